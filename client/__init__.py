@@ -1,0 +1,1 @@
+"""A hospital's side, in the order it happens."""

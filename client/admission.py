@@ -1,0 +1,200 @@
+"""A site admits a study, or refuses it: every rule of this site, in one place, without I/O.
+
+A study is admitted when all of these hold; the first that does not is the refusal's code.
+
+=================  ====================================================================================
+code               the rule
+=================  ====================================================================================
+federation         the launch is for the federation this site joined, signed by the pinned coordinator
+roster             this site is on the roster with its own key, every other member is a pinned peer
+policy             the site's data protection officer allows the model, the epsilon, the number of sites,
+                   and, where the study asks for it, no privacy or unprotected test patients
+data               data are registered under the study's contract, with enough patients
+delta              delta is at most 1 / patients (a larger one would permit giving a record away)
+budget             the whole study, priced as the book will charge it, fits into what is left
+=================  ====================================================================================
+
+The noise is calibrated here, from the study's epsilon at the order of this population's grant: the rule that
+enforces the budget is the rule that prices it, so no study is refused in its ninth round of ten.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from client.home import Policy, Registration
+from models import catalogue
+from models.errors import ModelError
+from privacy.accountant import Gaussian, SampledGaussian, Unprotected, noise_multiplier
+from privacy.budget import Budget, Planned, Purpose
+from privacy.enrolment import Admission
+from privacy.errors import BudgetError, RefusedError, WireError
+from privacy.keys import PublicKey
+from privacy.launch import Launch, SignedLaunch
+from privacy.study import Terms
+
+
+@dataclass(frozen=True)
+class Price:
+    """What the study costs this population, and the noise that makes it so (None: without)."""
+
+    plan: tuple[Planned, ...]
+    noise_multiplier: float | None
+    evaluation_noise_multiplier: float | None
+
+
+def judge(
+    signed: SignedLaunch,
+    *,
+    site: str,
+    identity: PublicKey,
+    admission: Admission,
+    pinned: Mapping[str, str],
+    policy: Policy,
+    registration: Registration | None,
+    budget: Budget | None,
+) -> Price:
+    """Run by a site. The price of the study, which this site admits.
+
+    Raises:
+        RefusedError: the rule that forbids it.
+    """
+    launch = _authentic(signed, admission)
+    _judge_roster(launch, site, identity, pinned)
+    _judge_policy(launch.terms, policy)
+    _judge_data(launch.terms, policy, registration)
+    return _priced(launch.terms, budget)
+
+
+def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
+    try:
+        launch = signed.verified(PublicKey.from_text(admission.coordinator))
+    except WireError:
+        raise RefusedError("federation", "the launch is not signed by the coordinator this site joined") from None
+    if launch.federation != admission.federation:
+        raise RefusedError(
+            "federation", f"the launch is for '{launch.federation}', this site joined '{admission.federation}'"
+        )
+    return launch
+
+
+def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, str]) -> None:
+    keys = {member.name: member.identity for member in launch.roster}
+    if keys.get(site) != identity.text:
+        raise RefusedError("roster", "this site is not on the roster with its own key")
+    for name, key in keys.items():
+        if name == site:
+            continue
+        if name not in pinned:
+            raise RefusedError(
+                "roster",
+                f"'{name}' is not a pinned peer; compare its key with its people, "
+                f"then run: consilium-site peer trust {name} KEY",
+            )
+        if pinned[name] != key:
+            raise RefusedError("roster", f"the roster gives '{name}' another key than the one this site has pinned")
+
+
+def _judge_policy(terms: Terms, policy: Policy) -> None:
+    if terms.model.name not in policy.models:
+        raise RefusedError(
+            "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
+        )
+    try:
+        catalogue.check(terms.model.name, terms.model.options)
+    except ModelError as error:
+        raise RefusedError("policy", str(error)) from None
+    if terms.cohort.minimum < policy.minimum_sites:
+        raise RefusedError(
+            "policy",
+            f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
+        )
+    epsilon = terms.privacy.epsilon
+    if epsilon is None and not policy.without_privacy:
+        raise RefusedError("policy", "the study has no privacy (epsilon: none), which this site does not allow")
+    if epsilon is not None and epsilon > policy.epsilon_per_study:
+        raise RefusedError(
+            "policy",
+            f"the study asks for epsilon {epsilon:g}, this site allows {policy.epsilon_per_study:g} a study",
+        )
+    bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
+    if epsilon is not None and bare and not policy.unprotected_test_patients:
+        raise RefusedError(
+            "policy", "the study's evaluation does not protect test patients, which this site does not allow"
+        )
+
+
+def _judge_data(terms: Terms, policy: Policy, registration: Registration | None) -> None:
+    if registration is None:
+        raise RefusedError(
+            "data", f"no data are registered as '{terms.data.name}'; run: consilium-site data add STUDY.yaml ..."
+        )
+    patients = registration.public_patients
+    if patients < policy.minimum_patients:
+        raise RefusedError(
+            "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
+        )
+    delta = terms.privacy.delta
+    if delta is not None and delta * patients > 1:
+        raise RefusedError(
+            "delta", f"delta {delta:g} is more than 1 / {patients} patients; ask for at most {1 / patients:.2g}"
+        )
+
+
+def _priced(terms: Terms, budget: Budget | None) -> Price:
+    if budget is None:
+        raise RefusedError("budget", f"the population '{terms.data.name}' is not in this site's book")
+    if terms.privacy.epsilon is None:
+        return Price(tuple(_plan(terms, None, None)), None, None)
+    if budget.order is None:
+        raise RefusedError(
+            "budget",
+            f"no budget is granted for '{terms.data.name}'; run: consilium-site budget grant {terms.data.name} ...",
+        )
+    try:
+        noise = _training_noise(terms, budget.order)
+        evaluation_noise = _evaluation_noise(terms, budget.order)
+    except BudgetError as error:
+        raise RefusedError("budget", str(error)) from None
+    return Price(tuple(_plan(terms, noise, evaluation_noise)), noise, evaluation_noise)
+
+
+def _training_noise(terms: Terms, order: int) -> float:
+    training, privacy = terms.training, terms.privacy
+    assert privacy.epsilon is not None
+    assert privacy.delta is not None
+    return noise_multiplier(
+        privacy.epsilon,
+        privacy.delta,
+        training.sampling_rate,
+        training.local_steps,
+        rounds=training.rounds,
+        orders=(order,),
+    )
+
+
+def _evaluation_noise(terms: Terms, order: int) -> float | None:
+    evaluation, delta = terms.evaluation, terms.privacy.delta
+    if evaluation.epsilon is None or not evaluation.rounds or delta is None:
+        return None
+    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds), orders=(order,))
+
+
+def _plan(terms: Terms, noise: float | None, evaluation_noise: float | None) -> list[Planned]:
+    plan = [Planned(purpose=Purpose.TRAIN, event=training_event(terms, noise), times=terms.training.rounds)]
+    if terms.evaluation.rounds:
+        event = evaluation_event(evaluation_noise)
+        plan.append(Planned(purpose=Purpose.EVALUATE, event=event, times=len(terms.evaluation.rounds)))
+    return plan
+
+
+def training_event(terms: Terms, noise: float | None) -> SampledGaussian | Unprotected:
+    """What one round's training does to the population's patients."""
+    if noise is None:
+        return Unprotected()
+    training = terms.training
+    return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
+
+
+def evaluation_event(noise: float | None) -> Gaussian | Unprotected:
+    """What one evaluation does to the population's test patients."""
+    return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)

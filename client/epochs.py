@@ -1,0 +1,204 @@
+"""Key epochs of one study at one site: who holds which key, in memory only.
+
+In every epoch each member offers a fresh X25519 session key, signed with its identity. The lead site draws the
+study's BFV key and wraps it for the other members; the coordinator relays what it cannot open. A member that was
+restarted has nothing left of an epoch, says so, and gets what it needs in the next.
+
+Rules:
+
+* an offer or a grant counts only if it is signed by the identity that this site's roster names, for this launch and
+  this epoch; the roster's members are the peers this site has pinned (see ``client/admission.py``);
+* a site accepts a grant only if its own offer is among those the lead has wrapped for;
+* nothing of this is ever written down.
+"""
+
+import base64
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from privacy.canonical import from_canonical, to_canonical
+from privacy.errors import WireError
+from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
+from privacy.launch import Launch
+from privacy.sealing.bfv import StudyKey
+from privacy.signed import Signed
+from privacy.wire import Grant, KeyParcel, Offer, Wrap, offers_digest, wrapped_bytes, wrapped_text
+
+PAIR_LABEL: Final = b"consilium pair secret v1\0"
+WRAP_LABEL: Final = b"consilium wrapping v1\0"
+
+
+class EpochLostError(WireError):
+    """This site was restarted since the epoch began: its keys are gone."""
+
+
+class Epochs:
+    """The keys that one site holds in one study."""
+
+    def __init__(self, launch: Launch, site: str, identity: SigningKey) -> None:
+        self._launch = launch
+        self._launch_digest = launch.digest
+        self._site = site
+        self._identity = identity
+        self._keys_of_members = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
+        self._sessions: dict[int, SessionKey] = {}
+        self._offers: dict[int, Signed[Offer]] = {}
+        self._studies: dict[int, StudyKey] = {}
+        self._pairs: dict[int, dict[str, bytes]] = {}
+
+    def offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
+        """Run by a site: a session key for ``epoch``. The same question gets the same key."""
+        session = self._sessions.setdefault(epoch, SessionKey())
+        statement = Offer(
+            study=self._launch.study,
+            launch=self._launch_digest,
+            site=self._site,
+            epoch=epoch,
+            session_key=session.public,
+            base=base,
+            holds=tuple(sorted(self._studies)),
+            patients=patients,
+        )
+        self._offers[epoch] = Signed[Offer].by(self._identity, statement)
+        return self._offers[epoch]
+
+    def wrap_for_members(self, request: Wrap) -> Signed[Grant]:
+        """Run by the lead site: draw the epoch's study key and wrap it, with earlier ones that members lack.
+
+        Raises:
+            EpochLostError: this site has made no offer for the epoch, or lost an earlier key.
+            WireError: an offer is not valid.
+        """
+        session = self._session(request.epoch)
+        offers = self._verified(request.offers, request.epoch)
+        if request.epoch not in self._studies:
+            self._studies[request.epoch] = StudyKey.generate()
+        if not set(request.earlier) <= set(self._studies):
+            raise EpochLostError("this site no longer holds an earlier epoch's key that it is asked to wrap")
+        keyring = {
+            str(epoch): base64.b64encode(self._studies[epoch].to_bytes()).decode("ascii")
+            for epoch in sorted({request.epoch, *request.earlier})
+        }
+        key = os.urandom(SECRET_BYTES)
+        context = self._context(request.epoch, offers_digest(request.offers))
+        wrapped = {
+            name: wrapped_text(wrap(session.agree(offer.session_key, WRAP_LABEL + context), key, context))
+            for name, offer in offers.items()
+            if name != self._site
+        }
+        self._pair(request.epoch, offers)
+        statement = Grant(
+            study=self._launch.study,
+            launch=self._launch_digest,
+            lead=self._site,
+            epoch=request.epoch,
+            offers=offers_digest(request.offers),
+            commitment=self._studies[request.epoch].commitment,
+            wrapped=wrapped,
+            keyring=wrapped_text(wrap(key, to_canonical(keyring), context)),
+        )
+        return Signed[Grant].by(self._identity, statement)
+
+    def accept(self, parcel: KeyParcel) -> None:
+        """Run by a member: take the epoch's keys. Again for an epoch it has: no effect.
+
+        Raises:
+            EpochLostError: this site has made no offer for the epoch since it was started.
+            WireError: an offer or the grant is not valid, or what was wrapped does not open.
+        """
+        statement = parcel.grant.statement
+        epoch = statement.epoch
+        if epoch in self._pairs:
+            return
+        session = self._session(epoch)
+        grant = parcel.grant.verified(self._key_of(statement.lead))
+        offers = self._verified(parcel.offers, epoch)
+        if (grant.study, grant.launch, grant.offers) != (
+            self._launch.study,
+            self._launch_digest,
+            offers_digest(parcel.offers),
+        ):
+            raise WireError("a key grant is for another study or for other offers than those sent with it")
+        if self._site not in grant.wrapped or grant.lead not in offers:
+            raise WireError("a key grant does not include this site or its lead")
+        context = self._context(epoch, grant.offers)
+        agreed = session.agree(offers[grant.lead].session_key, WRAP_LABEL + context)
+        key = unwrap(agreed, wrapped_bytes(grant.wrapped[self._site]), context)
+        keyring = from_canonical(unwrap(key, wrapped_bytes(grant.keyring), context))
+        studies = {int(number): StudyKey.from_bytes(base64.b64decode(text)) for number, text in keyring.items()}
+        if epoch not in studies or studies[epoch].commitment != grant.commitment:
+            raise WireError("a key grant commits to another study key than the one it wraps")
+        self._studies = {**studies, **self._studies}
+        self._pair(epoch, offers)
+
+    def study_key(self, epoch: int) -> StudyKey:
+        """The study key of ``epoch``.
+
+        Raises:
+            EpochLostError: it is not held.
+        """
+        if epoch not in self._studies:
+            raise EpochLostError(f"this site does not hold the study key of epoch {epoch}: it was restarted since")
+        return self._studies[epoch]
+
+    def pair_secrets(self, epoch: int) -> Mapping[str, bytes]:
+        """32 bytes shared with each other member of ``epoch``, by its name.
+
+        Raises:
+            EpochLostError: the epoch's keys are not held.
+        """
+        if epoch not in self._pairs:
+            raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
+        return self._pairs[epoch]
+
+    def forget(self, epochs: Iterable[int]) -> None:
+        """Drop the keys of epochs that have nothing left to open."""
+        for epoch in list(epochs):
+            for held in (self._sessions, self._offers, self._studies, self._pairs):
+                held.pop(epoch, None)
+
+    def held(self) -> tuple[int, ...]:
+        """Epochs whose study keys are in memory."""
+        return tuple(sorted(self._studies))
+
+    def _session(self, epoch: int) -> SessionKey:
+        if epoch not in self._sessions:
+            raise EpochLostError(f"this site has no session key for epoch {epoch}: it was restarted since")
+        return self._sessions[epoch]
+
+    def _key_of(self, name: str) -> PublicKey:
+        if name not in self._keys_of_members:
+            raise WireError(f"'{name}' is not on the study's roster")
+        return self._keys_of_members[name]
+
+    def _verified(self, offers: Mapping[str, Signed[Offer]], epoch: int) -> dict[str, Offer]:
+        """The offers' statements; each signed by its site, for this study and epoch, this site's own among them."""
+        verified = {}
+        for name, signed in offers.items():
+            offer = signed.verified(self._key_of(name))
+            if (offer.study, offer.launch, offer.site, offer.epoch) != (
+                self._launch.study,
+                self._launch_digest,
+                name,
+                epoch,
+            ):
+                raise WireError(f"the key offer of '{name}' is for another study or epoch")
+            verified[name] = offer
+        own = verified.get(self._site)
+        if own is None or own.session_key != self._session(epoch).public:
+            raise EpochLostError(f"the offers of epoch {epoch} do not contain this site's present session key")
+        return verified
+
+    def _pair(self, epoch: int, offers: Mapping[str, Offer]) -> None:
+        session, context = self._session(epoch), self._context(epoch, "")
+        self._pairs[epoch] = {
+            name: session.agree(offer.session_key, PAIR_LABEL + context)
+            for name, offer in offers.items()
+            if name != self._site
+        }
+
+    def _context(self, epoch: int, offers: str) -> bytes:
+        return to_canonical(
+            {"study": self._launch.study, "launch": self._launch_digest, "epoch": epoch, "offers": offers}
+        )

@@ -1,0 +1,293 @@
+"""A site's folder: what a hospital has, and where it lies.
+
+::
+
+    site.yaml        who the site is and what it allows (the data protection officer's file)
+    identity.key     Ed25519; signs everything the site says, and its book
+    node.key         P-384; Flower's node authentication
+    admission.json   the coordinator's answer to the join request
+    peers.json       identity keys of other sites that this site's people have compared and pinned
+    data.json        registered data: files, digests, public counts
+    ledger.sqlite    the book
+    studies/NAME/    what the site keeps of a study; the final model and its card
+    log/             figures that never leave
+
+Rules: the folder is its owner's alone (0700); files are replaced whole, never half; what cannot be read is refused
+with the file's name.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import yaml
+from pydantic import Field
+
+from client.data import StudyFiles
+from privacy.canonical import from_canonical
+from privacy.document import Document, parse, read_yaml
+from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
+from privacy.errors import SiteConfigError, WireError
+from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
+from privacy.launch import KeyText
+from privacy.ledger import Ledger
+from privacy.study import Name
+
+SITE_FILE: Final = "site.yaml"
+
+
+class Policy(Document):
+    """What this site's data protection officer allows a study to do, whatever its budget."""
+
+    models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
+    epsilon_per_study: float = Field(default=3.0, gt=0)
+    minimum_sites: int = Field(default=3, ge=3)
+    minimum_patients: int = Field(default=50, ge=10)
+    without_privacy: bool = False
+    unprotected_test_patients: bool = False
+
+
+class SiteConfig(Document):
+    """``site.yaml``."""
+
+    name: Name
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    policy: Policy = Policy()
+
+
+class Peers(Document):
+    """``peers.json``: who may take part in a cohort with this site."""
+
+    pinned: dict[Name, KeyText] = Field(default_factory=dict)
+
+
+class Registration(Document):
+    """One population's data."""
+
+    train: str
+    test: str
+    train_sha256: str
+    test_sha256: str
+    public_patients: int
+
+    def files(self) -> StudyFiles:
+        """As the trainer wants it."""
+        return StudyFiles(
+            Path(self.train), Path(self.test), self.train_sha256, self.test_sha256, self.public_patients
+        )
+
+
+class Registry(Document):
+    """``data.json``."""
+
+    populations: dict[Name, Registration] = Field(default_factory=dict)
+
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class SiteHome:
+    """A site's folder. Reading what is not there, or is damaged, raises SiteConfigError."""
+
+    folder: Path
+
+    @classmethod
+    def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteHome":
+        """Make a site: its keys, its book, its configuration.
+
+        Raises:
+            SiteConfigError: the folder is not empty or cannot be written.
+        """
+        config = parse(
+            {"name": name, "device": device, "policy": (policy or Policy()).model_dump(mode="json")},
+            SiteConfig,
+            SiteConfigError,
+            "site",
+        )
+        home = cls(make_private_folder(folder, SiteConfigError))
+        identity = SigningKey.generate()
+        identity.save(folder / "identity.key")
+        generate_node_key(folder / "node.key")
+        (folder / SITE_FILE).write_text(
+            _SITE_YAML + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        )
+        (folder / "studies").mkdir()
+        (folder / "log").mkdir()
+        Ledger.create(home.ledger_path, identity, name).close()
+        return home
+
+    @property
+    def config(self) -> SiteConfig:
+        """``site.yaml``."""
+        if not (self.folder / SITE_FILE).exists():
+            raise SiteConfigError(f"{self.folder}: no {SITE_FILE} here; make a site with: consilium-site init DIR")
+        return read_yaml(self.folder / SITE_FILE, SiteConfig, SiteConfigError)
+
+    def identity(self) -> SigningKey:
+        """The site's identity."""
+        return SigningKey.load(self.folder / "identity.key")
+
+    @property
+    def node_key_path(self) -> Path:
+        """Flower's node key."""
+        return self.folder / "node.key"
+
+    @property
+    def ca_path(self) -> Path:
+        """The coordinator's certificate authority, as admitted."""
+        return self.folder / "coordinator-ca.pem"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The book."""
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def log_path(self) -> Path:
+        """Figures that never leave."""
+        return self.folder / "log" / "training.log"
+
+    def study_folder(self, study: str) -> Path:
+        """Where the site keeps what it has of ``study``."""
+        return self.folder / "studies" / study
+
+    def open_ledger(self) -> Ledger:
+        """The book, verified."""
+        return Ledger.open(self.ledger_path, self.identity())
+
+    def join_request(self) -> SignedJoinRequest:
+        """What the coordinator needs to know of this site; nothing secret."""
+        identity = self.identity()
+        request = JoinRequest(
+            name=self.config.name,
+            identity=identity.public.text,
+            node_key=node_key_line(load_node_key(self.node_key_path)),
+        )
+        return SignedJoinRequest.by(identity, request)
+
+    def accept(self, admission: SignedAdmission) -> Admission:
+        """Store the coordinator's answer.
+
+        Raises:
+            SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
+        """
+        statement = admission.statement
+        config, own = self.config, self.identity().public.text
+        if (statement.name, statement.identity) != (config.name, own):
+            raise SiteConfigError(
+                f"the admission is for '{statement.name}' with the key {statement.identity}, "
+                f"this site is '{config.name}' with {own}; ask the coordinator for your own"
+            )
+        try:
+            admission.verified(PublicKey.from_text(statement.coordinator))
+        except WireError as error:
+            raise SiteConfigError(f"the admission is damaged: {error}") from None
+        replace(self.ca_path, statement.ca_certificate.encode("ascii"))
+        replace(self.folder / "admission.json", admission.to_bytes())
+        return statement
+
+    def admission(self) -> Admission:
+        """The coordinator's answer."""
+        path = self.folder / "admission.json"
+        if not path.exists():
+            raise SiteConfigError(
+                f"{self.folder}: the site has not joined a coordinator yet; hand over the request of "
+                "'consilium-site join --request FILE' and come back with 'consilium-site join --admission FILE'"
+            )
+        return self._read(path, SignedAdmission).statement
+
+    def peers(self) -> Peers:
+        """The pinned peers."""
+        path = self.folder / "peers.json"
+        return self._read(path, Peers) if path.exists() else Peers()
+
+    def pin(self, name: str, key: PublicKey) -> None:
+        """Trust ``name`` under ``key``, which people have compared.
+
+        Raises:
+            SiteConfigError: it is the site itself, or the name is pinned with another key.
+        """
+        pinned = self.peers().pinned
+        if key.text == self.identity().public.text:
+            raise SiteConfigError(f"the key of '{name}' is this site's own key; a site is not its own peer")
+        if pinned.get(name, key.text) != key.text:
+            raise SiteConfigError(
+                f"'{name}' is pinned with another key ({pinned[name]}); if it really changed its key, "
+                f"remove the old one first: consilium-site peer forget {name}"
+            )
+        other = next((peer for peer, text in pinned.items() if text == key.text and peer != name), None)
+        if other is not None:
+            raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
+        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key.text}).to_bytes())
+
+    def forget(self, name: str) -> None:
+        """Trust ``name`` no more.
+
+        Raises:
+            SiteConfigError: it is not pinned.
+        """
+        pinned = self.peers().pinned
+        if name not in pinned:
+            raise SiteConfigError(f"'{name}' is not pinned; pinned peers: {', '.join(sorted(pinned)) or 'none'}")
+        kept = {peer: text for peer, text in pinned.items() if peer != name}
+        replace(self.folder / "peers.json", Peers(pinned=kept).to_bytes())
+
+    def registry(self) -> Registry:
+        """The registered data."""
+        path = self.folder / "data.json"
+        return self._read(path, Registry) if path.exists() else Registry()
+
+    def add_registration(self, population: str, registration: Registration) -> None:
+        """Remember a population's files (the book has been told before)."""
+        populations = {**self.registry().populations, population: registration}
+        replace(self.folder / "data.json", Registry(populations=populations).to_bytes())
+
+    def _read(self, path: Path, kind: type[D]) -> D:
+        try:
+            value = from_canonical(path.read_bytes())
+        except (OSError, WireError) as error:
+            raise SiteConfigError(f"{path}: cannot be used: {error}; restore it from your backup") from None
+        return parse(value, kind, SiteConfigError, str(path))
+
+
+def make_private_folder(folder: Path, error: type[SiteConfigError]) -> Path:
+    """Make ``folder`` its owner's alone.
+
+    Raises:
+        error: there is something in it already, or it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise error(f"{folder}: the folder is not empty; choose another, nothing was changed")
+        folder.chmod(0o700)
+    except OSError as cause:
+        raise error(f"{folder}: cannot be used: {cause.strerror}") from None
+    return folder
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in ``path`` whole or not at all, durable when this returns; its owner's alone."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise SiteConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+_SITE_YAML: Final = """\
+# Who this site is, and what it allows. Read once when the site starts.
+"""

@@ -1,0 +1,96 @@
+"""A site opens a committed aggregate and applies it: once per round, in order, and only if everything holds.
+
+Checked, in this order: the headers are the cohort's, signed, of one view; the view is of this study, this round and
+the model this site holds; the ciphertext opens; its count, checks and ranges hold (``privacy/sealing/opening.py``).
+The mean update is divided by the cohort's weight after opening, so that a smaller cohort seals the same integers.
+The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
+"""
+
+from client.sealing import verified_headers
+from client.state import AppliedRound
+from client.seat import Seat
+from models.vector import Vector, advance
+from privacy.canonical import digest
+from privacy.errors import RefusedError, SealingError, WireError
+from privacy.sealing.opening import Opened, open_aggregate
+from privacy.sealing.quantise import dequantise
+from privacy.sealing.shape import grid_of, layout_of, shape_digest, weight_of
+from privacy.wire import Committed, Evaluated, Header
+
+
+def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
+    """Run by a site, in the cohort or not. Open ``blob``, advance the model, remember the totals; durably.
+
+    A round that is applied already has no effect.
+
+    Raises:
+        RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
+            is also written in the book.
+        EpochLostError: the key of the round's epoch is not held.
+    """
+    if committed.round <= seat.state.base:
+        return
+    study_key = seat.epochs.study_key(committed.epoch)
+    model = seat.store.model()
+    try:
+        headers = verified_headers(seat.launch, committed.cohort, committed.headers)
+        _require_view(seat, committed, headers, model)
+        opened = open_aggregate(
+            layout_of(seat.launch, committed.round, seat.state.base),
+            blob,
+            cohort=committed.cohort,
+            context=next(iter(headers.values())).view.to_bytes(),
+            study_key=study_key,
+        )
+    except (SealingError, WireError) as error:
+        sentence = f"round {committed.round} does not open: {error}"
+        seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
+        raise RefusedError("opening-failed", sentence) from None
+    _advance(seat, committed, headers, opened, model)
+
+
+def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], model: Vector) -> None:
+    views = [header.view for header in headers.values()]
+    view = views[0]
+    if any(other != view for other in views):
+        raise WireError("the cohort's headers show different views of the round")
+    if view.base > seat.state.base:
+        raise RefusedError(
+            "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
+        )
+    expected = {
+        "study": seat.launch.study,
+        "launch": seat.launch.digest,
+        "epoch": committed.epoch,
+        "round": committed.round,
+        "attempt": committed.attempt,
+        "cohort": digest(committed.cohort),
+        "base": seat.state.base,
+        "model": seat.model_digest(model, committed.epoch),
+        "key": seat.epochs.study_key(committed.epoch).commitment,
+        "layout": shape_digest(seat.launch, committed.round, seat.state.base),
+    }
+    for name, value in expected.items():
+        if getattr(view, name) != value:
+            raise WireError(f"the cohort sealed from another {name} than this site holds")
+
+
+def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened, model: Vector) -> None:
+    view = headers[committed.cohort[0]].view
+    if len(opened.values):
+        total = dequantise(opened.values, len(committed.cohort), grid_of(seat.terms))
+        weight = sum(
+            weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
+        )
+        model = advance(model, total / weight, seat.terms.training.server_learning_rate)
+    evaluations = seat.state.evaluations
+    if opened.counts:
+        totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
+        evaluations = (*evaluations, totals)
+    seat.store.advance(
+        model,
+        committed.round,
+        reference=view.reference,
+        evaluations=evaluations,
+        applied=(*seat.state.applied, AppliedRound(round=committed.round, sites=committed.cohort)),
+    )

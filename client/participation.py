@@ -1,0 +1,170 @@
+"""One study at one site: what the site answers to each request of the protocol, and when it refuses.
+
+========  ==================================================================================
+request   the site
+========  ==================================================================================
+join      offers a session key for the epoch
+wrap      as lead: draws the epoch's study key, wraps it for the members
+train     opens the last aggregate, does the round's work once, seals it
+release   compares everybody's headers, releases its own mask
+open      opens an aggregate it missed
+close     writes the model and its card, returns what the study did not use
+========  ==================================================================================
+"""
+
+from client.opening import apply_aggregate
+from client.release import write_release
+from client.sealing import SealedAttempt, release_mask, seal_attempt
+from client.seat import Seat
+from privacy.errors import RefusedError
+from privacy.wire import (
+    Close,
+    Closed,
+    Committed,
+    Head,
+    Join,
+    Joined,
+    KeyParcel,
+    Open,
+    Opened,
+    Release,
+    Released,
+    Sealed,
+    Train,
+    Wrap,
+    Wrappings,
+)
+
+
+class Participation:
+    """A site's part in one admitted study."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._sealed: SealedAttempt | None = None
+
+    @property
+    def base(self) -> int:
+        """The last round this site has applied."""
+        return self._seat.state.base
+
+    def join(self, request: Join) -> Joined:
+        """Offer a session key for the epoch. Asked again, the same one."""
+        return Joined(offer=self._seat.epochs.offer(request.epoch, self.base, self._seat.patients))
+
+    def wrap(self, request: Wrap) -> Wrappings:
+        """As lead: draw the epoch's study key and wrap it for the members."""
+        return Wrappings(grant=self._seat.epochs.wrap_for_members(request))
+
+    def train(self, request: Train, blob: bytes | None) -> tuple[Sealed, bytes]:
+        """Open what is new, train, seal. Asked again, the same bytes.
+
+        Raises:
+            RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``).
+            EpochLostError: the site was restarted since the epoch began.
+        """
+        self._take(request.keys, request.committed, blob)
+        self._require_fitting(request)
+        self._require_witnessed(request.witnessed)
+        if self._sealed is None or not self._sealed.answers(request):
+            self._require_unreleased(request)
+            self._sealed = None  # before the next one is made: an update may be large
+            self._sealed = seal_attempt(self._seat, request)
+        return Sealed(header=self._sealed.header), self._sealed.blob
+
+    def release(self, request: Release) -> Released:
+        """Compare the cohort's headers, release the own mask.
+
+        Raises:
+            RefusedError: as :func:`client.sealing.release_mask`.
+        """
+        return release_mask(self._seat, self._sealed, request)
+
+    def open(self, request: Open, blob: bytes | None) -> Opened:
+        """Open a round that this site missed.
+
+        Raises:
+            RefusedError: as :func:`client.opening.apply_aggregate`.
+            EpochLostError: its key is not held.
+        """
+        self._take(request.keys, request.committed, blob)
+        return Opened(base=self.base, evaluated=self._seat.evaluated(self.base))
+
+    def close(self, request: Close) -> Closed:
+        """Write the model and its card, return what the study did not use. Asked again, the same answer.
+
+        Raises:
+            RefusedError: ``behind`` if a round is still to be opened.
+        """
+        seat = self._seat
+        if self.base < request.base:
+            raise RefusedError("behind", f"this site has applied round {self.base}, not round {request.base}")
+        if not seat.state.closed:
+            seat.ledger.give_back(seat.launch.study)
+            model_sha256 = write_release(seat)
+            seat.ledger.release(seat.launch.study, model_sha256)
+            seat.store.save(closed=True)
+        self._sealed = None
+        return Closed(
+            base=self.base,
+            evaluated=seat.evaluated(self.base),
+            ledger=seat.head(),
+            epsilon_spent=seat.ledger.epsilon_spent_by(seat.launch.study),
+        )
+
+    def _take(self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None) -> None:
+        if keys is not None:
+            self._seat.epochs.accept(keys)
+        if committed is not None:
+            if blob is None:
+                raise RefusedError(
+                    "refused", f"the aggregate of round {committed.round} did not come with its headers"
+                )
+            apply_aggregate(self._seat, committed, blob)
+
+    def _require_fitting(self, request: Train) -> None:
+        state, terms = self._seat.state, self._seat.terms
+        if state.closed:
+            raise RefusedError("stale", "the study is closed at this site")
+        if state.base < request.base:
+            raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
+        if state.base > request.base or not request.base < request.round <= terms.last_round:
+            raise RefusedError("stale", f"round {request.round} is over here; this site has applied {state.base}")
+        if list(request.cohort) != sorted(set(request.cohort) & set(self._seat.launch.names)):
+            raise RefusedError("refused", "a cohort names members of the roster, each once, in rising order")
+        if self._seat.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
+            raise RefusedError("refused", "a cohort names this site and at least the terms' minimum of sites")
+        if request.reference < 1 or state.reference not in (None, request.reference):
+            raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
+
+    def _require_witnessed(self, witnessed: Head | None) -> None:
+        """The book must hold what the coordinator has seen of it."""
+        if witnessed is None or self._seat.ledger.holds(witnessed.number, witnessed.hash):
+            return
+        sentence = (
+            f"entry {witnessed.number} of this site's ledger, which the coordinator has seen signed, is not in the "
+            "book: it was rolled back or replaced; restore the newest backup"
+        )
+        self._seat.ledger.incident(self._seat.launch.study, "rollback", sentence)
+        raise RefusedError("refused", sentence)
+
+    def _require_unreleased(self, request: Train) -> None:
+        """After a release this site seals no other attempt of that round.
+
+        Without privacy, a round that starts from the same model needs the same cohort: the difference of two sums
+        could be one site's update.
+        """
+        released, state = self._seat.state.released, self._seat.state
+        if released is None:
+            return
+        if released.round > request.round:
+            raise RefusedError("stale", f"this site has released its mask of round {released.round}")
+        if released.round == request.round:
+            raise RefusedError(
+                "released", f"this site released its mask of this round in attempt {released.attempt}"
+            )
+        bare = self._seat.terms.privacy.epsilon is None
+        if bare and released.base == state.base and released.cohort != request.cohort:
+            raise RefusedError(
+                "release-refused", "without privacy, the round after a void one needs the identical cohort"
+            )

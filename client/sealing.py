@@ -1,0 +1,157 @@
+"""A site seals its round's work, and later releases its own mask.
+
+Rules:
+
+* one (round, attempt) is one cohort and one epoch: asked again, the same bytes; asked otherwise, refused;
+* the own mask's seed is fresh for every attempt and never written down;
+* it is released for one attempt of a round, ever, and only when the headers of the whole cohort are signed by its
+  members, show the same view as this site's own, and are as many as the terms demand.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.seat import Seat
+from client.state import ReleasedSeed
+from client.work import test_totals, trained_integers
+from privacy.canonical import digest, sha256
+from privacy.errors import RefusedError, WireError
+from privacy.keys import PublicKey
+from privacy.launch import Launch
+from privacy.sealing.seal import seal
+from privacy.sealing.shape import layout_of, shape_digest
+from privacy.signed import Signed
+from privacy.wire import Header, Release, Released, Train, View
+
+
+@dataclass(frozen=True)
+class SealedAttempt:
+    """The one attempt whose mask this site can still release: in memory only."""
+
+    request: Train
+    own_seed: bytes
+    header: Signed[Header]
+    blob: bytes
+
+    def answers(self, request: Train) -> bool:
+        """Whether this is the answer to ``request``, asked again.
+
+        Raises:
+            RefusedError: the attempt is over, or was asked with another cohort or epoch.
+        """
+        mine = self.request
+        if mine.round != request.round or mine.attempt < request.attempt:
+            return False
+        if mine.attempt > request.attempt:
+            raise RefusedError("stale", f"attempt {request.attempt} of round {request.round} is over")
+        if (mine.epoch, mine.cohort) != (request.epoch, request.cohort):
+            raise RefusedError("refused", "an attempt has one cohort and one epoch; it was asked with another")
+        return True
+
+
+def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
+    """Run by a site whose model has reached ``request.base``.
+
+    Raises:
+        EpochLostError: the epoch's keys are gone.
+        BudgetError, TrainingError: as :mod:`client.work`.
+    """
+    study_key = seat.epochs.study_key(request.epoch)
+    pair_secrets = seat.epochs.pair_secrets(request.epoch)
+    layout = layout_of(seat.launch, request.round, seat.state.base)
+    model = seat.store.model()
+    integers = np.empty(0, dtype=np.uint32)
+    if layout.parameters:
+        integers = trained_integers(seat, request.round, model, request.reference)
+    counts = test_totals(seat, model) if layout.counts else ()
+    view = View(
+        study=seat.launch.study,
+        launch=seat.launch.digest,
+        epoch=request.epoch,
+        round=request.round,
+        attempt=request.attempt,
+        cohort=digest(request.cohort),
+        base=seat.state.base,
+        model=seat.model_digest(model, request.epoch),
+        key=study_key.commitment,
+        layout=shape_digest(seat.launch, request.round, seat.state.base),
+        reference=request.reference,
+    )
+    own_seed = os.urandom(32)
+    blob = seal(
+        layout,
+        integers,
+        counts,
+        site=seat.site,
+        cohort=request.cohort,
+        context=view.to_bytes(),
+        study_key=study_key,
+        pair_secrets=pair_secrets,
+        own_seed=own_seed,
+    )
+    header = Header(
+        site=seat.site,
+        view=view,
+        patients=seat.patients,
+        blob=sha256(blob),
+        ledger=seat.head(),
+        epsilon_spent=seat.ledger.epsilon_spent_by(seat.launch.study),
+        evaluated=seat.evaluated(seat.state.base),
+    )
+    return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), blob)
+
+
+def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) -> Released:
+    """Run by a site, once everybody has sealed. The seed of its own mask.
+
+    Raises:
+        RefusedError: ``epoch-lost`` if this site was restarted since it sealed; ``release-refused`` if the headers
+            are not one consistent view of the cohort it sealed for, or another attempt was released.
+    """
+    if attempt is None or (attempt.request.round, attempt.request.attempt) != (request.round, request.attempt):
+        raise RefusedError(
+            "epoch-lost", f"this site has no mask for attempt {request.attempt} of round {request.round}"
+        )
+    own = attempt.header.statement
+    try:
+        headers = verified_headers(seat.launch, attempt.request.cohort, request.headers)
+    except WireError as error:
+        raise RefusedError("release-refused", str(error)) from None
+    for name, header in headers.items():
+        if header.view != own.view:
+            raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
+    if headers[seat.site] != own:
+        raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
+    released = seat.state.released
+    if released is not None and released.round == request.round and released.attempt != request.attempt:
+        raise RefusedError("release-refused", f"this site released attempt {released.attempt} of this round before")
+    seat.store.save(
+        released=ReleasedSeed(
+            round=request.round, attempt=request.attempt, cohort=attempt.request.cohort, base=seat.state.base
+        )
+    )
+    return Released(round=request.round, attempt=request.attempt, seed=attempt.own_seed.hex())
+
+
+def verified_headers(
+    launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
+) -> dict[str, Header]:
+    """The headers of exactly this cohort, each signed by its site.
+
+    Raises:
+        WireError: a site is missing or too many, a signature does not hold, or there are too few for this study.
+    """
+    if len(cohort) < launch.terms.cohort.minimum or sorted(signed) != sorted(cohort):
+        raise WireError(f"expected the headers of {len(cohort)} sites ({', '.join(cohort)}), got {len(signed)}")
+    keys = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
+    headers = {}
+    for name in cohort:
+        if name not in keys:
+            raise WireError(f"'{name}' is not on the study's roster")
+        headers[name] = signed[name].verified(keys[name])
+        if headers[name].site != name:
+            raise WireError(f"the header sent for '{name}' is another site's")
+    return headers

@@ -1,0 +1,55 @@
+"""A site's seat in one admitted study: who it is there, and everything it works with."""
+
+from dataclasses import dataclass
+
+from client.epochs import Epochs
+from client.state import StudyState, StudyStore
+from client.trainer import Training
+from models.vector import Vector, digest
+from privacy.keys import SigningKey, keyed_digest
+from privacy.launch import Launch
+from privacy.ledger import Ledger
+from privacy.study import Terms
+from privacy.wire import Evaluated, Head
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One site in one study."""
+
+    site: str
+    identity: SigningKey
+    patients: int
+    store: StudyStore
+    ledger: Ledger
+    training: Training
+    epochs: Epochs
+
+    @property
+    def launch(self) -> Launch:
+        """The study."""
+        return self.store.launch
+
+    @property
+    def terms(self) -> Terms:
+        """The study's terms."""
+        return self.store.launch.terms
+
+    @property
+    def state(self) -> StudyState:
+        """How far this site has come."""
+        return self.store.state
+
+    def head(self) -> Head:
+        """The book's last entry."""
+        head = self.ledger.head
+        return Head(number=head.number, hash=head.hash)
+
+    def evaluated(self, base: int) -> Evaluated | None:
+        """The opened totals of the aggregate that made round ``base``, if it carried any."""
+        return next((each for each in self.state.evaluations if each.opened_in == base), None)
+
+    def model_digest(self, model: Vector, epoch: int) -> str:
+        """A digest of the model that only holders of the epoch's key can compute."""
+        key = self.epochs.study_key(epoch).digest_key
+        return keyed_digest(key, digest(model).encode("ascii"))

@@ -1,0 +1,227 @@
+"""A site answers: one verified request in, one signed reply out.
+
+Rules:
+
+* only the coordinator this site has joined is answered, and only with a reply of ``privacy/wire.py``;
+* requests of a study are numbered and numbers rise; an old one has no effect;
+* a refusal leaves as a code and a sentence made of public facts; what depends on records (a file's mistakes, why
+  training failed) stays in the site's own log;
+* a book or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
+  :class:`SiteConfigError` go through.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from client.admission import judge
+from client.data import StudyFiles
+from client.epochs import EpochLostError, Epochs
+from client.home import SiteHome
+from client.participation import Participation
+from client.seat import Seat
+from client.state import StudyState, StudyStore
+from client.trainer import Training
+from models.vector import Vector, digest
+from privacy.errors import BudgetError, DataError, RefusedError, SealingError, TermsError, TrainingError, WireError
+from privacy.keys import PublicKey
+from privacy.launch import SignedLaunch
+from privacy.study import Terms
+from privacy.wire import (
+    COORDINATOR,
+    Body,
+    Close,
+    Envelope,
+    Join,
+    Open,
+    Problem,
+    Release,
+    Reply,
+    Train,
+    Wrap,
+    make_envelope,
+    open_envelope,
+)
+
+_log = logging.getLogger(__name__)
+
+TrainingFor = Callable[[Terms, StudyFiles], Training]
+
+
+class Site:
+    """A hospital's installation, as the protocol sees it.
+
+    Args:
+        home: the site's folder.
+        training_for: makes the trainer of a study; a process of its own in a real site.
+    """
+
+    def __init__(self, home: SiteHome, training_for: TrainingFor) -> None:
+        self._home = home
+        self._config = home.config
+        self._identity = home.identity()
+        self._admission = home.admission()
+        self._coordinator = PublicKey.from_text(self._admission.coordinator)
+        self._ledger = home.open_ledger()
+        self._training_for = training_for
+        self._trainings: dict[str, Training] = {}
+        self._participations: dict[str, Participation] = {}
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self._config.name
+
+    def close(self) -> None:
+        """End the trainers and close the book."""
+        for training in self._trainings.values():
+            training.close()
+        self._trainings.clear()
+        self._ledger.close()
+
+    def answer(self, envelope: Envelope) -> Envelope:
+        """The signed reply to a request.
+
+        Raises:
+            WireError: the request is not the coordinator's, or not for this site; nothing was done.
+            LedgerError, KeyFileError, SiteConfigError: the site cannot go on.
+        """
+        body = open_envelope(envelope, self._coordinator)
+        if (body.sender, body.receiver) != (COORDINATOR, self.name):
+            raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{self.name}'")
+        reply, blobs = self._reply(body, envelope.blobs)
+        return make_envelope(
+            self._identity,
+            reply,
+            study=body.study,
+            sender=self.name,
+            receiver=COORDINATOR,
+            number=body.number,
+            answers=envelope.body,
+            blobs=blobs,
+        )
+
+    def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+        code, sentence = "failed", "the site's own log says why"
+        try:
+            return self._answer(body, blobs)
+        except RefusedError as error:
+            code, sentence = error.code, str(error)
+        except EpochLostError as error:
+            code, sentence = "epoch-lost", str(error)
+        except (BudgetError, WireError, SealingError, TermsError) as error:
+            code, sentence = "refused", str(error)
+        except (DataError, TrainingError) as error:
+            _log.error("%s: %s", body.study, error)
+        participation = self._participations.get(body.study)
+        _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, code, sentence)
+        base = None if participation is None else participation.base
+        return Problem(code=code, sentence=sentence, base=base), ()
+
+    def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+        if body.number <= self._numbers.get(body.study, -1):
+            raise RefusedError("stale", f"request {body.number} came after request {self._numbers[body.study]}")
+        self._numbers[body.study] = body.number
+        blob = blobs[0] if blobs else None
+        request = body.content
+        if isinstance(request, Join):
+            return self._admitted(request, body.study).join(request), ()
+        participation = self._participations.get(body.study)
+        if participation is None:
+            raise EpochLostError("this site was restarted since it joined the study")
+        match request:
+            case Wrap():
+                return participation.wrap(request), ()
+            case Train():
+                sealed, sealed_blob = participation.train(request, blob)
+                return sealed, (sealed_blob,)
+            case Release():
+                return participation.release(request), ()
+            case Open():
+                return participation.open(request, blob), ()
+            case Close():
+                closed = participation.close(request)
+                self._end_training(body.study)
+                return closed, ()
+        raise WireError(f"a site does not answer '{request.kind}'")
+
+    def _admitted(self, request: Join, study: str) -> Participation:
+        """The site's part in the study: as it is, taken up again after a restart, or newly admitted."""
+        launch = request.launch.statement
+        if launch.study != study:
+            raise WireError("a launch came in a message of another study")
+        if study not in self._participations:
+            folder = self._home.study_folder(study)
+            if not StudyStore.exists(folder):
+                self._admit(request.launch, folder)
+            self._participations[study] = self._take_up(folder, request.launch)
+        return self._participations[study]
+
+    def _take_up(self, folder: Path, signed: SignedLaunch) -> Participation:
+        store = StudyStore(folder)
+        if store.launch.digest != signed.statement.digest:
+            raise RefusedError("refused", "this study was admitted with another launch")
+        terms = store.launch.terms
+        registration = self._home.registry().populations[terms.data.name]
+        if study_training := self._trainings.get(store.launch.study):
+            training = study_training
+        else:
+            training = self._trainings[store.launch.study] = self._training_for(terms, registration.files())
+        epochs = Epochs(store.launch, self.name, self._identity)
+        return Participation(
+            Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs)
+        )
+
+    def _admit(self, signed: SignedLaunch, folder: Path) -> None:
+        """Judge the study by every rule of this site; set its whole price aside; begin its folder."""
+        launch = signed.statement
+        try:
+            registration = self._home.registry().populations.get(launch.terms.data.name)
+            price = judge(
+                signed,
+                site=self.name,
+                identity=self._identity.public,
+                admission=self._admission,
+                pinned=self._home.peers().pinned,
+                policy=self._config.policy,
+                registration=registration,
+                budget=self._ledger.budget_or_none(launch.terms.data.name),
+            )
+            assert registration is not None
+            training = self._training_for(launch.terms, registration.files())
+            self._trainings[launch.study] = training
+            model = self._first_model(training, launch.parameters)
+            self._ledger.allow(launch.study, launch.terms.data.name, price.plan, launch.digest)
+        except (RefusedError, BudgetError, TermsError) as error:
+            code = error.code if isinstance(error, RefusedError) else "budget"
+            self._ledger.refuse(launch.study, code, str(error))
+            self._end_training(launch.study)
+            raise RefusedError(code, str(error)) from None
+        state = StudyState(
+            model_sha256=digest(model),
+            patients=registration.public_patients,
+            noise_multiplier=price.noise_multiplier,
+            evaluation_noise_multiplier=price.evaluation_noise_multiplier,
+        )
+        StudyStore.create(folder, signed, state, model)
+        _log.info("%s: admitted", launch.study)
+
+    def _first_model(self, training: Training, parameters: int) -> Vector:
+        try:
+            model = training.initial()
+        except DataError as error:
+            _log.error("%s", error)
+            raise RefusedError(
+                "data", "the registered data do not keep the study's contract; the site's own log says where"
+            ) from None
+        if len(model) != parameters:
+            raise RefusedError(
+                "policy", f"the model has {len(model)} parameters here, the launch says {parameters}"
+            )
+        return model
+
+    def _end_training(self, study: str) -> None:
+        training = self._trainings.pop(study, None)
+        if training is not None:
+            training.close()

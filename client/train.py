@@ -1,0 +1,158 @@
+"""A site's own work in a round: DP-SGD steps from the shared model on the site's patients.
+
+Rules:
+
+* sampling and noise use fresh randomness of the operating system, never a seed from the terms;
+* the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
+* training that breaks is not tried again here: its budget is spent, and a second draw after a failure that
+  depends on the draw would not be the mechanism that was charged;
+* the update is float64, a difference of two float32 models.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from client.data import Patients
+from models.catalogue import build
+from models.errors import ModelError
+from models.parameters import from_vector, initial_vector, to_vector
+from privacy.dpsgd import DpSgd, Mechanism
+from privacy.errors import TermsError, TrainingError
+from privacy.stream import Stream, from_os
+from privacy.study import Terms
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What local training gives.
+
+    Attributes:
+        update: (P,) float64, the model after minus the model before; may be sealed.
+        log: figures for the site's own eyes.
+    """
+
+    update: Vector
+    log: dict[str, float]
+
+
+class DeviceRecords:
+    """A site's records on the training device."""
+
+    def __init__(self, patients: Patients, device: torch.device) -> None:
+        self.features = torch.from_numpy(patients.features).to(device)  # (records, inputs)
+        self.labels = torch.from_numpy(patients.labels).to(device)  # (records,)
+        self.patient = torch.from_numpy(patients.patient).to(device)  # (records,)
+        self.patients = patients.patients
+
+
+def choose_device(name: str) -> torch.device:
+    """The device ``name``; ``auto`` is the graphics processor where there is one.
+
+    Raises:
+        TrainingError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise TrainingError(f"the device '{name}' is not available here; expected auto, cpu or cuda") from None
+    return device
+
+
+def build_model(terms: Terms) -> nn.Module:
+    """The study's model, with arbitrary parameters.
+
+    Raises:
+        TermsError: the catalogue has no such model, or it does not take these options.
+    """
+    try:
+        return build(terms.model.name, terms.model.options, terms.data.inputs)
+    except ModelError as cause:
+        raise TermsError(str(cause)) from None
+
+
+def first_model(terms: Terms) -> Vector:
+    """The shared model before the first round, the same bits at every site; (P,)."""
+    return initial_vector(build_model(terms), terms.digest)
+
+
+def train(
+    start: Vector,
+    terms: Terms,
+    patients: Patients,
+    public_patients: int,
+    noise_multiplier: float | None,
+    device: torch.device,
+    stream: Stream | None = None,
+) -> Trained:
+    """Train ``local_steps`` steps from ``start``. Run by a site, after its budget is reserved.
+
+    Args:
+        start: (P,) the shared model.
+        terms: the study.
+        patients: the site's training patients.
+        public_patients: the registered, rounded patient count.
+        noise_multiplier: sigma; None exactly when the study is without privacy.
+        device: where to compute.
+        stream: secret randomness; fresh from the operating system unless a test gives one.
+
+    Raises:
+        TermsError: the model cannot be built or has no gradient of each record.
+        TrainingError: the parameters left the finite numbers.
+    """
+    module = build_model(terms).to(device)
+    from_vector(module, start)
+    begin = to_vector(module)
+    records = DeviceRecords(patients, device)
+    mechanism = Mechanism(
+        sampling_rate=terms.training.sampling_rate,
+        public_patients=public_patients,
+        clipping_norm=terms.privacy.clipping_norm,
+        noise_multiplier=noise_multiplier,
+    )
+    began = time.perf_counter()
+    _descend(module, records, mechanism, terms, stream or from_os())
+    update = to_vector(module) - begin
+    if not np.isfinite(update).all():
+        raise TrainingError(
+            "the parameters left the finite numbers; the study's learning_rate "
+            f"({terms.training.learning_rate:g}) is too large for its data"
+        )
+    log = {"loss": _loss(module, records), "seconds": time.perf_counter() - began}
+    return Trained(update, log)
+
+
+def _descend(module: nn.Module, records: DeviceRecords, mechanism: Mechanism, terms: Terms, stream: Stream) -> None:
+    private = DpSgd(module, record_losses, mechanism, stream)
+    parameters = list(module.parameters())
+    for _ in range(terms.training.local_steps):
+        gradient = private.gradient(records)  # (P,) float64
+        with torch.no_grad():
+            moved = parameters_to_vector(parameters).double() - terms.training.learning_rate * gradient
+            vector_to_parameters(moved.float(), parameters)
+
+
+def record_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each record; (records,)."""
+    return binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+
+def _loss(module: nn.Module, records: DeviceRecords) -> float:
+    with torch.no_grad():
+        return float(record_losses(module(records.features), records.labels).mean())

@@ -1,0 +1,286 @@
+"""Training in a warm child process: torch, the data and the device are loaded once and kept.
+
+The agent holds keys, book and network; the child holds records and the device. Rules:
+
+* this module imports no torch; the child does;
+* one request at a time over a pipe; an :class:`~privacy.errors.Error` crosses as itself, anything else as a
+  sentence that names its kind only (its text could hold a value; the log has it in full);
+* a child that dies is named in a :class:`~privacy.errors.TrainingError`, and the next call starts another;
+* a child ends when its parent does, however the parent ended, even in the middle of a step;
+* everything the child prints goes to the log file, which stays at the site.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data import StudyFiles, read_study
+from privacy.errors import Error, TrainingError
+from privacy.study import Terms
+
+_log = logging.getLogger(__name__)
+_STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
+
+Vector = NDArray[np.float64]
+
+
+class Training(Protocol):
+    """What a site's protocol code needs from training."""
+
+    def initial(self) -> Vector:
+        """The shared model before the first round; (P,)."""
+        ...
+
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Name and shape of each of the model's tensors, in the vector's order."""
+        ...
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        """The update of one round's local training from ``start``; (P,).
+
+        ``key``, 32 secret bytes, decides sampling and noise: the same key repeats the same draw.
+        """
+        ...
+
+    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+        """The score histogram of the model ``vector`` on the test patients, noised unless None; (2 * bins,)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of data and device."""
+        ...
+
+
+class InProcessTrainer:
+    """Training in this process; what the child runs, and what an in-memory federation uses.
+
+    Raises:
+        DataError: the files break the contract or changed since they were registered.
+        TermsError: the model cannot be built.
+        TrainingError: the device is not available.
+    """
+
+    def __init__(self, terms: Terms, files: StudyFiles, device: str) -> None:
+        from client.train import build_model, choose_device
+
+        self._terms = terms
+        self._public_patients = files.public_patients
+        training, testing = read_study(terms.data, files)
+        if clipped := training.clipped + testing.clipped:
+            _log.info("%d numbers lie beyond their public range and were clipped", clipped)
+        self._training, self._testing = training.patients, testing.patients
+        self._device = choose_device(device)
+        self._module = build_model(terms).to(self._device)
+
+    def initial(self) -> Vector:
+        """See :class:`Training`."""
+        from client.train import first_model
+
+        return first_model(self._terms)
+
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """See :class:`Training`."""
+        return tuple((name, tuple(tensor.shape)) for name, tensor in self._module.named_parameters())
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        """See :class:`Training`."""
+        from client.train import train
+        from privacy.stream import Stream
+
+        trained = train(
+            start,
+            self._terms,
+            self._training,
+            self._public_patients,
+            noise_multiplier,
+            self._device,
+            Stream(key),
+        )
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
+        _log.info("round %d: %s", round_number, figures)
+        return trained.update
+
+    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+        """See :class:`Training`."""
+        from client.evaluate import noised, score_histogram
+        from models.parameters import from_vector
+        from privacy.stream import from_os
+
+        from_vector(self._module, vector)
+        counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
+        if noise_multiplier is not None:
+            counts = noised(counts, noise_multiplier, from_os())
+        return tuple(counts.tolist())
+
+    def close(self) -> None:
+        """See :class:`Training`."""
+
+
+class Trainer:
+    """Training in a child process; the same calls as :class:`InProcessTrainer`.
+
+    The child starts at the first call, and again after it died. Use as a context manager.
+
+    Args:
+        terms: the study.
+        files: the site's registered data.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        log_file: the child's output is appended here.
+    """
+
+    def __init__(self, terms: Terms, files: StudyFiles, device: str, log_file: Path) -> None:
+        self._setup = (terms, files, device)
+        self._log_file = log_file
+        self._child: _Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None while there is no child."""
+        return self._child.process.pid if self._child else None
+
+    def initial(self) -> Vector:
+        """See :class:`Training`; also a way to have data and model checked early."""
+        answer: Vector = self._ask("initial")
+        return answer
+
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """See :class:`Training`."""
+        answer: tuple[tuple[str, tuple[int, ...]], ...] = self._ask("shapes")
+        return answer
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        """See :class:`Training`."""
+        answer: Vector = self._ask("train", start, round_number, noise_multiplier, key)
+        return answer
+
+    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+        """See :class:`Training`."""
+        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier)
+        return answer
+
+    def close(self) -> None:
+        """End the child. A later call would start another."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.pipe.close()  # the child reads the end of the pipe and leaves
+        child.process.join(_STOP_S)
+        if child.process.is_alive():
+            child.process.kill()
+            child.process.join()
+        child.process.close()
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._child is None:
+            self._child = self._start()
+        try:
+            self._child.pipe.send((method, arguments))
+            succeeded, answer = self._child.pipe.recv()
+        except (EOFError, OSError):
+            sentence = _obituary(self._child.process, self._log_file)
+            self.close()
+            raise TrainingError(sentence) from None
+        if not succeeded:
+            raise _rebuilt(*answer)
+        return answer
+
+    def _start(self) -> _Child:
+        spawn = multiprocessing.get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        process = spawn.Process(
+            target=_serve, args=(theirs, self._setup, self._log_file), name="consilium-trainer", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Child(process, ours)
+
+
+class _Child(NamedTuple):
+    process: SpawnProcess
+    pipe: Connection
+
+
+def _obituary(process: SpawnProcess, log_file: Path) -> str:
+    """One sentence about a child that died."""
+    process.join(_STOP_S)
+    code = process.exitcode
+    if code is not None and code < 0:
+        cause = f"was ended by {signal.Signals(-code).name}"
+        hint = " (often the sign of too little memory)" if -code == signal.SIGKILL else ""
+    else:
+        cause, hint = f"ended with exit code {code}", ""
+    return f"the training process {cause}{hint}; {log_file} has its last words; the next call starts a new one"
+
+
+def _rebuilt(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:
+    """An error of the child, whatever its constructor asks for."""
+    error = kind.__new__(kind)
+    error.args = parts
+    error.__dict__.update(attributes)
+    return error
+
+
+def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Path) -> None:
+    """The child's life: answer until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to judge
+    _write_everything_to(log_file)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    trainer: InProcessTrainer | None = None
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            trainer = trainer or InProcessTrainer(*setup)
+            call: Callable[..., Any] = getattr(trainer, method)
+            answer = (True, call(*arguments))
+        except Error as error:
+            answer = (False, (type(error), error.args, error.__dict__))
+        except Exception as error:
+            _log.exception("%s failed", method)
+            sentence = f"local training failed with {type(error).__name__}; see {log_file}"
+            answer = (False, (TrainingError, (sentence,), {}))
+        with contextlib.suppress(OSError):  # the parent has gone; recv will say so
+            pipe.send(answer)
+
+
+def _write_everything_to(log_file: Path) -> None:
+    """Send what Python, torch and drivers print to the log file."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(descriptor, stream.fileno())
+    os.close(descriptor)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

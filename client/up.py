@@ -1,0 +1,81 @@
+"""A site at work: the agent in this process, training in a warm child, both ended together.
+
+Talk goes to stderr, one line an event; figures computed from records go to ``log/`` and nowhere else.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from types import FrameType
+
+from client.agent import AgentEvent, serve
+from client.data import StudyFiles
+from client.home import SiteHome
+from client.site import Site
+from client.trainer import Trainer
+from privacy.console import say
+from privacy.errors import SiteConfigError
+from privacy.study import Terms
+
+
+def serve_site(home: SiteHome) -> None:
+    """Take part in studies until SIGTERM or SIGINT.
+
+    Raises:
+        SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
+        LinkError: the coordinator does not know this site.
+        LedgerError, KeyFileError: book or keys cannot be believed.
+    """
+    config, admission = home.config, home.admission()
+    lock = _lock(home)
+    _log_to(home)
+    stop = threading.Event()
+
+    def leave(_: int, __: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+    def training_for(terms: Terms, files: StudyFiles) -> Trainer:
+        return Trainer(terms, files, config.device, home.log_path)
+
+    site = Site(home, training_for)
+    try:
+        say(f"{site.name}: serving {home.folder}")
+        serve(
+            admission.address, home.ca_path, home.node_key_path, site.answer, on_event=_tell(site.name), stop=stop
+        )
+    finally:
+        site.close()
+        os.close(lock)
+    say(f"{site.name}: stopped")
+
+
+def _tell(name: str) -> Callable[[AgentEvent], None]:
+    def on_event(event: AgentEvent) -> None:
+        size = f" ({event.size} bytes)" if event.size else ""
+        say(f"{name}: {event.kind}: {event.sentence}{size}")
+
+    return on_event
+
+
+def _lock(home: SiteHome) -> int:
+    """One process serves a site's folder; the lock ends with the process."""
+    descriptor = os.open(home.folder / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SiteConfigError(f"{home.folder}: another 'consilium-site up' serves this site already") from None
+    return descriptor
+
+
+def _log_to(home: SiteHome) -> None:
+    handler = RotatingFileHandler(home.folder / "log" / "site.log", maxBytes=10_000_000, backupCount=5)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,0 +1,63 @@
+"""The work of a round, done once: train, and count test patients, whatever happens around it.
+
+Reserve, draw, act, store, settle: each is durable before the next.
+
+* ``reserve``: the round is paid before the first gradient; a power cut afterwards leaves it paid.
+* ``draw``: 32 secret bytes decide sampling and noise. They are kept until the result is stored, so that work a
+  crash interrupted is repeated, not drawn a second time: what leaves is one draw of the mechanism that was paid.
+* ``store``: the integers. Every attempt of the round seals these.
+* ``settle``: the book says that the round's work has ended.
+"""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.admission import evaluation_event, training_event
+from client.seat import Seat
+from client.state import Counted
+from models.vector import Vector
+from privacy.sealing.quantise import quantise
+from privacy.sealing.shape import grid_of, weight_of
+from privacy.stream import from_os
+
+_log = logging.getLogger(__name__)
+
+
+def trained_integers(seat: Seat, number: int, model: Vector, reference: int) -> NDArray[np.uint32]:
+    """Run by a site. The integers it seals in round ``number``, (P,); trained and paid the first time it is asked.
+
+    Raises:
+        BudgetError: the study's allowance has no room for the round.
+        TrainingError: training failed; asked again, it is repeated from the same draw.
+    """
+    stored = seat.store.integers(number)
+    if stored is None:
+        noise = seat.state.noise_multiplier
+        seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, noise))
+        update = seat.training.train(model, number, noise, seat.store.draw_key(number))
+        weighed = weight_of(seat.terms, seat.patients, reference) * update
+        quantised = quantise(weighed, grid_of(seat.terms), from_os())
+        if quantised.saturated:
+            _log.info("round %d: %d values of the update beyond the range were cut", number, quantised.saturated)
+        stored = quantised.integers
+        seat.store.keep_integers(number, stored)
+    seat.ledger.settle(seat.launch.study, number)
+    return stored
+
+
+def test_totals(seat: Seat, model: Vector) -> tuple[int, ...]:
+    """Run by a site. Its totals for ``model``, (2 * bins,); counted, noised and paid the first time it is asked.
+
+    Raises:
+        BudgetError: the study's allowance has no room for the evaluation.
+        TrainingError: scoring failed.
+    """
+    base, counted = seat.state.base, seat.state.counted
+    if counted is None or counted.base != base:
+        noise = seat.state.evaluation_noise_multiplier
+        seat.ledger.evaluate(seat.launch.study, base, evaluation_event(noise))
+        counted = Counted(base=base, counts=seat.training.score(model, noise))
+        seat.store.save(counted=counted)
+    return counted.counts

@@ -1,0 +1,229 @@
+"""What a mechanism costs: its Renyi divergence curve, and what that means in epsilon.
+
+Rules:
+
+* A mechanism is an event with public parameters only (noise, rate, steps); its cost never depends on records.
+* Neighbours differ by one patient, added or removed. The curve is known at the integer orders 2 to 256; events
+  compose by adding their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
+* Budgets are kept in integers, in nano (1e-9) units of Renyi divergence at one order. A charge is rounded up, a
+  limit down: every rounding is against the spender.
+* Arithmetic is decimal with 50 digits (``exp`` and ``ln`` correctly rounded), so that a hospital and its auditor
+  get the same integers on every machine; nothing is left to a platform's floating point.
+
+Sources: the Poisson-sub-sampled Gaussian at integer orders, Mironov, Talwar and Zhang 2019 (arXiv 1908.10530,
+section 3.3); the Gaussian, Mironov 2017 (arXiv 1702.07476, proposition 7), which bounds the discrete Gaussian of
+the same variance too (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4); from Renyi divergence to
+epsilon, the same paper's proposition 12, also Balle et al. 2020 (arXiv 1905.09982, theorem 21).
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
+from functools import lru_cache
+from math import inf, isqrt, nextafter
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from privacy.document import Document
+from privacy.errors import BudgetError
+
+ORDERS: Final = range(2, 257)
+NANO: Final = 10**9
+UNBOUNDED: Final = Decimal("Infinity")
+
+NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
+"""Standard deviation of the noise over the most one patient can change."""
+
+_DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millionths
+
+
+class SampledGaussian(Document):
+    """``steps`` sums over patients drawn independently with ``sampling_rate``, each with Gaussian noise."""
+
+    kind: Literal["sampled-gaussian"] = "sampled-gaussian"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        if self.sampling_rate == 1:
+            return _gaussian(self.noise_multiplier, self.steps, order)
+        return _sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+
+    def curve(self) -> dict[int, Decimal]:
+        """Renyi divergence at every order."""
+        return {order: self.rho(order) for order in ORDERS}
+
+
+class Gaussian(Document):
+    """``count`` vectors of totals to which a patient adds at most 1 (in the L2 norm), each with Gaussian noise.
+
+    Integer totals with discrete Gaussian noise have the same curve.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    noise_multiplier: NoiseMultiplier
+    count: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        return _gaussian(self.noise_multiplier, self.count, order)
+
+    def curve(self) -> dict[int, Decimal]:
+        """Renyi divergence at every order."""
+        return {order: self.rho(order) for order in ORDERS}
+
+
+class Unprotected(Document):
+    """Something leaves without noise: no epsilon bounds it."""
+
+    kind: Literal["unprotected"] = "unprotected"
+
+    def rho(self, order: int) -> Decimal:
+        """Infinity, at every order."""
+        return UNBOUNDED
+
+    def curve(self) -> dict[int, Decimal]:
+        """Infinity, at every order."""
+        return dict.fromkeys(ORDERS, UNBOUNDED)
+
+
+Event = Annotated[SampledGaussian | Gaussian | Unprotected, Field(discriminator="kind")]
+Events = Iterable[SampledGaussian | Gaussian | Unprotected]
+
+
+def charge(event: SampledGaussian | Gaussian, order: int) -> int:
+    """What ``event`` costs at ``order``, in nano units of Renyi divergence, rounded up."""
+    return _charge(event, order)
+
+
+def limit(epsilon: float, delta: float, order: int) -> int:
+    """The divergence at ``order`` that (epsilon, delta) has room for, in nano units, rounded down.
+
+    Not positive when the conversion alone takes more than ``epsilon``.
+    """
+    if not 0 < epsilon < inf:
+        raise BudgetError(f"expected a finite epsilon above 0, got {epsilon:g}")
+    with localcontext(_DIGITS):
+        room = (Decimal(epsilon) - conversion(delta, order)) * NANO
+        return int(room.to_integral_value(ROUND_FLOOR))
+
+
+def conversion(delta: float, order: int) -> Decimal:
+    """What turning divergence at ``order`` into epsilon at ``delta`` adds (proposition 12)."""
+    if not 0 < delta < 1:
+        raise BudgetError(f"expected 0 < delta < 1, got {delta:g}")
+    if order not in ORDERS:
+        raise BudgetError(f"expected an order from {ORDERS[0]} to {ORDERS[-1]}, got {order}")
+    return _conversion(delta, order)
+
+
+@lru_cache(maxsize=4096)
+def _conversion(delta: float, order: int) -> Decimal:
+    with localcontext(_DIGITS):
+        a = Decimal(order)
+        return ((a - 1) / a).ln() - (Decimal(delta).ln() + a.ln()) / (a - 1)
+
+
+def epsilon(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> float:
+    """The epsilon at ``delta`` of all ``events`` together, rounded up; infinite if one is unprotected.
+
+    *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance: the best of ``orders`` may
+    be taken afterwards, since the whole curve holds. For events chosen in view of results, use a budget's filter.
+    """
+    return _rounded_up(_by_order(events, delta, orders)[0])
+
+
+def best_order(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> int:
+    """The order at which ``events`` have the smallest epsilon at ``delta``."""
+    return _by_order(events, delta, orders)[1]
+
+
+def noise_multiplier(
+    epsilon: float, delta: float, sampling_rate: float, steps: int, rounds: int = 1, orders: Sequence[int] = ORDERS
+) -> float:
+    """The least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit in a budget.
+
+    Rounded up to a millionth. The rounds are priced one by one as a book charges them, so what is calibrated to
+    an epsilon is never refused by a grant of that epsilon at the same order. With ``sampling_rate`` 1 it
+    calibrates Gaussian totals.
+
+    Args:
+        epsilon: to stay within.
+        delta: to stay within.
+        sampling_rate: each patient's chance to be in a step, 0 < q <= 1.
+        steps: noisy steps in one round.
+        rounds: how often such a round is charged.
+        orders: where to look; one order for a budget that is kept at that order.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+    room = {order: limit(epsilon, delta, order) for order in orders}
+    low, high = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
+
+    def fitting(candidates: Iterable[int], noise: int) -> list[int]:
+        event = SampledGaussian(noise_multiplier=noise / _GRID, sampling_rate=sampling_rate, steps=steps)
+        return [order for order in candidates if rounds * charge(event, order) <= room[order]]
+
+    fit = fitting((order for order in orders if room[order] > 0), high)
+    if not fit:
+        raise BudgetError(
+            f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {rounds * steps} steps at rate "
+            f"{sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
+        )
+    while low < high:
+        middle = isqrt(low * high)
+        # an order that lacks room at some noise lacks it at any smaller one, so the candidates only get fewer
+        if still := fitting(fit, middle):
+            fit, high = still, middle
+        else:
+            low = middle + 1
+    return high / _GRID
+
+
+@lru_cache(maxsize=4096)
+def _charge(event: SampledGaussian | Gaussian, order: int) -> int:
+    with localcontext(_DIGITS):
+        return int((event.rho(order) * NANO).to_integral_value(ROUND_CEILING))
+
+
+def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Decimal, int]:
+    """The smallest epsilon of ``events`` and its order."""
+    events = list(events)
+    if not events:
+        return Decimal(0), orders[0]
+    with localcontext(_DIGITS):
+        return min(
+            (max(Decimal(0), sum(event.rho(order) for event in events) + conversion(delta, order)), order)
+            for order in orders
+        )
+
+
+def _rounded_up(value: Decimal) -> float:
+    nearest = float(value)
+    return nearest if nearest == inf or Decimal(nearest) >= value else nextafter(nearest, inf)
+
+
+def _gaussian(noise: float, count: int, order: int) -> Decimal:
+    with localcontext(_DIGITS):
+        return Decimal(order) * count / (2 * Decimal(noise) ** 2)
+
+
+def _sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Decimal:
+    """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2)).
+
+    All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18.
+    """
+    with localcontext(_DIGITS):
+        q = Decimal(rate)
+        growth = (1 / Decimal(noise) ** 2).exp()
+        odds, power = q / (1 - q), Decimal(1)
+        term = total = (1 - q) ** order
+        for k in range(1, order + 1):
+            term *= odds * power * (order - k + 1) / k
+            total += term
+            power *= growth
+        return steps * total.ln() / (order - 1)

@@ -1,0 +1,64 @@
+"""How the three commands end: data on stdout, talk on stderr, one sentence and one exit code for every failure.
+
+Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 interrupted, 1 a defect of this
+program, and those of ``privacy/errors.py``.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from privacy.canonical import Json, to_canonical
+from privacy.errors import Error
+
+INTERRUPTED: Final = 130
+DEFECT: Final = 1
+TRACEBACK: Final = "CONSILIUM_TRACEBACK"
+
+
+def run(commands: click.Group, name: str) -> NoReturn:
+    """Run a console script and end the process; no traceback reaches a user."""
+    try:
+        code = commands.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except Error as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        click.echo(
+            f"{name}: a defect of this program ({type(error).__name__}); nothing recorded is lost; "
+            f"with {TRACEBACK}=1 in the environment it shows where",
+            err=True,
+        )
+        sys.exit(DEFECT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def print_json(value: Json) -> None:
+    """One JSON document on stdout."""
+    click.echo(to_canonical(value).decode("utf-8"))
+
+
+def say(text: str) -> None:
+    """Talk, on stderr."""
+    click.echo(text, err=True)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns on stdout, wide enough for their longest word."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    for row in [headings, *rows]:
+        click.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,144 @@
+"""Frozen documents (terms, configurations, messages) and how a person's YAML becomes one.
+
+Rules:
+
+* A document is frozen; unknown keys are refused with the nearest known key named.
+* Every mistake is reported at once, one line each, by its path in the file.
+* A key written twice is refused (YAML would silently take the last).
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from privacy.canonical import digest, to_canonical
+from privacy.errors import Error
+
+Location = tuple[int | str, ...]
+
+
+class Document(BaseModel):
+    """A frozen value that is written down, compared by digest, and refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    def to_bytes(self) -> bytes:
+        """RFC 8785 bytes."""
+        return to_canonical(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of :meth:`to_bytes`, in hexadecimal."""
+        return digest(self.model_dump(mode="json"))
+
+
+D = TypeVar("D", bound=Document)
+
+
+def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
+    """Read the YAML file ``path`` as a ``kind``.
+
+    Raises:
+        error: the file cannot be read, is no YAML, or has mistakes; the message lists every one of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        reason = cause.strerror if isinstance(cause, OSError) else "it is not UTF-8 text"
+        raise error(f"{path}: cannot be read: {reason}") from None
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as cause:
+        raise error(f"{path}: not YAML: {_yaml_sentence(cause)}") from None
+    return parse(value, kind, error, str(path))
+
+
+def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
+    """Turn a plain value into a ``kind``.
+
+    Raises:
+        error: naming ``source`` and every mistake in it.
+    """
+    if not isinstance(value, Mapping):
+        raise error(f"{source}: expected keys and values, got {_kind_of(value)}")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as cause:
+        mistakes = [_sentence(kind, mistake) for mistake in cause.errors(include_url=False)]
+    if len(mistakes) == 1:
+        raise error(f"{source}: {mistakes[0]}")
+    raise error(f"{source}: {len(mistakes)} mistakes:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
+
+
+def _sentence(kind: type[BaseModel], mistake: Any) -> str:
+    location: Location = mistake["loc"]
+    where = ".".join(str(part) for part in location)
+    match mistake["type"]:
+        case "extra_forbidden":
+            known = _known_keys(kind, location[:-1])
+            near = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+            return f"{where}: unknown key; {hint}"
+        case "missing":
+            return f"{where}: missing"
+        case "value_error":
+            message = str(mistake["ctx"]["error"])
+            return f"{where}: {message}" if where else message
+        case "string_type":
+            return f"{where}: expected text; put it in quotes if YAML reads it as a number, yes or no"
+        case _:
+            message = mistake["msg"]
+            return f"{where}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(kind: Any, location: Location) -> list[str]:
+    """The keys of the model that ``location`` leads to from ``kind``; several models of a union are merged."""
+    models = [kind]
+    for part in location:
+        step: list[Any] = []
+        for model in models:
+            if isinstance(part, str) and part in model.model_fields:
+                step += _models_in(model.model_fields[part].annotation)
+            else:  # an index in a list, or a union's tag
+                step.append(model)
+        models = step
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list, tuple):
+        return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+    return []
+
+
+def _kind_of(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _yaml_sentence(cause: yaml.YAMLError) -> str:
+    if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+        return f"line {cause.problem_mark.line + 1}: {cause.problem}"
+    return str(cause).splitlines()[0]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key written twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable) or key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is written twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)

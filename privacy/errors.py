@@ -1,0 +1,151 @@
+"""Everything that can be wrong, by who must act.
+
+::
+
+    Error                     every expected failure
+    ├── StudyError            the study's author must act
+    │   └── TermsError          a study file or terms that cannot be used
+    ├── SiteError             the site engineer or the data protection officer must act
+    │   ├── SiteConfigError     the site's folder or configuration
+    │   ├── KeyFileError        a key file: missing, malformed, or readable by others
+    │   ├── DataError           registered data that break their contract
+    │   ├── RefusedError        the site's own rules refuse (policy, peers, admission)
+    │   ├── BudgetError         the privacy budget does not allow it
+    │   ├── LedgerError         the book cannot be read, written or believed
+    │   ├── TrainingError       local training failed
+    │   └── LinkError           the site cannot reach or stay with its coordinator
+    ├── CoordinatorError      the coordinator's operator must act
+    │   ├── FederationError     the federation's folder or an enrolment file
+    │   ├── SuperLinkError      the Flower SuperLink does not start or answer
+    │   └── StoppedError        a study cannot go on
+    └── ProtocolError         another party sent something that is refused
+        ├── WireError           a message that is malformed, unsigned, replayed or too large
+        └── SealingError        a ciphertext, mask or aggregate that must not be used
+
+Rules:
+
+* A message is one sentence: what, why, what was expected and what came, the next step. Lower case at the start.
+* Never a record's value, never a secret.
+* ``exit_code`` is documented in ``docs/exit-codes.md`` and never reused.
+* Verification raises; it never returns a boolean.
+"""
+
+from typing import ClassVar
+
+
+class Error(Exception):
+    """The one base: every expected failure is a sentence for the person who must act."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class StudyError(Error):
+    """The study's author must act."""
+
+    exit_code = 10
+
+
+class TermsError(StudyError):
+    """A study file, or terms, that cannot be used."""
+
+    exit_code = 11
+
+
+class SiteError(Error):
+    """The site engineer or the data protection officer must act."""
+
+    exit_code = 20
+
+
+class SiteConfigError(SiteError):
+    """The site's folder or its configuration cannot be used."""
+
+    exit_code = 21
+
+
+class KeyFileError(SiteError):
+    """A key file is missing, malformed, or readable by others."""
+
+    exit_code = 22
+
+
+class DataError(SiteError):
+    """Data that break their contract. The message names columns and counts, never a value."""
+
+    exit_code = 23
+
+
+class RefusedError(SiteError):
+    """The site's own rules refuse what was asked; ``code`` names the rule for programs."""
+
+    exit_code = 24
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class BudgetError(SiteError):
+    """The privacy budget does not allow it."""
+
+    exit_code = 25
+
+
+class LedgerError(SiteError):
+    """The book cannot be read, written or believed."""
+
+    exit_code = 26
+
+
+class TrainingError(SiteError):
+    """Local training failed."""
+
+    exit_code = 27
+
+
+class LinkError(SiteError):
+    """The site cannot reach, or stay with, its coordinator."""
+
+    exit_code = 28
+
+
+class CoordinatorError(Error):
+    """The coordinator's operator must act."""
+
+    exit_code = 40
+
+
+class FederationError(CoordinatorError):
+    """The federation's folder, or an enrolment file, cannot be used."""
+
+    exit_code = 41
+
+
+class SuperLinkError(CoordinatorError):
+    """The Flower SuperLink does not start or answer."""
+
+    exit_code = 42
+
+
+class StoppedError(CoordinatorError):
+    """A study cannot go on."""
+
+    exit_code = 43
+
+
+class ProtocolError(Error):
+    """Another party sent something that is refused."""
+
+    exit_code = 60
+
+
+class WireError(ProtocolError):
+    """A message that is malformed, unsigned, replayed or too large."""
+
+    exit_code = 61
+
+
+class SealingError(ProtocolError):
+    """A ciphertext, mask or aggregate that must not be used."""
+
+    exit_code = 62

@@ -1,0 +1,67 @@
+"""An envelope as a Flower ``RecordDict``, and back: the same on both sides.
+
+* Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
+* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8, whose bytes travel as they are
+  (no ``.npy`` header to parse). Flower cuts each into objects of 5 MB.
+
+Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
+"""
+
+from typing import Final
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from privacy.errors import WireError
+from privacy.wire import MAX_BODY_BYTES, Envelope
+
+_ENVELOPE: Final = "envelope"
+_BLOBS: Final = "blobs"
+_PARTS: Final = ("body", "signature")
+_RAW: Final = "consilium.bytes"
+
+
+def to_records(envelope: Envelope) -> RecordDict:
+    """Pack ``envelope`` for Flower; blobs are not copied."""
+    records = RecordDict({_ENVELOPE: ConfigRecord({part: getattr(envelope, part) for part in _PARTS})})
+    if envelope.blobs:
+        arrays = {
+            str(index): Array(dtype="uint8", shape=(len(blob),), stype=_RAW, data=blob)
+            for index, blob in enumerate(envelope.blobs)
+        }
+        records[_BLOBS] = ArrayRecord(arrays)
+    return records
+
+
+def from_records(records: RecordDict) -> Envelope:
+    """Unpack what :func:`to_records` packed; the envelope is still unverified.
+
+    Raises:
+        WireError: any other records, or a body that is too large.
+    """
+    extra = sorted(set(records) - {_ENVELOPE, _BLOBS})
+    if extra:
+        raise WireError(f"a message holds {len(extra)} records that are no part of an envelope")
+    envelope = records.get(_ENVELOPE)
+    if not isinstance(envelope, ConfigRecord) or sorted(envelope) != sorted(_PARTS):
+        raise WireError("a message holds no envelope record of exactly a body and a signature")
+    body, signature = (envelope[part] for part in _PARTS)
+    if not isinstance(body, bytes) or not isinstance(signature, bytes):
+        raise WireError("an envelope's body and signature must be bytes")
+    if len(body) > MAX_BODY_BYTES:
+        raise WireError(f"a message body has {len(body)} bytes, expected at most {MAX_BODY_BYTES}")
+    return Envelope(body, signature, _blobs(records))
+
+
+def _blobs(records: RecordDict) -> tuple[bytes, ...]:
+    if _BLOBS not in records:
+        return ()
+    arrays = records[_BLOBS]
+    if not isinstance(arrays, ArrayRecord) or sorted(arrays) != sorted(str(index) for index in range(len(arrays))):
+        raise WireError("an envelope's blobs must be arrays numbered from 0")
+    blobs = [arrays[str(index)] for index in range(len(arrays))]
+    if not blobs:
+        raise WireError("an envelope without blobs must not have a blobs record")
+    for blob in blobs:
+        if blob.stype != _RAW or blob.dtype != "uint8" or tuple(blob.shape) != (len(blob.data),):
+            raise WireError("an envelope's blob must be a flat uint8 array of raw bytes")
+    return tuple(blob.data for blob in blobs)

@@ -1,0 +1,262 @@
+"""Keys: who signs, who can read, and how a key file is kept.
+
+* An **identity** (Ed25519) signs everything a party says and every line of its book. Peers pin its public half,
+  written as 43 characters of base64url, which is also its fingerprint.
+* A **session key** (X25519) lives in memory for one key epoch of one study; two of them give a pair secret.
+* A **node key** (P-384, OpenSSH form) is what Flower authenticates a site's connection with.
+* Every signature carries a label that says what is signed, so that none can be moved to another place.
+* A private key is a file of its owner (mode 0600); one that others can read is refused.
+
+Sources: RFC 8032 (Ed25519), RFC 7748 (X25519), RFC 5869 (HKDF), NIST SP 800-38D (AES-GCM).
+"""
+
+import base64
+import binascii
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from privacy.errors import KeyFileError, WireError
+
+SECRET_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """The public half of an identity."""
+
+    raw: bytes
+
+    @classmethod
+    def from_text(cls, text: str) -> "PublicKey":
+        """Read what :attr:`text` wrote.
+
+        Raises:
+            WireError: not 43 characters of base64url that stand for 32 bytes.
+        """
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except (ValueError, binascii.Error):
+            raw = b""
+        if len(raw) != SECRET_BYTES or _text(raw) != text:
+            raise WireError(f"expected a public key of 43 base64url characters, got {len(text)} characters")
+        return cls(raw)
+
+    @property
+    def text(self) -> str:
+        """The key as 43 characters of base64url: what people compare."""
+        return _text(self.raw)
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Accept ``signature`` over ``message``.
+
+        Raises:
+            WireError: it is not this key's signature over these bytes.
+        """
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+        except InvalidSignature:
+            raise WireError(f"a signature is not by the key {self.text} over these bytes") from None
+
+
+class SigningKey:
+    """An identity: the private half never leaves the installation that generated it."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A fresh identity from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> "SigningKey":
+        """Read an identity's key file.
+
+        Raises:
+            KeyFileError: missing, readable by others, or not an Ed25519 key.
+        """
+        try:
+            private = serialization.load_pem_private_key(read_secret(path), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            private = None
+        if not isinstance(private, Ed25519PrivateKey):
+            raise KeyFileError(f"{path}: expected an Ed25519 private key in PEM form; restore it from your backup")
+        return cls(private)
+
+    def save(self, path: Path) -> None:
+        """Write the key file, 0600; an existing one is never overwritten."""
+        pem = self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_secret(path, pem)
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        return PublicKey(self._private.public_key().public_bytes_raw())
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign ``message`` (which begins with a label); 64 bytes."""
+        return self._private.sign(message)
+
+
+class SessionKey:
+    """A site's X25519 key for one key epoch of one study: in memory only."""
+
+    def __init__(self) -> None:
+        self._private = X25519PrivateKey.generate()
+
+    @property
+    def public(self) -> str:
+        """The public half as 43 characters of base64url."""
+        return _text(self._private.public_key().public_bytes_raw())
+
+    def agree(self, peer: str, info: bytes) -> bytes:
+        """The 32-byte secret that only the two owners can compute, for the purpose ``info``.
+
+        Raises:
+            WireError: ``peer`` is no usable X25519 public key.
+        """
+        try:
+            shared = self._private.exchange(X25519PublicKey.from_public_bytes(PublicKey.from_text(peer).raw))
+        except ValueError:
+            raise WireError("a peer's session key is not a usable X25519 key") from None
+        return derive_key(shared, info)
+
+
+def derive_key(secret: bytes, info: bytes, length: int = SECRET_BYTES) -> bytes:
+    """HKDF-SHA256 without salt: one secret, one key for each purpose ``info`` (RFC 5869)."""
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
+
+
+def keyed_digest(key: bytes, message: bytes) -> str:
+    """HMAC-SHA256 in hexadecimal: a digest that only the key's holders can compute or guess at."""
+    return hmac.digest(key, message, "sha256").hex()
+
+
+def wrap(key: bytes, secret: bytes, context: bytes) -> bytes:
+    """Encrypt ``secret`` so that only a holder of ``key`` opens it, in this ``context`` only (AES-256-GCM)."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, secret, context)
+
+
+def unwrap(key: bytes, wrapped: bytes, context: bytes) -> bytes:
+    """Undo :func:`wrap`.
+
+    Raises:
+        WireError: another key, another context, or altered bytes.
+    """
+    try:
+        return AESGCM(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
+    except (InvalidTag, ValueError):
+        raise WireError(
+            "a wrapped key does not open: it was made for another site or context, or altered"
+        ) from None
+
+
+def generate_node_key(path: Path) -> str:
+    """Write a fresh P-384 key for Flower's node authentication (OpenSSH form, 0600); return its public line."""
+    private = ec.generate_private_key(ec.SECP384R1())
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    write_secret(path, pem)
+    return node_key_line(private)
+
+
+def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a node key.
+
+    Raises:
+        KeyFileError: missing, readable by others, or not a P-384 key in OpenSSH form.
+    """
+    try:
+        private = serialization.load_ssh_private_key(read_secret(path), password=None)
+    except (ValueError, UnsupportedAlgorithm):
+        private = None
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP384R1):
+        raise KeyFileError(f"{path}: expected a P-384 private key in OpenSSH form; restore it from your backup")
+    return private
+
+
+def node_key_line(private: ec.EllipticCurvePrivateKey) -> str:
+    """The public half as one line in OpenSSH form."""
+    return (
+        private.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode("ascii")
+    )
+
+
+def node_key_pem(line: str) -> bytes:
+    """A node key's public line in PEM form, which is how Flower writes it.
+
+    Raises:
+        WireError: ``line`` is no P-384 public key in OpenSSH form.
+    """
+    try:
+        public = serialization.load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        public = None
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP384R1):
+        raise WireError("expected a node key as one ecdsa-sha2-nistp384 line in OpenSSH form")
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def generate_secret(path: Path) -> None:
+    """Write 32 fresh random bytes, 0600."""
+    write_secret(path, secrets.token_bytes(SECRET_BYTES))
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a file that only its owner may read.
+
+    Raises:
+        KeyFileError: it is missing, or others can read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode & 0o777
+            if mode & 0o077:
+                raise KeyFileError(
+                    f"{path}: others can read this key (mode {mode:04o}, expected 0600); "
+                    f"if nobody has copied it, run: chmod 600 {path}"
+                )
+            return file.read()
+    except OSError as error:
+        raise KeyFileError(f"{path}: the key file cannot be read: {error.strerror}") from None
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read; durable when this returns.
+
+    Raises:
+        KeyFileError: there is a file already (it is left as it is), or the folder cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KeyFileError(f"{path}: the key file cannot be written: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")

@@ -1,0 +1,13 @@
+"""The site's book: what was granted, spent, refused and released, in entries that nobody can change unnoticed.
+
+``entries`` says what a line is, ``book`` what must hold between lines; ``store`` is the site's hand on it, ``disk``
+the file it is kept in, ``export`` what an auditor is given. The format is in ``docs/ledger.md``.
+"""
+
+from privacy.ledger.book import Book as Book
+from privacy.ledger.disk import verify_file as verify_file
+from privacy.ledger.entries import Entry as Entry
+from privacy.ledger.entries import Head as Head
+from privacy.ledger.entries import Population as Population
+from privacy.ledger.export import verify_export as verify_export
+from privacy.ledger.store import Ledger as Ledger

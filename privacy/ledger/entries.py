@@ -1,0 +1,314 @@
+"""The lines of a site's book: the closed list of kinds, and the bytes that are hashed and signed.
+
+Rules:
+
+* An entry is RFC 8785 JSON: version, number, kind, time (UTC, whole seconds), SHA-256 of the entry before, body.
+* A field is never removed and never changes its meaning; an unknown kind, field or newer version is refused.
+* The site signs a label and the entry's bytes with its identity (Ed25519).
+* A body names public quantities only: terms, noise, counts that the site has made public. Never a record.
+
+``docs/ledger.md`` shows the bytes.
+"""
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from privacy.accountant import Event
+from privacy.budget import Plan
+from privacy.canonical import sha256
+from privacy.document import Document, parse
+from privacy.errors import Error, LedgerError
+from privacy.keys import PublicKey, SigningKey
+from privacy.study import Name, Neighbouring, Release, Unit
+
+VERSION: Final = 1
+FIRST: Final = "0" * 64  # what the first entry names as the entry before it
+MAX_ENTRY_BYTES: Final = 1 << 20
+_LABEL: Final = b"consilium ledger entry v1\0"
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Round = Annotated[int, Field(ge=0, le=10_000)]
+Charge = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
+
+Subject = tuple[str | int, ...]
+
+
+class Body(Document):
+    """What an entry says. ``subject`` is what it says it about, when that can be said only once."""
+
+    kind: ClassVar[str]
+
+    @property
+    def subject(self) -> Subject | None:
+        """What may be recorded once only, or None."""
+        return None
+
+
+class Open(Body):
+    """The book begins: whose it is, and the key that signs it."""
+
+    kind: ClassVar[str] = "open"
+
+    site: Name
+    key: Annotated[str, Field(min_length=43, max_length=43)]
+
+
+class Population(Body):
+    """A registered data set. Under a known name: its file has changed, its budget has not."""
+
+    kind: ClassVar[str] = "population"
+
+    population: Name
+    data: Digest
+    patients: Count
+    records_per_patient: Count
+    unit: Unit = Unit.PATIENT
+    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
+
+
+class Grant(Body):
+    """The data protection officer sets a population's budget, kept at one order."""
+
+    kind: ClassVar[str] = "grant"
+
+    population: Name
+    epsilon: Annotated[float, Field(gt=0, le=100)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    order: Annotated[int, Field(ge=2, le=256)]
+    limit: Charge
+
+
+class Allow(Body):
+    """A study is admitted and its whole price set aside."""
+
+    kind: ClassVar[str] = "allow"
+
+    study: StudyName
+    population: Name
+    terms: Digest
+    plan: Plan
+    charge: Charge
+
+    @property
+    def subject(self) -> Subject:
+        """A study is admitted once."""
+        return (self.kind, self.study)
+
+
+class Reserve(Body):
+    """A training round is paid, before its first gradient. No charge means no bound."""
+
+    kind: ClassVar[str] = "reserve"
+
+    study: StudyName
+    round: Round
+    event: Event
+    charge: Charge | None
+
+    @property
+    def subject(self) -> Subject:
+        """A round is paid once."""
+        return (self.kind, self.study, self.round)
+
+
+class Settle(Body):
+    """A reserved round's training has ended; what it cost was known when it was reserved."""
+
+    kind: ClassVar[str] = "settle"
+
+    study: StudyName
+    round: Round
+
+    @property
+    def subject(self) -> Subject:
+        """A round is settled once."""
+        return (self.kind, self.study, self.round)
+
+
+class Evaluate(Body):
+    """A round's totals over held-out patients are paid, before they are counted. No charge means no bound."""
+
+    kind: ClassVar[str] = "evaluate"
+
+    study: StudyName
+    round: Round
+    event: Event
+    charge: Charge | None
+
+    @property
+    def subject(self) -> Subject:
+        """A round's totals are paid once."""
+        return (self.kind, self.study, self.round)
+
+
+class Return(Body):
+    """A study has closed; what it had not used goes back."""
+
+    kind: ClassVar[str] = "return"
+
+    study: StudyName
+    charge: Charge
+
+    @property
+    def subject(self) -> Subject:
+        """A study closes once."""
+        return (self.kind, self.study)
+
+
+class ModelRelease(Body):
+    """A model has left the site's hands."""
+
+    kind: ClassVar[str] = "release"
+
+    study: StudyName
+    model: Digest
+    to: Annotated[str, Field(min_length=1, max_length=100)] = Release().to
+
+    @property
+    def subject(self) -> Subject:
+        """A model is released to somebody once."""
+        return (self.kind, self.study, self.model, self.to)
+
+
+class Refuse(Body):
+    """The site refused what was asked."""
+
+    kind: ClassVar[str] = "refuse"
+
+    study: StudyName
+    code: Code
+    sentence: Sentence
+
+
+class Incident(Body):
+    """Something that must not be forgotten: a void round, an aggregate that did not open."""
+
+    kind: ClassVar[str] = "incident"
+
+    study: StudyName
+    round: Round | None
+    code: Code
+    sentence: Sentence
+
+
+BODIES: Final[dict[str, type[Body]]] = {
+    body.kind: body
+    for body in (
+        Open,
+        Population,
+        Grant,
+        Allow,
+        Reserve,
+        Settle,
+        Evaluate,
+        Return,
+        ModelRelease,
+        Refuse,
+        Incident,
+    )
+}
+
+
+class Entry(Document):
+    """One line of the book."""
+
+    version: Literal[1] = VERSION
+    number: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    kind: str
+    time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    previous: Digest
+    body: SerializeAsAny[Body]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _body_of_its_kind(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or isinstance(value.get("body"), Body):
+            return value
+        if value.get("kind") not in BODIES:
+            raise ValueError(f"unknown kind; known kinds: {', '.join(BODIES)}")
+        return {**value, "body": BODIES[value["kind"]].model_validate(value.get("body"))}
+
+
+class Head(NamedTuple):
+    """Where a book stands: how many entries it has, and the SHA-256 of the last."""
+
+    number: int
+    hash: str
+
+
+class Signed(NamedTuple):
+    """An entry's bytes and the site's signature over them."""
+
+    entry: bytes
+    signature: bytes
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the entry's bytes, which the next entry names."""
+        return sha256(self.entry)
+
+
+def sign(entry: Entry, key: SigningKey) -> Signed:
+    """Write ``entry`` down and sign it. Run by a site."""
+    data = entry.to_bytes()
+    return Signed(data, key.sign(_LABEL + data))
+
+
+def verify_signature(signed: Signed, key: PublicKey) -> None:
+    """Accept the signature of ``key``.
+
+    Raises:
+        LedgerError: it is not its signature over these bytes.
+    """
+    try:
+        key.verify(signed.signature, _LABEL + signed.entry)
+    except Error:
+        raise LedgerError(f"the signature is not by the key {key.text} over these bytes") from None
+
+
+def read_entry(data: bytes) -> Entry:
+    """The entry that ``data`` is the one way to write down.
+
+    Raises:
+        LedgerError: not JSON, not canonical, a newer version, an unknown kind or field, a value out of range.
+    """
+    if len(data) > MAX_ENTRY_BYTES:
+        raise LedgerError(f"expected at most {MAX_ENTRY_BYTES} bytes, got {len(data)}")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise LedgerError("the bytes are not JSON") from None
+    if isinstance(value, dict) and isinstance(version := value.get("version"), int) and version > VERSION:
+        raise LedgerError(f"written in version {version}, this program reads up to {VERSION}: install a newer one")
+    entry = parse(value, Entry, LedgerError, "the entry")
+    if entry.to_bytes() != data:
+        raise LedgerError("the bytes are not the canonical form (RFC 8785) of what they say")
+    return entry
+
+
+def to_text(signature: bytes) -> str:
+    """A signature as 86 characters of base64url."""
+    return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
+
+
+def from_text(text: str) -> bytes:
+    """Undo :func:`to_text`; there is one way to write a signature.
+
+    Raises:
+        LedgerError: it is written in another way.
+    """
+    try:
+        signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        signature = b""
+    if len(signature) != 64 or to_text(signature) != text:
+        raise LedgerError("a signature is not 64 bytes in base64url")
+    return signature

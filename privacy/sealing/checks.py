@@ -1,0 +1,67 @@
+"""Three secret check fields per vector: only the sum of exactly the named cohort satisfies them.
+
+Site s seals, for j = 1..3,  check_j = sum_i k_ji * slot_i + offset_j(s)  modulo t,  over all slots before the check
+fields. Anyone can add to, leave out of, or multiply a BFV sum; without the check key nobody can adjust the check
+fields to match.
+
+* k (20 bits each) and the offsets come from keystreams under a check key that only the sites hold, bound to the
+  context: study, key epoch, round, attempt, cohort. Another round's vector has other k and other offsets.
+* The offsets are a one-time pad on the fields and name their site: one site left out or added twice, or a multiple
+  of the sum, shifts the fields by values that only the check key gives. The count field, which is under the checks
+  too, catches the same and says which.
+* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three 2^-60.
+  A site must end the key epoch when a check fails, so nobody guesses twice.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.sealing.derivation import Purpose, derive_stream
+from privacy.sealing.layout import CHECKS
+from privacy.sealing.parameters import PLAIN_MODULUS
+
+_K_BITS: Final = 20
+_K_MASK: Final = np.uint64((1 << _K_BITS) - 1)
+_LOW_BITS: Final = 22
+_LOW_MASK: Final = np.uint64((1 << _LOW_BITS) - 1)
+_CHUNK: Final = 1 << 20  # 2^20 products of 20-bit k and 22-bit half slots stay below 2^62
+
+
+class LinearForms:
+    """Run by a site. The three sums k_j . slots, fed in order, piece by piece."""
+
+    def __init__(self, check_key: bytes, context: bytes) -> None:
+        self._stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context)
+        self._sums = [0] * CHECKS
+
+    def feed(self, slots: NDArray[np.uint64]) -> None:
+        """Take the next ``slots``; how a vector is cut into pieces makes no difference."""
+        for start in range(0, len(slots), _CHUNK):
+            part = slots[start : start + _CHUNK]
+            low, high = part & _LOW_MASK, part >> np.uint64(_LOW_BITS)
+            words = self._stream.words(len(part))  # one word holds the three k of a slot
+            for j in range(CHECKS):
+                k = (words >> np.uint64(j * _K_BITS)) & _K_MASK
+                self._sums[j] += int(np.dot(k, low)) + (int(np.dot(k, high)) << _LOW_BITS)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The sums so far, modulo t."""
+        return tuple(value % PLAIN_MODULUS for value in self._sums)
+
+
+def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
+    """Run by a site. What ``site`` adds to its check fields in this ``context``."""
+    stream = derive_stream(check_key, Purpose.CHECK_OFFSETS, context, site.encode())
+    return tuple(int(value) for value in stream.below(PLAIN_MODULUS, CHECKS))
+
+
+def expected_checks(forms: LinearForms, check_key: bytes, context: bytes, sites: Iterable[str]) -> tuple[int, ...]:
+    """Run by a site. The check fields of the sum of ``sites`` whose slots ``forms`` was fed with."""
+    sums = list(forms.values)
+    for site in sites:
+        sums = [total + offset for total, offset in zip(sums, offsets(check_key, context, site), strict=True)]
+    return tuple(total % PLAIN_MODULUS for total in sums)

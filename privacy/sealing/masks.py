@@ -1,0 +1,87 @@
+"""Masks: what makes a lone sealed update unreadable even to those who hold the study key.
+
+A site adds to its slots, modulo the plaintext modulus t,
+
+* for every other site of the cohort a pair mask: the site whose name sorts lower adds it, the other subtracts it,
+  so they cancel in the sum over exactly this cohort, if both hold the same view of the round (the context);
+* its own mask, from a fresh seed that it releases once the cohort's headers agree; the coordinator subtracts it.
+
+Every mask is uniform modulo t (by rejection), a one-time pad. Masks are drawn ciphertext by ciphertext, which is
+part of the format: rejection makes the keystream depend on how many are drawn at once.
+
+Source: Bonawitz et al. 2017, section 4.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.errors import SealingError
+from privacy.keys import SECRET_BYTES
+from privacy.sealing.derivation import Purpose, derive_stream
+from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
+from privacy.stream import Stream
+
+
+class MaskSum:
+    """A sum of masks, drawn one ciphertext at a time."""
+
+    def __init__(self, plus: Sequence[Stream], minus: Sequence[Stream] = ()) -> None:
+        self._plus = plus
+        self._minus = minus
+
+    def draw(self) -> NDArray[np.uint64]:
+        """The next ciphertext's masks, summed modulo t; (SLOTS,)."""
+        total = np.zeros(SLOTS, dtype=np.uint64)
+        for stream in self._plus:
+            total += stream.below(PLAIN_MODULUS, SLOTS)
+        for stream in self._minus:
+            total += PLAIN_MODULUS - stream.below(PLAIN_MODULUS, SLOTS)
+        return total % PLAIN_MODULUS
+
+
+def site_masks(
+    site: str, cohort: Sequence[str], pair_secrets: Mapping[str, bytes], own_seed: bytes, context: bytes
+) -> MaskSum:
+    """Run by a site. Everything ``site`` adds to its slots.
+
+    Args:
+        site: the site's name.
+        cohort: the names of the round's sites, this one included.
+        pair_secrets: 32 bytes shared with each other site of the cohort, by its name.
+        own_seed: 32 fresh random bytes, used for one sealing only.
+        context: the view of the round that every site of the cohort must share.
+
+    Raises:
+        SealingError: a secret is missing or has another length.
+    """
+    plus = [_own_stream(site, own_seed, context)]
+    minus: list[Stream] = []
+    for peer in cohort:
+        if peer == site:
+            continue
+        low, high = sorted((site, peer))
+        secret = _secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
+        stream = derive_stream(secret, Purpose.PAIR_MASK, low.encode(), high.encode(), context)
+        (plus if site == low else minus).append(stream)
+    return MaskSum(plus, minus)
+
+
+def own_masks(seeds: Mapping[str, bytes], context: bytes) -> MaskSum:
+    """Run by the coordinator. The sites' own masks, summed, from the seeds they released.
+
+    Raises:
+        SealingError: a seed has another length.
+    """
+    return MaskSum([_own_stream(site, seed, context) for site, seed in seeds.items()])
+
+
+def _own_stream(site: str, seed: bytes, context: bytes) -> Stream:
+    return derive_stream(_secret(seed, f"mask seed of {site}"), Purpose.OWN_MASK, site.encode(), context)
+
+
+def _secret(secret: bytes, name: str) -> bytes:
+    if len(secret) != SECRET_BYTES:
+        raise SealingError(f"the {name} is refused: expected {SECRET_BYTES} bytes, got {len(secret)}")
+    return secret

@@ -1,0 +1,77 @@
+"""An update becomes b-bit integers, and a sum of such integers becomes a sum of updates again.
+
+* The grid is common to all sites and comes from the terms: step = value_range / (2^(b-1) - 1), and zero is on it.
+  Integer 2^(b-1) + k stands for k steps.
+* A value beyond [-value_range, value_range] saturates. How many did depends on records: it stays at the site.
+* Rounding is stochastic, so the integer is right on average (below saturation); its randomness is an argument.
+* Way back is one subtraction and one multiplication per element in float64: the same bits on every machine.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.errors import TrainingError
+from privacy.stream import Stream
+
+_CHUNK: Final = 1 << 20  # values rounded at a time, to bound the working memory
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The integers of ``bits`` bits that stand for values in [-value_range, value_range]."""
+
+    value_range: float
+    bits: int
+
+    @property
+    def zero(self) -> int:
+        """The integer that stands for 0."""
+        return 1 << (self.bits - 1)
+
+    @property
+    def steps(self) -> int:
+        """Steps from 0 to ``value_range``."""
+        return self.zero - 1
+
+    @property
+    def step(self) -> float:
+        """What two neighbouring integers differ by."""
+        return self.value_range / self.steps
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Integers ready to seal, and a figure for the site's own log."""
+
+    integers: NDArray[np.uint32]  # (parameters,)
+    saturated: int
+
+
+def quantise(update: NDArray[np.float64], grid: Grid, randomness: Stream) -> Quantised:
+    """Run by a site. Round ``update``, (parameters,), stochastically to ``grid``.
+
+    *Guarantee*: for every value within range the expected integer is exact.
+
+    Raises:
+        TrainingError: a value is not finite, so training has diverged.
+    """
+    integers = np.empty(len(update), dtype=np.uint32)
+    saturated = 0
+    for start in range(0, len(update), _CHUNK):
+        part = update[start : start + _CHUNK]
+        if not np.isfinite(part).all():
+            raise TrainingError("the update has values that are not finite: training diverged, nothing is sealed")
+        saturated += int(np.count_nonzero(np.abs(part) > grid.value_range))
+        steps = np.clip(part / grid.value_range, -1.0, 1.0) * grid.steps
+        below = np.floor(steps)
+        rounded = below + (randomness.uniform(len(part)) < steps - below)
+        integers[start : start + len(part)] = (rounded + grid.zero).astype(np.uint32)
+    return Quantised(integers, saturated)
+
+
+def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.float64]:
+    """The sum of the updates whose integers, one vector per site, add up to ``total``; (parameters,)."""
+    return (total - sites * grid.zero).astype(np.float64) * grid.step

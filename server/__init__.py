@@ -1,0 +1,1 @@
+"""The coordinator's side, in the order it happens."""

@@ -1,0 +1,166 @@
+"""The federation's certificate authority: who the coordinator is, on the network.
+
+* One EC P-256 authority per federation, good for ten years, that signs server certificates and nothing else
+  (path length 0). Sites trust this authority alone; no public one is consulted.
+* A server certificate names ``localhost``, ``127.0.0.1``, ``::1`` and whatever names it is given.
+* Keys are files of their owner (0600) and never overwritten; a certificate is renewed by a fresh key.
+
+Source: RFC 5280.
+"""
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from privacy.errors import FederationError
+from privacy.keys import read_secret, write_secret
+
+AUTHORITY_DAYS: Final = 3650
+SERVER_DAYS: Final = 825
+ALWAYS_NAMED: Final = ("localhost", "127.0.0.1", "::1")
+_CLOCK_SKEW: Final = datetime.timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Where a federation's folder keeps its authority and its server certificate."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        """The authority's certificate: public, given to every site."""
+        return self.folder / "ca.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        """The authority's key: it stays here."""
+        return self.folder / "ca.key"
+
+    @property
+    def certificate(self) -> Path:
+        """The server's certificate."""
+        return self.folder / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        """The server's key."""
+        return self.folder / "server.key"
+
+
+def create_authority(folder: Path, federation: str) -> TlsFiles:
+    """Create the authority of ``federation`` in ``folder``.
+
+    Raises:
+        KeyFileError: there is one already (it is left as it is), or the folder cannot be written.
+    """
+    files = TlsFiles(folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{federation[:40]} Consilium authority")])
+    certificate = (
+        _builder(name, name, key, AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    write_secret(files.ca_key, _pem(key))
+    files.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+def issue_server_certificate(files: TlsFiles, names: Iterable[str] = ()) -> None:
+    """Issue the server certificate for ``names`` (host names or addresses), replacing an earlier one.
+
+    Raises:
+        FederationError: the authority's files do not belong together, or a name cannot stand in a certificate.
+        KeyFileError: the authority's key is missing or readable by others.
+    """
+    authority, authority_key = _load_authority(files)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Consilium coordinator")])
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    certificate = (
+        _builder(subject, authority.subject, key, SERVER_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_general_names(names)), critical=False)
+        .add_extension(issuer_id, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    files.key.unlink(missing_ok=True)
+    write_secret(files.key, _pem(key))
+    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _load_authority(files: TlsFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    try:
+        certificate = x509.load_pem_x509_certificate(files.ca.read_bytes())
+        key = serialization.load_pem_private_key(read_secret(files.ca_key), password=None)
+    except OSError as error:
+        raise FederationError(f"{files.ca}: the authority's certificate cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise FederationError(f"{files.folder}: the authority's files are not PEM; restore them") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise FederationError(f"{files.ca_key}: is not the key of {files.ca.name}; restore the pair") from None
+    return certificate, key
+
+
+def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    return [_general_name(name) for name in dict.fromkeys((*ALWAYS_NAMED, *names))]
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(name.encode("idna").decode("ascii"))
+    except ValueError:
+        raise FederationError(f"{name!r} is neither a host name nor an address") from None
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,219 @@
+"""Drives a study: carries the machine's actions to disk and network, and the sites' replies to the machine.
+
+Rules:
+
+* a reply counts only if its site signed it, it answers the request that was asked, and its blob is the one its
+  header binds; anything else is that site's loss, named, never an error of the study;
+* a sealed update is added to the running sum when it arrives, and is not kept;
+* what people watch is written as notes: phases, names, bytes, prices; nothing computed from records.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from privacy.canonical import sha256
+from privacy.errors import ProtocolError, WireError
+from privacy.keys import PublicKey, SigningKey
+from privacy.sealing.aggregate import Aggregate
+from privacy.sealing.shape import layout_of
+from privacy.wire import (
+    COORDINATOR,
+    Closed,
+    Envelope,
+    Header,
+    Problem,
+    Reply,
+    Sealed,
+    make_envelope,
+    open_envelope,
+)
+from server.actions import Action, Ask, Commit, Note, Record, Restart
+from server.history import RoundCommitted, RoundVoid, Stopped
+from server.journal import Journal, write_durably
+from server.rounds import Patience, Phase, StudyMachine
+
+_log = logging.getLogger(__name__)
+
+STOP_FILE: Final = "stop"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came of a message: an envelope, or why there is none; ``lost`` if the site itself did not say so."""
+
+    message: str
+    site: str
+    envelope: Envelope | None
+    error: str = ""
+    lost: bool = False
+
+
+class Transport(Protocol):
+    """How messages reach sites."""
+
+    def send(self, site: str, envelope: Envelope) -> str:
+        """Send, without waiting; the message's id."""
+        ...
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """What has come since the last look, one at a time."""
+        ...
+
+
+class Conductor:
+    """One study in progress."""
+
+    def __init__(self, journal: Journal, key: SigningKey, patience: Patience, transport: Transport) -> None:
+        signed = journal.launch()
+        self._journal = journal
+        self._key = key
+        self._transport = transport
+        self._launch = signed.statement
+        self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
+        self._machine = StudyMachine(signed, journal.history(), patience)
+        self._sum: Aggregate | None = None
+        self._asked: dict[str, str] = {}
+
+    @property
+    def machine(self) -> StudyMachine:
+        """The study's state."""
+        return self._machine
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anything left to do."""
+        return self._machine.phase not in (Phase.DONE, Phase.STOPPED)
+
+    def begin(self, now: float) -> None:
+        """Start or go on."""
+        self._do(self._machine.start(now))
+
+    def step(self, now: float) -> bool:
+        """Take what has arrived, and let time pass. Whether anything arrived."""
+        busy = False
+        for arrival in self._transport.arrivals():
+            busy = True
+            self._do(self._received(arrival, now))
+        stop = self._journal.folder / STOP_FILE
+        if stop.exists():
+            self._do(self._machine.stop("the operator stopped the study"))
+            stop.unlink()
+        self._do(self._machine.tick(now))
+        return busy
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Record(event):
+                    self._journal.record(event)
+                    self._tell_of(event)
+                case Ask():
+                    self._ask(action)
+                case Restart(number, base):
+                    self._sum = Aggregate(layout_of(self._launch, number, base))
+                case Commit():
+                    self._commit(action)
+                case Note(text, site):
+                    _log.info("%s%s", f"{site}: " if site else "", text)
+                    self._tell("note", site=site, text=text)
+
+    def _ask(self, ask: Ask) -> None:
+        blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
+        envelope = make_envelope(
+            self._key,
+            ask.request,
+            study=self._launch.study,
+            sender=COORDINATOR,
+            receiver=ask.site,
+            number=self._journal.next_number(),
+            blobs=blobs,
+        )
+        message = self._transport.send(ask.site, envelope)
+        self._asked[message] = sha256(envelope.body)
+        self._tell("asked", site=ask.site, bytes=envelope.size, **_about(ask.request))
+
+    def _commit(self, commit: Commit) -> None:
+        assert self._sum is not None
+        began = time.monotonic()
+        committed = commit.committed
+        context = next(iter(committed.headers.values())).statement.view.to_bytes()
+        self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
+        write_durably(self._journal.aggregate_path(committed.round), self._sum.to_bytes())
+        self._sum = None
+        _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
+
+    # Replies -----------------------------------------------------------------------------------------------
+
+    def _received(self, arrival: Arrival, now: float) -> list[Action]:
+        asked = self._asked.pop(arrival.message, None)
+        if asked is None:
+            return []
+        if arrival.envelope is None:
+            if arrival.lost:
+                _log.info("%s: %s", arrival.site, arrival.error)
+                return []
+            return self._machine.lost([arrival.site], arrival.error, now)
+        try:
+            reply, blob = self._verified(arrival.site, arrival.envelope, asked)
+            wanted = self._machine.wants(arrival.site, reply)
+            if wanted:
+                assert self._sum is not None
+                self._sum.add(blob)
+        except ProtocolError as error:
+            return self._machine.lost([arrival.site], f"its reply is refused: {error}", now)
+        self._tell("answered", site=arrival.site, bytes=arrival.envelope.size, **_about(reply))
+        return self._machine.answered(arrival.site, reply, now)
+
+    def _verified(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
+        identity = self._identities[site]
+        body = open_envelope(envelope, identity)
+        if (body.sender, body.receiver, body.study) != (site, COORDINATOR, self._launch.study):
+            raise WireError(f"it is from '{body.sender}' to '{body.receiver}' about {body.study}")
+        if body.answers != asked:
+            raise WireError("it answers another request")
+        reply = body.content
+        if not isinstance(reply, Reply):
+            raise WireError(f"'{reply.kind}' is no reply")
+        if not isinstance(reply, Sealed):
+            return reply, b""
+        header = reply.header.verified(identity)
+        if [header.blob] != [note.sha256 for note in body.blobs]:
+            raise WireError("its sealed update is not the one its header names")
+        return reply, envelope.blobs[0]
+
+    # Notes -------------------------------------------------------------------------------------------------
+
+    def _tell(self, kind: str, **facts: Any) -> None:
+        self._journal.tell({"kind": kind, "phase": self._machine.phase, **facts})
+
+    def _tell_of(self, event: object) -> None:
+        match event:
+            case RoundCommitted(committed=committed):
+                self._tell(
+                    "committed", round=committed.round, attempt=committed.attempt, sites=list(committed.cohort)
+                )
+            case RoundVoid():
+                self._tell("void", round=event.round, sites=list(event.sites))
+            case Stopped():
+                self._tell("stopped", why=event.why)
+
+
+def _about(content: Any) -> dict[str, Any]:
+    """What may be watched of a request or reply: all of it is public."""
+    about: dict[str, Any] = {"what": content.kind}
+    match content:
+        case Sealed():
+            header: Header = content.header.statement
+            about |= {"round": header.view.round, "attempt": header.view.attempt, "epsilon": header.epsilon_spent}
+        case Closed():
+            about |= {"epsilon": content.epsilon_spent}
+        case Problem():
+            about |= {"code": content.code, "text": content.sentence}
+        case _:
+            about |= {name: getattr(content, name) for name in ("round", "attempt") if hasattr(content, name)}
+    return about

@@ -1,0 +1,192 @@
+"""``consilium up``: the coordinator's process. It keeps the SuperLink and every open study running.
+
+* A study outlives Flower runs: when a run ends and the study has not, the next one continues it from the journal.
+* A SuperLink that died is started again; what a killed coordinator left behind is stopped first.
+* Sites enrolled while it runs are registered at once.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from privacy.errors import FederationError, SuperLinkError
+from privacy.study import parse_terms
+from server.app import FOLDER, STUDY
+from server.conductor import STOP_FILE
+from server.control import ControlServer
+from server.federation import Federation
+from server.history import Resumed, SiteReadmitted
+from server.journal import Journal, Standing
+from server.superlink import SuperLink
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S: Final = 0.5
+_RETRY_S: Final = (1.0, 60.0)
+_WATCH_EVERY_S: Final = 0.2
+
+
+class _Run:
+    """The Flower run that continues a study, and how patient to be after one that ended early."""
+
+    def __init__(self) -> None:
+        self.id: int | None = None
+        self.wait_s = _RETRY_S[0]
+        self.not_before = 0.0
+        self.why = ""
+
+
+class Coordinator:
+    """One federation at work."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._federation = federation
+        self._superlink = SuperLink(federation.folder, federation.tls, federation.config.port)
+        self._runs: dict[str, _Run] = {}
+        self._online: dict[int, bool] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set.
+
+        Raises:
+            SuperLinkError: the SuperLink does not start.
+            FederationError: the folder cannot be used.
+        """
+        with self._superlink:
+            self._register_sites()
+            control = ControlServer(
+                self._federation.folder,
+                {
+                    "sites": self._sites,
+                    "launch": self._launch,
+                    "studies": self._studies,
+                    "stop": self._stop,
+                    "resume": self._resume,
+                },
+                {"watch": self._watch},
+            )
+            try:
+                while not stop.wait(_LOOK_EVERY_S):
+                    self._look_after()
+            finally:
+                control.close()
+
+    def _look_after(self) -> None:
+        try:
+            if self._superlink.process is None:
+                _log.warning("the SuperLink ended; starting it again")
+                self._superlink.stop()
+                self._superlink.start()
+            self._register_sites()
+            self._online = self._superlink.nodes()
+            for study in self._federation.studies():
+                self._continue(study)
+        except SuperLinkError as error:
+            _log.warning("%s", error)
+
+    def _register_sites(self) -> None:
+        known, sites = self._federation.nodes(), self._federation.sites()
+        if set(known) != set(sites):
+            nodes = {name: self._superlink.register_node(site.node_key) for name, site in sites.items()}
+            self._federation.remember_nodes(nodes)
+
+    def _continue(self, study: str) -> None:
+        """See to it that an open study has a run."""
+        with Journal(self._federation.study_folder(study)) as journal:
+            if journal.standing() is not Standing.OPEN:
+                return
+        with self._lock:
+            run = self._runs.setdefault(study, _Run())
+            now = time.monotonic()
+            if run.id is not None:
+                status = self._superlink.run_status(run.id)
+                if not status.state.finished:
+                    return
+                run.id, run.not_before, run.why = None, now + run.wait_s, status.reason
+                run.wait_s = min(2 * run.wait_s, _RETRY_S[1])
+                _log.warning("%s: its run ended early: %s", study, status.reason or status.state)
+            if now >= run.not_before:
+                run.id = self._superlink.start_run({FOLDER: str(self._federation.folder.resolve()), STUDY: study})
+                _log.info("%s: run %d", study, run.id)
+
+    # What the operator may ask -----------------------------------------------------------------------------
+
+    def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
+        nodes = self._federation.nodes()
+        return {
+            "sites": [
+                {"name": name, "identity": site.identity, "online": self._online.get(nodes.get(name, -1), False)}
+                for name, site in sorted(self._federation.sites().items())
+            ]
+        }
+
+    def _launch(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        terms = parse_terms(arguments["terms"])
+        return {"study": self._federation.launch(terms, arguments["parameters"], arguments["sites"])}
+
+    def _studies(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"studies": [self._study(study) for study in self._federation.studies()]}
+
+    def _study(self, study: str) -> dict[str, Any]:
+        with Journal(self._federation.study_folder(study)) as journal:
+            history, launch = journal.history(), journal.launch().statement
+            run = self._runs.get(study)
+            return {
+                "study": study,
+                "standing": journal.standing(),
+                "rounds": launch.terms.training.rounds,
+                "committed": len(history.committed),
+                "void": sorted(history.void),
+                "sites": list(launch.names),
+                "out": dict(history.out),
+                "why": history.stopped or (run.why if run else ""),
+            }
+
+    def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._folder_of(arguments["study"])) as journal:
+            if journal.standing() is Standing.OPEN:
+                (journal.folder / STOP_FILE).touch()
+        return {}
+
+    def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._folder_of(arguments["study"])) as journal:
+            history = journal.history()
+            if journal.standing() is Standing.FINISHED:
+                raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
+            for site in arguments["readmit"]:
+                if site not in history.out:
+                    out = ", ".join(sorted(history.out)) or "none"
+                    raise FederationError(f"'{site}' is not out of this study; sites that are out: {out}")
+            if history.stopped is None:
+                raise FederationError("the study runs; stop it before sites are re-admitted or it is resumed")
+            for site in arguments["readmit"]:
+                journal.record(SiteReadmitted(site=site))
+            (journal.folder / STOP_FILE).unlink(missing_ok=True)
+            journal.record(Resumed())
+        with self._lock:
+            self._runs.pop(arguments["study"], None)
+        return {}
+
+    def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A study's notes after a number, the old ones first, until it is finished or stopped."""
+        with Journal(self._folder_of(arguments["study"])) as journal:
+            last = arguments["after"]
+            while True:
+                standing = journal.standing()
+                for number, note in journal.notes(after=last):
+                    last = number
+                    yield {"number": number, **note}
+                if standing is not Standing.OPEN:
+                    yield {"kind": "end", "standing": standing, "why": journal.history().stopped or ""}
+                    return
+                yield {"kind": "beat", "time": time.time()}
+                time.sleep(_WATCH_EVERY_S)
+
+    def _folder_of(self, study: str) -> Path:
+        if study not in self._federation.studies():
+            raise FederationError(f"there is no study '{study}' here; see: consilium study list")
+        return self._federation.study_folder(study)

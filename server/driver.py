@@ -1,0 +1,64 @@
+"""Runs one study to its end inside a Flower run; called by ``server/app.py``.
+
+A study outlives Flower runs: everything it needs is in its journal, so that a new run goes on where the last one
+ended, however it ended.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from privacy.errors import FederationError
+from privacy.wire import Envelope
+from server.conductor import Arrival, Conductor
+from server.federation import Federation
+from server.grid import Grid
+from server.journal import Journal
+
+_LOOK_EVERY_S: Final = 0.1
+_TTL_S: Final = 24 * 3600.0
+
+
+class GridTransport:
+    """Sites by name over Flower's grid."""
+
+    def __init__(self, grid: Grid, nodes: dict[str, int]) -> None:
+        self._grid = grid
+        self._nodes = nodes
+        self._names = {node: name for name, node in nodes.items()}
+
+    def send(self, site: str, envelope: Envelope) -> str:
+        """See :class:`server.conductor.Transport`."""
+        return self._grid.send(self._nodes[site], envelope, _TTL_S)
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """See :class:`server.conductor.Transport`."""
+        for reply in self._grid.poll():
+            site = self._names[reply.node_id]
+            yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
+
+
+def run(folder: Path, study: str, grid: Grid) -> None:
+    """Drive ``study`` until it is finished or stopped.
+
+    Args:
+        folder: the federation's folder.
+        study: its identifier.
+        grid: the run's sites.
+
+    Raises:
+        FederationError: no such study, another process drives it, or an invited site has no node.
+    """
+    federation = Federation(folder)
+    nodes = federation.nodes()
+    with Journal(federation.study_folder(study)) as journal:
+        journal.lock()
+        missing = sorted(set(journal.launch().statement.names) - set(nodes))
+        if missing:
+            raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
+        conductor = Conductor(journal, federation.identity(), federation.patience, GridTransport(grid, nodes))
+        conductor.begin(time.monotonic())
+        while conductor.running:
+            if not conductor.step(time.monotonic()):
+                time.sleep(_LOOK_EVERY_S)

@@ -1,0 +1,73 @@
+"""What a study would cost and move, before anything is launched: for ``consilium study check``."""
+
+from typing import Any
+
+from models.catalogue import build
+from models.errors import ModelError
+from models.parameters import parameter_count
+from privacy.accountant import SampledGaussian, epsilon, noise_multiplier
+from privacy.errors import TermsError
+from privacy.sealing.layout import Layout
+from privacy.study import Terms
+
+FLOAT32_BYTES = 4
+
+
+def count_parameters(terms: Terms) -> int:
+    """Parameters of the study's model.
+
+    Raises:
+        TermsError: the catalogue does not have it, or not with these options.
+    """
+    try:
+        return parameter_count(build(terms.model.name, terms.model.options, terms.data.inputs))
+    except ModelError as error:
+        raise TermsError(str(error)) from None
+
+
+def explain(terms: Terms) -> dict[str, Any]:
+    """Parameters, bytes and prices of a study, from its terms alone.
+
+    The noise is that of a site whose grant is kept at the order that serves this study best; another order costs a
+    little more noise.
+
+    Raises:
+        TermsError: the model cannot be built.
+        BudgetError: no noise reaches the epsilon asked.
+    """
+    parameters = count_parameters(terms)
+    layout = Layout(parameters, 0, terms.sealing.bits, terms.cohort.maximum)
+    return {
+        "study": terms.name,
+        "digest": terms.digest,
+        "parameters": parameters,
+        "inputs": terms.data.inputs,
+        "rounds": terms.training.rounds,
+        "exchanges": terms.last_round,
+        "bytes_up": layout.sealed_bytes,
+        "bytes_down": layout.aggregate_bytes,
+        "float32_bytes": FLOAT32_BYTES * parameters,
+        "ciphertexts": layout.ciphertexts,
+        "privacy": _privacy(terms),
+    }
+
+
+def _privacy(terms: Terms) -> dict[str, Any]:
+    promise, training = terms.privacy, terms.training
+    if promise.epsilon is None or promise.delta is None:
+        return {"private": False}
+    noise = noise_multiplier(
+        promise.epsilon, promise.delta, training.sampling_rate, training.local_steps, rounds=training.rounds
+    )
+    one = SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
+    return {
+        "private": True,
+        "epsilon": promise.epsilon,
+        "delta": promise.delta,
+        "unit": promise.unit,
+        "steps": training.steps,
+        "noise_multiplier": noise,
+        "epsilon_after_first_round": epsilon([one], promise.delta),
+        "smallest_population": round(1 / promise.delta),
+        "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
+    }

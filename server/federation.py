@@ -1,0 +1,223 @@
+"""A federation's folder at the coordinator.
+
+::
+
+    coordinator.yaml   name, address, port, patience
+    identity.key       Ed25519; signs launches and every request
+    ca.* server.*      the certificate authority and the server's TLS certificate (server/authority.py)
+    sites.json         enrolled sites and their public keys
+    superlink/         Flower's state and logs
+    studies/STUDY/     a study's journal and aggregates
+
+Nothing here opens an update: the coordinator has no study key.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import Field
+
+from privacy.canonical import from_canonical, to_canonical
+from privacy.document import Document, parse, read_yaml
+from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
+from privacy.errors import FederationError, WireError
+from privacy.keys import PublicKey, SigningKey
+from privacy.launch import KeyText, Launch, Member, SignedLaunch
+from privacy.study import Name, Terms
+from server.authority import TlsFiles, create_authority, issue_server_certificate
+from server.journal import Journal, write_durably
+from server.rounds import Patience
+
+CONFIG_FILE: Final = "coordinator.yaml"
+
+
+class PatienceConfig(Document):
+    """How long to wait for sites, in seconds; see :class:`server.rounds.Patience`."""
+
+    join_s: float = Field(default=Patience.join_s, gt=0)
+    seal_s: float = Field(default=Patience.seal_s, gt=0)
+    release_s: float = Field(default=Patience.release_s, gt=0)
+    ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
+
+
+class CoordinatorConfig(Document):
+    """``coordinator.yaml``."""
+
+    federation: Name
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    """Where sites reach the coordinator; a name in the server's certificate."""
+    port: int = Field(ge=1, le=65535)
+    patience: PatienceConfig = PatienceConfig()
+
+
+class EnrolledSite(Document):
+    """A site that may connect."""
+
+    identity: KeyText
+    node_key: str
+
+
+class Enrolment(Document):
+    """``sites.json``."""
+
+    sites: dict[Name, EnrolledSite] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A federation's folder. Reading what is not there, or is damaged, raises FederationError."""
+
+    folder: Path
+
+    @classmethod
+    def init(cls, folder: Path, config: CoordinatorConfig) -> "Federation":
+        """Make a federation: its identity, its certificate authority, its server certificate.
+
+        Raises:
+            FederationError: the folder is not empty or cannot be written.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise FederationError(f"{folder}: the folder is not empty; choose another, nothing was changed")
+            folder.chmod(0o700)
+        except OSError as cause:
+            raise FederationError(f"{folder}: cannot be used: {cause.strerror}") from None
+        SigningKey.generate().save(folder / "identity.key")
+        issue_server_certificate(create_authority(folder, config.federation), [config.host])
+        (folder / "studies").mkdir()
+        (folder / "superlink").mkdir(exist_ok=True)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        (folder / CONFIG_FILE).write_text(_CONFIG_YAML + text, encoding="utf-8")
+        return cls(folder)
+
+    @property
+    def config(self) -> CoordinatorConfig:
+        """``coordinator.yaml``."""
+        path = self.folder / CONFIG_FILE
+        if not path.exists():
+            raise FederationError(
+                f"{self.folder}: no {CONFIG_FILE} here; make a federation with: consilium init DIR"
+            )
+        return read_yaml(path, CoordinatorConfig, FederationError)
+
+    @property
+    def patience(self) -> Patience:
+        """How long rounds wait."""
+        return Patience(**self.config.patience.model_dump())
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The certificate authority and the server's certificate."""
+        return TlsFiles(self.folder)
+
+    def identity(self) -> SigningKey:
+        """The coordinator's identity."""
+        return SigningKey.load(self.folder / "identity.key")
+
+    def sites(self) -> dict[str, EnrolledSite]:
+        """The enrolled sites, by name."""
+        path = self.folder / "sites.json"
+        if not path.exists():
+            return {}
+        try:
+            return parse(from_canonical(path.read_bytes()), Enrolment, FederationError, str(path)).sites
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be used: {error}; restore it from your backup") from None
+
+    def enrol(self, signed: SignedJoinRequest) -> SignedAdmission:
+        """Enrol the site that made this request, and answer it. Again for the same keys: the same answer.
+
+        Raises:
+            FederationError: the request is damaged, or a name or key is enrolled otherwise.
+        """
+        try:
+            request = signed.verified(PublicKey.from_text(signed.statement.identity))
+        except WireError as error:
+            raise FederationError(f"the join request is damaged: {error}") from None
+        new = EnrolledSite(identity=request.identity, node_key=request.node_key)
+        sites = self.sites()
+        known = sites.get(request.name)
+        if known not in (None, new):
+            raise FederationError(
+                f"a site '{request.name}' is enrolled with other keys; ask its people whether they made new ones, "
+                "and choose another name for the new installation"
+            )
+        for name, site in sites.items():
+            if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
+                raise FederationError(f"the keys of this request are enrolled as '{name}' already")
+        write_durably(self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes())
+        config, identity = self.config, self.identity()
+        admission = Admission(
+            federation=config.federation,
+            name=request.name,
+            identity=request.identity,
+            coordinator=identity.public.text,
+            address=f"{config.host}:{config.port}",
+            ca_certificate=self.tls.ca.read_text(encoding="ascii"),
+        )
+        return SignedAdmission.by(identity, admission)
+
+    def nodes(self) -> dict[str, int]:
+        """Flower's node id of each site that is registered with the SuperLink."""
+        path = self._nodes_path
+        if not path.exists():
+            return {}
+        try:
+            return {name: int(node) for name, node in from_canonical(path.read_bytes()).items()}
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be used: {error}; it is written anew by: consilium up") from None
+
+    def remember_nodes(self, nodes: dict[str, int]) -> None:
+        """Store what :meth:`nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
+        write_durably(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}))
+
+    @property
+    def _nodes_path(self) -> Path:
+        return self.folder / "superlink" / "nodes.json"
+
+    def launch(self, terms: Terms, parameters: int, names: list[str]) -> str:
+        """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and begin its journal.
+
+        Raises:
+            FederationError: a site is not enrolled, or the terms do not fit so many sites.
+        """
+        enrolled = self.sites()
+        unknown = sorted(set(names) - set(enrolled))
+        if unknown:
+            raise FederationError(
+                f"not enrolled: {', '.join(unknown)}; enrolled sites: {', '.join(sorted(enrolled)) or 'none'}"
+            )
+        invited = sorted(names or enrolled)
+        minimum, maximum = terms.cohort.minimum, terms.cohort.maximum
+        if not minimum <= len(invited) <= maximum:
+            raise FederationError(
+                f"{len(invited)} sites are invited, the terms allow {minimum} to {maximum} (cohort); "
+                "enrol more sites or name them with --site"
+            )
+        launch = Launch(
+            federation=self.config.federation,
+            terms=terms,
+            roster=tuple(Member(name=name, identity=enrolled[name].identity) for name in invited),
+            parameters=parameters,
+            nonce=secrets.token_hex(16),
+        )
+        Journal.create(self.study_folder(launch.study), SignedLaunch.by(self.identity(), launch)).close()
+        return launch.study
+
+    def study_folder(self, study: str) -> Path:
+        """Where a study's journal lies."""
+        return self.folder / "studies" / study
+
+    def studies(self) -> list[str]:
+        """Every study launched here, oldest first."""
+        folders = [path.parent for path in (self.folder / "studies").glob("*/launch.json")]
+        return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_ctime)]
+
+
+_CONFIG_YAML: Final = """\
+# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds.
+"""

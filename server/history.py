@@ -1,0 +1,183 @@
+"""What a study has been through: the events its journal keeps, and their sum.
+
+The machine in ``server/rounds.py`` is rebuilt from this after every restart. Events are append-only documents
+with a kind; unknown kinds are refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from privacy.canonical import from_canonical
+from privacy.document import Document
+from privacy.errors import FederationError
+from privacy.study import Name
+from privacy.wire import Closed, Committed, KeyParcel
+
+
+class EpochAsked(Document):
+    """This key epoch's number may have been seen by a site."""
+
+    kind: Literal["epoch-asked"] = "epoch-asked"
+    epoch: int
+
+
+class EpochKeyed(Document):
+    """The epoch's members have keys."""
+
+    kind: Literal["epoch-keyed"] = "epoch-keyed"
+    parcel: KeyParcel
+
+
+class AttemptAsked(Document):
+    """This attempt of this round may have been seen by a site, with this cohort."""
+
+    kind: Literal["attempt-asked"] = "attempt-asked"
+    round: int
+    attempt: int
+    epoch: int
+    cohort: tuple[Name, ...]
+    reference: int
+
+
+class RoundCommitted(Document):
+    """The round's aggregate is stored, and this is what it was made of."""
+
+    kind: Literal["round-committed"] = "round-committed"
+    committed: Committed
+
+
+class RoundVoid(Document):
+    """A site vanished between sealing and release: the round counts, nothing was learned."""
+
+    kind: Literal["round-void"] = "round-void"
+    round: int
+    sites: tuple[Name, ...]
+
+
+class SiteOut(Document):
+    """The site takes no part until the operator re-admits it."""
+
+    kind: Literal["site-out"] = "site-out"
+    site: Name
+    why: str
+
+
+class SiteReadmitted(Document):
+    """The operator lets the site take part again."""
+
+    kind: Literal["site-readmitted"] = "site-readmitted"
+    site: Name
+
+
+class SiteClosed(Document):
+    """The site holds the final model and has closed the study's account."""
+
+    kind: Literal["site-closed"] = "site-closed"
+    site: Name
+    closed: Closed
+
+
+class Stopped(Document):
+    """The study stands still until the operator resumes it."""
+
+    kind: Literal["stopped"] = "stopped"
+    why: str
+
+
+class Resumed(Document):
+    """The operator resumes the study."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class Finished(Document):
+    """Nothing is left to do."""
+
+    kind: Literal["finished"] = "finished"
+
+
+Event = (
+    EpochAsked
+    | EpochKeyed
+    | AttemptAsked
+    | RoundCommitted
+    | RoundVoid
+    | SiteOut
+    | SiteReadmitted
+    | SiteClosed
+    | Stopped
+    | Resumed
+    | Finished
+)
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def parse_event(data: bytes) -> Event:
+    """Read an event that :meth:`Document.to_bytes` wrote.
+
+    Raises:
+        FederationError: it is of an unknown kind, or damaged.
+    """
+    try:
+        return _EVENT.validate_python(from_canonical(data))
+    except ValidationError:
+        raise FederationError("the study's journal holds an event that this version does not know") from None
+
+
+@dataclass
+class History:
+    """The fold of a journal's events."""
+
+    epoch_asked: int = 0
+    keys: KeyParcel | None = None
+    attempt: AttemptAsked | None = None
+    committed: dict[int, RoundCommitted] = field(default_factory=dict)
+    void: set[int] = field(default_factory=set)
+    out: dict[str, str] = field(default_factory=dict)
+    closed: dict[str, Closed] = field(default_factory=dict)
+    stopped: str | None = None
+    finished: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Add one event."""
+        match event:
+            case EpochAsked():
+                self.epoch_asked = event.epoch
+            case EpochKeyed():
+                self.keys = event.parcel
+            case AttemptAsked():
+                self.attempt = event
+            case RoundCommitted():
+                self.committed[event.committed.round] = event
+            case RoundVoid():
+                self.void.add(event.round)
+            case SiteOut():
+                self.out[event.site] = event.why
+            case SiteReadmitted():
+                self.out.pop(event.site, None)
+            case SiteClosed():
+                self.closed[event.site] = event.closed
+            case Stopped():
+                self.stopped = event.why
+            case Resumed():
+                self.stopped = None
+            case Finished():
+                self.finished = True
+
+    @property
+    def base(self) -> int:
+        """The last committed round; 0 before the first."""
+        return max(self.committed, default=0)
+
+    @property
+    def next_round(self) -> int:
+        """The round to begin or go on with: void rounds count."""
+        return max([self.base, *self.void]) + 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose members have keys; 0 before the first."""
+        return 0 if self.keys is None else self.keys.grant.statement.epoch

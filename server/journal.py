@@ -1,0 +1,180 @@
+"""A study's journal: one SQLite file, append-only, and the aggregates beside it.
+
+::
+
+    studies/STUDY/launch.json             the signed launch
+    studies/STUDY/journal.sqlite          events (what the machine must know again) and notes (what people watch)
+    studies/STUDY/aggregates/00007.bin    the encrypted sum of round 7, which only sites can open
+    studies/STUDY/driver.lock             held by the one process that drives the study
+
+An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL``).
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from privacy.canonical import from_canonical, to_canonical
+from privacy.document import parse
+from privacy.errors import FederationError, WireError
+from privacy.launch import SignedLaunch
+from server.history import Event, History, parse_event
+
+APPLICATION_ID: Final = 0x436E534A  # "CnSJ"
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE event (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE note (number INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
+"""
+
+
+class Standing(StrEnum):
+    """Whether a study goes on."""
+
+    OPEN = "open"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class Journal:
+    """One study's journal. Several processes may read it; one drives."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / "journal.sqlite"
+        if not self._path.exists():
+            raise FederationError(f"there is no study '{folder.name}' here; see: consilium study list")
+        self._connection = _connect(self._path)
+        found = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if (found, version) != (APPLICATION_ID, VERSION):
+            raise FederationError(
+                f"{self._path}: not a journal of version {VERSION}; was it made by a newer version?"
+            )
+
+    @classmethod
+    def create(cls, folder: Path, launch: SignedLaunch) -> Self:
+        """Begin a study's journal.
+
+        Raises:
+            FederationError: there is one.
+        """
+        try:
+            (folder / "aggregates").mkdir(parents=True)
+        except FileExistsError:
+            raise FederationError(f"the study '{folder.name}' exists already") from None
+        write_durably(folder / "launch.json", launch.to_bytes())
+        connection = _connect(folder / "journal.sqlite")
+        connection.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
+        )
+        connection.close()
+        return cls(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *cause: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def launch(self) -> SignedLaunch:
+        """The study's signed launch."""
+        path = self.folder / "launch.json"
+        try:
+            return parse(from_canonical(path.read_bytes()), SignedLaunch, FederationError, str(path))
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be read: {error}") from None
+
+    def history(self) -> History:
+        """The fold of all events."""
+        history = History()
+        for (body,) in self._connection.execute("SELECT body FROM event ORDER BY number"):
+            history.apply(parse_event(body))
+        return history
+
+    def record(self, event: Event) -> None:
+        """Append an event; durable on return."""
+        row = (time.time(), event.kind, event.to_bytes())
+        self._connection.execute("INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", row)
+
+    def standing(self) -> "Standing":
+        """Whether there is anything left to do, without reading it all."""
+        newest = (
+            "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
+        )
+        row = self._connection.execute(newest).fetchone()
+        return {"stopped": Standing.STOPPED, "finished": Standing.FINISHED}.get(row and row[0], Standing.OPEN)
+
+    def next_number(self) -> int:
+        """A request number higher than any before; durable on return."""
+        cursor = self._connection.execute("INSERT INTO request DEFAULT VALUES")
+        number = cursor.lastrowid
+        assert number is not None
+        self._connection.execute("DELETE FROM request WHERE number < ?", (number,))
+        return number
+
+    def tell(self, note: dict[str, Any]) -> None:
+        """Append a note for whoever watches."""
+        self._connection.execute("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
+
+    def notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Notes with their numbers, from after ``after``; each with its ``time``."""
+        rows = self._connection.execute(
+            "SELECT number, time, body FROM note WHERE number > ? ORDER BY number", (after,)
+        )
+        for number, when, body in rows.fetchall():
+            yield number, {"time": when, **from_canonical(body)}
+
+    def aggregate_path(self, number: int) -> Path:
+        """Where the aggregate of round ``number`` lies."""
+        return self.folder / "aggregates" / f"{number:05d}.bin"
+
+    def lock(self) -> int:
+        """Take the right to drive the study; it ends with the process, or when the descriptor is closed.
+
+        Raises:
+            FederationError: another process drives it.
+        """
+        descriptor = os.open(self.folder / "driver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise FederationError(f"another process drives the study '{self.folder.name}'") from None
+        return descriptor
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put ``data`` in ``path`` whole or not at all; durable on return."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "wb", opener=_private) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection

@@ -1,0 +1,67 @@
+"""A small study and its tables, for the tests of a site's side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.data import StudyFiles, register
+from privacy.study import Terms, parse_terms
+
+CONTRACT: dict[str, Any] = {
+    "name": "small",
+    "patient": "id",
+    "ranges_from": "invented",
+    "features": [
+        {"kind": "number", "name": "age", "low": 20, "high": 80},
+        {"kind": "category", "name": "sex", "values": ["f", "m"]},
+    ],
+    "label": {"name": "ill", "positive": ["yes"], "negative": ["no", "never"]},
+}
+
+
+def small_terms(**changes: dict[str, Any]) -> Terms:
+    """Terms of the small study; ``changes`` are merged into its sections."""
+    value: dict[str, Any] = {
+        "consilium": 1,
+        "name": "small",
+        "purpose": "a test",
+        "model": {"name": "logistic"},
+        "data": CONTRACT,
+        "training": {"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 0.5},
+        "privacy": {"epsilon": 3, "delta": 1e-3, "clipping_norm": 1.0},
+        "cohort": {"minimum": 3, "maximum": 8},
+        "sealing": {"value_range": 4.0},
+        "evaluation": {"rounds": [2], "bins": 10, "epsilon": "none"},
+    }
+    for section, change in changes.items():
+        value[section] = {**value[section], **change}
+    return parse_terms(value)
+
+
+def without_privacy(**changes: dict[str, Any]) -> Terms:
+    """The small study without privacy."""
+    return small_terms(**{"privacy": {"epsilon": "none", "delta": None, "clipping_norm": None}, **changes})
+
+
+def write_csv(path: Path, rows: list[str], header: str = "id,age,sex,ill") -> Path:
+    """A CSV file of ``rows``."""
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def write_patients(path: Path, count: int, prefix: str, seed: int = 0) -> Path:
+    """``count`` patients of one record; the older, the more often ill."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        age = random.uniform(20, 80)
+        ill = random.random() < 1 / (1 + np.exp((50 - age) / 5))
+        rows.append(f"{prefix}{number},{age:.1f},{'fm'[random.integers(2)]},{'yes' if ill else 'no'}")
+    return write_csv(path, rows)
+
+
+def small_files(folder: Path, terms: Terms, train: int = 60, test: int = 30) -> StudyFiles:
+    """Registered training and test files of the small study."""
+    training = write_patients(folder / "train.csv", train, "a", seed=1)
+    return register(terms.data, training, write_patients(folder / "test.csv", test, "b", seed=2))

@@ -1,0 +1,196 @@
+"""The contract with Flower: real agents against a real SuperLink over TLS."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from privacy.errors import LinkError
+from privacy.wire import Envelope
+from server.authority import TlsFiles, create_authority
+from server.bundle import pack_bundle
+from server.superlink import RunState
+from tests.loopback import Agent, Loopback, RemoteGrid, wait_for
+
+pytestmark = pytest.mark.federation
+
+
+@pytest.fixture(scope="module")
+def loopback(
+    tmp_path_factory: pytest.TempPathFactory, certificates: TlsFiles, repository: Path
+) -> Iterator[Loopback]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(repository))
+        federation = Loopback(tmp_path_factory.mktemp("federation"), certificates)
+        try:
+            yield federation
+        finally:
+            federation.close()
+
+
+@pytest.fixture(scope="module")
+def site(loopback: Loopback) -> tuple[Agent, int]:
+    """An agent that is online, and its node id."""
+    key, node = loopback.key("site")
+    agent = loopback.agent(key)
+    agent.expect("online")
+    return agent, node
+
+
+def test_agent_with_an_admitted_key_counts_as_online(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    _, node = site
+    assert node in loopback.grid.online()
+    assert loopback.superlink.nodes()[node]
+
+
+def test_agent_answers_two_sites_with_large_blobs_unchanged(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    key, other = loopback.key("other")
+    agent = loopback.agent(key)
+    agent.expect("online")
+    blobs = (os.urandom(20_000_000), b"", bytes(6_000_000))  # zeros: equal chunks are one Flower object
+    for node in (site[1], other):
+        reply = loopback.grid.ask(node, b"large", *blobs)
+        assert reply.envelope is not None
+        assert reply.envelope.body == b"answer to large"
+        assert reply.envelope.blobs == blobs
+    assert agent.stop() == (0, "")
+
+
+def test_agent_whose_site_refuses_sends_the_sentence(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    reply = loopback.grid.ask(site[1], b"refuse")
+    assert (reply.envelope, reply.error, reply.lost) == (None, "this site does not do that", False)
+
+
+def test_agent_whose_site_fails_sends_no_record(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    reply = loopback.grid.ask(site[1], b"fail")
+    assert reply.error == "the site failed unexpectedly (ValueError); its own log says why"
+    assert loopback.grid.ask(site[1], b"next").envelope is not None
+
+
+def test_agent_whose_run_was_stopped_drops_its_answer(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    agent, node = site
+    agent.forget()
+    grid = RemoteGrid(loopback.superlink)
+    grid.send(node, Envelope(b"take your time", b""))
+    agent.expect("asked")
+    loopback.superlink.stop_run(grid.run_id)
+    assert "its run has ended" in agent.expect("dropped")
+    assert loopback.grid.ask(node, b"next").envelope is not None
+
+
+def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path: Path) -> None:
+    key, node = loopback.key("elsewhere")
+    agent = Agent(loopback.superlink, key, create_authority(tmp_path, "other").ca)
+    assert "its certificate is not signed by the federation's authority" in agent.expect("waiting")
+    assert not loopback.superlink.nodes()[node]
+    assert agent.stop() == (0, "")
+    agent.close()
+
+
+def test_agent_with_an_unknown_key_ends_with_the_next_step(loopback: Loopback) -> None:
+    key, _ = loopback.key("stranger", registered=False)
+    code, said = loopback.agent(key).end()
+    assert code == LinkError.exit_code
+    assert said == (
+        f"error: the coordinator at {loopback.superlink.address} does not know this site's node key; "
+        "send it the join request and wait for its admission\n"
+    )
+
+
+def test_agent_with_a_key_in_use_waits_for_it(loopback: Loopback) -> None:
+    key, node = loopback.key("twin")
+    first = loopback.agent(key)
+    first.expect("online")
+    second = loopback.agent(key)
+    assert "another agent holds its key" in second.expect("waiting")
+    assert loopback.grid.ask(node, b"who").envelope is not None
+    first.expect("answered")
+    assert first.stop() == (0, "")
+    second.expect("online")
+    assert second.stop() == (0, "")
+
+
+def test_agent_whose_ledger_breaks_ends_with_its_cause(loopback: Loopback) -> None:
+    key, node = loopback.key("torn")
+    agent = loopback.agent(key)
+    agent.expect("online")
+    loopback.grid.send(node, Envelope(b"break the ledger", b""))
+    assert agent.end() == (26, "error: the ledger's last line is torn\n")
+    (reply,) = wait_for("the loss to show", loopback.grid.poll)
+    assert reply.lost
+    assert not loopback.superlink.nodes()[node]
+
+
+def test_agent_whose_node_is_removed_ends_with_the_next_step(loopback: Loopback) -> None:
+    key, node = loopback.key("removed")
+    agent = loopback.agent(key)
+    agent.expect("online")
+    loopback.superlink.unregister_node(node)
+    code, said = agent.end()
+    assert code == LinkError.exit_code
+    assert "does not know this site's node key" in said
+
+
+def test_agent_that_was_killed_comes_back(loopback: Loopback) -> None:
+    key, node = loopback.key("killed")
+    first = loopback.agent(key)
+    first.expect("online")
+    first.process.kill()
+    second = loopback.agent(key)
+    second.expect("waiting")
+    second.expect("online")
+    assert loopback.grid.ask(node, b"back").envelope is not None
+    assert second.stop() == (0, "")
+
+
+def test_agent_never_runs_code_of_the_bundle(loopback: Loopback, site: tuple[Agent, int], tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    hostile = f"""
+from pathlib import Path
+from flwr.clientapp import ClientApp
+Path({str(witness)!r}).write_text("shipped code ran")
+app = ClientApp()
+"""
+
+    def bundle(config: dict[str, str | int]) -> bytes:
+        project = f"""
+[project]
+name = "hostile"
+version = "1.0.0"
+[tool.flwr.app]
+publisher = "stranger"
+[tool.flwr.app.components]
+serverapp = "tests.server.echo_app:app"
+clientapp = "client.app:app"
+[tool.flwr.app.config]
+{chr(10).join(f'{key} = ""' for key in config)}
+"""
+        files = {"pyproject.toml": project, "client/__init__.py": "", "client/app.py": hostile}
+        return pack_bundle({name: text.encode() for name, text in files.items()})
+
+    grid = RemoteGrid(loopback.superlink, bundle)
+    reply = grid.ask(site[1], b"run it")
+    grid.finish()
+    assert reply.envelope is not None
+    assert reply.envelope.body == b"answer to run it"
+    assert not witness.exists()
+
+
+def test_agent_outlives_a_superlink_that_is_killed(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    agent, node = site
+    agent.forget()
+    superlink = loopback.superlink
+    assert superlink.process is not None
+    os.kill(superlink.process, signal.SIGKILL)
+    assert "cannot be reached" in agent.expect("waiting")
+    superlink.stop()
+    superlink.start()
+    agent.expect("online")
+    assert superlink.run_status(loopback.grid.run_id).state is RunState.STOPPED
+    loopback.grid = RemoteGrid(superlink)
+    assert loopback.grid.ask(node, b"again").envelope is not None
+    code, logged = agent.stop()
+    assert code == 0
+    assert "patient 4711 has no heart rate" in logged  # the site's own log says why it failed earlier

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+
+from client.data import read_table
+from client.simulate import pooled, simulate
+from tests.client.small_study import small_terms, write_patients
+
+TRAINING = {"rounds": 5, "local_steps": 10, "sampling_rate": 0.5, "learning_rate": 1.0}
+
+
+def test_simulate_learns_from_pooled_tables(tmp_path: Path) -> None:
+    files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(3)]
+    result = simulate(small_terms(training=TRAINING), files[:2], files[2:], None, repeats=2)
+    assert len(result) == 2
+    for metrics in result:
+        assert metrics.patients == 60
+        assert metrics.auroc is not None
+        assert metrics.auroc > 0.85
+
+
+def test_simulate_with_ruinous_noise_is_another_mechanism(tmp_path: Path) -> None:
+    files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
+    noisy = simulate(small_terms(training=TRAINING), files[:1], files[1:], 1e4, repeats=3)
+    assert len({metrics.auroc for metrics in noisy}) > 1
+
+
+def test_pooled_keeps_patients_apart(tmp_path: Path) -> None:
+    contract = small_terms().data
+    parts = [read_table(contract, write_patients(tmp_path / f"{n}.csv", 5 + n, "p")).patients for n in range(2)]
+    together = pooled(parts)
+    assert together.patients == 11
+    assert together.patient.tolist() == list(range(11))
+    np.testing.assert_array_equal(together.features[5:], parts[1].features)

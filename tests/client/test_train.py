@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from client.data import Patients, read_table
+from client.train import build_model, choose_device, first_model, train
+from models.parameters import from_vector, to_vector
+from privacy.errors import TermsError, TrainingError
+from privacy.stream import Stream
+from tests.client.small_study import small_terms, without_privacy, write_patients
+
+CPU = torch.device("cpu")
+KEY = b"a key of 32 bytes, for tests now"
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Patients:
+    return read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+
+
+def test_train_without_privacy_on_everybody_equals_plain_gradient_descent(patients: Patients) -> None:
+    terms = without_privacy(training={"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5})
+    start = first_model(terms)
+    got = train(start, terms, patients, 40, None, CPU).update
+
+    module = build_model(terms)
+    from_vector(module, start)
+    begin = to_vector(module)
+    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    descent = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(3):
+        descent.zero_grad()
+        torch.autograd.backward(torch.nn.functional.binary_cross_entropy_with_logits(module(features), labels))
+        descent.step()
+    np.testing.assert_allclose(got, to_vector(module) - begin, atol=1e-6)
+
+
+def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
+    """Nobody is drawn, so each step is noise of sigma * C / (q * n): the update has sd lr * that * sqrt(steps)."""
+    terms = small_terms(
+        model={"name": "mlp", "options": {"hidden": [500]}},
+        training={"rounds": 2, "local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5},
+        privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
+    )
+    update = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update
+    expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
+    assert update.std() == pytest.approx(expected, rel=0.05)
+
+
+def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
+    terms = small_terms()
+    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU, Stream(KEY)) for _ in range(2))
+    assert first.update.tobytes() == second.update.tobytes()
+
+
+def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
+    terms = small_terms()
+    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU) for _ in range(2))
+    assert first.update.tobytes() != second.update.tobytes()
+
+
+def test_train_without_a_step_size_moves_nothing(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-30})
+    update = train(first_model(terms), terms, patients, 40, 1.0, CPU).update
+    assert update.dtype == np.float64
+    assert not update.any()
+
+
+def test_train_that_diverges_is_a_sentence(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e300})
+    with pytest.raises(TrainingError, match=r"learning_rate \(1e\+300\) is too large"):
+        train(first_model(terms), terms, patients, 40, 1.0, CPU)
+
+
+def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:
+    trained = train(first_model(small_terms()), small_terms(), patients, 40, 1.0, CPU)
+    assert set(trained.log) == {"loss", "seconds"}
+
+
+def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
+    terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
+    whole = train(first_model(terms), terms, patients, 40, None, CPU).update
+    half = train(first_model(terms), terms, patients, 80, None, CPU).update
+    np.testing.assert_allclose(whole, 2 * half, rtol=1e-4, atol=1e-7)
+
+
+def test_first_model_depends_on_the_terms_only() -> None:
+    assert first_model(small_terms()).tobytes() == first_model(small_terms()).tobytes()
+    other = small_terms(sealing={"value_range": 5.0})
+    assert first_model(small_terms()).tobytes() != first_model(other).tobytes()
+
+
+def test_build_model_unknown_is_a_terms_error() -> None:
+    with pytest.raises(TermsError, match="there is no model 'oracle'"):
+        build_model(small_terms(model={"name": "oracle"}))
+
+
+def test_choose_device_auto_takes_what_is_there() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_choose_device_unknown_is_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="device 'abacus' is not available"):
+        choose_device("abacus")

@@ -1,0 +1,149 @@
+"""The trainer's child is a real process here: it is killed, orphaned and fed broken data."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.data import StudyFiles
+from client.train import first_model
+from client.trainer import InProcessTrainer, Trainer, _rebuilt
+from privacy.errors import DataError, RefusedError, TermsError, TrainingError
+from privacy.study import Terms
+from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
+
+PLAIN = {"rounds": 2, "local_steps": 2, "sampling_rate": 1.0, "learning_rate": 0.5}
+
+
+@pytest.fixture
+def terms() -> Terms:
+    return without_privacy(training=PLAIN)
+
+
+@pytest.fixture
+def files(tmp_path: Path, terms: Terms) -> StudyFiles:
+    return small_files(tmp_path, terms)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until_gone(pid: int, deadline_s: float = 15) -> None:
+    end = time.monotonic() + deadline_s
+    while alive(pid):
+        assert time.monotonic() < end, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_trainer_module_imports_no_torch() -> None:
+    program = "import sys, client.trainer; assert 'torch' not in sys.modules and 'opacus' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    here = InProcessTrainer(terms, files, "cpu")
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
+        update = child.train(start, 1, None)
+        np.testing.assert_allclose(update, here.train(start, 1, None), atol=1e-7)
+        assert child.score(start, None) == here.score(start, None)
+        assert sum(child.score(start + update, None)) == 30
+        pid = child.pid
+    assert pid is not None
+    wait_until_gone(pid)
+    assert "round 1: loss" in (tmp_path / "trainer.log").read_text()
+
+
+def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
+    tmp_path: Path, terms: Terms, files: StudyFiles
+) -> None:
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(TrainingError, match=r"was ended by SIGKILL \(often the sign of too little memory\)"):
+            child.train(start, 1, None)
+        assert child.train(start, 1, None).shape == start.shape
+        assert child.pid not in (None, first)
+
+
+def test_trainer_error_of_the_child_crosses_as_itself(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    write_patients(files.train, 61, "z")
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(DataError, match="the file changed since it was registered"),
+    ):
+        child.initial()
+
+
+def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
+    ):
+        child.train(np.zeros(2), 1, None)
+    assert "expected a vector of" in (tmp_path / "trainer.log").read_text()
+
+
+def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    """The parent is killed while the child is in the middle of a long training."""
+    terms = small_terms(training={**PLAIN, "local_steps": 100_000})
+    files = small_files(tmp_path, terms)
+    program = f"""
+        from pathlib import Path
+        from client.trainer import Trainer
+        from client.data import StudyFiles
+        from privacy.study import parse_terms
+        import privacy.canonical
+
+        if __name__ == "__main__":
+            terms = parse_terms(privacy.canonical.from_canonical({terms.to_bytes()!r}))
+            files = StudyFiles(Path({str(files.train)!r}), Path({str(files.test)!r}),
+                               {files.train_sha256!r}, {files.test_sha256!r}, {files.public_patients})
+            child = Trainer(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
+            start = child.initial()
+            print(child.pid, flush=True)
+            child.train(start, 1, 1.0)
+    """
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent(program))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(0.3)
+        assert alive(child)
+        parent.kill()
+    wait_until_gone(child)
+
+
+def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
+    here = InProcessTrainer(small_terms(), files, "cpu")
+    totals = [here.score(here.initial(), 5.0) for _ in range(2)]
+    assert totals[0] != totals[1]
+    assert len(totals[0]) == 20
+
+
+def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
+    with pytest.raises(TermsError, match="there is no model"):
+        InProcessTrainer(small_terms(model={"name": "oracle"}), files, "cpu")
+
+
+def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
+    refused = RefusedError("too-few-peers", "three peers are needed")
+    rebuilt = _rebuilt(type(refused), refused.args, refused.__dict__)
+    assert isinstance(rebuilt, RefusedError)
+    assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few-peers")

@@ -1,0 +1,68 @@
+"""The studies a user can copy: they read, their data keep the contract, and they learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from client.data import public_count, read_table
+from client.evaluate import score_histogram
+from client.train import build_model, first_model, train
+from models.metrics import Metrics, metrics
+from models.parameters import from_vector
+from models.vector import advance
+from privacy.accountant import noise_multiplier
+from privacy.study import Terms, read_terms
+from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+
+CPU = torch.device("cpu")
+
+
+def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tuple[Metrics, float]:
+    """Federated averaging in the clear, with every site's own noise; the figures and the largest update."""
+    files = [hospital.write(folder / hospital.name) for hospital in hospitals]
+    tables = [(read_table(terms.data, train), read_table(terms.data, test)) for train, test in files]
+    training = terms.training
+    assert terms.privacy.epsilon is not None
+    assert terms.privacy.delta is not None
+    noise = noise_multiplier(
+        terms.privacy.epsilon, terms.privacy.delta, training.sampling_rate, training.local_steps, training.rounds
+    )
+    counts = [public_count(table.patients.patients) for table, _ in tables]
+    model = first_model(terms)
+    largest = 0.0
+    for _ in range(training.rounds):
+        updates = [
+            train(model, terms, table.patients, count, noise, CPU).update
+            for (table, _), count in zip(tables, counts, strict=True)
+        ]
+        largest = max(largest, *(float(np.abs(update).max()) for update in updates))
+        model = advance(model, np.average(updates, axis=0, weights=counts), training.server_learning_rate)
+    module = build_model(terms)
+    from_vector(module, model)
+    totals = sum(score_histogram(module, test.patients, terms.evaluation.bins) for _, test in tables)
+    assert isinstance(totals, np.ndarray)
+    return metrics(totals.tolist()), largest
+
+
+def test_breast_cancer_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> None:
+    """Measured over 12 seeds: AUROC 0.995, sd 0.003, least 0.991; largest update about 3."""
+    terms = read_terms(repository / "examples" / "breast_cancer.yaml")
+    assert terms.privacy.epsilon == 3
+    figures, largest = federated(terms, breast_cancer_hospitals(seed=0), tmp_path)
+    assert figures.auroc is not None
+    assert figures.auroc > 0.95
+    assert largest < terms.sealing.value_range
+
+
+def test_heart_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> None:
+    """Measured over 5 seeds: AUROC 0.897, sd 0.016, least 0.872; largest update about 0.5."""
+    folder = repository.parent / "shared" / "data" / "heart"
+    if not folder.is_dir():
+        pytest.skip("shared/data/heart is not here")
+    terms = read_terms(repository / "examples" / "heart.yaml")
+    figures, largest = federated(terms, heart_hospitals(folder), tmp_path)
+    assert figures.auroc is not None
+    assert figures.auroc > 0.82
+    assert largest < terms.sealing.value_range
