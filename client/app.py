@@ -3,7 +3,7 @@
 * One handler for everything; what a request means is written in its envelope, not in Flower's message type.
 * An expected failure goes back as its own sentence. An unexpected one goes back as its class and nothing more: its
   text could quote a record, so it stays in the site's own log.
-* A failure of the book or of a key file ends the agent: a site that cannot record must not act.
+* A failure of the book, a key file or the site's folder ends the agent: a site that cannot record must not act.
 """
 
 import logging
@@ -15,20 +15,20 @@ from flwr.app import Error as FlowerError
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from privacy.errors import Error, KeyFileError, LedgerError, RefusedError
+from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
 from privacy.flower import from_records, to_records
 from privacy.wire import Envelope
 
 Answer = Callable[[Envelope], Envelope]
 
-_FATAL: Final = (LedgerError, KeyFileError)
+_FATAL: Final = (LedgerError, KeyFileError, SiteConfigError)
 _log = logging.getLogger(__name__)
 
 
 def make_client_app(answer: Answer) -> ClientApp:
     """A ClientApp that answers every envelope with ``answer``.
 
-    Calling it raises LedgerError or KeyFileError when ``answer`` does; any other failure becomes an error reply.
+    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes an error reply.
     """
     app = ClientApp()
 

@@ -30,7 +30,9 @@ def stop_marked(name: str, value: str) -> None:
                     signal.pidfd_send_signal(handle, number)
             end = time.monotonic() + PATIENCE_S
             for handle in handles:
-                select.select([handle], [], [], max(0.0, end - time.monotonic()))
+                ended = select.poll()
+                ended.register(handle, select.POLLIN)
+                ended.poll(1000 * max(0.0, end - time.monotonic()))
 
 
 def _marked(mark: bytes) -> Iterator[int]:
