@@ -12,21 +12,29 @@ Rules:
 * nothing of this is ever written down.
 """
 
-import base64
 import os
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from privacy.canonical import from_canonical, to_canonical
+from privacy.document import Document, parse
 from privacy.errors import WireError
 from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
 from privacy.launch import Launch
 from privacy.sealing.bfv import StudyKey
 from privacy.signed import Signed
-from privacy.wire import Grant, KeyParcel, Offer, Wrap, offers_digest, wrapped_bytes, wrapped_text
+from privacy.wire import Grant, KeyParcel, Offer, Wrap, Wrapped, offers_digest, wrapped_bytes, wrapped_text
 
 PAIR_LABEL: Final = b"consilium pair secret v1\0"
 WRAP_LABEL: Final = b"consilium wrapping v1\0"
+
+
+class Keyring(Document):
+    """What a grant's keyring holds once it is opened: study keys, by epoch."""
+
+    keys: dict[Annotated[str, Field(pattern=r"^[0-9]{1,12}$")], Wrapped]
 
 
 class EpochLostError(WireError):
@@ -76,10 +84,8 @@ class Epochs:
             self._studies[request.epoch] = StudyKey.generate()
         if not set(request.earlier) <= set(self._studies):
             raise EpochLostError("this site no longer holds an earlier epoch's key that it is asked to wrap")
-        keyring = {
-            str(epoch): base64.b64encode(self._studies[epoch].to_bytes()).decode("ascii")
-            for epoch in sorted({request.epoch, *request.earlier})
-        }
+        epochs = sorted({request.epoch, *request.earlier})
+        keyring = Keyring(keys={str(epoch): wrapped_text(self._studies[epoch].to_bytes()) for epoch in epochs})
         key = os.urandom(SECRET_BYTES)
         context = self._context(request.epoch, offers_digest(request.offers))
         wrapped = {
@@ -96,7 +102,7 @@ class Epochs:
             offers=offers_digest(request.offers),
             commitment=self._studies[request.epoch].commitment,
             wrapped=wrapped,
-            keyring=wrapped_text(wrap(key, to_canonical(keyring), context)),
+            keyring=wrapped_text(wrap(key, keyring.to_bytes(), context)),
         )
         return Signed[Grant].by(self._identity, statement)
 
@@ -125,8 +131,9 @@ class Epochs:
         context = self._context(epoch, grant.offers)
         agreed = session.agree(offers[grant.lead].session_key, WRAP_LABEL + context)
         key = unwrap(agreed, wrapped_bytes(grant.wrapped[self._site]), context)
-        keyring = from_canonical(unwrap(key, wrapped_bytes(grant.keyring), context))
-        studies = {int(number): StudyKey.from_bytes(base64.b64decode(text)) for number, text in keyring.items()}
+        opened = from_canonical(unwrap(key, wrapped_bytes(grant.keyring), context))
+        keyring = parse(opened, Keyring, WireError, "a key grant's keyring")
+        studies = {int(number): StudyKey.from_bytes(wrapped_bytes(text)) for number, text in keyring.keys.items()}
         if epoch not in studies or studies[epoch].commitment != grant.commitment:
             raise WireError("a key grant commits to another study key than the one it wraps")
         self._studies = {**studies, **self._studies}

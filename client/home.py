@@ -122,13 +122,11 @@ class SiteHome:
     @property
     def config(self) -> SiteConfig:
         """``site.yaml``."""
-        if not (self.folder / SITE_FILE).exists():
-            raise SiteConfigError(f"{self.folder}: no {SITE_FILE} here; make a site with: consilium-site init DIR")
-        return read_yaml(self.folder / SITE_FILE, SiteConfig, SiteConfigError)
+        return read_yaml(self._inside(SITE_FILE), SiteConfig, SiteConfigError)
 
     def identity(self) -> SigningKey:
         """The site's identity."""
-        return SigningKey.load(self.folder / "identity.key")
+        return SigningKey.load(self._inside("identity.key"))
 
     @property
     def node_key_path(self) -> Path:
@@ -201,7 +199,7 @@ class SiteHome:
 
     def peers(self) -> Peers:
         """The pinned peers."""
-        path = self.folder / "peers.json"
+        path = self._inside("peers.json")
         return self._read(path, Peers) if path.exists() else Peers()
 
     def pin(self, name: str, key: PublicKey) -> None:
@@ -237,13 +235,18 @@ class SiteHome:
 
     def registry(self) -> Registry:
         """The registered data."""
-        path = self.folder / "data.json"
+        path = self._inside("data.json")
         return self._read(path, Registry) if path.exists() else Registry()
 
     def add_registration(self, population: str, registration: Registration) -> None:
         """Remember a population's files (the book has been told before)."""
         populations = {**self.registry().populations, population: registration}
         replace(self.folder / "data.json", Registry(populations=populations).to_bytes())
+
+    def _inside(self, name: str) -> Path:
+        if not (self.folder / SITE_FILE).exists():
+            raise SiteConfigError(f"{self.folder}: no {SITE_FILE} here; make a site with: consilium-site init DIR")
+        return self.folder / name
 
     def _read(self, path: Path, kind: type[D]) -> D:
         try:

@@ -5,13 +5,13 @@ grant. The file is only read. Exit codes: 0 the book holds, 2 the command was wr
 be read or is not to be believed (the sentence names the first wrong entry).
 """
 
-import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from privacy.budget import Budget
+from privacy.console import print_json, run
 from privacy.document import Document
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey
@@ -53,7 +53,7 @@ def verify(ledger: Path, key_text: str | None, as_json: bool) -> None:
     key = None if key_text is None else _given_key(key_text)
     found = check(ledger, key)
     if as_json:
-        click.echo(found.to_bytes().decode())
+        print_json(found.model_dump(mode="json"))
         return
     click.echo("\n".join(_report(found)))
 
@@ -69,13 +69,9 @@ def check(path: Path, key: PublicKey | None) -> Verified:
     return _verified(path, form, book, key is not None)
 
 
-def main() -> None:
-    """The console script: an expected failure is a sentence and an exit code, never a traceback."""
-    try:
-        cli()
-    except Error as error:
-        click.echo(f"consilium-audit: {error}", err=True)
-        sys.exit(error.exit_code)
+def main() -> NoReturn:
+    """The console script."""
+    run(cli, "consilium-audit")
 
 
 def _given_key(text: str) -> PublicKey:

@@ -32,7 +32,7 @@ def run(commands: click.Group, name: str) -> NoReturn:
     except Error as error:
         click.echo(f"{name}: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # SystemExit is how click ends when nobody reads stdout any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:

@@ -5,6 +5,7 @@ Rules:
 * A document is frozen; unknown keys are refused with the nearest known key named.
 * Every mistake is reported at once, one line each, by its path in the file.
 * A key written twice is refused (YAML would silently take the last).
+* YAML's yes and no are neither numbers nor words: they would pass as 1 and 0.
 """
 
 import difflib
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from privacy.canonical import digest, to_canonical
 from privacy.errors import Error
@@ -27,6 +28,17 @@ class Document(BaseModel):
     """A frozen value that is written down, compared by digest, and refuses what it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, fields: Any) -> Any:
+        for name, value in fields.items() if isinstance(fields, Mapping) else ():
+            values = value if isinstance(value, list | tuple) else [value]
+            if name in cls.model_fields and any(isinstance(each, bool) for each in values):
+                expected = _plain_types(cls.model_fields[name].annotation)
+                if bool not in expected and expected & {int, float}:
+                    raise ValueError(f"{name} expects a number, got a yes or a no")
+        return fields
 
     def to_bytes(self) -> bytes:
         """RFC 8785 bytes."""
@@ -56,6 +68,10 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as cause:
         raise error(f"{path}: not YAML: {_yaml_sentence(cause)}") from None
+    except RecursionError:
+        raise error(f"{path}: not YAML that can be used: it is nested too deeply") from None
+    except ValueError as cause:  # what looks like a date or a number and is none
+        raise error(f"{path}: not YAML: {cause}; put in quotes what is neither a date nor a number") from None
     return parse(value, kind, error, str(path))
 
 
@@ -119,6 +135,11 @@ def _models_in(annotation: Any) -> list[Any]:
     return []
 
 
+def _plain_types(annotation: Any) -> set[Any]:
+    """The types that ``annotation`` is made of."""
+    return {annotation}.union(*(_plain_types(part) for part in typing.get_args(annotation)))
+
+
 def _kind_of(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
@@ -136,7 +157,9 @@ class _StrictLoader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable) or key in seen:
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no word", key_node.start_mark)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is written twice", key_node.start_mark
                 )

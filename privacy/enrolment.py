@@ -39,7 +39,7 @@ class Admission(Statement):
     identity: KeyText
     coordinator: KeyText
     address: Address
-    ca_certificate: str = Field(max_length=20_000)
+    ca_certificate: str = Field(max_length=20_000, pattern=r"^[\x20-\x7e\n]+$")
 
 
 SignedJoinRequest = Signed[JoinRequest]

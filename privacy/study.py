@@ -32,6 +32,8 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def _none_from_text(value: Any) -> Any:
+    if value is None:
+        raise ValueError("expected a number, or the word none for no privacy; got nothing")
     return None if value == "none" else value
 
 
@@ -268,6 +270,8 @@ class Terms(Document):
             )
         if list(rounds) != sorted(set(rounds)):
             raise ValueError("evaluation.rounds: expected rising round numbers, each once")
+        if rounds and "epsilon" not in self.evaluation.model_fields_set:
+            raise ValueError("evaluation.epsilon: missing; write none if test patients are not to be protected")
         if self.privacy.epsilon is None and self.evaluation.epsilon is not None:
             raise ValueError("evaluation.epsilon needs privacy.epsilon: protect training first")
         return self

@@ -221,14 +221,10 @@ def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) ->
 
 @cli.command()
 @click.option("--data", type=click.Choice(["breast-cancer", "heart"]), default="breast-cancer", show_default=True)
-@click.option(
-    "--path", type=click.Path(path_type=Path), help="With heart: the folder of the four UCI files."
-)
+@click.option("--path", type=click.Path(path_type=Path), help="With heart: the folder of the four UCI files.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Make the federation here, not in /tmp.")
 @click.option("--keep", is_flag=True, help="Leave the folder for inspection.")
-@click.option(
-    "--epsilon", default="3", show_default=True, help="The study's epsilon, or 'none': no privacy."
-)
+@click.option("--epsilon", default="3", show_default=True, help="The study's epsilon, or 'none': no privacy.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the study's own number.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def demo(

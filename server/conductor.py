@@ -31,9 +31,10 @@ from privacy.wire import (
     open_envelope,
 )
 from server.actions import Action, Ask, Commit, Note, Record, Restart
+from server.desk import Patience, Phase
 from server.history import RoundCommitted, RoundVoid, Stopped
 from server.journal import Journal, write_durably
-from server.rounds import Patience, Phase, StudyMachine
+from server.machine import StudyMachine
 
 _log = logging.getLogger(__name__)
 

@@ -48,8 +48,10 @@ class ControlServer:
         handlers |= {name: _streaming(stream) for name, stream in streams.items()}
         self._server = grpc.server(ThreadPoolExecutor(_WATCHERS))
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        if not self._server.add_insecure_port(address):
-            raise FederationError(f"{address}: cannot listen there")
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise FederationError(f"{folder}: the coordinator cannot open its socket there") from None
         self._server.start()
 
     def close(self) -> None:

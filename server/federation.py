@@ -24,18 +24,18 @@ from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse, read_yaml
 from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
-from privacy.keys import PublicKey, SigningKey
+from privacy.keys import PublicKey, SigningKey, node_key_pem
 from privacy.launch import KeyText, Launch, Member, SignedLaunch
 from privacy.study import Name, Terms
 from server.authority import TlsFiles, create_authority, issue_server_certificate
+from server.desk import Patience
 from server.journal import Journal, write_durably
-from server.rounds import Patience
 
 CONFIG_FILE: Final = "coordinator.yaml"
 
 
 class PatienceConfig(Document):
-    """How long to wait for sites, in seconds; see :class:`server.rounds.Patience`."""
+    """How long to wait for sites, in seconds; see :class:`server.desk.Patience`."""
 
     join_s: float = Field(default=Patience.join_s, gt=0)
     seal_s: float = Field(default=Patience.seal_s, gt=0)
@@ -136,6 +136,7 @@ class Federation:
         """
         try:
             request = signed.verified(PublicKey.from_text(signed.statement.identity))
+            node_key_pem(request.node_key)
         except WireError as error:
             raise FederationError(f"the join request is damaged: {error}") from None
         new = EnrolledSite(identity=request.identity, node_key=request.node_key)
@@ -191,7 +192,7 @@ class Federation:
             raise FederationError(
                 f"not enrolled: {', '.join(unknown)}; enrolled sites: {', '.join(sorted(enrolled)) or 'none'}"
             )
-        invited = sorted(names or enrolled)
+        invited = sorted(set(names or enrolled))
         minimum, maximum = terms.cohort.minimum, terms.cohort.maximum
         if not minimum <= len(invited) <= maximum:
             raise FederationError(
@@ -214,8 +215,8 @@ class Federation:
 
     def studies(self) -> list[str]:
         """Every study launched here, oldest first."""
-        folders = [path.parent for path in (self.folder / "studies").glob("*/launch.json")]
-        return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_ctime)]
+        launches = (self.folder / "studies").glob("*/launch.json")
+        return [path.parent.name for path in sorted(launches, key=lambda path: path.stat().st_mtime_ns)]
 
 
 _CONFIG_YAML: Final = """\

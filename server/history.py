@@ -1,6 +1,6 @@
 """What a study has been through: the events its journal keeps, and their sum.
 
-The machine in ``server/rounds.py`` is rebuilt from this after every restart. Events are append-only documents
+The machine in ``server/machine.py`` is rebuilt from this after every restart. Events are append-only documents
 with a kind; unknown kinds are refused.
 """
 
@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from privacy.canonical import from_canonical
 from privacy.document import Document
-from privacy.errors import FederationError
+from privacy.errors import FederationError, WireError
 from privacy.study import Name
 from privacy.wire import Closed, Committed, KeyParcel
 
@@ -123,7 +123,7 @@ def parse_event(data: bytes) -> Event:
     """
     try:
         return _EVENT.validate_python(from_canonical(data))
-    except ValidationError:
+    except (ValidationError, WireError):
         raise FederationError("the study's journal holds an event that this version does not know") from None
 
 

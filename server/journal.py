@@ -50,10 +50,14 @@ class Journal:
         self._path = folder / "journal.sqlite"
         if not self._path.exists():
             raise FederationError(f"there is no study '{folder.name}' here; see: consilium study list")
-        self._connection = _connect(self._path)
-        found = self._connection.execute("PRAGMA application_id").fetchone()[0]
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        try:
+            self._connection = _connect(self._path)
+            found = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise FederationError(f"{self._path}: the journal cannot be read: {error}") from None
         if (found, version) != (APPLICATION_ID, VERSION):
+            self._connection.close()
             raise FederationError(
                 f"{self._path}: not a journal of version {VERSION}; was it made by a newer version?"
             )
@@ -155,13 +159,20 @@ class Journal:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Put ``data`` in ``path`` whole or not at all; durable on return."""
+    """Put ``data`` in ``path`` whole or not at all; durable on return.
+
+    Raises:
+        FederationError: it cannot be written; what was there is left as it is.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb", opener=_private) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open(temporary, "wb", opener=_private) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise FederationError(f"{path}: cannot be written: {error.strerror}") from None
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -24,7 +24,7 @@ from server.conductor import Arrival, Conductor
 from server.explain import count_parameters
 from server.federation import CoordinatorConfig, Federation
 from server.journal import Journal
-from server.rounds import Patience
+from server.desk import Patience
 from tests.client.small_study import write_patients
 
 PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)

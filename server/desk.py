@@ -1,0 +1,186 @@
+"""The coordinator's desk: what every part of a study's state machine looks at and writes on.
+
+Sites with their standing, the history, the questions in flight, the phase and its deadline. No I/O: what must be
+durable or sent is returned as actions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from privacy.launch import SignedLaunch
+from privacy.signed import Signed
+from privacy.wire import Committed, Evaluated, Head, Header, Offer, Request
+from server.actions import Action, Ask, Note, Record
+from server.history import Event, History, SiteOut, Stopped
+
+
+class Phase(StrEnum):
+    """What the study is waiting for."""
+
+    JOINING = "joining"
+    WRAPPING = "wrapping"
+    SEALING = "sealing"
+    RELEASING = "releasing"
+    CLOSING = "closing"
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+class Standing(StrEnum):
+    """How the study stands with one site."""
+
+    EXPECTED = "expected"
+    MEMBER = "member"
+    ABSENT = "absent"
+    REFUSED = "refused"
+    OUT = "out"
+    CLOSED = "closed"
+
+
+_SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait: for sites to join, to train and seal, to release or close; and before asking again."""
+
+    join_s: float = 120.0
+    seal_s: float = 3600.0
+    release_s: float = 120.0
+    ask_again_s: float = 15.0
+
+
+@dataclass
+class Question:
+    """A request in flight."""
+
+    ask: Ask
+    sent: float
+    times: int = 1
+
+
+@dataclass
+class SiteView:
+    """What the coordinator knows of one site."""
+
+    name: str
+    standing: Standing = Standing.EXPECTED
+    base: int = 0
+    offer: Signed[Offer] | None = None
+    """For the newest epoch asked."""
+    has_keys: bool = False
+    head: Head | None = None
+    patients: int = 0
+    failures: int = 0
+    """Training failures since the last sealed update."""
+    why: str = ""
+    question: Question | None = None
+
+
+class Desk:
+    """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""
+
+    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
+        self.signed_launch = launch
+        self.launch = launch.statement
+        self.launch_digest = self.launch.digest
+        self.terms = self.launch.terms
+        self.study = self.launch.study
+        self.history = history
+        self.patience = patience
+        self.phase = Phase.JOINING
+        self.deadline = 0.0
+        self.evaluations: dict[int, tuple[int, ...]] = {}
+        self.sites = {name: SiteView(name) for name in self.launch.names}
+        for event in history.committed.values():
+            for header in event.committed.headers.values():
+                self.learn(header.statement)
+        for name, closed in history.closed.items():
+            self.sites[name].standing = Standing.CLOSED
+            self.remember(closed.evaluated)
+        for name, why in history.out.items():
+            self.sites[name].standing, self.sites[name].why = Standing.OUT, why
+
+    # Sites -------------------------------------------------------------------------------------------------
+
+    def invited(self) -> list[SiteView]:
+        """Sites that may take part, in rising order of their names."""
+        return [site for _, site in sorted(self.sites.items()) if site.standing not in _SHUT]
+
+    def standing(self, standing: Standing) -> list[SiteView]:
+        """Sites of one standing, in rising order of their names."""
+        return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
+
+    def returned(self) -> list[SiteView]:
+        """Sites that were absent and have offered a key for the next epoch."""
+        return [site for site in self.standing(Standing.ABSENT) if site.offer is not None]
+
+    def missed(self, site: SiteView) -> list[Committed]:
+        """Committed rounds that ``site`` has still to open, oldest first."""
+        committed = sorted(self.history.committed.items())
+        return [event.committed for number, event in committed if number > site.base]
+
+    def learn(self, header: Header) -> None:
+        """Take in what a site's header says of it."""
+        site = self.sites[header.site]
+        site.base = max(site.base, header.view.base)
+        site.head, site.patients = header.ledger, header.patients
+        self.remember(header.evaluated)
+
+    def remember(self, evaluated: Evaluated | None) -> None:
+        """Take in opened totals."""
+        if evaluated is not None:
+            self.evaluations[evaluated.round] = evaluated.counts
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def ask(self, site: SiteView, request: Request, now: float, aggregate: int | None = None) -> Ask:
+        """Put a question to a site; it replaces the one in flight."""
+        ask = Ask(site.name, request, aggregate)
+        site.question = Question(ask, now)
+        return ask
+
+    def ask_again(self, now: float) -> list[Action]:
+        """Repeat questions that wait long: a message is delivered once, and may die with its receiver."""
+        actions: list[Action] = []
+        for site in self.sites.values():
+            question = site.question
+            if question and now - question.sent >= self.patience.ask_again_s * 2 ** min(question.times - 1, 6):
+                question.sent, question.times = now, question.times + 1
+                actions.append(question.ask)
+        return actions
+
+    def record(self, event: Event) -> list[Action]:
+        """Take ``event`` into the history."""
+        self.history.apply(event)
+        return [Record(event)]
+
+    def absent(self, sites: Iterable[SiteView], why: str) -> list[Action]:
+        """Count sites as absent until they offer a key again."""
+        actions: list[Action] = []
+        for site in sites:
+            site.why, site.question, site.offer, site.has_keys = why, None, None, False
+            if site.standing in (Standing.MEMBER, Standing.EXPECTED):
+                site.standing = Standing.ABSENT
+                actions.append(Note(f"absent: {why}", site.name))
+        return actions
+
+    def put_out(self, site: SiteView, why: str) -> list[Action]:
+        """Leave a site out until the operator re-admits it."""
+        site.standing, site.why, site.question, site.offer = Standing.OUT, why, None, None
+        return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
+
+    def stop(self, why: str) -> list[Action]:
+        """Stand still until the operator resumes the study."""
+        self.phase = Phase.STOPPED
+        return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
+
+    def stop_if_too_few(self) -> list[Action]:
+        """Stop if the sites that are not shut out cannot make a cohort any more."""
+        minimum = self.terms.cohort.minimum
+        possible = [site for site in self.sites.values() if site.standing not in (Standing.REFUSED, Standing.OUT)]
+        if len(possible) >= minimum:
+            return []
+        shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
+        return self.stop(f"{len(possible)} sites can take part, the terms need {minimum} ({shut})")

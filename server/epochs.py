@@ -1,0 +1,163 @@
+"""Key epochs at the coordinator: who takes part, and which site wraps the study key. It sees no key itself.
+
+``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
+enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the first member that still
+holds every earlier key another member lacks, so that whoever missed a round can open it.
+
+Rules:
+
+* an epoch's number is recorded before it is asked, and a new grant always has a new epoch;
+* a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
+* who lacks a key that nobody holds any more can never catch up and is out; if nobody could open the last committed
+  round, the study stops.
+"""
+
+from collections.abc import Callable
+
+from privacy.signed import Signed
+from privacy.wire import Join, Joined, KeyParcel, Offer, Problem, Wrap, Wrappings, offers_digest
+from server.actions import Action, Note
+from server.desk import Desk, Phase, SiteView, Standing
+from server.history import EpochAsked, EpochKeyed
+
+
+class KeyEpochs:
+    """Brings sites into key epochs; ``then`` goes on once the members have keys."""
+
+    def __init__(self, desk: Desk, then: Callable[[float], list[Action]]) -> None:
+        self._desk = desk
+        self._then = then
+
+    def begin(self, now: float) -> list[Action]:
+        """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
+        desk = self._desk
+        if stopped := desk.stop_if_too_few():
+            return stopped
+        in_training = any(
+            site.question for site in desk.standing(Standing.MEMBER)
+        )  # cannot answer before it is done
+        desk.phase = Phase.JOINING
+        desk.deadline = now + (desk.patience.seal_s if in_training else desk.patience.join_s)
+        returned = desk.returned()
+        actions: list[Action] = [] if returned else self._raise()
+        for site in desk.invited():
+            if site.standing is Standing.MEMBER or site in returned:
+                site.standing = Standing.EXPECTED
+            if site not in returned:
+                site.offer, site.has_keys = None, False
+                actions.append(self._ask_to_join(site, now))
+        return [*actions, *self._wrap_if_joined(now)]
+
+    def joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
+        """A site admits the study and offers its session key."""
+        desk, offer = self._desk, reply.offer.statement
+        if (offer.study, offer.launch, offer.site) != (desk.study, desk.launch_digest, site.name):
+            return desk.absent([site], "its key offer is for another study")
+        if offer.epoch != desk.history.epoch_asked or site.standing in (Standing.OUT, Standing.CLOSED):
+            return []
+        site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
+        match desk.phase:
+            case Phase.JOINING:
+                site.standing = Standing.EXPECTED
+                return [Note("has joined", site.name), *self._wrap_if_joined(now)]
+            case Phase.CLOSING:
+                return [Note("is back", site.name), *self.begin(now)]
+            case _:
+                return [Note("is back", site.name)]
+
+    def refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+        """A site refuses the study by its own rules."""
+        site.standing, site.why, site.question = Standing.REFUSED, reply.sentence, None
+        actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
+        if self._desk.phase is not Phase.JOINING:
+            return actions
+        return actions + (self._desk.stop_if_too_few() or self._wrap_if_joined(now))
+
+    def late(self, now: float) -> list[Action]:
+        """The time to join, or to wrap, is over."""
+        desk = self._desk
+        if desk.phase is Phase.JOINING:
+            desk.deadline = now + desk.patience.join_s
+            return self._wrap_if_joined(now, waited=True)
+        lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
+        return desk.absent(lead, "has not wrapped the keys in time") + self.begin(now)
+
+    def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
+        """The lead has wrapped the epoch's keys."""
+        desk, question = self._desk, site.question
+        if desk.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
+            return []
+        asked, grant = question.ask.request, reply.grant.statement
+        expected = (desk.study, desk.launch_digest, site.name, asked.epoch, offers_digest(asked.offers))
+        if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
+            return desk.absent([site], "its key grant does not answer what was asked") + self.begin(now)
+        site.question = None
+        parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
+        recorded = desk.record(EpochKeyed(parcel=parcel))
+        self.enrol(parcel)
+        return [*recorded, *self._then(now)]
+
+    def enrol(self, parcel: KeyParcel) -> None:
+        """Whoever's offer is in the parcel is a member."""
+        for name, signed in parcel.offers.items():
+            site, offer = self._desk.sites[name], signed.statement
+            if site.standing in (Standing.EXPECTED, Standing.ABSENT):
+                site.standing, site.offer, site.has_keys = Standing.MEMBER, None, False
+                site.base, site.patients = max(site.base, offer.base), offer.patients
+
+    def look_for_absent(self, now: float) -> list[Action]:
+        """Ask absent sites to join the next epoch; whoever answers is back."""
+        desk = self._desk
+        absent = [site for site in desk.standing(Standing.ABSENT) if site.offer is None and not site.question]
+        if not absent or desk.phase in (Phase.JOINING, Phase.WRAPPING):
+            return []
+        actions = self._raise() if desk.history.epoch_asked == desk.history.epoch else []
+        return actions + [self._ask_to_join(site, now) for site in absent]
+
+    def _raise(self) -> list[Action]:
+        return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
+
+    def _ask_to_join(self, site: SiteView, now: float) -> Action:
+        desk = self._desk
+        return desk.ask(site, Join(launch=desk.signed_launch, epoch=desk.history.epoch_asked), now)
+
+    def _wrap_if_joined(self, now: float, *, waited: bool = False) -> list[Action]:
+        desk = self._desk
+        joined = {site.name: site.offer for site in desk.invited() if site.offer is not None}
+        missing = [site for site in desk.standing(Standing.EXPECTED) if site.offer is None]
+        needed = desk.terms.cohort.minimum if desk.history.next_round <= desk.terms.last_round else 1
+        if len(joined) < needed or (missing and not waited):
+            return []
+        actions = desk.absent(missing, "has not joined in time")
+        members = [desk.sites[name] for name in joined]
+        earlier = self._lacked_by(members)
+        lead = next((site for site in members if earlier <= _holdings(site.offer)), None)
+        if lead is None:
+            return actions + self._leave_behind(members, now)
+        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
+        request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(sorted(earlier)))
+        return [*actions, desk.ask(lead, request, now)]
+
+    def _lacked_by(self, members: list[SiteView]) -> set[int]:
+        """Epochs of committed rounds that some member has still to open, without having their keys."""
+        return {
+            committed.epoch
+            for site in members
+            for committed in self._desk.missed(site)
+            if committed.epoch not in _holdings(site.offer)
+        }
+
+    def _leave_behind(self, members: list[SiteView], now: float) -> list[Action]:
+        desk, newest = self._desk, max(site.base for site in members)
+        if newest < desk.history.base:
+            return desk.stop(
+                f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
+                "was restarted before it could open the round; launch the study again"
+            )
+        why = "missed a round whose keys no site holds any more; it cannot catch up"
+        left = [action for site in members if site.base < newest for action in desk.put_out(site, why)]
+        return left + self.begin(now)
+
+
+def _holdings(offer: Signed[Offer] | None) -> set[int]:
+    return set() if offer is None else set(offer.statement.holds)

@@ -1,0 +1,221 @@
+"""The life of a study at the coordinator: a state machine without I/O.
+
+::
+
+    joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
+       ^___________________|  a member lost its keys, came back, or too few are left
+
+Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; here is how they follow each other and
+how a study ends. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
+:meth:`~StudyMachine.lost`, :meth:`~StudyMachine.tick`) and carries out the actions returned, in order; a ``Record`` is
+durable before the next. After a restart the machine is built anew from the history and asks the same questions; sites
+answer them with the same bytes.
+
+What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
+that is refused, too few sites that may take part.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from privacy.launch import SignedLaunch
+from privacy.wire import (
+    Close,
+    Closed,
+    Join,
+    Joined,
+    Open,
+    Opened,
+    Problem,
+    Released,
+    Reply,
+    Sealed,
+    Wrap,
+    Wrappings,
+)
+from server.actions import Action, Note
+from server.desk import Desk, Patience, Phase, SiteView, Standing
+from server.epochs import KeyEpochs
+from server.history import Finished, History, SiteClosed
+from server.rounds import Rounds
+
+MAX_FAILURES: Final = 3
+_AT_REST: Final = (Phase.DONE, Phase.STOPPED)
+
+
+class StudyMachine:
+    """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
+
+    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
+        self._desk = Desk(launch, history, patience)
+        self._epochs = KeyEpochs(self._desk, self._next_step)
+        self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
+
+    @property
+    def phase(self) -> Phase:
+        """What the study is waiting for."""
+        return self._desk.phase
+
+    @property
+    def sites(self) -> dict[str, SiteView]:
+        """What is known of each invited site."""
+        return self._desk.sites
+
+    @property
+    def evaluations(self) -> dict[int, tuple[int, ...]]:
+        """Totals that sites have opened, by the round whose model was scored."""
+        return self._desk.evaluations
+
+    def start(self, now: float) -> list[Action]:
+        """Begin, or go on from the history: in the same key epoch and attempt where there is one."""
+        desk = self._desk
+        if desk.history.finished or desk.history.stopped is not None:
+            desk.phase = Phase.DONE if desk.history.finished else Phase.STOPPED
+            return []
+        if desk.history.keys is None:
+            return self._epochs.begin(now)
+        self._epochs.enrol(desk.history.keys)
+        for site in desk.standing(Standing.EXPECTED):
+            site.standing = Standing.ABSENT
+        actions: list[Action] = [Note("going on after a restart")]
+        if desk.history.next_round > desk.terms.last_round:
+            return actions + self._close(now)
+        return actions + self._rounds.begin_again(now)
+
+    def wants(self, name: str, reply: Reply) -> bool:
+        """Whether ``reply`` is a sealed update still missing from the running sum."""
+        return isinstance(reply, Sealed) and self._rounds.wants(name, reply)
+
+    def answered(self, name: str, reply: Reply, now: float) -> list[Action]:
+        """A verified reply of a site; one that answers no present question has no effect.
+
+        For a reply that the machine :meth:`wants` the blob has been added to the running sum.
+        """
+        if self.phase in _AT_REST:
+            return []
+        site = self._desk.sites[name]
+        match reply:
+            case Problem():
+                return self._problem(site, reply, now)
+            case Joined():
+                return self._epochs.joined(site, reply, now)
+            case Wrappings():
+                return self._epochs.wrapped(site, reply, now)
+            case Sealed():
+                return self._rounds.sealed(site, reply, now)
+            case Released():
+                return self._rounds.released(site, reply, now)
+            case Opened():
+                return self._opened(site, reply, now)
+            case Closed():
+                return self._closed(site, reply)
+
+    def lost(self, names: Iterable[str], why: str, now: float) -> list[Action]:
+        """Sites that answer nonsense, or report that they cannot go on."""
+        if self.phase in _AT_REST:
+            return []
+        sites = [self._desk.sites[name] for name in names]
+        leading = self.phase is Phase.WRAPPING and any(site.question for site in sites)
+        actions = self._desk.absent(sites, why)
+        if leading:
+            return actions + self._epochs.begin(now)
+        return actions + self._rounds.lost(sites, now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed: give up on who is late, ask again, look for who may be back."""
+        if self.phase in _AT_REST:
+            return []
+        if now >= self._desk.deadline and (late := self._late(now)):
+            return late
+        return [*self._desk.ask_again(now), *self._epochs.look_for_absent(now)]
+
+    def stop(self, why: str) -> list[Action]:
+        """Stand still until the operator resumes the study."""
+        return [] if self.phase in _AT_REST else self._desk.stop(why)
+
+    def _late(self, now: float) -> list[Action]:
+        match self.phase:
+            case Phase.JOINING | Phase.WRAPPING:
+                return self._epochs.late(now)
+            case Phase.SEALING | Phase.RELEASING:
+                return self._rounds.late(now)
+            case _:
+                return self._finish_if_closed(waited=True)
+
+    def _next_step(self, now: float) -> list[Action]:
+        """The next round, or the end; first a new key epoch if somebody is back."""
+        if self._desk.returned():
+            return self._epochs.begin(now)
+        if self._desk.history.next_round > self._desk.terms.last_round:
+            return self._close(now)
+        return self._rounds.begin(now)
+
+    # The end -----------------------------------------------------------------------------------------------
+
+    def _close(self, now: float) -> list[Action]:
+        desk = self._desk
+        desk.phase, desk.deadline = Phase.CLOSING, now + desk.patience.join_s
+        asked = [self._ask_to_close(site, now) for site in desk.standing(Standing.MEMBER)]
+        return [*asked, *self._finish_if_closed()]
+
+    def _ask_to_close(self, site: SiteView, now: float) -> Action:
+        """A site that has rounds to open opens them first."""
+        desk, missed = self._desk, self._desk.missed(site)
+        if missed:
+            keys = None if site.has_keys else desk.history.keys
+            return desk.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
+        return desk.ask(site, Close(base=desk.history.base), now)
+
+    def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+        if site.standing is not Standing.MEMBER or reply.base <= site.base:
+            return []
+        site.base, site.has_keys, site.question = reply.base, True, None
+        self._desk.remember(reply.evaluated)
+        return self._go_on(site, now)
+
+    def _go_on(self, site: SiteView, now: float) -> list[Action]:
+        """What the present phase asks of a site whose base has just been learnt."""
+        if self.phase is Phase.CLOSING:
+            return [self._ask_to_close(site, now)]
+        return self._rounds.ask(site, now)
+
+    def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
+        if self.phase is not Phase.CLOSING or reply.base != self._desk.history.base:
+            return []
+        self._desk.remember(reply.evaluated)
+        site.standing, site.question, site.head = Standing.CLOSED, None, reply.ledger
+        actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
+        return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
+
+    def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
+        open_sites = [site.name for site in self._desk.invited()]
+        if open_sites and not waited:
+            return []
+        self._desk.phase = Phase.DONE
+        left = f"; not closed at {', '.join(open_sites)}" if open_sites else ""
+        return [*self._desk.record(Finished()), Note(f"the study is finished{left}")]
+
+    # Trouble -----------------------------------------------------------------------------------------------
+
+    def _problem(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+        """A site says why a request had no effect."""
+        asked = site.question.ask.request if site.question is not None else None
+        if asked is None or reply.code == "stale":
+            return []
+        if reply.code == "behind" and reply.base is not None and reply.base < site.base:
+            site.base = reply.base
+            return self._go_on(site, now)
+        if reply.code in ("opening-failed", "release-refused"):
+            return self._desk.stop(f"{site.name}: {reply.sentence}")
+        if reply.code == "released" and self.phase is Phase.SEALING:
+            return self._rounds.void([], now)
+        if isinstance(asked, Join):
+            return self._epochs.refused(site, reply, now)
+        if isinstance(asked, Wrap):
+            return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
+        if reply.code in ("failed", "refused"):
+            site.failures += 1
+            if site.failures >= MAX_FAILURES:
+                why = f"failed {MAX_FAILURES} times; the last time: {reply.sentence}"
+                return self._desk.put_out(site, why) + self._rounds.lost([site], now)
+        return self.lost([site.name], reply.sentence, now)
