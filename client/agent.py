@@ -5,7 +5,7 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
 * Speaks the Fleet API through Flower's own client and request signatures, over TLS 1.3, trusting the federation's
   authority alone. Flower's connection manager is not used: it swallows errors, signals the process, and exits it.
 * An outage, a restart of the coordinator, or a node that still counts as online is waited for, saying why. Only a
-  node key that the coordinator does not know ends the agent.
+  node key that the coordinator does not know, and does not come to know at once, ends the agent.
 * A message is delivered once and answered in turn. What belongs to a run that has ended is dropped: the coordinator
   asks again in its next run.
 * A failure that ends the agent leaves :func:`serve` as the exception it is.
@@ -62,6 +62,8 @@ _BEAT_S: Final = 3.0
 _POLL_S: Final = (0.1, 1.0)
 _RETRY_S: Final = (0.2, 5.0)
 _CALL_S: Final = 20.0
+_UNKNOWN_S: Final = 5.0
+"""A coordinator that has just started answers a moment before it has registered its sites."""
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -255,25 +257,34 @@ class _Link:
         """
         self.node = Node()
         request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=HEARTBEAT_INTERVAL_S)
+        unknown_since = None
         while True:
             try:
                 activated = self.call(self.client.ActivateNode, request)
             except _LostError:
                 reason = "the coordinator does not accept this site's signature: check that the clocks agree"
             except _RefusedError as error:
-                self._expect_busy(error)
-                reason = (
-                    "this site's node counts as online: another agent holds its key, "
-                    f"or one was killed less than {2 * HEARTBEAT_INTERVAL_S:.0f} s ago"
-                )
+                if self._is_busy(error):
+                    reason = (
+                        "this site's node counts as online: another agent holds its key, "
+                        f"or one was killed less than {2 * HEARTBEAT_INTERVAL_S:.0f} s ago"
+                    )
+                else:
+                    unknown_since = unknown_since or time.monotonic()
+                    reason = f"the coordinator at {self._address} does not know this site's node key"
+                    if time.monotonic() - unknown_since > _UNKNOWN_S:
+                        raise LinkError(f"{reason}; send it the join request and wait for its admission") from None
             else:
                 self.node = Node(node_id=activated.node_id)
                 self.tell(Kind.ONLINE, f"connected to {self._address} as node {activated.node_id}")
                 return
             self.wait(f"{reason}; trying again", 1.0)
 
-    def _expect_busy(self, refusal: _RefusedError) -> None:
-        """Flower refuses an unknown key like a busy node, but looks at the heartbeat interval of a known one."""
+    def _is_busy(self, refusal: _RefusedError) -> bool:
+        """Whether a refused node is one that the coordinator knows.
+
+        Flower refuses an unknown key like a busy node, but looks at the heartbeat interval of a known one.
+        """
         if refusal.code != ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
             raise LinkError(f"the coordinator at {self._address} refuses this site's node: {refusal}") from None
         try:
@@ -281,12 +292,8 @@ class _Link:
                 self.client.ActivateNode, ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=0)
             )
         except _RefusedError as error:
-            if error.code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL:
-                return
-        raise LinkError(
-            f"the coordinator at {self._address} does not know this site's node key; "
-            "send it the join request and wait for its admission"
-        ) from None
+            return error.code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL
+        return False
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:

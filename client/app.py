@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 def make_client_app(answer: Answer) -> ClientApp:
     """A ClientApp that answers every envelope with ``answer``.
 
-    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes an error reply.
+    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes an
+    error reply.
     """
     app = ClientApp()
 

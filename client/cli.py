@@ -185,7 +185,8 @@ def budget(context: click.Context, as_json: bool) -> None:
         )
         for each in budgets
     ]
-    print_table(("population", "epsilon", "delta", "spent", "set aside", "left"), rows)
+    bare = {number for number, each in enumerate(budgets) if each.epsilon_spent is None}
+    print_table(("population", "epsilon", "delta", "spent", "set aside", "left"), rows, bare)
 
 
 @budget.command("grant")
@@ -251,14 +252,17 @@ def up(home: SiteHome) -> None:
 @click.option("--train", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; repeat to pool.")
 @click.option("--test", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; may be repeated.")
 @click.option("--private/--not-private", required=True, help="With the study's epsilon, or without privacy.")
-def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], private: bool) -> None:
+@click.option(
+    "--repeats", default=1, show_default=True, type=click.IntRange(1, 1000), help="Fresh randomness each."
+)
+def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], private: bool, repeats: int) -> None:
     """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
     from client.simulate import simulate as simulated
 
     terms = read_terms(study)
     noise = study_noise(terms) if private else None
-    (found,) = simulated(terms, train, test, noise)
-    print_json({"simulated": True, "private": private, **asdict(found)})
+    runs = simulated(terms, train, test, noise, repeats)
+    print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
 
 
 def main() -> None:

@@ -9,18 +9,20 @@ Rules:
 * an offer or a grant counts only if it is signed by the identity that this site's roster names, for this launch and
   this epoch; the roster's members are the peers this site has pinned (see ``client/admission.py``);
 * a site accepts a grant only if its own offer is among those the lead has wrapped for;
+* an aggregate that does not open ends its key epoch: each refusal tells who tampers a bit about the key, so nobody
+  is told a second one, and the keys are not taken up again;
 * nothing of this is ever written down.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
-from privacy.errors import WireError
+from privacy.errors import RefusedError, WireError
 from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
 from privacy.launch import Launch
 from privacy.sealing.bfv import StudyKey
@@ -51,9 +53,9 @@ class Epochs:
         self._identity = identity
         self._keys_of_members = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
         self._sessions: dict[int, SessionKey] = {}
-        self._offers: dict[int, Signed[Offer]] = {}
         self._studies: dict[int, StudyKey] = {}
         self._pairs: dict[int, dict[str, bytes]] = {}
+        self._ended: set[int] = set()
 
     def offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
         """Run by a site: a session key for ``epoch``. The same question gets the same key."""
@@ -68,8 +70,7 @@ class Epochs:
             holds=tuple(sorted(self._studies)),
             patients=patients,
         )
-        self._offers[epoch] = Signed[Offer].by(self._identity, statement)
-        return self._offers[epoch]
+        return Signed[Offer].by(self._identity, statement)
 
     def wrap_for_members(self, request: Wrap) -> Signed[Grant]:
         """Run by the lead site: draw the epoch's study key and wrap it, with earlier ones that members lack.
@@ -136,7 +137,8 @@ class Epochs:
         studies = {int(number): StudyKey.from_bytes(wrapped_bytes(text)) for number, text in keyring.keys.items()}
         if epoch not in studies or studies[epoch].commitment != grant.commitment:
             raise WireError("a key grant commits to another study key than the one it wraps")
-        self._studies = {**studies, **self._studies}
+        alive = {number: key for number, key in studies.items() if number not in self._ended}
+        self._studies = {**alive, **self._studies}
         self._pair(epoch, offers)
 
     def study_key(self, epoch: int) -> StudyKey:
@@ -144,7 +146,12 @@ class Epochs:
 
         Raises:
             EpochLostError: it is not held.
+            RefusedError: ``opening-failed``: the epoch has ended.
         """
+        if epoch in self._ended:
+            raise RefusedError(
+                "opening-failed", f"key epoch {epoch} has ended here: an aggregate of it did not open"
+            )
         if epoch not in self._studies:
             raise EpochLostError(f"this site does not hold the study key of epoch {epoch}: it was restarted since")
         return self._studies[epoch]
@@ -159,15 +166,11 @@ class Epochs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]
 
-    def forget(self, epochs: Iterable[int]) -> None:
-        """Drop the keys of epochs that have nothing left to open."""
-        for epoch in list(epochs):
-            for held in (self._sessions, self._offers, self._studies, self._pairs):
-                held.pop(epoch, None)
-
-    def held(self) -> tuple[int, ...]:
-        """Epochs whose study keys are in memory."""
-        return tuple(sorted(self._studies))
+    def end(self, epoch: int) -> None:
+        """Drop the keys of ``epoch`` for good."""
+        self._ended.add(epoch)
+        for held in (self._sessions, self._studies, self._pairs):
+            held.pop(epoch, None)
 
     def _session(self, epoch: int) -> SessionKey:
         if epoch not in self._sessions:

@@ -2,13 +2,14 @@
 
 Checked, in this order: the headers are the cohort's, signed, of one view; the view is of this study, this round and
 the model this site holds; the ciphertext opens; its count, checks and ranges hold (``privacy/sealing/opening.py``).
+A ciphertext that fails ends its key epoch here: a second refusal would tell who tampers more about the key.
 The mean update is divided by the cohort's weight after opening, so that a smaller cohort seals the same integers.
 The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
 
 from client.sealing import verified_headers
-from client.state import AppliedRound
 from client.seat import Seat
+from client.state import AppliedRound
 from models.vector import Vector, advance
 from privacy.canonical import digest
 from privacy.errors import RefusedError, SealingError, WireError
@@ -43,6 +44,8 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
             study_key=study_key,
         )
     except (SealingError, WireError) as error:
+        if isinstance(error, SealingError):
+            seat.epochs.end(committed.epoch)
         sentence = f"round {committed.round} does not open: {error}"
         seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
         raise RefusedError("opening-failed", sentence) from None

@@ -124,8 +124,8 @@ class StudyStore:
         self.save(base=base, model_sha256=digest(model), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
-        for path in self._folder.glob("update-*.npy"):
-            if int(path.stem.removeprefix("update-")) <= base:
+        for path in (*self._folder.glob("update-*.npy"), *self._folder.glob("draw-*.key")):
+            if int(path.stem.partition("-")[2]) <= base:
                 path.unlink(missing_ok=True)
 
     def integers(self, number: int) -> NDArray[np.uint32] | None:

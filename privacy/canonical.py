@@ -7,11 +7,13 @@ parties that hold the same value hold the same bytes. Duplicate keys, NaN and in
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 
 from privacy.errors import WireError
+
+_LARGEST_INTEGER: Final = 2**53 - 1
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -35,12 +37,18 @@ def from_canonical(data: bytes) -> Any:
         WireError: not JSON, or JSON written in another way (other key order, spaces, duplicate keys).
     """
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_int=_whole)
     except (ValueError, RecursionError):
         raise WireError(f"expected canonical JSON, got {len(data)} bytes that are not JSON") from None
     if to_canonical(value) != data:
         raise WireError("expected canonical JSON (RFC 8785), got JSON written in another way")
     return value
+
+
+def _whole(text: str) -> int | float:
+    """A whole number; beyond 2^53 RFC 8785 knows only the double."""
+    value = int(text)
+    return value if abs(value) <= _LARGEST_INTEGER else float(text)
 
 
 def sha256(data: bytes) -> str:

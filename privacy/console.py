@@ -6,7 +6,7 @@ program, and those of ``privacy/errors.py``.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final, NoReturn
 
 import click
@@ -57,8 +57,10 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns on stdout, wide enough for their longest word."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:
+    """Columns on stdout, wide enough for their longest word; the ``alarming`` rows, by number, in red."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    for row in [headings, *rows]:
-        click.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    for number, row in enumerate([headings, *rows], start=-1):
+        line = "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        if line:
+            click.echo(click.style(line, fg="red", bold=True) if number in alarming else line)

@@ -79,8 +79,14 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """A fresh identity from the operating system's randomness."""
-        return cls(Ed25519PrivateKey.generate())
+        """A fresh identity from the operating system's randomness.
+
+        Its public text begins with a letter or a digit, so that no command takes it for an option.
+        """
+        while True:
+            key = cls(Ed25519PrivateKey.generate())
+            if key.public.text[0].isalnum():
+                return key
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":

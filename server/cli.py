@@ -10,7 +10,7 @@ import threading
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from privacy.enrolment import SignedJoinRequest, read_enrolment
 from privacy.errors import FederationError, StoppedError
 from privacy.study import read_terms
 from server.federation import CoordinatorConfig, Federation
+
+if TYPE_CHECKING:
+    from server.control import ControlClient
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -136,16 +139,14 @@ def study_check(file: Path, as_json: bool) -> None:
         f"{found['bytes_up']:,} bytes up, {found['bytes_down']:,} down "
         f"({found['ciphertexts']} ciphertexts; float32 would take {found['float32_bytes']:,})"
     )
-    print_table(
-        ("", ""),
-        [
-            ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
-            ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),
-            ("rounds", f"{found['rounds']}, in {found['exchanges']} exchanges"),
-            ("site and round", moved),
-            *promise,
-        ],
-    )
+    rows = [
+        ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
+        ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),
+        ("rounds", f"{found['rounds']}, in {found['exchanges']} exchanges"),
+        ("site and round", moved),
+        *promise,
+    ]
+    print_table(("", ""), rows, () if privacy["private"] else {len(rows) - 1})
 
 
 @study.command("launch")
@@ -244,7 +245,7 @@ def main() -> None:
     run(cli, "consilium")
 
 
-def _control(federation: Federation):  # type: ignore[no-untyped-def]
+def _control(federation: Federation) -> "ControlClient":
     from server.control import ControlClient
 
     return ControlClient(federation.folder)

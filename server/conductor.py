@@ -24,9 +24,11 @@ from privacy.wire import (
     Closed,
     Envelope,
     Header,
+    Joined,
     Problem,
     Reply,
     Sealed,
+    Wrappings,
     make_envelope,
     open_envelope,
 )
@@ -76,7 +78,7 @@ class Conductor:
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._machine = StudyMachine(signed, journal.history(), patience)
         self._sum: Aggregate | None = None
-        self._asked: dict[str, str] = {}
+        self._asked: dict[str, tuple[Ask, str]] = {}
 
     @property
     def machine(self) -> StudyMachine:
@@ -90,6 +92,8 @@ class Conductor:
 
     def begin(self, now: float) -> None:
         """Start or go on."""
+        private = self._launch.terms.privacy.epsilon is not None
+        self._tell("study", private=private, rounds=self._launch.terms.training.rounds)
         self._do(self._machine.start(now))
 
     def step(self, now: float) -> bool:
@@ -135,7 +139,7 @@ class Conductor:
             blobs=blobs,
         )
         message = self._transport.send(ask.site, envelope)
-        self._asked[message] = sha256(envelope.body)
+        self._asked[message] = (ask, sha256(envelope.body))
         self._tell("asked", site=ask.site, bytes=envelope.size, **_about(ask.request))
 
     def _commit(self, commit: Commit) -> None:
@@ -151,8 +155,8 @@ class Conductor:
     # Replies -----------------------------------------------------------------------------------------------
 
     def _received(self, arrival: Arrival, now: float) -> list[Action]:
-        asked = self._asked.pop(arrival.message, None)
-        if asked is None:
+        ask, asked = self._asked.pop(arrival.message, (None, ""))
+        if ask is None or not self._machine.awaits(ask):
             return []
         if arrival.envelope is None:
             if arrival.lost:
@@ -180,6 +184,11 @@ class Conductor:
         reply = body.content
         if not isinstance(reply, Reply):
             raise WireError(f"'{reply.kind}' is no reply")
+        match reply:
+            case Joined():
+                reply.offer.verified(identity)
+            case Wrappings():
+                reply.grant.verified(identity)
         if not isinstance(reply, Sealed):
             return reply, b""
         header = reply.header.verified(identity)

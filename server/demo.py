@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import yaml
@@ -24,7 +25,7 @@ from privacy.errors import CoordinatorError, FederationError
 from privacy.study import Terms, parse_terms
 from server.control import ControlClient
 from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
-from server.demo_report import print_report
+from server.demo_report import REPEATS, print_report
 from server.explain import count_parameters, explain
 from server.programs import Processes, program, run_to_end
 from server.progress import Progress
@@ -272,10 +273,10 @@ class Demo:
 
         def simulated(trains: list[Path], private: bool) -> float | None:
             train = [word for path in trains for word in ("--train", str(path))]
-            flag = "--private" if private else "--not-private"
-            out = run_to_end([program("consilium-site"), "simulate", str(study_file), *train, *tests, flag])
-            auroc: float | None = json.loads(out)["auroc"]
-            return auroc
+            how = ("--private" if private else "--not-private", "--repeats", str(REPEATS))
+            out = run_to_end([program("consilium-site"), "simulate", str(study_file), *train, *tests, *how])
+            found = [run["auroc"] for run in json.loads(out)["runs"]]
+            return None if None in found else fmean(found)
 
         with ThreadPoolExecutor(2) as pool:
             alone = {name: pool.submit(simulated, [train], private) for name, (train, _) in tables.items()}

@@ -1,17 +1,21 @@
 """The demonstration's last word: tables a person understands, on stdout."""
 
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from server.progress import WITHOUT_PRIVACY
 from server.tally import Tally
+
+REPEATS: Final = 5
+"""Simulated trainings behind each figure the federation is compared with; their mean is shown."""
 
 
 def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]) -> None:
     """Print what came out, what it cost each hospital, and where bytes and seconds went."""
     console = Console(highlight=False)
-    bare = "" if result["private"] else " [bold red]WITHOUT PRIVACY: the model may reveal its patients[/]"
+    bare = "" if result["private"] else f" [bold red]{WITHOUT_PRIVACY}[/]"
     console.print(_quality(result, bare))
     console.print(_budgets(result, bare))
     console.print(_movement(result, tally, explained, bare))
@@ -20,15 +24,20 @@ def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]
 
 
 def _quality(result: dict[str, Any], bare: str) -> Table:
-    table = Table(title=f"on all hospitals' held-out patients{bare}", title_justify="left")
+    table = Table(
+        title=f"on all hospitals' held-out patients{bare}",
+        title_justify="left",
+        caption=f"simulated: from the source tables, outside the hospitals' books; means of {REPEATS} trainings",
+        caption_justify="left",
+    )
     for heading in ("model", "AUROC", "accuracy", "sensitivity", "specificity"):
         table.add_column(heading)
     federated = result["federated"]
     table.add_row("federated", *(_figure(federated[name]) for name in federated), style="bold")
     same = "same budget" if result["private"] else "no privacy"
     for alone in result["alone"]:
-        table.add_row(f"{alone['site']} alone, {same} (simulated)", _figure(alone["auroc"]), "", "", "")
-    table.add_row("all pooled, no privacy (simulated)", _figure(result["pooled"]["auroc"]), "", "", "")
+        table.add_row(f"{alone['site']} alone, {same}", _figure(alone["auroc"]), "", "", "simulated")
+    table.add_row("pooled, no privacy", _figure(result["pooled"]["auroc"]), "", "", "simulated")
     return table
 
 

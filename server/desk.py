@@ -7,6 +7,7 @@ durable or sent is returned as actions.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from privacy.launch import SignedLaunch
 from privacy.signed import Signed
@@ -75,6 +76,7 @@ class SiteView:
     failures: int = 0
     """Training failures since the last sealed update."""
     why: str = ""
+    lost_at: float = -inf
     question: Question | None = None
 
 
@@ -121,6 +123,16 @@ class Desk:
         committed = sorted(self.history.committed.items())
         return [event.committed for number, event in committed if number > site.base]
 
+    @property
+    def needed(self) -> int:
+        """Sites that what comes next needs: a round the terms' minimum, closing only one."""
+        return self.terms.cohort.minimum if self.history.next_round <= self.terms.last_round else 1
+
+    @property
+    def bound(self) -> set[str]:
+        """The sites that the next round must have: without privacy, after a void round, that round's cohort."""
+        return set(self.history.void_cohort) if self.terms.privacy.epsilon is None else set()
+
     def learn(self, header: Header) -> None:
         """Take in what a site's header says of it."""
         site = self.sites[header.site]
@@ -156,11 +168,11 @@ class Desk:
         self.history.apply(event)
         return [Record(event)]
 
-    def absent(self, sites: Iterable[SiteView], why: str) -> list[Action]:
+    def absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:
         """Count sites as absent until they offer a key again."""
         actions: list[Action] = []
         for site in sites:
-            site.why, site.question, site.offer, site.has_keys = why, None, None, False
+            site.why, site.question, site.offer, site.has_keys, site.lost_at = why, None, None, False, now
             if site.standing in (Standing.MEMBER, Standing.EXPECTED):
                 site.standing = Standing.ABSENT
                 actions.append(Note(f"absent: {why}", site.name))
@@ -177,10 +189,14 @@ class Desk:
         return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
 
     def stop_if_too_few(self) -> list[Action]:
-        """Stop if the sites that are not shut out cannot make a cohort any more."""
-        minimum = self.terms.cohort.minimum
-        possible = [site for site in self.sites.values() if site.standing not in (Standing.REFUSED, Standing.OUT)]
-        if len(possible) >= minimum:
-            return []
+        """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
+        possible = self.invited()
         shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
-        return self.stop(f"{len(possible)} sites can take part, the terms need {minimum} ({shut})")
+        if len(possible) < self.needed:
+            return self.stop(f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})")
+        if lacking := sorted(self.bound - {site.name for site in possible}):
+            return self.stop(
+                f"without privacy, the round after a void one needs the same sites; re-admit {', '.join(lacking)} "
+                f"to go on ({shut})"
+            )
+        return []

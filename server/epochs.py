@@ -31,8 +31,8 @@ class KeyEpochs:
     def begin(self, now: float) -> list[Action]:
         """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
         desk = self._desk
-        if stopped := desk.stop_if_too_few():
-            return stopped
+        if too_few := self._if_too_few(now):
+            return too_few
         in_training = any(
             site.question for site in desk.standing(Standing.MEMBER)
         )  # cannot answer before it is done
@@ -52,9 +52,9 @@ class KeyEpochs:
         """A site admits the study and offers its session key."""
         desk, offer = self._desk, reply.offer.statement
         if (offer.study, offer.launch, offer.site) != (desk.study, desk.launch_digest, site.name):
-            return desk.absent([site], "its key offer is for another study")
-        if offer.epoch != desk.history.epoch_asked or site.standing in (Standing.OUT, Standing.CLOSED):
-            return []
+            return self.lost([site], "its key offer is for another study", now)
+        if offer.epoch != desk.history.epoch_asked:
+            return self.lost([site], "its key offer is for another epoch", now)
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
             case Phase.JOINING:
@@ -71,7 +71,15 @@ class KeyEpochs:
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
         if self._desk.phase is not Phase.JOINING:
             return actions
-        return actions + (self._desk.stop_if_too_few() or self._wrap_if_joined(now))
+        return actions + (self._if_too_few(now) or self._wrap_if_joined(now))
+
+    def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
+        """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
+        wrapping = any(site.question and isinstance(site.question.ask.request, Wrap) for site in sites)
+        actions = self._desk.absent(sites, why, now)
+        if wrapping:
+            return actions + self.begin(now)
+        return actions + (self._wrap_if_joined(now) if self._desk.phase is Phase.JOINING else [])
 
     def late(self, now: float) -> list[Action]:
         """The time to join, or to wrap, is over."""
@@ -80,7 +88,7 @@ class KeyEpochs:
             desk.deadline = now + desk.patience.join_s
             return self._wrap_if_joined(now, waited=True)
         lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
-        return desk.absent(lead, "has not wrapped the keys in time") + self.begin(now)
+        return self.lost(lead, "has not wrapped the keys in time", now)
 
     def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
         """The lead has wrapped the epoch's keys."""
@@ -90,7 +98,7 @@ class KeyEpochs:
         asked, grant = question.ask.request, reply.grant.statement
         expected = (desk.study, desk.launch_digest, site.name, asked.epoch, offers_digest(asked.offers))
         if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
-            return desk.absent([site], "its key grant does not answer what was asked") + self.begin(now)
+            return self.lost([site], "its key grant does not answer what was asked", now)
         site.question = None
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = desk.record(EpochKeyed(parcel=parcel))
@@ -98,7 +106,10 @@ class KeyEpochs:
         return [*recorded, *self._then(now)]
 
     def enrol(self, parcel: KeyParcel) -> None:
-        """Whoever's offer is in the parcel is a member."""
+        """Whoever's offer is in the parcel is a member; others are too late for this epoch."""
+        for site in self._desk.sites.values():
+            if site.question and isinstance(site.question.ask.request, Join):
+                site.question = None
         for name, signed in parcel.offers.items():
             site, offer = self._desk.sites[name], signed.statement
             if site.standing in (Standing.EXPECTED, Standing.ABSENT):
@@ -108,11 +119,23 @@ class KeyEpochs:
     def look_for_absent(self, now: float) -> list[Action]:
         """Ask absent sites to join the next epoch; whoever answers is back."""
         desk = self._desk
-        absent = [site for site in desk.standing(Standing.ABSENT) if site.offer is None and not site.question]
-        if not absent or desk.phase in (Phase.JOINING, Phase.WRAPPING):
+        since = now - desk.patience.ask_again_s
+        absent = [
+            site
+            for site in desk.standing(Standing.ABSENT)
+            if site.offer is None and not site.question and site.lost_at <= since
+        ]
+        if not absent or desk.phase is Phase.WRAPPING:
             return []
         actions = self._raise() if desk.history.epoch_asked == desk.history.epoch else []
         return actions + [self._ask_to_join(site, now) for site in absent]
+
+    def _if_too_few(self, now: float) -> list[Action]:
+        """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
+        desk = self._desk
+        if desk.history.next_round > desk.terms.last_round:
+            return [] if desk.invited() else self._then(now)
+        return desk.stop_if_too_few()
 
     def _raise(self) -> list[Action]:
         return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
@@ -125,10 +148,9 @@ class KeyEpochs:
         desk = self._desk
         joined = {site.name: site.offer for site in desk.invited() if site.offer is not None}
         missing = [site for site in desk.standing(Standing.EXPECTED) if site.offer is None]
-        needed = desk.terms.cohort.minimum if desk.history.next_round <= desk.terms.last_round else 1
-        if len(joined) < needed or (missing and not waited):
+        if len(joined) < desk.needed or not desk.bound <= set(joined) or (missing and not waited):
             return []
-        actions = desk.absent(missing, "has not joined in time")
+        actions = desk.absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
         earlier = self._lacked_by(members)
         lead = next((site for site in members if earlier <= _holdings(site.offer)), None)
@@ -149,13 +171,13 @@ class KeyEpochs:
 
     def _leave_behind(self, members: list[SiteView], now: float) -> list[Action]:
         desk, newest = self._desk, max(site.base for site in members)
-        if newest < desk.history.base:
+        if newest < desk.history.base and not desk.history.closed:
             return desk.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
                 "was restarted before it could open the round; launch the study again"
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
-        left = [action for site in members if site.base < newest for action in desk.put_out(site, why)]
+        left = [action for site in members if site.base < desk.history.base for action in desk.put_out(site, why)]
         return left + self.begin(now)
 
 

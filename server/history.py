@@ -41,6 +41,14 @@ class AttemptAsked(Document):
     reference: int
 
 
+class ReleaseAsked(Document):
+    """A site may have released its mask for this attempt."""
+
+    kind: Literal["release-asked"] = "release-asked"
+    round: int
+    attempt: int
+
+
 class RoundCommitted(Document):
     """The round's aggregate is stored, and this is what it was made of."""
 
@@ -102,6 +110,7 @@ Event = (
     EpochAsked
     | EpochKeyed
     | AttemptAsked
+    | ReleaseAsked
     | RoundCommitted
     | RoundVoid
     | SiteOut
@@ -134,6 +143,8 @@ class History:
     epoch_asked: int = 0
     keys: KeyParcel | None = None
     attempt: AttemptAsked | None = None
+    released: AttemptAsked | None = None
+    """The last attempt for which a site may have released its mask."""
     committed: dict[int, RoundCommitted] = field(default_factory=dict)
     void: set[int] = field(default_factory=set)
     out: dict[str, str] = field(default_factory=dict)
@@ -150,6 +161,8 @@ class History:
                 self.keys = event.parcel
             case AttemptAsked():
                 self.attempt = event
+            case ReleaseAsked():
+                self.released = self.attempt
             case RoundCommitted():
                 self.committed[event.committed.round] = event
             case RoundVoid():
@@ -176,6 +189,17 @@ class History:
     def next_round(self) -> int:
         """The round to begin or go on with: void rounds count."""
         return max([self.base, *self.void]) + 1
+
+    @property
+    def release_asked(self) -> bool:
+        """Whether a site may have released its mask for an attempt of the present round."""
+        return self.released is not None and self.released.round == self.next_round
+
+    @property
+    def void_cohort(self) -> tuple[str, ...]:
+        """The cohort whose sum a void round may have given away, while the model has not moved since; else none."""
+        released = self.released
+        return released.cohort if released and self.base < released.round < self.next_round else ()
 
     @property
     def epoch(self) -> int:

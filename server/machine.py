@@ -11,6 +11,9 @@ how a study ends. Whoever drives the machine delivers events (:meth:`StudyMachin
 durable before the next. After a restart the machine is built anew from the history and asks the same questions; sites
 answer them with the same bytes.
 
+A reply counts only if it answers the question that stands: what a site says to an older one has no effect. No site's
+account is closed before everybody has the final model, since who was restarted needs the others' keys to open it.
+
 What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
 that is refused, too few sites that may take part.
 """
@@ -27,13 +30,16 @@ from privacy.wire import (
     Open,
     Opened,
     Problem,
+    Release,
     Released,
     Reply,
+    Request,
     Sealed,
+    Train,
     Wrap,
     Wrappings,
 )
-from server.actions import Action, Note
+from server.actions import Action, Ask, Note
 from server.desk import Desk, Patience, Phase, SiteView, Standing
 from server.epochs import KeyEpochs
 from server.history import Finished, History, SiteClosed
@@ -41,6 +47,14 @@ from server.rounds import Rounds
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
+_ANSWERS: Final[dict[type[Request], type[Reply]]] = {
+    Join: Joined,
+    Wrap: Wrappings,
+    Train: Sealed,
+    Release: Released,
+    Open: Opened,
+    Close: Closed,
+}
 
 
 class StudyMachine:
@@ -50,6 +64,7 @@ class StudyMachine:
         self._desk = Desk(launch, history, patience)
         self._epochs = KeyEpochs(self._desk, self._next_step)
         self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
+        self._gave_up = False
 
     @property
     def phase(self) -> Phase:
@@ -82,21 +97,29 @@ class StudyMachine:
             return actions + self._close(now)
         return actions + self._rounds.begin_again(now)
 
+    def awaits(self, ask: Ask) -> bool:
+        """Whether what comes back to ``ask`` still counts: it is neither answered nor overtaken."""
+        question = self._desk.sites[ask.site].question
+        return question is not None and question.ask is ask
+
     def wants(self, name: str, reply: Reply) -> bool:
         """Whether ``reply`` is a sealed update still missing from the running sum."""
         return isinstance(reply, Sealed) and self._rounds.wants(name, reply)
 
     def answered(self, name: str, reply: Reply, now: float) -> list[Action]:
-        """A verified reply of a site; one that answers no present question has no effect.
+        """A verified reply to a question whose answer the machine :meth:`awaits`.
 
         For a reply that the machine :meth:`wants` the blob has been added to the running sum.
         """
-        if self.phase in _AT_REST:
-            return []
         site = self._desk.sites[name]
+        if self.phase in _AT_REST or site.question is None:
+            return []
+        asked = site.question.ask.request
+        if not isinstance(reply, Problem | _ANSWERS[type(asked)]):
+            return self.lost([name], f"answers '{reply.kind}' to '{asked.kind}'", now)
         match reply:
             case Problem():
-                return self._problem(site, reply, now)
+                return self._problem(site, asked, reply, now)
             case Joined():
                 return self._epochs.joined(site, reply, now)
             case Wrappings():
@@ -108,18 +131,14 @@ class StudyMachine:
             case Opened():
                 return self._opened(site, reply, now)
             case Closed():
-                return self._closed(site, reply)
+                return self._closed(site, reply, now)
 
     def lost(self, names: Iterable[str], why: str, now: float) -> list[Action]:
         """Sites that answer nonsense, or report that they cannot go on."""
         if self.phase in _AT_REST:
             return []
         sites = [self._desk.sites[name] for name in names]
-        leading = self.phase is Phase.WRAPPING and any(site.question for site in sites)
-        actions = self._desk.absent(sites, why)
-        if leading:
-            return actions + self._epochs.begin(now)
-        return actions + self._rounds.lost(sites, now)
+        return self._epochs.lost(sites, why, now) + self._rounds.lost(sites, now)
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: give up on who is late, ask again, look for who may be back."""
@@ -139,8 +158,11 @@ class StudyMachine:
                 return self._epochs.late(now)
             case Phase.SEALING | Phase.RELEASING:
                 return self._rounds.late(now)
-            case _:
+            case _ if self._gave_up:
                 return self._finish_if_closed(waited=True)
+            case _:
+                self._gave_up, self._desk.deadline = True, now + self._desk.patience.join_s
+                return self._close_if_opened(now)
 
     def _next_step(self, now: float) -> list[Action]:
         """The next round, or the end; first a new key epoch if somebody is back."""
@@ -154,17 +176,24 @@ class StudyMachine:
 
     def _close(self, now: float) -> list[Action]:
         desk = self._desk
-        desk.phase, desk.deadline = Phase.CLOSING, now + desk.patience.join_s
-        asked = [self._ask_to_close(site, now) for site in desk.standing(Standing.MEMBER)]
-        return [*asked, *self._finish_if_closed()]
+        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
+        behind = [site for site in desk.standing(Standing.MEMBER) if desk.missed(site)]
+        return [*(self._ask_to_open(site, now) for site in behind), *self._close_if_opened(now)]
 
-    def _ask_to_close(self, site: SiteView, now: float) -> Action:
-        """A site that has rounds to open opens them first."""
-        desk, missed = self._desk, self._desk.missed(site)
-        if missed:
-            keys = None if site.has_keys else desk.history.keys
-            return desk.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
-        return desk.ask(site, Close(base=desk.history.base), now)
+    def _close_if_opened(self, now: float) -> list[Action]:
+        """Ask for the accounts to be closed, once everybody has the final model or was waited for."""
+        desk = self._desk
+        ready = [site for site in desk.standing(Standing.MEMBER) if not desk.missed(site)]
+        if len(ready) < len(desk.invited()) and not self._gave_up:
+            return []
+        close = Close(base=desk.history.base)
+        asked: list[Action] = [desk.ask(site, close, now) for site in ready if site.question is None]
+        return asked + self._finish_if_closed()
+
+    def _ask_to_open(self, site: SiteView, now: float) -> Action:
+        desk, missed = self._desk, self._desk.missed(site)[0]
+        keys = None if site.has_keys else desk.history.keys
+        return desk.ask(site, Open(keys=keys, committed=missed), now, missed.round)
 
     def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         if site.standing is not Standing.MEMBER or reply.base <= site.base:
@@ -176,12 +205,12 @@ class StudyMachine:
     def _go_on(self, site: SiteView, now: float) -> list[Action]:
         """What the present phase asks of a site whose base has just been learnt."""
         if self.phase is Phase.CLOSING:
-            return [self._ask_to_close(site, now)]
+            return [self._ask_to_open(site, now)] if self._desk.missed(site) else self._close_if_opened(now)
         return self._rounds.ask(site, now)
 
-    def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
-        if self.phase is not Phase.CLOSING or reply.base != self._desk.history.base:
-            return []
+    def _closed(self, site: SiteView, reply: Closed, now: float) -> list[Action]:
+        if reply.base != self._desk.history.base:
+            return self.lost([site.name], f"has closed the study at round {reply.base}", now)
         self._desk.remember(reply.evaluated)
         site.standing, site.question, site.head = Standing.CLOSED, None, reply.ledger
         actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
@@ -189,7 +218,8 @@ class StudyMachine:
 
     def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
         open_sites = [site.name for site in self._desk.invited()]
-        if open_sites and not waited:
+        awaited = self._desk.standing(Standing.MEMBER) if self._gave_up else open_sites
+        if awaited and not waited:
             return []
         self._desk.phase = Phase.DONE
         left = f"; not closed at {', '.join(open_sites)}" if open_sites else ""
@@ -197,21 +227,20 @@ class StudyMachine:
 
     # Trouble -----------------------------------------------------------------------------------------------
 
-    def _problem(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+    def _problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
         """A site says why a request had no effect."""
-        asked = site.question.ask.request if site.question is not None else None
-        if asked is None or reply.code == "stale":
+        if reply.code == "stale":
             return []
         if reply.code == "behind" and reply.base is not None and reply.base < site.base:
             site.base = reply.base
             return self._go_on(site, now)
         if reply.code in ("opening-failed", "release-refused"):
             return self._desk.stop(f"{site.name}: {reply.sentence}")
-        if reply.code == "released" and self.phase is Phase.SEALING:
+        if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
             return self._rounds.void([], now)
         if isinstance(asked, Join):
             return self._epochs.refused(site, reply, now)
-        if isinstance(asked, Wrap):
+        if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
         if reply.code in ("failed", "refused"):
             site.failures += 1

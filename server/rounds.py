@@ -6,6 +6,7 @@ Rules:
 * a site lost before release leaves the cohort: a new attempt, in which the survivors seal the same integers again;
   never fewer than the terms' minimum, then the study waits for sites to join again;
 * headers that differ stop the study, and nobody is asked to release;
+* without privacy, the round after a void one has that round's cohort: the difference of two sums could be an update;
 * a site lost between sealing and release makes the round void: it counts, its budget is spent, the site is out until
   the operator re-admits it. So is a round that a site has released before the coordinator could commit it.
 """
@@ -18,7 +19,7 @@ from privacy.signed import Signed
 from privacy.wire import Committed, Header, Open, Release, Released, Sealed, Train
 from server.actions import Action, Ask, Commit, Note, Restart
 from server.desk import Desk, Phase, SiteView, Standing
-from server.history import AttemptAsked, RoundCommitted, RoundVoid
+from server.history import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid
 
 
 @dataclass
@@ -44,10 +45,11 @@ class Rounds:
     def begin(self, now: float) -> list[Action]:
         """Ask every member to train and seal, in a new attempt of the round that is next."""
         desk = self._desk
-        cohort = tuple(site.name for site in desk.standing(Standing.MEMBER))
-        if len(cohort) < desk.terms.cohort.minimum:
+        members = {site.name for site in desk.standing(Standing.MEMBER)}
+        if len(members) < desk.needed or not desk.bound <= members:
             self._collection = None
-            return [Note(f"{len(cohort)} sites left, {desk.terms.cohort.minimum} needed"), *self._join(now)]
+            return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
+        cohort = tuple(sorted(desk.bound or members))
         last, number = desk.history.attempt, desk.history.next_round
         asked = AttemptAsked(
             round=number,
@@ -110,7 +112,8 @@ class Rounds:
         asked, header = self._collection.asked, reply.header.statement
         view = header.view
         return (
-            name not in self._collection.headers
+            name in asked.cohort
+            and name not in self._collection.headers
             and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
             and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
             and view.cohort == digest(asked.cohort)
@@ -136,7 +139,8 @@ class Rounds:
         desk, asked = self._desk, collection.asked
         desk.phase, desk.deadline = Phase.RELEASING, now + desk.patience.release_s
         request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
-        return [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
+        questions = [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
+        return [*desk.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
 
     def released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
         """A site has released its mask; the last one lets the round commit."""
@@ -175,7 +179,7 @@ class Rounds:
         """The time to seal, or to release, is over."""
         waiting = [site for site in self._desk.standing(Standing.MEMBER) if site.question and self.concerns(site)]
         task = "sealed" if self._desk.phase is Phase.SEALING else "released"
-        return self._desk.absent(waiting, f"has not {task} in time") + self.lost(waiting, now)
+        return self._desk.absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
 
     def void(self, sites: list[SiteView], now: float) -> list[Action]:
         """The round counts and yields nothing; ``sites`` are out."""

@@ -51,12 +51,15 @@ class Tally:
     sites: dict[str, SiteTally] = field(default_factory=dict)
     rounds: dict[int, RoundTally] = field(default_factory=dict)
     void: list[int] = field(default_factory=list)
+    private: bool = True
     now: float = 0.0
 
     def take(self, note: dict[str, Any]) -> None:
         """Add one note."""
         self.now = note.get("time", self.now)
         match note["kind"]:
+            case "study":
+                self.private = note["private"]
             case "asked":
                 self._asked(note)
             case "answered":

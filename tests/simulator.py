@@ -1,34 +1,65 @@
 """A federation in memory: real sites, real books, real ciphertexts, a real journal; only the network is a list.
 
 Time stands still until a test lets it pass. A fault or an attack is a few lines: a site is cut off or restarted, a
-message is changed on its way, the coordinator is killed and comes back from its journal.
+message is changed on its way, the coordinator is killed and comes back from its journal, or says what it likes.
+
+What a site that is cut off was sent waits for it, as it does at a SuperLink; a coordinator's new process starts with
+an empty network.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from client.admission import training_event
 from client.cli import study_noise
-from client.data import register
+from client.data import StudyFiles, register
 from client.home import Registration, SiteHome
 from client.site import Site
+from client.state import StudyState, StudyStore
 from client.trainer import InProcessTrainer
 from privacy.budget import Planned, Purpose, choose_order
+from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
+from privacy.ledger.entries import Entry
 from privacy.study import Terms
-from privacy.wire import Envelope
+from privacy.wire import COORDINATOR, Envelope, Reply, Request, make_envelope, read_body
 from server.conductor import Arrival, Conductor
+from server.desk import Patience
 from server.explain import count_parameters
 from server.federation import CoordinatorConfig, Federation
+from server.history import Resumed, SiteReadmitted
 from server.journal import Journal
-from server.desk import Patience
 from tests.client.small_study import write_patients
 
 PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
+FOUR = ("ash", "birch", "cedar", "elm")
 Change = Callable[[str, Envelope], Envelope | None]
+Vector = NDArray[np.float64]
+
+
+class PowerCut(BaseException):
+    """A process dies where a test says so: nothing of ours catches it."""
+
+
+class WatchedTrainer(InProcessTrainer):
+    """Real training that counts what it is asked, and dies in the middle where a test says so."""
+
+    def __init__(self, terms: Terms, files: StudyFiles, site: str, simulator: "Simulator") -> None:
+        super().__init__(terms, files, "cpu")
+        self._site, self._simulator = site, simulator
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        self._simulator.trained[self._site, round_number] += 1
+        self._simulator.draws.append((self._site, round_number, key))
+        self._simulator.before_training(self._site, round_number)
+        return super().train(start, round_number, noise_multiplier, key)
 
 
 class MemoryTransport:
@@ -39,7 +70,11 @@ class MemoryTransport:
         self.cut_off: set[str] = set()
         self.requests: Change = lambda _, envelope: envelope
         self.replies: Change = lambda _, envelope: envelope
-        self.log: list[tuple[str, str, int]] = []
+        self.restart: Callable[[str], None] = lambda _: None
+        self.said: list[tuple[str, Reply]] = []
+        """Everything that sites have answered, whether it arrived or not."""
+        self.wire: list[Envelope] = []
+        """Everything that an eavesdropper has seen."""
         self._waiting: list[tuple[str, str, Envelope]] = []
         self._sent = 0
 
@@ -51,30 +86,60 @@ class MemoryTransport:
     def arrivals(self) -> Iterator[Arrival]:
         waiting, self._waiting = self._waiting, []
         for message, name, sent in waiting:
-            envelope = self.requests(name, sent)
-            if envelope is None or name in self.cut_off:
+            if name in self.cut_off:
+                self._waiting.append((message, name, sent))
                 continue
+            envelope = self.requests(name, sent)
+            if envelope is None:
+                continue
+            self.wire.append(envelope)
             try:
-                reply = self.replies(name, self.sites[name].answer(envelope))
+                answer = self.answer(name, envelope)
             except Error as error:
                 yield Arrival(message, name, None, str(error))
                 continue
+            reply = None if answer is None else self.replies(name, answer)
             if reply is not None and name not in self.cut_off:
+                self.wire.append(reply)
                 yield Arrival(message, name, reply)
+
+    def answer(self, name: str, envelope: Envelope) -> Envelope | None:
+        """What the site answers; nothing if it dies over it, and then it is restarted."""
+        try:
+            reply = self.sites[name].answer(envelope)
+        except PowerCut:
+            self.restart(name)
+            return None
+        content = read_body(reply).content
+        assert isinstance(content, Reply)
+        self.said.append((name, content))
+        return reply
+
+    def forget(self, *, delivered: bool = False) -> None:
+        """The network is emptied; if ``delivered``, sites got what was on its way and their answers are lost."""
+        waiting, self._waiting = self._waiting, []
+        for _, name, envelope in waiting:
+            if delivered and name not in self.cut_off:
+                self.answer(name, envelope)
 
 
 class Simulator:
     """One study over a few sites with invented patients, each in a folder of its own."""
 
-    def __init__(self, folder: Path, terms: Terms, names: tuple[str, ...] = ("ash", "birch", "cedar", "elm")) -> None:
+    def __init__(self, folder: Path, terms: Terms, names: tuple[str, ...] = FOUR) -> None:
         self.folder = folder
         self.terms = terms
         self.names = names
-        self.federation = Federation.init(folder / "coordinator", CoordinatorConfig(federation="wood", port=9092))
+        self.trained: Counter[tuple[str, int]] = Counter()
+        self.draws: list[tuple[str, int, bytes]] = []
+        self.before_training: Callable[[str, int], None] = lambda site, number: None
+        self.open_journal: Callable[[Path], Journal] = Journal
+        self.federation = Federation.init(folder / COORDINATOR, CoordinatorConfig(federation="wood", port=9092))
         self.homes = {name: self._make_site(name, number) for number, name in enumerate(names)}
         self._pin_each_other()
         self.sites = {name: self._start(name) for name in names}
         self.transport = MemoryTransport(self.sites)
+        self.transport.restart = self.restart_site
         self.study = ""
         self.now = 0.0
         self.journal: Journal
@@ -116,7 +181,7 @@ class Simulator:
                     home.pin(peer, PublicKey.from_text(key))
 
     def _start(self, name: str) -> Site:
-        return Site(self.homes[name], lambda terms, files: InProcessTrainer(terms, files, "cpu"))
+        return Site(self.homes[name], lambda terms, files: WatchedTrainer(terms, files, name, self))
 
     def launch(self) -> str:
         """Launch the study over all sites and start driving it."""
@@ -124,18 +189,26 @@ class Simulator:
         self.start_coordinator()
         return self.study
 
+    def resume(self, *readmit: str) -> None:
+        """The operator resumes a stopped study; sites that are out may be let in again."""
+        for name in readmit:
+            self.journal.record(SiteReadmitted(site=name))
+        self.journal.record(Resumed())
+        self.restart_coordinator()
+
     # What happens ------------------------------------------------------------------------------------------
 
     def start_coordinator(self) -> None:
-        """A coordinator's process comes up and goes on from the journal; what was on its way is lost."""
-        self.transport._waiting.clear()
-        self.journal = Journal(self.federation.study_folder(self.study))
+        """A coordinator's process comes up and goes on from the journal."""
+        self.journal = self.open_journal(self.federation.study_folder(self.study))
         self.conductor = Conductor(self.journal, self.federation.identity(), PATIENCE, self.transport)
         self.conductor.begin(self.now)
 
-    def kill_coordinator(self) -> None:
-        """The coordinator's process dies; its memory is gone."""
+    def restart_coordinator(self, *, delivered: bool = False) -> None:
+        """The coordinator's process dies and comes back: only its folder is left, what was on its way is lost."""
         self.journal.close()
+        self.transport.forget(delivered=delivered)
+        self.start_coordinator()
 
     def restart_site(self, name: str) -> None:
         """A site's process dies and comes back: only its folder is left."""
@@ -147,21 +220,60 @@ class Simulator:
         self.now += seconds
         self.conductor.step(self.now)
 
-    def run(self, until: Callable[[], bool] = lambda: False, steps: int = 400) -> None:
+    def run(self, until: Callable[[], Any] = lambda: False, steps: int = 400, seconds: float = 0.5) -> None:
         """Go on until ``until``, or until nothing is left to do."""
         for _ in range(steps):
             if until() or not self.conductor.running:
                 return
-            self.step()
+            self.step(seconds)
         raise AssertionError(f"nothing came of it in {steps} steps: {self.conductor.machine.phase}")
-
-    def wait(self, seconds: float) -> None:
-        """Let much time pass at once."""
-        self.now += seconds
-        self.conductor.step(self.now)
 
     def close(self) -> None:
         """End everything."""
         for site in self.sites.values():
             site.close()
-        self.journal.close()
+        if self.study:
+            self.journal.close()
+
+    # What a test may ask -----------------------------------------------------------------------------------
+
+    def ask(self, name: str, request: Request, *blobs: bytes) -> Reply:
+        """What a site answers to a request of the test's own making, signed by the coordinator."""
+        content = read_body(self.sites[name].answer(self.signed(name, request, *blobs))).content
+        assert isinstance(content, Reply)
+        return content
+
+    def signed(self, name: str, request: Request, *blobs: bytes) -> Envelope:
+        """A request with the coordinator's signature: what only a malicious one would send."""
+        return make_envelope(
+            self.federation.identity(),
+            request,
+            study=self.study,
+            sender=COORDINATOR,
+            receiver=name,
+            number=self.journal.next_number(),
+            blobs=blobs,
+        )
+
+    def entries(self, name: str, *kinds: str) -> list[Entry]:
+        """A site's book, or its entries of some kinds."""
+        with self.homes[name].open_ledger() as ledger:
+            return [entry for entry in ledger.entries() if not kinds or entry.kind in kinds]
+
+    def state(self, name: str) -> StudyState:
+        """How far a site has come, as its folder says."""
+        path = self.homes[name].study_folder(self.study) / "state.json"
+        return StudyState.model_validate(from_canonical(path.read_bytes()))
+
+    def store(self, name: str) -> StudyStore:
+        """What a site keeps of the study."""
+        return StudyStore(self.homes[name].study_folder(self.study))
+
+    def model_file(self, name: str) -> bytes:
+        """The shared model that a site has reached."""
+        folder = self.homes[name].study_folder(self.study)
+        return (folder / f"model-{self.state(name).base:05d}.f64").read_bytes()
+
+    def released_model(self, name: str) -> bytes:
+        """The final model of a site."""
+        return (self.homes[name].study_folder(self.study) / "release" / "model.safetensors").read_bytes()

@@ -1,0 +1,275 @@
+"""Every rule by which a site refuses a study, in the order of the table in ``client/admission.py``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.admission import Price, judge
+from client.home import Policy, Registration
+from models.catalogue import NAMES
+from privacy.accountant import Gaussian, SampledGaussian, Unprotected, epsilon
+from privacy.budget import Budget, Purpose
+from privacy.enrolment import Admission
+from privacy.errors import BudgetError, RefusedError
+from privacy.keys import SigningKey
+from privacy.launch import SignedLaunch
+from privacy.ledger import Ledger
+from privacy.study import Terms
+from tests.client.small_study import small_terms, without_privacy
+from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, key_number, launch_of
+
+PROTECTED: dict[str, Any] = {"evaluation": {"rounds": [2], "epsilon": 1.0}}
+REGISTRATION = Registration(
+    train="/a.csv", test="/b.csv", train_sha256="0" * 64, test_sha256="1" * 64, public_patients=60
+)
+
+
+def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
+    """What a real book says of the population."""
+    with Ledger.create(folder / "ledger.sqlite", SITE_KEYS["ash"], "ash") as ledger:
+        ledger.register_population("small", "0" * 64, 60, 1)
+        if epsilon is not None:
+            ledger.grant("small", epsilon, 1e-3, order)
+        return ledger.budget("small")
+
+
+@dataclass
+class Case:
+    """A study that the site 'ash' admits, unless something is changed."""
+
+    budget: Budget | None
+    terms: Terms = field(default_factory=lambda: small_terms(**PROTECTED))
+    keys: dict[str, SigningKey] = field(default_factory=lambda: dict(SITE_KEYS))
+    signer: SigningKey = COORDINATOR_KEY
+    federation: str = "wood"
+    policy: Policy = Policy()
+    pinned: dict[str, str] = field(
+        default_factory=lambda: {name: SITE_KEYS[name].public.text for name in ("birch", "cedar")}
+    )
+    registration: Registration | None = REGISTRATION
+
+    def judged(self) -> Price:
+        admission = Admission(
+            federation="wood",
+            name="ash",
+            identity=SITE_KEYS["ash"].public.text,
+            coordinator=COORDINATOR_KEY.public.text,
+            address="127.0.0.1:9092",
+            ca_certificate="-",
+        )
+        return judge(
+            SignedLaunch.by(self.signer, launch_of(self.terms, self.keys, self.federation)),
+            site="ash",
+            identity=SITE_KEYS["ash"].public,
+            admission=admission,
+            pinned=self.pinned,
+            policy=self.policy,
+            registration=self.registration,
+            budget=self.budget,
+        )
+
+    def refused(self, code: str, sentence: str) -> None:
+        with pytest.raises(RefusedError) as caught:
+            self.judged()
+        assert (caught.value.code, str(caught.value)) == (code, str(caught.value))
+        assert sentence in str(caught.value)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(budget(tmp_path))
+
+
+def test_study_that_keeps_every_rule_is_admitted(case: Case) -> None:
+    assert case.judged().noise_multiplier is not None
+
+
+# federation ------------------------------------------------------------------------------------------------
+
+
+def test_launch_by_another_coordinator_is_refused(case: Case) -> None:
+    case.signer = key_number(9)
+    case.refused("federation", "the launch is not signed by the coordinator this site joined")
+
+
+def test_launch_for_another_federation_is_refused(case: Case) -> None:
+    case.federation = "sea"
+    case.refused("federation", "the launch is for 'sea', this site joined 'wood'")
+
+
+# roster ----------------------------------------------------------------------------------------------------
+
+
+def test_launch_without_this_site_is_refused(case: Case) -> None:
+    case.keys["elm"] = case.keys.pop("ash")
+    case.refused("roster", "this site is not on the roster with its own key")
+
+
+def test_launch_with_another_key_for_this_site_is_refused(case: Case) -> None:
+    case.keys["ash"] = key_number(9)
+    case.refused("roster", "this site is not on the roster with its own key")
+
+
+def test_launch_with_a_site_that_nobody_here_has_pinned_is_refused(case: Case) -> None:
+    case.keys["puppet"] = key_number(9)
+    case.refused(
+        "roster", "'puppet' is not a pinned peer; compare its key with its people, then run: consilium-site"
+    )
+
+
+def test_launch_with_another_key_for_a_pinned_peer_is_refused(case: Case) -> None:
+    case.keys["cedar"] = key_number(9)
+    case.refused("roster", "the roster gives 'cedar' another key than the one this site has pinned")
+
+
+# policy ----------------------------------------------------------------------------------------------------
+
+
+def test_model_that_the_policy_does_not_allow_is_refused(case: Case) -> None:
+    case.policy = Policy(models=("mlp",))
+    case.refused("policy", "the model 'logistic' is not allowed here; allowed: mlp")
+
+
+def test_model_that_the_catalogue_does_not_have_is_refused(case: Case) -> None:
+    case.policy = Policy(models=("transformer",))
+    case.terms = small_terms(model={"name": "transformer"}, **PROTECTED)
+    case.refused("policy", f"there is no model 'transformer'; known models: {', '.join(NAMES)}")
+
+
+def test_model_options_that_the_catalogue_does_not_take_are_refused(case: Case) -> None:
+    case.terms = small_terms(model={"options": {"hidden": [4]}}, **PROTECTED)
+    case.refused("policy", "model.options.hidden: 'logistic' has no such option")
+
+
+def test_study_with_fewer_sites_than_the_policy_asks_is_refused(case: Case) -> None:
+    case.policy = Policy(minimum_sites=4)
+    case.refused("policy", "the study may run with 3 sites, this site asks for 4")
+
+
+def test_study_without_privacy_is_refused_unless_the_policy_allows_it(case: Case) -> None:
+    case.terms = without_privacy()
+    case.refused("policy", "the study has no privacy (epsilon: none), which this site does not allow")
+    case.policy = Policy(without_privacy=True)
+    assert case.judged().noise_multiplier is None
+
+
+def test_study_with_more_epsilon_than_the_policy_allows_is_refused(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=2.5)
+    case.refused("policy", "the study asks for epsilon 3, this site allows 2.5 a study")
+
+
+def test_bare_evaluation_is_refused_unless_the_policy_allows_it(case: Case) -> None:
+    case.terms = small_terms()
+    case.refused("policy", "the study's evaluation does not protect test patients, which this site does not allow")
+    case.policy = Policy(unprotected_test_patients=True)
+    assert case.judged().evaluation_noise_multiplier is None
+
+
+def test_study_without_evaluation_needs_no_leave_for_it(case: Case) -> None:
+    case.terms = small_terms(evaluation={"rounds": []})
+    assert [planned.purpose for planned in case.judged().plan] == [Purpose.TRAIN]
+
+
+# data ------------------------------------------------------------------------------------------------------
+
+
+def test_study_of_data_that_are_not_registered_is_refused(case: Case) -> None:
+    case.registration = None
+    case.refused("data", "no data are registered as 'small'; run: consilium-site data add STUDY.yaml")
+
+
+def test_study_of_too_few_patients_is_refused(case: Case) -> None:
+    case.registration = REGISTRATION.model_copy(update={"public_patients": 40})
+    case.refused("data", "about 40 patients are registered, this site asks for 50")
+
+
+# delta -----------------------------------------------------------------------------------------------------
+
+
+def test_delta_above_one_in_the_patients_is_refused(case: Case) -> None:
+    case.registration = REGISTRATION.model_copy(update={"public_patients": 1010})
+    case.refused("delta", "delta 0.001 is more than 1 / 1010 patients; ask for at most 0.00099")
+
+
+def test_delta_of_one_in_the_patients_is_admitted(case: Case) -> None:
+    case.registration = REGISTRATION.model_copy(update={"public_patients": 1000})
+    assert case.judged().noise_multiplier
+
+
+# budget ----------------------------------------------------------------------------------------------------
+
+
+def test_study_of_a_population_that_is_not_in_the_book_is_refused(case: Case) -> None:
+    case.budget = None
+    case.refused("budget", "the population 'small' is not in this site's book")
+
+
+def test_study_of_a_population_without_a_grant_is_refused(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    case.budget = budget(tmp_path / "other", epsilon=None)
+    case.refused("budget", "no budget is granted for 'small'; run: consilium-site budget grant small")
+
+
+def test_study_that_no_noise_makes_cheap_enough_at_the_grants_order_is_refused(case: Case) -> None:
+    """At order 8 the conversion alone takes more than 0.5."""
+    case.terms = small_terms(privacy={"epsilon": 0.5}, **PROTECTED)
+    case.refused("budget", "no noise reaches epsilon 0.5 at delta 0.001")
+
+
+def test_evaluation_that_no_noise_makes_cheap_enough_is_refused(case: Case) -> None:
+    case.terms = small_terms(evaluation={"rounds": [2], "epsilon": 0.5})
+    case.refused("budget", "no noise reaches epsilon 0.5 at delta 0.001 for 1 steps at rate 1")
+
+
+def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
+    case.signer, case.policy, case.registration, case.budget = key_number(9), Policy(minimum_sites=9), None, None
+    case.refused("federation", "")
+    case.signer, case.pinned = COORDINATOR_KEY, {}
+    case.refused("roster", "")
+    case.pinned = {name: SITE_KEYS[name].public.text for name in ("birch", "cedar")}
+    case.refused("policy", "")
+    case.policy = Policy()
+    case.refused("data", "")
+
+
+# The price -------------------------------------------------------------------------------------------------
+
+
+def test_price_is_the_studys_epsilon_at_the_grants_order(case: Case) -> None:
+    """The noise makes the whole study cost at most its epsilon there, and hardly less."""
+    price = case.judged()
+    train, evaluate = price.plan
+    assert price.noise_multiplier is not None
+    assert price.evaluation_noise_multiplier is not None
+    assert train.event == SampledGaussian(noise_multiplier=price.noise_multiplier, sampling_rate=0.5, steps=3)
+    assert evaluate.event == Gaussian(noise_multiplier=price.evaluation_noise_multiplier, count=1)
+    assert (train.times, evaluate.times) == (2, 1)
+    assert 2.999 < epsilon([train.event] * 2, 1e-3, orders=(8,)) <= 3
+    assert 0.999 < epsilon([evaluate.event], 1e-3, orders=(8,)) <= 1
+
+
+def test_price_is_what_the_book_sets_aside(case: Case, tmp_path: Path) -> None:
+    price = case.judged()
+    with Ledger.open(tmp_path / "ledger.sqlite", SITE_KEYS["ash"]) as ledger:
+        ledger.allow("small-00000000", "small", price.plan, "2" * 64)
+        for number in (1, 2):
+            ledger.reserve("small-00000000", number, price.plan[0].event)  # type: ignore[arg-type]
+        assert ledger.budget("small").epsilon_spent == pytest.approx(3, abs=1e-3)
+
+
+def test_study_that_the_grant_does_not_hold_is_refused_by_the_book(case: Case, tmp_path: Path) -> None:
+    plan = case.judged().plan
+    with Ledger.open(tmp_path / "ledger.sqlite", SITE_KEYS["ash"]) as ledger:
+        ledger.allow("one-00000000", "small", plan, "2" * 64)
+        ledger.allow("two-00000000", "small", plan, "3" * 64)
+        with pytest.raises(BudgetError, match=r"three-00000000|left"):
+            ledger.allow("three-00000000", "small", plan, "4" * 64)
+
+
+def test_price_without_privacy_is_unbounded(case: Case) -> None:
+    case.terms, case.policy = without_privacy(), Policy(without_privacy=True)
+    price = case.judged()
+    assert [planned.event for planned in price.plan] == [Unprotected(), Unprotected()]
+    assert (price.noise_multiplier, price.evaluation_noise_multiplier) == (None, None)

@@ -1,0 +1,228 @@
+"""A site's folder: made once, its owner's alone, and refused by the name of the file that is wrong."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.home import Policy, Registration, SiteHome, replace
+from privacy.enrolment import Admission, SignedAdmission
+from privacy.errors import KeyFileError, SiteConfigError
+from privacy.keys import PublicKey
+from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
+
+REGISTRATION = Registration(
+    train="/a.csv", test="/b.csv", train_sha256="0" * 64, test_sha256="1" * 64, public_patients=60
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return SiteHome.init(tmp_path / "ash", "ash")
+
+
+def admission_for(home: SiteHome, **changes: Any) -> SignedAdmission:
+    statement = {
+        "federation": "wood",
+        "name": "ash",
+        "identity": home.identity().public.text,
+        "coordinator": COORDINATOR_KEY.public.text,
+        "address": "127.0.0.1:9092",
+        "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
+        **changes,
+    }
+    return SignedAdmission.by(COORDINATOR_KEY, Admission(**statement))
+
+
+def test_new_site_is_its_owners_alone(home: SiteHome) -> None:
+    assert home.folder.stat().st_mode & 0o777 == 0o700
+    for name in ("identity.key", "node.key", "ledger.sqlite"):
+        assert (home.folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:
+    config = home.config
+    assert (config.name, config.device) == ("ash", "auto")
+    assert config.policy == Policy(
+        models=("logistic", "mlp"),
+        epsilon_per_study=3.0,
+        minimum_sites=3,
+        minimum_patients=50,
+        without_privacy=False,
+        unprotected_test_patients=False,
+    )
+    assert (home.folder / "site.yaml").read_text().startswith("# Who this site is")
+
+
+def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
+    with home.open_ledger() as ledger:
+        assert ledger.site == "ash"
+    assert home.peers().pinned == {}
+    assert home.registry().populations == {}
+    assert list((home.folder / "studies").iterdir()) == []
+
+
+def test_sites_have_keys_of_their_own(home: SiteHome, tmp_path: Path) -> None:
+    other = SiteHome.init(tmp_path / "birch", "birch")
+    assert other.identity().public != home.identity().public
+    assert other.join_request().statement.node_key != home.join_request().statement.node_key
+
+
+def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(SiteConfigError, match="the folder is not empty; choose another, nothing was changed"):
+        SiteHome.init(tmp_path, "ash")
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+def test_site_is_not_made_over_another(home: SiteHome) -> None:
+    key = home.identity().public
+    with pytest.raises(SiteConfigError, match="the folder is not empty"):
+        SiteHome.init(home.folder, "ash")
+    assert home.identity().public == key
+
+
+def test_name_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SiteConfigError, match="site: name: string should match pattern"):
+        SiteHome.init(tmp_path / "new", "St. Ash")
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    home = SiteHome(tmp_path / "none")
+    for ask in (lambda: home.config, home.identity, home.peers, home.registry, home.open_ledger, home.join_request):
+        with pytest.raises(SiteConfigError, match=r"no site\.yaml here; make a site with: consilium-site init DIR"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("epsilon_per_stdy: 1", "policy.epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
+        ("minimum_sites: 2", "policy.minimum_sites: input should be greater than or equal to 3"),
+        ("minimum_patients: 5", "policy.minimum_patients: input should be greater than or equal to 10"),
+        ("without_privacy: perhaps", "policy.without_privacy: input should be a valid boolean"),
+        ("models: []", "policy.models: tuple should have at least 1 item"),
+        ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
+    ],
+)
+def test_policy_with_a_mistake_is_refused_with_its_sentence(home: SiteHome, line: str, sentence: str) -> None:
+    (home.folder / "site.yaml").write_text(f"name: ash\npolicy:\n  {line}\n")
+    with pytest.raises(SiteConfigError) as caught:
+        home.config  # noqa: B018 - it is read here
+    assert sentence in str(caught.value)
+
+
+def test_identity_that_others_can_read_is_refused(home: SiteHome) -> None:
+    (home.folder / "identity.key").chmod(0o644)
+    with pytest.raises(KeyFileError, match="others can read this key"):
+        home.identity()
+
+
+# Joining ---------------------------------------------------------------------------------------------------
+
+
+def test_join_request_is_signed_and_public(home: SiteHome) -> None:
+    request = home.join_request()
+    assert request.verified(home.identity().public).name == "ash"
+    secret = (home.folder / "identity.key").read_text().splitlines()[1]
+    assert secret not in request.to_bytes().decode()
+
+
+def test_admission_is_kept(home: SiteHome) -> None:
+    home.accept(admission_for(home))
+    assert home.admission().coordinator == COORDINATOR_KEY.public.text
+    assert home.ca_path.read_text() == "-----BEGIN CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("change", [{"name": "birch"}, {"identity": key_number(9).public.text}])
+def test_admission_of_another_site_is_refused(home: SiteHome, change: dict[str, str]) -> None:
+    with pytest.raises(SiteConfigError, match="ask the coordinator for your own"):
+        home.accept(admission_for(home, **change))
+    assert not home.ca_path.exists()
+
+
+def test_admission_not_signed_by_the_coordinator_it_names_is_refused(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="the admission is damaged: a signature is not by the key"):
+        home.accept(admission_for(home, coordinator=key_number(9).public.text))
+    with pytest.raises(SiteConfigError, match="has not joined a coordinator yet"):
+        home.admission()
+
+
+def test_admission_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+    home.accept(admission_for(home))
+    (home.folder / "admission.json").write_bytes(b"{}\n")
+    with pytest.raises(SiteConfigError, match=r"admission\.json: cannot be used: .*restore it from your backup"):
+        home.admission()
+
+
+# Peers -----------------------------------------------------------------------------------------------------
+
+
+def test_peer_is_pinned_and_forgotten(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    home.pin("birch", key_number(3).public)
+    home.pin("cedar", key_number(4).public)
+    assert home.peers().pinned == {"birch": key_number(3).public.text, "cedar": key_number(4).public.text}
+    home.forget("birch")
+    assert set(home.peers().pinned) == {"cedar"}
+
+
+def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    with pytest.raises(SiteConfigError, match="remove the old one first: consilium-site peer forget birch"):
+        home.pin("birch", key_number(5).public)
+    home.forget("birch")
+    home.pin("birch", key_number(5).public)
+    assert home.peers().pinned == {"birch": key_number(5).public.text}
+
+
+def test_key_of_one_peer_is_not_pinned_for_two(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    with pytest.raises(SiteConfigError, match="this key is pinned for 'birch' already"):
+        home.pin("cedar", key_number(3).public)
+
+
+def test_own_key_is_not_a_peers(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="a site is not its own peer"):
+        home.pin("birch", PublicKey.from_text(home.identity().public.text))
+
+
+def test_forgetting_a_stranger_names_who_is_pinned(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="'birch' is not pinned; pinned peers: none"):
+        home.forget("birch")
+    home.pin("cedar", key_number(4).public)
+    with pytest.raises(SiteConfigError, match="'birch' is not pinned; pinned peers: cedar"):
+        home.forget("birch")
+
+
+def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+    (home.folder / "peers.json").write_text('{"pinned": {}}')
+    with pytest.raises(SiteConfigError, match=r"peers\.json: cannot be used: .*written in another way"):
+        home.peers()
+
+
+# Data and files --------------------------------------------------------------------------------------------
+
+
+def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
+    home.add_registration("small", REGISTRATION)
+    home.add_registration("other", REGISTRATION)
+    assert set(home.registry().populations) == {"small", "other"}
+    assert home.registry().populations["small"].files().public_patients == 60
+
+
+def test_replaced_file_is_whole_and_private(tmp_path: Path) -> None:
+    replace(tmp_path / "a", b"one")
+    replace(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"two"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_file_that_cannot_be_replaced_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(SiteConfigError, match="a: cannot be written: Is a directory"):
+        replace(tmp_path / "a", b"one")
+    assert os.listdir(tmp_path) == ["a"]

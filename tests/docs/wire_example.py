@@ -1,0 +1,96 @@
+"""The messages shown in ``docs/wire.md``: ``python -m tests.docs.wire_example`` prints them.
+
+Keys are fixed and everything else is invented, so the same bytes come out on every machine.
+"""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from privacy.canonical import digest, sha256
+from privacy.keys import SigningKey
+from privacy.signed import Signed
+from privacy.wire import COORDINATOR, Envelope, Head, Header, Release, Released, Sealed, View, make_envelope
+
+SITE, STUDY, COHORT = "north", "breast-cancer-5f3a9c21", ("east", "north", "south")
+SITE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+COORDINATOR_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
+BLOB = b"a sealed update"
+
+
+def example_release() -> Envelope:
+    """The coordinator asks ``north`` to release; headers left out for shortness."""
+    content = Release(round=3, attempt=1, headers={})
+    return make_envelope(COORDINATOR_KEY, content, study=STUDY, sender=COORDINATOR, receiver=SITE, number=17)
+
+
+def example_released() -> Envelope:
+    """``north`` releases its mask."""
+    return make_envelope(
+        SITE_KEY,
+        Released(round=3, attempt=1, seed="07" * 32),
+        study=STUDY,
+        sender=SITE,
+        receiver=COORDINATOR,
+        number=17,
+        answers=example_release().body,
+    )
+
+
+def example_header() -> Signed[Header]:
+    """What ``north`` has sealed, and from which view of the study."""
+    view = View(
+        study=STUDY,
+        launch="5f3a9c21" + "0" * 56,
+        epoch=1,
+        round=3,
+        attempt=1,
+        cohort=digest(COHORT),
+        base=2,
+        model="1" * 64,
+        key="2" * 64,
+        layout="3" * 64,
+        reference=170,
+    )
+    header = Header(
+        site=SITE,
+        view=view,
+        patients=120,
+        blob=sha256(BLOB),
+        ledger=Head(number=10, hash="4" * 64),
+        epsilon_spent=2.6494,
+        evaluated=None,
+    )
+    return Signed[Header].by(SITE_KEY, header)
+
+
+def example_sealed() -> Envelope:
+    """``north`` answers a request to train."""
+    return make_envelope(
+        SITE_KEY,
+        Sealed(header=example_header()),
+        study=STUDY,
+        sender=SITE,
+        receiver=COORDINATOR,
+        number=13,
+        answers=b"the body of the request",
+        blobs=(BLOB,),
+    )
+
+
+def blocks() -> dict[str, str]:
+    """What the page shows, by what it is."""
+    released, sealed = example_released(), example_sealed()
+    return {
+        "released body": released.body.decode(),
+        "released signature": released.signature.hex(),
+        "sealed body": sealed.body.decode(),
+    }
+
+
+def main() -> None:
+    """Print the examples."""
+    for name, text in blocks().items():
+        print(f"{name}\n{text}\n")  # noqa: T201 - a tool for whoever edits the page
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""A federation of real processes: ``consilium up``, and ``consilium-site up`` for each site, in one folder.
+
+Made by the library (its commands have a test of their own), with invented patients, on a free port, and with little
+patience. Everything started here, and everything that it starts, carries a mark in its environment, by which it is
+found, killed and ended; nothing else is touched.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from client.data import register
+from client.home import Policy, Registration, SiteHome
+from privacy.canonical import sha256
+from privacy.keys import PublicKey
+from privacy.study import Terms
+from server.federation import CoordinatorConfig, Federation, PatienceConfig
+from server.history import History
+from server.journal import Journal, Standing
+from server.marked import stop_marked
+from server.superlink import free_port
+from tests.client.small_study import write_patients
+
+COORDINATOR: Final = "coordinator"
+POPULATION: Final = "small"
+EPSILON_GRANTED: Final = 60.0
+DELTA: Final = 1e-3
+ORDER: Final = 24
+PATIENCE: Final = PatienceConfig(join_s=40, seal_s=60, release_s=20, ask_again_s=4)
+_MARK: Final = "CONSILIUM_TEST"
+_PROGRAMS: Final = Path(sys.executable).parent
+
+
+def wait_for(what: str, ready: Callable[[], Any], patience_s: float = 60.0) -> Any:
+    """What ``ready`` returns once it is true."""
+    end = time.monotonic() + patience_s
+    while not (value := ready()):
+        assert time.monotonic() < end, f"waited {patience_s:.0f} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+def processes_with(variable: str, value: str) -> list[int]:
+    """Live processes whose environment has ``variable=value``."""
+    found, words = [], f"{variable}={value}".encode()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and words in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` started and that still live."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether ``pid`` is a process, and no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, read."""
+        return json.loads(self.out)
+
+
+def command(name: str, *words: str | Path, environment: dict[str, str] | None = None) -> Said:
+    """Run a console script to its end."""
+    done = subprocess.run(
+        [_PROGRAMS / name, *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | (environment or {}),
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+class Running:
+    """A federation whose processes a test starts, kills and ends."""
+
+    def __init__(
+        self, folder: Path, names: tuple[str, ...], patience: PatienceConfig = PATIENCE, *, made: bool = False
+    ) -> None:
+        self.folder = folder
+        self.names = names
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        if not made:
+            self._make(patience)
+
+    # Making ------------------------------------------------------------------------------------------------
+
+    def _make(self, patience: PatienceConfig) -> None:
+        config = CoordinatorConfig(federation="wood", port=free_port(), patience=patience)
+        federation = Federation.init(self.folder / COORDINATOR, config)
+        homes = {name: self._make_site(name, number, federation) for number, name in enumerate(self.names)}
+        for name, home in homes.items():
+            for peer in self.names:
+                if peer != name:
+                    home.pin(peer, PublicKey.from_text(homes[peer].identity().public.text))
+
+    def _make_site(self, name: str, number: int, federation: Federation) -> SiteHome:
+        policy = Policy(unprotected_test_patients=True, without_privacy=True)
+        home = SiteHome.init(self.folder / name, name, device="cpu", policy=policy)
+        home.accept(federation.enrol(home.join_request()))
+        self.write_tables(name, number)
+        return home
+
+    def write_tables(self, name: str, number: int) -> tuple[Path, Path]:
+        """A site's invented patients; training and test file."""
+        train = write_patients(self.folder / name / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
+        test = write_patients(self.folder / name / "test.csv", 30, f"{name}-b", seed=100 + number)
+        return train, test
+
+    def register_data(self, terms: Terms) -> None:
+        """Register every site's tables under the data contract of ``terms``, and grant their budget."""
+        for name in self.names:
+            home = SiteHome(self.folder / name)
+            files = register(terms.data, home.folder / "train.csv", home.folder / "test.csv")
+            registration = Registration(
+                train=str(files.train),
+                test=str(files.test),
+                train_sha256=files.train_sha256,
+                test_sha256=files.test_sha256,
+                public_patients=files.public_patients,
+            )
+            with home.open_ledger() as ledger:
+                ledger.register_population(terms.data.name, files.train_sha256, files.public_patients, 1)
+                ledger.grant(terms.data.name, EPSILON_GRANTED, DELTA, ORDER)
+            home.add_registration(terms.data.name, registration)
+
+    # Processes ---------------------------------------------------------------------------------------------
+
+    def start(self, *names: str) -> None:
+        """Start the coordinator or sites; without names, all of them. Their talk is in ``NAME.log``."""
+        for name in names or (COORDINATOR, *self.names):
+            program = "consilium" if name == COORDINATOR else "consilium-site"
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    [_PROGRAMS / program, "--dir", self.folder / name, "up"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {_MARK: str(self.folder)},
+                )
+
+    def pid(self, name: str) -> int:
+        """The process of the coordinator or a site; it must live."""
+        process = self._processes[name]
+        assert process.poll() is None, f"{name} has ended: {self.log(name)[-600:]}"
+        return process.pid
+
+    def kill(self, name: str) -> None:
+        """Kill a process that a test started, without a warning."""
+        os.kill(self.pid(name), signal.SIGKILL)
+        self._processes[name].wait()
+
+    def kill_coordinator(self) -> None:
+        """Kill ``consilium up`` and everything that Flower runs for it."""
+        self.kill(COORDINATOR)
+        left_over = self.of_superlink()
+        assert left_over, "there was nothing of the SuperLink to kill"
+        for pid in left_over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for("Flower's processes to die", lambda: not any(map(is_alive, left_over)))
+
+    def superlink(self) -> int:
+        """The SuperLink's process."""
+        (found,) = (pid for pid in children(self.pid(COORDINATOR)) if pid in self.of_superlink())
+        return found
+
+    def of_superlink(self) -> list[int]:
+        """The SuperLink and everything it started."""
+        return processes_with("CONSILIUM_SUPERLINK", str(self.folder / COORDINATOR / "superlink"))
+
+    def trainer(self, name: str) -> int:
+        """The one training process of a site."""
+        spawned = [
+            pid for pid in children(self.pid(name)) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(spawned) == 1, f"expected one training process of {name}, got {spawned}"
+        return spawned[0]
+
+    def end(self) -> list[int]:
+        """End everything politely, then by force; what did not end by itself."""
+        for process in reversed(self._processes.values()):
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+        left_over = processes_with(_MARK, str(self.folder))
+        stop_marked(_MARK, str(self.folder))
+        for process in self._processes.values():
+            process.wait()
+        return left_over
+
+    def log(self, name: str) -> str:
+        """What a process has said."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    # Commands ----------------------------------------------------------------------------------------------
+
+    def consilium(self, *words: str | Path) -> Said:
+        """Run the coordinator's command."""
+        return command("consilium", "--dir", self.folder / COORDINATOR, *words)
+
+    def site(self, name: str, *words: str | Path) -> Said:
+        """Run a site's command."""
+        return command("consilium-site", "--dir", self.folder / name, *words)
+
+    def wait_until_online(self) -> None:
+        """Wait until the coordinator counts every site as online."""
+
+        def online() -> bool:
+            said = self.consilium("sites", "--json")
+            return said.code == 0 and all(site["online"] for site in said.json["sites"])
+
+        wait_for("all sites to be online", online)
+
+    def launch(self, terms: Terms, *sites: str) -> str:
+        """Launch ``terms`` over ``sites``, or all; the study's identifier."""
+        file = self.folder / f"{terms.name}.yaml"
+        file.write_text(yaml.safe_dump(terms.model_dump(mode="json")))
+        invited = [word for site in sites for word in ("--site", site)]
+        said = self.consilium("study", "launch", file, *invited)
+        assert said.code == 0, said.err
+        return said.out.strip()
+
+    # What a study has come to ------------------------------------------------------------------------------
+
+    def history(self, study: str) -> History:
+        """The coordinator's record."""
+        with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
+            return journal.history()
+
+    def wait_for_round(self, study: str, number: int) -> None:
+        """Wait until round ``number`` is committed and the study is not over."""
+        wait_for(f"round {number} of {study}", lambda: len(self.history(study).committed) >= number)
+        assert not self.history(study).finished, f"{study} was over before the fault"
+
+    def wait_until_training(self, study: str, name: str, number: int) -> Path:
+        """Wait until a site is in the middle of training a round; the file of the round's draw."""
+        draw = self.folder / name / "studies" / study / f"draw-{number:05d}.key"
+        wait_for(f"{name} to train round {number}", draw.exists)
+        return draw
+
+    def finish(self, study: str, patience_s: float = 120.0) -> History:
+        """Wait until the study is finished; its record.
+
+        What goes wrong is told by the coordinator's sentence, not by a timeout.
+        """
+
+        def over() -> bool:
+            with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
+                return journal.standing() is not Standing.OPEN
+
+        wait_for(f"{study} to finish", over, patience_s)
+        history = self.history(study)
+        assert history.finished, f"the study stands still: {history.stopped}"
+        return history
+
+    def released(self, study: str, *sites: str) -> str:
+        """The SHA-256 of the model file that ``sites``, or all, hold."""
+        files = [
+            self.folder / name / "studies" / study / "release" / "model.safetensors" for name in sites or self.names
+        ]
+        (digest,) = {sha256(file.read_bytes()) for file in files}
+        return digest
+
+    def paid(self, name: str, study: str) -> tuple[list[int], list[int]]:
+        """The rounds that a site's book has reserved and settled, read without our own code."""
+        with contextlib.closing(sqlite3.connect(self.folder / name / "ledger.sqlite")) as book:
+            entries = [json.loads(data) for (data,) in book.execute("SELECT bytes FROM entry ORDER BY number")]
+
+        def rounds(kind: str) -> list[int]:
+            return [e["body"]["round"] for e in entries if e["kind"] == kind and e["body"]["study"] == study]
+
+        return rounds("reserve"), rounds("settle")
+
+    def trained(self, name: str) -> list[int]:
+        """The rounds that a site's log says were trained, in order, over all studies."""
+        log = self.folder / name / "log" / "training.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [
+            int(line.split(" round ")[1].split(":")[0]) for line in lines if " round " in line and " loss " in line
+        ]
+
+    def audited(self, name: str) -> Any:
+        """What ``consilium-audit verify`` finds in a site's book."""
+        identity = SiteHome(self.folder / name).identity().public.text
+        said = command(
+            "consilium-audit", "verify", self.folder / name / "ledger.sqlite", "--key", identity, "--json"
+        )
+        assert said.code == 0, said.err
+        return said.json

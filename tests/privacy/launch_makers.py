@@ -1,0 +1,41 @@
+"""Terms, launches and messages for the tests of what is signed and sent; every key is written in a test."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from privacy.keys import SigningKey
+from privacy.launch import Launch, Member, SignedLaunch
+from privacy.study import Terms, read_terms
+
+GOLDEN_TERMS = Path(__file__).parent / "vectors" / "terms.yaml"
+
+
+def key_number(number: int) -> SigningKey:
+    """The same key for the same number."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+
+
+COORDINATOR_KEY = key_number(1)
+SITE_KEYS = {name: key_number(2 + number) for number, name in enumerate(("ash", "birch", "cedar"))}
+
+
+def golden_terms() -> Terms:
+    """The terms of ``vectors/terms.yaml``."""
+    return read_terms(GOLDEN_TERMS)
+
+
+def launch_of(terms: Terms, keys: dict[str, SigningKey] = SITE_KEYS, federation: str = "wood") -> Launch:
+    """An unsigned launch over the sites ``keys``."""
+    return Launch(
+        federation=federation,
+        terms=terms,
+        roster=tuple(Member(name=name, identity=key.public.text) for name, key in sorted(keys.items())),
+        parameters=29,
+        nonce="0123456789abcdef" * 2,
+    )
+
+
+def golden_launch() -> SignedLaunch:
+    """The golden launch, signed."""
+    return SignedLaunch.by(COORDINATOR_KEY, launch_of(golden_terms()))

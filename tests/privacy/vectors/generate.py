@@ -1,0 +1,145 @@
+"""Write documents.json: golden terms, launch and messages, from the formats' description alone.
+
+Nothing of ours is imported: canonical JSON from ``json`` (keys are ASCII and every number is short, so sorted keys
+without spaces are its RFC 8785 form), Ed25519 from ``cryptography``. Run ``python -m
+tests.privacy.vectors.generate``; it leaves the file as it is.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+COORDINATOR = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
+SITES = {
+    name: Ed25519PrivateKey.from_private_bytes(bytes([2 + i]) * 32)
+    for i, name in enumerate(("ash", "birch", "cedar"))
+}
+
+TERMS: dict[str, Any] = {
+    "consilium": 1,
+    "name": "golden",
+    "purpose": "A study that fits on a page.",
+    "model": {"name": "mlp", "options": {"hidden": [4], "activation": "tanh"}},
+    "data": {
+        "name": "small",
+        "patient": "id",
+        "ranges_from": "Invented.",
+        "features": [
+            {"kind": "number", "name": "age", "low": 20, "high": 80},
+            {"kind": "category", "name": "sex", "values": ["f", "m"]},
+        ],
+        "label": {"name": "ill", "positive": ["yes"], "negative": ["no"]},
+        "missing": ["", "?"],
+        "records_per_patient": 1,
+    },
+    "training": {
+        "rounds": 4,
+        "local_steps": 3,
+        "sampling_rate": 0.25,
+        "learning_rate": 0.5,
+        "server_learning_rate": 1,
+        "weights": "patients",
+    },
+    "privacy": {
+        "unit": "patient",
+        "neighbouring": "add-or-remove-one",
+        "placement": "local",
+        "epsilon": 3,
+        "delta": 0.001,
+        "clipping_norm": 1.5,
+    },
+    "cohort": {"minimum": 3, "maximum": 8, "colluders": 1},
+    "sealing": {"scheme": "bfv", "bits": 16, "value_range": 4},
+    "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none"},
+    "release": {"to": "sites"},
+}
+
+
+def canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    return base64url(key.public_key().public_bytes_raw())
+
+
+def signed(key: Ed25519PrivateKey, label: bytes, statement: dict[str, Any]) -> dict[str, Any]:
+    return {"statement": statement, "signature": base64url(key.sign(label + b"\0" + canonical(statement)))}
+
+
+def message(key: Ed25519PrivateKey, body: dict[str, Any], blob: bytes = b"") -> dict[str, str]:
+    data = canonical(body)
+    return {
+        "body": data.decode(),
+        "signature": key.sign(b"consilium message v1\0" + data).hex(),
+        "blob": blob.hex(),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def vectors() -> dict[str, Any]:
+    launch = {
+        "federation": "wood",
+        "terms": TERMS,
+        "roster": [{"name": name, "identity": public(key)} for name, key in SITES.items()],
+        "parameters": 29,
+        "nonce": "0123456789abcdef" * 2,
+    }
+    digest = hashlib.sha256(canonical(launch)).hexdigest()
+    study = f"golden-{digest[:8]}"
+    signed_launch = signed(COORDINATOR, b"consilium launch v1", launch)
+    request = {
+        "consilium": 1,
+        "study": study,
+        "sender": "coordinator",
+        "receiver": "ash",
+        "number": 7,
+        "answers": None,
+        "blobs": [],
+        "content": {"kind": "join", "launch": signed_launch, "epoch": 1},
+    }
+    blob = b"a sealed update"
+    reply = {
+        **request,
+        "sender": "ash",
+        "receiver": "coordinator",
+        "answers": hashlib.sha256(canonical(request)).hexdigest(),
+        "blobs": [{"length": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}],
+        "content": {
+            "kind": "problem",
+            "code": "policy",
+            "sentence": "epsilon 9 is too much — 3 is allowed",
+            "base": None,
+        },
+    }
+    return {
+        "coordinator": public(COORDINATOR),
+        "sites": {name: public(key) for name, key in SITES.items()},
+        "terms": canonical(TERMS).decode(),
+        "terms_sha256": hashlib.sha256(canonical(TERMS)).hexdigest(),
+        "launch": signed_launch,
+        "launch_sha256": digest,
+        "study": study,
+        "request": message(COORDINATOR, request),
+        "reply": message(SITES["ash"], reply, blob),
+        "refused": {
+            "signed by another": message(SITES["birch"], request),
+            "another format": message(COORDINATOR, {**request, "consilium": 2}),
+            "an unknown kind": message(COORDINATOR, {**request, "content": {"kind": "run", "code": "x"}}),
+            "an unknown field": message(COORDINATOR, {**request, "loss": 1}),
+            "a blob that the body does not name": message(COORDINATOR, request, blob),
+        },
+    }
+
+
+if __name__ == "__main__":
+    path = Path(__file__).with_name("documents.json")
+    path.write_text(json.dumps(vectors(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

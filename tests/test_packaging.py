@@ -1,0 +1,87 @@
+"""What holds the tree together: names, doors, directions, and files that are configuration."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("privacy", "models", "client", "server")
+DOORS = {
+    "opacus": {"privacy/dpsgd.py"},
+    "tenseal": {"privacy/sealing/bfv.py"},
+    "cryptography": {"privacy/keys.py", "privacy/stream.py", "server/authority.py"},
+    "flwr": {
+        "client/agent.py",
+        "client/app.py",
+        "privacy/flower.py",
+        "server/app.py",
+        "server/grid.py",
+        "server/superlink.py",
+    },
+    "grpc": {"server/control.py"},
+}
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_package_name_belongs_to_consilium_alone(package: str) -> None:
+    owners = set(importlib.metadata.packages_distributions().get(package, [])) | {"consilium"}
+    assert owners == {"consilium"}, f"another distribution also installs '{package}'"
+
+
+@pytest.mark.parametrize("vendor", DOORS)
+def test_vendor_is_imported_through_its_doors_only(vendor: str) -> None:
+    found = {path for path, modules in _imports().items() if any(m.split(".")[0] == vendor for m in modules)}
+    assert found == DOORS[vendor]
+
+
+@pytest.mark.parametrize("module", ["privacy.audit", "client.cli", "server.cli", "client.agent", "server.app"])
+def test_command_starts_without_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_constraints_pin_every_dependency_once() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    assert len(names) == len(set(names))
+    assert all(line.count("==") == 1 for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    assert {word.split("=")[0].split(">")[0].lower() for word in wanted} <= set(names)
+
+
+def test_compose_file_runs_a_coordinator_and_two_sites_without_privileges() -> None:
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert set(services) == {"coordinator", "site-a", "site-b"}
+    for service in services.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+        assert service["command"][-1] == "up"
+    volumes = [service["volumes"][0].split(":")[0] for service in services.values()]
+    assert len(set(volumes)) == 3, "keys, books and data of two parties share a volume"
+
+
+def test_image_pins_the_torch_of_the_makefile() -> None:
+    torch = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TORCH"))
+    assert torch.split(":=")[1].strip() in (ROOT / "Dockerfile").read_text()
+
+
+def _imports() -> dict[str, set[str]]:
+    """Every module that each of our files imports, wherever in the file."""
+    imports: dict[str, set[str]] = {}
+    for package in OURS:
+        for path in (ROOT / package).rglob("*.py"):
+            found = imports.setdefault(path.relative_to(ROOT).as_posix(), set())
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    found.update(alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    found.add(node.module)
+    return imports
