@@ -10,24 +10,26 @@ roster             this site is on the roster with its own key, every other memb
 policy             the site's data protection officer allows the model, the epsilon, the number of sites,
                    and, where the study asks for it, no privacy or unprotected test patients
 data               data are registered under the study's contract, with enough patients
-delta              delta is at most 1 / patients (a larger one would permit giving a record away)
+delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
 =================  ====================================================================================
 
-The noise is calibrated here, from the study's epsilon at the order of this population's grant: the rule that
-enforces the budget is the rule that prices it, so no study is refused in its ninth round of ten.
+The noise is calibrated here, so that the study alone costs its epsilon; its terms fix every round in advance, so the
+best Renyi order may be taken for it. What it costs the population is the book's to say, at the order of the grant:
+the whole study is priced by that rule now, so it is not refused in its ninth round of ten.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy, Registration
 from models import catalogue
 from models.errors import ModelError
 from privacy.accountant import Gaussian, SampledGaussian, Unprotected, noise_multiplier
 from privacy.budget import Budget, Planned, Purpose
 from privacy.enrolment import Admission
-from privacy.errors import BudgetError, RefusedError, WireError
+from privacy.errors import BudgetError, RefusedError, TermsError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch, SignedLaunch
 from privacy.study import Terms
@@ -128,15 +130,15 @@ def _judge_data(terms: Terms, policy: Policy, registration: Registration | None)
         raise RefusedError(
             "data", f"no data are registered as '{terms.data.name}'; run: consilium-site data add STUDY.yaml ..."
         )
-    patients = registration.public_patients
+    patients, most = registration.public_patients, registration.public_patients + PUBLIC_COUNT_STEP
     if patients < policy.minimum_patients:
         raise RefusedError(
             "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
         )
     delta = terms.privacy.delta
-    if delta is not None and delta * patients > 1:
+    if delta is not None and delta * most > 1:
         raise RefusedError(
-            "delta", f"delta {delta:g} is more than 1 / {patients} patients; ask for at most {1 / patients:.2g}"
+            "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
         )
 
 
@@ -151,32 +153,33 @@ def _priced(terms: Terms, budget: Budget | None) -> Price:
             f"no budget is granted for '{terms.data.name}'; run: consilium-site budget grant {terms.data.name} ...",
         )
     try:
-        noise = _training_noise(terms, budget.order)
-        evaluation_noise = _evaluation_noise(terms, budget.order)
+        noise = study_noise(terms)
+        evaluation_noise = _evaluation_noise(terms)
     except BudgetError as error:
         raise RefusedError("budget", str(error)) from None
     return Price(tuple(_plan(terms, noise, evaluation_noise)), noise, evaluation_noise)
 
 
-def _training_noise(terms: Terms, order: int) -> float:
+def study_noise(terms: Terms) -> float:
+    """The least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
+
+    Raises:
+        BudgetError: no noise reaches it.
+        TermsError: the study has no privacy.
+    """
     training, privacy = terms.training, terms.privacy
-    assert privacy.epsilon is not None
-    assert privacy.delta is not None
+    if privacy.epsilon is None or privacy.delta is None:
+        raise TermsError("this study has no privacy (epsilon: none); name one that has")
     return noise_multiplier(
-        privacy.epsilon,
-        privacy.delta,
-        training.sampling_rate,
-        training.local_steps,
-        rounds=training.rounds,
-        orders=(order,),
+        privacy.epsilon, privacy.delta, training.sampling_rate, training.local_steps, rounds=training.rounds
     )
 
 
-def _evaluation_noise(terms: Terms, order: int) -> float | None:
+def _evaluation_noise(terms: Terms) -> float | None:
     evaluation, delta = terms.evaluation, terms.privacy.delta
     if evaluation.epsilon is None or not evaluation.rounds or delta is None:
         return None
-    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds), orders=(order,))
+    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds))
 
 
 def _plan(terms: Terms, noise: float | None, evaluation_noise: float | None) -> list[Planned]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from client.admission import training_event
+from client.admission import study_noise, training_event
 from client.data import register
 from client.home import Registration, SiteHome
-from privacy.accountant import noise_multiplier
 from privacy.budget import Planned, Purpose, choose_order
 from privacy.canonical import digest
 from privacy.console import print_json, print_table, run, say
@@ -268,16 +267,6 @@ def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], priva
 def main() -> None:
     """The console script."""
     run(cli, "consilium-site")
-
-
-def study_noise(terms: Terms) -> float:
-    """The noise multiplier with which the study alone costs its epsilon, at the order that serves it best."""
-    privacy, training = terms.privacy, terms.training
-    if privacy.epsilon is None or privacy.delta is None:
-        raise SiteConfigError("this study has no privacy (epsilon: none); name one that has")
-    return noise_multiplier(
-        privacy.epsilon, privacy.delta, training.sampling_rate, training.local_steps, rounds=training.rounds
-    )
 
 
 def _typical_plan(terms: Terms) -> tuple[Planned, ...]:

@@ -33,7 +33,7 @@ from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
 from privacy.launch import KeyText
 from privacy.ledger import Ledger
-from privacy.study import Name
+from privacy.study import Name, SiteName
 
 SITE_FILE: Final = "site.yaml"
 
@@ -52,7 +52,7 @@ class Policy(Document):
 class SiteConfig(Document):
     """``site.yaml``."""
 
-    name: Name
+    name: SiteName
     device: Literal["auto", "cpu", "cuda"] = "auto"
     policy: Policy = Policy()
 

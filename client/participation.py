@@ -109,7 +109,7 @@ class Participation:
             base=self.base,
             evaluated=seat.evaluated(self.base),
             ledger=seat.head(),
-            epsilon_spent=seat.ledger.epsilon_spent_by(seat.launch.study),
+            epsilon_spent=seat.epsilon_spent(),
         )
 
     def _take(self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None) -> None:

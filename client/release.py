@@ -90,7 +90,7 @@ def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
         "site": {
             "name": seat.site,
             "patients_about": seat.patients,
-            "epsilon_spent_by_this_study": seat.ledger.epsilon_spent_by(seat.launch.study),
+            "epsilon_spent_by_this_study": seat.epsilon_spent(),
             "epsilon_left": budget.epsilon_left,
             "ledger": {"number": head.number, "hash": head.hash},
         },

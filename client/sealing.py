@@ -98,7 +98,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         patients=seat.patients,
         blob=sha256(blob),
         ledger=seat.head(),
-        epsilon_spent=seat.ledger.epsilon_spent_by(seat.launch.study),
+        epsilon_spent=seat.epsilon_spent(),
         evaluated=seat.evaluated(seat.state.base),
     )
     return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), blob)

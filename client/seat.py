@@ -45,6 +45,11 @@ class Seat:
         head = self.ledger.head
         return Head(number=head.number, hash=head.hash)
 
+    def epsilon_spent(self) -> float | None:
+        """What this study alone has spent here, a function of public quantities; None without privacy."""
+        delta = self.terms.privacy.delta
+        return None if delta is None else self.ledger.epsilon_spent_by(self.launch.study, delta)
+
     def evaluated(self, base: int) -> Evaluated | None:
         """The opened totals of the aggregate that made round ``base``, if it carried any."""
         return next((each for each in self.state.evaluations if each.opened_in == base), None)

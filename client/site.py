@@ -23,12 +23,20 @@ from client.seat import Seat
 from client.state import StudyState, StudyStore
 from client.trainer import Training
 from models.vector import Vector, digest
-from privacy.errors import BudgetError, DataError, RefusedError, SealingError, TermsError, TrainingError, WireError
+from privacy.errors import (
+    BudgetError,
+    DataError,
+    RefusedError,
+    SealingError,
+    SiteConfigError,
+    TermsError,
+    TrainingError,
+    WireError,
+)
 from privacy.keys import PublicKey
 from privacy.launch import SignedLaunch
-from privacy.study import Terms
+from privacy.study import COORDINATOR, Terms
 from privacy.wire import (
-    COORDINATOR,
     Body,
     Close,
     Envelope,
@@ -163,7 +171,9 @@ class Site:
         if store.launch.digest != signed.statement.digest:
             raise RefusedError("refused", "this study was admitted with another launch")
         terms = store.launch.terms
-        registration = self._home.registry().populations[terms.data.name]
+        registration = self._home.registry().populations.get(terms.data.name)
+        if registration is None:
+            raise SiteConfigError(f"data.json has lost '{terms.data.name}', which {store.launch.study} trains on")
         if study_training := self._trainings.get(store.launch.study):
             training = study_training
         else:
@@ -192,7 +202,7 @@ class Site:
             training = self._training_for(launch.terms, registration.files())
             self._trainings[launch.study] = training
             model = self._first_model(training, launch.parameters)
-            self._ledger.allow(launch.study, launch.terms.data.name, price.plan, launch.digest)
+            self._ledger.allow(launch.study, launch.terms.data.name, price.plan, launch.terms.digest)
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"
             self._ledger.refuse(launch.study, code, str(error))

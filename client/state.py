@@ -129,9 +129,21 @@ class StudyStore:
                 path.unlink(missing_ok=True)
 
     def integers(self, number: int) -> NDArray[np.uint32] | None:
-        """The integers sealed in round ``number``, if this site has trained it."""
+        """The integers sealed in round ``number``, if this site has trained it.
+
+        Raises:
+            SiteConfigError: they are damaged.
+        """
         path = self._update_path(number)
-        return np.load(path, allow_pickle=False) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            integers: NDArray[np.uint32] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise SiteConfigError(
+                f"{path}: the integers of round {number} cannot be read; restore it from backup"
+            ) from None
+        return integers
 
     def keep_integers(self, number: int, integers: NDArray[np.uint32]) -> None:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""

@@ -4,8 +4,8 @@ Rules:
 
 * sampling and noise use fresh randomness of the operating system, never a seed from the terms;
 * the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
-* training that breaks is not tried again here: its budget is spent, and a second draw after a failure that
-  depends on the draw would not be the mechanism that was charged;
+* training that breaks is not drawn anew: asked again, it repeats the same draw, so that what leaves is one draw of
+  the mechanism that was paid, whether or not a draw broke it;
 * the update is float64, a difference of two float32 models.
 """
 

@@ -253,7 +253,7 @@ def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Pat
         try:
             method, arguments = pipe.recv()
         except (EOFError, OSError):
-            return
+            os._exit(0)  # all is written; taking torch apart in good order would take seconds
         try:
             trainer = trainer or InProcessTrainer(*setup)
             call: Callable[..., Any] = getattr(trainer, method)

@@ -36,6 +36,7 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int) -> 
     if stored is None:
         noise = seat.state.noise_multiplier
         seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, noise))
+        seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
         update = seat.training.train(model, number, noise, seat.store.draw_key(number))
         weighed = weight_of(seat.terms, seat.patients, reference) * update
         quantised = quantise(weighed, grid_of(seat.terms), from_os())

@@ -36,6 +36,7 @@ from privacy.accountant import (
     Unprotected,
     charge,
     conversion,
+    epsilon,
     limit,
 )
 from privacy.document import Document
@@ -101,7 +102,7 @@ class Allowance:
     planned: Counter[tuple[Purpose, AnyEvent]]
     set_aside: int
     private: bool
-    spent: int = 0
+    paid: Counter[tuple[Purpose, AnyEvent]] = field(default_factory=Counter)
     closed: bool = False
 
 
@@ -194,9 +195,9 @@ class Filter:
             )
         price = self.price(event)
         allowance.planned[purpose, event] -= 1
+        allowance.paid[purpose, event] += 1
         if price is not None:
             allowance.set_aside -= price
-            allowance.spent += price
             self.set_aside -= price
             self.spent += price
         elif purpose is Purpose.TRAIN:
@@ -222,8 +223,11 @@ class Filter:
         self.set_aside -= allowance.set_aside
         allowance.closed, allowance.set_aside = True, 0
 
-    def epsilon_spent_by(self, study: str, delta: float | None = None) -> float | None:
-        """What ``study`` alone has spent so far, at ``delta`` (the grant's if not given); None without privacy.
+    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
+
+        A study's rounds are fixed in advance by its terms, so the best order may be taken for it afterwards. What
+        several studies spend together is the filter's to say, at its own order.
 
         Raises:
             BudgetError: the study was never admitted.
@@ -231,7 +235,8 @@ class Filter:
         if study not in self.allowances:
             raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
         allowance = self.allowances[study]
-        return _up(self._epsilon(allowance.spent, delta)) if allowance.private else None
+        bounded = [_times(event, times) for (_, event), times in allowance.paid.items()]
+        return epsilon([event for event in bounded if event is not None], delta) if allowance.private else None
 
     @property
     def budget(self) -> Budget:
@@ -266,14 +271,11 @@ class Filter:
     def _epsilon_left(self) -> Decimal:
         return Decimal(self._grant().epsilon) - self._epsilon(self.spent + self.set_aside)
 
-    def _epsilon(self, amount: int, delta: float | None = None) -> Decimal:
-        """``amount`` in epsilon at ``delta``, the grant's if not given.
-
-        Nothing spent is epsilon 0; the first charge brings the conversion's share.
-        """
+    def _epsilon(self, amount: int) -> Decimal:
+        """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
         if self.granted is None or amount == 0:
             return Decimal(0)
-        return max(Decimal(0), Decimal(amount) / NANO + conversion(delta or self.granted.delta, self.granted.order))
+        return max(Decimal(0), Decimal(amount) / NANO + conversion(self.granted.delta, self.granted.order))
 
     def _grant(self) -> Grant:
         if self.granted is None:
@@ -328,6 +330,17 @@ def choose_order(epsilon: float, delta: float, typical: Sequence[Planned]) -> in
             "larger epsilon or delta, or name a typical study with noise"
         )
     return max(shares, key=lambda order: (shares[order], -order))
+
+
+def _times(event: AnyEvent, times: int) -> SampledGaussian | Gaussian | None:
+    """``times`` such events as one; none if it has no bound."""
+    match event:
+        case SampledGaussian():
+            return event.model_copy(update={"steps": event.steps * times})
+        case Gaussian():
+            return event.model_copy(update={"count": event.count * times})
+        case Unprotected():
+            return None
 
 
 _SHOWN: Final = Decimal("0.0001")  # epsilon is shown to four digits

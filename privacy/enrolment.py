@@ -14,7 +14,7 @@ from privacy.document import parse
 from privacy.errors import Error, WireError
 from privacy.launch import KeyText
 from privacy.signed import Signed, Statement
-from privacy.study import Name
+from privacy.study import Name, SiteName
 
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$")]
 
@@ -24,7 +24,7 @@ class JoinRequest(Statement):
 
     label: ClassVar[str] = "consilium join request v1"
 
-    name: Name
+    name: SiteName
     identity: KeyText
     node_key: str = Field(pattern=r"^ecdsa-sha2-nistp384 \S+$", max_length=400)
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from privacy.document import Document
 from privacy.signed import Signed, Statement
-from privacy.study import MAX_SITES, Name, Terms
+from privacy.study import MAX_SITES, Name, SiteName, Terms
 
 KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
@@ -18,7 +18,7 @@ KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 class Member(Document):
     """One invited site and its identity key."""
 
-    name: Name
+    name: SiteName
     identity: KeyText
 
 

@@ -18,15 +18,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
 
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 
-FORMAT: Final = 1
 MAX_SITES: Final = 64
 
+COORDINATOR: Final = "coordinator"
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+
+def _not_the_coordinator(name: str) -> str:
+    if name == COORDINATOR:
+        raise ValueError(f"'{COORDINATOR}' is what messages call the coordinator; choose another name for the site")
+    return name
+
+
+SiteName = Annotated[Name, AfterValidator(_not_the_coordinator)]
 Column = Annotated[str, Field(min_length=1, max_length=100)]
 Positive = Annotated[float, Field(gt=0)]
 

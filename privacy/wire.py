@@ -26,7 +26,6 @@ from privacy.launch import KeyText, SignedLaunch
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
 
-COORDINATOR: Final = "coordinator"
 MAX_BODY_BYTES: Final = 4 << 20
 _LABEL: Final = b"consilium message v1\0"
 

@@ -19,8 +19,8 @@ from privacy.errors import ProtocolError, WireError
 from privacy.keys import PublicKey, SigningKey
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.shape import layout_of
+from privacy.study import COORDINATOR
 from privacy.wire import (
-    COORDINATOR,
     Closed,
     Envelope,
     Header,

@@ -79,6 +79,10 @@ class SiteView:
     lost_at: float = -inf
     question: Question | None = None
 
+    def is_asked(self, kind: type[Request]) -> bool:
+        """Whether a question of this kind is in flight."""
+        return self.question is not None and isinstance(self.question.ask.request, kind)
+
 
 class Desk:
     """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""

@@ -75,7 +75,7 @@ class KeyEpochs:
 
     def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
         """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
-        wrapping = any(site.question and isinstance(site.question.ask.request, Wrap) for site in sites)
+        wrapping = any(site.is_asked(Wrap) for site in sites)
         actions = self._desk.absent(sites, why, now)
         if wrapping:
             return actions + self.begin(now)
@@ -108,7 +108,7 @@ class KeyEpochs:
     def enrol(self, parcel: KeyParcel) -> None:
         """Whoever's offer is in the parcel is a member; others are too late for this epoch."""
         for site in self._desk.sites.values():
-            if site.question and isinstance(site.question.ask.request, Join):
+            if site.is_asked(Join):
                 site.question = None
         for name, signed in parcel.offers.items():
             site, offer = self._desk.sites[name], signed.statement

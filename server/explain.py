@@ -28,15 +28,15 @@ def count_parameters(terms: Terms) -> int:
 def explain(terms: Terms) -> dict[str, Any]:
     """Parameters, bytes and prices of a study, from its terms alone.
 
-    The noise is that of a site whose grant is kept at the order that serves this study best; another order costs a
-    little more noise.
+    Bytes are those of the largest exchange, in which totals ride along with an update.
 
     Raises:
         TermsError: the model cannot be built.
         BudgetError: no noise reaches the epsilon asked.
     """
     parameters = count_parameters(terms)
-    layout = Layout(parameters, 0, terms.sealing.bits, terms.cohort.maximum)
+    counts = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
+    layout = Layout(parameters, counts, terms.sealing.bits, terms.cohort.maximum)
     return {
         "study": terms.name,
         "digest": terms.digest,

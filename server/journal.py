@@ -108,8 +108,9 @@ class Journal:
 
     def record(self, event: Event) -> None:
         """Append an event; durable on return."""
-        row = (time.time(), event.kind, event.to_bytes())
-        self._connection.execute("INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", row)
+        self._write(
+            "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
+        )
 
     def standing(self) -> "Standing":
         """Whether there is anything left to do, without reading it all."""
@@ -121,15 +122,20 @@ class Journal:
 
     def next_number(self) -> int:
         """A request number higher than any before; durable on return."""
-        cursor = self._connection.execute("INSERT INTO request DEFAULT VALUES")
-        number = cursor.lastrowid
+        number = self._write("INSERT INTO request DEFAULT VALUES").lastrowid
         assert number is not None
-        self._connection.execute("DELETE FROM request WHERE number < ?", (number,))
+        self._write("DELETE FROM request WHERE number < ?", (number,))
         return number
 
     def tell(self, note: dict[str, Any]) -> None:
         """Append a note for whoever watches."""
-        self._connection.execute("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
+        self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
+
+    def _write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
     def notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """Notes with their numbers, from after ``after``; each with its ``time``."""

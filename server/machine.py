@@ -187,7 +187,7 @@ class StudyMachine:
         if len(ready) < len(desk.invited()) and not self._gave_up:
             return []
         close = Close(base=desk.history.base)
-        asked: list[Action] = [desk.ask(site, close, now) for site in ready if site.question is None]
+        asked: list[Action] = [desk.ask(site, close, now) for site in ready if not site.is_asked(Close)]
         return asked + self._finish_if_closed()
 
     def _ask_to_open(self, site: SiteView, now: float) -> Action:

@@ -16,8 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from client.admission import training_event
-from client.cli import study_noise
+from client.admission import study_noise, training_event
 from client.data import StudyFiles, register
 from client.home import Registration, SiteHome
 from client.site import Site
@@ -28,15 +27,15 @@ from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
-from privacy.study import Terms
-from privacy.wire import COORDINATOR, Envelope, Reply, Request, make_envelope, read_body
+from privacy.study import COORDINATOR, Terms
+from privacy.wire import Envelope, Reply, Request, make_envelope, read_body
 from server.conductor import Arrival, Conductor
 from server.desk import Patience
 from server.explain import count_parameters
 from server.federation import CoordinatorConfig, Federation
 from server.history import Resumed, SiteReadmitted
 from server.journal import Journal
-from tests.client.small_study import write_patients
+from tests.client.small_study import small_terms, write_patients
 
 PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
 FOUR = ("ash", "birch", "cedar", "elm")
@@ -73,6 +72,8 @@ class MemoryTransport:
         self.restart: Callable[[str], None] = lambda _: None
         self.said: list[tuple[str, Reply]] = []
         """Everything that sites have answered, whether it arrived or not."""
+        self.asked: dict[str, Envelope] = {}
+        """The last request that each site was asked."""
         self.wire: list[Envelope] = []
         """Everything that an eavesdropper has seen."""
         self._waiting: list[tuple[str, str, Envelope]] = []
@@ -93,6 +94,7 @@ class MemoryTransport:
             if envelope is None:
                 continue
             self.wire.append(envelope)
+            self.asked[name] = envelope
             try:
                 answer = self.answer(name, envelope)
             except Error as error:
@@ -124,7 +126,10 @@ class MemoryTransport:
 
 
 class Simulator:
-    """One study over a few sites with invented patients, each in a folder of its own."""
+    """One study over a few sites with invented patients, each in a folder of its own.
+
+    A ``folder`` that is there holds a federation that was founded for the same terms: it is gone on with.
+    """
 
     def __init__(self, folder: Path, terms: Terms, names: tuple[str, ...] = FOUR) -> None:
         self.folder = folder
@@ -134,9 +139,10 @@ class Simulator:
         self.draws: list[tuple[str, int, bytes]] = []
         self.before_training: Callable[[str, int], None] = lambda site, number: None
         self.open_journal: Callable[[Path], Journal] = Journal
-        self.federation = Federation.init(folder / COORDINATOR, CoordinatorConfig(federation="wood", port=9092))
-        self.homes = {name: self._make_site(name, number) for number, name in enumerate(names)}
-        self._pin_each_other()
+        self.federation = Federation(folder / COORDINATOR)
+        self.homes = {name: SiteHome(folder / name) for name in names}
+        if not folder.exists():
+            self._found()
         self.sites = {name: self._start(name) for name in names}
         self.transport = MemoryTransport(self.sites)
         self.transport.restart = self.restart_site
@@ -147,11 +153,20 @@ class Simulator:
 
     # What people do ----------------------------------------------------------------------------------------
 
-    def _make_site(self, name: str, number: int) -> SiteHome:
+    def _found(self) -> None:
+        Federation.init(self.federation.folder, CoordinatorConfig(federation="wood", port=9092))
+        for number, name in enumerate(self.names):
+            self._make_site(name, number)
+        self._pin_each_other()
+
+    def _make_site(self, name: str, number: int) -> None:
         home = SiteHome.init(self.folder / name, name)
         site_file = home.folder / "site.yaml"
         config = yaml.safe_load(site_file.read_text())
-        config["policy"] |= {"unprotected_test_patients": True, "without_privacy": self.terms.privacy.epsilon is None}
+        config["policy"] |= {
+            "unprotected_test_patients": True,
+            "without_privacy": self.terms.privacy.epsilon is None,
+        }
         site_file.write_text(yaml.safe_dump(config))
         home.accept(self.federation.enrol(home.join_request()))
         train = write_patients(home.folder / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
@@ -166,12 +181,11 @@ class Simulator:
         )
         with home.open_ledger() as ledger:
             ledger.register_population(self.terms.data.name, files.train_sha256, files.public_patients, 1)
-            if self.terms.privacy.epsilon is not None:
-                event = training_event(self.terms, study_noise(self.terms))
-                plan = (Planned(purpose=Purpose.TRAIN, event=event, times=self.terms.training.rounds),)
-                ledger.grant(self.terms.data.name, 6.0, 1e-3, choose_order(6.0, 1e-3, plan))
+            typical = small_terms() if self.terms.privacy.epsilon is None else self.terms
+            event = training_event(typical, study_noise(typical))
+            plan = (Planned(purpose=Purpose.TRAIN, event=event, times=typical.training.rounds),)
+            ledger.grant(self.terms.data.name, 6.0, 1e-3, choose_order(6.0, 1e-3, plan))
         home.add_registration(self.terms.data.name, registration)
-        return home
 
     def _pin_each_other(self) -> None:
         keys = {name: home.identity().public.text for name, home in self.homes.items()}
@@ -237,11 +251,12 @@ class Simulator:
 
     # What a test may ask -----------------------------------------------------------------------------------
 
-    def ask(self, name: str, request: Request, *blobs: bytes) -> Reply:
+    def exchange(self, name: str, request: Request, *blobs: bytes) -> tuple[Reply, tuple[bytes, ...]]:
         """What a site answers to a request of the test's own making, signed by the coordinator."""
-        content = read_body(self.sites[name].answer(self.signed(name, request, *blobs))).content
+        envelope = self.sites[name].answer(self.signed(name, request, *blobs))
+        content = read_body(envelope).content
         assert isinstance(content, Reply)
-        return content
+        return content, envelope.blobs
 
     def signed(self, name: str, request: Request, *blobs: bytes) -> Envelope:
         """A request with the coordinator's signature: what only a malicious one would send."""
@@ -255,6 +270,20 @@ class Simulator:
             blobs=blobs,
         )
 
+    def forged(self, name: str, reply: Envelope, content: Reply, *blobs: bytes) -> Envelope:
+        """A site's reply with another content, signed by that site: what only a malicious one would send."""
+        body = read_body(reply)
+        return make_envelope(
+            self.homes[name].identity(),
+            content,
+            study=body.study,
+            sender=name,
+            receiver=COORDINATOR,
+            number=body.number,
+            blobs=blobs,
+            answers=self.transport.asked[name].body,
+        )
+
     def entries(self, name: str, *kinds: str) -> list[Entry]:
         """A site's book, or its entries of some kinds."""
         with self.homes[name].open_ledger() as ledger:
@@ -264,6 +293,14 @@ class Simulator:
         """How far a site has come, as its folder says."""
         path = self.homes[name].study_folder(self.study) / "state.json"
         return StudyState.model_validate(from_canonical(path.read_bytes()))
+
+    def all_have(self, base: int) -> bool:
+        """Whether every site has applied round ``base`` (0: has admitted the study)."""
+        return all(self.has_begun(name) and self.state(name).base >= base for name in self.names)
+
+    def has_begun(self, name: str) -> bool:
+        """Whether a site has admitted the study."""
+        return StudyStore.exists(self.homes[name].study_folder(self.study))
 
     def store(self, name: str) -> StudyStore:
         """What a site keeps of the study."""

@@ -303,8 +303,8 @@ class Ledger:
         self.refresh()
         return self._book.budgets()
 
-    def epsilon_spent_by(self, study: str, delta: float | None = None) -> float | None:
-        """What ``study`` alone has spent so far, at ``delta`` (the grant's if not given); None without privacy.
+    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
 
         Raises:
             BudgetError: the study was never admitted.

@@ -20,6 +20,8 @@ from tests.client.small_study import small_files, small_terms, without_privacy, 
 
 PLAIN = {"rounds": 2, "local_steps": 2, "sampling_rate": 1.0, "learning_rate": 0.5}
 
+KEY = bytes(range(32))
+
 
 @pytest.fixture
 def terms() -> Terms:
@@ -56,8 +58,8 @@ def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, 
     with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
-        update = child.train(start, 1, None)
-        np.testing.assert_allclose(update, here.train(start, 1, None), atol=1e-7)
+        update = child.train(start, 1, None, KEY)
+        np.testing.assert_allclose(update, here.train(start, 1, None, KEY), atol=1e-7)
         assert child.score(start, None) == here.score(start, None)
         assert sum(child.score(start + update, None)) == 30
         pid = child.pid
@@ -75,8 +77,8 @@ def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
         assert first is not None
         os.kill(first, signal.SIGKILL)
         with pytest.raises(TrainingError, match=r"was ended by SIGKILL \(often the sign of too little memory\)"):
-            child.train(start, 1, None)
-        assert child.train(start, 1, None).shape == start.shape
+            child.train(start, 1, None, KEY)
+        assert child.train(start, 1, None, KEY).shape == start.shape
         assert child.pid not in (None, first)
 
 
@@ -94,7 +96,7 @@ def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Ter
         Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
     ):
-        child.train(np.zeros(2), 1, None)
+        child.train(np.zeros(2), 1, None, KEY)
     assert "expected a vector of" in (tmp_path / "trainer.log").read_text()
 
 
@@ -116,7 +118,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
             child = Trainer(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
             start = child.initial()
             print(child.pid, flush=True)
-            child.train(start, 1, 1.0)
+            child.train(start, 1, 1.0, bytes(32))
     """
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent(program))

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from privacy.canonical import digest, sha256
 from privacy.keys import SigningKey
 from privacy.signed import Signed
-from privacy.wire import COORDINATOR, Envelope, Head, Header, Release, Released, Sealed, View, make_envelope
+from privacy.study import COORDINATOR
+from privacy.wire import Envelope, Head, Header, Release, Released, Sealed, View, make_envelope
 
 SITE, STUDY, COHORT = "north", "breast-cancer-5f3a9c21", ("east", "north", "south")
 SITE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -180,6 +180,12 @@ class Running:
         os.kill(self.pid(name), signal.SIGKILL)
         self._processes[name].wait()
 
+    def stop(self, name: str) -> None:
+        """End a process as Ctrl-C does, and expect it to end well."""
+        process = self._processes[name]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0, self.log(name)[-600:]
+
     def kill_coordinator(self) -> None:
         """Kill ``consilium up`` and everything that Flower runs for it."""
         self.kill(COORDINATOR)
@@ -268,7 +274,7 @@ class Running:
     def wait_until_training(self, study: str, name: str, number: int) -> Path:
         """Wait until a site is in the middle of training a round; the file of the round's draw."""
         draw = self.folder / name / "studies" / study / f"draw-{number:05d}.key"
-        wait_for(f"{name} to train round {number}", draw.exists)
+        wait_for(f"{name} to train round {number}", lambda: draw.exists() and draw.stat().st_size)
         return draw
 
     def finish(self, study: str, patience_s: float = 120.0) -> History:
@@ -295,14 +301,18 @@ class Running:
         return digest
 
     def paid(self, name: str, study: str) -> tuple[list[int], list[int]]:
-        """The rounds that a site's book has reserved and settled, read without our own code."""
-        with contextlib.closing(sqlite3.connect(self.folder / name / "ledger.sqlite")) as book:
-            entries = [json.loads(data) for (data,) in book.execute("SELECT bytes FROM entry ORDER BY number")]
+        """The rounds of a study that a site's book has reserved and settled."""
 
         def rounds(kind: str) -> list[int]:
-            return [e["body"]["round"] for e in entries if e["kind"] == kind and e["body"]["study"] == study]
+            return [body["round"] for body in self.book(name, kind) if body["study"] == study]
 
         return rounds("reserve"), rounds("settle")
+
+    def book(self, name: str, kind: str) -> list[dict[str, Any]]:
+        """What the entries of one kind say in a site's book, read without our own code."""
+        with contextlib.closing(sqlite3.connect(self.folder / name / "ledger.sqlite")) as book:
+            entries = [json.loads(data) for (data,) in book.execute("SELECT bytes FROM entry ORDER BY number")]
+        return [entry["body"] for entry in entries if entry["kind"] == kind]
 
     def trained(self, name: str) -> list[int]:
         """The rounds that a site's log says were trained, in order, over all studies."""
@@ -320,3 +330,19 @@ class Running:
         )
         assert said.code == 0, said.err
         return said.json
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, names: tuple[str, ...], terms: Terms, patience: PatienceConfig = PATIENCE
+) -> Iterator[Running]:
+    """A federation whose sites are online and have data for ``terms``; at the end, nothing of it must be left."""
+    federation = Running(folder, names, patience)
+    federation.register_data(terms)
+    try:
+        federation.start()
+        federation.wait_until_online()
+        yield federation
+    finally:
+        left_over = federation.end()
+    assert left_over == [], "a process outlived the one that had started it"

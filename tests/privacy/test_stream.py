@@ -88,6 +88,7 @@ def test_below_is_drawn_by_rejection_from_the_top_bits() -> None:
     words = Stream(KEY).words(40)
     kept = [int(word) >> 21 for word in words if int(word) >> 21 < bound]
     assert Stream(KEY).below(bound, 20).tolist() == kept[:20]
+    assert Stream(KEY).below(1 << 8, 20).tolist() == [int(word) >> 56 for word in words[:20]]
 
 
 def test_uniform_is_open_and_uniform() -> None:
@@ -97,10 +98,12 @@ def test_uniform_is_open_and_uniform() -> None:
     assert stats.kstest(drawn, "uniform").pvalue > LEAST_P
 
 
-def test_uniform_of_the_extreme_words_is_inside_the_interval() -> None:
-    """The midpoints nearest to 0 and 1 are floats different from 0 and 1."""
-    assert 0.5 * 2.0**-52 > 0
-    assert (2**52 - 0.5) * 2.0**-52 < 1
+def test_uniform_is_the_midpoint_that_the_top_52_bits_name() -> None:
+    """An independent reading of the words; the midpoints nearest to 0 and 1 are neither."""
+    words = Stream(KEY).words(50)
+    assert Stream(KEY).uniform(50).tolist() == [((int(word) >> 12) + 0.5) / 2**52 for word in words]
+    assert 0.5 / 2**52 > 0
+    assert (2**52 - 0.5) / 2**52 < 1
 
 
 def test_normal_is_normal() -> None:

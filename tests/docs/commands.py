@@ -1,0 +1,57 @@
+"""``docs/commands.md``, made from the programs: ``python -m tests.docs.commands`` writes it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+import client.cli
+import privacy.audit
+import server.cli
+from tests.docs.pages import ROOT
+
+PROGRAMS: Final[dict[str, click.Group]] = {
+    "consilium": server.cli.cli,
+    "consilium-site": client.cli.cli,
+    "consilium-audit": privacy.audit.cli,
+}
+PAGE: Final[Path] = ROOT / "docs" / "commands.md"
+
+_HEAD: Final = """\
+# Commands
+
+What each program says of itself. Every command ends with a code of [exit-codes.md](exit-codes.md); data go to stdout,
+talk to stderr. Tutorials: [site](tutorials/site.md), [coordinator](tutorials/coordinator.md),
+[auditor](tutorials/auditor.md).
+"""
+
+
+def leaves(program: str) -> Iterator[click.Context]:
+    """Every command of ``program`` that does something, in its context."""
+    group = PROGRAMS[program]
+    yield from _leaves(click.Context(group, info_name=program, terminal_width=100, **group.context_settings))
+
+
+def page() -> str:
+    """The page as the programs are now."""
+    sections = [_HEAD]
+    for program in PROGRAMS:
+        sections.append(f"## {program}\n")
+        sections += [
+            f"### {context.command_path}\n\n```text\n{context.get_help()}\n```\n" for context in leaves(program)
+        ]
+    return "\n".join(sections)
+
+
+def _leaves(context: click.Context) -> Iterator[click.Context]:
+    command = context.command
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield context
+    if isinstance(command, click.Group):
+        for word, part in command.commands.items():
+            yield from _leaves(click.Context(part, parent=context, info_name=word))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

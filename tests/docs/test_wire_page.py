@@ -1,0 +1,80 @@
+"""``docs/wire.md`` shows the bytes that the program writes, and lists what may be sent."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from client.participation import Participation
+from privacy import enrolment, launch, wire
+from privacy.canonical import sha256
+from privacy.document import Document
+from privacy.errors import WireError
+from privacy.sealing.parameters import (
+    AGGREGATE_BYTES,
+    COEFFICIENT_MODULUS,
+    PLAIN_MODULUS,
+    SEALED_BYTES,
+    SEED_BYTES,
+)
+from privacy.signed import Statement
+from privacy.wire import Envelope, Released, Reply, Request, open_envelope
+from tests.docs.pages import ROOT, blocks, rows
+from tests.docs.wire_example import COORDINATOR_KEY, SITE_KEY, example_released, example_sealed
+from tests.docs.wire_example import blocks as examples
+
+PAGE = ROOT / "docs" / "wire.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_examples_are_what_the_program_writes() -> None:
+    bodies = examples()
+    assert blocks(PAGE, "json") == [bodies["released body"] + "\n", bodies["sealed body"] + "\n"]
+    assert bodies["released signature"] + "\n" in blocks(PAGE, "text")
+    assert SITE_KEY.public.text in TEXT
+
+
+def test_example_read_from_the_page_is_verified() -> None:
+    body, signature = blocks(PAGE, "json")[0], blocks(PAGE, "text")[0]
+    envelope = Envelope(body.strip().encode(), bytes.fromhex(signature))
+    assert isinstance(open_envelope(envelope, SITE_KEY.public).content, Released)
+    with pytest.raises(WireError, match="is not by the key"):
+        open_envelope(envelope, COORDINATOR_KEY.public)
+    assert example_sealed().size == len(example_sealed().body) + 64 + 15
+    assert sha256(example_released().body) != sha256(example_sealed().body)
+
+
+@pytest.mark.parametrize(("heading", "union"), [("Requests", Request), ("Replies", Reply)])
+def test_table_of_kinds_is_the_closed_list(heading: str, union: type[Document]) -> None:
+    table = {row[0].strip("`"): row[1] + row[2] for row in rows(PAGE, heading)}
+    kinds = {member.model_fields["kind"].default: member for member in get_args(union)}
+    assert list(table) == list(kinds)
+    for kind, member in kinds.items():
+        named = set(re.findall(r"`([a-z_]+)`", table[kind]))
+        assert set(member.model_fields) - {"kind"} <= named, kind
+
+
+def test_every_request_has_its_answer_at_a_site() -> None:
+    asked = {member.model_fields["kind"].default for member in get_args(Request)}
+    assert {name for name in asked if hasattr(Participation, name)} == asked
+
+
+def test_table_of_statements_is_what_is_signed() -> None:
+    modules = (enrolment, launch, wire)
+    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    labels = {kind.label for kind in kinds if issubclass(kind, Statement) and kind is not Statement}
+    table = rows(PAGE, "Statements")
+    assert {row[2].strip("`") for row in table} == labels
+    fields = {row[2].strip("`"): set(re.findall(r"`([a-z_]+)`", row[0])) for row in table}
+    assert fields["consilium key offer v1"] == set(wire.Offer.model_fields)
+    assert fields["consilium key grant v1"] == set(wire.Grant.model_fields)
+
+
+def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
+    section = TEXT.split("## A sealed vector")[1]
+    for number in (PLAIN_MODULUS, COEFFICIENT_MODULUS):
+        assert str(number) in section
+    for size in (SEALED_BYTES, AGGREGATE_BYTES):
+        assert f"{size:,}" in section
+    assert f"{SEED_BYTES}-byte seed" in section
+    assert f"at most {wire.MAX_BODY_BYTES >> 20} MiB" in TEXT

@@ -1,0 +1,169 @@
+"""A study from empty folders to a model, as three people do it: by the commands, one after the other."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from server.superlink import free_port
+from tests.client.small_study import small_terms
+from tests.federation.running import COORDINATOR, DELTA, Running, Said, command, wait_for
+
+pytestmark = pytest.mark.federation
+
+SITES = ("ash", "birch", "cedar")
+
+
+def ok(said: Said) -> Said:
+    """The command has ended well."""
+    assert said.code == 0, said.err
+    return said
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("author") / "study.yaml"
+    file.write_text(yaml.safe_dump(small_terms().model_dump(mode="json")))
+    return file
+
+
+@pytest.fixture(scope="module")
+def wood(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Iterator[Running]:
+    """A federation made by its people's commands; running."""
+    folder = tmp_path_factory.mktemp("wood")
+    wood = Running(folder, SITES, made=True)
+    port = str(free_port())
+    coordinator = ok(command("consilium", "init", folder / COORDINATOR, "--name", "wood", "--port", port)).out
+    keys = {}
+    for name in SITES:
+        keys[name] = ok(
+            command("consilium-site", "init", folder / name, "--name", name, "--device", "cpu")
+        ).out.strip()
+        allow_unprotected_test_patients(folder / name / "site.yaml")
+        request, admission = folder / f"{name}.request", folder / f"{name}.admission"
+        ok(wood.site(name, "join", "--request", request))
+        assert ok(wood.consilium("sites", "admit", request, "--out", admission)).out.strip() == keys[name]
+        assert ok(wood.site(name, "join", "--admission", admission)).out == coordinator
+    for number, name in enumerate(SITES):
+        for peer in SITES:
+            if peer != name:
+                ok(wood.site(name, "peer", "trust", peer, keys[peer]))
+        train, test = wood.write_tables(name, number)
+        ok(wood.site(name, "data", "add", study_file, "--train", train, "--test", test))
+        granted = ("--epsilon", "6", "--delta", str(DELTA), "--typical", study_file)
+        ok(wood.site(name, "budget", "grant", "small", *granted))
+    try:
+        wood.start()
+        wood.wait_until_online()
+        yield wood
+    finally:
+        left_over = wood.end()
+    assert left_over == []
+
+
+def allow_unprotected_test_patients(file: Path) -> None:
+    """What the data protection officer writes."""
+    config = yaml.safe_load(file.read_text())
+    config["policy"]["unprotected_test_patients"] = True
+    file.write_text(yaml.safe_dump(config))
+
+
+@pytest.fixture(scope="module")
+def study(wood: Running, study_file: Path) -> str:
+    """A study, launched by its command and finished."""
+    launched = ok(wood.consilium("study", "launch", study_file, "--json")).json
+    assert list(launched) == ["study"]
+    wood.finish(launched["study"])
+    return str(launched["study"])
+
+
+def test_check_says_what_the_study_costs(study_file: Path) -> None:
+    said = ok(command("consilium", "study", "check", study_file, "--json")).json
+    assert (said["rounds"], said["exchanges"], said["parameters"]) == (2, 3, 6)
+    assert (said["privacy"]["epsilon"], said["privacy"]["steps"]) == (3, 6)
+
+
+def test_list_says_that_the_study_is_finished(wood: Running, study: str) -> None:
+    (listed,) = ok(wood.consilium("study", "list", "--json")).json["studies"]
+    assert (listed["study"], listed["standing"], listed["committed"]) == (study, "finished", 3)
+    assert listed["sites"] == list(SITES)
+    assert study in ok(wood.consilium("study", "list")).out
+
+
+def test_watch_tells_every_round_and_ends(wood: Running, study: str) -> None:
+    notes = [json.loads(line) for line in ok(wood.consilium("study", "watch", study, "--json")).out.splitlines()]
+    assert [note["round"] for note in notes if note["kind"] == "committed"] == [1, 2, 3]
+    sealed = {note["site"] for note in notes if note["kind"] == "answered" and note["what"] == "sealed"}
+    assert sealed == set(SITES)
+    assert (notes[-1]["kind"], notes[-1]["standing"]) == ("end", "finished")
+
+
+def test_every_site_holds_the_same_model_and_its_card_names_it(wood: Running, study: str) -> None:
+    digest = wood.released(study)
+    for name in SITES:
+        card = json.loads((wood.folder / name / "studies" / study / "release" / "card.json").read_bytes())
+        assert card["model"]["sha256"] == digest
+        assert card["rounds"]["applied"] == 2
+        assert card["rounds"]["sites"] == {"1": list(SITES), "2": list(SITES), "3": list(SITES)}
+        assert card["evaluation"][-1]["patients"] == 30 * len(SITES)
+
+
+def test_audit_accepts_every_ledger_and_finds_the_price(wood: Running, study: str) -> None:
+    for name in SITES:
+        assert wood.paid(name, study) == ([1, 2], [1, 2])
+        found = wood.audited(name)
+        (population,) = found["populations"]
+        assert 2.9 < population["epsilon_spent"] <= 3
+        assert population["epsilon_set_aside"] == 0
+        assert (found["site"], found["key_given"], found["unsettled_rounds"]) == (name, True, 0)
+
+
+def test_site_commands_agree_with_the_auditor(wood: Running, study: str) -> None:
+    for name in SITES:
+        found = wood.audited(name)
+        assert ok(wood.site(name, "budget", "--json")).json["populations"] == found["populations"]
+        status = ok(wood.site(name, "status", "--json")).json
+        assert status["ledger"] == {"number": found["entries"], "hash": found["head"]}
+        assert status["peers"] == [peer for peer in SITES if peer != name]
+        assert [(each["study"], each["state"]) for each in status["studies"]] == [(study, "closed")]
+        assert "small" in ok(wood.site(name, "budget")).out
+        assert study in ok(wood.site(name, "status")).out
+
+
+def test_release_was_written_in_the_ledger(wood: Running, study: str) -> None:
+    digest = wood.released(study)
+    for name in SITES:
+        assert [entry["model"] for entry in wood.book(name, "release")] == [digest]
+
+
+def test_secrets_of_a_site_never_reach_the_coordinator(wood: Running, study: str) -> None:
+    """Not one file of the coordinator, its databases included, contains a table's line, a key, or the model."""
+    assert wood.history(study).finished
+    secrets = [
+        secret
+        for name in SITES
+        for secret in (
+            *(wood.folder / name / "train.csv").read_bytes().splitlines()[1:3],
+            (wood.folder / name / "identity.key").read_bytes().splitlines()[1],
+            (wood.folder / name / "node.key").read_bytes().splitlines()[1],
+            (wood.folder / name / "studies" / study / "release" / "model.safetensors").read_bytes()[-24:],
+        )
+    ]
+    files = [path for path in (wood.folder / COORDINATOR).rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        contents = path.read_bytes()
+        assert not [secret for secret in secrets if secret in contents], path
+
+
+def test_coordinator_stopped_and_started_keeps_what_it_knows(wood: Running, study: str) -> None:
+    wood.stop(COORDINATOR)
+    refused = wood.consilium("study", "list")
+    assert refused.code == 41
+    assert "the coordinator does not run" in refused.err
+    wood.start(COORDINATOR)
+    wait_for("the coordinator to answer", lambda: wood.consilium("study", "list").code == 0)
+    (listed,) = ok(wood.consilium("study", "list", "--json")).json["studies"]
+    assert listed["standing"] == "finished"

@@ -1,0 +1,204 @@
+"""``consilium demo``: what it prints, a stranger finds again in the folder it keeps; interrupted, it leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from client.data import read_table
+from models.catalogue import build
+from privacy.console import INTERRUPTED
+from privacy.study import read_terms
+from server.journal import Journal
+from tests.federation.running import Running, Said, command, processes_with, wait_for
+
+pytestmark = pytest.mark.federation
+
+HOSPITALS = ("university", "city", "county", "coast")
+KEYS = {
+    *("study", "private", "rounds", "seconds", "federated", "alone", "pooled", "sites", "parameters"),
+    *("bytes_up", "bytes_down", "seconds_per_round", "model_sha256", "dir"),
+}
+FIGURES = {"auroc", "accuracy", "sensitivity", "specificity"}
+
+
+def demo(temporary: Path, *words: str | Path) -> Said:
+    """Run the demonstration to its end; whatever it makes beside ``--dir`` is under ``temporary``."""
+    said = command("consilium", "demo", "--json", *words, environment={"TMPDIR": str(temporary)})
+    assert said.code == 0, said.err
+    assert processes_with("TMPDIR", str(temporary)) == []
+    return said
+
+
+def check_kept(result: dict[str, Any], folder: Path, hospitals: tuple[str, ...]) -> None:
+    """Everything that the kept folder says again."""
+    assert result["dir"] == str(folder)
+    assert [site["name"] for site in result["sites"]] == list(hospitals)
+    kept = Running(folder, hospitals, made=True)
+    assert kept.released(result["study"]) == result["model_sha256"]
+    for site in result["sites"]:
+        card = json.loads(
+            (folder / site["name"] / "studies" / result["study"] / "release" / "card.json").read_bytes()
+        )
+        assert card["model"]["sha256"] == result["model_sha256"]
+        assert card["model"]["parameters"] == result["parameters"]
+        assert card["site"]["patients_about"] == site["patients"]
+        assert {name: card["evaluation"][-1][name] for name in result["federated"]} == result["federated"]
+        rounds = list(range(1, result["rounds"] + 1))
+        assert kept.paid(site["name"], result["study"]) == (rounds, rounds)
+        (population,) = kept.audited(site["name"])["populations"]
+        assert population["epsilon_spent"] == site["epsilon"]
+        if result["private"]:
+            assert population["delta"] == site["delta"]
+            assert population["epsilon_left"] == site["epsilon_left"]
+
+
+class TestPrivate:
+    """The default study, cut to three rounds."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("demo") / "kept"
+
+    @pytest.fixture(scope="class")
+    def result(self, folder: Path) -> dict[str, Any]:
+        said = demo(folder.parent, "--rounds", "3", "--dir", folder, "--keep")
+        found: dict[str, Any] = said.json
+        return found
+
+    def test_json_has_the_documented_keys(self, result: dict[str, Any]) -> None:
+        assert set(result) == KEYS
+        assert set(result["federated"]) == FIGURES
+        assert set(result["pooled"]) == {"auroc"}
+        assert [each["site"] for each in result["alone"]] == list(HOSPITALS)
+        for each in result["alone"]:
+            assert set(each) == {"site", "auroc"}
+        for site in result["sites"]:
+            assert set(site) == {"name", "patients", "epsilon", "delta", "epsilon_left"}
+        assert all(0.4 < each["auroc"] <= 1 for each in [*result["alone"], result["pooled"]])
+        assert (result["private"], result["rounds"], result["parameters"]) == (True, 3, 61)
+        assert 0 < 3 * result["seconds_per_round"] < result["seconds"]
+
+    def test_a_stranger_finds_the_figures_again(self, result: dict[str, Any], folder: Path) -> None:
+        check_kept(result, folder, HOSPITALS)
+        assert all(2.9 < site["epsilon"] <= 3 for site in result["sites"])
+
+    def test_a_stranger_scores_the_model_himself(self, result: dict[str, Any], folder: Path) -> None:
+        """The released file on the source tables' test patients, scored by scikit-learn without bins."""
+        terms = read_terms(folder / "study.yaml")
+        model = build(terms.model.name, terms.model.options, terms.data.inputs)
+        release = folder / "city" / "studies" / result["study"] / "release" / "model.safetensors"
+        model.load_state_dict(load_file(release))
+        tests = [read_table(terms.data, folder / "source" / name / "test.csv").patients for name in HOSPITALS]
+        labels = torch.cat([torch.from_numpy(test.labels) for test in tests])
+        with torch.no_grad():
+            scores = torch.sigmoid(model(torch.cat([torch.from_numpy(test.features) for test in tests])))
+        assert result["federated"]["accuracy"] == pytest.approx(accuracy_score(labels, scores >= 0.5))
+        assert result["federated"]["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.01)
+
+    def test_bytes_are_those_of_the_messages(self, result: dict[str, Any], folder: Path) -> None:
+        with Journal(folder / "coordinator" / "studies" / result["study"]) as journal:
+            notes = [note for _, note in journal.notes() if note.get("round", 9) <= 3]
+        for key, kind in (("bytes_up", "answered"), ("bytes_down", "asked")):
+            moved = sum(note["bytes"] for note in notes if note["kind"] == kind)
+            assert result[key] == round(moved / (3 * len(HOSPITALS)))
+        explained = command("consilium", "study", "check", folder / "study.yaml", "--json").json
+        assert explained["bytes_up"] < result["bytes_up"] < 1.2 * explained["bytes_up"]
+
+
+class TestWithoutPrivacy:
+    """``--epsilon none``: said everywhere, and never forgotten."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("bare") / "kept"
+
+    @pytest.fixture(scope="class")
+    def result(self, folder: Path) -> dict[str, Any]:
+        said = demo(folder.parent, "--epsilon", "none", "--rounds", "1", "--dir", folder, "--keep")
+        found: dict[str, Any] = said.json
+        return found
+
+    def test_json_and_ledgers_say_that_there_is_no_bound(self, result: dict[str, Any], folder: Path) -> None:
+        assert result["private"] is False
+        for site in result["sites"]:
+            assert (site["epsilon"], site["delta"], site["epsilon_left"]) == (None, None, None)
+        check_kept(result, folder, HOSPITALS)
+        kept = Running(folder, HOSPITALS, made=True)
+        for name in HOSPITALS:
+            assert [(paid["event"]["kind"], paid["charge"]) for paid in kept.book(name, "reserve")] == [
+                ("unprotected", None)
+            ]
+            card = (folder / name / "studies" / result["study"] / "release" / "card.md").read_text()
+            assert "**none**: this model was trained without differential privacy" in card
+
+    def test_the_population_refuses_a_private_study_afterwards(
+        self, result: dict[str, Any], folder: Path, repository: Path
+    ) -> None:
+        study_file = repository / "examples" / "breast_cancer.yaml"
+        kept = Running(folder, HOSPITALS, made=True)
+        for name in HOSPITALS:
+            words = ("--epsilon", "6", "--delta", "0.001", "--typical", study_file)
+            assert kept.site(name, "budget", "grant", "wisconsin-diagnostic", *words).code == 0
+        try:
+            kept.start()
+            kept.wait_until_online()
+            study = kept.launch(read_terms(study_file))
+            wait_for("every hospital to refuse", lambda: all(kept.book(name, "refuse") for name in HOSPITALS))
+            wait_for("the study to stop", lambda: kept.history(study).stopped)
+        finally:
+            left_over = kept.end()
+        assert left_over == []
+        for name in HOSPITALS:
+            (refusal,) = kept.book(name, "refuse")
+            assert (refusal["study"], refusal["code"]) == (study, "budget")
+            assert "without privacy" in refusal["sentence"]
+            assert kept.paid(name, study) == ([], [])
+
+
+def test_heart_study_of_four_real_hospitals_ends_and_leaves_nothing(repository: Path, tmp_path: Path) -> None:
+    folder = repository.parent / "shared" / "data" / "heart"
+    if not folder.is_dir():
+        pytest.skip("shared/data/heart is not here")
+    result = demo(tmp_path, "--data", "heart", "--path", folder, "--rounds", "1").json
+    assert [site["name"] for site in result["sites"]] == ["cleveland", "budapest", "zurich", "long-beach"]
+    assert (result["rounds"], result["dir"]) == (1, None)
+    assert set(result["federated"]) == FIGURES
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).parent / "consilium", "demo", "--rounds", "50"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            env=os.environ | {"TMPDIR": str(temporary)},
+            start_new_session=True,
+        )
+    try:
+        wait_for("the second round", lambda: process.poll() is not None or b"round   2" in said.read_bytes(), 150)
+        assert process.poll() is None, said.read_text()[-600:]
+        (folder,) = temporary.iterdir()
+        assert (folder / "coordinator" / "studies").is_dir()
+        assert len(processes_with("TMPDIR", str(temporary))) > 10  # up to a trainer at each hospital
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == INTERRUPTED
+    finally:
+        process.kill()
+        process.wait()
+    assert said.read_text().splitlines()[-1] == "consilium: interrupted"
+    assert processes_with("TMPDIR", str(temporary)) == []
+    assert list(temporary.iterdir()) == []

@@ -1,0 +1,106 @@
+"""A site's agent or its training process dies: the study waits or goes on, and what was paid stays paid once."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from client.data import register
+from client.state import StudyStore
+from client.trainer import InProcessTrainer
+from privacy.keys import read_secret
+from privacy.sealing.quantise import dequantise
+from privacy.sealing.shape import grid_of
+from privacy.study import Terms
+from server.federation import PatienceConfig
+from tests.client.small_study import small_terms
+from tests.federation.running import PATIENCE, Running, is_alive, running, wait_for
+
+pytestmark = pytest.mark.federation
+
+SITES = ("ash", "birch", "cedar", "elm")
+THREE = SITES[:3]
+SHORT = PatienceConfig(**{**PATIENCE.model_dump(), "seal_s": 12.0})
+
+
+def terms(name: str, rounds: int, minimum: int) -> Terms:
+    """Rounds long enough to be interrupted."""
+    training = {"rounds": rounds, "local_steps": 100, "learning_rate": 0.02, "weights": "uniform"}
+    cohort = {"minimum": minimum, "maximum": 4}
+    small = small_terms(training=training, privacy={"epsilon": 1}, cohort=cohort, evaluation={"rounds": []})
+    return small.model_copy(update={"name": name})
+
+
+@pytest.fixture(scope="module")
+def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("wood"), SITES, terms("first", 1, 3), SHORT) as federation:
+        yield federation
+
+
+def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: Running) -> None:
+    study = wood.launch(terms("trainer", 3, minimum=3), *THREE)
+    folder = wood.folder / "ash" / "studies" / study
+    wood.wait_for_round(study, 1)
+    key = read_secret(wood.wait_until_training(study, "ash", 2))
+    first = wood.trainer("ash")
+    os.kill(first, signal.SIGKILL)
+    wait_for("the repeated round's update", (folder / "update-00002.npy").exists)
+    repeated, store = np.load(folder / "update-00002.npy"), StudyStore(folder)
+    model = store.model()
+    assert store.state.base == 1
+    assert wood.trainer("ash") != first
+
+    history = wood.finish(study)
+    assert sorted(history.committed) == [1, 2, 3]
+    assert all(event.committed.cohort == THREE for event in history.committed.values())
+    assert wood.paid("ash", study) == ([1, 2, 3], [1, 2, 3])
+    wood.released(study, *THREE)
+
+    agreed = store.launch.terms
+    files = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
+    same_draw = InProcessTrainer(agreed, files, "cpu").train(model, 2, store.state.noise_multiplier, key)
+    sealed = dequantise(repeated.astype(np.int64), 1, grid_of(agreed))
+    np.testing.assert_allclose(sealed, same_draw, rtol=0, atol=grid_of(agreed).step)
+
+
+def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood: Running) -> None:
+    study = wood.launch(terms("waiting", 3, minimum=4))
+    wood.wait_for_round(study, 1)
+    wood.wait_until_training(study, "ash", 2)
+    trainer = wood.trainer("ash")
+    wood.kill("ash")
+    wait_for("the agent's trainer to die with it", lambda: not is_alive(trainer), 10)
+    wood.start("ash")
+    history = wood.finish(study)
+    assert sorted(history.committed) == [1, 2, 3]
+    assert all(event.committed.cohort == SITES for event in history.committed.values())
+    for name in SITES:
+        assert wood.paid(name, study) == ([1, 2, 3], [1, 2, 3])
+        assert wood.audited(name)["unsettled_rounds"] == 0
+    wood.released(study)
+
+
+def test_agent_killed_in_training_is_left_out_and_catches_up_where_fewer_are_enough(wood: Running) -> None:
+    study = wood.launch(terms("going-on", 14, minimum=3))
+    wood.wait_for_round(study, 1)
+    wood.wait_until_training(study, "ash", 2)
+    wood.kill("ash")
+    wood.wait_for_round(study, 2)
+    wood.start("ash")
+    history = wood.finish(study)
+    committed = {number: event.committed for number, event in history.committed.items()}
+    assert sorted(committed) == list(range(1, 15))
+    with_ash = [number for number in committed if "ash" in committed[number].cohort]
+    assert with_ash[0] == 1
+    assert 2 not in with_ash
+    assert len(with_ash) > 1, "the agent that came back sealed in no later round"
+    assert with_ash[1:] == list(range(with_ash[1], 15))
+    reserved, settled = wood.paid("ash", study)
+    assert reserved == [1, 2, *with_ash[1:]]  # round 2 was paid and never came: it counts
+    assert settled == with_ash
+    assert wood.audited("ash")["unsettled_rounds"] == 1
+    for name in SITES[1:]:
+        assert wood.paid(name, study) == (list(range(1, 15)), list(range(1, 15)))
+    wood.released(study)

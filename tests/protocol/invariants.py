@@ -1,0 +1,91 @@
+"""What must hold of a federation whatever has happened to it."""
+
+from collections import Counter, defaultdict
+
+from privacy.accountant import epsilon
+from privacy.audit import check
+from privacy.budget import Budget
+from privacy.wire import Released, Sealed
+from tests.simulator import Simulator
+
+
+def require_safe(simulator: Simulator) -> None:
+    """No promise is broken: at any moment, finished or not."""
+    require_sound_books(simulator)
+    require_one_release_a_round(simulator)
+    require_one_draw_a_round(simulator)
+    require_one_cohort_an_attempt(simulator)
+    require_equal_models(simulator)
+
+
+def require_sound_books(simulator: Simulator) -> None:
+    """Every book verifies, pays no round twice, and has not spent or set aside more than the terms promise."""
+    for name in simulator.names:
+        entries = simulator.entries(name, "reserve", "evaluate")
+        paid = Counter((entry.kind, getattr(entry.body, "round", None)) for entry in entries)
+        assert all(times == 1 for times in paid.values()), (name, paid)
+        require_within_terms(simulator, name)
+
+
+def budget(simulator: Simulator, name: str) -> Budget:
+    """A site's budget as an auditor computes it, from the file and the site's public key."""
+    home = simulator.homes[name]
+    verified = check(home.ledger_path, home.identity().public)
+    return next(each for each in verified.populations if each.population == simulator.terms.data.name)
+
+
+def require_within_terms(simulator: Simulator, name: str) -> None:
+    """What was paid in the study costs its patients no more than the terms say, and no more than was set aside."""
+    privacy, evaluation = simulator.terms.privacy, simulator.terms.evaluation
+    for kind, allowed in (("reserve", privacy.epsilon), ("evaluate", evaluation.epsilon)):
+        events = [entry.body.event for entry in simulator.entries(name, kind)]  # type: ignore[attr-defined]
+        if allowed is not None and privacy.delta is not None and events:
+            assert epsilon(events, privacy.delta) <= allowed + 1e-6
+    admitted = sum(entry.body.charge for entry in simulator.entries(name, "allow"))  # type: ignore[attr-defined]
+    found = budget(simulator, name)
+    assert found.spent + found.set_aside <= admitted <= found.limit
+
+
+def require_one_release_a_round(simulator: Simulator) -> None:
+    """No site has ever given the seeds of two attempts of one round."""
+    seeds: dict[tuple[str, int], set[tuple[int, str]]] = defaultdict(set)
+    for name, reply in simulator.transport.said:
+        if isinstance(reply, Released):
+            seeds[name, reply.round].add((reply.attempt, reply.seed))
+    assert all(len(released) == 1 for released in seeds.values()), seeds
+
+
+def require_one_draw_a_round(simulator: Simulator) -> None:
+    """However often training was broken off, a round's randomness was drawn once."""
+    keys: dict[tuple[str, int], set[bytes]] = defaultdict(set)
+    for name, number, key in simulator.draws:
+        keys[name, number].add(key)
+    assert all(len(drawn) == 1 for drawn in keys.values())
+
+
+def require_one_cohort_an_attempt(simulator: Simulator) -> None:
+    """A (round, attempt) is sealed for one cohort only, each sealing has a mask of its own, and attempts rise."""
+    cohorts: dict[tuple[int, int], set[str]] = defaultdict(set)
+    last: dict[tuple[str, int], int] = {}
+    for name, reply in simulator.transport.said:
+        if isinstance(reply, Sealed):
+            view = reply.header.statement.view
+            cohorts[view.round, view.attempt].add(view.cohort)
+            assert last.get((name, view.round), 0) <= view.attempt
+            last[name, view.round] = view.attempt
+    assert all(len(named) == 1 for named in cohorts.values()), cohorts
+
+
+def require_equal_models(simulator: Simulator) -> None:
+    """Sites that have reached the same round hold the same bytes."""
+    models: dict[int, set[bytes]] = defaultdict(set)
+    for name in simulator.names:
+        if simulator.has_begun(name):
+            models[simulator.state(name).base].add(simulator.model_file(name))
+    assert all(len(held) == 1 for held in models.values())
+
+
+def require_finished(simulator: Simulator, *names: str) -> None:
+    """The study has ended, and the sites (all, if none are named) have released the same model."""
+    assert simulator.journal.history().finished
+    assert len({simulator.released_model(name) for name in names or simulator.names}) == 1

@@ -1,0 +1,110 @@
+"""The coordinator is killed before everything that it writes or sends, once in each run, and comes back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privacy.study import Terms
+from server.history import Event
+from server.journal import Journal
+from tests.client.small_study import small_terms, without_privacy
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished, require_safe
+from tests.simulator import PowerCut, Simulator
+
+THREE = ("ash", "birch", "cedar")
+EVERY = 300
+"""More than there are moments in the study below."""
+
+
+class Fuse:
+    """Burns at the ``moment``-th thing that the coordinator does, once."""
+
+    def __init__(self, moment: int) -> None:
+        self.left = moment
+
+    def burn(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise PowerCut
+
+
+class MortalJournal(Journal):
+    """A real journal, beside which the power may fail before each write."""
+
+    def __init__(self, folder: Path, fuse: Fuse) -> None:
+        super().__init__(folder)
+        self.fuse = fuse
+
+    def record(self, event: Event) -> None:
+        self.fuse.burn()
+        super().record(event)
+
+    def next_number(self) -> int:
+        self.fuse.burn()
+        return super().next_number()
+
+    def aggregate_path(self, number: int) -> Path:
+        self.fuse.burn()
+        return super().aggregate_path(number)
+
+    def tell(self, note: dict[str, Any]) -> None:
+        super().tell(note)
+        if note["kind"] == "answered":
+            self.fuse.burn()
+
+
+def run_with_power_cut(simulator: Simulator, moment: int, *, delivered: bool, restart: str = "") -> bool:
+    """Run the study through a power cut at ``moment``; whether it came before the end."""
+    fuse = Fuse(moment)
+    simulator.open_journal = lambda folder: MortalJournal(folder, fuse)
+    try:
+        simulator.launch()
+        simulator.run(seconds=5)
+    except PowerCut:
+        simulator.restart_coordinator(delivered=delivered)
+        if restart:
+            simulator.restart_site(restart)
+        simulator.run(seconds=5)
+        return True
+    return False
+
+
+def terms_of(kind: str) -> Terms:
+    short: dict[str, dict[str, Any]] = {"training": {"rounds": 1}, "evaluation": {"rounds": [1]}}
+    return without_privacy(**short) if kind == "epsilon none" else small_terms(**short)
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["sites were asked", "sites were not asked"])
+def test_study_finishes_wherever_the_coordinator_is_killed(found: Found, delivered: bool) -> None:
+    for moment in range(1, EVERY, 1 if delivered else 5):
+        simulator = found(terms_of("private"), THREE, launch=False)
+        before_the_end = run_with_power_cut(simulator, moment, delivered=delivered)
+        require_finished(simulator)
+        require_safe(simulator)
+        assert set(simulator.trained.values()) == {1}
+        assert simulator.journal.history().void == set()
+        if not before_the_end:
+            break
+    assert 40 < moment < EVERY
+
+
+@pytest.mark.parametrize("kind", ["private", "epsilon none"])
+@pytest.mark.parametrize("who", THREE)
+def test_study_goes_on_or_says_why_when_a_site_dies_with_the_coordinator(found: Found, kind: str, who: str) -> None:
+    """Then a round may be void and the study have too few sites: it stops with that sentence, and can be resumed."""
+    for moment in range(1 + THREE.index(who), EVERY, 6):
+        simulator = found(terms_of(kind), THREE, launch=False)
+        before_the_end = run_with_power_cut(simulator, moment, delivered=True, restart=who)
+        out = simulator.journal.history().out
+        if simulator.journal.history().stopped is not None:
+            assert set(out) == {who}
+            simulator.resume(who)
+            simulator.run(seconds=5)
+        require_finished(simulator)
+        require_safe(simulator)
+        assert set(simulator.trained.values()) == {1}
+        if not before_the_end:
+            break
+    assert 40 < moment < EVERY

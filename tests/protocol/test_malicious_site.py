@@ -1,0 +1,242 @@
+"""A site that is broken or lies: it is named and lost, and the others go on with the same integers."""
+
+from collections.abc import Callable
+
+import pytest
+
+from privacy.canonical import digest, sha256
+from privacy.keys import SessionKey
+from privacy.sealing.parameters import COEFFICIENT_MODULUS, WORD_BYTES
+from privacy.signed import Signed
+from privacy.wire import (
+    Envelope,
+    Header,
+    Joined,
+    Offer,
+    Opened,
+    Problem,
+    Released,
+    Reply,
+    Sealed,
+    Wrappings,
+    read_body,
+)
+from server.desk import Phase
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished, require_safe
+from tests.simulator import FOUR, Simulator
+
+HONEST = ("birch", "cedar", "elm")
+Lie = Callable[[Simulator, Envelope], Envelope | None]
+
+
+def garbage(simulator: Simulator, reply: Envelope) -> Envelope:
+    """Coefficients that no polynomial of this ring has."""
+    beyond = COEFFICIENT_MODULUS.to_bytes(WORD_BYTES, "little")
+    return sealed(simulator, reply, beyond + reply.blobs[0][WORD_BYTES:])
+
+
+def truncated(simulator: Simulator, reply: Envelope) -> Envelope:
+    return sealed(simulator, reply, reply.blobs[0][:-1])
+
+
+def sealed(simulator: Simulator, reply: Envelope, blob: bytes, **view: object) -> Envelope:
+    """Ash's sealed update with another blob or view, with a header that binds it."""
+    content = read_body(reply).content
+    assert isinstance(content, Sealed)
+    old = content.header.statement
+    new = old.model_copy(update={"blob": sha256(blob), "view": old.view.model_copy(update=view)})
+    header = Signed[Header].by(simulator.homes["ash"].identity(), new)
+    return simulator.forged("ash", reply, Sealed(header=header), blob)
+
+
+def unbound(simulator: Simulator, reply: Envelope) -> Envelope:
+    """A blob that the header does not name."""
+    content = read_body(reply).content
+    assert isinstance(content, Sealed)
+    return simulator.forged("ash", reply, content, bytes(len(reply.blobs[0])))
+
+
+def exchanged(simulator: Simulator, reply: Envelope) -> Envelope:
+    """A blob that the message does not name."""
+    return Envelope(reply.body, reply.signature, (bytes(len(reply.blobs[0])),))
+
+
+def signed_by_another(simulator: Simulator, reply: Envelope) -> Envelope:
+    body = read_body(reply)
+    return Envelope(reply.body, simulator.homes["birch"].identity().sign(body.to_bytes()), reply.blobs)
+
+
+def to_another_request(simulator: Simulator, reply: Envelope) -> Envelope:
+    """What it said when it was asked to join."""
+    return next(each for each in simulator.transport.wire if b'"sender":"ash"' in each.body)
+
+
+def not_a_reply(simulator: Simulator, reply: Envelope) -> Envelope:
+    return simulator.forged("ash", reply, Opened(base=0, evaluated=None))
+
+
+def nonsense(simulator: Simulator, reply: Envelope) -> Envelope:
+    return Envelope(b"nonsense", bytes(64))
+
+
+def of_another_round(simulator: Simulator, reply: Envelope) -> Envelope:
+    return sealed(simulator, reply, reply.blobs[0], round=2)
+
+
+LIES: list[Lie] = [
+    garbage,
+    truncated,
+    unbound,
+    exchanged,
+    signed_by_another,
+    to_another_request,
+    not_a_reply,
+    nonsense,
+    of_another_round,
+]
+
+
+def ash_says(simulator: Simulator, kind: type[Reply], lie: Lie, times: int = 1) -> None:
+    """From now on ash lies in its first ``times`` replies of ``kind``."""
+    left = [times]
+
+    def change(name: str, reply: Envelope) -> Envelope | None:
+        if name == "ash" and isinstance(read_body(reply).content, kind) and left[0]:
+            left[0] -= 1
+            return lie(simulator, reply)
+        return reply
+
+    simulator.transport.replies = change
+
+
+def notes_about_ash(simulator: Simulator) -> str:
+    notes = [note for _, note in simulator.journal.notes() if note.get("site") == "ash"]
+    return "\n".join(note["text"] for note in notes if "text" in note)
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+def test_bad_sealed_update_is_that_sites_loss_and_the_others_go_on(found: Found, lie: Lie) -> None:
+    simulator = found(small_terms(training={"rounds": 3}))
+    ash_says(simulator, Sealed, lie)
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
+    simulator.run(lambda: 1 in simulator.journal.history().committed, seconds=5)
+    committed = simulator.journal.history().committed[1].committed
+    assert (committed.attempt, committed.cohort) == (2, HONEST)
+    assert "absent: " in notes_about_ash(simulator)
+    simulator.run(seconds=5)
+    require_finished(simulator)
+    require_safe(simulator)
+    assert set(simulator.trained.values()) == {1}
+    assert simulator.journal.history().committed[3].committed.cohort == FOUR
+
+
+@pytest.mark.parametrize("lie", LIES[4:8], ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize("kind", [Joined, Wrappings, Released, Opened], ids=lambda kind: kind.__name__.lower())
+def test_bad_reply_of_any_kind_does_not_keep_the_others_from_the_end(
+    found: Found, lie: Lie, kind: type[Reply]
+) -> None:
+    if lie is not_a_reply and kind is Opened:
+        pytest.skip("that is what it should say")
+    simulator = found(small_terms())
+    ash_says(simulator, kind, lie, times=10**6)
+    simulator.run(seconds=10)
+    require_finished(simulator, *HONEST)
+    require_safe(simulator)
+
+
+@pytest.mark.parametrize("kind", [Joined, Wrappings, Sealed, Released], ids=lambda kind: kind.__name__.lower())
+def test_cohort_never_falls_below_the_minimum(found: Found, kind: type[Reply]) -> None:
+    simulator = found(small_terms(cohort={"minimum": 4}))
+    ash_says(simulator, kind, nonsense, times=10**6)
+    try:
+        simulator.run(steps=60, seconds=10)
+    except AssertionError as still_waiting:
+        assert "nothing came of it" in str(still_waiting)  # noqa: PT017
+    else:
+        assert "the terms need 4" in (simulator.journal.history().stopped or "")
+    assert simulator.journal.history().committed == {}
+    require_safe(simulator)
+
+
+def test_sealed_update_of_a_site_outside_the_cohort_is_not_added(found: Found) -> None:
+    """It says it sealed when it was asked to join: with its header in, an honest site's would be missing."""
+    simulator = found(small_terms())
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
+    kept: list[Envelope] = []
+
+    def change(name: str, reply: Envelope) -> Envelope | None:
+        content = read_body(reply).content
+        if name == "ash" and isinstance(content, Sealed) and not kept:
+            kept.append(reply)
+            return nonsense(simulator, reply)
+        if name == "ash" and isinstance(content, Joined):
+            attempt = simulator.journal.history().attempt
+            assert attempt is not None
+            lie = sealed(
+                simulator, kept[0], kept[0].blobs[0], attempt=attempt.attempt, cohort=digest(attempt.cohort)
+            )
+            return simulator.forged("ash", reply, read_body(lie).content, *lie.blobs)  # type: ignore[arg-type]
+        return None if name == "birch" and isinstance(content, Sealed) and len(kept) < 2 else reply
+
+    simulator.transport.replies = change
+    for _ in range(4):
+        simulator.step(5)
+    kept.append(kept[0])  # birch's answers arrive from now on
+    simulator.run(seconds=5)
+    require_finished(simulator, *HONEST)
+    require_safe(simulator)
+
+
+@pytest.mark.parametrize("code", ["opening-failed", "release-refused"])
+def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, code: str) -> None:
+    simulator = found(small_terms())
+    problem = Problem(code=code, sentence="something is wrong", base=0)
+    ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem))
+    simulator.run()
+    assert simulator.journal.history().stopped == "ash: something is wrong"
+
+
+def test_site_that_says_it_has_released_what_nobody_asked_for_is_lost(found: Found) -> None:
+    """Else one site could make every round void."""
+    simulator = found(small_terms(training={"rounds": 3}))
+    problem = Problem(code="released", sentence="this site released its mask", base=0)
+    ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
+    simulator.run(seconds=5)
+    assert simulator.journal.history().void == set()
+    require_finished(simulator, *HONEST)
+
+
+def test_site_that_always_says_it_is_behind_is_lost(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 3}))
+    problem = Problem(code="behind", sentence="this site has applied round 0", base=0)
+    ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
+    simulator.run(seconds=5)
+    require_finished(simulator, *HONEST)
+
+
+@pytest.mark.parametrize("code", ["failed", "refused"])
+def test_site_that_keeps_failing_is_out_after_three_times(found: Found, code: str) -> None:
+    simulator = found(small_terms(training={"rounds": 12}))
+    problem = Problem(code=code, sentence="the site's own log says why", base=None)
+    ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
+    simulator.run(seconds=5)
+    assert "failed 3 times" in simulator.journal.history().out["ash"]
+    require_finished(simulator, *HONEST)
+
+
+def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> None:
+    """Else the lead would refuse to wrap, and be blamed."""
+    simulator = found(small_terms())
+
+    def lie(simulator: Simulator, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        assert isinstance(content, Joined)
+        statement = content.offer.statement.model_copy(update={"session_key": SessionKey().public})
+        offer: Signed[Offer] = content.offer.model_copy(update={"statement": statement})
+        return simulator.forged("ash", reply, Joined(offer=offer))
+
+    ash_says(simulator, Joined, lie, times=10**6)
+    simulator.run(seconds=10)
+    require_finished(simulator, *HONEST)

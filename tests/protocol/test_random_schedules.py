@@ -1,0 +1,64 @@
+"""Any schedule of faults: no promise is broken meanwhile, and once the faults end, so does the study."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished, require_safe
+from tests.simulator import FOUR, Simulator
+
+REASONS = ("the terms need 3", "under keys that no site holds any more")
+"""Why a study may stop when honest parties die at bad moments."""
+
+fault = st.one_of(
+    st.tuples(st.just("cut off"), st.sampled_from(FOUR)),
+    st.tuples(st.just("reconnect"), st.sampled_from(FOUR)),
+    st.tuples(st.just("restart"), st.sampled_from(FOUR)),
+    st.tuples(st.just("lose the answers of"), st.sampled_from(FOUR)),
+    st.tuples(st.just("restart the coordinator"), st.booleans()),
+    st.tuples(st.just("wait"), st.sampled_from((0.5, 0.5, 0.5, 6.0, 70.0, 700.0))),
+)
+
+
+def happen(simulator: Simulator, kind: str, what: object) -> None:
+    """One fault, or nothing but time."""
+    lost: set[str] = set()
+    match kind, what:
+        case "cut off", str(name):
+            simulator.transport.cut_off.add(name)
+        case "reconnect", str(name):
+            simulator.transport.cut_off.discard(name)
+        case "restart", str(name):
+            simulator.restart_site(name)
+        case "lose the answers of", str(name):
+            lost.add(name)
+        case "restart the coordinator", bool(delivered):
+            simulator.restart_coordinator(delivered=delivered)
+        case "wait", float(seconds):
+            simulator.step(seconds)
+    simulator.transport.replies = lambda name, reply: None if name in lost else reply
+    simulator.step()
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(faults=st.lists(fault, max_size=25))
+def test_no_schedule_of_faults_breaks_a_promise_or_ends_in_silence(
+    found: Found, faults: list[tuple[str, object]]
+) -> None:
+    simulator = found(small_terms(evaluation={"rounds": [1]}))
+    for kind, what in faults:
+        happen(simulator, kind, what)
+        require_safe(simulator)
+    simulator.transport.cut_off.clear()
+    simulator.run(seconds=10)
+    require_safe(simulator)
+    history = simulator.journal.history()
+    if history.stopped is None:
+        require_finished(simulator, *history.closed)
+        assert set(history.closed) | set(history.out) == set(FOUR)
+    else:
+        assert any(reason in history.stopped for reason in REASONS), history.stopped
+    simulator.close()

@@ -1,0 +1,121 @@
+"""A study from launch to release, compared with what a plain computation over the sites' folders gives."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from client.trainer import InProcessTrainer
+from privacy.sealing.shape import grid_of
+from privacy.study import Terms
+from server.desk import Phase
+from tests.client.small_study import small_terms, without_privacy
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import budget, require_finished, require_safe
+from tests.simulator import Simulator
+
+NOISED = {"rounds": [1, 2], "bins": 10, "epsilon": 3}
+
+
+def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
+    """The weighted mean of the updates that the sites have stored as integers."""
+    grid = grid_of(simulator.terms)
+    patients = {name: simulator.state(name).patients for name in simulator.names}
+    steps = np.zeros(simulator.journal.launch().statement.parameters)
+    for name in simulator.names:
+        integers = simulator.store(name).integers(number)
+        assert integers is not None
+        steps += integers.astype(np.float64) - grid.zero
+    weights = [count / max(patients.values()) for count in patients.values()]
+    return steps * grid.value_range / grid.steps / sum(weights)
+
+
+def own_totals(simulator: Simulator, name: str) -> tuple[int, ...]:
+    """What the site counts on its own test file, with the model it has reached, without noise."""
+    files = simulator.homes[name].registry().populations[simulator.terms.data.name].files()
+    return InProcessTrainer(simulator.terms, files, "cpu").score(simulator.store(name).model(), None)
+
+
+@pytest.mark.parametrize("terms", [small_terms(), without_privacy()], ids=["private", "epsilon none"])
+def test_update_of_every_round_is_the_weighted_mean_of_the_stored_integers(found: Found, terms: Terms) -> None:
+    simulator = found(terms)
+    for number in (1, 2):
+        simulator.run(lambda: simulator.conductor.machine.phase is Phase.RELEASING)
+        before = simulator.store("ash").model()
+        expected = before + terms.training.server_learning_rate * mean_update(simulator, number)
+        simulator.run(lambda: simulator.all_have(number))  # noqa: B023
+        for name in simulator.names:
+            np.testing.assert_allclose(simulator.store(name).model(), expected, rtol=0, atol=1e-14)
+    require_safe(simulator)
+
+
+def test_every_site_ends_with_the_same_model_file(found: Found) -> None:
+    simulator = found(small_terms())
+    simulator.run()
+    require_finished(simulator)
+    require_safe(simulator)
+    assert len({simulator.model_file(name) for name in simulator.names}) == 1
+
+
+def test_opened_totals_are_the_sum_of_the_sites_histograms(found: Found) -> None:
+    simulator = found(small_terms(evaluation={"rounds": [1, 2]}))
+    for number in (1, 2):
+        simulator.run(lambda: simulator.all_have(number))  # noqa: B023
+        expected = np.sum([own_totals(simulator, name) for name in simulator.names], axis=0)
+        simulator.run(lambda: number in simulator.conductor.machine.evaluations)  # noqa: B023
+        assert simulator.conductor.machine.evaluations[number] == tuple(expected.tolist())
+        assert sum(expected) == 4 * 30
+
+
+def test_every_round_is_reserved_and_settled_once_and_the_rest_goes_back(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 3}, evaluation={"rounds": [3]}))
+    simulator.run()
+    for name in simulator.names:
+        kinds = [(entry.kind, getattr(entry.body, "round", 0)) for entry in simulator.entries(name)[3:]]
+        trained = [(kind, number) for number in (1, 2, 3) for kind in ("reserve", "settle")]
+        assert kinds == [("allow", 0), *trained, ("evaluate", 3), ("return", 0), ("release", 0)]
+        found_budget = budget(simulator, name)
+        assert found_budget.set_aside == 0
+        assert found_budget.epsilon_spent is not None
+        assert found_budget.epsilon_granted is not None
+        assert found_budget.epsilon_spent + found_budget.epsilon_left <= found_budget.epsilon_granted
+        assert found_budget.protected
+        assert not found_budget.held_out_protected
+
+
+def test_noised_evaluation_is_charged_and_differs_from_the_true_totals(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 3}, evaluation=NOISED))
+    simulator.run(lambda: simulator.all_have(1))
+    true = np.sum([own_totals(simulator, name) for name in simulator.names], axis=0)
+    simulator.run()
+    opened = np.array(simulator.conductor.machine.evaluations[1])
+    noise = simulator.state("ash").evaluation_noise_multiplier
+    assert noise is not None
+    assert 0 < np.std(opened - true) < 6 * noise * len(simulator.names) ** 0.5
+    for name in simulator.names:
+        charges = [entry.body.charge for entry in simulator.entries(name, "evaluate")]  # type: ignore[attr-defined]
+        assert len(charges) == 2
+        assert all(charge > 0 for charge in charges)
+        assert budget(simulator, name).held_out_protected
+    require_safe(simulator)
+
+
+def test_study_without_privacy_is_in_the_book_without_bound(found: Found) -> None:
+    simulator = found(without_privacy())
+    simulator.run()
+    require_finished(simulator)
+    for name in simulator.names:
+        assert [entry.body.charge for entry in simulator.entries(name, "reserve")] == [None, None]  # type: ignore[attr-defined]
+        assert budget(simulator, name).epsilon_spent is None
+
+
+def test_private_study_after_one_without_privacy_is_refused(found: Found) -> None:
+    simulator = found(without_privacy())
+    simulator.run()
+    simulator.terms = small_terms()
+    simulator.journal.close()
+    simulator.launch()
+    simulator.run()
+    why = simulator.journal.history().stopped
+    assert why is not None
+    assert "trained on without privacy" in why
+    assert all(simulator.entries(name)[-1].kind == "refuse" for name in simulator.names)
