@@ -11,9 +11,11 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Vector = NDArray[np.float64]
+
+_ONE_THREAD: Final = 100_000
+"""Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,8 @@ def train(
         noise_multiplier=noise_multiplier,
     )
     began = time.perf_counter()
-    _descend(module, records, mechanism, terms, stream or from_os())
+    with _threads_for(begin.size):
+        _descend(module, records, mechanism, terms, stream or from_os())
     update = to_vector(module) - begin
     if not np.isfinite(update).all():
         raise TrainingError(
@@ -136,6 +142,16 @@ def train(
         )
     log = {"loss": _loss(module, records), "seconds": time.perf_counter() - began}
     return Trained(update, log)
+
+
+@contextlib.contextmanager
+def _threads_for(parameters: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if parameters < _ONE_THREAD else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _descend(module: nn.Module, records: DeviceRecords, mechanism: Mechanism, terms: Terms, stream: Stream) -> None:

@@ -213,10 +213,14 @@ def _gaussian(noise: float, count: int, order: int) -> Decimal:
 
 
 def _sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Decimal:
-    """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2)).
+    """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2))."""
+    with localcontext(_DIGITS):
+        return steps * _log_moment(noise, rate, order) / (order - 1)
 
-    All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18.
-    """
+
+@lru_cache(maxsize=4096)
+def _log_moment(noise: float, rate: float, order: int) -> Decimal:
+    """log(A). All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18."""
     with localcontext(_DIGITS):
         q = Decimal(rate)
         growth = (1 / Decimal(noise) ** 2).exp()
@@ -226,4 +230,4 @@ def _sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Deci
             term *= odds * power * (order - k + 1) / k
             total += term
             power *= growth
-        return steps * total.ln() / (order - 1)
+        return total.ln()

@@ -161,8 +161,8 @@ class Conductor:
         if arrival.envelope is None:
             if arrival.lost:
                 _log.info("%s: %s", arrival.site, arrival.error)
-                return []
-            return self._machine.lost([arrival.site], arrival.error, now)
+                return self._machine.unreached(arrival.site, now)
+            return self._machine.failed(arrival.site, arrival.error, now)
         try:
             reply, blob = self._verified(arrival.site, arrival.envelope, asked)
             wanted = self._machine.wants(arrival.site, reply)
@@ -170,7 +170,7 @@ class Conductor:
                 assert self._sum is not None
                 self._sum.add(blob)
         except ProtocolError as error:
-            return self._machine.lost([arrival.site], f"its reply is refused: {error}", now)
+            return self._machine.failed(arrival.site, f"its reply is refused: {error}", now)
         self._tell("answered", site=arrival.site, bytes=arrival.envelope.size, **_about(reply))
         return self._machine.answered(arrival.site, reply, now)
 

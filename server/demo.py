@@ -7,6 +7,7 @@ with (each hospital alone, all pooled) is simulated from the source tables, outs
 
 import json
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +65,7 @@ class Demo:
         Raises:
             CoordinatorError: a part failed; the sentence says which and why.
         """
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it cleans up as after Ctrl-C
         with self._folder() as folder, Processes() as processes:
             tables = {each.name: each.write(folder / "source" / each.name) for each in self._hospitals}
             study_file = folder / "study.yaml"

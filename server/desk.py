@@ -44,11 +44,12 @@ _SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds to wait: for sites to join, to train and seal, to release or close; and before asking again."""
+    """Seconds to wait: for sites to join, to train and seal, to release or close, while offline; to ask again."""
 
     join_s: float = 120.0
     seal_s: float = 3600.0
     release_s: float = 120.0
+    offline_s: float = 60.0
     ask_again_s: float = 15.0
 
 
@@ -59,6 +60,7 @@ class Question:
     ask: Ask
     sent: float
     times: int = 1
+    offline_since: float | None = None
 
 
 @dataclass
@@ -75,6 +77,7 @@ class SiteView:
     patients: int = 0
     failures: int = 0
     """Training failures since the last sealed update."""
+    failures_as_lead: int = 0
     why: str = ""
     lost_at: float = -inf
     question: Question | None = None
@@ -167,6 +170,16 @@ class Desk:
                 actions.append(question.ask)
         return actions
 
+    def offline_s(self, site: SiteView, now: float) -> float:
+        """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""
+        question = site.question
+        if question is None:
+            return 0.0
+        if question.offline_since is None or now - question.sent > self.patience.ask_again_s:
+            question.offline_since = now  # what was sent last had reached it
+        question.times = 1
+        return now - question.offline_since
+
     def record(self, event: Event) -> list[Action]:
         """Take ``event`` into the history."""
         self.history.apply(event)
@@ -184,7 +197,9 @@ class Desk:
 
     def put_out(self, site: SiteView, why: str) -> list[Action]:
         """Leave a site out until the operator re-admits it."""
-        site.standing, site.why, site.question, site.offer = Standing.OUT, why, None, None
+        if site.standing is Standing.OUT:
+            return []
+        site.standing, site.why, site.offer = Standing.OUT, why, None
         return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
 
     def stop(self, why: str) -> list[Action]:

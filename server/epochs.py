@@ -1,8 +1,8 @@
 """Key epochs at the coordinator: who takes part, and which site wraps the study key. It sees no key itself.
 
 ``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
-enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the first member that still
-holds every earlier key another member lacks, so that whoever missed a round can open it.
+enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is a member that still holds every
+earlier key another member lacks, so that whoever missed a round can open it; who failed as lead is asked last.
 
 Rules:
 
@@ -75,11 +75,15 @@ class KeyEpochs:
 
     def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
         """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
-        wrapping = any(site.is_asked(Wrap) for site in sites)
+        leads = [site for site in sites if site.is_asked(Wrap)]
+        for lead in leads:
+            lead.failures_as_lead += 1
         actions = self._desk.absent(sites, why, now)
-        if wrapping:
+        if leads:
             return actions + self.begin(now)
-        return actions + (self._wrap_if_joined(now) if self._desk.phase is Phase.JOINING else [])
+        if self._desk.phase is Phase.JOINING:
+            actions += self._if_too_few(now) or self._wrap_if_joined(now)
+        return actions
 
     def late(self, now: float) -> list[Action]:
         """The time to join, or to wrap, is over."""
@@ -153,9 +157,10 @@ class KeyEpochs:
         actions = desk.absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
         earlier = self._lacked_by(members)
-        lead = next((site for site in members if earlier <= _holdings(site.offer)), None)
-        if lead is None:
+        able = [site for site in members if earlier <= _holdings(site.offer)]
+        if not able:
             return actions + self._leave_behind(members, now)
+        lead = min(able, key=lambda site: (site.failures_as_lead, site.name))
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(sorted(earlier)))
         return [*actions, desk.ask(lead, request, now)]

@@ -40,6 +40,7 @@ class PatienceConfig(Document):
     join_s: float = Field(default=Patience.join_s, gt=0)
     seal_s: float = Field(default=Patience.seal_s, gt=0)
     release_s: float = Field(default=Patience.release_s, gt=0)
+    offline_s: float = Field(default=Patience.offline_s, gt=0)
     ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
 
 

@@ -7,9 +7,9 @@
 
 Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; here is how they follow each other and
 how a study ends. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
-:meth:`~StudyMachine.lost`, :meth:`~StudyMachine.tick`) and carries out the actions returned, in order; a ``Record`` is
-durable before the next. After a restart the machine is built anew from the history and asks the same questions; sites
-answer them with the same bytes.
+:meth:`~StudyMachine.failed`, :meth:`~StudyMachine.tick`) and carries out the actions returned, in order; a ``Record``
+is durable before the next. After a restart the machine is built anew from the history and asks the same questions;
+sites answer them with the same bytes.
 
 A reply counts only if it answers the question that stands: what a site says to an older one has no effect. No site's
 account is closed before everybody has the final model, since who was restarted needs the others' keys to open it.
@@ -18,7 +18,6 @@ What stops a study until its operator resumes it: headers that differ, an aggreg
 that is refused, too few sites that may take part.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from privacy.launch import SignedLaunch
@@ -47,14 +46,6 @@ from server.rounds import Rounds
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
-_ANSWERS: Final[dict[type[Request], type[Reply]]] = {
-    Join: Joined,
-    Wrap: Wrappings,
-    Train: Sealed,
-    Release: Released,
-    Open: Opened,
-    Close: Closed,
-}
 
 
 class StudyMachine:
@@ -115,8 +106,8 @@ class StudyMachine:
         if self.phase in _AT_REST or site.question is None:
             return []
         asked = site.question.ask.request
-        if not isinstance(reply, Problem | _ANSWERS[type(asked)]):
-            return self.lost([name], f"answers '{reply.kind}' to '{asked.kind}'", now)
+        if not isinstance(reply, Problem) and not self._answers(site, asked, reply):
+            return self.failed(name, f"its '{reply.kind}' does not answer the '{asked.kind}' it was asked", now)
         match reply:
             case Problem():
                 return self._problem(site, asked, reply, now)
@@ -131,14 +122,42 @@ class StudyMachine:
             case Opened():
                 return self._opened(site, reply, now)
             case Closed():
-                return self._closed(site, reply, now)
+                return self._closed(site, reply)
 
-    def lost(self, names: Iterable[str], why: str, now: float) -> list[Action]:
-        """Sites that answer nonsense, or report that they cannot go on."""
+    def _answers(self, site: SiteView, asked: Request, reply: Reply) -> bool:
+        """Whether ``reply`` is of the kind, and about the round, that was asked."""
+        match asked, reply:
+            case (Join(), Joined()) | (Wrap(), Wrappings()):
+                return True
+            case Train(), Sealed():
+                return self._rounds.wants(site.name, reply)
+            case Release(), Released():
+                return (reply.round, reply.attempt) == (asked.round, asked.attempt)
+            case Open(), Opened():
+                return reply.base >= asked.committed.round
+            case Close(), Closed():
+                return reply.base == asked.base
+        return False
+
+    def failed(self, name: str, why: str, now: float) -> list[Action]:
+        """A site answers nonsense, or fails; the third time since it last sealed, it is out."""
         if self.phase in _AT_REST:
             return []
-        sites = [self._desk.sites[name] for name in names]
-        return self._epochs.lost(sites, why, now) + self._rounds.lost(sites, now)
+        site = self._desk.sites[name]
+        site.failures += 1
+        out = site.failures >= MAX_FAILURES
+        actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}") if out else []
+        return actions + self._lost(site, why, now)
+
+    def unreached(self, name: str, now: float) -> list[Action]:
+        """The network does not reach a site. It is asked again soon; whoever stays offline is lost."""
+        site = self._desk.sites[name]
+        if self.phase in _AT_REST or self._desk.offline_s(site, now) < self._desk.patience.offline_s:
+            return []
+        return self._lost(site, "is offline", now)
+
+    def _lost(self, site: SiteView, why: str, now: float) -> list[Action]:
+        return self._epochs.lost([site], why, now) + self._rounds.lost([site], now)
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: give up on who is late, ask again, look for who may be back."""
@@ -196,8 +215,6 @@ class StudyMachine:
         return desk.ask(site, Open(keys=keys, committed=missed), now, missed.round)
 
     def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
-        if site.standing is not Standing.MEMBER or reply.base <= site.base:
-            return []
         site.base, site.has_keys, site.question = reply.base, True, None
         self._desk.remember(reply.evaluated)
         return self._go_on(site, now)
@@ -208,9 +225,7 @@ class StudyMachine:
             return [self._ask_to_open(site, now)] if self._desk.missed(site) else self._close_if_opened(now)
         return self._rounds.ask(site, now)
 
-    def _closed(self, site: SiteView, reply: Closed, now: float) -> list[Action]:
-        if reply.base != self._desk.history.base:
-            return self.lost([site.name], f"has closed the study at round {reply.base}", now)
+    def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
         self._desk.remember(reply.evaluated)
         site.standing, site.question, site.head = Standing.CLOSED, None, reply.ledger
         actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
@@ -243,8 +258,5 @@ class StudyMachine:
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
         if reply.code in ("failed", "refused"):
-            site.failures += 1
-            if site.failures >= MAX_FAILURES:
-                why = f"failed {MAX_FAILURES} times; the last time: {reply.sentence}"
-                return self._desk.put_out(site, why) + self._rounds.lost([site], now)
-        return self.lost([site.name], reply.sentence, now)
+            return self.failed(site.name, reply.sentence, now)
+        return self._lost(site, reply.sentence, now)

@@ -120,10 +120,10 @@ class Rounds:
         )
 
     def sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
-        """A sealed update is in the running sum."""
-        if self._collection is None or not self.wants(site.name, reply):
-            return []
+        """A sealed update is in the running sum; it is one that the round :meth:`wants`."""
         collection = self._collection
+        if collection is None:
+            return []
         collection.headers[site.name] = reply.header
         self._desk.learn(reply.header.statement)
         site.question, site.has_keys, site.failures = None, True, 0
@@ -145,11 +145,9 @@ class Rounds:
     def released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
         """A site has released its mask; the last one lets the round commit."""
         collection = self._collection
-        if self._desk.phase is not Phase.RELEASING or collection is None or not self.concerns(site):
+        if collection is None:
             return []
         asked = collection.asked
-        if (reply.round, reply.attempt) != (asked.round, asked.attempt):
-            return []
         site.question = None
         collection.seeds[site.name] = reply.seed
         if len(collection.seeds) < len(asked.cohort):
@@ -183,10 +181,12 @@ class Rounds:
 
     def void(self, sites: list[SiteView], now: float) -> list[Action]:
         """The round counts and yields nothing; ``sites`` are out."""
-        number = self._desk.history.next_round
-        actions = self._desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
+        desk, number = self._desk, self._desk.history.next_round
+        actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
         for site in sites:
-            actions += self._desk.put_out(site, f"vanished between sealing and release of round {number}")
+            actions += desk.put_out(site, f"vanished between sealing and release of round {number}")
+        for name in self._collection.asked.cohort if self._collection else ():
+            desk.sites[name].question = None
         self._collection = None
         return [*actions, Note(f"round {number} is void"), *self._then(now)]
 

@@ -69,6 +69,8 @@ class MemoryTransport:
         self.cut_off: set[str] = set()
         self.requests: Change = lambda _, envelope: envelope
         self.replies: Change = lambda _, envelope: envelope
+        self.slow: Callable[[str, Envelope], bool] = lambda _, envelope: False
+        """Which replies are still on their way."""
         self.restart: Callable[[str], None] = lambda _: None
         self.said: list[tuple[str, Reply]] = []
         """Everything that sites have answered, whether it arrived or not."""
@@ -77,6 +79,7 @@ class MemoryTransport:
         self.wire: list[Envelope] = []
         """Everything that an eavesdropper has seen."""
         self._waiting: list[tuple[str, str, Envelope]] = []
+        self._late: list[tuple[str, str, Envelope]] = []
         self._sent = 0
 
     def send(self, site: str, envelope: Envelope) -> str:
@@ -103,7 +106,13 @@ class MemoryTransport:
             reply = None if answer is None else self.replies(name, answer)
             if reply is not None and name not in self.cut_off:
                 self.wire.append(reply)
-                yield Arrival(message, name, reply)
+                self._late.append((message, name, reply))
+            late, self._late = self._late, []
+            for arrival in late:
+                if self.slow(*arrival[1:]):
+                    self._late.append(arrival)
+                else:
+                    yield Arrival(*arrival)
 
     def answer(self, name: str, envelope: Envelope) -> Envelope | None:
         """What the site answers; nothing if it dies over it, and then it is restarted."""
@@ -119,7 +128,7 @@ class MemoryTransport:
 
     def forget(self, *, delivered: bool = False) -> None:
         """The network is emptied; if ``delivered``, sites got what was on its way and their answers are lost."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._late = self._waiting, [], []
         for _, name, envelope in waiting:
             if delivered and name not in self.cut_off:
                 self.answer(name, envelope)

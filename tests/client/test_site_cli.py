@@ -255,7 +255,7 @@ def test_grant_needs_a_typical_study_with_privacy(folder: Path) -> None:
     value = yaml.safe_load(study.read_text())
     value["privacy"] = {"epsilon": "none"}
     study.write_text(yaml.safe_dump(value))
-    with pytest.raises(SiteConfigError, match=r"this study has no privacy \(epsilon: none\); name one that has"):
+    with pytest.raises(TermsError, match=r"this study has no privacy \(epsilon: none\); name one that has"):
         with_grant(folder)
     study.write_text("consilium: 1")
     with pytest.raises(TermsError, match="missing"):

@@ -37,7 +37,7 @@ POPULATION: Final = "small"
 EPSILON_GRANTED: Final = 60.0
 DELTA: Final = 1e-3
 ORDER: Final = 24
-PATIENCE: Final = PatienceConfig(join_s=40, seal_s=60, release_s=20, ask_again_s=4)
+PATIENCE: Final = PatienceConfig(offline_s=2, ask_again_s=3)
 _MARK: Final = "CONSILIUM_TEST"
 _PROGRAMS: Final = Path(sys.executable).parent
 
@@ -220,8 +220,10 @@ class Running:
                 process.terminate()
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
-        left_over = processes_with(_MARK, str(self.folder))
+                process.wait(timeout=60)
+        deadline = time.monotonic() + 10
+        while (left_over := processes_with(_MARK, str(self.folder))) and time.monotonic() < deadline:
+            time.sleep(0.1)  # a child notices its parent's end a moment later
         stop_marked(_MARK, str(self.folder))
         for process in self._processes.values():
             process.wait()

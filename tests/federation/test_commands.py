@@ -3,9 +3,18 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from dp_accounting import (
+    ComposedDpEvent,
+    DpEvent,
+    GaussianDpEvent,
+    PoissonSampledDpEvent,
+    SelfComposedDpEvent,
+)
+from dp_accounting.rdp import RdpAccountant
 
 from server.superlink import free_port
 from tests.client.small_study import small_terms
@@ -111,13 +120,26 @@ def test_every_site_holds_the_same_model_and_its_card_names_it(wood: Running, st
 
 
 def test_audit_accepts_every_ledger_and_finds_the_price(wood: Running, study: str) -> None:
+    """Prices computed again by dp-accounting from the events in the book: at any order, and at the grant's."""
     for name in SITES:
         assert wood.paid(name, study) == ([1, 2], [1, 2])
+        events = [dp_event(paid["event"]) for paid in wood.book(name, "reserve")]
+        (grant,) = wood.book(name, "grant")
+        price = RdpAccountant().compose(ComposedDpEvent(events)).get_epsilon(DELTA)
+        assert 2.9 < price <= 3
+        charged = RdpAccountant([grant["order"]]).compose(ComposedDpEvent(events)).get_epsilon(DELTA)
         found = wood.audited(name)
         (population,) = found["populations"]
-        assert 2.9 < population["epsilon_spent"] <= 3
+        assert population["epsilon_spent"] == pytest.approx(charged, abs=2e-4)
         assert population["epsilon_set_aside"] == 0
         assert (found["site"], found["key_given"], found["unsettled_rounds"]) == (name, True, 0)
+
+
+def dp_event(event: dict[str, Any]) -> DpEvent:
+    """An entry's event in dp-accounting's words."""
+    assert event["kind"] == "sampled-gaussian"
+    step = PoissonSampledDpEvent(event["sampling_rate"], GaussianDpEvent(event["noise_multiplier"]))
+    return SelfComposedDpEvent(step, event["steps"])
 
 
 def test_site_commands_agree_with_the_auditor(wood: Running, study: str) -> None:

@@ -20,7 +20,7 @@ ROUNDS = [1, 2, 3, 4]
 
 def terms(name: str) -> Terms:
     """Four rounds long enough to be interrupted, and a closing evaluation."""
-    training = {"rounds": 4, "local_steps": 60, "learning_rate": 0.02}
+    training = {"rounds": 4, "local_steps": 300, "learning_rate": 0.02}
     small = small_terms(training=training, privacy={"epsilon": 1}, evaluation={"rounds": [4]})
     return small.model_copy(update={"name": name})
 

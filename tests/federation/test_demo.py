@@ -54,131 +54,133 @@ def check_kept(result: dict[str, Any], folder: Path, hospitals: tuple[str, ...])
         assert {name: card["evaluation"][-1][name] for name in result["federated"]} == result["federated"]
         rounds = list(range(1, result["rounds"] + 1))
         assert kept.paid(site["name"], result["study"]) == (rounds, rounds)
+        assert card["site"]["epsilon_spent_by_this_study"] == site["epsilon"]
         (population,) = kept.audited(site["name"])["populations"]
-        assert population["epsilon_spent"] == site["epsilon"]
+        assert (population["epsilon_spent"] is not None) is result["private"]
         if result["private"]:
-            assert population["delta"] == site["delta"]
-            assert population["epsilon_left"] == site["epsilon_left"]
+            assert (population["delta"], population["epsilon_left"]) == (site["delta"], site["epsilon_left"])
 
 
-class TestPrivate:
-    """The default study, cut to three rounds."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("demo") / "kept"
-
-    @pytest.fixture(scope="class")
-    def result(self, folder: Path) -> dict[str, Any]:
-        said = demo(folder.parent, "--rounds", "3", "--dir", folder, "--keep")
-        found: dict[str, Any] = said.json
-        return found
-
-    def test_json_has_the_documented_keys(self, result: dict[str, Any]) -> None:
-        assert set(result) == KEYS
-        assert set(result["federated"]) == FIGURES
-        assert set(result["pooled"]) == {"auroc"}
-        assert [each["site"] for each in result["alone"]] == list(HOSPITALS)
-        for each in result["alone"]:
-            assert set(each) == {"site", "auroc"}
-        for site in result["sites"]:
-            assert set(site) == {"name", "patients", "epsilon", "delta", "epsilon_left"}
-        assert all(0.4 < each["auroc"] <= 1 for each in [*result["alone"], result["pooled"]])
-        assert (result["private"], result["rounds"], result["parameters"]) == (True, 3, 61)
-        assert 0 < 3 * result["seconds_per_round"] < result["seconds"]
-
-    def test_a_stranger_finds_the_figures_again(self, result: dict[str, Any], folder: Path) -> None:
-        check_kept(result, folder, HOSPITALS)
-        assert all(2.9 < site["epsilon"] <= 3 for site in result["sites"])
-
-    def test_a_stranger_scores_the_model_himself(self, result: dict[str, Any], folder: Path) -> None:
-        """The released file on the source tables' test patients, scored by scikit-learn without bins."""
-        terms = read_terms(folder / "study.yaml")
-        model = build(terms.model.name, terms.model.options, terms.data.inputs)
-        release = folder / "city" / "studies" / result["study"] / "release" / "model.safetensors"
-        model.load_state_dict(load_file(release))
-        tests = [read_table(terms.data, folder / "source" / name / "test.csv").patients for name in HOSPITALS]
-        labels = torch.cat([torch.from_numpy(test.labels) for test in tests])
-        with torch.no_grad():
-            scores = torch.sigmoid(model(torch.cat([torch.from_numpy(test.features) for test in tests])))
-        assert result["federated"]["accuracy"] == pytest.approx(accuracy_score(labels, scores >= 0.5))
-        assert result["federated"]["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.01)
-
-    def test_bytes_are_those_of_the_messages(self, result: dict[str, Any], folder: Path) -> None:
-        with Journal(folder / "coordinator" / "studies" / result["study"]) as journal:
-            notes = [note for _, note in journal.notes() if note.get("round", 9) <= 3]
-        for key, kind in (("bytes_up", "answered"), ("bytes_down", "asked")):
-            moved = sum(note["bytes"] for note in notes if note["kind"] == kind)
-            assert result[key] == round(moved / (3 * len(HOSPITALS)))
-        explained = command("consilium", "study", "check", folder / "study.yaml", "--json").json
-        assert explained["bytes_up"] < result["bytes_up"] < 1.2 * explained["bytes_up"]
+@pytest.fixture(scope="module")
+def kept_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "kept"
 
 
-class TestWithoutPrivacy:
-    """``--epsilon none``: said everywhere, and never forgotten."""
+@pytest.fixture(scope="module")
+def result(kept_folder: Path) -> dict[str, Any]:
+    said = demo(kept_folder.parent, "--rounds", "3", "--dir", kept_folder, "--keep")
+    found: dict[str, Any] = said.json
+    return found
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("bare") / "kept"
 
-    @pytest.fixture(scope="class")
-    def result(self, folder: Path) -> dict[str, Any]:
-        said = demo(folder.parent, "--epsilon", "none", "--rounds", "1", "--dir", folder, "--keep")
-        found: dict[str, Any] = said.json
-        return found
+def test_json_has_the_documented_keys(result: dict[str, Any]) -> None:
+    assert set(result) == KEYS
+    assert set(result["federated"]) == FIGURES
+    assert set(result["pooled"]) == {"auroc"}
+    assert [each["site"] for each in result["alone"]] == list(HOSPITALS)
+    for each in result["alone"]:
+        assert set(each) == {"site", "auroc"}
+    for site in result["sites"]:
+        assert set(site) == {"name", "patients", "epsilon", "delta", "epsilon_left"}
+    assert all(0.4 < each["auroc"] <= 1 for each in [*result["alone"], result["pooled"]])
+    assert (result["private"], result["rounds"], result["parameters"]) == (True, 3, 61)
+    assert 0 < 3 * result["seconds_per_round"] < result["seconds"]
 
-    def test_json_and_ledgers_say_that_there_is_no_bound(self, result: dict[str, Any], folder: Path) -> None:
-        assert result["private"] is False
-        for site in result["sites"]:
-            assert (site["epsilon"], site["delta"], site["epsilon_left"]) == (None, None, None)
-        check_kept(result, folder, HOSPITALS)
-        kept = Running(folder, HOSPITALS, made=True)
-        for name in HOSPITALS:
-            assert [(paid["event"]["kind"], paid["charge"]) for paid in kept.book(name, "reserve")] == [
-                ("unprotected", None)
-            ]
-            card = (folder / name / "studies" / result["study"] / "release" / "card.md").read_text()
-            assert "**none**: this model was trained without differential privacy" in card
 
-    def test_the_population_refuses_a_private_study_afterwards(
-        self, result: dict[str, Any], folder: Path, repository: Path
-    ) -> None:
-        study_file = repository / "examples" / "breast_cancer.yaml"
-        kept = Running(folder, HOSPITALS, made=True)
-        for name in HOSPITALS:
-            words = ("--epsilon", "6", "--delta", "0.001", "--typical", study_file)
-            assert kept.site(name, "budget", "grant", "wisconsin-diagnostic", *words).code == 0
-        try:
-            kept.start()
-            kept.wait_until_online()
-            study = kept.launch(read_terms(study_file))
-            wait_for("every hospital to refuse", lambda: all(kept.book(name, "refuse") for name in HOSPITALS))
-            wait_for("the study to stop", lambda: kept.history(study).stopped)
-        finally:
-            left_over = kept.end()
-        assert left_over == []
-        for name in HOSPITALS:
-            (refusal,) = kept.book(name, "refuse")
+def test_kept_folder_says_the_printed_figures_again(result: dict[str, Any], kept_folder: Path) -> None:
+    check_kept(result, kept_folder, HOSPITALS)
+    assert all(2.9 < site["epsilon"] <= 3 for site in result["sites"])
+
+
+def test_released_model_scored_by_scikit_learn_gives_the_printed_figures(
+    result: dict[str, Any], kept_folder: Path
+) -> None:
+    """On the source tables' test patients, without bins."""
+    terms = read_terms(kept_folder / "study.yaml")
+    model = build(terms.model.name, terms.model.options, terms.data.inputs)
+    release = kept_folder / "city" / "studies" / result["study"] / "release" / "model.safetensors"
+    model.load_state_dict(load_file(release))
+    tests = [read_table(terms.data, kept_folder / "source" / name / "test.csv").patients for name in HOSPITALS]
+    labels = torch.cat([torch.from_numpy(test.labels) for test in tests])
+    with torch.no_grad():
+        scores = torch.sigmoid(model(torch.cat([torch.from_numpy(test.features) for test in tests])))
+    assert result["federated"]["accuracy"] == pytest.approx(accuracy_score(labels, scores >= 0.5))
+    assert result["federated"]["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.01)
+
+
+def test_bytes_are_those_of_the_messages(result: dict[str, Any], kept_folder: Path) -> None:
+    with Journal(kept_folder / "coordinator" / "studies" / result["study"]) as journal:
+        notes = [note for _, note in journal.notes() if note.get("round", 9) <= 3]
+    for key, kind in (("bytes_up", "answered"), ("bytes_down", "asked")):
+        moved = sum(note["bytes"] for note in notes if note["kind"] == kind)
+        assert result[key] == round(moved / (3 * len(HOSPITALS)))
+    explained = command("consilium", "study", "check", kept_folder / "study.yaml", "--json").json
+    assert explained["bytes_up"] < result["bytes_up"] < 1.2 * explained["bytes_up"]
+
+
+@pytest.fixture(scope="module")
+def bare_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bare") / "kept"
+
+
+@pytest.fixture(scope="module")
+def bare_result(bare_folder: Path) -> dict[str, Any]:
+    said = demo(bare_folder.parent, "--epsilon", "none", "--rounds", "1", "--dir", bare_folder, "--keep")
+    found: dict[str, Any] = said.json
+    return found
+
+
+def test_json_and_ledgers_say_that_there_is_no_bound(bare_result: dict[str, Any], bare_folder: Path) -> None:
+    assert bare_result["private"] is False
+    for site in bare_result["sites"]:
+        assert (site["epsilon"], site["delta"], site["epsilon_left"]) == (None, None, None)
+    check_kept(bare_result, bare_folder, HOSPITALS)
+    kept = Running(bare_folder, HOSPITALS, made=True)
+    for name in HOSPITALS:
+        assert [(paid["event"]["kind"], paid["charge"]) for paid in kept.book(name, "reserve")] == [
+            ("unprotected", None)
+        ]
+        card = (bare_folder / name / "studies" / bare_result["study"] / "release" / "card.md").read_text()
+        assert "**none**: this model was trained without differential privacy" in card
+
+
+def test_the_population_refuses_a_private_study_afterwards(
+    bare_result: dict[str, Any], bare_folder: Path, repository: Path
+) -> None:
+    study_file = repository / "examples" / "breast_cancer.yaml"
+    kept = Running(bare_folder, HOSPITALS, made=True)
+    for name in HOSPITALS:
+        words = ("--epsilon", "6", "--delta", "0.001", "--typical", study_file)
+        assert kept.site(name, "budget", "grant", "wisconsin-diagnostic", *words).code == 0
+    try:
+        kept.start()
+        kept.wait_until_online()
+        study = kept.launch(read_terms(study_file))
+        wait_for("every hospital to refuse", lambda: all(kept.book(name, "refuse") for name in HOSPITALS))
+        wait_for("the study to stop", lambda: kept.history(study).stopped)
+    finally:
+        left_over = kept.end()
+    assert left_over == []
+    for name in HOSPITALS:
+        for refusal in kept.book(name, "refuse"):
             assert (refusal["study"], refusal["code"]) == (study, "budget")
             assert "without privacy" in refusal["sentence"]
-            assert kept.paid(name, study) == ([], [])
+        assert kept.paid(name, study) == ([], [])
 
 
-def test_heart_study_of_four_real_hospitals_ends_and_leaves_nothing(repository: Path, tmp_path: Path) -> None:
+def test_heart_study_of_four_real_hospitals_ends_and_leaves_nothing(repository: Path, short_folder: Path) -> None:
     folder = repository.parent / "shared" / "data" / "heart"
     if not folder.is_dir():
         pytest.skip("shared/data/heart is not here")
-    result = demo(tmp_path, "--data", "heart", "--path", folder, "--rounds", "1").json
+    result = demo(short_folder, "--data", "heart", "--path", folder, "--rounds", "1").json
     assert [site["name"] for site in result["sites"]] == ["cleveland", "budapest", "zurich", "long-beach"]
     assert (result["rounds"], result["dir"]) == (1, None)
     assert set(result["federated"]) == FIGURES
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_folder.iterdir()) == []
 
 
-def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
-    said = tmp_path / "said"
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_folder: Path) -> None:
+    said, temporary = tmp_path / "said", short_folder
     with said.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).parent / "consilium", "demo", "--rounds", "50"],

@@ -14,20 +14,18 @@ from privacy.keys import read_secret
 from privacy.sealing.quantise import dequantise
 from privacy.sealing.shape import grid_of
 from privacy.study import Terms
-from server.federation import PatienceConfig
 from tests.client.small_study import small_terms
-from tests.federation.running import PATIENCE, Running, is_alive, running, wait_for
+from tests.federation.running import Running, is_alive, running, wait_for
 
 pytestmark = pytest.mark.federation
 
 SITES = ("ash", "birch", "cedar", "elm")
 THREE = SITES[:3]
-SHORT = PatienceConfig(**{**PATIENCE.model_dump(), "seal_s": 12.0})
 
 
 def terms(name: str, rounds: int, minimum: int) -> Terms:
     """Rounds long enough to be interrupted."""
-    training = {"rounds": rounds, "local_steps": 100, "learning_rate": 0.02, "weights": "uniform"}
+    training = {"rounds": rounds, "local_steps": 600, "learning_rate": 0.02, "weights": "uniform"}
     cohort = {"minimum": minimum, "maximum": 4}
     small = small_terms(training=training, privacy={"epsilon": 1}, cohort=cohort, evaluation={"rounds": []})
     return small.model_copy(update={"name": name})
@@ -35,7 +33,7 @@ def terms(name: str, rounds: int, minimum: int) -> Terms:
 
 @pytest.fixture(scope="module")
 def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("wood"), SITES, terms("first", 1, 3), SHORT) as federation:
+    with running(tmp_path_factory.mktemp("wood"), SITES, terms("first", 1, 3)) as federation:
         yield federation
 
 
@@ -83,7 +81,8 @@ def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood:
 
 
 def test_agent_killed_in_training_is_left_out_and_catches_up_where_fewer_are_enough(wood: Running) -> None:
-    study = wood.launch(terms("going-on", 14, minimum=3))
+    rounds = 8
+    study = wood.launch(terms("going-on", rounds, minimum=3))
     wood.wait_for_round(study, 1)
     wood.wait_until_training(study, "ash", 2)
     wood.kill("ash")
@@ -91,16 +90,16 @@ def test_agent_killed_in_training_is_left_out_and_catches_up_where_fewer_are_eno
     wood.start("ash")
     history = wood.finish(study)
     committed = {number: event.committed for number, event in history.committed.items()}
-    assert sorted(committed) == list(range(1, 15))
+    assert sorted(committed) == list(range(1, rounds + 1))
     with_ash = [number for number in committed if "ash" in committed[number].cohort]
     assert with_ash[0] == 1
     assert 2 not in with_ash
     assert len(with_ash) > 1, "the agent that came back sealed in no later round"
-    assert with_ash[1:] == list(range(with_ash[1], 15))
+    assert with_ash[1:] == list(range(with_ash[1], rounds + 1))
     reserved, settled = wood.paid("ash", study)
     assert reserved == [1, 2, *with_ash[1:]]  # round 2 was paid and never came: it counts
     assert settled == with_ash
     assert wood.audited("ash")["unsettled_rounds"] == 1
     for name in SITES[1:]:
-        assert wood.paid(name, study) == (list(range(1, 15)), list(range(1, 15)))
+        assert wood.paid(name, study) == (list(range(1, rounds + 1)), list(range(1, rounds + 1)))
     wood.released(study)

@@ -78,7 +78,7 @@ def terms_of(kind: str) -> Terms:
 
 @pytest.mark.parametrize("delivered", [True, False], ids=["sites were asked", "sites were not asked"])
 def test_study_finishes_wherever_the_coordinator_is_killed(found: Found, delivered: bool) -> None:
-    for moment in range(1, EVERY, 1 if delivered else 5):
+    for moment in range(1, EVERY, 2) if delivered else range(2, EVERY, 6):
         simulator = found(terms_of("private"), THREE, launch=False)
         before_the_end = run_with_power_cut(simulator, moment, delivered=delivered)
         require_finished(simulator)

@@ -58,14 +58,14 @@ def looks_random(slots: NDArray[np.uint64]) -> bool:
     """Chi-squared over equal bins of [0, t): within six standard deviations of what uniform slots give."""
     counts = np.bincount((slots.astype(np.float64) / PLAIN_MODULUS * BINS).astype(int), minlength=BINS)
     chi = float(((counts - SLOTS / BINS) ** 2).sum() / (SLOTS / BINS))
-    return abs(chi - (BINS - 1)) < 6 * (2 * (BINS - 1)) ** 0.5
+    return bool(abs(chi - (BINS - 1)) < 6 * (2 * (BINS - 1)) ** 0.5)
 
 
 def test_sum_of_the_cohort_opens_to_the_sum_of_its_slots(mallory: Mallory) -> None:
     """The attacker's arithmetic below is right: with everything released it gives the plain sum."""
     seeds = mallory.seeds()
     opened = slots_of(mallory, [mallory.blobs[name, 1, 1] for name in FOUR], seeds)
-    packed = sum(plain_slots(mallory, name).astype(np.int64) for name in FOUR)
+    packed = np.sum([plain_slots(mallory, name).astype(np.int64) for name in FOUR], axis=0)
     assert not looks_random(opened)
     assert np.array_equal(opened[:-3].astype(np.int64), packed[:-3])
 

@@ -1,5 +1,7 @@
 """What a malicious coordinator tries with the rounds of a study, and how its sites refuse. Attacks are named."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,9 @@ def mallory(found: Found) -> Mallory:
     return in_charge(found)
 
 
-def in_charge(found: Found, **changes: dict[str, object]) -> Mallory:
-    mallory = Mallory(found(small_terms(**{"training": {"rounds": 4}, "evaluation": {"rounds": [4]}, **changes})))
+def in_charge(found: Found, **changes: dict[str, Any]) -> Mallory:
+    sections: dict[str, dict[str, Any]] = {"training": {"rounds": 4}, "evaluation": {"rounds": [4]}}
+    mallory = Mallory(found(small_terms(**{**sections, **changes})))
     mallory.key()
     return mallory
 

@@ -9,6 +9,7 @@ from privacy.keys import SessionKey
 from privacy.sealing.parameters import COEFFICIENT_MODULUS, WORD_BYTES
 from privacy.signed import Signed
 from privacy.wire import (
+    Closed,
     Envelope,
     Header,
     Joined,
@@ -132,13 +133,11 @@ def test_bad_sealed_update_is_that_sites_loss_and_the_others_go_on(found: Found,
     assert simulator.journal.history().committed[3].committed.cohort == FOUR
 
 
-@pytest.mark.parametrize("lie", LIES[4:8], ids=lambda lie: lie.__name__)
-@pytest.mark.parametrize("kind", [Joined, Wrappings, Released, Opened], ids=lambda kind: kind.__name__.lower())
+@pytest.mark.parametrize("lie", [signed_by_another, not_a_reply, nonsense], ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize("kind", [Joined, Wrappings, Released, Closed], ids=lambda kind: kind.__name__.lower())
 def test_bad_reply_of_any_kind_does_not_keep_the_others_from_the_end(
     found: Found, lie: Lie, kind: type[Reply]
 ) -> None:
-    if lie is not_a_reply and kind is Opened:
-        pytest.skip("that is what it should say")
     simulator = found(small_terms())
     ash_says(simulator, kind, lie, times=10**6)
     simulator.run(seconds=10)
@@ -146,16 +145,12 @@ def test_bad_reply_of_any_kind_does_not_keep_the_others_from_the_end(
     require_safe(simulator)
 
 
-@pytest.mark.parametrize("kind", [Joined, Wrappings, Sealed, Released], ids=lambda kind: kind.__name__.lower())
+@pytest.mark.parametrize("kind", [Joined, Sealed, Released], ids=lambda kind: kind.__name__.lower())
 def test_cohort_never_falls_below_the_minimum(found: Found, kind: type[Reply]) -> None:
     simulator = found(small_terms(cohort={"minimum": 4}))
     ash_says(simulator, kind, nonsense, times=10**6)
-    try:
-        simulator.run(steps=60, seconds=10)
-    except AssertionError as still_waiting:
-        assert "nothing came of it" in str(still_waiting)  # noqa: PT017
-    else:
-        assert "the terms need 4" in (simulator.journal.history().stopped or "")
+    simulator.run(seconds=10)
+    assert "3 sites can take part, the terms need 4 (ash: " in (simulator.journal.history().stopped or "")
     assert simulator.journal.history().committed == {}
     require_safe(simulator)
 
