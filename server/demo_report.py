@@ -42,7 +42,12 @@ def _quality(result: dict[str, Any], bare: str) -> Table:
 
 
 def _budgets(result: dict[str, Any], bare: str) -> Table:
-    table = Table(title=f"what it cost each hospital's patients{bare}", title_justify="left")
+    table = Table(
+        title=f"what it cost each hospital's patients{bare}",
+        title_justify="left",
+        caption="spent: by this study alone; left: of the hospital's grant, which its book keeps at one Renyi order",
+        caption_justify="left",
+    )
     for heading in ("hospital", "patients (about)", "epsilon spent", "delta", "epsilon left"):
         table.add_column(heading)
     for site in result["sites"]:

@@ -60,6 +60,8 @@ class Question:
     ask: Ask
     sent: float
     times: int = 1
+    returned: bool = False
+    """Whether the network has given back what was sent last, its receiver being offline."""
     offline_since: float | None = None
 
 
@@ -166,7 +168,9 @@ class Desk:
         for site in self.sites.values():
             question = site.question
             if question and now - question.sent >= self.patience.ask_again_s * 2 ** min(question.times - 1, 6):
-                question.sent, question.times = now, question.times + 1
+                if not question.returned:  # it was online when it was asked last
+                    question.offline_since = None
+                question.sent, question.times, question.returned = now, question.times + 1, False
                 actions.append(question.ask)
         return actions
 
@@ -175,9 +179,9 @@ class Desk:
         question = site.question
         if question is None:
             return 0.0
-        if question.offline_since is None or now - question.sent > self.patience.ask_again_s:
-            question.offline_since = now  # what was sent last had reached it
-        question.times = 1
+        if question.offline_since is None:
+            question.offline_since = now
+        question.times, question.returned = 1, True
         return now - question.offline_since
 
     def record(self, event: Event) -> list[Action]:

@@ -67,6 +67,8 @@ class MemoryTransport:
     def __init__(self, sites: dict[str, Site]) -> None:
         self.sites = sites
         self.cut_off: set[str] = set()
+        self.offline: set[str] = set()
+        """Like ``cut_off``, but the network says so."""
         self.requests: Change = lambda _, envelope: envelope
         self.replies: Change = lambda _, envelope: envelope
         self.slow: Callable[[str, Envelope], bool] = lambda _, envelope: False
@@ -92,6 +94,9 @@ class MemoryTransport:
         for message, name, sent in waiting:
             if name in self.cut_off:
                 self._waiting.append((message, name, sent))
+                continue
+            if name in self.offline:
+                yield Arrival(message, name, None, "no such node is online", lost=True)
                 continue
             envelope = self.requests(name, sent)
             if envelope is None:

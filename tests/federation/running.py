@@ -8,6 +8,7 @@ found, killed and ended; nothing else is touched.
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -318,11 +319,16 @@ class Running:
 
     def trained(self, name: str) -> list[int]:
         """The rounds that a site's log says were trained, in order, over all studies."""
+        return [number for number, _ in self._training_log(name)]
+
+    def training_seconds(self, name: str) -> list[float]:
+        """How long a site's training took in each of these rounds."""
+        return [seconds for _, seconds in self._training_log(name)]
+
+    def _training_log(self, name: str) -> list[tuple[int, float]]:
         log = self.folder / name / "log" / "training.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [
-            int(line.split(" round ")[1].split(":")[0]) for line in lines if " round " in line and " loss " in line
-        ]
+        found = re.findall(r" round (\d+): .*\bseconds (\S+)$", log.read_text() if log.exists() else "", re.M)
+        return [(int(number), float(seconds)) for number, seconds in found]
 
     def audited(self, name: str) -> Any:
         """What ``consilium-audit verify`` finds in a site's book."""

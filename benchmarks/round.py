@@ -1,0 +1,110 @@
+"""Seconds per round over the sites' own work: Consilium beside stock Flower, 4 sites, a small and a large model.
+
+``python -m benchmarks.round [--json] [--rounds N]``. Both run on this machine, one after the other, over TLS with node
+authentication and an SQLite state. The first round of each warms up and is not counted; figures are medians.
+
+* ``round_s``: Consilium, from the first question of a round to its stored aggregate: both exchanges, opening the
+  aggregate before, DP-SGD, quantising, sealing, comparing headers, releasing, adding. From the coordinator's journal.
+* ``own_work_s``: the DP-SGD steps alone, one step a round on a lot of about 6 patients, at the slowest site. From
+  the sites' own logs.
+* ``ours_s``: round_s less own_work_s.
+* ``stock_s``: stock Flower, one ``send_and_receive`` of as many float32 values both ways, no training, nothing sealed.
+* ``ratio``: ours_s by stock_s.
+* ``bytes_up``, ``bytes_down``: Consilium's, of a site and round; float32 takes 4 bytes a parameter each way.
+"""
+
+import tempfile
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Final
+
+import click
+
+from benchmarks.stock import stock_flower
+from models.catalogue import build
+from models.parameters import parameter_count
+from privacy.console import print_json, print_table, say
+from privacy.study import Terms
+from server.journal import Journal
+from server.tally import RoundTally, Tally
+from tests.client.small_study import small_terms
+from tests.federation.running import COORDINATOR, Running, running
+
+SITES: Final = ("ash", "birch", "cedar", "elm")
+MODELS: Final[dict[str, dict[str, Any]]] = {
+    "small": {"name": "logistic"},
+    "large": {"name": "mlp", "options": {"hidden": [3535, 3535]}},
+}
+_WARM_UP: Final = 1
+_PATIENCE_S: Final = 3600.0
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100), help="Counted rounds each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def main(rounds: int, as_json: bool) -> None:
+    """Seconds per round over the sites' own work, beside stock Flower."""
+    with tempfile.TemporaryDirectory(prefix="round-") as name:
+        folder = Path(name)
+        say("Consilium ...")
+        found = _ours(folder / "ours", rounds)
+        say("stock Flower ...")
+        (folder / "stock").mkdir()
+        with stock_flower(folder / "stock", len(SITES)) as stock:
+            for figures in found.values():
+                seconds = stock.rounds(figures["parameters"], _WARM_UP + rounds)[_WARM_UP:]
+                figures["stock_s"] = round(median(seconds), 3)
+                figures["ratio"] = round(figures["ours_s"] / figures["stock_s"], 3)
+    if as_json:
+        print_json(found)
+        return
+    keys = ("parameters", "round_s", "own_work_s", "ours_s", "stock_s", "ratio", "bytes_up", "bytes_down", "rounds")
+    print_table(("", *found), [(key, *(f"{figures[key]:,}" for figures in found.values())) for key in keys])
+
+
+def _terms(name: str, rounds: int) -> Terms:
+    training = {"rounds": _WARM_UP + rounds, "local_steps": 1, "sampling_rate": 0.1, "learning_rate": 0.01}
+    terms = small_terms(
+        model=MODELS[name],
+        training=training,
+        privacy={"epsilon": 3, "clipping_norm": 0.1},
+        evaluation={"rounds": []},
+    )
+    return terms.model_copy(update={"name": name})
+
+
+def _ours(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    folder.mkdir()
+    with running(folder, SITES, _terms("small", rounds)) as federation:
+        return {name: _measured(federation, _terms(name, rounds)) for name in MODELS}
+
+
+def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
+    before = {name: len(federation.training_seconds(name)) for name in SITES}
+    study = federation.launch(terms)
+    federation.finish(study, _PATIENCE_S)
+    rounds = _rounds(federation, study)[_WARM_UP:]
+    own = [federation.training_seconds(name)[before[name] + _WARM_UP :] for name in SITES]
+    whole = median(tally.seconds for tally in rounds)
+    slowest = median(max(seconds) for seconds in zip(*own, strict=True))
+    return {
+        "parameters": parameter_count(build(terms.model.name, terms.model.options, terms.data.inputs)),
+        "rounds": len(rounds),
+        "round_s": round(whole, 3),
+        "own_work_s": round(slowest, 3),
+        "ours_s": round(whole - slowest, 3),
+        "bytes_up": round(fmean(tally.bytes_up for tally in rounds) / len(SITES)),
+        "bytes_down": round(fmean(tally.bytes_down for tally in rounds) / len(SITES)),
+    }
+
+
+def _rounds(federation: Running, study: str) -> list[RoundTally]:
+    tally = Tally()
+    with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
+        for _, note in journal.notes():
+            tally.take(note)
+    return [tally.rounds[number] for number in sorted(tally.rounds)]
+
+
+if __name__ == "__main__":
+    main()
