@@ -25,6 +25,7 @@ from models.catalogue import build
 from models.parameters import parameter_count
 from privacy.console import print_json, print_table, say
 from privacy.study import Terms
+from server.federation import PatienceConfig
 from server.journal import Journal
 from server.tally import RoundTally, Tally
 from tests.client.small_study import small_terms
@@ -67,7 +68,7 @@ def _terms(name: str, rounds: int) -> Terms:
     terms = small_terms(
         model=MODELS[name],
         training=training,
-        privacy={"epsilon": 3, "clipping_norm": 0.1},
+        privacy={"epsilon": 0.3, "clipping_norm": 0.1},
         evaluation={"rounds": []},
     )
     return terms.model_copy(update={"name": name})
@@ -75,7 +76,7 @@ def _terms(name: str, rounds: int) -> Terms:
 
 def _ours(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     folder.mkdir()
-    with running(folder, SITES, _terms("small", rounds)) as federation:
+    with running(folder, SITES, _terms("small", rounds), PatienceConfig()) as federation:
         return {name: _measured(federation, _terms(name, rounds)) for name in MODELS}
 
 

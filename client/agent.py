@@ -6,8 +6,9 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
   authority alone. Flower's connection manager is not used: it swallows errors, signals the process, and exits it.
 * An outage, a restart of the coordinator, or a node that still counts as online is waited for, saying why. Only a
   node key that the coordinator does not know, and does not come to know at once, ends the agent.
-* A message is delivered once and answered in turn. What belongs to a run that has ended is dropped: the coordinator
-  asks again in its next run.
+* A message is delivered once. Of those that wait, the newest of each run is answered: a run has one question at a
+  time, and what came before it was the same question or an older one. What belongs to a run that has ended is dropped:
+  the coordinator asks again in its next run.
 * A failure that ends the agent leaves :func:`serve` as the exception it is.
 """
 
@@ -16,7 +17,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -153,18 +154,25 @@ def _answer_messages(link: "_Link", app: ClientApp, stop: threading.Event) -> No
     heard = time.monotonic()
     while not stop.wait(min(longest, max(shortest, (time.monotonic() - heard) / 10))):
         try:
-            pulled = link.call(link.client.PullMessages, PullMessagesRequest(node=link.node))
-            if not pulled.messages_list:
-                continue
+            waiting = link.waiting()
+        except (_RefusedError, _RunOverError) as error:
+            link.wait(f"the coordinator refuses a call ({error}); trying again", _RETRY_S[1])
+            continue
+        for pulled in waiting:
             _answer_message(link, app, pulled)
-        except _RunOverError:
-            link.tell(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
-        except _RefusedError as error:
-            link.wait(f"the coordinator refuses a call ({error}); going on with the next message", _RETRY_S[1])
-        heard = time.monotonic()
+            heard = time.monotonic()
 
 
 def _answer_message(link: "_Link", app: ClientApp, pulled: PullMessagesResponse) -> None:
+    try:
+        _exchange(link, app, pulled)
+    except _RunOverError:
+        link.tell(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
+    except _RefusedError as error:
+        link.wait(f"the coordinator refuses a call ({error}); going on with the next message", _RETRY_S[1])
+
+
+def _exchange(link: "_Link", app: ClientApp, pulled: PullMessagesResponse) -> None:
     try:
         message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
     except _InterruptError:
@@ -313,6 +321,16 @@ class _Link:
         finally:
             ended.set()
             thread.join()
+
+    def waiting(self) -> Iterable[PullMessagesResponse]:
+        """Take the messages that wait; the newest of each run."""
+        newest: dict[int, PullMessagesResponse] = {}
+        while (pulled := self.call(self.client.PullMessages, PullMessagesRequest(node=self.node))).messages_list:
+            run_id = pulled.messages_list[0].metadata.run_id
+            if run_id in newest:
+                self.tell(Kind.DROPPED, "a message was dropped: a newer one of its run has come")
+            newest[run_id] = pulled  # the oldest comes first
+        return newest.values()
 
     def receive(self, notice: Message, tree: ObjectTree) -> Message:
         """Download the message that ``notice`` announces."""

@@ -65,6 +65,10 @@ class Transport(Protocol):
         """What has come since the last look, one at a time."""
         ...
 
+    def give_up(self, message: str) -> None:
+        """Look for the reply to ``message`` no more."""
+        ...
+
 
 class Conductor:
     """One study in progress."""
@@ -102,6 +106,10 @@ class Conductor:
         for arrival in self._transport.arrivals():
             busy = True
             self._do(self._received(arrival, now))
+        for message, (ask, _) in tuple(self._asked.items()):
+            if not self._machine.awaits(ask):
+                del self._asked[message]
+                self._transport.give_up(message)
         stop = self._journal.folder / STOP_FILE
         if stop.exists():
             self._do(self._machine.stop("the operator stopped the study"))

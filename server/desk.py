@@ -64,6 +64,11 @@ class Question:
     """Whether the network has given back what was sent last, its receiver being offline."""
     offline_since: float | None = None
 
+    @property
+    def doubt(self) -> int:
+        """How much longer than usual to wait before asking again: silence is most often work."""
+        return 1 if self.returned else 2 ** min(self.times + 1, 6)
+
 
 @dataclass
 class SiteView:
@@ -167,7 +172,7 @@ class Desk:
         actions: list[Action] = []
         for site in self.sites.values():
             question = site.question
-            if question and now - question.sent >= self.patience.ask_again_s * 2 ** min(question.times - 1, 6):
+            if question and now - question.sent >= self.patience.ask_again_s * question.doubt:
                 if not question.returned:  # it was online when it was asked last
                     question.offline_since = None
                 question.sent, question.times, question.returned = now, question.times + 1, False
@@ -181,7 +186,7 @@ class Desk:
             return 0.0
         if question.offline_since is None:
             question.offline_since = now
-        question.times, question.returned = 1, True
+        question.times, question.returned = 0, True
         return now - question.offline_since
 
     def record(self, event: Event) -> list[Action]:

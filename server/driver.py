@@ -38,6 +38,10 @@ class GridTransport:
             site = self._names[reply.node_id]
             yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
 
+    def give_up(self, message: str) -> None:
+        """See :class:`server.conductor.Transport`."""
+        self._grid.forget(message)
+
 
 def run(folder: Path, study: str, grid: Grid) -> None:
     """Drive ``study`` until it is finished or stopped.

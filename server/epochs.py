@@ -6,7 +6,8 @@ earlier key another member lacks, so that whoever missed a round can open it; wh
 
 Rules:
 
-* an epoch's number is recorded before it is asked, and a new grant always has a new epoch;
+* an epoch's number is recorded before it is asked, and nobody is asked to wrap an epoch twice: a lead that failed
+  keeps the key it drew;
 * a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
 * who lacks a key that nobody holds any more can never catch up and is out; if nobody could open the last committed
   round, the study stops.
@@ -27,6 +28,8 @@ class KeyEpochs:
     def __init__(self, desk: Desk, then: Callable[[float], list[Action]]) -> None:
         self._desk = desk
         self._then = then
+        self._offers_count = False
+        """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
 
     def begin(self, now: float) -> list[Action]:
         """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
@@ -38,7 +41,7 @@ class KeyEpochs:
         )  # cannot answer before it is done
         desk.phase = Phase.JOINING
         desk.deadline = now + (desk.patience.seal_s if in_training else desk.patience.join_s)
-        returned = desk.returned()
+        returned = desk.returned() if self._offers_count else []
         actions: list[Action] = [] if returned else self._raise()
         for site in desk.invited():
             if site.standing is Standing.MEMBER or site in returned:
@@ -131,7 +134,7 @@ class KeyEpochs:
         ]
         if not absent or desk.phase is Phase.WRAPPING:
             return []
-        actions = self._raise() if desk.history.epoch_asked == desk.history.epoch else []
+        actions = [] if self._offers_count else self._raise()
         return actions + [self._ask_to_join(site, now) for site in absent]
 
     def _if_too_few(self, now: float) -> list[Action]:
@@ -142,6 +145,11 @@ class KeyEpochs:
         return desk.stop_if_too_few()
 
     def _raise(self) -> list[Action]:
+        for site in self._desk.sites.values():
+            site.offer = None
+            if site.is_asked(Join):
+                site.question = None
+        self._offers_count = True
         return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
 
     def _ask_to_join(self, site: SiteView, now: float) -> Action:
@@ -160,6 +168,7 @@ class KeyEpochs:
         able = [site for site in members if earlier <= _holdings(site.offer)]
         if not able:
             return actions + self._leave_behind(members, now)
+        self._offers_count = False
         lead = min(able, key=lambda site: (site.failures_as_lead, site.name))
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(sorted(earlier)))

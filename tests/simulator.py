@@ -119,6 +119,9 @@ class MemoryTransport:
                 else:
                     yield Arrival(*arrival)
 
+    def give_up(self, message: str) -> None:
+        """What is on its way arrives all the same."""
+
     def answer(self, name: str, envelope: Envelope) -> Envelope | None:
         """What the site answers; nothing if it dies over it, and then it is restarted."""
         try:

@@ -80,6 +80,18 @@ def test_agent_whose_run_was_stopped_drops_its_answer(loopback: Loopback, site: 
     assert loopback.grid.ask(node, b"next").envelope is not None
 
 
+def test_agent_asked_again_and_again_meanwhile_answers_once(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    agent, node = site
+    agent.forget()
+    first = loopback.grid.send(node, Envelope(b"take your time", b""))
+    agent.expect("asked")
+    loopback.grid.send(node, Envelope(b"take your time", b"again"))
+    last = loopback.grid.send(node, Envelope(b"take your time", b"and again"))
+    replies = [wait_for("a reply", loopback.grid.poll) for _ in range(2)]
+    assert [reply.message_id for (reply,) in replies] == [first, last]
+    assert "a newer one of its run has come" in agent.expect("dropped")
+
+
 def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path: Path) -> None:
     key, node = loopback.key("elsewhere")
     agent = Agent(loopback.superlink, key, create_authority(tmp_path, "other").ca)

@@ -189,6 +189,8 @@ def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_
             stderr=output,
             env=os.environ | {"TMPDIR": str(temporary)},
             start_new_session=True,
+            # a job in the background would inherit that SIGINT is ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
     try:
         wait_for("the second round", lambda: process.poll() is not None or b"round   2" in said.read_bytes(), 150)

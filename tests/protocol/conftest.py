@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from privacy.study import Terms
+from tests.client.small_study import small_terms
+from tests.protocol.mallory import Mallory, in_charge
 from tests.simulator import FOUR, Simulator
 
 Found = Callable[..., Simulator]
@@ -52,3 +54,9 @@ def found(memory: Path) -> Iterator[Found]:
     for simulator in made:
         simulator.close()
         shutil.rmtree(simulator.folder)
+
+
+@pytest.fixture
+def mallory(found: Found) -> Mallory:
+    """In charge of a study of four rounds whose first key epoch is honestly made."""
+    return in_charge(found(small_terms(training={"rounds": 4}, evaluation={"rounds": [4]})))

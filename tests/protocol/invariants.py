@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from privacy.accountant import epsilon
 from privacy.audit import check
 from privacy.budget import Budget
-from privacy.wire import Released, Sealed
+from privacy.wire import Released, Sealed, Wrappings
 from tests.simulator import Simulator
 
 
@@ -15,6 +15,7 @@ def require_safe(simulator: Simulator) -> None:
     require_one_release_a_round(simulator)
     require_one_draw_a_round(simulator)
     require_one_cohort_an_attempt(simulator)
+    require_one_key_an_epoch(simulator)
     require_equal_models(simulator)
 
 
@@ -74,6 +75,13 @@ def require_one_cohort_an_attempt(simulator: Simulator) -> None:
             assert last.get((name, view.round), 0) <= view.attempt
             last[name, view.round] = view.attempt
     assert all(len(named) == 1 for named in cohorts.values()), cohorts
+
+
+def require_one_key_an_epoch(simulator: Simulator) -> None:
+    """Whatever became of the answers, one site has drawn the study key of an epoch."""
+    grants = [reply.grant.statement for _, reply in simulator.transport.said if isinstance(reply, Wrappings)]
+    keys = {(grant.epoch, grant.commitment) for grant in grants}
+    assert len(keys) == len({epoch for epoch, _ in keys})
 
 
 def require_equal_models(simulator: Simulator) -> None:

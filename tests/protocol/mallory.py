@@ -14,6 +14,7 @@ from privacy.wire import (
     Joined,
     KeyParcel,
     Open,
+    Problem,
     Release,
     Released,
     Reply,
@@ -138,3 +139,17 @@ class Mallory:
     def open(self, name: str, committed: Committed, aggregate: bytes, keys: KeyParcel | None = None) -> Reply:
         request = Open(keys=keys or self.keys.get(committed.epoch), committed=committed)
         return self.simulator.exchange(name, request, aggregate)[0]
+
+
+def in_charge(simulator: Simulator) -> Mallory:
+    """Of a study whose first key epoch is honestly made."""
+    mallory = Mallory(simulator)
+    mallory.key()
+    return mallory
+
+
+def require_refused(reply: Reply, code: str, sentence: str) -> None:
+    """A site's answer is a refusal with this code, and says this."""
+    assert isinstance(reply, Problem), reply
+    assert reply.code == code
+    assert sentence in reply.sentence

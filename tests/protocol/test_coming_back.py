@@ -1,18 +1,13 @@
 """Sites that were away for a while: they catch up, and what waited for them does no harm."""
 
-from itertools import chain, combinations
-
 import pytest
 
-from privacy.wire import Envelope, Joined, Sealed, read_body
+from privacy.wire import Envelope, Joined, read_body
 from server.desk import Phase
-from server.history import AttemptAsked, RoundCommitted
-from tests.client.small_study import small_terms, without_privacy
+from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, PowerCut, Simulator
-
-from tests.protocol.moments import THREE, committed, in_phase, trained_once
+from tests.protocol.moments import THREE, committed, in_phase
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -4,15 +4,14 @@ from itertools import chain, combinations
 
 import pytest
 
-from privacy.wire import Envelope, Joined, Sealed, read_body
+from privacy.wire import Sealed
 from server.desk import Phase
-from server.history import AttemptAsked, RoundCommitted
-from tests.client.small_study import small_terms, without_privacy
+from server.history import AttemptAsked
+from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, PowerCut, Simulator
-
 from tests.protocol.moments import THREE, committed, in_phase, trained_once
+from tests.simulator import FOUR
 
 SUBSETS = list(chain.from_iterable(combinations(FOUR, size) for size in (1, 2, 3, 4)))
 
@@ -73,7 +72,6 @@ def test_survivors_seal_the_same_integers_again(found: Found) -> None:
     assert trained_once(simulator)
 
 
-
 def test_site_that_stays_offline_is_not_waited_for_as_long_as_one_that_trains(found: Found) -> None:
     simulator = found(small_terms(training={"rounds": 5}))
     in_phase(simulator, Phase.SEALING)
@@ -97,3 +95,17 @@ def test_site_offline_for_a_moment_is_not_lost(found: Found) -> None:
     simulator.run(seconds=5)
     assert committed(simulator)[1].committed.cohort == FOUR
     assert committed(simulator)[1].committed.attempt == 1
+
+
+def test_attempt_numbers_of_the_journal_only_rise(found: Found) -> None:
+    simulator = found(small_terms())
+    in_phase(simulator, Phase.SEALING)
+    simulator.transport.cut_off.add("elm")
+    simulator.step(1000)
+    simulator.restart_coordinator()
+    simulator.transport.cut_off.clear()
+    simulator.run(seconds=5)
+    rows = simulator.journal._connection.execute("SELECT body FROM event WHERE kind = 'attempt-asked'").fetchall()
+    asked = [AttemptAsked.model_validate_json(body) for (body,) in rows]
+    numbers = [(each.round, each.attempt) for each in asked]
+    assert numbers == sorted(set(numbers))

@@ -58,7 +58,8 @@ def test_no_schedule_of_faults_breaks_a_promise_or_ends_in_silence(
     history = simulator.journal.history()
     if history.stopped is None:
         require_finished(simulator, *history.closed)
-        assert set(history.closed) | set(history.out) == set(FOUR)
+        away = {what for kind, what in faults if kind == "cut off"}  # too long while the study was closed
+        assert set(FOUR) - set(history.closed) - set(history.out) <= away
     else:
         assert any(reason in history.stopped for reason in REASONS), history.stopped
     simulator.close()

@@ -1,18 +1,13 @@
 """Sites whose process dies and comes back: nobody trains or pays twice, nobody is left behind."""
 
-from itertools import chain, combinations
-
 import pytest
 
-from privacy.wire import Envelope, Joined, Sealed, read_body
 from server.desk import Phase
-from server.history import AttemptAsked, RoundCommitted
-from tests.client.small_study import small_terms, without_privacy
+from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, PowerCut, Simulator
-
 from tests.protocol.moments import THREE, committed, in_phase, trained_once
+from tests.simulator import FOUR, PowerCut
 
 
 @pytest.mark.parametrize("phase", [Phase.JOINING, Phase.WRAPPING, Phase.SEALING])
@@ -138,4 +133,18 @@ def test_every_site_restarted_before_any_could_open_stops_the_study_and_says_why
         simulator.restart_site(name)
     simulator.run(seconds=5)
     assert "sealed under keys that no site holds any more" in (simulator.journal.history().stopped or "")
+    require_safe(simulator)
+
+
+def test_epoch_that_was_wrapped_in_vain_is_not_wrapped_again(found: Found) -> None:
+    """The lead's answer is lost, then it is given up: it keeps the key it drew, so the next one is for a new epoch."""
+    simulator = found(small_terms(training={"rounds": 3}))
+    simulator.transport.cut_off.add("elm")
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.WRAPPING, seconds=10)
+    simulator.transport.replies = lambda name, reply: None if name == "ash" else reply
+    simulator.transport.cut_off.clear()
+    simulator.run(lambda: simulator.conductor.machine.phase is not Phase.WRAPPING, seconds=10)
+    simulator.transport.replies = lambda _, reply: reply
+    simulator.run(seconds=5)
+    require_finished(simulator)
     require_safe(simulator)

@@ -1,18 +1,13 @@
 """A site lost between sealing and release: the round is void, the site out until it is re-admitted."""
 
-from itertools import chain, combinations
-
 import pytest
 
-from privacy.wire import Envelope, Joined, Sealed, read_body
 from server.desk import Phase
-from server.history import AttemptAsked, RoundCommitted
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, PowerCut, Simulator
-
-from tests.protocol.moments import THREE, committed, in_phase, trained_once
+from tests.protocol.moments import THREE, committed, in_phase
+from tests.simulator import FOUR
 
 
 @pytest.mark.parametrize("lost_by", ["restart", "silence"])
@@ -99,17 +94,3 @@ def test_two_sites_out_in_the_last_round_do_not_keep_the_rest_from_closing(found
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
     require_finished(simulator, "ash")
-
-
-def test_attempt_numbers_of_the_journal_only_rise(found: Found) -> None:
-    simulator = found(small_terms())
-    in_phase(simulator, Phase.SEALING)
-    simulator.transport.cut_off.add("elm")
-    simulator.step(1000)
-    simulator.restart_coordinator()
-    simulator.transport.cut_off.clear()
-    simulator.run(seconds=5)
-    rows = simulator.journal._connection.execute("SELECT body FROM event WHERE kind = 'attempt-asked'").fetchall()
-    asked = [AttemptAsked.model_validate_json(body) for (body,) in rows]
-    numbers = [(each.round, each.attempt) for each in asked]
-    assert numbers == sorted(set(numbers))

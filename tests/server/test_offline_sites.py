@@ -37,6 +37,11 @@ def simulator(tmp_path: Path) -> Iterator[Simulator]:
     simulator.close()
 
 
+def let_pass(simulator: Simulator, seconds: float) -> None:
+    end = simulator.now + seconds
+    simulator.run(lambda: simulator.now >= end, seconds=2)
+
+
 def cohorts(simulator: Simulator) -> dict[int, tuple[str, ...]]:
     return {number: event.committed.cohort for number, event in simulator.journal.history().committed.items()}
 
@@ -50,10 +55,10 @@ def test_site_offline_while_others_seal_is_left_out_soon(simulator: Simulator) -
 
 def test_site_offline_for_a_moment_stays_in_the_round(simulator: Simulator) -> None:
     for _ in range(3):  # each blip shorter than the patience, all together longer
-        simulator.run(lambda end=simulator.now + 0.6 * OFFLINE_S: simulator.now >= end, seconds=2)  # type: ignore[misc]
+        let_pass(simulator, 0.6 * OFFLINE_S)
         simulator.transport.cut_off.clear()
         simulator.transport.requests = lambda _, envelope: None  # it is reached, and takes its time
-        simulator.run(lambda end=simulator.now + 4 * PATIENCE.ask_again_s: simulator.now >= end, seconds=2)  # type: ignore[misc]
+        let_pass(simulator, 4 * PATIENCE.ask_again_s)
         simulator.transport.requests = lambda _, envelope: envelope
         simulator.transport.cut_off.add("ash")
     simulator.transport.cut_off.clear()
@@ -64,7 +69,7 @@ def test_site_offline_for_a_moment_stays_in_the_round(simulator: Simulator) -> N
 def test_site_back_from_a_long_absence_is_asked_soon(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in cohorts(simulator), seconds=2)
     simulator.transport.cut_off |= {"birch"}
-    simulator.run(lambda end=simulator.now + 40 * PATIENCE.ask_again_s: simulator.now >= end, seconds=2)  # type: ignore[misc]
+    let_pass(simulator, 40 * PATIENCE.ask_again_s)
     simulator.transport.cut_off.clear()
     back = simulator.now
     simulator.run(lambda: 2 in cohorts(simulator), seconds=2)

@@ -1,0 +1,129 @@
+"""A malicious coordinator asks for several sums of one round: sites seal and release for one, and pay once."""
+
+import pytest
+
+from privacy.wire import (
+    Sealed,
+)
+from tests.client.small_study import small_terms, without_privacy
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_safe
+from tests.protocol.mallory import Mallory, in_charge, require_refused
+from tests.protocol.moments import THREE
+
+
+def test_second_attempt_after_a_release_is_refused(mallory: Mallory) -> None:
+    """Two sums over cohorts that differ by one site would be that site's update."""
+    mallory.seal()
+    mallory.seeds()
+    reply = mallory.train("ash", attempt=2, cohort=THREE)
+    require_refused(reply, "released", "released its mask of this round in attempt 1")
+    require_safe(mallory.simulator)
+
+
+def test_second_attempt_after_a_release_and_a_restart_is_refused(mallory: Mallory) -> None:
+    mallory.seal()
+    mallory.seeds()
+    mallory.simulator.restart_site("ash")
+    mallory.key(2)
+    reply = mallory.train("ash", attempt=2, cohort=THREE, epoch=2)
+    require_refused(reply, "released", "released its mask of this round in attempt 1")
+
+
+def test_mask_of_an_attempt_that_was_overtaken_is_gone(mallory: Mallory) -> None:
+    mallory.seal()
+    mallory.seal(attempt=2, cohort=THREE)
+    require_refused(mallory.release("ash", attempt=1), "epoch-lost", "no mask for attempt 1 of round 1")
+
+
+def test_attempt_that_is_over_is_not_sealed_again(mallory: Mallory) -> None:
+    mallory.seal(attempt=2)
+    require_refused(mallory.train("ash", attempt=1), "stale", "attempt 1 of round 1 is over")
+
+
+@pytest.mark.parametrize("other", [{"cohort": THREE}, {"epoch": 2}], ids=["cohort", "epoch"])
+def test_same_attempt_with_another_cohort_or_epoch_is_refused(mallory: Mallory, other: dict[str, object]) -> None:
+    mallory.key(2)
+    mallory.seal()
+    require_refused(mallory.train("ash", **other), "refused", "one cohort and one epoch")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "cohort",
+    [
+        ("ash", "birch"),
+        ("birch", "cedar", "elm"),
+        ("ash", "birch", "puppet"),
+        ("ash", "ash", "birch"),
+        ("elm", "cedar", "ash"),
+    ],
+    ids=["below the minimum", "without the site", "with a stranger", "named twice", "in another order"],
+)
+def test_bad_cohort_is_refused_and_nothing_is_paid(mallory: Mallory, cohort: tuple[str, ...]) -> None:
+    require_refused(mallory.train("ash", cohort=cohort), "refused", "a cohort names")
+    assert mallory.simulator.entries("ash", "reserve") == []
+    assert not mallory.simulator.trained
+
+
+@pytest.mark.parametrize("number", [0, 6], ids=["before the first", "after the last"])
+def test_round_outside_the_terms_is_refused(mallory: Mallory, number: int) -> None:
+    require_refused(mallory.train("ash", number), "stale", f"round {number} is over here")
+
+
+def test_closing_evaluation_trains_nobody(mallory: Mallory) -> None:
+    assert isinstance(mallory.train("ash", 5), Sealed)
+    assert not mallory.simulator.trained
+
+
+def test_same_question_gets_the_same_bytes_and_is_paid_once(mallory: Mallory) -> None:
+    first = mallory.train("ash")
+    blob = mallory.blobs["ash", 1, 1]
+    assert mallory.train("ash") == first
+    assert mallory.blobs["ash", 1, 1] == blob
+    assert len(mallory.simulator.entries("ash", "reserve", "settle")) == 2
+    assert mallory.simulator.trained == {("ash", 1): 1}
+
+
+def test_new_attempt_seals_under_a_new_mask_and_is_not_paid_again(mallory: Mallory) -> None:
+    mallory.train("ash")
+    integers = mallory.simulator.store("ash").integers(1)
+    mallory.train("ash", attempt=2, cohort=THREE)
+    again = mallory.simulator.store("ash").integers(1)
+    assert integers is not None
+    assert again is not None
+    assert again.tobytes() == integers.tobytes()
+    assert mallory.blobs["ash", 1, 1] != mallory.blobs["ash", 1, 2]
+    assert len(mallory.simulator.entries("ash", "reserve", "settle")) == 2
+
+
+def test_more_rounds_than_the_terms_promise_are_not_paid(found: Found) -> None:
+    mallory = in_charge(found(small_terms(evaluation={"rounds": []})))
+    for number in (1, 2):
+        assert isinstance(mallory.train("ash", number), Sealed)
+    require_refused(mallory.train("ash", 3), "stale", "round 3 is over here")
+    require_safe(mallory.simulator)
+
+
+def test_other_reference_in_a_later_attempt_is_refused(mallory: Mallory) -> None:
+    """The stored integers are weighed with the first: under another one the mean would be wrong."""
+    mallory.train("ash")
+    require_refused(
+        mallory.train("ash", attempt=2, reference=200), "refused", "the study's reference is 90, not 200"
+    )
+
+
+def test_without_privacy_the_round_after_a_void_one_is_refused_with_another_cohort(found: Found) -> None:
+    """The void round's sum may be open to the coordinator and a colluder: the difference would be elm's update."""
+    mallory = in_charge(found(without_privacy(training={"rounds": 4}, evaluation={"rounds": []})))
+    mallory.seal()
+    mallory.seeds()
+    reply = mallory.train("ash", 2, cohort=THREE)
+    require_refused(reply, "release-refused", "needs the identical cohort")
+    assert mallory.simulator.trained["ash", 2] == 0
+    assert isinstance(mallory.train("ash", 2), Sealed)
+
+
+def test_with_privacy_the_round_after_a_void_one_may_have_another_cohort(mallory: Mallory) -> None:
+    mallory.seal()
+    mallory.seeds()
+    assert isinstance(mallory.train("ash", 2, cohort=THREE), Sealed)

@@ -1,0 +1,86 @@
+"""A malicious coordinator shows sites different rounds: they compare headers, and release nothing."""
+
+import pytest
+
+from privacy.keys import SigningKey
+from privacy.signed import Signed
+from privacy.wire import (
+    Header,
+    Released,
+    Sealed,
+)
+from tests.protocol.mallory import Mallory, require_refused
+from tests.protocol.moments import THREE
+
+OTHER_THREE = ("ash", "birch", "elm")
+
+
+def test_different_cohorts_for_different_sites_release_nothing(mallory: Mallory) -> None:
+    for name in THREE:
+        mallory.train(name, cohort=THREE)
+    mallory.train("elm", cohort=OTHER_THREE)
+    require_refused(mallory.release("ash"), "release-refused", "expected the headers of 3 sites")
+    mixed = {name: mallory.headers["elm" if name == "cedar" else name, 1, 1] for name in THREE}
+    require_refused(mallory.release("ash", headers=mixed), "release-refused", "not by the key")
+    some = {name: mallory.headers[name, 1, 1] for name in OTHER_THREE}
+    require_refused(mallory.release("elm", headers=some), "release-refused", "ash sealed from another view")
+    assert not any(isinstance(reply, Released) for _, reply in mallory.simulator.transport.said)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"number": 2}, {"attempt": 2}, {"epoch": 2}, {"reference": 80}],
+    ids=["round", "attempt", "epoch", "reference"],
+)
+def test_site_asked_otherwise_keeps_the_others_from_releasing(mallory: Mallory, other: dict[str, int]) -> None:
+    mallory.key(2)
+    for name in THREE:
+        mallory.train(name, keys=mallory.keys[1])
+    assert isinstance(mallory.train("elm", **other), Sealed)  # type: ignore[arg-type]
+    headers = {name: header for (name, *_), header in mallory.headers.items()}
+    require_refused(mallory.release("ash", headers=headers), "release-refused", "another view of the round")
+
+
+def test_site_on_another_model_keeps_the_others_from_releasing(mallory: Mallory) -> None:
+    committed, aggregate = mallory.honest_round()
+    for name in THREE:
+        mallory.open(name, committed, aggregate)
+        mallory.train(name, 2, base=1)
+    mallory.train("elm", 2, base=0)
+    require_refused(mallory.release("ash", 2), "release-refused", "elm sealed from another view of the round")
+
+
+def test_tampered_header_is_not_released_for(mallory: Mallory) -> None:
+    mallory.seal()
+    headers = mallory.headers_of()
+    statement = headers["elm"].statement.model_copy(update={"patients": 10})
+    forged = {**headers, "elm": headers["elm"].model_copy(update={"statement": statement})}
+    require_refused(mallory.release("ash", headers=forged), "release-refused", "a signature is not by the key")
+
+
+def test_header_of_a_key_that_is_not_the_peers_is_not_released_for(mallory: Mallory) -> None:
+    mallory.seal()
+    headers = mallory.headers_of()
+    puppet = Signed[Header].by(SigningKey.generate(), headers["elm"].statement)
+    require_refused(mallory.release("ash", headers={**headers, "elm": puppet}), "release-refused", "not by the key")
+
+
+def test_peers_header_in_another_peers_place_is_not_released_for(mallory: Mallory) -> None:
+    mallory.seal()
+    headers = mallory.headers_of()
+    forged = {**headers, "elm": headers["cedar"]}
+    require_refused(mallory.release("ash", headers=forged), "release-refused", "not by the key")
+
+
+def test_own_header_of_an_earlier_sealing_is_not_released_for(mallory: Mallory) -> None:
+    mallory.seal()
+    first = mallory.headers_of()
+    mallory.seal(attempt=2)
+    mixed = {**mallory.headers_of(attempt=2), "ash": first["ash"]}
+    require_refused(mallory.release("ash", attempt=2, headers=mixed), "release-refused", "another view")
+
+
+def test_headers_of_too_few_sites_are_not_released_for(mallory: Mallory) -> None:
+    mallory.seal()
+    two = {name: header for name, header in mallory.headers_of().items() if name in ("ash", "birch")}
+    require_refused(mallory.release("ash", headers=two), "release-refused", "expected the headers of 4 sites")

@@ -1,0 +1,73 @@
+"""Requests that are replayed, misdirected, forged or altered, and a book that was rolled back."""
+
+import pytest
+
+from privacy.errors import WireError
+from privacy.keys import SigningKey
+from privacy.study import COORDINATOR
+from privacy.wire import (
+    Close,
+    Closed,
+    Envelope,
+    Head,
+    Open,
+    Problem,
+    make_envelope,
+    read_body,
+)
+from tests.protocol.mallory import Mallory, require_refused
+
+
+def test_replayed_request_is_stale(mallory: Mallory) -> None:
+    request = mallory.simulator.signed("ash", Close(base=0))
+    first = read_body(mallory.simulator.sites["ash"].answer(request)).content
+    assert isinstance(first, Closed)
+    again = read_body(mallory.simulator.sites["ash"].answer(request)).content
+    assert isinstance(again, Problem)
+    assert again.code == "stale"
+
+
+def test_request_for_another_site_has_no_effect(mallory: Mallory) -> None:
+    request = mallory.simulator.signed("birch", Close(base=0))
+    with pytest.raises(WireError, match="reached 'ash'"):
+        mallory.simulator.sites["ash"].answer(request)
+
+
+def test_request_that_the_pinned_coordinator_has_not_signed_has_no_effect(mallory: Mallory) -> None:
+    simulator = mallory.simulator
+    request = make_envelope(
+        SigningKey.generate(),
+        Close(base=0),
+        study=simulator.study,
+        sender=COORDINATOR,
+        receiver="ash",
+        number=1000,
+    )
+    with pytest.raises(WireError, match="not by the key"):
+        simulator.sites["ash"].answer(request)
+    assert not simulator.state("ash").closed
+
+
+def test_blob_exchanged_on_its_way_has_no_effect(mallory: Mallory) -> None:
+    committed, aggregate = mallory.honest_round()
+    sent = mallory.simulator.signed("ash", Open(keys=mallory.keys[1], committed=committed), aggregate)
+    with pytest.raises(WireError, match="blobs are not those"):
+        mallory.simulator.sites["ash"].answer(Envelope(sent.body, sent.signature, (bytes(len(aggregate)),)))
+
+
+def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_trained(mallory: Mallory) -> None:
+    reply = mallory.train("ash", witnessed=Head(number=40, hash="ab" * 32))
+    require_refused(reply, "refused", "it was rolled back or replaced; restore the newest backup")
+    last = mallory.simulator.entries("ash")[-1].body
+    assert getattr(last, "code", "") == "rollback"
+    assert not mallory.simulator.trained
+
+
+def test_witnessed_head_of_another_history_is_a_rollback(mallory: Mallory) -> None:
+    reply = mallory.train("ash", witnessed=Head(number=1, hash="ab" * 32))
+    require_refused(reply, "refused", "entry 1 of this site's ledger")
+
+
+def test_study_closed_early_is_not_trained_in_again(mallory: Mallory) -> None:
+    mallory.simulator.exchange("ash", Close(base=0))
+    require_refused(mallory.train("ash"), "stale", "the study is closed at this site")

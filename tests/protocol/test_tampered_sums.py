@@ -1,0 +1,104 @@
+"""What a malicious coordinator tries with the sum: each site refuses it, and the model stays where it was."""
+
+import numpy as np
+
+from privacy.sealing.parameters import SLOTS
+from privacy.wire import (
+    Open,
+    Opened,
+)
+from tests.privacy.sealing.test_tampering import with_evaluator
+from tests.protocol.invariants import require_safe
+from tests.protocol.mallory import Mallory, require_refused
+from tests.protocol.moments import THREE
+from tests.simulator import FOUR
+
+
+def require_not_applied(mallory: Mallory, name: str, base: int = 0) -> None:
+    """The model is where it was, and the book says what was refused."""
+    assert mallory.simulator.state(name).base == base
+    last = mallory.simulator.entries(name)[-1]
+    assert (last.kind, getattr(last.body, "code", None)) == ("incident", "opening-failed")
+    require_safe(mallory.simulator)
+
+
+def test_honest_round_opens(mallory: Mallory) -> None:
+    """The attacks below differ from this in one thing each."""
+    committed, aggregate = mallory.honest_round()
+    assert mallory.open("ash", committed, aggregate) == Opened(base=1, evaluated=None)
+
+
+def test_one_site_added_twice_does_not_open(mallory: Mallory) -> None:
+    mallory.seal()
+    seeds = mallory.seeds()
+    blobs = [mallory.blobs[name, 1, 1] for name in (*FOUR, "ash")]
+    aggregate = mallory.aggregate(blobs, {**seeds, "again": seeds["ash"]})
+    require_refused(mallory.open("birch", mallory.committed(), aggregate), "opening-failed", "masks do not cancel")
+    require_not_applied(mallory, "birch")
+
+
+def test_one_site_left_out_does_not_open(mallory: Mallory) -> None:
+    mallory.seal()
+    seeds = mallory.seeds()
+    blobs = [mallory.blobs[name, 1, 1] for name in THREE]
+    aggregate = mallory.aggregate(blobs, {name: seeds[name] for name in THREE})
+    require_refused(mallory.open("birch", mallory.committed(), aggregate), "opening-failed", "masks do not cancel")
+    require_not_applied(mallory, "birch")
+
+
+def test_constant_added_to_the_aggregate_is_not_applied(mallory: Mallory) -> None:
+    """Dead neurons for everybody but one: then the next sum would be that one's update."""
+    committed, aggregate = mallory.honest_round()
+    slots = np.zeros(SLOTS, dtype=np.uint64)
+    slots[2] = 1000
+    tampered = with_evaluator(aggregate, lambda e, c, p: e.add_plain_inplace(c, p), slots)
+    require_refused(mallory.open("ash", committed, tampered), "opening-failed", "check fields do not hold")
+    require_not_applied(mallory, "ash")
+
+
+def test_second_try_with_the_keys_of_a_refused_aggregate_is_not_even_decrypted(mallory: Mallory) -> None:
+    """Each refusal tells a bit about the key: there is one, also for the honest aggregate."""
+    committed, aggregate = mallory.honest_round()
+    mallory.open("ash", committed, bytes(len(aggregate)))
+    reply = mallory.simulator.exchange("ash", Open(committed=committed), aggregate)[0]
+    require_refused(reply, "opening-failed", "key epoch 1 has ended here")
+    mallory.key(2, lead="birch", earlier=(1,))
+    again = mallory.open("ash", committed, aggregate, keys=mallory.keys[2])
+    require_refused(again, "opening-failed", "key epoch 1 has ended here")
+    require_not_applied(mallory, "ash")
+
+
+def test_other_rounds_aggregate_does_not_open(mallory: Mallory) -> None:
+    committed, first = mallory.honest_round()
+    for name in FOUR:
+        mallory.open(name, committed, first)
+    second, _ = mallory.honest_round(2, base=1)
+    require_refused(mallory.open("ash", second, first), "opening-failed", "does not open")
+    require_not_applied(mallory, "ash", base=1)
+
+
+def test_round_that_is_applied_already_has_no_effect(mallory: Mallory) -> None:
+    committed, aggregate = mallory.honest_round()
+    mallory.open("ash", committed, aggregate)
+    before = mallory.simulator.model_file("ash")
+    assert mallory.open("ash", committed, aggregate) == Opened(base=1, evaluated=None)
+    assert mallory.simulator.model_file("ash") == before
+
+
+def test_aggregate_under_other_headers_does_not_open(mallory: Mallory) -> None:
+    committed, aggregate = mallory.honest_round()
+    fewer = committed.model_copy(update={"cohort": THREE, "headers": {n: committed.headers[n] for n in THREE}})
+    require_refused(mallory.open("ash", fewer, aggregate), "opening-failed", "another cohort")
+    require_not_applied(mallory, "ash")
+
+
+def test_round_two_before_round_one_is_refused(mallory: Mallory) -> None:
+    committed, aggregate = mallory.honest_round()
+    for name in THREE:
+        mallory.open(name, committed, aggregate)
+    mallory.seal(2, cohort=THREE, base=1)
+    blobs = [mallory.blobs[name, 2, 1] for name in THREE]
+    sum_ = mallory.aggregate(blobs, mallory.seeds(2, names=THREE), 2, base=1)
+    reply = mallory.open("elm", mallory.committed(2, cohort=THREE), sum_)
+    require_refused(reply, "behind", "builds on round 1, which is not applied here")
+    assert mallory.simulator.state("elm").base == 0
