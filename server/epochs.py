@@ -113,10 +113,7 @@ class KeyEpochs:
         return [*recorded, *self._then(now)]
 
     def enrol(self, parcel: KeyParcel) -> None:
-        """Whoever's offer is in the parcel is a member; others are too late for this epoch."""
-        for site in self._desk.sites.values():
-            if site.is_asked(Join):
-                site.question = None
+        """Whoever's offer is in the parcel is a member."""
         for name, signed in parcel.offers.items():
             site, offer = self._desk.sites[name], signed.statement
             if site.standing in (Standing.EXPECTED, Standing.ABSENT):
@@ -147,10 +144,14 @@ class KeyEpochs:
     def _raise(self) -> list[Action]:
         for site in self._desk.sites.values():
             site.offer = None
-            if site.is_asked(Join):
-                site.question = None
+        self._drop_joins()
         self._offers_count = True
         return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
+
+    def _drop_joins(self) -> None:
+        for site in self._desk.sites.values():
+            if site.is_asked(Join):
+                site.question = None
 
     def _ask_to_join(self, site: SiteView, now: float) -> Action:
         desk = self._desk
@@ -169,6 +170,7 @@ class KeyEpochs:
         if not able:
             return actions + self._leave_behind(members, now)
         self._offers_count = False
+        self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
         lead = min(able, key=lambda site: (site.failures_as_lead, site.name))
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(sorted(earlier)))

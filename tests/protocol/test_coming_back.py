@@ -62,7 +62,7 @@ def test_second_answer_to_one_question_has_no_effect(found: Found) -> None:
     simulator = found(small_terms())
     simulator.transport.cut_off.add("elm")
     simulator.step()
-    simulator.step(6)
+    simulator.step(30)
     simulator.transport.cut_off.clear()
     joined: list[Envelope] = []
 

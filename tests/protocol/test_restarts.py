@@ -148,3 +148,18 @@ def test_epoch_that_was_wrapped_in_vain_is_not_wrapped_again(found: Found) -> No
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
+
+
+def test_offer_that_comes_just_too_late_does_not_make_everybody_begin_again(found: Found) -> None:
+    """Three make a cohort, and elm's offer, the last by name, comes when the lead has been asked to wrap."""
+    simulator = found(small_terms(training={"rounds": 4}))
+    in_phase(simulator, Phase.SEALING)
+    simulator.transport.cut_off.add("elm")
+    simulator.restart_site("birch")
+    simulator.step()
+    simulator.step(1000)
+    simulator.transport.cut_off.clear()
+    simulator.run(seconds=5)
+    require_finished(simulator)
+    assert simulator.journal.history().epoch_asked <= 3
+    assert "elm" in committed(simulator)[4].committed.cohort
