@@ -14,6 +14,7 @@ authentication and an SQLite state. The first round of each warms up and is not 
 * ``bytes_up``, ``bytes_down``: Consilium's, of a site and round; float32 takes 4 bytes a parameter each way.
 """
 
+import signal
 import tempfile
 from pathlib import Path
 from statistics import fmean, median
@@ -46,6 +47,7 @@ _PATIENCE_S: Final = 3600.0
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def main(rounds: int, as_json: bool) -> None:
     """Seconds per round over the sites' own work, beside stock Flower."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it ends what it started
     with tempfile.TemporaryDirectory(prefix="round-") as name:
         folder = Path(name)
         say("Consilium ...")

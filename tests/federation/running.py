@@ -167,7 +167,7 @@ class Running:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | {_MARK: str(self.folder)},
+                    env=os.environ | {_MARK: str(self.folder), "OMP_NUM_THREADS": "1"},  # sites share the cores
                 )
 
     def pid(self, name: str) -> int:
