@@ -9,7 +9,8 @@ federation         the launch is for the federation this site joined, signed by 
 roster             this site is on the roster with its own key, every other member is a pinned peer
 policy             the site's data protection officer allows the model, the epsilon, the number of sites,
                    and, where the study asks for it, no privacy or unprotected test patients
-data               data are registered under the study's contract, with enough patients
+approval           the data protection officer has approved these terms, where the policy asks for it
+data               data are registered under the study's contract, with enough patients, as the book knows them
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
 =================  ====================================================================================
@@ -53,9 +54,21 @@ def judge(
     pinned: Mapping[str, str],
     policy: Policy,
     registration: Registration | None,
-    budget: Budget | None,
+    approved: bool,
+    account: Budget | None,
 ) -> Price:
     """Run by a site. The price of the study, which this site admits.
+
+    Args:
+        signed: the launch.
+        site: this site's name.
+        identity: its key.
+        admission: what it has joined.
+        pinned: its peers' keys.
+        policy: its rules.
+        registration: its files for the study's contract.
+        approved: whether the book says that these terms were approved.
+        account: the budget of the population that the book knows these files to belong to.
 
     Raises:
         RefusedError: the rule that forbids it.
@@ -63,8 +76,9 @@ def judge(
     launch = _authentic(signed, admission)
     _judge_roster(launch, site, identity, pinned)
     _judge_policy(launch.terms, policy)
-    _judge_data(launch.terms, policy, registration)
-    return _priced(launch.terms, budget)
+    _judge_approval(launch.terms, policy, approved)
+    population = _judge_data(launch.terms, policy, registration)
+    return _priced(launch.terms, population, account)
 
 
 def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
@@ -125,7 +139,17 @@ def _judge_policy(terms: Terms, policy: Policy) -> None:
         )
 
 
-def _judge_data(terms: Terms, policy: Policy, registration: Registration | None) -> None:
+def _judge_approval(terms: Terms, policy: Policy, approved: bool) -> None:
+    if policy.approval == "each-study" and not approved:
+        raise RefusedError(
+            "approval",
+            f"this site approves each study by hand and has not approved the terms {terms.digest[:16]}; "
+            "run: consilium-site approve STUDY.yaml",
+        )
+
+
+def _judge_data(terms: Terms, policy: Policy, registration: Registration | None) -> str:
+    """The population to be charged."""
     if registration is None:
         raise RefusedError(
             "data", f"no data are registered as '{terms.data.name}'; run: consilium-site data add STUDY.yaml ..."
@@ -140,17 +164,21 @@ def _judge_data(terms: Terms, policy: Policy, registration: Registration | None)
         raise RefusedError(
             "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
         )
+    return registration.population
 
 
-def _priced(terms: Terms, budget: Budget | None) -> Price:
-    if budget is None:
-        raise RefusedError("budget", f"the population '{terms.data.name}' is not in this site's book")
+def _priced(terms: Terms, population: str, account: Budget | None) -> Price:
+    if account is None:
+        raise RefusedError(
+            "data",
+            f"the files registered as '{terms.data.name}' are not what the book knows of the population "
+            f"'{population}': register them again",
+        )
     if terms.privacy.epsilon is None:
         return Price(tuple(_plan(terms, None, None)), None, None)
-    if budget.order is None:
+    if not account.grants:
         raise RefusedError(
-            "budget",
-            f"no budget is granted for '{terms.data.name}'; run: consilium-site budget grant {terms.data.name} ...",
+            "budget", f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
         )
     try:
         noise = study_noise(terms)

@@ -10,9 +10,9 @@ import click
 
 from client.admission import study_noise, training_event
 from client.data import register
-from client.home import Registration, SiteHome
+from client.home import SiteHome
+from client.registration import register_files
 from privacy.budget import Planned, Purpose, choose_order
-from privacy.canonical import digest
 from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
 from privacy.errors import SiteConfigError, WireError
@@ -116,29 +116,15 @@ def data() -> None:
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--train", required=True, type=click.Path(path_type=Path), help="CSV of the patients to learn from.")
 @click.option("--test", required=True, type=click.Path(path_type=Path), help="CSV of the held-out patients.")
+@click.option("--population", help="Whose patients they are; without it, a population named like the contract.")
 @click.pass_obj
-def data_add(home: SiteHome, study: Path, train: Path, test: Path) -> None:
-    """Register two CSV files as the population that STUDY.yaml's data contract names."""
-    contract = read_terms(study).data
-    files = register(contract, train.resolve(), test.resolve())
-    with home.open_ledger() as ledger:
-        ledger.register_population(
-            contract.name,
-            digest({"train": files.train_sha256, "test": files.test_sha256}),
-            files.public_patients,
-            contract.records_per_patient,
-        )
-    home.add_registration(
-        contract.name,
-        Registration(
-            train=str(files.train),
-            test=str(files.test),
-            train_sha256=files.train_sha256,
-            test_sha256=files.test_sha256,
-            public_patients=files.public_patients,
-        ),
+def data_add(home: SiteHome, study: Path, train: Path, test: Path, population: str | None) -> None:
+    """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
+    registration = register_files(home, read_terms(study).data, train, test, population)
+    say(
+        f"registered as patients of '{registration.population}'; others will see a patient count of "
+        f"{registration.public_patients}"
     )
-    say(f"registered '{contract.name}'; others will see a patient count of {files.public_patients}")
 
 
 @data.command("check")
@@ -149,12 +135,12 @@ def data_add(home: SiteHome, study: Path, train: Path, test: Path) -> None:
 def data_check(home: SiteHome, study: Path, train: Path | None, test: Path | None) -> None:
     """Check files against STUDY.yaml's data contract; nothing is registered."""
     contract = read_terms(study).data
-    known = home.registry().populations.get(contract.name)
+    known = home.registry().contracts.get(contract.name)
     if known is None and (train is None or test is None):
         raise SiteConfigError(f"no data are registered as '{contract.name}'; name both files: --train and --test")
     first = train or Path(known.train if known else "")
     second = test or Path(known.test if known else "")
-    files = register(contract, first.resolve(), second.resolve())
+    files, _ = register(contract, first.resolve(), second.resolve())
     say(
         f"both files keep the contract '{contract.name}'; the public patient count would be {files.public_patients}"
     )

@@ -24,6 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from client.patients import Objections
 from privacy.canonical import sha256
 from privacy.errors import DataError
 from privacy.study import Category, DataContract, Number
@@ -67,13 +68,17 @@ class Table:
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """A site's data for one study, as registered: two files, their digests, the count others may see."""
+    """A site's data for one study, as registered: two files, their digests, the count others may see.
+
+    Patients who object are left out; the files and the count stay as they were registered.
+    """
 
     train: Path
     test: Path
     train_sha256: str
     test_sha256: str
     public_patients: int
+    objections: Objections | None = None
 
 
 def public_count(patients: int) -> int:
@@ -90,8 +95,8 @@ def public_count(patients: int) -> int:
     return patients // PUBLIC_COUNT_STEP * PUBLIC_COUNT_STEP
 
 
-def register(contract: DataContract, train: Path, test: Path) -> StudyFiles:
-    """Check both files and fix what a study will be trained and tested on.
+def register(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
+    """Check both files and fix what a study will be trained and tested on; with every patient's identifier.
 
     Raises:
         DataError: as :func:`read_table`, or the files share patients, or there are too few.
@@ -99,7 +104,8 @@ def register(contract: DataContract, train: Path, test: Path) -> StudyFiles:
     training, testing = read_table(contract, train), read_table(contract, test)
     _check_disjoint(training, testing)
     count = public_count(training.patients.patients)
-    return StudyFiles(train, test, training.sha256, testing.sha256, count)
+    files = StudyFiles(train, test, training.sha256, testing.sha256, count)
+    return files, frozenset(training.ids) | frozenset(testing.ids)
 
 
 def read_study(contract: DataContract, files: StudyFiles) -> tuple[Table, Table]:
@@ -108,7 +114,8 @@ def read_study(contract: DataContract, files: StudyFiles) -> tuple[Table, Table]
     Raises:
         DataError: as :func:`register`, or a file changed since.
     """
-    training, testing = read_table(contract, files.train), read_table(contract, files.test)
+    training = read_table(contract, files.train, files.objections)
+    testing = read_table(contract, files.test, files.objections)
     for path, table, digest in (
         (files.train, training, files.train_sha256),
         (files.test, testing, files.test_sha256),
@@ -119,8 +126,8 @@ def read_study(contract: DataContract, files: StudyFiles) -> tuple[Table, Table]
     return training, testing
 
 
-def read_table(contract: DataContract, path: Path) -> Table:
-    """Read the CSV file ``path`` and check it against ``contract``.
+def read_table(contract: DataContract, path: Path, objections: Objections | None = None) -> Table:
+    """Read the CSV file ``path`` and check it against ``contract``; who objects is left out.
 
     Raises:
         DataError: the file cannot be read, lacks columns or breaks the contract; every mistake is named by its
@@ -143,7 +150,9 @@ def read_table(contract: DataContract, path: Path) -> Table:
     if mistakes:
         listed = "; ".join(mistakes)
         raise DataError(f"{path}: breaks the contract '{contract.name}': {listed}")
-    kept, patient, names = _grouped(ids, contract.records_per_patient)
+    kept, patient, names = _grouped(ids, contract.records_per_patient, objections)
+    if not names:
+        raise DataError(f"{path}: every patient in it has objected")
     patients = Patients(features[kept], labels[kept], patient, len(names))
     return Table(patients, names, clipped, sha256(content))
 
@@ -232,11 +241,17 @@ def _one_hot(
     return np.asarray(hot, dtype=np.float64)
 
 
-def _grouped(ids: Sequence[str], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+def _grouped(
+    ids: Sequence[str], limit: int, objections: Objections | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Rows to keep, grouped by patient; the patient of each; the patients' names by first appearance."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(ids):
         rows.setdefault(name, []).append(row)
+    if objections is not None:
+        rows = {name: own for name, own in rows.items() if not objections.hold(name)}
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0, np.int64), ()
     kept = [own[:limit] for own in rows.values()]
     patient = np.repeat(np.arange(len(kept), dtype=np.int64), [len(own) for own in kept])
     return np.concatenate([np.array(own, dtype=np.int64) for own in kept]), patient, tuple(rows)

@@ -7,7 +7,8 @@
     node.key         P-384; Flower's node authentication
     admission.json   the coordinator's answer to the join request
     peers.json       identity keys of other sites that this site's people have compared and pinned
-    data.json        registered data: files, digests, public counts
+    data.json        registered data: files, digests, public counts, whose patients they are
+    patients/        who is in which population, as keyed digests
     ledger.sqlite    the book
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
@@ -16,8 +17,6 @@ Rules: the folder is its owner's alone (0700); files are replaced whole, never h
 with the file's name.
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -26,8 +25,10 @@ import yaml
 from pydantic import Field
 
 from client.data import StudyFiles
-from privacy.canonical import from_canonical
+from client.patients import Objections, PatientRegister
+from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml
+from privacy.durable import replace
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
 from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
@@ -47,6 +48,7 @@ class Policy(Document):
     minimum_patients: int = Field(default=50, ge=10)
     without_privacy: bool = False
     unprotected_test_patients: bool = False
+    approval: Literal["automatic", "each-study"] = "automatic"
 
 
 class SiteConfig(Document):
@@ -64,25 +66,31 @@ class Peers(Document):
 
 
 class Registration(Document):
-    """One population's data."""
+    """Two files that keep one data contract, and the population whose patients they hold."""
 
+    population: Name
     train: str
     test: str
     train_sha256: str
     test_sha256: str
     public_patients: int
 
-    def files(self) -> StudyFiles:
+    @property
+    def data(self) -> str:
+        """What the book knows these files by."""
+        return digest({"train": self.train_sha256, "test": self.test_sha256})
+
+    def files(self, objections: Objections | None = None) -> StudyFiles:
         """As the trainer wants it."""
         return StudyFiles(
-            Path(self.train), Path(self.test), self.train_sha256, self.test_sha256, self.public_patients
+            Path(self.train), Path(self.test), self.train_sha256, self.test_sha256, self.public_patients, objections
         )
 
 
 class Registry(Document):
     """``data.json``."""
 
-    populations: dict[Name, Registration] = Field(default_factory=dict)
+    contracts: dict[Name, Registration] = Field(default_factory=dict)
 
 
 D = TypeVar("D", bound=Document)
@@ -116,6 +124,7 @@ class SiteHome:
         )
         (folder / "studies").mkdir()
         (folder / "log").mkdir()
+        PatientRegister.create(folder / "patients")
         Ledger.create(home.ledger_path, identity, name).close()
         return home
 
@@ -183,8 +192,8 @@ class SiteHome:
             admission.verified(PublicKey.from_text(statement.coordinator))
         except WireError as error:
             raise SiteConfigError(f"the admission is damaged: {error}") from None
-        replace(self.ca_path, statement.ca_certificate.encode("ascii"))
-        replace(self.folder / "admission.json", admission.to_bytes())
+        replace(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
+        replace(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
         return statement
 
     def admission(self) -> Admission:
@@ -219,7 +228,7 @@ class SiteHome:
         other = next((peer for peer, text in pinned.items() if text == key.text and peer != name), None)
         if other is not None:
             raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
-        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key.text}).to_bytes())
+        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key.text}).to_bytes(), SiteConfigError)
 
     def forget(self, name: str) -> None:
         """Trust ``name`` no more.
@@ -231,17 +240,21 @@ class SiteHome:
         if name not in pinned:
             raise SiteConfigError(f"'{name}' is not pinned; pinned peers: {', '.join(sorted(pinned)) or 'none'}")
         kept = {peer: text for peer, text in pinned.items() if peer != name}
-        replace(self.folder / "peers.json", Peers(pinned=kept).to_bytes())
+        replace(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
 
     def registry(self) -> Registry:
         """The registered data."""
         path = self._inside("data.json")
         return self._read(path, Registry) if path.exists() else Registry()
 
-    def add_registration(self, population: str, registration: Registration) -> None:
-        """Remember a population's files (the book has been told before)."""
-        populations = {**self.registry().populations, population: registration}
-        replace(self.folder / "data.json", Registry(populations=populations).to_bytes())
+    def patients(self) -> PatientRegister:
+        """Who is in which population."""
+        return PatientRegister(self._inside("patients"))
+
+    def add_registration(self, contract: str, registration: Registration) -> None:
+        """Remember the files that keep ``contract`` (the book has been told before)."""
+        contracts = {**self.registry().contracts, contract: registration}
+        replace(self.folder / "data.json", Registry(contracts=contracts).to_bytes(), SiteConfigError)
 
     def _inside(self, name: str) -> Path:
         if not (self.folder / SITE_FILE).exists():
@@ -270,25 +283,6 @@ def make_private_folder(folder: Path, error: type[SiteConfigError]) -> Path:
     except OSError as cause:
         raise error(f"{folder}: cannot be used: {cause.strerror}") from None
     return folder
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Put ``data`` in ``path`` whole or not at all, durable when this returns; its owner's alone."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise SiteConfigError(f"{path}: cannot be written: {error.strerror}") from None
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 _SITE_YAML: Final = """\

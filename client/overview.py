@@ -20,7 +20,7 @@ def overview(home: SiteHome) -> dict[str, Any]:
         "identity": home.identity().public.text,
         "coordinator": coordinator,
         "peers": sorted(home.peers().pinned),
-        "populations": sorted(home.registry().populations),
+        "populations": sorted({each.population for each in home.registry().contracts.values()}),
         "ledger": {"number": head.number, "hash": head.hash},
         "studies": [
             _study(StudyStore(path.parent)) for path in sorted((home.folder / "studies").glob("*/state.json"))

@@ -12,11 +12,12 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import save
 
-from client.home import replace
 from client.seat import Seat
 from models.metrics import metrics
 from models.vector import Vector
 from privacy.canonical import sha256, to_canonical
+from privacy.durable import replace
+from privacy.errors import SiteConfigError
 
 MODEL_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
@@ -32,12 +33,12 @@ def write_release(seat: Seat) -> str:
     folder.mkdir(exist_ok=True)
     vector = seat.store.model()
     model = save(_tensors(seat, vector), metadata={"study": seat.launch.study})
-    replace(folder / MODEL_FILE, model)
+    replace(folder / MODEL_FILE, model, SiteConfigError)
     own = asdict(metrics(seat.training.score(vector, None)))
-    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(own) + b"\n")
+    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(own) + b"\n", SiteConfigError)
     card = _card(seat, sha256(model))
-    replace(folder / CARD_FILE, to_canonical(card) + b"\n")
-    replace(folder / "card.md", _markdown(card).encode("utf-8"))
+    replace(folder / CARD_FILE, to_canonical(card) + b"\n", SiteConfigError)
+    replace(folder / "card.md", _markdown(card).encode("utf-8"), SiteConfigError)
     return sha256(model)
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from client.admission import judge
 from client.data import StudyFiles
 from client.epochs import EpochLostError, Epochs
-from client.home import SiteHome
+from client.home import Registration, SiteHome
 from client.participation import Participation
 from client.seat import Seat
 from client.state import StudyState, StudyStore
 from client.trainer import Training
 from models.vector import Vector, digest
+from privacy.budget import Budget
 from privacy.errors import (
     BudgetError,
     DataError,
@@ -171,13 +172,15 @@ class Site:
         if store.launch.digest != signed.statement.digest:
             raise RefusedError("refused", "this study was admitted with another launch")
         terms = store.launch.terms
-        registration = self._home.registry().populations.get(terms.data.name)
+        registration = self._home.registry().contracts.get(terms.data.name)
         if registration is None:
             raise SiteConfigError(f"data.json has lost '{terms.data.name}', which {store.launch.study} trains on")
         if study_training := self._trainings.get(store.launch.study):
             training = study_training
         else:
-            training = self._trainings[store.launch.study] = self._training_for(terms, registration.files())
+            objections = self._home.patients().objections().among(store.state.objections)
+            files = registration.files(objections)
+            training = self._trainings[store.launch.study] = self._training_for(terms, files)
         epochs = Epochs(store.launch, self.name, self._identity)
         return Participation(
             Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs)
@@ -187,7 +190,8 @@ class Site:
         """Judge the study by every rule of this site; set its whole price aside; begin its folder."""
         launch = signed.statement
         try:
-            registration = self._home.registry().populations.get(launch.terms.data.name)
+            registration = self._home.registry().contracts.get(launch.terms.data.name)
+            objections = self._home.patients().objections()
             price = judge(
                 signed,
                 site=self.name,
@@ -196,13 +200,14 @@ class Site:
                 pinned=self._home.peers().pinned,
                 policy=self._config.policy,
                 registration=registration,
-                budget=self._ledger.budget_or_none(launch.terms.data.name),
+                approved=self._ledger.approved(launch.terms.digest),
+                account=None if registration is None else self._account(registration),
             )
             assert registration is not None
-            training = self._training_for(launch.terms, registration.files())
+            training = self._training_for(launch.terms, registration.files(objections))
             self._trainings[launch.study] = training
             model = self._first_model(training, launch.parameters)
-            self._ledger.allow(launch.study, launch.terms.data.name, price.plan, launch.terms.digest)
+            self._ledger.allow(launch.study, registration.population, price.plan, launch.terms.digest)
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"
             self._ledger.refuse(launch.study, code, str(error))
@@ -211,11 +216,17 @@ class Site:
         state = StudyState(
             model_sha256=digest(model),
             patients=registration.public_patients,
+            objections=objections.texts,
             noise_multiplier=price.noise_multiplier,
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
         StudyStore.create(folder, signed, state, model)
         _log.info("%s: admitted", launch.study)
+
+    def _account(self, registration: Registration) -> Budget | None:
+        """The budget of the population that the book knows these files to belong to; none if it knows otherwise."""
+        known = self._ledger.population_of(registration.data)
+        return self._ledger.budget(registration.population) if known == registration.population else None
 
     def _first_model(self, training: Training, parameters: int) -> Vector:
         try:

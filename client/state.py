@@ -17,10 +17,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from client.home import replace
 from models.vector import Vector, digest
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
+from privacy.durable import replace
 from privacy.errors import KeyFileError, SiteConfigError, WireError
 from privacy.keys import generate_secret, read_secret
 from privacy.launch import Launch, SignedLaunch
@@ -61,6 +61,8 @@ class StudyState(Document):
     model_sha256: str
     patients: int
     """The public patient count this study was admitted with."""
+    objections: tuple[str, ...] = ()
+    """Keyed digests of patients who had objected when it was admitted: they take no part in it."""
     reference: int | None = None
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
@@ -84,9 +86,9 @@ class StudyStore:
     def create(cls, folder: Path, launch: SignedLaunch, state: StudyState, model: Vector) -> "StudyStore":
         """Begin: the state is written last, so a study is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        replace(folder / LAUNCH_FILE, launch.to_bytes())
-        replace(_model_path(folder, 0), model.astype("<f8").tobytes())
-        replace(folder / "state.json", state.to_bytes())
+        replace(folder / LAUNCH_FILE, launch.to_bytes(), SiteConfigError)
+        replace(_model_path(folder, 0), model.astype("<f8").tobytes(), SiteConfigError)
+        replace(folder / "state.json", state.to_bytes(), SiteConfigError)
         return cls(folder)
 
     @staticmethod
@@ -97,7 +99,7 @@ class StudyStore:
     def save(self, **changes: object) -> None:
         """Change the state; durable when this returns."""
         state = StudyState.model_validate({**self.state.model_dump(), **changes})
-        replace(self._folder / "state.json", state.to_bytes())
+        replace(self._folder / "state.json", state.to_bytes(), SiteConfigError)
         self.state = state
 
     def model(self) -> Vector:
@@ -120,7 +122,7 @@ class StudyStore:
     def advance(self, model: Vector, base: int, **changes: object) -> None:
         """Store the next shared model, then say so, then drop what came before it."""
         before = self.state.base
-        replace(_model_path(self._folder, base), model.astype("<f8").tobytes())
+        replace(_model_path(self._folder, base), model.astype("<f8").tobytes(), SiteConfigError)
         self.save(base=base, model_sha256=digest(model), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
@@ -149,7 +151,7 @@ class StudyStore:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""
         buffer = io.BytesIO()
         np.save(buffer, integers, allow_pickle=False)
-        replace(self._update_path(number), buffer.getvalue())
+        replace(self._update_path(number), buffer.getvalue(), SiteConfigError)
         self._draw_path(number).unlink(missing_ok=True)
 
     def draw_key(self, number: int) -> bytes:

@@ -5,15 +5,17 @@ Rules:
 * A mechanism is an event with public parameters only (noise, rate, steps); its cost never depends on records.
 * Neighbours differ by one patient, added or removed. The curve is known at the integer orders 2 to 256; events
   compose by adding their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
+* A book writes down each event's curve at the orders of ``CARRIED``, where budgets may be kept.
 * Budgets are kept in integers, in nano (1e-9) units of Renyi divergence at one order. A charge is rounded up, a
   limit down: every rounding is against the spender.
 * Arithmetic is decimal with 50 digits (``exp`` and ``ln`` correctly rounded), so that a hospital and its auditor
   get the same integers on every machine; nothing is left to a platform's floating point.
 
 Sources: the Poisson-sub-sampled Gaussian at integer orders, Mironov, Talwar and Zhang 2019 (arXiv 1908.10530,
-section 3.3); the Gaussian, Mironov 2017 (arXiv 1702.07476, proposition 7), which bounds the discrete Gaussian of
-the same variance too (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4); from Renyi divergence to
-epsilon, the same paper's proposition 12, also Balle et al. 2020 (arXiv 1905.09982, theorem 21).
+section 3.3); the Gaussian and Laplace mechanisms, Mironov 2017 (arXiv 1702.07476, propositions 7 and 6), of which the
+former bounds the discrete Gaussian of the same variance too (Canonne, Kamath and Steinke 2020, arXiv 2004.00010,
+theorem 4); from Renyi divergence to epsilon, the same paper's proposition 12, also Balle et al. 2020 (arXiv
+1905.09982, theorem 21); several records of one patient, ``privacy/contributions.py``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +26,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from privacy.contributions import several_records
 from privacy.document import Document
 from privacy.errors import BudgetError
 
 ORDERS: Final = range(2, 257)
+CARRIED: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 NANO: Final = 10**9
+AT_LEAST: Final = 2**53 - 1
 UNBOUNDED: Final = Decimal("Infinity")
 
 NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
@@ -76,6 +81,57 @@ class Gaussian(Document):
         return {order: self.rho(order) for order in ORDERS}
 
 
+class Laplace(Document):
+    """``count`` vectors of totals to which a patient adds at most 1 (in the L1 norm), each with Laplace noise.
+
+    ``scale`` is the noise's scale over that 1: alone, each is 1/``scale``-DP.
+    """
+
+    kind: Literal["laplace"] = "laplace"
+    scale: NoiseMultiplier
+    count: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        return self.count * _laplace(self.scale, order)
+
+    def curve(self) -> dict[int, Decimal]:
+        """Renyi divergence at every order."""
+        return {order: self.rho(order) for order in ORDERS}
+
+
+class BoundedContribution(Document):
+    """``steps`` sums over *records* drawn independently with ``sampling_rate``, each with Gaussian noise.
+
+    A patient has at most ``records_per_patient`` of them, each clipped alone: the noise multiplier is over the most
+    that one record can change. What it costs the patient is a mixture of Gaussians.
+    """
+
+    kind: Literal["bounded-contribution"] = "bounded-contribution"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    records_per_patient: Annotated[int, Field(ge=1, le=64)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
+        if self.records_per_patient == 1 or self.sampling_rate == 1:
+            per_patient = self.noise_multiplier / self.records_per_patient
+            return SampledGaussian(
+                noise_multiplier=per_patient, sampling_rate=self.sampling_rate, steps=self.steps
+            ).rho(order)
+        if order not in CARRIED:
+            return UNBOUNDED
+        with localcontext(_DIGITS):
+            return self.steps * several_records(
+                self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
+            )
+
+    def curve(self) -> dict[int, Decimal]:
+        """Renyi divergence at every order."""
+        return {order: self.rho(order) for order in ORDERS}
+
+
 class Unprotected(Document):
     """Something leaves without noise: no epsilon bounds it."""
 
@@ -90,13 +146,44 @@ class Unprotected(Document):
         return dict.fromkeys(ORDERS, UNBOUNDED)
 
 
-Event = Annotated[SampledGaussian | Gaussian | Unprotected, Field(discriminator="kind")]
-Events = Iterable[SampledGaussian | Gaussian | Unprotected]
+Bounded = SampledGaussian | Gaussian | Laplace | BoundedContribution
+AnyEvent = Bounded | Unprotected
+Event = Annotated[AnyEvent, Field(discriminator="kind")]
+Events = Iterable[AnyEvent]
 
 
-def charge(event: SampledGaussian | Gaussian, order: int) -> int:
-    """What ``event`` costs at ``order``, in nano units of Renyi divergence, rounded up."""
+def charge(event: Bounded, order: int) -> int:
+    """What ``event`` costs at ``order``, in nano units of Renyi divergence, rounded up.
+
+    Raises:
+        BudgetError: no bound of the event is known at this order.
+    """
     return _charge(event, order)
+
+
+def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
+    """The curve a book writes down: ``times`` what ``event`` costs at each order of ``CARRIED``.
+
+    ``AT_LEAST`` stands for itself and anything above it (no grant has so much). None if nothing bounds the event.
+    """
+    if isinstance(event, Unprotected):
+        return None
+    with localcontext(_DIGITS):
+        return tuple(
+            AT_LEAST if (rho := event.rho(order)) * NANO * times >= AT_LEAST else times * _rounded_charge(rho)
+            for order in CARRIED
+        )
+
+
+def repeated(event: AnyEvent, times: int) -> AnyEvent:
+    """``times`` such events as one."""
+    match event:
+        case SampledGaussian() | BoundedContribution():
+            return event.model_copy(update={"steps": event.steps * times})
+        case Gaussian() | Laplace():
+            return event.model_copy(update={"count": event.count * times})
+        case Unprotected():
+            return event
 
 
 def limit(epsilon: float, delta: float, order: int) -> int:
@@ -184,10 +271,17 @@ def noise_multiplier(
     return high / _GRID
 
 
-@lru_cache(maxsize=4096)
-def _charge(event: SampledGaussian | Gaussian, order: int) -> int:
+@lru_cache(maxsize=16384)
+def _charge(event: Bounded, order: int) -> int:
     with localcontext(_DIGITS):
-        return int((event.rho(order) * NANO).to_integral_value(ROUND_CEILING))
+        rho = event.rho(order)
+        if rho == UNBOUNDED:
+            raise BudgetError(f"no bound of a {event.kind} event is known at order {order}; use one of {CARRIED}")
+        return _rounded_charge(rho)
+
+
+def _rounded_charge(rho: Decimal) -> int:
+    return int((rho * NANO).to_integral_value(ROUND_CEILING))
 
 
 def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Decimal, int]:
@@ -210,6 +304,15 @@ def _rounded_up(value: Decimal) -> float:
 def _gaussian(noise: float, count: int, order: int) -> Decimal:
     with localcontext(_DIGITS):
         return Decimal(order) * count / (2 * Decimal(noise) ** 2)
+
+
+@lru_cache(maxsize=4096)
+def _laplace(scale: float, order: int) -> Decimal:
+    """ln[a/(2a-1) exp((a-1)/b) + (a-1)/(2a-1) exp(-a/b)] / (a-1), for scale b (proposition 6)."""
+    with localcontext(_DIGITS):
+        a, b = Decimal(order), Decimal(scale)
+        moment = (a * ((a - 1) / b).exp() + (a - 1) * (-a / b).exp()) / (2 * a - 1)
+        return moment.ln() / (a - 1)
 
 
 def _sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Decimal:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from privacy.canonical import sha256
-from privacy.errors import ProtocolError, WireError
+from privacy.durable import replace
+from privacy.errors import FederationError, ProtocolError, WireError
 from privacy.keys import PublicKey, SigningKey
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.shape import layout_of
@@ -35,7 +36,7 @@ from privacy.wire import (
 from server.actions import Action, Ask, Commit, Note, Record, Restart
 from server.desk import Patience, Phase
 from server.history import RoundCommitted, RoundVoid, Stopped
-from server.journal import Journal, write_durably
+from server.journal import Journal
 from server.machine import StudyMachine
 
 _log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class Conductor:
         committed = commit.committed
         context = next(iter(committed.headers.values())).statement.view.to_bytes()
         self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
-        write_durably(self._journal.aggregate_path(committed.round), self._sum.to_bytes())
+        replace(self._journal.aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
         self._sum = None
         _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
 

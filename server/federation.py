@@ -22,6 +22,7 @@ from pydantic import Field
 
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse, read_yaml
+from privacy.durable import replace
 from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
 from privacy.keys import PublicKey, SigningKey, node_key_pem
@@ -29,7 +30,7 @@ from privacy.launch import KeyText, Launch, Member, SignedLaunch
 from privacy.study import Name, Terms
 from server.authority import TlsFiles, create_authority, issue_server_certificate
 from server.desk import Patience
-from server.journal import Journal, write_durably
+from server.journal import Journal
 
 CONFIG_FILE: Final = "coordinator.yaml"
 
@@ -151,7 +152,9 @@ class Federation:
         for name, site in sites.items():
             if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
                 raise FederationError(f"the keys of this request are enrolled as '{name}' already")
-        write_durably(self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes())
+        replace(
+            self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes(), FederationError
+        )
         config, identity = self.config, self.identity()
         admission = Admission(
             federation=config.federation,
@@ -175,7 +178,7 @@ class Federation:
 
     def remember_nodes(self, nodes: dict[str, int]) -> None:
         """Store what :meth:`nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
-        write_durably(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}))
+        replace(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError)
 
     @property
     def _nodes_path(self) -> Path:

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import parse
+from privacy.durable import replace
 from privacy.errors import FederationError, WireError
 from privacy.launch import SignedLaunch
 from server.history import Event, History, parse_event
@@ -73,7 +74,7 @@ class Journal:
             (folder / "aggregates").mkdir(parents=True)
         except FileExistsError:
             raise FederationError(f"the study '{folder.name}' exists already") from None
-        write_durably(folder / "launch.json", launch.to_bytes())
+        replace(folder / "launch.json", launch.to_bytes(), FederationError)
         connection = _connect(folder / "journal.sqlite")
         connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
@@ -162,32 +163,6 @@ class Journal:
             os.close(descriptor)
             raise FederationError(f"another process drives the study '{self.folder.name}'") from None
         return descriptor
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Put ``data`` in ``path`` whole or not at all; durable on return.
-
-    Raises:
-        FederationError: it cannot be written; what was there is left as it is.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb", opener=_private) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise FederationError(f"{path}: cannot be written: {error.strerror}") from None
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -17,8 +17,9 @@ import yaml
 from numpy.typing import NDArray
 
 from client.admission import study_noise, training_event
-from client.data import StudyFiles, register
-from client.home import Registration, SiteHome
+from client.data import StudyFiles
+from client.home import SiteHome
+from client.registration import register_files
 from client.site import Site
 from client.state import StudyState, StudyStore
 from client.trainer import InProcessTrainer
@@ -188,21 +189,12 @@ class Simulator:
         home.accept(self.federation.enrol(home.join_request()))
         train = write_patients(home.folder / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
         test = write_patients(home.folder / "test.csv", 30, f"{name}-b", seed=100 + number)
-        files = register(self.terms.data, train, test)
-        registration = Registration(
-            train=str(files.train),
-            test=str(files.test),
-            train_sha256=files.train_sha256,
-            test_sha256=files.test_sha256,
-            public_patients=files.public_patients,
-        )
+        register_files(home, self.terms.data, train, test)
         with home.open_ledger() as ledger:
-            ledger.register_population(self.terms.data.name, files.train_sha256, files.public_patients, 1)
             typical = small_terms() if self.terms.privacy.epsilon is None else self.terms
             event = training_event(typical, study_noise(typical))
             plan = (Planned(purpose=Purpose.TRAIN, event=event, times=typical.training.rounds),)
             ledger.grant(self.terms.data.name, 6.0, 1e-3, choose_order(6.0, 1e-3, plan))
-        home.add_registration(self.terms.data.name, registration)
 
     def _pin_each_other(self) -> None:
         keys = {name: home.identity().public.text for name, home in self.homes.items()}

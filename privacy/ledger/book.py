@@ -1,36 +1,33 @@
 """A book as it is read: every entry is checked against all before it, or the book is not believed.
 
-The site folds its own entries through this before it adds one, and the auditor folds them again.
-
-Rules, in the order in which they are checked:
-
-1. the bytes are one entry in canonical form, its number follows, it names the hash of the entry before it, and
-   time does not run backwards;
-2. the first entry opens the book and names the key;
-3. every entry is signed by that key;
-4. what can be said once (a round is paid, a study admitted) is said once;
-5. the same data are one population, whatever they are called;
-6. every charge is what its event costs, and the population's filter has room for it.
+The site folds its own entries through this before it adds one, and the auditor folds them again. ``Rule`` lists what
+is checked; a broken one is named together with its entry.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import Final
 
-from privacy.budget import Budget, Filter, Purpose
+from privacy.accountant import carried, limit
+from privacy.budget import Account, Budget, Grant, Planned, Purpose
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError
 from privacy.keys import PublicKey, SigningKey
+from privacy.ledger import entries
 from privacy.ledger.entries import (
     FIRST,
     Allow,
+    Approve,
     Body,
+    Checkpoint,
     Entry,
     Evaluate,
-    Grant,
     Head,
     Incident,
+    KeyChange,
     ModelRelease,
     Open,
     Population,
+    Recover,
     Refuse,
     Reserve,
     Return,
@@ -39,40 +36,73 @@ from privacy.ledger.entries import (
     Subject,
     read_entry,
     sign,
+    verify_key_proof,
     verify_signature,
 )
+from privacy.ledger.witness import AccountTotals, BookHead, GrantTotals
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
 
 
+class Rule(StrEnum):
+    """What must hold of an entry, in the order in which it is checked."""
+
+    FORM = "form"
+    """The bytes are one entry of a known kind, in canonical form."""
+    CHAIN = "chain"
+    """Its number follows, it names the hash of the entry before it, and time does not run backwards."""
+    OPENING = "opening"
+    """The first entry, and no other, opens the book and names the key."""
+    SIGNATURE = "signature"
+    """It is signed by the book's key; a new key has signed the book's head."""
+    ONCE = "once"
+    """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
+    POPULATION = "population"
+    """The same data are one population, whatever they are called."""
+    PRICE = "price"
+    """Every limit, curve and charge is what its event comes to when it is computed again."""
+    BUDGET = "budget"
+    """The grant has room; the study's plan names the round."""
+    WITNESS = "witness"
+    """What a witness has signed is about this book, and in it; what is recovered is not."""
+
+
+class BrokenRuleError(LedgerError):
+    """An entry breaks ``rule``."""
+
+    def __init__(self, rule: Rule, sentence: str) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+
+
 class Book:
-    """What a site's entries say, up to the last one taken.
+    """What a site's entries say, up to the last one taken."""
 
-    Args:
-        key: the site's key, known from elsewhere; without it the key is the one that the first entry names, and
-            the book vouches for itself only.
-    """
-
-    def __init__(self, key: PublicKey | None = None) -> None:
-        self._expected_key = key
+    def __init__(self) -> None:
         self.opened: Open | None = None
+        self.keys: list[PublicKey] = []
         self.head = Head(0, FIRST)
         self.time = _NEVER
         self.populations: dict[str, Population] = {}
+        self.accounts: dict[str, Account] = {}
         self.unsettled: set[tuple[str, int]] = set()
-        self._filters: dict[str, Filter] = {}
+        self.witnessed: Head | None = None
+        self.recovered: Head | None = None
+        self._hashes: list[str] = []
         self._population_of_data: dict[str, str] = {}
         self._population_of_study: dict[str, str] = {}
+        self._refused: dict[str, Refuse] = {}
         self._said: dict[Subject, Body] = {}
 
     @property
     def key(self) -> PublicKey:
-        """The key that signs this book.
+        """The key that signs this book now.
 
         Raises:
             LedgerError: the book has no entry yet.
         """
-        return PublicKey.from_text(self._opened().key)
+        self._opened()
+        return self.keys[-1]
 
     @property
     def site(self) -> str:
@@ -83,19 +113,28 @@ class Book:
         """
         return self._opened().site
 
+    def check_key(self, key: PublicKey | None) -> None:
+        """Accept a key that signs, or has signed, this book; None accepts any.
+
+        Raises:
+            LedgerError: it is another site's book, or has no entry yet.
+        """
+        own = self.key
+        if key is not None and key not in self.keys:
+            raise LedgerError(f"expected the book of the key {key.text}, got that of {own.text}")
+
     def take(self, signed: Signed) -> Entry:
         """Check the next entry and take it in. After an error the book is of no more use.
 
         Raises:
-            LedgerError: naming the entry and what is wrong with it.
+            LedgerError: naming the entry, the rule it breaks, and how.
         """
         number = self.head.number + 1
         try:
-            entry = self._in_chain(read_entry(signed.entry))
-            verify_signature(signed, self._check_opening(entry.body) if self.opened is None else self.key)
+            entry = self._read(signed)
             self._obey(entry.body)
         except Error as error:
-            raise LedgerError(f"entry {number}: {error}") from None
+            raise LedgerError(f"entry {number} breaks the rule '{_rule_broken_by(error)}': {error}") from None
         self._advance(entry, signed)
         return entry
 
@@ -112,7 +151,7 @@ class Book:
         number, previous = self.head.number + 1, self.head.hash
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
         if self.opened is None:
-            self._check_opening(body)
+            _opening_key(body)
         self._obey(body)
         signed = sign(entry, key)
         self._advance(entry, signed)
@@ -124,27 +163,33 @@ class Book:
         Raises:
             LedgerError: it says something else about the same subject.
         """
+        if isinstance(body, Population):
+            return self.populations.get(body.population) == body
+        if isinstance(body, Refuse):
+            return self._refused.get(body.study) == body
         said = None if body.subject is None else self._said.get(body.subject)
         if said is not None and said != body:
-            raise LedgerError(f"{_about(body)} is in the book already, and it says something else there")
+            raise BrokenRuleError(
+                Rule.ONCE, f"{_about(body)} is in the book already, and it says something else there"
+            )
         return said is not None
 
-    def filter(self, population: str) -> Filter:
-        """The budget's state machine of ``population``.
+    def holds(self, number: int, hash: str) -> bool:
+        """Whether entry ``number`` is, or by recovery was, in this book with this hash."""
+        here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
+        return here or self.recovered == Head(number, hash)
+
+    def account(self, population: str) -> Account:
+        """The budget of ``population``.
 
         Raises:
             LedgerError: it is not registered.
         """
-        if population not in self._filters:
+        if population not in self.accounts:
             raise LedgerError(f"the population '{population}' is not registered in this book")
-        return self._filters[population]
+        return self.accounts[population]
 
-    def allowance(self, study: str) -> Allow | None:
-        """What ``study`` was admitted with, if it was."""
-        said = self._said.get((Allow.kind, study))
-        return said if isinstance(said, Allow) else None
-
-    def filter_of(self, study: str) -> Filter:
+    def account_of(self, study: str) -> Account:
         """The budget that ``study`` is paid from.
 
         Raises:
@@ -152,46 +197,70 @@ class Book:
         """
         if study not in self._population_of_study:
             raise BudgetError(f"the study '{study}' has no allowance in this book: it was never admitted here")
-        return self._filters[self._population_of_study[study]]
+        return self.accounts[self._population_of_study[study]]
+
+    def allowance(self, study: str) -> Allow | None:
+        """What ``study`` was admitted with, if it was."""
+        said = self._said.get((Allow.kind, study))
+        return said if isinstance(said, Allow) else None
+
+    def population_of(self, data: str) -> str | None:
+        """The population that files of this digest were registered under, if they were."""
+        return self._population_of_data.get(data)
+
+    def approved(self, terms: str) -> bool:
+        """Whether the data protection officer has agreed to the terms of this digest."""
+        return (Approve.kind, terms) in self._said
 
     def budgets(self) -> list[Budget]:
         """Every population's figures."""
-        return [self._filters[population].budget for population in self.populations]
+        return [account.budget for account in self.accounts.values()]
 
-    def _in_chain(self, entry: Entry) -> Entry:
+    def standing(self) -> BookHead:
+        """The head as others are shown it.
+
+        Raises:
+            LedgerError: the book has no entry yet.
+        """
+        return BookHead(
+            site=self.site,
+            number=self.head.number,
+            hash=self.head.hash,
+            time=self.time,
+            recovered=None if self.recovered is None else self.recovered.hash,
+            accounts=tuple(_totals(account) for account in self.accounts.values()),
+        )
+
+    def _read(self, signed: Signed) -> Entry:
+        entry = read_entry(signed.entry)
         if entry.number != self.head.number + 1:
-            raise LedgerError(f"expected number {self.head.number + 1}, got {entry.number}")
+            raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
         if entry.previous != self.head.hash:
-            raise LedgerError("it does not follow the entry before it (the hash differs)")
+            raise BrokenRuleError(Rule.CHAIN, "it does not follow the entry before it (the hash differs)")
         if entry.time < self.time:
-            raise LedgerError(f"written at {entry.time}, before the entry before it ({self.time})")
+            raise BrokenRuleError(Rule.CHAIN, f"written at {entry.time}, before the entry before it ({self.time})")
+        try:
+            verify_signature(signed, _opening_key(entry.body) if self.opened is None else self.key)
+        except BrokenRuleError:
+            raise
+        except LedgerError as error:
+            raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
         return entry
-
-    def _check_opening(self, body: Body) -> PublicKey:
-        if not isinstance(body, Open):
-            raise LedgerError(f"expected a book to begin with 'open', got '{body.kind}'")
-        key = PublicKey.from_text(body.key)
-        if self._expected_key is not None and key != self._expected_key:
-            raise LedgerError(f"expected the book of the key {self._expected_key.text}, got that of {key.text}")
-        return key
 
     def _obey(self, body: Body) -> None:
         """Apply ``body``, or raise and change nothing."""
-        if self.says(body):
-            raise LedgerError(f"{_about(body)} is in the book already")
+        if body.subject is not None and self.says(body):
+            raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the book already")
         match body:
             case Open():
                 self._open(body)
             case Population():
                 self._register(body)
-            case Grant():
-                granted = self.filter(body.population).grant(body.epsilon, body.delta, body.order)
-                _same("limit", body.limit, granted.limit)
+            case entries.Grant():
+                _same("limit", body.limit, max(0, limit(body.epsilon, body.delta, body.order)))
+                self.account(body.population).grant(body.epsilon, body.delta, body.order)
             case Allow():
-                filter_ = self.filter(body.population)
-                _same("charge", body.charge, filter_.price_of(body.plan))
-                filter_.allow(body.study, body.plan)
-                self._population_of_study[body.study] = body.population
+                self._allow(body)
             case Reserve():
                 self._pay(body, Purpose.TRAIN)
                 self.unsettled.add((body.study, body.round))
@@ -199,15 +268,23 @@ class Book:
                 self._pay(body, Purpose.EVALUATE)
             case Settle():
                 if (body.study, body.round) not in self.unsettled:
-                    raise LedgerError(f"{_about(body)} was never reserved, so it cannot be settled")
+                    raise BrokenRuleError(Rule.ONCE, f"{_about(body)} was never reserved, so it cannot be settled")
                 self.unsettled.remove((body.study, body.round))
             case Return():
-                filter_ = self.filter_of(body.study)
-                _same("charge", body.charge, filter_.unused(body.study))
-                filter_.give_back(body.study)
+                account = self.account_of(body.study)
+                _same("charge", body.charge, account.unused(body.study))
+                account.give_back(body.study)
             case ModelRelease():
-                self.filter_of(body.study)
-            case Refuse() | Incident():
+                self.account_of(body.study)
+            case Refuse():
+                self._refused[body.study] = body
+            case Checkpoint():
+                self._checkpoint(body)
+            case KeyChange():
+                self._change_key(body)
+            case Recover():
+                self._recover(body)
+            case Approve() | Incident():
                 pass
             case _:
                 raise LedgerError(f"the kind '{body.kind}' has no rule")
@@ -216,7 +293,8 @@ class Book:
 
     def _open(self, body: Open) -> None:
         if self.opened is not None:
-            raise LedgerError("the book is open already")
+            raise BrokenRuleError(Rule.OPENING, "the book is open already")
+        self.keys.append(PublicKey.from_text(body.key))
         self.opened = body
 
     def _register(self, body: Population) -> None:
@@ -229,16 +307,83 @@ class Book:
             )
         self._population_of_data[body.data] = body.population
         self.populations[body.population] = body
-        self._filters.setdefault(body.population, Filter(body.population))
+        self.accounts.setdefault(body.population, Account(body.population))
+
+    def _allow(self, body: Allow) -> None:
+        account = self.account(body.population)
+        if body.grant is not None:
+            _same("charge", body.charge, account.filter(body.grant).price_of(body.plan))
+        else:
+            _same("charge", body.charge, 0)
+        _same("curve", body.curve, plan_curve(body.plan))
+        account.allow(body.study, body.plan, body.grant)
+        self._population_of_study[body.study] = body.population
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
-        filter_ = self.filter_of(body.study)
-        _same("charge", body.charge, filter_.price(body.event))
-        filter_.pay(body.study, purpose, body.event)
+        account = self.account_of(body.study)
+        _same("charge", body.charge, account.price(body.study, body.event))
+        _same("curve", body.curve, carried(body.event))
+        account.pay(body.study, purpose, body.event)
+
+    def _checkpoint(self, body: Checkpoint) -> None:
+        head = body.countersigned.verified(self._signer_of(body), PublicKey.from_text(body.witness))
+        if not self.holds(head.number, head.hash):
+            raise BrokenRuleError(
+                Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this book"
+            )
+        self.witnessed = Head(head.number, head.hash)
+
+    def _change_key(self, body: KeyChange) -> None:
+        try:
+            self.keys.append(verify_key_proof(body, self.head))
+        except LedgerError as error:
+            raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
+
+    def _recover(self, body: Recover) -> None:
+        head = body.countersigned.verified(self._signer_of(body), PublicKey.from_text(body.witness))
+        if self.holds(head.number, head.hash):
+            raise BrokenRuleError(
+                Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
+            )
+        for totals in head.accounts:  # refuse before anything is changed
+            account = self.accounts.get(totals.population, Account(totals.population))
+            for filter_, seen in zip(account.filters, totals.grants, strict=False):
+                if filter_.granted != _granted(seen):
+                    raise BrokenRuleError(
+                        Rule.WITNESS, f"the witness has seen another grant of the population '{totals.population}'"
+                    )
+        for account in self.accounts.values():
+            account.spend_everything_open()
+        for totals in head.accounts:
+            self._take_over(totals)
+        self.unsettled.clear()
+        self.recovered = self.witnessed = Head(head.number, head.hash)
+
+    def _take_over(self, totals: AccountTotals) -> None:
+        account = self.accounts.setdefault(totals.population, Account(totals.population))
+        for number, seen in enumerate(totals.grants, start=1):
+            account.take_over(number, _granted(seen), seen.spent + seen.set_aside)
+        if not totals.protected:
+            account.unprotected_by = account.unprotected_by or "a study of the lost book"
+        account.held_out_protected = account.held_out_protected and totals.held_out_protected
+
+    def _signer_of(self, body: Checkpoint | Recover) -> PublicKey:
+        """The key of this book that signed the head, which may be an earlier one."""
+        head = body.countersigned.head
+        if head.statement.site != self.site:
+            raise BrokenRuleError(Rule.WITNESS, f"the head is of the book of '{head.statement.site}'")
+        for key in self.keys:
+            try:
+                head.verified(key)
+            except Error:
+                continue
+            return key
+        raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")
 
     def _advance(self, entry: Entry, signed: Signed) -> None:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
+        self._hashes.append(signed.hash)
 
     def _opened(self) -> Open:
         if self.opened is None:
@@ -246,22 +391,86 @@ class Book:
         return self.opened
 
 
-def read_book(entries: Iterable[Signed], key: PublicKey | None = None) -> Book:
-    """Fold ``entries`` into the book they make.
+Watch = Callable[[Book, Entry], None]
+
+
+def read_book(
+    signed_entries: Iterable[Signed],
+    key: PublicKey | None = None,
+    watch: Watch | None = None,
+) -> Book:
+    """Fold ``signed_entries`` into the book they make.
+
+    Args:
+        signed_entries: from the first.
+        key: one of the site's keys, known from elsewhere; without it the book vouches for itself only.
+        watch: told each entry and the book as it stands after it.
 
     Raises:
-        LedgerError: naming the first entry that is wrong; or there is none at all.
+        LedgerError: naming the first entry that is wrong and the rule; or there is none at all; or it is another
+            site's book.
     """
-    book = Book(key)
-    for signed in entries:
-        book.take(signed)
-    book._opened()
+    book = Book()
+    for signed in signed_entries:
+        entry = book.take(signed)
+        if watch is not None:
+            watch(book, entry)
+    book.check_key(key)
     return book
 
 
-def _same(name: str, written: int | None, computed: int | None) -> None:
+def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
+    """What all of ``plan`` costs at each carried order; None if a part of it has no bound."""
+    curves = [carried(planned.event, planned.times) for planned in plan]
+    if any(curve is None for curve in curves):
+        return None
+    return tuple(map(sum, zip(*[curve for curve in curves if curve is not None], strict=True)))
+
+
+def _opening_key(body: Body) -> PublicKey:
+    if not isinstance(body, Open):
+        raise BrokenRuleError(Rule.OPENING, f"expected a book to begin with 'open', got '{body.kind}'")
+    return PublicKey.from_text(body.key)
+
+
+def _rule_broken_by(error: Error) -> Rule:
+    match error:
+        case BrokenRuleError():
+            return error.rule
+        case BudgetError():
+            return Rule.BUDGET
+        case RefusedError():
+            return Rule.POPULATION
+        case _:
+            return Rule.FORM
+
+
+def _same(name: str, written: object, computed: object) -> None:
     if written != computed:
-        raise LedgerError(f"the {name} is written as {written}, its event comes to {computed}")
+        raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
+
+
+def _granted(totals: GrantTotals) -> Grant:
+    room = limit(totals.epsilon, totals.delta, totals.order)
+    return Grant(totals.epsilon, totals.delta, totals.order, room)
+
+
+def _totals(account: Account) -> AccountTotals:
+    return AccountTotals(
+        population=account.population,
+        protected=account.unprotected_by is None,
+        held_out_protected=account.held_out_protected,
+        grants=tuple(
+            GrantTotals(
+                epsilon=each.granted.epsilon,
+                delta=each.granted.delta,
+                order=each.granted.order,
+                spent=each.spent,
+                set_aside=each.set_aside,
+            )
+            for each in account.filters
+        ),
+    )
 
 
 def _about(body: Body) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
-from privacy.ledger.book import Book, read_book
+from privacy.ledger.book import Book, Watch, read_book
 from privacy.ledger.entries import Signed
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"
@@ -97,8 +97,8 @@ def open_file(path: Path, patience_s: float) -> sqlite3.Connection:
     return connection
 
 
-def verify_file(path: Path, key: PublicKey | None = None) -> Book:
-    """Check a site's SQLite file without changing it. Run by an auditor.
+def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> Book:
+    """Check a site's SQLite file without changing it, as :func:`read_book` does. Run by an auditor.
 
     Beside a file whose write-ahead log holds entries (in use, or its site was killed) SQLite may write its index
     of that log, ``-shm``; otherwise nothing is written at all.
@@ -112,7 +112,7 @@ def verify_file(path: Path, key: PublicKey | None = None) -> Book:
         mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
         with closing(_connect(path, mode, PATIENCE_S)) as connection:
             _check(path, connection)
-            return read_book(signed_entries(connection), key)
+            return read_book(signed_entries(connection), key, watch)
 
 
 def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[Signed]:

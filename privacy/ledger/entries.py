@@ -17,23 +17,29 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from privacy.accountant import Event
+from privacy.accountant import CARRIED, Event
 from privacy.budget import Plan
 from privacy.canonical import sha256
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.witness import Countersigned
 from privacy.study import Name, Neighbouring, Release, Unit
 
 VERSION: Final = 1
 FIRST: Final = "0" * 64  # what the first entry names as the entry before it
 MAX_ENTRY_BYTES: Final = 1 << 20
 _LABEL: Final = b"consilium ledger entry v1\0"
+_KEY_LABEL: Final = b"consilium ledger key v1\0"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Round = Annotated[int, Field(ge=0, le=10_000)]
 Charge = Annotated[int, Field(ge=0)]
+Curve = Annotated[tuple[Charge, ...], Field(min_length=len(CARRIED), max_length=len(CARRIED))]
+"""What an event costs at each of the accountant's ``CARRIED`` orders, in nano units, rounded up."""
+GrantNumber = Annotated[int, Field(ge=1, le=1000)]
+Key = Annotated[str, Field(min_length=43, max_length=43)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
@@ -58,11 +64,15 @@ class Open(Body):
     kind: ClassVar[str] = "open"
 
     site: Name
-    key: Annotated[str, Field(min_length=43, max_length=43)]
+    key: Key
 
 
 class Population(Body):
-    """A registered data set. Under a known name: its file has changed, its budget has not."""
+    """A registered data set. Under a known name: its file has changed, its budget has not.
+
+    ``patients_commitment`` fixes the keyed digests of every patient the population ever had, under a secret of the
+    site; nobody else can test a guess against it.
+    """
 
     kind: ClassVar[str] = "population"
 
@@ -70,12 +80,13 @@ class Population(Body):
     data: Digest
     patients: Count
     records_per_patient: Count
+    patients_commitment: Digest
     unit: Unit = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
 
 class Grant(Body):
-    """The data protection officer sets a population's budget, kept at one order."""
+    """The data protection officer grants a budget, or a further one, kept at one order."""
 
     kind: ClassVar[str] = "grant"
 
@@ -86,8 +97,22 @@ class Grant(Body):
     limit: Charge
 
 
+class Approve(Body):
+    """The data protection officer agrees to these terms."""
+
+    kind: ClassVar[str] = "approve"
+
+    terms: Digest
+    by: Annotated[str, Field(min_length=1, max_length=100)]
+
+    @property
+    def subject(self) -> Subject:
+        """Terms are approved once."""
+        return (self.kind, self.terms)
+
+
 class Allow(Body):
-    """A study is admitted and its whole price set aside."""
+    """A study is admitted and its whole price set aside, from one grant; from none if nothing in it has a price."""
 
     kind: ClassVar[str] = "allow"
 
@@ -95,6 +120,8 @@ class Allow(Body):
     population: Name
     terms: Digest
     plan: Plan
+    grant: GrantNumber | None
+    curve: Curve | None
     charge: Charge
 
     @property
@@ -111,6 +138,7 @@ class Reserve(Body):
     study: StudyName
     round: Round
     event: Event
+    curve: Curve | None
     charge: Charge | None
 
     @property
@@ -141,6 +169,7 @@ class Evaluate(Body):
     study: StudyName
     round: Round
     event: Event
+    curve: Curve | None
     charge: Charge | None
 
     @property
@@ -199,12 +228,55 @@ class Incident(Body):
     sentence: Sentence
 
 
+class Checkpoint(Body):
+    """A witness has seen this book up to an entry."""
+
+    kind: ClassVar[str] = "checkpoint"
+
+    witness: Key
+    countersigned: Countersigned
+
+    @property
+    def subject(self) -> Subject:
+        """A witness sees an entry once."""
+        seen = self.countersigned.seen.statement
+        return (self.kind, self.witness, seen.number)
+
+
+class KeyChange(Body):
+    """From the next entry on another key signs; it signs this book's head too, so that nobody's key is claimed."""
+
+    kind: ClassVar[str] = "key"
+
+    key: Key
+    proof: Annotated[str, Field(min_length=86, max_length=86)]
+
+    @property
+    def subject(self) -> Subject:
+        """A key comes into use once."""
+        return (self.kind, self.key)
+
+
+class Recover(Body):
+    """The book was restored from a backup; what a witness has seen of the lost one is taken over.
+
+    Everything that was open, here or there, counts as spent, and its studies are closed.
+    """
+
+    kind: ClassVar[str] = "recover"
+
+    witness: Key
+    countersigned: Countersigned
+    sentence: Sentence
+
+
 BODIES: Final[dict[str, type[Body]]] = {
     body.kind: body
     for body in (
         Open,
         Population,
         Grant,
+        Approve,
         Allow,
         Reserve,
         Settle,
@@ -213,6 +285,9 @@ BODIES: Final[dict[str, type[Body]]] = {
         ModelRelease,
         Refuse,
         Incident,
+        Checkpoint,
+        KeyChange,
+        Recover,
     )
 }
 
@@ -272,6 +347,27 @@ def verify_signature(signed: Signed, key: PublicKey) -> None:
         key.verify(signed.signature, _LABEL + signed.entry)
     except Error:
         raise LedgerError(f"the signature is not by the key {key.text} over these bytes") from None
+
+
+def key_proof(key: SigningKey, head: Head) -> str:
+    """What ``key`` signs to come into use after ``head``."""
+    return to_text(key.sign(_KEY_LABEL + head.hash.encode("ascii")))
+
+
+def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
+    """The key that comes into use after ``head``.
+
+    Raises:
+        LedgerError: it has not signed that head.
+    """
+    key = PublicKey.from_text(body.key)
+    try:
+        key.verify(from_text(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
+    except Error:
+        raise LedgerError(
+            f"the key {key.text} has not signed this book's head, so nobody shows that it exists"
+        ) from None
+    return key
 
 
 def read_entry(data: bytes) -> Entry:

@@ -19,7 +19,7 @@ from privacy.canonical import sha256, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.book import Book
+from privacy.ledger.book import Book, Watch
 from privacy.ledger.entries import FIRST, MAX_ENTRY_BYTES, VERSION, Digest, Signed, from_text, to_text
 
 _LABEL: Final = b"consilium ledger trailer v1\0"
@@ -46,13 +46,13 @@ def lines(entries: Iterable[Signed], key: SigningKey) -> Iterator[bytes]:
     yield to_canonical({"signature": to_text(signature), "trailer": trailer.model_dump()}) + b"\n"
 
 
-def verify_export(path: Path, key: PublicKey | None = None) -> Book:
-    """Check an export. Run by an auditor.
+def verify_export(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> Book:
+    """Check an export, as :func:`read_book` does a book. Run by an auditor.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
     """
-    book = Book(key)
+    book = Book()
     whole = False
     for number, line in enumerate(_read_lines(path), start=1):
         if whole:
@@ -66,12 +66,15 @@ def verify_export(path: Path, key: PublicKey | None = None) -> Book:
         except Error as error:
             raise LedgerError(f"line {number}: {error}") from None
         if not whole:
-            book.take(Signed(to_canonical(value["entry"]), signature))
+            entry = book.take(Signed(to_canonical(value["entry"]), signature))
+            if watch is not None:
+                watch(book, entry)
     if not whole:
         raise LedgerError(
             f"the export ends after entry {book.head.number} without its signed trailer: its tail was cut off; "
             "ask the site for the whole export"
         )
+    book.check_key(key)
     return book
 
 

@@ -3,8 +3,8 @@
 Rules:
 
 * **Check, record, then act**: when a method returns, its entry is durable.
-* One addition is one immediate transaction: what other processes added is read and checked, the rules are asked,
-  the entry is written. Two processes can never spend the same budget.
+* One addition is one immediate transaction (:class:`Addition`): what other processes added is read and checked, the
+  rules are asked, the entry is written. Two processes can never spend the same budget.
 * Asked twice, recorded once: the same question again changes nothing.
 * Opening checks the whole book, and a book that is not believed is not opened.
 """
@@ -15,32 +15,39 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from privacy.accountant import Gaussian, SampledGaussian, Unprotected, limit
+from privacy.accountant import AnyEvent, carried, limit
 from privacy.budget import Budget, Planned
-from privacy.canonical import sha256
 from privacy.document import parse
 from privacy.errors import Error, LedgerError
-from privacy.keys import SigningKey
-from privacy.ledger.book import Book
+from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.book import Book, plan_curve
 from privacy.ledger.disk import PATIENCE_S, create_file, open_file, sentences, signed_entries
 from privacy.ledger.entries import (
     Allow,
+    Approve,
     Body,
+    Checkpoint,
     Entry,
     Evaluate,
     Grant,
     Head,
     Incident,
+    KeyChange,
     ModelRelease,
     Open,
     Population,
+    Recover,
     Refuse,
     Reserve,
     Return,
     Settle,
+    Signed,
+    key_proof,
     read_entry,
 )
 from privacy.ledger.export import lines
+from privacy.ledger.witness import BookHead, Countersigned
+from privacy.signed import Signed as SignedStatement
 
 CLOCK_STEP: Final = timedelta(minutes=1)  # time servers step a clock back by less
 
@@ -65,7 +72,7 @@ class Ledger:
         self._connection = connection
         self._key = key
         self._clock = clock
-        self._book = Book(key.public)
+        self._book = Book()
 
     @classmethod
     def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
@@ -132,6 +139,10 @@ class Ledger:
         """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
         return self._book.head
 
+    def signed_head(self) -> SignedStatement[BookHead]:
+        """The head with its totals, as witnesses are shown it."""
+        return SignedStatement[BookHead].by(self._key, self._book.standing())
+
     def refresh(self) -> None:
         """Read and check what other processes have added.
 
@@ -141,7 +152,9 @@ class Ledger:
         with sentences(self._path):
             self._catch_up()
 
-    def register_population(self, name: str, data_digest: str, patients: int, records_per_patient: int) -> None:
+    def register_population(
+        self, name: str, data_digest: str, patients: int, records_per_patient: int, patients_commitment: str
+    ) -> None:
         """Register a data set's patients, or their changed file.
 
         Args:
@@ -149,6 +162,7 @@ class Ledger:
             data_digest: SHA-256 of the file as it is now.
             patients: how many, as the site makes it public.
             records_per_patient: the most records of one patient that enter a step.
+            patients_commitment: to the keyed digests of every patient it ever had; see ``privacy/patients.py``.
 
         Raises:
             RefusedError: the same data are registered under another name.
@@ -160,7 +174,17 @@ class Ledger:
             data=data_digest,
             patients=patients,
             records_per_patient=records_per_patient,
+            patients_commitment=patients_commitment,
         )
+
+    def populations(self) -> dict[str, Population]:
+        """What was registered last under each name.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return dict(self._book.populations)
 
     def population(self, name: str) -> Population:
         """What was registered last as ``name``.
@@ -169,18 +193,36 @@ class Ledger:
             LedgerError: nothing was.
         """
         self.refresh()
-        self._book.filter(name)
+        if name not in self._book.populations:
+            raise LedgerError(f"the population '{name}' is not registered in this book")
         return self._book.populations[name]
 
     def grant(self, population: str, epsilon: float, delta: float, order: int) -> None:
-        """Set the budget of ``population``, kept at ``order`` from now on.
+        """Grant ``population`` a budget, or a further one, kept at ``order`` from now on.
 
         Raises:
-            BudgetError: it has one already, or the order leaves it no room.
+            BudgetError: the order leaves it no room.
             LedgerError: the book cannot take it.
         """
         room = limit(epsilon, delta, order)
         self._add(Grant, population=population, epsilon=epsilon, delta=delta, order=order, limit=max(0, room))
+
+    def approve(self, terms_digest: str, by: str) -> None:
+        """Note that ``by``, for the data protection officer, agrees to the terms of this digest.
+
+        Raises:
+            LedgerError: it was approved by somebody else, or the book cannot take it.
+        """
+        self._add(Approve, terms=terms_digest, by=by)
+
+    def approved(self, terms_digest: str) -> bool:
+        """Whether the terms of this digest were approved.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.approved(terms_digest)
 
     def allow(self, study: str, population: str, plan: Sequence[Planned], terms_digest: str) -> None:
         """Admit ``study``, with everything it will cause, and set its price aside.
@@ -189,16 +231,22 @@ class Ledger:
             BudgetError: it does not fit, or asks for privacy that was given up.
             LedgerError: the study was admitted differently before, or the book cannot take it.
         """
-        self._record(
-            lambda book: _body(
+
+        def body(book: Book) -> Body:
+            account, said = book.account(population), book.allowance(study)
+            grant = account.grant_for(study, plan) if said is None else said.grant
+            return _body(
                 Allow,
                 study=study,
                 population=population,
                 terms=terms_digest,
                 plan=tuple(plan),
-                charge=book.filter(population).price_of(plan),
+                grant=grant,
+                curve=plan_curve(plan),
+                charge=0 if grant is None else account.filter(grant).price_of(plan),
             )
-        )
+
+        self._record(body)
 
     def allowance(self, study: str) -> Allow | None:
         """What ``study`` was admitted with (its plan, its terms), if it was.
@@ -209,7 +257,7 @@ class Ledger:
         self.refresh()
         return self._book.allowance(study)
 
-    def reserve(self, study: str, round: int, event: SampledGaussian | Unprotected) -> None:
+    def reserve(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a training round; durable before this returns, so before the first gradient.
 
         Raises:
@@ -226,7 +274,7 @@ class Ledger:
         """
         self._add(Settle, study=study, round=round)
 
-    def evaluate(self, study: str, round: int, event: Gaussian | Unprotected) -> None:
+    def evaluate(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a round's totals over held-out patients, before they are counted.
 
         Raises:
@@ -244,10 +292,10 @@ class Ledger:
         """
 
         def body(book: Book) -> Return | None:
-            filter_ = book.filter_of(study)
-            if filter_.allowances[study].closed:
+            account = book.account_of(study)
+            if account.allowances[study].closed:
                 return None
-            return Return(study=study, charge=filter_.unused(study))
+            return Return(study=study, charge=account.unused(study))
 
         self._record(body)
 
@@ -276,6 +324,50 @@ class Ledger:
         """
         self._add(Incident, study=study, round=round, code=code, sentence=sentence)
 
+    def checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
+        """Write down that ``witness`` has seen this book up to a head. What it has seen before changes nothing.
+
+        Raises:
+            LedgerError: the head is not this book's, a signature is wrong, or the book cannot take it.
+        """
+
+        def body(book: Book) -> Body | None:
+            number = countersigned.seen.statement.number
+            if book.witnessed is not None and number <= book.witnessed.number and book.recovered is None:
+                return None
+            return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
+
+        self._record(body)
+
+    def recover(self, countersigned: Countersigned, witness: PublicKey) -> None:
+        """Go on from an older copy of the book: take over the totals that ``witness`` has seen of the lost one.
+
+        Everything that was open counts as spent and its studies are closed.
+
+        Raises:
+            LedgerError: nothing is lost, the head is not of this book, or the book cannot take it.
+        """
+        seen = countersigned.head.statement
+
+        def body(book: Book) -> Body:
+            sentence = (
+                f"restored: entries after {book.head.number} are lost; a witness has seen entry {seen.number}, "
+                "whose totals are taken over, with everything open counted as spent"
+            )
+            dumped = countersigned.model_dump()
+            return _body(Recover, witness=witness.text, countersigned=dumped, sentence=sentence)
+
+        self._record(body)
+
+    def change_key(self, key: SigningKey) -> None:
+        """Sign with ``key`` from now on; the present key signs the change.
+
+        Raises:
+            LedgerError: the key was used before, or the book cannot take it.
+        """
+        self._record(lambda book: _body(KeyChange, key=key.public.text, proof=key_proof(key, book.head)))
+        self._key = key
+
     def budget(self, population: str) -> Budget:
         """Where ``population`` stands, with what other processes have added.
 
@@ -283,16 +375,16 @@ class Ledger:
             LedgerError: it is not registered, or the file cannot be read.
         """
         self.refresh()
-        return self._book.filter(population).budget
+        return self._book.account(population).budget
 
-    def budget_or_none(self, population: str) -> Budget | None:
-        """Where ``population`` stands, or None if it is not registered here.
+    def population_of(self, data_digest: str) -> str | None:
+        """The population that files of this digest were registered under, if they were.
 
         Raises:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._book.filter(population).budget if population in self._book.populations else None
+        return self._book.population_of(data_digest)
 
     def budgets(self) -> list[Budget]:
         """Where every population stands.
@@ -311,7 +403,7 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._book.filter_of(study).epsilon_spent_by(study, delta)
+        return self._book.account_of(study).epsilon_spent_by(study, delta)
 
     def holds(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back.
@@ -319,9 +411,8 @@ class Ledger:
         Raises:
             LedgerError: the file cannot be read.
         """
-        with sentences(self._path):
-            row = self._connection.execute("SELECT bytes FROM entry WHERE number = ?", (number,)).fetchone()
-        return row is not None and sha256(row[0]) == hash
+        self.refresh()
+        return self._book.holds(number, hash)
 
     def entries(self) -> Iterator[Entry]:
         """Every entry, from the first.
@@ -342,53 +433,113 @@ class Ledger:
         with sentences(self._path):
             yield from lines(signed_entries(self._connection), self._key)
 
+    def addition(self, body_for: Callable[[Book], Body | None]) -> "Addition":
+        """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""
+        return Addition(self._path, self._connection, self._book, self._key, self._time, body_for)
+
     def _add(self, kind: type[Body], **fields: Any) -> None:
         body = _body(kind, **fields)
         self._record(lambda book: body)
 
     def _record(self, body_for: Callable[[Book], Body | None]) -> None:
-        """Add the entry that ``body_for`` makes of the book as it is, unless it says so already."""
+        addition = self.addition(body_for)
         with sentences(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._catch_up()
-                body = body_for(self._book)
-                if body is None or self._known(body):
-                    self._connection.execute("ROLLBACK")
-                    return
-                signed = self._book.write(body, self._time(), self._key)
-                self._connection.execute(
-                    "INSERT INTO entry VALUES (?, ?, ?)",
-                    (self._book.head.number, signed.entry, signed.signature),
-                )
-                self._connection.execute("COMMIT")
+                for step in addition.steps:
+                    step()
             except Error:  # a refusal: the book is as it was
                 raise
             except BaseException:
-                self._book = Book(self._key.public)  # it may be ahead of the file: read it again
+                self._book = Book()  # it may be ahead of the file: read it again
                 raise
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    def _known(self, body: Body) -> bool:
-        if isinstance(body, Population):
-            return self._book.populations.get(body.population) == body
-        return self._book.says(body)
-
     def _catch_up(self) -> None:
         try:
-            for signed in signed_entries(self._connection, after=self._book.head.number):
-                self._book.take(signed)
-        except LedgerError as error:
-            self._book = Book(self._key.public)
-            raise LedgerError(f"{self._path}: {error}; restore the ledger from a backup") from None
+            read_on(self._path, self._connection, self._book)
+            if self._book.head.number and self._book.key != self._key.public:
+                raise LedgerError(
+                    f"{self._path}: expected the book of the key {self._key.public.text}, got that of "
+                    f"{self._book.key.text}"
+                )
+        except LedgerError:
+            self._book = Book()
+            raise
 
     def _time(self) -> str:
         """Now, or the last entry's time if the clock was stepped back by a little."""
         now = self._clock()
         stepped_back = _written(now) < self._book.time <= _written(now + CLOCK_STEP)
         return self._book.time if stepped_back else _written(now)
+
+
+class Addition:
+    """One entry on its way into the book: the steps that the store walks, in this order.
+
+    Nothing is in the book before the last step, and everything is after it; whoever dies between two steps leaves the
+    book as it was.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        book: Book,
+        key: SigningKey,
+        time: Callable[[], str],
+        body_for: Callable[[Book], Body | None],
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._book = book
+        self._key = key
+        self._time = time
+        self._body_for = body_for
+        self._signed: Signed | None = None
+
+    @property
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """What is done, one after the other."""
+        return (self.lock, self.read_on, self.decide, self.insert, self.commit)
+
+    def lock(self) -> None:
+        """Keep other processes from adding."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def read_on(self) -> None:
+        """Check what other processes have added."""
+        read_on(self._path, self._connection, self._book)
+
+    def decide(self) -> None:
+        """Ask the rules and sign, unless the book says it already."""
+        body = self._body_for(self._book)
+        if body is not None and not self._book.says(body):
+            self._signed = self._book.write(body, self._time(), self._key)
+
+    def insert(self) -> None:
+        """Write the entry, if there is one."""
+        if self._signed is not None:
+            row = (self._book.head.number, self._signed.entry, self._signed.signature)
+            self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
+
+    def commit(self) -> None:
+        """Make it durable."""
+        self._connection.execute("COMMIT")
+
+
+def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:
+    """Take in the entries of the file that ``book`` has not read.
+
+    Raises:
+        LedgerError: one is wrong (named).
+    """
+    try:
+        for signed in signed_entries(connection, after=book.head.number):
+            book.take(signed)
+    except LedgerError as error:
+        raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
 
 
 def _written(time: datetime) -> str:
@@ -399,5 +550,6 @@ def _body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
 
 
-def _paid(kind: type[Reserve] | type[Evaluate], book: Book, study: str, round: int, event: Any) -> Body:
-    return _body(kind, study=study, round=round, event=event, charge=book.filter_of(study).price(event))
+def _paid(kind: type[Reserve] | type[Evaluate], book: Book, study: str, round: int, event: AnyEvent) -> Body:
+    price = book.account_of(study).price(study, event)
+    return _body(kind, study=study, round=round, event=event, curve=carried(event), charge=price)

@@ -64,4 +64,5 @@ def write_patients(path: Path, count: int, prefix: str, seed: int = 0) -> Path:
 def small_files(folder: Path, terms: Terms, train: int = 60, test: int = 30) -> StudyFiles:
     """Registered training and test files of the small study."""
     training = write_patients(folder / "train.csv", train, "a", seed=1)
-    return register(terms.data, training, write_patients(folder / "test.csv", test, "b", seed=2))
+    files, _ = register(terms.data, training, write_patients(folder / "test.csv", test, "b", seed=2))
+    return files

@@ -24,14 +24,19 @@ from tests.simulator import Simulator
 
 PROTECTED: dict[str, Any] = {"evaluation": {"rounds": [2], "epsilon": 1.0}}
 REGISTRATION = Registration(
-    train="/a.csv", test="/b.csv", train_sha256="0" * 64, test_sha256="1" * 64, public_patients=60
+    population="small",
+    train="/a.csv",
+    test="/b.csv",
+    train_sha256="0" * 64,
+    test_sha256="1" * 64,
+    public_patients=60,
 )
 
 
 def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
     """What a real book says of the population."""
     with Ledger.create(folder / "ledger.sqlite", SITE_KEYS["ash"], "ash") as ledger:
-        ledger.register_population("small", "0" * 64, 60, 1)
+        ledger.register_population("small", "0" * 64, 60, 1, "2" * 64)
         if epsilon is not None:
             ledger.grant("small", epsilon, 1e-3, order)
         return ledger.budget("small")
@@ -51,6 +56,7 @@ class Case:
         default_factory=lambda: {name: SITE_KEYS[name].public.text for name in ("birch", "cedar")}
     )
     registration: Registration | None = REGISTRATION
+    approved: bool = False
 
     def judged(self) -> Price:
         admission = Admission(
@@ -69,7 +75,8 @@ class Case:
             pinned=self.pinned,
             policy=self.policy,
             registration=self.registration,
-            budget=self.budget,
+            approved=self.approved,
+            account=self.budget,
         )
 
     def refused(self, code: str, sentence: str) -> None:
@@ -203,9 +210,9 @@ def test_delta_of_one_in_the_patients_is_admitted(case: Case) -> None:
 # budget ----------------------------------------------------------------------------------------------------
 
 
-def test_study_of_a_population_that_is_not_in_the_book_is_refused(case: Case) -> None:
+def test_study_on_files_that_the_book_does_not_know_is_refused(case: Case) -> None:
     case.budget = None
-    case.refused("budget", "the population 'small' is not in this site's book")
+    case.refused("data", "are not what the book knows of the population 'small': register them again")
 
 
 def test_study_of_a_population_without_a_grant_is_refused(case: Case, tmp_path: Path) -> None:
@@ -276,7 +283,7 @@ def test_price_is_what_the_book_sets_aside_at_the_grants_order(case: Case, tmp_p
     with Ledger.open(tmp_path / "ledger.sqlite", SITE_KEYS["ash"]) as ledger:
         ledger.allow("small-00000000", "small", price.plan, "2" * 64)
         for number in (1, 2):
-            ledger.reserve("small-00000000", number, event)  # type: ignore[arg-type]
+            ledger.reserve("small-00000000", number, event)
         assert ledger.budget("small").epsilon_spent == pytest.approx(
             epsilon([event] * 2, 1e-3, orders=(8,)), abs=1e-3
         )

@@ -1,19 +1,23 @@
 """A site's folder: made once, its owner's alone, and refused by the name of the file that is wrong."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from client.home import Policy, Registration, SiteHome, replace
+from client.home import Policy, Registration, SiteHome
 from privacy.enrolment import Admission, SignedAdmission
 from privacy.errors import KeyFileError, SiteConfigError
 from privacy.keys import PublicKey
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 REGISTRATION = Registration(
-    train="/a.csv", test="/b.csv", train_sha256="0" * 64, test_sha256="1" * 64, public_patients=60
+    population="small",
+    train="/a.csv",
+    test="/b.csv",
+    train_sha256="0" * 64,
+    test_sha256="1" * 64,
+    public_patients=60,
 )
 
 
@@ -59,7 +63,7 @@ def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
     with home.open_ledger() as ledger:
         assert ledger.site == "ash"
     assert home.peers().pinned == {}
-    assert home.registry().populations == {}
+    assert home.registry().contracts == {}
     assert list((home.folder / "studies").iterdir()) == []
 
 
@@ -209,20 +213,5 @@ def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
 def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
     home.add_registration("small", REGISTRATION)
     home.add_registration("other", REGISTRATION)
-    assert set(home.registry().populations) == {"small", "other"}
-    assert home.registry().populations["small"].files().public_patients == 60
-
-
-def test_replaced_file_is_whole_and_private(tmp_path: Path) -> None:
-    replace(tmp_path / "a", b"one")
-    replace(tmp_path / "a", b"two")
-    assert (tmp_path / "a").read_bytes() == b"two"
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_file_that_cannot_be_replaced_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    with pytest.raises(SiteConfigError, match="a: cannot be written: Is a directory"):
-        replace(tmp_path / "a", b"one")
-    assert os.listdir(tmp_path) == ["a"]
+    assert set(home.registry().contracts) == {"small", "other"}
+    assert home.registry().contracts["small"].files().public_patients == 60

@@ -150,7 +150,7 @@ def test_peer_with_another_key_is_refused(folder: Path) -> None:
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
     with_data(folder)
-    registered = SiteHome(folder).registry().populations["small"]
+    registered = SiteHome(folder).registry().contracts["small"]
     assert registered.public_patients == 60
     with SiteHome(folder).open_ledger() as ledger:
         assert ledger.population("small").patients == 60
@@ -172,7 +172,7 @@ def test_data_registered_under_another_name_are_refused(folder: Path) -> None:
     (folder.parent / "study.yaml").write_text(yaml.safe_dump(terms.model_dump(mode="json")))
     with pytest.raises(RefusedError, match="small"):
         with_data(folder)
-    assert set(SiteHome(folder).registry().populations) == {"small"}
+    assert set(SiteHome(folder).registry().contracts) == {"small"}
 
 
 def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) 
     with pytest.raises(DataError, match="column 'age': 1 rows are not a number") as caught:
         with_data(folder)
     assert "forty" not in str(caught.value)
-    assert SiteHome(folder).registry().populations == {}
+    assert SiteHome(folder).registry().contracts == {}
 
 
 def test_data_check_registers_nothing(folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_data_check_registers_nothing(folder: Path) -> None:
         "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
     )  # fmt: skip
     assert "the public patient count would be 60" in done.stderr
-    assert SiteHome(folder).registry().populations == {}
+    assert SiteHome(folder).registry().contracts == {}
 
 
 def test_data_check_takes_the_registered_files(folder: Path) -> None:

@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 import client.cli
-import privacy.audit
+import privacy.audit.cli
 import server.cli
 from tests.docs.pages import ROOT
 
 PROGRAMS: Final[dict[str, click.Group]] = {
     "consilium": server.cli.cli,
     "consilium-site": client.cli.cli,
-    "consilium-audit": privacy.audit.cli,
+    "consilium-audit": privacy.audit.cli.cli,
 }
 PAGE: Final[Path] = ROOT / "docs" / "commands.md"
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import yaml
 
-from client.data import register
-from client.home import Policy, Registration, SiteHome
+from client.home import Policy, SiteHome
+from client.registration import register_files
 from privacy.canonical import sha256
 from privacy.keys import PublicKey
 from privacy.study import Terms
@@ -142,18 +142,9 @@ class Running:
         """Register every site's tables under the data contract of ``terms``, and grant their budget."""
         for name in self.names:
             home = SiteHome(self.folder / name)
-            files = register(terms.data, home.folder / "train.csv", home.folder / "test.csv")
-            registration = Registration(
-                train=str(files.train),
-                test=str(files.test),
-                train_sha256=files.train_sha256,
-                test_sha256=files.test_sha256,
-                public_patients=files.public_patients,
-            )
+            register_files(home, terms.data, home.folder / "train.csv", home.folder / "test.csv")
             with home.open_ledger() as ledger:
-                ledger.register_population(terms.data.name, files.train_sha256, files.public_patients, 1)
                 ledger.grant(terms.data.name, EPSILON_GRANTED, DELTA, ORDER)
-            home.add_registration(terms.data.name, registration)
 
     # Processes ---------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
     wood.released(study, *THREE)
 
     agreed = store.launch.terms
-    files = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
+    files, _ = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
     same_draw = InProcessTrainer(agreed, files, "cpu").train(model, 2, store.state.noise_multiplier, key)
     sealed = dequantise(repeated.astype(np.int64), 1, grid_of(agreed))
     np.testing.assert_allclose(sealed, same_draw, rtol=0, atol=grid_of(agreed).step)

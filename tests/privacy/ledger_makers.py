@@ -13,7 +13,7 @@ from privacy.ledger import Ledger
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
-DATA, CHANGED_DATA, TERMS, MODEL = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
+DATA, CHANGED_DATA, TERMS, MODEL, PATIENTS = ("1" * 64, "2" * 64, "3" * 64, "4" * 64, "5" * 64)
 STEP = SampledGaussian(noise_multiplier=2.0, sampling_rate=0.05, steps=10)
 TOTALS = Gaussian(noise_multiplier=20.0, count=1)
 UNPROTECTED = Unprotected()
@@ -41,7 +41,7 @@ def clock(*, start: str = "2026-03-02T08:00:00+00:00", step_s: int = 60) -> Call
 def granted_ledger(path: Path, epsilon: float = 3.0) -> Ledger:
     """A new book with one population and its grant."""
     ledger = Ledger.create(path, KEY, "north", clock())
-    ledger.register_population("breast-2026", DATA, 160, 1)
+    ledger.register_population("breast-2026", DATA, 160, 1, PATIENTS)
     ledger.grant("breast-2026", epsilon, 1e-3, 8)
     return ledger
 

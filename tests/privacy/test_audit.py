@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from privacy.audit import check, cli
+from privacy.audit.cli import cli
+from privacy.audit.verify import check
 from privacy.canonical import sha256, to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey, SigningKey
@@ -256,7 +257,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", "from privacy.audit import main; main()", *arguments],
+        [sys.executable, "-c", "from privacy.audit.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -330,9 +331,7 @@ def test_verify_with_a_key_that_is_none_is_wrong_usage(story: Path) -> None:
 
 
 def test_audit_starts_without_the_heavy_libraries() -> None:
-    code = (
-        "import privacy.audit, sys; print({'torch', 'flwr', 'dp_accounting', 'numpy', 'pandas'} & set(sys.modules))"
-    )
+    code = "import privacy.audit.cli, sys; print({'torch', 'flwr', 'dp_accounting', 'numpy', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "set()\n"
 

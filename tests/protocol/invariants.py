@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 
 from privacy.accountant import epsilon
-from privacy.audit import check
+from privacy.audit.verify import check
 from privacy.budget import Budget
 from privacy.wire import Released, Sealed, Wrappings
 from tests.simulator import Simulator
@@ -43,8 +43,8 @@ def require_within_terms(simulator: Simulator, name: str) -> None:
         if allowed is not None and privacy.delta is not None and events:
             assert epsilon(events, privacy.delta) <= allowed + 1e-6
     admitted = sum(entry.body.charge for entry in simulator.entries(name, "allow"))  # type: ignore[attr-defined]
-    found = budget(simulator, name)
-    assert found.spent + found.set_aside <= admitted <= found.limit
+    for grant in budget(simulator, name).grants:
+        assert grant.spent + grant.set_aside <= admitted <= grant.limit
 
 
 def require_one_release_a_round(simulator: Simulator) -> None:

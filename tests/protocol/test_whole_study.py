@@ -31,7 +31,7 @@ def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
 
 def own_totals(simulator: Simulator, name: str) -> tuple[int, ...]:
     """What the site counts on its own test file, with the model it has reached, without noise."""
-    files = simulator.homes[name].registry().populations[simulator.terms.data.name].files()
+    files = simulator.homes[name].registry().contracts[simulator.terms.data.name].files()
     return InProcessTrainer(simulator.terms, files, "cpu").score(simulator.store(name).model(), None)
 
 
@@ -74,7 +74,7 @@ def test_every_round_is_reserved_and_settled_once_and_the_rest_goes_back(found: 
         trained = [(kind, number) for number in (1, 2, 3) for kind in ("reserve", "settle")]
         assert kinds == [("allow", 0), *trained, ("evaluate", 3), ("return", 0), ("release", 0)]
         found_budget = budget(simulator, name)
-        assert found_budget.set_aside == 0
+        assert found_budget.grants[0].set_aside == 0
         assert found_budget.epsilon_spent is not None
         assert found_budget.epsilon_granted is not None
         assert found_budget.epsilon_spent + found_budget.epsilon_left <= found_budget.epsilon_granted

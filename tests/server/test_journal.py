@@ -11,7 +11,7 @@ import pytest
 
 from privacy.errors import FederationError
 from server.history import EpochAsked, Finished, Resumed, Stopped
-from server.journal import Journal, Standing, write_durably
+from server.journal import Journal, Standing
 from tests.privacy.launch_makers import golden_launch
 
 
@@ -159,15 +159,4 @@ def test_launch_that_is_damaged_is_refused(folder: Path) -> None:
 def test_aggregate_has_a_place_of_its_own(folder: Path) -> None:
     with Journal(folder) as journal:
         path = journal.aggregate_path(7)
-        write_durably(path, b"sum")
     assert path == folder / "aggregates" / "00007.bin"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert os.listdir(path.parent) == ["00007.bin"]
-
-
-def test_file_that_cannot_be_written_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    with pytest.raises(FederationError, match="a: cannot be written: Is a directory"):
-        write_durably(tmp_path / "a", b"new")
-    with pytest.raises(FederationError, match="cannot be written: No such file"):
-        write_durably(tmp_path / "none" / "a", b"new")

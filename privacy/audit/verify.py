@@ -1,21 +1,21 @@
-"""``consilium-audit``: check a site's book without trusting the site or the coordinator.
+"""``consilium-audit verify``: whether a book holds, and where every population's budget stands.
 
 Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
-grant. The file is only read. Exit codes: 0 the book holds, 2 the command was written wrongly, 26 the book cannot
-be read or is not to be believed (the sentence names the first wrong entry).
+grant. The file is only read.
 """
 
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
 from privacy.budget import Budget
-from privacy.console import print_json, run
+from privacy.console import print_json
 from privacy.document import Document
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Book, verify_export, verify_file
+from privacy.ledger.book import Watch
 
 _SQLITE: Final = b"SQLite format 3\0"
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"
@@ -32,30 +32,33 @@ class Verified(Document):
     entries: int
     head: str
     last_entry: str
+    witnessed: int | None
+    recovered: int | None
     unsettled_rounds: int
     populations: tuple[Budget, ...]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
-    """Check a hospital's privacy ledger offline, trusting nobody."""
-
-
-@cli.command()
-@click.argument("ledger", type=click.Path(path_type=Path))
-@click.option("--key", "key_text", metavar="PUBLICKEY", help="The site's public key, as the site gave it to you.")
+@click.command()
+@click.argument("ledgers", metavar="LEDGER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--key", "keys", metavar="PUBLICKEY", multiple=True, help="The site's public key, as the site gave it to you."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def verify(ledger: Path, key_text: str | None, as_json: bool) -> None:
-    """Check LEDGER, a site's ledger.sqlite or an export of it, and print every population's budget.
+def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], as_json: bool) -> None:
+    """Check each LEDGER, a site's ledger.sqlite or an export of it, and print every population's budget.
 
-    Recomputes every hash, signature, charge and budget, and names the first entry that is wrong.
+    Recomputes every hash, signature, countersignature, charge and budget, and names the first entry that is wrong.
+    With several ledgers, give one --key for each, in the same order, or none.
     """
-    key = None if key_text is None else _given_key(key_text)
-    found = check(ledger, key)
+    if keys and len(keys) != len(ledgers):
+        raise click.UsageError(f"{len(ledgers)} ledgers and {len(keys)} keys: give one --key for each, or none")
+    known = [given_key(text) for text in keys] or [None] * len(ledgers)
+    found = [check(ledger, key) for ledger, key in zip(ledgers, known, strict=True)]
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        documents = [each.model_dump(mode="json") for each in found]
+        print_json(documents[0] if len(documents) == 1 else {"ledgers": documents})
         return
-    click.echo("\n".join(_report(found)))
+    click.echo("\n\n".join("\n".join(_report(each)) for each in found))
 
 
 def check(path: Path, key: PublicKey | None) -> Verified:
@@ -64,17 +67,23 @@ def check(path: Path, key: PublicKey | None) -> Verified:
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
-    form = "sqlite" if _first_bytes(path) == _SQLITE else "export"
-    book = verify_file(path, key) if form == "sqlite" else verify_export(path, key)
+    form, book = read(path, key)
     return _verified(path, form, book, key is not None)
 
 
-def main() -> NoReturn:
-    """The console script."""
-    run(cli, "consilium-audit")
+def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> tuple[str, Book]:
+    """The verified book in ``path``, and which form it has.
+
+    Raises:
+        LedgerError: it cannot be read, or an entry is wrong (named).
+    """
+    if _first_bytes(path) == _SQLITE:
+        return "sqlite", verify_file(path, key, watch)
+    return "export", verify_export(path, key, watch)
 
 
-def _given_key(text: str) -> PublicKey:
+def given_key(text: str) -> PublicKey:
+    """A key from the command line."""
     try:
         return PublicKey.from_text(text)
     except Error as error:
@@ -99,6 +108,8 @@ def _verified(path: Path, form: str, book: Book, key_given: bool) -> Verified:
         entries=book.head.number,
         head=book.head.hash,
         last_entry=book.time,
+        witnessed=None if book.witnessed is None else book.witnessed.number,
+        recovered=None if book.recovered is None else book.recovered.number,
         unsettled_rounds=len(book.unsettled),
         populations=tuple(book.budgets()),
     )
@@ -110,7 +121,13 @@ def _report(found: Verified) -> list[str]:
         f"key          {found.key} ({'as given' if found.key_given else _UNCOMPARED})",
         f"complete     up to entry {found.entries}, written at {found.last_entry}",
         f"head         {found.head}",
+        "witnessed    "
+        + ("by nobody" if found.witnessed is None else f"newest witnessed head: entry {found.witnessed}"),
     ]
+    if found.recovered is not None:
+        lines.append(
+            f"recovered    from a backup; a lost book's totals up to its entry {found.recovered} are taken over"
+        )
     if found.form == "sqlite":
         lines.append(
             "tail         a file cannot show that later entries were removed: compare the head, or an export"
@@ -127,9 +144,10 @@ def _population(budget: Budget) -> list[str]:
     if budget.epsilon_granted is None:
         lines.append("  granted    nothing")
     else:
-        lines.append(
-            f"  granted    epsilon {budget.epsilon_granted:g}, delta {budget.delta:g}, kept at order {budget.order}"
-        )
+        lines += [
+            f"  granted    epsilon {grant.epsilon:g}, delta {grant.delta:g}, kept at order {grant.order}"
+            for grant in budget.grants
+        ]
     if budget.epsilon_spent is None:
         lines.append("  spent      without bound: trained on without privacy, no epsilon describes these patients")
     else:
