@@ -20,7 +20,7 @@ best Renyi order may be taken for it. What it costs the population is the book's
 the whole study is priced by that rule now, so it is not refused in its ninth round of ten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from client.data import PUBLIC_COUNT_STEP
@@ -75,10 +75,37 @@ def judge(
     """
     launch = _authentic(signed, admission)
     _judge_roster(launch, site, identity, pinned)
-    _judge_policy(launch.terms, policy)
-    _judge_approval(launch.terms, policy, approved)
-    population = _judge_data(launch.terms, policy, registration)
-    return _priced(launch.terms, population, account)
+    against = reasons_against(
+        launch.terms, policy=policy, registration=registration, approved=approved, account=account
+    )
+    for reason in against:
+        raise reason
+    return price_of(launch.terms)
+
+
+def reasons_against(
+    terms: Terms, *, policy: Policy, registration: Registration | None, approved: bool, account: Budget | None
+) -> Iterator[RefusedError]:
+    """Run by a site. Why it refuses ``terms``, whoever launches them: every reason, in the table's order.
+
+    Whether the price fits into what is left is the book's to say.
+    """
+    yield from _against_policy(terms, policy)
+    yield from _against_approval(terms, policy, approved)
+    yield from _against_data(terms, policy, registration)
+    if registration is not None:
+        yield from _against_account(terms, registration.population, account)
+
+
+def price_of(terms: Terms) -> Price:
+    """What ``terms`` cost any population, and the noise that makes it so.
+
+    Raises:
+        BudgetError: no noise reaches the study's epsilon.
+    """
+    training_noise = None if terms.privacy.epsilon is None else study_noise(terms)
+    evaluation_noise = _evaluation_noise(terms)
+    return Price(tuple(_plan(terms, training_noise, evaluation_noise)), training_noise, evaluation_noise)
 
 
 def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
@@ -110,82 +137,80 @@ def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mappin
             raise RefusedError("roster", f"the roster gives '{name}' another key than the one this site has pinned")
 
 
-def _judge_policy(terms: Terms, policy: Policy) -> None:
+def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
     if terms.model.name not in policy.models:
-        raise RefusedError(
+        yield RefusedError(
             "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
         )
     try:
         catalogue.check(terms.model.name, terms.model.options)
     except ModelError as error:
-        raise RefusedError("policy", str(error)) from None
+        yield RefusedError("policy", str(error))
     if terms.cohort.minimum < policy.minimum_sites:
-        raise RefusedError(
+        yield RefusedError(
             "policy",
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
         )
     epsilon = terms.privacy.epsilon
     if epsilon is None and not policy.without_privacy:
-        raise RefusedError("policy", "the study has no privacy (epsilon: none), which this site does not allow")
+        yield RefusedError("policy", "the study has no privacy (epsilon: none), which this site does not allow")
     if epsilon is not None and epsilon > policy.epsilon_per_study:
-        raise RefusedError(
+        yield RefusedError(
             "policy",
             f"the study asks for epsilon {epsilon:g}, this site allows {policy.epsilon_per_study:g} a study",
         )
     bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
     if epsilon is not None and bare and not policy.unprotected_test_patients:
-        raise RefusedError(
+        yield RefusedError(
             "policy", "the study's evaluation does not protect test patients, which this site does not allow"
         )
 
 
-def _judge_approval(terms: Terms, policy: Policy, approved: bool) -> None:
+def _against_approval(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
     if policy.approval == "each-study" and not approved:
-        raise RefusedError(
+        yield RefusedError(
             "approval",
             f"this site approves each study by hand and has not approved the terms {terms.digest[:16]}; "
-            "run: consilium-site approve STUDY.yaml",
+            "run: consilium-site approve STUDY.yaml --by NAME",
         )
 
 
-def _judge_data(terms: Terms, policy: Policy, registration: Registration | None) -> str:
-    """The population to be charged."""
+def _against_data(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
     if registration is None:
-        raise RefusedError(
+        yield RefusedError(
             "data", f"no data are registered as '{terms.data.name}'; run: consilium-site data add STUDY.yaml ..."
         )
+        return
     patients, most = registration.public_patients, registration.public_patients + PUBLIC_COUNT_STEP
     if patients < policy.minimum_patients:
-        raise RefusedError(
+        yield RefusedError(
             "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
         )
     delta = terms.privacy.delta
     if delta is not None and delta * most > 1:
-        raise RefusedError(
+        yield RefusedError(
             "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
         )
-    return registration.population
 
 
-def _priced(terms: Terms, population: str, account: Budget | None) -> Price:
+def _against_account(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:
     if account is None:
-        raise RefusedError(
+        yield RefusedError(
             "data",
             f"the files registered as '{terms.data.name}' are not what the book knows of the population "
             f"'{population}': register them again",
         )
+        return
     if terms.privacy.epsilon is None:
-        return Price(tuple(_plan(terms, None, None)), None, None)
+        return
     if not account.grants:
-        raise RefusedError(
+        yield RefusedError(
             "budget", f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
         )
     try:
-        noise = study_noise(terms)
-        evaluation_noise = _evaluation_noise(terms)
+        price_of(terms)
     except BudgetError as error:
-        raise RefusedError("budget", str(error)) from None
-    return Price(tuple(_plan(terms, noise, evaluation_noise)), noise, evaluation_noise)
+        yield RefusedError("budget", str(error))
 
 
 def study_noise(terms: Terms) -> float:

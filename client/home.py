@@ -10,6 +10,7 @@
     data.json        registered data: files, digests, public counts, whose patients they are
     patients/        who is in which population, as keyed digests
     ledger.sqlite    the book
+    witnessed.json   its newest head that the coordinator has countersigned
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
 
@@ -34,6 +35,7 @@ from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
 from privacy.launch import KeyText
 from privacy.ledger import Ledger
+from privacy.ledger.witness import Countersigned
 from privacy.study import Name, SiteName
 
 SITE_FILE: Final = "site.yaml"
@@ -205,6 +207,15 @@ class SiteHome:
                 "'consilium-site join --request FILE' and come back with 'consilium-site join --admission FILE'"
             )
         return self._read(path, SignedAdmission).statement
+
+    def witnessed(self) -> Countersigned | None:
+        """The newest head of the book that the coordinator has countersigned, if any."""
+        path = self._inside("witnessed.json")
+        return self._read(path, Countersigned) if path.exists() else None
+
+    def keep_witnessed(self, countersigned: Countersigned) -> None:
+        """Keep it beside the book, for the day on which the book is lost."""
+        replace(self._inside("witnessed.json"), countersigned.to_bytes(), SiteConfigError)
 
     def peers(self) -> Peers:
         """The pinned peers."""

@@ -21,7 +21,6 @@ from privacy.wire import (
     Close,
     Closed,
     Committed,
-    Head,
     Join,
     Joined,
     KeyParcel,
@@ -50,7 +49,8 @@ class Participation:
 
     def join(self, request: Join) -> Joined:
         """Offer a session key for the epoch. Asked again, the same one."""
-        return Joined(offer=self._seat.epochs.offer(request.epoch, self.base, self._seat.patients))
+        offer = self._seat.epochs.offer(request.epoch, self.base, self._seat.patients)
+        return Joined(offer=offer, book=self._seat.ledger.signed_head())
 
     def wrap(self, request: Wrap) -> Wrappings:
         """As lead: draw the epoch's study key and wrap it for the members."""
@@ -65,12 +65,12 @@ class Participation:
         """
         self._take(request.keys, request.committed, blob)
         self._require_fitting(request)
-        self._require_witnessed(request.witnessed)
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
+            self._note_void_rounds(request)
             self._sealed = None  # before the next one is made: an update may be large
             self._sealed = seal_attempt(self._seat, request)
-        return Sealed(header=self._sealed.header), self._sealed.blob
+        return Sealed(header=self._sealed.header, book=self._sealed.book), self._sealed.blob
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, release the own mask.
@@ -108,7 +108,7 @@ class Participation:
         return Closed(
             base=self.base,
             evaluated=seat.evaluated(self.base),
-            ledger=seat.head(),
+            book=seat.ledger.signed_head(),
             epsilon_spent=seat.epsilon_spent(),
         )
 
@@ -137,16 +137,11 @@ class Participation:
         if request.reference < 1 or state.reference not in (None, request.reference):
             raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
 
-    def _require_witnessed(self, witnessed: Head | None) -> None:
-        """The book must hold what the coordinator has seen of it."""
-        if witnessed is None or self._seat.ledger.holds(witnessed.number, witnessed.hash):
-            return
-        sentence = (
-            f"entry {witnessed.number} of this site's ledger, which the coordinator has seen signed, is not in the "
-            "book: it was rolled back or replaced; restore the newest backup"
-        )
-        self._seat.ledger.incident(self._seat.launch.study, "rollback", sentence)
-        raise RefusedError("refused", sentence)
+    def _note_void_rounds(self, request: Train) -> None:
+        """Rounds between the model's and this one were sealed and never opened: they count, and their price is spent."""
+        for number in range(request.base + 1, request.round):
+            sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
+            self._seat.ledger.incident(self._seat.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
         """After a release this site seals no other attempt of that round.

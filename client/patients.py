@@ -4,7 +4,7 @@
 
     patients/secret                      32 bytes of this site's, its owner's alone
     patients/NAME-COMMITMENT.digests     the population's patients, every one it ever had: sorted digests
-    patients/objections.digests          patients who take part in no later study
+    patients/objections.digests          patients who take part in no later study: sorted digests, then a seal on them
 
 Rules:
 
@@ -12,13 +12,17 @@ Rules:
   else; identifiers are compared as they are written, without spaces around them;
 * a budget belongs to people, so a file whose patients are in another population is refused with their number;
 * a population only grows: who has left its file has still been paid for;
-* the book holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed.
+* the book holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed;
+* the file of objections is there from the beginning and sealed with the secret: lost or cut, nothing is admitted.
 """
 
+import fcntl
 import hashlib
 import hmac
+import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,6 +33,7 @@ from privacy.keys import generate_secret, read_secret
 
 _PATIENT: Final = b"consilium patient v1\0"
 _COMMITMENT: Final = b"consilium patients v1\0"
+_OBJECTIONS: Final = b"consilium objections v1\0"
 _BYTES: Final = hashlib.sha256().digest_size
 
 
@@ -76,10 +81,22 @@ class PatientRegister:
         """Begin an empty register with a fresh secret."""
         folder.mkdir(mode=0o700)
         generate_secret(folder / "secret")
-        return cls(folder)
+        register = cls(folder)
+        register._keep_objections(set())
+        return register
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts no other process changes the register."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def admit(self, population: str, patients: Iterable[str], known: Mapping[str, str]) -> str:
-        """Add ``patients`` to ``population``, once they are seen to be in no other.
+        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`alone`.
 
         Args:
             population: its name.
@@ -115,21 +132,53 @@ class PatientRegister:
             if path != kept and path.name[: -len("-0123456789abcdef.digests")] == population:
                 path.unlink()
 
+    def count(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
+        """How many of ``patients`` each of the ``known`` populations holds, without those that hold none.
+
+        Raises:
+            SiteConfigError: the register is not the one that the book has committed to.
+        """
+        asked = {patient_digest(self._secret, patient) for patient in patients}
+        counts = {name: len(asked & self._digests(name, commitment)) for name, commitment in known.items()}
+        return {name: count for name, count in counts.items() if count}
+
     def object(self, patients: Iterable[str]) -> int:
-        """Leave ``patients`` out of every later study; how many object now."""
-        path = self._folder / "objections.digests"
-        objecting = {patient_digest(self._secret, patient) for patient in patients} | set(self.objections().digests)
-        replace(path, b"".join(sorted(objecting)), SiteConfigError)
+        """Leave ``patients`` out of every later study; how many object now.
+
+        Raises:
+            SiteConfigError: the file is damaged, or cannot be written.
+        """
+        with self.alone():
+            objecting = {patient_digest(self._secret, patient) for patient in patients} | self.objections().digests
+            self._keep_objections(objecting)
         return len(objecting)
 
     def objections(self) -> Objections:
         """Who objects, as of now.
 
         Raises:
-            SiteConfigError: the file is damaged.
+            SiteConfigError: the file is damaged or lost.
         """
-        path = self._folder / "objections.digests"
-        return Objections(self._secret, frozenset(_split(path) if path.exists() else ()))
+        path = self._objections_path
+        data = path.read_bytes() if path.exists() else b""
+        digests, seal = data[:-_BYTES], data[-_BYTES:]
+        if not hmac.compare_digest(seal, self._seal(digests)):
+            raise SiteConfigError(
+                f"{path}: the patients who object are not as this site wrote them down: the file is lost, cut or "
+                "altered; restore the folder 'patients' from your backup"
+            )
+        return Objections(self._secret, frozenset(_split(digests)))
+
+    def _keep_objections(self, objecting: Iterable[bytes]) -> None:
+        digests = b"".join(sorted(objecting))
+        replace(self._objections_path, digests + self._seal(digests), SiteConfigError)
+
+    def _seal(self, digests: bytes) -> bytes:
+        return hmac.new(self._secret, _OBJECTIONS + digests, hashlib.sha256).digest()
+
+    @property
+    def _objections_path(self) -> Path:
+        return self._folder / "objections.digests"
 
     def _digests(self, population: str, commitment: str) -> set[bytes]:
         path = self._path(population, commitment)
@@ -138,7 +187,7 @@ class PatientRegister:
                 f"{path}: the digests of the population '{population}' are not those the book has committed to; "
                 "restore the folder 'patients' from your backup"
             )
-        return set(_split(path))
+        return set(_split(path.read_bytes()))
 
     def _commitment(self, population: str, data: bytes) -> str:
         return hmac.new(self._secret, _COMMITMENT + population.encode() + b"\0" + data, hashlib.sha256).hexdigest()
@@ -147,8 +196,5 @@ class PatientRegister:
         return self._folder / f"{population}-{commitment[:16]}.digests"
 
 
-def _split(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    if len(data) % _BYTES:
-        raise SiteConfigError(f"{path}: cut off; restore it from your backup")
+def _split(data: bytes) -> list[bytes]:
     return [data[start : start + _BYTES] for start in range(0, len(data), _BYTES)]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from client.data import register
 from client.home import Registration, SiteHome
+from privacy.document import parse
+from privacy.errors import SiteConfigError
 from privacy.study import DataContract
 
 
@@ -26,17 +28,19 @@ def register_files(
         LedgerError, SiteConfigError: the book or the folder cannot take it.
     """
     files, patients = register(contract, train.resolve(), test.resolve())
-    registration = Registration(
-        population=population or contract.name,
-        train=str(files.train),
-        test=str(files.test),
-        train_sha256=files.train_sha256,
-        test_sha256=files.test_sha256,
-        public_patients=files.public_patients,
-    )
-    with home.open_ledger() as ledger:
+    facts = {
+        "population": population or contract.name,
+        "train": str(files.train),
+        "test": str(files.test),
+        "train_sha256": files.train_sha256,
+        "test_sha256": files.test_sha256,
+        "public_patients": files.public_patients,
+    }
+    registration = parse(facts, Registration, SiteConfigError, "the registration")
+    register_of_patients = home.patients()
+    with register_of_patients.alone(), home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        commitment = home.patients().admit(registration.population, patients, known)
+        commitment = register_of_patients.admit(registration.population, patients, known)
         ledger.register_population(
             registration.population,
             registration.data,
@@ -44,6 +48,6 @@ def register_files(
             contract.records_per_patient,
             commitment,
         )
-    home.patients().forget_older(registration.population, commitment)
-    home.add_registration(contract.name, registration)
+        register_of_patients.forget_older(registration.population, commitment)
+        home.add_registration(contract.name, registration)
     return registration

@@ -53,7 +53,7 @@ def _tensors(seat: Seat, vector: Vector) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
-    terms, budget = seat.terms, seat.ledger.budget(seat.terms.data.name)
+    terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
     head = seat.head()
     return {
         "card": 1,

@@ -21,10 +21,11 @@ from privacy.canonical import digest, sha256
 from privacy.errors import RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch
+from privacy.ledger.witness import BookHead
 from privacy.sealing.seal import seal
 from privacy.sealing.shape import layout_of, shape_digest
 from privacy.signed import Signed
-from privacy.wire import Header, Release, Released, Train, View
+from privacy.wire import Head, Header, Release, Released, Train, View
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SealedAttempt:
     request: Train
     own_seed: bytes
     header: Signed[Header]
+    book: Signed[BookHead]
     blob: bytes
 
     def answers(self, request: Train) -> bool:
@@ -92,16 +94,17 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         pair_secrets=pair_secrets,
         own_seed=own_seed,
     )
+    book = seat.ledger.signed_head()
     header = Header(
         site=seat.site,
         view=view,
         patients=seat.patients,
         blob=sha256(blob),
-        ledger=seat.head(),
+        ledger=Head(number=book.statement.number, hash=book.statement.hash),
         epsilon_spent=seat.epsilon_spent(),
         evaluated=seat.evaluated(seat.state.base),
     )
-    return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), blob)
+    return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), book, blob)
 
 
 def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) -> Released:

@@ -22,6 +22,7 @@ from client.participation import Participation
 from client.seat import Seat
 from client.state import StudyState, StudyStore
 from client.trainer import Training
+from client.witnessed import require_witnessed
 from models.vector import Vector, digest
 from privacy.budget import Budget
 from privacy.errors import (
@@ -143,6 +144,7 @@ class Site:
             case Wrap():
                 return participation.wrap(request), ()
             case Train():
+                require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
                 sealed, sealed_blob = participation.train(request, blob)
                 return sealed, (sealed_blob,)
             case Release():

@@ -338,6 +338,10 @@ class Account:
                 allowance.closed, allowance.set_aside = True, 0
                 if not allowance.private:
                     self.unprotected_by = self.unprotected_by or "a study that was open"
+                if allowance.planned[Purpose.EVALUATE, Unprotected()]:
+                    self.held_out_protected = False
+                allowance.paid.update(allowance.planned)
+                allowance.planned.clear()
 
     def take_over(self, number: int, granted: Grant, spent: int) -> None:
         """Raise what grant ``number`` has spent to what a witness has seen; a grant not known here is made.

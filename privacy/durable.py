@@ -25,8 +25,13 @@ def replace(path: Path, data: bytes, error: type[Error]) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what the folder lists durable: a power cut takes no name back."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -13,7 +13,8 @@
     │   ├── BudgetError         the privacy budget does not allow it
     │   ├── LedgerError         the book cannot be read, written or believed
     │   ├── TrainingError       local training failed
-    │   └── LinkError           the site cannot reach or stay with its coordinator
+    │   ├── LinkError           the site cannot reach or stay with its coordinator
+    │   └── ContradictionError  records that contradict each other
     ├── CoordinatorError      the coordinator's operator must act
     │   ├── FederationError     the federation's folder or an enrolment file
     │   ├── SuperLinkError      the Flower SuperLink does not start or answer
@@ -107,6 +108,12 @@ class LinkError(SiteError):
     """The site cannot reach, or stay with, its coordinator."""
 
     exit_code = 28
+
+
+class ContradictionError(SiteError):
+    """Records of the site and of its witnesses contradict each other."""
+
+    exit_code = 29
 
 
 class CoordinatorError(Error):

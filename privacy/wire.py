@@ -23,6 +23,7 @@ from privacy.document import Document, parse
 from privacy.errors import WireError
 from privacy.keys import PublicKey, SigningKey
 from privacy.launch import KeyText, SignedLaunch
+from privacy.ledger.witness import BookHead, Countersigned
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
 
@@ -177,8 +178,8 @@ class Train(Document):
     keys: KeyParcel | None = None
     """None once the site has sealed in this epoch."""
     committed: Committed | None = None
-    witnessed: Head | None = None
-    """The newest head of this site's ledger that the coordinator has seen signed."""
+    witnessed: Countersigned | None = None
+    """The newest head of this site's ledger that the coordinator has seen, countersigned; a site trains on no other."""
 
 
 class Release(Document):
@@ -210,6 +211,7 @@ class Joined(Document):
 
     kind: Literal["joined"] = "joined"
     offer: Signed[Offer]
+    book: Signed[BookHead]
 
 
 class Wrappings(Document):
@@ -220,10 +222,11 @@ class Wrappings(Document):
 
 
 class Sealed(Document):
-    """A sealed update: the blob, and the header that binds it."""
+    """A sealed update: the blob, the header that binds it, and where the site's book stands."""
 
     kind: Literal["sealed"] = "sealed"
     header: Signed[Header]
+    book: Signed[BookHead]
 
 
 class Released(Document):
@@ -249,7 +252,7 @@ class Closed(Document):
     kind: Literal["closed"] = "closed"
     base: Count
     evaluated: Evaluated | None
-    ledger: Head
+    book: Signed[BookHead]
     epsilon_spent: float | None
 
 

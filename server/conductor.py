@@ -18,8 +18,10 @@ from privacy.canonical import sha256
 from privacy.durable import replace
 from privacy.errors import FederationError, ProtocolError, WireError
 from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.witness import BookHead
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.shape import layout_of
+from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from privacy.wire import (
     Closed,
@@ -29,6 +31,7 @@ from privacy.wire import (
     Problem,
     Reply,
     Sealed,
+    Train,
     Wrappings,
     make_envelope,
     open_envelope,
@@ -38,6 +41,7 @@ from server.desk import Patience, Phase
 from server.history import RoundCommitted, RoundVoid, Stopped
 from server.journal import Journal
 from server.machine import StudyMachine
+from server.witness import Witness
 
 _log = logging.getLogger(__name__)
 
@@ -74,10 +78,13 @@ class Transport(Protocol):
 class Conductor:
     """One study in progress."""
 
-    def __init__(self, journal: Journal, key: SigningKey, patience: Patience, transport: Transport) -> None:
+    def __init__(
+        self, journal: Journal, key: SigningKey, witness: Witness, patience: Patience, transport: Transport
+    ) -> None:
         signed = journal.launch()
         self._journal = journal
         self._key = key
+        self._witness = witness
         self._transport = transport
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
@@ -138,9 +145,12 @@ class Conductor:
 
     def _ask(self, ask: Ask) -> None:
         blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
+        request = ask.request
+        if isinstance(request, Train):
+            request = request.model_copy(update={"witnessed": self._witness.newest(ask.site)})
         envelope = make_envelope(
             self._key,
-            ask.request,
+            request,
             study=self._launch.study,
             sender=COORDINATOR,
             receiver=ask.site,
@@ -198,12 +208,19 @@ class Conductor:
                 reply.offer.verified(identity)
             case Wrappings():
                 reply.grant.verified(identity)
+        if isinstance(reply, Joined | Sealed | Closed):
+            self._see(site, reply.book)
         if not isinstance(reply, Sealed):
             return reply, b""
         header = reply.header.verified(identity)
         if [header.blob] != [note.sha256 for note in body.blobs]:
             raise WireError("its sealed update is not the one its header names")
         return reply, envelope.blobs[0]
+
+    def _see(self, site: str, book: SignedStatement[BookHead]) -> None:
+        if book.verified(self._identities[site]).site != site:
+            raise WireError("it shows the head of another site's ledger")
+        self._witness.see(book)
 
     # Notes -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from math import inf
 
 from privacy.launch import SignedLaunch
 from privacy.signed import Signed
-from privacy.wire import Committed, Evaluated, Head, Header, Offer, Request
+from privacy.wire import Committed, Evaluated, Header, Offer, Request
 from server.actions import Action, Ask, Note, Record
 from server.history import Event, History, SiteOut, Stopped
 
@@ -80,7 +80,6 @@ class SiteView:
     offer: Signed[Offer] | None = None
     """For the newest epoch asked."""
     has_keys: bool = False
-    head: Head | None = None
     patients: int = 0
     failures: int = 0
     """Training failures since the last sealed update."""
@@ -151,7 +150,7 @@ class Desk:
         """Take in what a site's header says of it."""
         site = self.sites[header.site]
         site.base = max(site.base, header.view.base)
-        site.head, site.patients = header.ledger, header.patients
+        site.patients = header.patients
         self.remember(header.evaluated)
 
     def remember(self, evaluated: Evaluated | None) -> None:

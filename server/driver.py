@@ -61,7 +61,9 @@ def run(folder: Path, study: str, grid: Grid) -> None:
         missing = sorted(set(journal.launch().statement.names) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
-        conductor = Conductor(journal, federation.identity(), federation.patience, GridTransport(grid, nodes))
+        conductor = Conductor(
+            journal, federation.identity(), federation.witness(), federation.patience, GridTransport(grid, nodes)
+        )
         conductor.begin(time.monotonic())
         while conductor.running:
             if not conductor.step(time.monotonic()):

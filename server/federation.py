@@ -7,6 +7,7 @@
     ca.* server.*      the certificate authority and the server's TLS certificate (server/authority.py)
     sites.json         enrolled sites and their public keys
     superlink/         Flower's state and logs
+    witness.sqlite     every head of a site's ledger that was seen, countersigned
     studies/STUDY/     a study's journal and aggregates
 
 Nothing here opens an update: the coordinator has no study key.
@@ -31,6 +32,7 @@ from privacy.study import Name, Terms
 from server.authority import TlsFiles, create_authority, issue_server_certificate
 from server.desk import Patience
 from server.journal import Journal
+from server.witness import Witness
 
 CONFIG_FILE: Final = "coordinator.yaml"
 
@@ -119,6 +121,10 @@ class Federation:
     def identity(self) -> SigningKey:
         """The coordinator's identity."""
         return SigningKey.load(self.folder / "identity.key")
+
+    def witness(self) -> Witness:
+        """What this coordinator has seen of its sites' ledgers."""
+        return Witness(self.folder / "witness.sqlite", self.identity())
 
     def sites(self) -> dict[str, EnrolledSite]:
         """The enrolled sites, by name."""

@@ -227,7 +227,7 @@ class StudyMachine:
 
     def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
         self._desk.remember(reply.evaluated)
-        site.standing, site.question, site.head = Standing.CLOSED, None, reply.ledger
+        site.standing, site.question = Standing.CLOSED, None
         actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 

@@ -97,7 +97,6 @@ class Rounds:
             reference=asked.reference,
             keys=keys,
             committed=missed[0] if missed else None,
-            witnessed=site.head,
         )
         return desk.ask(site, request, now, missed[0].round if missed else None)
 

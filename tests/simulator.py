@@ -224,7 +224,9 @@ class Simulator:
     def start_coordinator(self) -> None:
         """A coordinator's process comes up and goes on from the journal."""
         self.journal = self.open_journal(self.federation.study_folder(self.study))
-        self.conductor = Conductor(self.journal, self.federation.identity(), PATIENCE, self.transport)
+        self.conductor = Conductor(
+            self.journal, self.federation.identity(), self.federation.witness(), PATIENCE, self.transport
+        )
         self.conductor.begin(self.now)
 
     def restart_coordinator(self, *, delivered: bool = False) -> None:

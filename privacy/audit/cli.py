@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from privacy.audit.reconcile import reconcile
 from privacy.audit.verify import verify
 from privacy.console import run
 
@@ -18,6 +19,7 @@ def cli() -> None:
 
 
 cli.add_command(verify)
+cli.add_command(reconcile)
 
 
 def main() -> NoReturn:

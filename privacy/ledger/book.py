@@ -4,12 +4,14 @@ The site folds its own entries through this before it adds one, and the auditor 
 is checked; a broken one is named together with its entry.
 """
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from privacy.accountant import carried, limit
-from privacy.budget import Account, Budget, Grant, Planned, Purpose
+from privacy.budget import Account, Budget, Filter, Planned, Purpose
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
@@ -64,7 +66,7 @@ class Rule(StrEnum):
     BUDGET = "budget"
     """The grant has room; the study's plan names the round."""
     WITNESS = "witness"
-    """What a witness has signed is about this book, and in it; what is recovered is not."""
+    """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
 
 
 class BrokenRuleError(LedgerError):
@@ -73,6 +75,15 @@ class BrokenRuleError(LedgerError):
     def __init__(self, rule: Rule, sentence: str) -> None:
         super().__init__(sentence)
         self.rule = rule
+
+
+class _State(NamedTuple):
+    """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
+
+    since: int
+    protected: bool
+    held_out_protected: bool
+    amounts: tuple[tuple[int, int], ...]
 
 
 class Book:
@@ -88,10 +99,13 @@ class Book:
         self.unsettled: set[tuple[str, int]] = set()
         self.witnessed: Head | None = None
         self.recovered: Head | None = None
+        self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
+        self._states: dict[str, list[_State]] = {}
         self._population_of_data: dict[str, str] = {}
         self._population_of_study: dict[str, str] = {}
         self._refused: dict[str, Refuse] = {}
+        self._incidents: set[Incident] = set()
         self._said: dict[Subject, Body] = {}
 
     @property
@@ -144,14 +158,15 @@ class Book:
         Raises:
             BudgetError: the budget does not allow it.
             RefusedError: the data belong to another population.
-            LedgerError: it contradicts the book, or the clock was set back.
+            LedgerError: it contradicts the book, ``key`` does not sign it any more, or the clock was set back.
         """
         if time < self.time:
             raise LedgerError(f"the clock says {time}, the last entry was written at {self.time}: set the clock")
         number, previous = self.head.number + 1, self.head.hash
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
-        if self.opened is None:
-            _opening_key(body)
+        expected = _opening_key(body) if self.opened is None else self.key
+        if key.public != expected:
+            raise LedgerError(f"the book is signed by the key {expected.text}, not by {key.public.text}")
         self._obey(body)
         signed = sign(entry, key)
         self._advance(entry, signed)
@@ -167,6 +182,8 @@ class Book:
             return self.populations.get(body.population) == body
         if isinstance(body, Refuse):
             return self._refused.get(body.study) == body
+        if isinstance(body, Incident):
+            return body in self._incidents
         said = None if body.subject is None else self._said.get(body.subject)
         if said is not None and said != body:
             raise BrokenRuleError(
@@ -177,7 +194,12 @@ class Book:
     def holds(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is, or by recovery was, in this book with this hash."""
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
-        return here or self.recovered == Head(number, hash)
+        return here or Head(number, hash) in self._taken_over
+
+    def has_been_seen(self, number: int, hash: str) -> bool:
+        """Whether a witness that has seen this entry says nothing new: it, or one after it, is noted as seen."""
+        older = self.witnessed is not None and number <= self.witnessed.number
+        return Head(number, hash) in self._taken_over or (older and self.holds(number, hash))
 
     def account(self, population: str) -> Account:
         """The budget of ``population``.
@@ -186,7 +208,7 @@ class Book:
             LedgerError: it is not registered.
         """
         if population not in self.accounts:
-            raise LedgerError(f"the population '{population}' is not registered in this book")
+            raise BrokenRuleError(Rule.ONCE, f"the population '{population}' is not registered in this book")
         return self.accounts[population]
 
     def account_of(self, study: str) -> Account:
@@ -228,7 +250,7 @@ class Book:
             hash=self.head.hash,
             time=self.time,
             recovered=None if self.recovered is None else self.recovered.hash,
-            accounts=tuple(_totals(account) for account in self.accounts.values()),
+            accounts=self._totals_at(self.head.number),
         )
 
     def _read(self, signed: Signed) -> Entry:
@@ -284,7 +306,9 @@ class Book:
                 self._change_key(body)
             case Recover():
                 self._recover(body)
-            case Approve() | Incident():
+            case Incident():
+                self._incidents.add(body)
+            case Approve():
                 pass
             case _:
                 raise LedgerError(f"the kind '{body.kind}' has no rule")
@@ -326,49 +350,68 @@ class Book:
         account.pay(body.study, purpose, body.event)
 
     def _checkpoint(self, body: Checkpoint) -> None:
-        head = body.countersigned.verified(self._signer_of(body), PublicKey.from_text(body.witness))
-        if not self.holds(head.number, head.hash):
+        head = self._seen(body)
+        if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this book"
             )
-        self.witnessed = Head(head.number, head.hash)
+        if head.accounts != self._totals_at(head.number):
+            raise BrokenRuleError(
+                Rule.WITNESS,
+                f"the totals that a witness has seen are not those of this book at entry {head.number}",
+            )
+        if self.witnessed is None or head.number > self.witnessed.number:
+            self.witnessed = Head(head.number, head.hash)
 
     def _change_key(self, body: KeyChange) -> None:
+        if PublicKey.from_text(body.key) in self.keys:
+            raise BrokenRuleError(Rule.ONCE, f"the key {body.key} has signed this book before")
         try:
             self.keys.append(verify_key_proof(body, self.head))
         except LedgerError as error:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
 
     def _recover(self, body: Recover) -> None:
-        head = body.countersigned.verified(self._signer_of(body), PublicKey.from_text(body.witness))
+        head = self._seen(body)
         if self.holds(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
             )
-        for totals in head.accounts:  # refuse before anything is changed
-            account = self.accounts.get(totals.population, Account(totals.population))
-            for filter_, seen in zip(account.filters, totals.grants, strict=False):
-                if filter_.granted != _granted(seen):
-                    raise BrokenRuleError(
-                        Rule.WITNESS, f"the witness has seen another grant of the population '{totals.population}'"
-                    )
+        lost = [(totals.population, _filters(totals)) for totals in head.accounts]
+        for population, filters in lost:  # refuse before anything is changed
+            known = self.accounts[population].filters if population in self.accounts else []
+            if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
+                raise BrokenRuleError(
+                    Rule.WITNESS, f"the witness has seen another grant of the population '{population}'"
+                )
+        unseen = self._paid_since_witnessed()
         for account in self.accounts.values():
             account.spend_everything_open()
+        for population, filters in lost:
+            account = self.accounts.setdefault(population, Account(population))
+            for number, seen in enumerate(filters, start=1):
+                account.take_over(number, seen.granted, seen.spent + seen.set_aside + unseen[population, number])
         for totals in head.accounts:
-            self._take_over(totals)
+            account = self.accounts[totals.population]
+            if not totals.protected:
+                account.unprotected_by = account.unprotected_by or "a study of the lost book"
+            account.held_out_protected = account.held_out_protected and totals.held_out_protected
         self.unsettled.clear()
-        self.recovered = self.witnessed = Head(head.number, head.hash)
+        self.recovered = Head(head.number, head.hash)
+        self._taken_over.add(self.recovered)
 
-    def _take_over(self, totals: AccountTotals) -> None:
-        account = self.accounts.setdefault(totals.population, Account(totals.population))
-        for number, seen in enumerate(totals.grants, start=1):
-            account.take_over(number, _granted(seen), seen.spent + seen.set_aside)
-        if not totals.protected:
-            account.unprotected_by = account.unprotected_by or "a study of the lost book"
-        account.held_out_protected = account.held_out_protected and totals.held_out_protected
+    def _paid_since_witnessed(self) -> Counter[tuple[str, int]]:
+        """What was paid after the newest entry that a witness has seen, by population and grant: perhaps only here."""
+        paid = Counter[tuple[str, int]]()
+        for population, account in self.accounts.items():
+            state = None if self.witnessed is None else self._state_at(population, self.witnessed.number)
+            seen = () if state is None else state.amounts
+            for number, filter_ in enumerate(account.filters, start=1):
+                paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
+        return paid
 
-    def _signer_of(self, body: Checkpoint | Recover) -> PublicKey:
-        """The key of this book that signed the head, which may be an earlier one."""
+    def _seen(self, body: Checkpoint | Recover) -> BookHead:
+        """The head that a witness has seen; a key of this book, which may be an earlier one, has signed it."""
         head = body.countersigned.head
         if head.statement.site != self.site:
             raise BrokenRuleError(Rule.WITNESS, f"the head is of the book of '{head.statement.site}'")
@@ -377,13 +420,34 @@ class Book:
                 head.verified(key)
             except Error:
                 continue
-            return key
+            try:
+                return body.countersigned.verified(key, PublicKey.from_text(body.witness))
+            except Error as error:
+                raise BrokenRuleError(Rule.WITNESS, str(error)) from None
         raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")
+
+    def _state_at(self, population: str, number: int) -> _State | None:
+        states = self._states.get(population, [])
+        after = bisect_right(states, number, key=lambda state: state.since)
+        return states[after - 1] if after else None
+
+    def _totals_at(self, number: int) -> tuple[AccountTotals, ...]:
+        """Every population's totals as they were after entry ``number``."""
+        return tuple(
+            _totals(self.accounts[population], state)
+            for population in self._states
+            if (state := self._state_at(population, number)) is not None
+        )
 
     def _advance(self, entry: Entry, signed: Signed) -> None:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
         self._hashes.append(signed.hash)
+        for population, account in self.accounts.items():
+            states = self._states.setdefault(population, [])
+            state = _state(account, entry.number)
+            if not states or states[-1][1:] != state[1:]:
+                states.append(state)
 
     def _opened(self) -> Open:
         if self.opened is None:
@@ -450,27 +514,44 @@ def _same(name: str, written: object, computed: object) -> None:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
 
 
-def _granted(totals: GrantTotals) -> Grant:
-    room = limit(totals.epsilon, totals.delta, totals.order)
-    return Grant(totals.epsilon, totals.delta, totals.order, room)
-
-
-def _totals(account: Account) -> AccountTotals:
-    return AccountTotals(
-        population=account.population,
+def _state(account: Account, number: int) -> _State:
+    return _State(
+        since=number,
         protected=account.unprotected_by is None,
         held_out_protected=account.held_out_protected,
+        amounts=tuple((filter_.spent, filter_.set_aside) for filter_ in account.filters),
+    )
+
+
+def _totals(account: Account, state: _State) -> AccountTotals:
+    return AccountTotals(
+        population=account.population,
+        protected=state.protected,
+        held_out_protected=state.held_out_protected,
         grants=tuple(
             GrantTotals(
-                epsilon=each.granted.epsilon,
-                delta=each.granted.delta,
-                order=each.granted.order,
-                spent=each.spent,
-                set_aside=each.set_aside,
+                epsilon=filter_.granted.epsilon,
+                delta=filter_.granted.delta,
+                order=filter_.granted.order,
+                spent=spent,
+                set_aside=set_aside,
             )
-            for each in account.filters
+            for filter_, (spent, set_aside) in zip(account.filters, state.amounts, strict=False)
         ),
     )
+
+
+def _filters(totals: AccountTotals) -> list[Filter]:
+    """The filters that a witness has seen.
+
+    Raises:
+        BudgetError: one of the grants could never have been made.
+    """
+    account = Account(totals.population)
+    for seen in totals.grants:
+        account.grant(seen.epsilon, seen.delta, seen.order)
+        account.filters[-1].spent, account.filters[-1].set_aside = seen.spent, seen.set_aside
+    return account.filters
 
 
 def _about(body: Body) -> str:

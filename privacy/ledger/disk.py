@@ -9,7 +9,6 @@ Rules:
 * An auditor only reads.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -52,27 +51,20 @@ _CREATE: Final = "\n".join(
 )
 
 
-def create_file(path: Path) -> sqlite3.Connection:
-    """Make the file of a new book, its owner's alone (0600), without an entry yet.
+def lay_out(path: Path) -> sqlite3.Connection:
+    """Make the empty file ``path`` one for a book, without an entry yet.
 
     Raises:
-        LedgerError: there is a file already, or the folder cannot be written.
+        LedgerError: it cannot be written.
     """
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise LedgerError(f"{path}: a new ledger cannot be written: {error.strerror}") from None
-    connection = None
-    try:
-        with sentences(path):
-            connection = _connect(path, "mode=rw", PATIENCE_S)
+    with sentences(path):
+        connection = _connect(path, "mode=rw", PATIENCE_S)
+        try:
             _write_through(path, connection)
             connection.executescript(_CREATE)
-    except BaseException:
-        if connection is not None:
+        except BaseException:
             connection.close()
-        path.unlink()
-        raise
+            raise
     return connection
 
 

@@ -13,9 +13,10 @@ Rules:
 import base64
 import binascii
 import json
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from privacy.accountant import CARRIED, Event
 from privacy.budget import Plan
@@ -292,13 +293,18 @@ BODIES: Final[dict[str, type[Body]]] = {
 }
 
 
+def _on_the_calendar(time: str) -> str:
+    datetime.fromisoformat(time)  # there is no 31st of February
+    return time
+
+
 class Entry(Document):
     """One line of the book."""
 
     version: Literal[1] = VERSION
     number: Annotated[int, Field(ge=1, le=2**53 - 1)]
     kind: str
-    time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_on_the_calendar)]
     previous: Digest
     body: SerializeAsAny[Body]
 

@@ -11,6 +11,7 @@ Rules:
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -21,7 +22,7 @@ from privacy.document import parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.book import Book, plan_curve
-from privacy.ledger.disk import PATIENCE_S, create_file, open_file, sentences, signed_entries
+from privacy.ledger.disk import PATIENCE_S, open_file, sentences, signed_entries
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -34,18 +35,17 @@ from privacy.ledger.entries import (
     Incident,
     KeyChange,
     ModelRelease,
-    Open,
     Population,
     Recover,
     Refuse,
     Reserve,
     Return,
     Settle,
-    Signed,
     key_proof,
     read_entry,
 )
 from privacy.ledger.export import lines
+from privacy.ledger.steps import Addition, Creation, read_on, written
 from privacy.ledger.witness import BookHead, Countersigned
 from privacy.signed import Signed as SignedStatement
 
@@ -76,19 +76,18 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
-        """Begin a new book (a file of its owner, 0600) for ``site``.
+        """Begin a new book (a file of its owner, 0600) for ``site``: whole, or not at all.
 
         Raises:
             LedgerError: there is a file already, or the folder cannot be written.
         """
-        ledger = cls(path, create_file(path), key, clock)
+        creation = Creation(path, site, key, written(clock()))
         try:
-            ledger._add(Open, site=site, key=key.public.text)
-        except BaseException:  # half a book is no book
-            ledger.close()
-            path.unlink()
-            raise
-        return ledger
+            for step in creation.steps:
+                step()
+        finally:
+            creation.clean_up()
+        return cls.open(path, key, clock)
 
     @classmethod
     def open(
@@ -317,7 +316,7 @@ class Ledger:
         self._add(Refuse, study=study, code=code, sentence=sentence)
 
     def incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
-        """Note what must not be forgotten: a void round, an aggregate that did not open.
+        """Note what must not be forgotten: a void round, an aggregate that did not open. Once each.
 
         Raises:
             LedgerError: the book cannot take it.
@@ -330,10 +329,10 @@ class Ledger:
         Raises:
             LedgerError: the head is not this book's, a signature is wrong, or the book cannot take it.
         """
+        seen = countersigned.seen.statement
 
         def body(book: Book) -> Body | None:
-            number = countersigned.seen.statement.number
-            if book.witnessed is not None and number <= book.witnessed.number and book.recovered is None:
+            if book.has_been_seen(seen.number, seen.hash):
                 return None
             return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
 
@@ -386,6 +385,16 @@ class Ledger:
         self.refresh()
         return self._book.population_of(data_digest)
 
+    def budget_of(self, study: str) -> Budget:
+        """Where the population that ``study`` is paid from stands.
+
+        Raises:
+            BudgetError: the study was never admitted.
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.account_of(study).budget
+
     def budgets(self) -> list[Budget]:
         """Where every population stands.
 
@@ -414,6 +423,15 @@ class Ledger:
         self.refresh()
         return self._book.holds(number, hash)
 
+    def trial(self) -> Book:
+        """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return deepcopy(self._book)
+
     def entries(self) -> Iterator[Entry]:
         """Every entry, from the first.
 
@@ -430,6 +448,7 @@ class Ledger:
         Raises:
             LedgerError: the file cannot be read.
         """
+        self.refresh()
         with sentences(self._path):
             yield from lines(signed_entries(self._connection), self._key)
 
@@ -471,79 +490,8 @@ class Ledger:
     def _time(self) -> str:
         """Now, or the last entry's time if the clock was stepped back by a little."""
         now = self._clock()
-        stepped_back = _written(now) < self._book.time <= _written(now + CLOCK_STEP)
-        return self._book.time if stepped_back else _written(now)
-
-
-class Addition:
-    """One entry on its way into the book: the steps that the store walks, in this order.
-
-    Nothing is in the book before the last step, and everything is after it; whoever dies between two steps leaves the
-    book as it was.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        connection: sqlite3.Connection,
-        book: Book,
-        key: SigningKey,
-        time: Callable[[], str],
-        body_for: Callable[[Book], Body | None],
-    ) -> None:
-        self._path = path
-        self._connection = connection
-        self._book = book
-        self._key = key
-        self._time = time
-        self._body_for = body_for
-        self._signed: Signed | None = None
-
-    @property
-    def steps(self) -> tuple[Callable[[], None], ...]:
-        """What is done, one after the other."""
-        return (self.lock, self.read_on, self.decide, self.insert, self.commit)
-
-    def lock(self) -> None:
-        """Keep other processes from adding."""
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def read_on(self) -> None:
-        """Check what other processes have added."""
-        read_on(self._path, self._connection, self._book)
-
-    def decide(self) -> None:
-        """Ask the rules and sign, unless the book says it already."""
-        body = self._body_for(self._book)
-        if body is not None and not self._book.says(body):
-            self._signed = self._book.write(body, self._time(), self._key)
-
-    def insert(self) -> None:
-        """Write the entry, if there is one."""
-        if self._signed is not None:
-            row = (self._book.head.number, self._signed.entry, self._signed.signature)
-            self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
-
-    def commit(self) -> None:
-        """Make it durable."""
-        self._connection.execute("COMMIT")
-
-
-def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:
-    """Take in the entries of the file that ``book`` has not read.
-
-    Raises:
-        LedgerError: one is wrong (named).
-    """
-    try:
-        for signed in signed_entries(connection, after=book.head.number):
-            book.take(signed)
-    except LedgerError as error:
-        raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
-
-
-def _written(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stepped_back = written(now) < self._book.time <= written(now + CLOCK_STEP)
+        return self._book.time if stepped_back else written(now)
 
 
 def _body(kind: type[B], **fields: Any) -> B:

@@ -10,6 +10,7 @@ from privacy.keys import SigningKey
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
 from privacy.wire import Envelope, Head, Header, Release, Released, Sealed, View, make_envelope
+from tests.privacy.head_makers import standing
 
 SITE, STUDY, COHORT = "north", "breast-cancer-5f3a9c21", ("east", "north", "south")
 SITE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -67,7 +68,7 @@ def example_sealed() -> Envelope:
     """``north`` answers a request to train."""
     return make_envelope(
         SITE_KEY,
-        Sealed(header=example_header()),
+        Sealed(header=example_header(), book=standing(SITE_KEY, SITE)),
         study=STUDY,
         sender=SITE,
         receiver=COORDINATOR,

@@ -1,28 +1,40 @@
-"""Books for the ledger's tests: the same short story of two studies, told on a clock that stands still."""
+"""Books for the ledger's tests: the same short stories, told on a clock that stands still, and books that lie."""
 
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.accountant import Gaussian, SampledGaussian, Unprotected
+from privacy.accountant import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
 from privacy.budget import Planned, Purpose
+from privacy.canonical import sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
+from privacy.ledger.entries import Signed
+from privacy.ledger.witness import Countersigned
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
+WITNESS = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34))))
 DATA, CHANGED_DATA, TERMS, MODEL, PATIENTS = ("1" * 64, "2" * 64, "3" * 64, "4" * 64, "5" * 64)
+POPULATION = "breast-2026"
 STEP = SampledGaussian(noise_multiplier=2.0, sampling_rate=0.05, steps=10)
 TOTALS = Gaussian(noise_multiplier=20.0, count=1)
+RECORDS = BoundedContribution(noise_multiplier=8.0, sampling_rate=0.05, records_per_patient=3, steps=10)
+COUNTS = Laplace(scale=40.0, count=2)
 UNPROTECTED = Unprotected()
 
+Value = dict[str, Any]
 
-def plan(rounds: int = 5, step: SampledGaussian | Unprotected = STEP) -> list[Planned]:
+
+def plan(rounds: int = 5, step: AnyEvent = STEP, totals: AnyEvent = TOTALS) -> list[Planned]:
     return [
         Planned(purpose=Purpose.TRAIN, event=step, times=rounds),
-        Planned(purpose=Purpose.EVALUATE, event=TOTALS, times=2),
+        Planned(purpose=Purpose.EVALUATE, event=totals, times=2),
     ]
 
 
@@ -38,18 +50,23 @@ def clock(*, start: str = "2026-03-02T08:00:00+00:00", step_s: int = 60) -> Call
     return look
 
 
-def granted_ledger(path: Path, epsilon: float = 3.0) -> Ledger:
+def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime] | None = None) -> Ledger:
     """A new book with one population and its grant."""
-    ledger = Ledger.create(path, KEY, "north", clock())
-    ledger.register_population("breast-2026", DATA, 160, 1, PATIENTS)
-    ledger.grant("breast-2026", epsilon, 1e-3, 8)
+    ledger = Ledger.create(path, KEY, "north", look or clock())
+    ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS)
+    ledger.grant(POPULATION, epsilon, 1e-3, 8)
     return ledger
 
 
+def countersigned(ledger: Ledger, witness: SigningKey = WITNESS) -> Countersigned:
+    """What ``witness`` sends back of the book as it is now."""
+    return Countersigned.by(witness, "coordinator", ledger.signed_head())
+
+
 def write_story(path: Path) -> None:
-    """A book with an entry of every kind."""
+    """A site's plain days: one study from admission to release, one refused."""
     with granted_ledger(path) as ledger:
-        ledger.allow("first", "breast-2026", plan(), TERMS)
+        ledger.allow("first", POPULATION, plan(), TERMS)
         ledger.reserve("first", 1, STEP)
         ledger.settle("first", 1)
         ledger.evaluate("first", 1, TOTALS)
@@ -58,3 +75,59 @@ def write_story(path: Path) -> None:
         ledger.release("first", MODEL)
         ledger.give_back("first")
         ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
+
+
+def write_every_kind(path: Path) -> None:
+    """A book with an entry of every kind: a study, a disk that is lost, its backup, a second study, a new key."""
+    look, backup = clock(), path.with_suffix(".backup")
+    with granted_ledger(path, look=look) as ledger:
+        ledger.approve(TERMS, "data protection")
+        ledger.allow("first", POPULATION, plan(), TERMS)
+        ledger.reserve("first", 1, STEP)
+        ledger.settle("first", 1)
+        ledger.evaluate("first", 1, TOTALS)
+        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+    shutil.copy(path, backup)
+    with Ledger.open(path, KEY, look) as ledger:
+        ledger.reserve("first", 2, STEP)
+        seen = countersigned(ledger)
+    backup.replace(path)
+    with Ledger.open(path, KEY, look) as ledger:
+        ledger.recover(seen, WITNESS.public)
+        ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the book")
+        ledger.release("first", MODEL)
+        ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
+        ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64)
+        ledger.grant(POPULATION, 1, 1e-4, 32)
+        ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
+        ledger.reserve("third", 1, RECORDS)
+        ledger.evaluate("third", 1, COUNTS)
+        ledger.give_back("third")
+        ledger.change_key(OTHER_KEY)
+        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+
+
+def values_of(path: Path, key: SigningKey = KEY) -> list[Value]:
+    """The entries of a book as plain values."""
+    with Ledger.open(path, key) as ledger:
+        return [json.loads(line)["entry"] for line in ledger.export_lines() if b'"entry"' in line]
+
+
+def forged(values: Iterable[Value], key: SigningKey = KEY, since: int = 1) -> Iterator[Signed]:
+    """The book that ``values`` would make, chained anew; ``key`` signs from entry ``since`` on."""
+    previous = "0" * 64
+    for number, value in enumerate(values, start=1):
+        data = to_canonical({**value, "number": number, "previous": previous})
+        signer = key if number >= since else KEY
+        yield Signed(data, signer.sign(b"consilium ledger entry v1\0" + data))
+        previous = sha256(data)
+
+
+def changed(values: list[Value], number: int, **body: Any) -> list[Value]:
+    """``values`` with another body in entry ``number``."""
+    value = values[number - 1]
+    return [*values[: number - 1], {**value, "body": {**value["body"], **body}}, *values[number:]]
+
+
+def number_of(values: list[Value], kind: str) -> int:
+    return next(number for number, value in enumerate(values, start=1) if value["kind"] == kind)

@@ -14,7 +14,8 @@ from privacy import wire
 from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import PublicKey
-from privacy.wire import Body, Close, Closed, Envelope, Head, Join, Problem, make_envelope, open_envelope, read_body
+from privacy.wire import Body, Close, Closed, Envelope, Join, Problem, make_envelope, open_envelope, read_body
+from tests.privacy.head_makers import standing
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, golden_launch
 
 GOLDEN: dict[str, Any] = json.loads(
@@ -191,19 +192,24 @@ GRANT = {"study", "launch", "lead", "epoch", "offers", "commitment", "wrapped", 
 VIEW = {"study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference"}
 HEADER = {"site", "view", "patients", "blob", "ledger", "epsilon_spent", "evaluated"}
 
+BOOK = (
+    {"book.signature"}
+    | {f"book.statement.{name}" for name in ("site", "number", "hash", "time", "recovered")}
+    | {f"book.statement.accounts.{name}" for name in ("population", "protected", "held_out_protected")}
+    | {f"book.statement.accounts.grants.{name}" for name in ("epsilon", "delta", "order", "spent", "set_aside")}
+)
 LEAVES = {
-    "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER},
+    "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER} | BOOK,
     "wrapped": {"kind", "grant.signature"} | {f"grant.statement.{name}" for name in GRANT},
     "sealed": {"kind", "header.signature"}
     | {f"header.statement.{name}" for name in HEADER - {"view", "ledger", "evaluated"}}
     | {f"header.statement.view.{name}" for name in VIEW}
     | {f"header.statement.ledger.{name}" for name in HEAD}
-    | {f"header.statement.evaluated.{name}" for name in EVALUATED},
+    | {f"header.statement.evaluated.{name}" for name in EVALUATED}
+    | BOOK,
     "released": {"kind", "round", "attempt", "seed"},
     "opened": {"kind", "base"} | {f"evaluated.{name}" for name in EVALUATED},
-    "closed": {"kind", "base", "epsilon_spent"}
-    | {f"evaluated.{name}" for name in EVALUATED}
-    | {f"ledger.{name}" for name in HEAD},
+    "closed": {"kind", "base", "epsilon_spent"} | {f"evaluated.{name}" for name in EVALUATED} | BOOK,
     "problem": {"kind", "code", "sentence", "base"},
 }
 """Everything that a site ever says. Each name here was judged: public, or sealed, or a digest of what is sealed."""
@@ -237,6 +243,5 @@ def test_message_around_a_reply_contains_what_is_listed_here_and_nothing_else() 
 
 
 def test_price_in_clear_is_absent_without_privacy() -> None:
-    head = Head(number=1, hash="0" * 64)
-    closed = Closed(base=1, evaluated=None, ledger=head, epsilon_spent=None)
+    closed = Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=None)
     assert from_canonical(closed.to_bytes())["epsilon_spent"] is None

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from privacy.launch import SignedLaunch
+from privacy.ledger.witness import BookHead, Countersigned
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.shape import layout_of
 from privacy.signed import Signed
+from privacy.study import COORDINATOR
 from privacy.wire import (
     Committed,
-    Head,
     Header,
     Join,
     Joined,
@@ -36,11 +37,20 @@ class Mallory:
         self.launch = simulator.journal.launch()
         self.names = simulator.names
         self.keys: dict[int, KeyParcel] = {}
+        self.witnessed: dict[str, Countersigned] = {}
         self.blobs: dict[tuple[str, int, int], bytes] = {}
         self.headers: dict[tuple[str, int, int], Signed[Header]] = {}
 
     def join(self, name: str, epoch: int = 1, launch: SignedLaunch | None = None) -> Reply:
-        return self.simulator.exchange(name, Join(launch=launch or self.launch, epoch=epoch))[0]
+        reply, _ = self.simulator.exchange(name, Join(launch=launch or self.launch, epoch=epoch))
+        if isinstance(reply, Joined):
+            self.saw(name, reply.book)
+        return reply
+
+    def saw(self, name: str, head: Signed[BookHead]) -> None:
+        """Countersign a head, as sites ask for."""
+        key = self.simulator.federation.identity()
+        self.witnessed[name] = Countersigned.by(key, COORDINATOR, head)
 
     def key(
         self, epoch: int = 1, names: Sequence[str] = (), lead: str = "", earlier: tuple[int, ...] = ()
@@ -68,7 +78,7 @@ class Mallory:
         reference: int = REFERENCE,
         keys: KeyParcel | None = None,
         committed: tuple[Committed, bytes] | None = None,
-        witnessed: Head | None = None,
+        witnessed: Countersigned | None = None,
     ) -> Reply:
         request = Train(
             round=number,
@@ -79,10 +89,11 @@ class Mallory:
             reference=reference,
             keys=keys or self.keys.get(epoch),
             committed=committed[0] if committed else None,
-            witnessed=witnessed,
+            witnessed=witnessed or self.witnessed.get(name),
         )
         reply, blobs = self.simulator.exchange(name, request, *(committed[1:] if committed else ()))
         if isinstance(reply, Sealed):
+            self.saw(name, reply.book)
             self.blobs[name, number, attempt], self.headers[name, number, attempt] = blobs[0], reply.header
         return reply
 

@@ -49,7 +49,7 @@ def sealed(simulator: Simulator, reply: Envelope, blob: bytes, **view: object) -
     old = content.header.statement
     new = old.model_copy(update={"blob": sha256(blob), "view": old.view.model_copy(update=view)})
     header = Signed[Header].by(simulator.homes["ash"].identity(), new)
-    return simulator.forged("ash", reply, Sealed(header=header), blob)
+    return simulator.forged("ash", reply, Sealed(header=header, book=content.book), blob)
 
 
 def unbound(simulator: Simulator, reply: Envelope) -> Envelope:
@@ -230,7 +230,7 @@ def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> 
         assert isinstance(content, Joined)
         statement = content.offer.statement.model_copy(update={"session_key": SessionKey().public})
         offer: Signed[Offer] = content.offer.model_copy(update={"statement": statement})
-        return simulator.forged("ash", reply, Joined(offer=offer))
+        return simulator.forged("ash", reply, Joined(offer=offer, book=content.book))
 
     ash_says(simulator, Joined, lie, times=10**6)
     simulator.run(seconds=10)

@@ -4,18 +4,30 @@ import pytest
 
 from privacy.errors import WireError
 from privacy.keys import SigningKey
+from privacy.ledger.witness import BookHead, Countersigned
+from privacy.signed import Signed
 from privacy.study import COORDINATOR
 from privacy.wire import (
     Close,
     Closed,
     Envelope,
-    Head,
     Open,
     Problem,
     make_envelope,
     read_body,
 )
 from tests.protocol.mallory import Mallory, require_refused
+
+
+def head_of(name: str, mallory: Mallory, number: int) -> Countersigned:
+    """A head that the site never had, with everybody's signature on it."""
+    head = BookHead(
+        site=name, number=number, hash="ab" * 32, time="2026-01-01T00:00:00Z", recovered=None, accounts=()
+    )
+    identity = mallory.simulator.homes[name].identity()
+    return Countersigned.by(
+        mallory.simulator.federation.identity(), COORDINATOR, Signed[BookHead].by(identity, head)
+    )
 
 
 def test_replayed_request_is_stale(mallory: Mallory) -> None:
@@ -56,15 +68,15 @@ def test_blob_exchanged_on_its_way_has_no_effect(mallory: Mallory) -> None:
 
 
 def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_trained(mallory: Mallory) -> None:
-    reply = mallory.train("ash", witnessed=Head(number=40, hash="ab" * 32))
-    require_refused(reply, "refused", "it was rolled back or replaced; restore the newest backup")
+    reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=40))
+    require_refused(reply, "refused", "it was rolled back or replaced, or a copy of it is in use elsewhere")
     last = mallory.simulator.entries("ash")[-1].body
     assert getattr(last, "code", "") == "rollback"
     assert not mallory.simulator.trained
 
 
 def test_witnessed_head_of_another_history_is_a_rollback(mallory: Mallory) -> None:
-    reply = mallory.train("ash", witnessed=Head(number=1, hash="ab" * 32))
+    reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=1))
     require_refused(reply, "refused", "entry 1 of this site's ledger")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from privacy.canonical import to_canonical
 from privacy.errors import FederationError
-from privacy.wire import Closed, Committed, Head
+from privacy.wire import Closed, Committed
 from server import history
 from server.history import (
     AttemptAsked,
@@ -24,9 +24,10 @@ from server.history import (
     Stopped,
     parse_event,
 )
+from tests.privacy.head_makers import standing
+from tests.privacy.launch_makers import SITE_KEYS
 
 COHORT = ("ash", "birch", "cedar")
-HEAD = Head(number=3, hash="0" * 64)
 
 
 def committed(number: int) -> RoundCommitted:
@@ -46,6 +47,7 @@ def after(*events: Event) -> History:
     return found
 
 
+CLOSED = Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5)
 EVENTS: tuple[Event, ...] = (
     EpochAsked(epoch=2),
     asked(1),
@@ -54,7 +56,9 @@ EVENTS: tuple[Event, ...] = (
     RoundVoid(round=2, sites=("ash",)),
     SiteOut(site="ash", why="it vanished"),
     SiteReadmitted(site="ash"),
-    SiteClosed(site="ash", closed=Closed(base=1, evaluated=None, ledger=HEAD, epsilon_spent=1.5)),
+    SiteClosed(
+        site="ash", closed=Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5)
+    ),
     Stopped(why="the operator stopped it"),
     Resumed(),
     Finished(),

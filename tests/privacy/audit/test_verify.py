@@ -331,7 +331,8 @@ def test_verify_with_a_key_that_is_none_is_wrong_usage(story: Path) -> None:
 
 
 def test_audit_starts_without_the_heavy_libraries() -> None:
-    code = "import privacy.audit.cli, sys; print({'torch', 'flwr', 'dp_accounting', 'numpy', 'pandas'} & set(sys.modules))"
+    heavy = {"torch", "flwr", "dp_accounting", "numpy", "pandas"}
+    code = f"import privacy.audit.cli, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "set()\n"
 

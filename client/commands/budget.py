@@ -1,0 +1,171 @@
+"""``consilium-site budget``: what was granted, spent and set aside, what is left, and what a study would cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from client.commands.explanation import explained, print_explanation
+from client.home import SiteHome
+from client.outlook import OrderAdvice, Room, advise, results_seen, room_for_more
+from privacy.accountant import CARRIED, NANO
+from privacy.budget import Account, Budget, GrantFigures
+from privacy.console import print_json, print_table, say
+from privacy.errors import BudgetError
+from privacy.study import read_terms
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def budget(context: click.Context, as_json: bool) -> None:
+    """What was granted, spent and set aside for each population, and what is left."""
+    if context.invoked_subcommand is not None:
+        return
+    home: SiteHome = context.obj
+    with home.open_ledger() as ledger:
+        accounts = list(ledger.trial().accounts.values())
+    if as_json:
+        print_json({"populations": [_document(account) for account in accounts]})
+        return
+    rows: list[tuple[str, ...]] = []
+    alarming: set[int] = set()
+    for account in accounts:
+        figures = account.budget
+        if figures.epsilon_spent is None:
+            alarming.add(len(rows))
+        rows += _rows(figures, room_for_more(account))
+    print_table(_HEADINGS, rows, alarming)
+
+
+@budget.command("grant")
+@click.argument("population")
+@click.option("--epsilon", required=True, type=float, help="The most that all studies together may cost.")
+@click.option("--delta", required=True, type=float, help="At most one in the number of patients.")
+@click.option(
+    "--typical",
+    "studies",
+    required=True,
+    multiple=True,
+    metavar="STUDY.yaml",
+    type=click.Path(path_type=Path),
+    help="A study like those expected; may be repeated. The order that admits most of them is taken.",
+)
+@click.option(
+    "--order",
+    type=click.Choice([str(order) for order in CARRIED]),
+    help="Keep the grant at this Renyi order instead.",
+)
+@click.option("--further", is_flag=True, help="Add to a grant that the population has: epsilons and deltas add.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def budget_grant(
+    home: SiteHome,
+    population: str,
+    epsilon: float,
+    delta: float,
+    studies: tuple[Path, ...],
+    order: str | None,
+    further: bool,
+    as_json: bool,
+) -> None:
+    """Grant POPULATION a budget, kept at one Renyi order from now on; shows what each order would admit."""
+    expected = [read_terms(study) for study in studies]
+    with home.open_ledger() as ledger:
+        account = ledger.trial().account(population)
+        _check_further(account, further)
+        advice = advise(epsilon, delta, expected, None if order is None else int(order))
+        ledger.grant(population, epsilon, delta, advice.taken.order)
+        patients = ledger.population(population).patients
+    if as_json:
+        print_json(_advice_document(population, epsilon, delta, advice))
+    else:
+        _print_advice(advice)
+    say(f"granted '{population}' epsilon {epsilon:g} at delta {delta:g}, kept at Renyi order {advice.taken.order}")
+    _say_what_to_know(account, delta, patients, advice)
+
+
+@budget.command("explain")
+@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def budget_explain(home: SiteHome, study: Path, as_json: bool) -> None:
+    """What STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
+    terms = read_terms(study)
+    with home.open_ledger() as ledger:
+        explanation = explained(home, ledger, terms)
+    if as_json:
+        print_json(explanation.model_dump(mode="json"))
+    else:
+        print_explanation(explanation)
+
+
+# The table of budgets --------------------------------------------------------------------------------------
+
+_HEADINGS = ("population", "grant", "epsilon", "delta", "order", "spent", "set aside", "left", "would still fit")
+
+
+def _rows(figures: Budget, room: Room | None) -> list[tuple[str, ...]]:
+    """A row for the population; with several grants, one for each of them below."""
+    spent = "unbounded" if figures.epsilon_spent is None else f"{figures.epsilon_spent:.3f}"
+    one = figures.grants[0] if len(figures.grants) == 1 else None
+    whole = (
+        figures.population,
+        "all" if len(figures.grants) > 1 else "1" if one else "-",
+        "-" if figures.epsilon_granted is None else f"{figures.epsilon_granted:g}",
+        "-" if figures.delta is None else f"{figures.delta:g}",
+        str(one.order) if one else "-",
+        spent,
+        f"{figures.epsilon_set_aside:.3f}",
+        f"{figures.epsilon_left:.3f}",
+        "-" if room is None else f"{room.more} more like '{room.like}'",
+    )
+    return [whole, *(_grant_row(number, each) for number, each in enumerate(figures.grants, start=1) if not one)]
+
+
+def _grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
+    return (
+        "",
+        str(number),
+        f"{grant.epsilon:g}",
+        f"{grant.delta:g}",
+        str(grant.order),
+        f"{grant.epsilon_spent:.3f}",
+        f"{grant.epsilon_set_aside:.3f}",
+        f"{grant.epsilon_left:.3f}",
+        "",
+    )
+
+
+def _document(account: Account) -> dict[str, object]:
+    room = room_for_more(account)
+    fits = None if room is None else {"like": room.like, "more": room.more}
+    return {**account.budget.model_dump(mode="json"), "fits": fits}
+
+
+# What the orders would admit -------------------------------------------------------------------------------
+
+
+def _check_further(account: Account, further: bool) -> None:
+    if account.filters and not further:
+        granted = account.budget
+        raise BudgetError(
+            f"'{account.population}' has a grant already (epsilon {granted.epsilon_granted:g}, delta "
+            f"{granted.delta:g}); a further one adds its epsilon and delta to them, for good: if that is meant, say so "
+            "with --further"
+        )
+    if further and not account.filters:
+        raise BudgetError(f"'{account.population}' has no grant yet, so this is its first: leave out --further")
+
+
+def _advice_rows(advice: OrderAdvice) -> list[tuple[str, ...]]:
+    return [
+        (
+            str(choice.order),
+            f"{choice.conversion:.4f}",
+            f"{choice.price / NANO:.4f}",
+            f"{_shown_down(choice.admits)}",
+            "<- taken" if choice is advice.taken else "<- admits most" if choice is advice.best else "",
+        )
+        for choice in advice.choices
+    ]

@@ -1,0 +1,75 @@
+"""How a study is explained at the command line: what is looked up in the site's folder, and how it is shown."""
+
+from client.explain import Explanation, explain
+from client.home import SiteHome
+from privacy.console import print_table, say
+from privacy.ledger import Ledger
+from privacy.study import Terms
+
+
+def explained(home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False) -> Explanation:
+    """What ``terms`` would cost at this site, by its policy, its data and its book as they are now."""
+    book = ledger.trial()
+    registration = home.registry().contracts.get(terms.data.name)
+    known = registration is not None and book.population_of(registration.data) == registration.population
+    return explain(
+        terms,
+        policy=home.config.policy,
+        registration=registration,
+        approved=about_to_approve or book.approved(terms.digest),
+        account=book.account(registration.population) if registration is not None and known else None,
+    )
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """The explanation as a table on stdout."""
+    rows = [
+        ("study", f"{explanation.study}, terms {explanation.terms}"),
+        ("population", explanation.population or "none: no data are registered for it"),
+        ("promise", _promise(explanation)),
+        ("test patients", _test_patients(explanation)),
+        *_cost_rows(explanation),
+    ]
+    if explanation.admitted:
+        rows.append(("verdict", "this site would admit it"))
+    rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_reasons(explanation))]
+    print_table(("", ""), rows)
+    say("who takes part is judged when the study is launched; nothing was recorded")
+
+
+def _promise(explanation: Explanation) -> str:
+    if explanation.epsilon is None:
+        return "none: without privacy no epsilon describes these patients any more"
+    promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for the whole training"
+    if explanation.noise_multiplier is None:
+        return promised
+    return f"{promised}, noise multiplier {explanation.noise_multiplier:g}"
+
+
+def _test_patients(explanation: Explanation) -> str:
+    if not explanation.evaluated:
+        return "not used"
+    if explanation.evaluation_epsilon is None:
+        return "not protected: their totals leave without noise"
+    return f"epsilon {explanation.evaluation_epsilon:g} for all evaluations"
+
+
+def _cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
+    cost = explanation.cost
+    if cost is None:
+        return []
+    rows = [("a round", f"{cost.round:.4f}, {cost.rounds} of them")]
+    if cost.evaluation:
+        rows.append(("an evaluation", f"{cost.evaluation:.4f}, {cost.evaluations} of them"))
+    if cost.conversion:
+        rows.append(("conversion", f"{cost.conversion:.4f}, by the first charge of a grant, once"))
+    left = "it does not fit" if cost.left_after is None else f"{cost.left_after:.4f} afterwards"
+    return [
+        *rows,
+        ("in all", f"epsilon {cost.total:.4f} of grant {cost.grant}, at order {cost.order}"),
+        ("left", f"{cost.left_before:.4f} now, {left}"),
+    ]
+
+
+def _reasons(explanation: Explanation) -> list[str]:
+    return [f"{reason.code}: {reason.sentence}" for reason in explanation.reasons]

@@ -1,0 +1,48 @@
+"""``consilium-site peer``: the sites whose keys this site's people have compared."""
+
+import click
+
+from client.home import SiteHome
+from privacy.console import print_json, print_table, say
+from privacy.errors import SiteConfigError, WireError
+from privacy.keys import PublicKey
+
+
+@click.group()
+def peer() -> None:
+    """The other sites this one deals with: keys that people have compared."""
+
+
+@peer.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def peer_list(home: SiteHome, as_json: bool) -> None:
+    """The pinned peers and their keys."""
+    pinned = home.peers().pinned
+    if as_json:
+        print_json({"peers": [{"name": name, "key": key} for name, key in sorted(pinned.items())]})
+    else:
+        print_table(("peer", "key"), sorted(pinned.items()))
+
+
+@peer.command("trust")
+@click.argument("name")
+@click.argument("key")
+@click.pass_obj
+def peer_trust(home: SiteHome, name: str, key: str) -> None:
+    """Pin KEY as the identity of the site NAME, after comparing it with its people."""
+    try:
+        public = PublicKey.from_text(key)
+    except WireError as error:
+        raise SiteConfigError(f"the key of '{name}': {error}") from None
+    home.pin(name, public)
+    say(f"'{name}' is pinned")
+
+
+@peer.command("forget")
+@click.argument("name")
+@click.pass_obj
+def peer_forget(home: SiteHome, name: str) -> None:
+    """Trust NAME no more."""
+    home.forget(name)
+    say(f"'{name}' is no longer pinned")

@@ -1,0 +1,140 @@
+"""What a study would cost this site's patients, and whether this site would admit it, before anyone says yes.
+
+Rules:
+
+* the judgement is admission's own (``client/admission.py``) and the price the book's own (``privacy/budget.py``),
+  tried on a copy of the account;
+* every reason against the study is told, not only the first;
+* who takes part is not judged: that is known when the study is launched.
+"""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from client.admission import Price, price_of, reasons_against
+from client.home import Policy, Registration
+from privacy.accountant import NANO
+from privacy.budget import Account, Filter, Purpose, rounded_down, rounded_up
+from privacy.document import Document
+from privacy.errors import BudgetError
+from privacy.study import Terms
+
+
+class Reason(Document):
+    """Why the study would be refused: the rule's code, and a sentence."""
+
+    code: str
+    sentence: str
+
+
+class Cost(Document):
+    """What the study would take from one grant, in epsilon at the grant's order and delta.
+
+    A round's share is Renyi divergence; ``conversion`` is what the first charge of all brings beside it, once a grant.
+    """
+
+    grant: int
+    order: int
+    round: float
+    rounds: int
+    evaluation: float
+    evaluations: int
+    conversion: float
+    total: float
+    left_before: float
+    left_after: float | None
+
+
+class Explanation(Document):
+    """A study as this site sees it. ``epsilon`` and ``delta`` are its own promise, whatever else the patients bear."""
+
+    study: str
+    terms: str
+    epsilon: float | None
+    delta: float | None
+    noise_multiplier: float | None
+    evaluated: bool
+    evaluation_epsilon: float | None
+    evaluation_noise_multiplier: float | None
+    population: str | None
+    cost: Cost | None
+    admitted: bool
+    reasons: tuple[Reason, ...]
+
+
+def explain(
+    terms: Terms, *, policy: Policy, registration: Registration | None, approved: bool, account: Account | None
+) -> Explanation:
+    """What ``terms`` would cost here, and why not, if so.
+
+    Args:
+        terms: the study.
+        policy: this site's rules.
+        registration: its files for the study's contract.
+        approved: whether these terms are approved.
+        account: a copy of the population's account, which is changed; None if the book does not know the files.
+    """
+    figures = None if account is None else account.budget
+    against = reasons_against(terms, policy=policy, registration=registration, approved=approved, account=figures)
+    reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
+    price = cost = None
+    try:
+        price = price_of(terms)
+        if account is not None:
+            cost = _cost(price, account)
+            account.allow(terms.name, price.plan, account.grant_for(terms.name, price.plan))
+    except BudgetError as error:
+        if not any(each.code == "budget" for each in reasons):
+            reasons.append(Reason(code="budget", sentence=str(error)))
+    return Explanation(
+        study=terms.name,
+        terms=terms.digest,
+        epsilon=terms.privacy.epsilon,
+        delta=terms.privacy.delta,
+        noise_multiplier=None if price is None else price.noise_multiplier,
+        evaluated=bool(terms.evaluation.rounds),
+        evaluation_epsilon=terms.evaluation.epsilon,
+        evaluation_noise_multiplier=None if price is None else price.evaluation_noise_multiplier,
+        population=None if registration is None else registration.population,
+        cost=cost,
+        admitted=not reasons,
+        reasons=tuple(reasons),
+    )
+
+
+def _cost(price: Price, account: Account) -> Cost | None:
+    """What the grant that would pay is asked for; where none has room, the one with most left."""
+    if price.noise_multiplier is None or not account.filters:
+        return None
+    numbered = list(enumerate(account.filters, start=1))
+    fitting = [each for each in numbered if each[1].price_of(price.plan) <= each[1].left]
+    number, filter_ = fitting[0] if fitting else max(numbered, key=lambda each: each[1].epsilon_left)
+    divergence = filter_.price_of(price.plan)
+    total = filter_.epsilon_asked(divergence)
+    trained, evaluated = (_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
+    return Cost(
+        grant=number,
+        order=filter_.granted.order,
+        round=trained.epsilon,
+        rounds=trained.times,
+        evaluation=evaluated.epsilon,
+        evaluations=evaluated.times,
+        conversion=rounded_up(total - Decimal(divergence) / NANO),
+        total=rounded_up(total),
+        left_before=rounded_down(filter_.epsilon_left),
+        left_after=rounded_down(filter_.epsilon_left - total) if fitting else None,
+    )
+
+
+class _Part(NamedTuple):
+    """How often something is charged, and what each time comes to."""
+
+    times: int
+    epsilon: float
+
+
+def _part(price: Price, filter_: Filter, purpose: Purpose) -> _Part:
+    for planned in price.plan:
+        if planned.purpose is purpose:
+            return _Part(planned.times, rounded_up(Decimal(filter_.price(planned.event) or 0) / NANO))
+    return _Part(0, 0.0)

@@ -1,0 +1,69 @@
+"""HTML and SVG that cannot be broken out of: whatever is not markup already is escaped.
+
+Rules:
+
+* Text becomes markup in :func:`element` alone, and every character of it that means something to a browser is
+  escaped there, in content and in attributes.
+* What a reader could not see, or what would turn a line around (control characters, directional overrides), is
+  written out as its code point.
+* Names of elements and attributes come from this program, never from a file.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+
+_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_VOID: Final = {"meta", "br"}
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+Content = str | Iterable["Content"] | None
+Attribute = str | int | float | bool | None
+
+
+def element(name: str, *content: Content, **attributes: Attribute) -> Markup:
+    """An element. Attributes are written ``class_`` and ``aria_label``; one that is None or False is left out."""
+    written = "".join(
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_text(str(value))}"')
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    )
+    if name in _VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{joined(*content)}</{name}>")
+
+
+def joined(*content: Content) -> Markup:
+    """Several pieces as one."""
+    return Markup("".join(_content(each) for each in content))
+
+
+def visible(text: str) -> str:
+    """``text`` with every invisible character written out; a newline stays."""
+    return "".join(
+        f"[U+{ord(each):04X}]" if each != "\n" and unicodedata.category(each) in _INVISIBLE else each
+        for each in text
+    )
+
+
+def _content(content: Content) -> str:
+    match content:
+        case None:
+            return ""
+        case Markup():
+            return content
+        case str():
+            return _text(content)
+        case _:
+            return "".join(_content(each) for each in content)
+
+
+def _text(text: str) -> str:
+    return escape(text if text.isascii() and text.isprintable() else visible(text), quote=True)

@@ -1,0 +1,238 @@
+"""``consilium-audit reconcile``: lay what witnesses saw beside what the sites' books say.
+
+A *contradiction* cannot come from honest parties; a *remark* can, and says from what. Compared are:
+
+* rounds: who is in a committed sum has paid for it; who has paid for a round that the coordinator does not know;
+* terms: the study that a site admitted is the one that the coordinator launched;
+* heads: what a witness countersigned is in the book, or the book says that it was restored; two witnesses were shown
+  one book, not two.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import click
+
+from privacy.audit.verify import read
+from privacy.console import print_json
+from privacy.document import Document
+from privacy.errors import ContradictionError
+from privacy.ledger.book import Book
+from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Head, Recover, Reserve
+from privacy.ledger.testimony import Testimony, read_testimony
+from privacy.ledger.witness import BookHead
+
+
+class Weight(StrEnum):
+    """How much a finding says."""
+
+    CONTRADICTION = "contradiction"
+    REMARK = "remark"
+
+
+class Finding(Document):
+    """Something that one side says and the other does not."""
+
+    weight: Weight
+    site: str
+    sentence: str
+
+
+@dataclass
+class SiteBook:
+    """A site's verified book, and what of it can be compared."""
+
+    book: Book
+    trained: set[tuple[str, int]] = field(default_factory=set)
+    evaluated: set[tuple[str, int]] = field(default_factory=set)
+    recovered: list[Head] = field(default_factory=list)
+    """The lost heads that it took over, in order."""
+    checkpoints: set[tuple[str, str]] = field(default_factory=set)
+    """Witness's key and the head's digest."""
+
+    @property
+    def name(self) -> str:
+        """Whose book it is."""
+        return self.book.site
+
+    def take(self, _: Book, entry: Entry) -> None:
+        """Take in the next entry."""
+        match entry.body:
+            case Reserve(study=study, round=round):
+                self.trained.add((study, round))
+            case Evaluate(study=study, round=round):
+                self.evaluated.add((study, round))
+            case Recover(countersigned=countersigned):
+                head = countersigned.head.statement
+                self.recovered.append(Head(head.number, head.hash))
+            case Checkpoint(witness=witness, countersigned=countersigned):
+                self.checkpoints.add((witness, countersigned.seen.statement.head))
+
+
+@click.command()
+@click.argument("files", metavar="TESTIMONY... LEDGER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
+    """Compare what witnesses saw (``consilium testimony``) with sites' books or exports of them.
+
+    Give the files in any order: at least one testimony, and as many books as there are.
+    """
+    testimonies, books = _sorted(files)
+    found = compare(testimonies, books)
+    contradictions = sum(each.weight is Weight.CONTRADICTION for each in found)
+    if as_json:
+        print_json(
+            {
+                "testimonies": [each.opening.federation for each in testimonies],
+                "sites": [each.name for each in books],
+                "contradictions": contradictions,
+                "findings": [each.model_dump(mode="json") for each in found],
+            }
+        )
+    else:
+        for each in found:
+            click.echo(f"{each.weight:13}  {each.site}: {each.sentence}")
+        rounds = sum(len(each.rounds) for each in testimonies)
+        click.echo(
+            f"compared {rounds} rounds and {sum(len(each.heads) for each in testimonies)} heads with "
+            f"{len(books)} books: {contradictions} contradictions, {len(found) - contradictions} remarks"
+        )
+    if contradictions:
+        raise ContradictionError(
+            f"{contradictions} contradictions between {len(files)} files; they are listed above"
+        )
+
+
+def compare(testimonies: Sequence[Testimony], books: Sequence[SiteBook]) -> list[Finding]:
+    """Everything on which witnesses and books do not agree, contradictions first."""
+    findings = [*_two_books(testimonies)]
+    for book in books:
+        for testimony in testimonies:
+            findings += _terms(testimony, book)
+            findings += _rounds(testimony, book)
+            findings += _heads(testimony, book)
+    return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
+
+
+def _terms(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+    for study, seen in testimony.studies.items():
+        allowed = book.book.allowance(study)
+        if allowed is not None and allowed.terms != seen.terms:
+            yield _contradiction(
+                book,
+                f"it admitted the study '{study}' under the terms {allowed.terms[:16]}, the coordinator launched it "
+                f"under {seen.terms[:16]}",
+            )
+        own = seen.sites.get(book.name)
+        if own is not None and own not in [key.text for key in book.book.keys]:
+            yield _contradiction(book, f"the study '{study}' invited the key {own}, which never signed this book")
+
+
+def _rounds(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+    for (study, number), seen in testimony.rounds.items():
+        paid = (study, number) in book.trained if seen.trained else (study, seen.base) in book.evaluated
+        if book.name in seen.heads and not paid:
+            if book.recovered:
+                yield _remark(
+                    book, f"round {number} of '{study}' has its update; the book was restored and has lost it"
+                )
+            else:
+                yield _contradiction(
+                    book, f"round {number} of '{study}' has its update in the sum, its book has no payment for it"
+                )
+    known = {study for study in testimony.studies}
+    for study, number in sorted(book.trained):
+        if study not in known:
+            continue
+        round_seen = testimony.rounds.get((study, number))
+        if round_seen is None and (study, number) not in testimony.void:
+            yield _remark(
+                book,
+                f"it paid for round {number} of '{study}', of which the coordinator shows no sum: the study ended or "
+                "stands still in it, or the coordinator keeps it back",
+            )
+        elif round_seen is not None and book.name not in round_seen.heads:
+            yield _remark(
+                book, f"it paid for round {number} of '{study}' and is not in its sum: it was lost before release"
+            )
+
+
+def _heads(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+    shown = set()
+    for countersigned in testimony.heads:
+        head = countersigned.head.statement
+        if head.site != book.name:
+            continue
+        shown.add(head.digest)
+        if book.book.holds(head.number, head.hash):
+            continue
+        if _lost_and_taken_over(head, book):
+            yield _remark(
+                book, f"entry {head.number}, which a witness has seen, was lost; the book was restored since"
+            )
+        else:
+            yield _contradiction(
+                book,
+                f"entry {head.number}, which a witness has seen, is not in the book: it was rolled back, rewritten, or "
+                "this is a copy",
+            )
+    for witness, digest in sorted(book.checkpoints):
+        if witness == testimony.opening.key and digest not in shown:
+            yield _contradiction(book, "the coordinator has countersigned a head that its testimony does not show")
+
+
+def _two_books(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
+    seen: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for testimony in testimonies:
+        for countersigned in testimony.heads:
+            head = countersigned.head.statement
+            seen[head.site, head.recovered or "", head.number].add(head.hash)
+    for (site, _, number), hashes in sorted(seen.items()):
+        if len(hashes) > 1:
+            yield Finding(
+                weight=Weight.CONTRADICTION,
+                site=site,
+                sentence=f"it has shown {len(hashes)} different entries {number} of its book to witnesses",
+            )
+
+
+def _lost_and_taken_over(head: BookHead, book: SiteBook) -> bool:
+    """Whether the book says that it was restored after this head, and with it in view."""
+    before = [None, *(each.hash for each in book.recovered)]
+    if head.recovered not in before:
+        return False
+    following = book.recovered[before.index(head.recovered) :]
+    return bool(following) and head.number <= following[0].number
+
+
+def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteBook]]:
+    testimonies, books = [], []
+    for path in files:
+        if _is_testimony(path):
+            testimonies.append(read_testimony(path))
+            continue
+        site = SiteBook(Book())
+        _, site.book = read(path, watch=site.take)
+        books.append(site)
+    if not testimonies:
+        raise click.UsageError("none of these is a testimony; the coordinator writes one: consilium testimony FILE")
+    return testimonies, books
+
+
+def _is_testimony(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b'"kind":"testimony"' in file.read(1000)
+    except OSError:
+        return False
+
+
+def _contradiction(book: SiteBook, sentence: str) -> Finding:
+    return Finding(weight=Weight.CONTRADICTION, site=book.name, sentence=sentence)
+
+
+def _remark(book: SiteBook, sentence: str) -> Finding:
+    return Finding(weight=Weight.REMARK, site=book.name, sentence=sentence)

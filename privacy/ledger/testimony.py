@@ -1,0 +1,197 @@
+"""What a coordinator can show: every round it saw and every head it countersigned, as signed JSON lines.
+
+An auditor lays it beside the sites' books: what one side has and the other lacks, terms that differ, two heads of one
+book. Format and rules are those of a book's export: one canonical JSON line an item, and a signed trailer with their
+number and the hash of them all, so that no line can be changed, moved or cut off unnoticed.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from privacy.canonical import from_canonical
+from privacy.document import Document, parse
+from privacy.errors import Error, LedgerError, WireError
+from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.entries import Round, StudyName
+from privacy.ledger.witness import Countersigned, Digest, KeyText, Number
+from privacy.signed import Signed, Statement
+from privacy.study import Name
+
+MAX_LINE_BYTES: Final = 4 << 20
+
+
+class Opening(Document):
+    """First line: whose testimony this is."""
+
+    kind: Literal["testimony"] = "testimony"
+    version: Literal[1] = 1
+    witness: Name
+    federation: Name
+    key: KeyText
+
+
+class StudySeen(Document):
+    """A study that was launched, and whom it invited (names and identity keys)."""
+
+    kind: Literal["study"] = "study"
+    study: StudyName
+    terms: Digest
+    sites: dict[Name, KeyText]
+
+
+class RoundSeen(Document):
+    """A round that was committed: whose updates are in its sum, and the head of each book when it was sealed."""
+
+    kind: Literal["round"] = "round"
+    study: StudyName
+    round: Round
+    attempt: Number
+    base: Round
+    """The round whose model was trained from, or evaluated."""
+    trained: bool
+    """Whether sites trained in it; the exchange after the last round only evaluates."""
+    heads: dict[Name, Digest]
+
+
+class VoidSeen(Document):
+    """A round that counts and yielded nothing."""
+
+    kind: Literal["void"] = "void"
+    study: StudyName
+    round: Round
+
+
+class HeadSeen(Document):
+    """A head that was countersigned."""
+
+    kind: Literal["head"] = "head"
+    countersigned: Countersigned
+
+
+Item = Annotated[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen, Field(discriminator="kind")]
+
+
+class _Line(Document):
+    item: Item
+
+
+class Trailer(Statement):
+    """Last line: how many items there are, and the SHA-256 over all their lines."""
+
+    label: ClassVar[str] = "consilium testimony v1"
+
+    count: Number
+    items: Digest
+
+
+@dataclass
+class Testimony:
+    """A verified testimony."""
+
+    opening: Opening
+    studies: dict[str, StudySeen] = field(default_factory=dict)
+    rounds: dict[tuple[str, int], RoundSeen] = field(default_factory=dict)
+    void: set[tuple[str, int]] = field(default_factory=set)
+    heads: list[Countersigned] = field(default_factory=list)
+
+    @property
+    def key(self) -> PublicKey:
+        """The witness's key."""
+        return PublicKey.from_text(self.opening.key)
+
+
+def lines(
+    items: Iterable[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen], key: SigningKey
+) -> Iterator[bytes]:
+    """Write a testimony; the first item is its opening. Run by a coordinator."""
+    count, everything = 0, hashlib.sha256()
+    for item in items:
+        line = item.to_bytes() + b"\n"
+        count += 1
+        everything.update(line)
+        yield line
+    yield Signed[Trailer].by(key, Trailer(count=count, items=everything.hexdigest())).to_bytes() + b"\n"
+
+
+def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
+    """Check a testimony. Run by an auditor.
+
+    Args:
+        path: the file.
+        key: the coordinator's key, known from elsewhere; without it the testimony vouches for itself.
+
+    Raises:
+        LedgerError: naming the first line that is wrong, or that the end is missing.
+    """
+    testimony: Testimony | None = None
+    count, everything, whole = 0, hashlib.sha256(), False
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            if whole:
+                raise LedgerError("something follows the trailer")
+            value = from_canonical(line.removesuffix(b"\n"))
+            if testimony is not None and isinstance(value, dict) and "statement" in value:
+                _check_trailer(value, testimony, count, everything.hexdigest())
+                whole = True
+                continue
+            item = parse({"item": value}, _Line, LedgerError, "the item").item
+            testimony = _take(testimony, item)
+        except Error as error:
+            raise LedgerError(f"{path}: line {number}: {error}") from None
+        count += 1
+        everything.update(line)
+    if testimony is None or not whole:
+        raise LedgerError(f"{path}: ends without its signed trailer: its tail was cut off; ask for the whole file")
+    if key is not None and testimony.key != key:
+        raise LedgerError(f"{path}: expected the testimony of the key {key.text}, got that of {testimony.key.text}")
+    return testimony
+
+
+def _take(testimony: Testimony | None, item: Item) -> Testimony:
+    if testimony is None:
+        if not isinstance(item, Opening):
+            raise LedgerError(f"expected a testimony to begin with its opening, got '{item.kind}'")
+        return Testimony(item)
+    match item:
+        case Opening():
+            raise LedgerError("a testimony has one opening")
+        case StudySeen():
+            testimony.studies[item.study] = item
+        case RoundSeen():
+            testimony.rounds[item.study, item.round] = item
+        case VoidSeen():
+            testimony.void.add((item.study, item.round))
+        case HeadSeen():
+            seen = item.countersigned.seen
+            try:
+                seen.verified(testimony.key)
+            except WireError:
+                raise LedgerError("a countersignature is not by the key that the opening names") from None
+            testimony.heads.append(item.countersigned)
+    return testimony
+
+
+def _check_trailer(value: object, testimony: Testimony, count: int, items: str) -> None:
+    signed = parse(value, Signed[Trailer], LedgerError, "the trailer")
+    try:
+        trailer = signed.verified(testimony.key)
+    except WireError:
+        raise LedgerError("the trailer is not signed by the key that the opening names") from None
+    if (trailer.count, trailer.items) != (count, items):
+        raise LedgerError(f"the trailer promises {trailer.count} items, or others than the {count} that are here")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES):
+                if not line.endswith(b"\n"):
+                    raise LedgerError(f"{path}: cut off or too long: expected a newline at the end of every line")
+                yield line
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,184 @@
+"""A site's book put back to an older one, or used twice: noticed before anything is trained, and mended in the open."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from privacy.errors import WireError
+from privacy.ledger import Ledger
+from privacy.ledger.entries import Recover
+from privacy.study import COORDINATOR
+from privacy.wire import Envelope, Sealed, read_body
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished
+from tests.protocol.mallory import Mallory, require_refused
+from tests.protocol.moments import THREE, committed
+from tests.simulator import Simulator
+
+ROUNDS = 4
+
+
+@pytest.fixture
+def simulator(found: Found) -> Simulator:
+    """Three sites, of whom none can be spared: the others wait for one that was restarted."""
+    return found(small_terms(training={"rounds": ROUNDS}), names=THREE)
+
+
+def snapshot(simulator: Simulator, name: str) -> Path:
+    """The site's machine is stopped, copied, and started again."""
+    simulator.sites[name].close()
+    copy = simulator.folder / f"{name}-snapshot"
+    shutil.copytree(simulator.homes[name].folder, copy)
+    simulator.sites[name] = simulator._start(name)
+    return copy
+
+
+def put_back(simulator: Simulator, name: str, copy: Path) -> None:
+    """The site's machine is put back to its snapshot."""
+    simulator.sites[name].close()
+    shutil.rmtree(simulator.homes[name].folder)
+    shutil.copytree(copy, simulator.homes[name].folder)
+    simulator.sites[name] = simulator._start(name)
+
+
+def test_every_head_that_a_site_showed_is_countersigned_and_in_its_book(simulator: Simulator) -> None:
+    simulator.run()
+    require_finished(simulator)
+    witness = simulator.federation.witness()
+    for name in simulator.names:
+        heads = [each.head.statement for each in witness.heads() if each.head.statement.site == name]
+        assert len(heads) == 1 + ROUNDS + 1  # joined, each round, closed
+        with simulator.homes[name].open_ledger() as ledger:
+            assert all(ledger.holds(head.number, head.hash) for head in heads)
+        assert len(simulator.entries(name, "checkpoint")) == ROUNDS
+        kept = simulator.homes[name].witnessed()
+        assert kept is not None
+        assert kept.head.statement in heads
+
+
+def test_train_without_a_countersigned_head_is_refused(mallory: Mallory) -> None:
+    mallory.witnessed.clear()
+    require_refused(mallory.train("ash"), "refused", "carries the newest head that the coordinator has seen of the book")
+
+
+def test_train_with_a_head_that_somebody_else_countersigned_is_refused(mallory: Mallory) -> None:
+    stranger = mallory.simulator.homes["birch"].identity()
+    head = mallory.witnessed["ash"].head
+    mallory.witnessed["ash"] = type(mallory.witnessed["ash"]).by(stranger, COORDINATOR, head)
+    require_refused(mallory.train("ash"), "refused", "countersigned head cannot be believed")
+    assert not mallory.simulator.trained
+
+
+def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simulator: Simulator) -> None:
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    simulator.run(lambda: 3 in committed(simulator), seconds=5)
+    trained = simulator.trained["ash", 4]
+    put_back(simulator, "ash", copy)
+    simulator.run(seconds=5)
+    assert simulator.trained["ash", 4] == trained == 0
+    incident = simulator.entries("ash", "incident")[-1].body
+    assert getattr(incident, "code", "") == "rollback"
+    assert "rolled back" in simulator.journal.history().out["ash"]
+
+
+def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    simulator.run(lambda: 3 in committed(simulator), seconds=5)
+    with simulator.homes["ash"].open_ledger() as ledger:
+        lost = ledger.budgets()[0].grants[0]
+    simulator.sites["ash"].close()
+    for path in simulator.homes["ash"].folder.glob("ledger.sqlite*"):
+        path.unlink()
+    shutil.copy(copy / "ledger.sqlite", simulator.homes["ash"].ledger_path)
+    seen = simulator.federation.witness().newest("ash")
+    assert seen is not None
+    with simulator.homes["ash"].open_ledger() as ledger:
+        ledger.recover(seen, simulator.federation.identity().public)
+        restored = ledger.budgets()[0].grants[0]
+    assert restored.set_aside == 0
+    assert restored.spent >= lost.spent + lost.set_aside
+    simulator.sites["ash"] = simulator._start("ash")
+    simulator.run(seconds=5)
+    assert simulator.trained["ash", 4] == 0
+    assert "ash" in simulator.journal.history().out
+
+
+def test_recovered_book_is_believed_by_its_witness_and_takes_part_in_the_next_study(simulator: Simulator) -> None:
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    simulator.run(seconds=5)
+    put_back(simulator, "ash", copy)
+    seen = simulator.federation.witness().newest("ash")
+    assert seen is not None
+    simulator.sites["ash"].close()
+    with simulator.homes["ash"].open_ledger() as ledger:
+        ledger.recover(seen, simulator.federation.identity().public)
+        assert isinstance(list(ledger.entries())[-1].body, Recover)
+    simulator.sites["ash"] = simulator._start("ash")
+    simulator.journal.close()
+    simulator.launch()
+    simulator.run(lambda: 1 in committed(simulator), seconds=5)
+    newest = simulator.federation.witness().newest("ash")
+    assert newest is not None
+    assert newest.head.statement.recovered == seen.head.statement.hash
+
+
+def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> None:
+    """The copy answers one request; then each has a head that the other does not hold."""
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    simulator.run(lambda: 2 in committed(simulator), seconds=5)
+    put_back(simulator, "ash", copy)  # the copy is asked from now on
+    simulator.run(seconds=5)
+    assert "ash" in simulator.journal.history().out
+
+
+def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
+    """Two copies that add different entries show two entries of one number."""
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    identity = simulator.homes["ash"].identity()
+    heads = []
+    for path, code in ((simulator.homes["ash"].ledger_path, "one"), (copy / "ledger.sqlite", "two")):
+        with Ledger.open(path, identity) as ledger:
+            ledger.incident(simulator.study, code, "they differ")
+            heads.append(ledger.signed_head())
+    witness = simulator.federation.witness()
+    witness.see(heads[0])
+    witness.see(heads[0])
+    with pytest.raises(WireError, match="two copies of the book are in use"):
+        witness.see(heads[1])
+
+
+def test_recovery_from_an_older_head_than_the_newest_seen_is_refused(simulator: Simulator) -> None:
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = snapshot(simulator, "ash")
+    simulator.run(lambda: 2 in committed(simulator), seconds=5)
+    older = simulator.federation.witness().newest("ash")
+    simulator.run(lambda: 3 in committed(simulator), seconds=5)
+    assert older is not None
+    with Ledger.open(copy / "ledger.sqlite", simulator.homes["ash"].identity()) as ledger:
+        ledger.recover(older, simulator.federation.identity().public)
+        head = ledger.signed_head()
+    with pytest.raises(WireError, match="without taking over the newest head"):
+        simulator.federation.witness().see(head)
+
+
+def test_head_of_another_sites_book_is_that_sites_loss(simulator: Simulator) -> None:
+    with simulator.homes["birch"].open_ledger() as ledger:
+        birch = ledger.signed_head()
+
+    def lie(name: str, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        if name != "ash" or not isinstance(content, Sealed):
+            return reply
+        return simulator.forged("ash", reply, Sealed(header=content.header, book=birch), *reply.blobs)
+
+    simulator.transport.replies = lie
+    simulator.run(seconds=10)
+    assert any("its reply is refused" in note.get("text", "") for _, note in simulator.journal.notes())
+    assert all("ash" not in each.committed.cohort for each in committed(simulator).values())
