@@ -33,7 +33,7 @@ from privacy.enrolment import Admission
 from privacy.errors import BudgetError, RefusedError, TermsError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch, SignedLaunch
-from privacy.study import Terms
+from privacy.study import Scheme, Terms
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,10 @@ def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
         yield RefusedError(
             "policy",
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
+        )
+    if terms.sealing.scheme is Scheme.OPEN and not policy.open_sealing:
+        yield RefusedError(
+            "policy", "the study's updates are not sealed (sealing.scheme: open), which this site does not allow"
         )
     epsilon = terms.privacy.epsilon
     if epsilon is None and not policy.without_privacy:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import click
 
-from client.admission import study_noise, training_event
-from client.data import register
+from client.admission import study_noise
+from client.commands.approve import approve
+from client.commands.budget import budget
+from client.commands.data import data
+from client.commands.key import key
+from client.commands.ledger import ledger
+from client.commands.peer import peer
 from client.home import SiteHome
-from client.registration import register_files
-from privacy.budget import Planned, Purpose, choose_order
 from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
-from privacy.errors import SiteConfigError, WireError
-from privacy.keys import PublicKey
-from privacy.study import Terms, read_terms
+from privacy.errors import SiteConfigError
+from privacy.study import read_terms
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,134 +67,6 @@ def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
     say(f"joined '{statement.federation}' at {statement.address}")
     say("compare the coordinator's identity key with its operator before you start:")
     click.echo(statement.coordinator)
-
-
-@cli.group()
-def peer() -> None:
-    """The other sites this one deals with: keys that people have compared."""
-
-
-@peer.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_obj
-def peer_list(home: SiteHome, as_json: bool) -> None:
-    """The pinned peers and their keys."""
-    pinned = home.peers().pinned
-    if as_json:
-        print_json({"peers": [{"name": name, "key": key} for name, key in sorted(pinned.items())]})
-    else:
-        print_table(("peer", "key"), sorted(pinned.items()))
-
-
-@peer.command("trust")
-@click.argument("name")
-@click.argument("key")
-@click.pass_obj
-def peer_trust(home: SiteHome, name: str, key: str) -> None:
-    """Pin KEY as the identity of the site NAME, after comparing it with its people."""
-    try:
-        public = PublicKey.from_text(key)
-    except WireError as error:
-        raise SiteConfigError(f"the key of '{name}': {error}") from None
-    home.pin(name, public)
-    say(f"'{name}' is pinned")
-
-
-@peer.command("forget")
-@click.argument("name")
-@click.pass_obj
-def peer_forget(home: SiteHome, name: str) -> None:
-    """Trust NAME no more."""
-    home.forget(name)
-    say(f"'{name}' is no longer pinned")
-
-
-@cli.group()
-def data() -> None:
-    """The tables this site has, each a population of patients with one budget."""
-
-
-@data.command("add")
-@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--train", required=True, type=click.Path(path_type=Path), help="CSV of the patients to learn from.")
-@click.option("--test", required=True, type=click.Path(path_type=Path), help="CSV of the held-out patients.")
-@click.option("--population", help="Whose patients they are; without it, a population named like the contract.")
-@click.pass_obj
-def data_add(home: SiteHome, study: Path, train: Path, test: Path, population: str | None) -> None:
-    """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
-    registration = register_files(home, read_terms(study).data, train, test, population)
-    say(
-        f"registered as patients of '{registration.population}'; others will see a patient count of "
-        f"{registration.public_patients}"
-    )
-
-
-@data.command("check")
-@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--train", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
-@click.option("--test", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
-@click.pass_obj
-def data_check(home: SiteHome, study: Path, train: Path | None, test: Path | None) -> None:
-    """Check files against STUDY.yaml's data contract; nothing is registered."""
-    contract = read_terms(study).data
-    known = home.registry().contracts.get(contract.name)
-    if known is None and (train is None or test is None):
-        raise SiteConfigError(f"no data are registered as '{contract.name}'; name both files: --train and --test")
-    first = train or Path(known.train if known else "")
-    second = test or Path(known.test if known else "")
-    files, _ = register(contract, first.resolve(), second.resolve())
-    say(
-        f"both files keep the contract '{contract.name}'; the public patient count would be {files.public_patients}"
-    )
-
-
-@cli.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def budget(context: click.Context, as_json: bool) -> None:
-    """What was granted, spent and set aside for each population, and what is left."""
-    if context.invoked_subcommand is not None:
-        return
-    home: SiteHome = context.obj
-    with home.open_ledger() as ledger:
-        budgets = ledger.budgets()
-    if as_json:
-        print_json({"populations": [each.model_dump(mode="json") for each in budgets]})
-        return
-    rows = [
-        (
-            each.population,
-            "-" if each.epsilon_granted is None else f"{each.epsilon_granted:g}",
-            "-" if each.delta is None else f"{each.delta:g}",
-            "unbounded" if each.epsilon_spent is None else f"{each.epsilon_spent:.3f}",
-            f"{each.epsilon_set_aside:.3f}",
-            f"{each.epsilon_left:.3f}",
-        )
-        for each in budgets
-    ]
-    bare = {number for number, each in enumerate(budgets) if each.epsilon_spent is None}
-    print_table(("population", "epsilon", "delta", "spent", "set aside", "left"), rows, bare)
-
-
-@budget.command("grant")
-@click.argument("population")
-@click.option("--epsilon", required=True, type=float, help="The most that all studies together may cost.")
-@click.option("--delta", required=True, type=float, help="At most one in the number of patients.")
-@click.option(
-    "--typical",
-    "study",
-    required=True,
-    metavar="STUDY.yaml",
-    type=click.Path(path_type=Path),
-    help="A study like those expected: the Renyi order that serves it best is fixed for this grant.",
-)
-@click.pass_obj
-def budget_grant(home: SiteHome, population: str, epsilon: float, delta: float, study: Path) -> None:
-    """Grant POPULATION its budget, once; it is not enlarged later."""
-    order = choose_order(epsilon, delta, _typical_plan(read_terms(study)))
-    with home.open_ledger() as ledger:
-        ledger.grant(population, epsilon, delta, order)
-    say(f"granted '{population}' epsilon {epsilon:g} at delta {delta:g}, kept at Renyi order {order}")
 
 
 @cli.command()
@@ -250,14 +124,13 @@ def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], priva
     print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
 
 
+for noun in (peer, data, budget, approve, ledger, key):
+    cli.add_command(noun)
+
+
 def main() -> None:
     """The console script."""
     run(cli, "consilium-site")
-
-
-def _typical_plan(terms: Terms) -> tuple[Planned, ...]:
-    event = training_event(terms, study_noise(terms))
-    return (Planned(purpose=Purpose.TRAIN, event=event, times=terms.training.rounds),)
 
 
 def _write_new(path: Path, data: bytes) -> None:

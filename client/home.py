@@ -49,6 +49,7 @@ class Policy(Document):
     minimum_sites: int = Field(default=3, ge=3)
     minimum_patients: int = Field(default=50, ge=10)
     without_privacy: bool = False
+    open_sealing: bool = False
     unprotected_test_patients: bool = False
     approval: Literal["automatic", "each-study"] = "automatic"
 
@@ -137,7 +138,22 @@ class SiteHome:
 
     def identity(self) -> SigningKey:
         """The site's identity."""
-        return SigningKey.load(self._inside("identity.key"))
+        if self.next_identity_path.exists():
+            raise SiteConfigError(
+                f"{self.folder}: a change of this site's identity key was interrupted; finish it: "
+                "consilium-site key change"
+            )
+        return SigningKey.load(self.identity_path)
+
+    @property
+    def identity_path(self) -> Path:
+        """The site's identity key."""
+        return self._inside("identity.key")
+
+    @property
+    def next_identity_path(self) -> Path:
+        """The key that is to be the identity, while it is being changed."""
+        return self._inside("identity.key.next")
 
     @property
     def node_key_path(self) -> Path:
@@ -216,6 +232,10 @@ class SiteHome:
     def keep_witnessed(self, countersigned: Countersigned) -> None:
         """Keep it beside the book, for the day on which the book is lost."""
         replace(self._inside("witnessed.json"), countersigned.to_bytes(), SiteConfigError)
+
+    def forget_admission(self) -> None:
+        """Belong to no coordinator any more, until one has admitted this site again."""
+        (self.folder / "admission.json").unlink(missing_ok=True)
 
     def peers(self) -> Peers:
         """The pinned peers."""

@@ -14,7 +14,7 @@ from models.vector import Vector, advance
 from privacy.canonical import digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.sealing.opening import Opened, open_aggregate
-from privacy.sealing.quantise import dequantise
+from privacy.sealing.quantise import dequantise, halvings_after
 from privacy.sealing.shape import grid_of, layout_of, shape_digest, weight_of
 from privacy.wire import Committed, Evaluated, Header
 
@@ -71,7 +71,7 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], 
         "base": seat.state.base,
         "model": seat.model_digest(model, committed.epoch),
         "key": seat.epochs.study_key(committed.epoch).commitment,
-        "layout": shape_digest(seat.launch, committed.round, seat.state.base),
+        "layout": shape_digest(seat.launch, committed.round, seat.state.base, seat.state.halvings),
     }
     for name, value in expected.items():
         if getattr(view, name) != value:
@@ -79,9 +79,11 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], 
 
 
 def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened, model: Vector) -> None:
-    view = headers[committed.cohort[0]].view
+    view, halvings = headers[committed.cohort[0]].view, seat.state.halvings
     if len(opened.values):
-        total = dequantise(opened.values, len(committed.cohort), grid_of(seat.terms))
+        grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
+        total = dequantise(opened.values, sites, grid)
+        halvings = halvings_after(opened.values, sites, grid, halvings)
         weight = sum(
             weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
         )
@@ -94,6 +96,7 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
         model,
         committed.round,
         reference=view.reference,
+        halvings=halvings,
         evaluations=evaluations,
         applied=(*seat.state.applied, AppliedRound(round=committed.round, sites=committed.cohort)),
     )

@@ -104,6 +104,7 @@ class Participation:
             model_sha256 = write_release(seat)
             seat.ledger.release(seat.launch.study, model_sha256)
             seat.store.save(closed=True)
+            seat.store.forget_left_behind()
         self._sealed = None
         return Closed(
             base=self.base,
@@ -138,7 +139,7 @@ class Participation:
             raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
 
     def _note_void_rounds(self, request: Train) -> None:
-        """Rounds between the model's and this one were sealed and never opened: they count, and their price is spent."""
+        """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
         for number in range(request.base + 1, request.round):
             sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
             self._seat.ledger.incident(self._seat.launch.study, "void-round", sentence, number)

@@ -18,6 +18,7 @@ from models.vector import Vector
 from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
 from privacy.errors import SiteConfigError
+from privacy.study import Scheme
 
 MODEL_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
@@ -82,6 +83,7 @@ def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
             "clipping_norm": terms.privacy.clipping_norm,
             "noise_multiplier": seat.state.noise_multiplier,
             "accountant": "Renyi at integer orders, sub-sampled Gaussian",
+            "updates_sealed": terms.sealing.scheme is not Scheme.OPEN,
             "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
             "evaluation_epsilon": terms.evaluation.epsilon,
         },
@@ -108,6 +110,9 @@ def _markdown(card: dict[str, Any]) -> str:
         )
     else:
         promise = "**none**: this model was trained without differential privacy and may reveal its patients"
+    sealed = "sealed: nobody could read a single site's"
+    if not privacy["updates_sealed"]:
+        sealed = "**not sealed**: the coordinator could read every site's"
     if privacy["test_patients_protected"]:
         test = f"epsilon {privacy['evaluation_epsilon']:g}" if privacy["evaluation_epsilon"] else "not used"
     else:
@@ -124,6 +129,7 @@ def _markdown(card: dict[str, Any]) -> str:
         f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
         f"| privacy of training patients | {promise} |",
         f"| privacy of test patients | {test} |",
+        f"| updates | {sealed} |",
         f"| terms | SHA-256 `{card['terms_sha256']}` |",
         f"| this site | {site['name']}, about {site['patients_about']} patients, "
         f"ledger entry {site['ledger']['number']} `{site['ledger']['hash']}` |",

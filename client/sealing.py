@@ -22,6 +22,7 @@ from privacy.errors import RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch
 from privacy.ledger.witness import BookHead
+from privacy.sealing.masks import seed_commitment
 from privacy.sealing.seal import seal
 from privacy.sealing.shape import layout_of, shape_digest
 from privacy.signed import Signed
@@ -79,7 +80,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         base=seat.state.base,
         model=seat.model_digest(model, request.epoch),
         key=study_key.commitment,
-        layout=shape_digest(seat.launch, request.round, seat.state.base),
+        layout=shape_digest(seat.launch, request.round, seat.state.base, seat.state.halvings),
         reference=request.reference,
     )
     own_seed = os.urandom(32)
@@ -100,6 +101,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         view=view,
         patients=seat.patients,
         blob=sha256(blob),
+        own_mask=seed_commitment(own_seed),
         ledger=Head(number=book.statement.number, hash=book.statement.hash),
         epsilon_spent=seat.epsilon_spent(),
         evaluated=seat.evaluated(seat.state.base),

@@ -4,6 +4,7 @@
 * ``state.json``: how far this site has come; replaced whole, so it is always one moment's truth.
 * ``model-NNNNN.f64``: the shared model after round NNNNN, little-endian float64.
 * ``update-NNNNN.npy``: the integers sealed in a round; a second attempt seals the same ones.
+* ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
 * ``draw-NNNNN.key``: the randomness of a round in progress, so that work a crash interrupted is repeated, not drawn
   anew; deleted when the round's update is stored.
 
@@ -64,6 +65,8 @@ class StudyState(Document):
     objections: tuple[str, ...] = ()
     """Keyed digests of patients who had objected when it was admitted: they take no part in it."""
     reference: int | None = None
+    halvings: int = 0
+    """How often the terms' value range is halved in the next round."""
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
@@ -127,7 +130,7 @@ class StudyStore:
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
         for path in (*self._folder.glob("update-*.npy"), *self._folder.glob("draw-*.key")):
-            if int(path.stem.partition("-")[2]) <= base:
+            if _number_of(path) <= base:
                 path.unlink(missing_ok=True)
 
     def integers(self, number: int) -> NDArray[np.uint32] | None:
@@ -153,6 +156,36 @@ class StudyStore:
         np.save(buffer, integers, allow_pickle=False)
         replace(self._update_path(number), buffer.getvalue(), SiteConfigError)
         self._draw_path(number).unlink(missing_ok=True)
+
+    def left_behind(self, number: int) -> Vector | float:
+        """What rounding left of the update of the last round before ``number``; 0 if there was none.
+
+        Raises:
+            SiteConfigError: it is damaged.
+        """
+        before = [path for path in self._folder.glob("left-*.f32") if _number_of(path) < number]
+        if not before:
+            return 0.0
+        path = max(before)
+        try:
+            left = np.frombuffer(path.read_bytes(), dtype="<f4").astype(np.float64)
+        except (OSError, ValueError):
+            left = np.empty(0)
+        if len(left) != self.launch.parameters:
+            raise SiteConfigError(f"{path}: cannot be read; restore it from backup")
+        return left
+
+    def keep_left_behind(self, number: int, left: Vector) -> None:
+        """Store what rounding left of a round's update."""
+        replace(self._left_path(number), left.astype("<f4").tobytes(), SiteConfigError)
+        for path in self._folder.glob("left-*.f32"):
+            if _number_of(path) < number - 1:
+                path.unlink(missing_ok=True)
+
+    def forget_left_behind(self) -> None:
+        """Remove what rounding left: no round follows."""
+        for path in self._folder.glob("left-*.f32"):
+            path.unlink(missing_ok=True)
 
     def draw_key(self, number: int) -> bytes:
         """The 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
@@ -185,8 +218,15 @@ class StudyStore:
     def _update_path(self, number: int) -> Path:
         return self._folder / f"update-{number:05d}.npy"
 
+    def _left_path(self, number: int) -> Path:
+        return self._folder / f"left-{number:05d}.f32"
+
     def _draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"
+
+
+def _number_of(path: Path) -> int:
+    return int(path.stem.partition("-")[2])
 
 
 def _model_path(folder: Path, base: int) -> Path:

@@ -29,6 +29,7 @@ from privacy.ledger.entries import (
     Settle,
 )
 
+
 def in_words(body: Body) -> str:
     """What an entry says, on one line of printable characters."""
     words = " ".join(_said(body).split())
@@ -58,8 +59,8 @@ def _said(body: Body) -> str:
             return f"the book of '{body.site}' begins, signed with the key {body.key}"
         case Population():
             return (
-                f"registered '{body.population}': about {body.patients} patients, at most {body.records_per_patient} "
-                f"records of each in a step, files {body.data[:16]}"
+                f"registered '{body.population}': about {body.patients} patients, up to {body.records_per_patient} of a "
+                f"patient's records in a step, files {body.data[:16]}"
             )
         case Grant():
             return (

@@ -38,11 +38,12 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int) -> 
         seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, noise))
         seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
         update = seat.training.train(model, number, noise, seat.store.draw_key(number))
-        weighed = weight_of(seat.terms, seat.patients, reference) * update
-        quantised = quantise(weighed, grid_of(seat.terms), from_os())
+        left = weight_of(seat.terms, seat.patients, reference) * update + seat.store.left_behind(number)
+        quantised = quantise(left, grid_of(seat.terms, seat.state.halvings), from_os())
         if quantised.saturated:
             _log.info("round %d: %d values of the update beyond the range were cut", number, quantised.saturated)
         stored = quantised.integers
+        seat.store.keep_left_behind(number, left)
         seat.store.keep_integers(number, stored)
     seat.ledger.settle(seat.launch.study, number)
     return stored

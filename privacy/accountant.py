@@ -115,11 +115,10 @@ class BoundedContribution(Document):
 
     def rho(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
-        if self.records_per_patient == 1 or self.sampling_rate == 1:
-            per_patient = self.noise_multiplier / self.records_per_patient
-            return SampledGaussian(
-                noise_multiplier=per_patient, sampling_rate=self.sampling_rate, steps=self.steps
-            ).rho(order)
+        if self.sampling_rate == 1:  # all his records are drawn: once Gaussian noise, that many times smaller
+            return _gaussian(self.noise_multiplier, self.steps * self.records_per_patient**2, order)
+        if self.records_per_patient == 1:
+            return _sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
         if order not in CARRIED:
             return UNBOUNDED
         with localcontext(_DIGITS):

@@ -293,7 +293,7 @@ class Account:
             self._refuse_if_unprotected(study)
         if not allowance.planned[purpose, event]:
             raise BudgetError(
-                f"the study '{study}' asks for a {purpose} round that is not, or no longer, in the plan it was "
+                f"the study '{study}' asks for a round to {purpose} that is not, or no longer, in the plan it was "
                 f"admitted with ({described(event)}): the site pays for what it admitted and nothing else"
             )
         price = self.price(study, event)

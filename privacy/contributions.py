@@ -2,7 +2,8 @@
 
 One step adds N(0, s^2) to a sum over records drawn independently with rate q. A patient with k records, each clipped
 to 1, moves the sum by the number of his records that were drawn, B ~ Binomial(k, q), in the worst case along one line
-(Charles et al. 2024, arXiv 2407.07737, section 3; Choquette-Choo et al. 2024, arXiv 2401.00253, mixture of Gaussians).
+(Charles et al. 2024, arXiv 2407.07737, section 3; Ganesh 2024, arXiv 2401.10294; the mixture of Gaussians of
+Choquette-Choo et al. 2024, arXiv 2310.15526, corollary 4.7).
 So neighbours look like N = N(0, s^2) and P = sum_i w_i N(i, s^2) with w_i = C(k,i) q^i (1-q)^(k-i), and both
 directions count:
 

@@ -12,10 +12,11 @@ Rules:
 * Totals may have real or integer noise (:class:`privacy.accountant.Gaussian`). The Renyi curve of the one bounds that
   of the other, their loss distributions do not: both are priced and the larger counts. Above a noise multiplier s of
   1000, integer noise is priced as real noise of variance s^2 - 9/4: rounding real x to integer y with chance
-  proportional to exp(-(y-x)^2 / (2 * 9/4)) makes the one from the other, but for a factor 1 + 1e-18 (Poisson summation).
+  proportional to exp(-(y-x)^2 / (2 * 9/4)) makes the one from the other, but for a factor of 1 + 1e-18 (by Poisson
+  summation).
 * An event without a loss distribution here is refused, never approximated by another.
 
-Equal events are composed at once. The interval of losses is 1e-4: about 0.05 s for an event, 1 to 10 s for one of
+Equal events are composed at once. The interval of losses is 1e-4: about 0.05 s for an event, 1 to 30 s for one of
 several records a patient, so a report of 60 different events takes seconds to minutes. It is finer (down to 1e-5) where
 many steps would add up its error, coarser where the loss is so large that a million intervals would not hold it.
 

@@ -74,9 +74,10 @@ class Placement(StrEnum):
 
 
 class Scheme(StrEnum):
-    """How updates are sealed."""
+    """How updates are sealed; ``open`` is a plain sum, for comparison, which every site's policy must allow."""
 
     BFV = "bfv"
+    OPEN = "open"
 
 
 class Weights(StrEnum):

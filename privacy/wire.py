@@ -122,6 +122,8 @@ class Header(Statement):
     patients: Count
     """Public patient count: this site's weight where sites count by patients."""
     blob: Digest
+    own_mask: Digest
+    """Commitment to the seed of its own mask: a wrong seed is this site's, and named."""
     ledger: Head
     epsilon_spent: float | None
     """This study's price so far at this site, a function of public quantities; nothing without privacy."""

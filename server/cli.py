@@ -140,6 +140,10 @@ def study_check(file: Path, as_json: bool) -> None:
         f"{found['bytes_up']:,} bytes up, {found['bytes_down']:,} down "
         f"({found['ciphertexts']} ciphertexts; float32 would take {found['float32_bytes']:,})"
     )
+    if not found["sealed"]:
+        moved += "; NOT SEALED: the coordinator can read every site's update"
+    elif found["values_per_slot"] == 1:
+        moved += "; one value a slot, for so many bits and sites: at most 32 sites at 16 bits halve the bytes"
     rows = [
         ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
         ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),

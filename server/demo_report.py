@@ -5,8 +5,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from server.progress import WITHOUT_PRIVACY
-from server.tally import Tally
+from server.tally import WITHOUT_PRIVACY, Tally
 
 REPEATS: Final = 5
 """Simulated trainings behind each figure the federation is compared with; their mean is shown."""

@@ -36,7 +36,8 @@ def explain(terms: Terms) -> dict[str, Any]:
     """
     parameters = count_parameters(terms)
     counts = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
-    layout = Layout(parameters, counts, terms.sealing.bits, terms.cohort.maximum)
+    sealing = terms.sealing
+    layout = Layout(parameters, counts, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
     return {
         "study": terms.name,
         "digest": terms.digest,
@@ -47,7 +48,9 @@ def explain(terms: Terms) -> dict[str, Any]:
         "bytes_up": layout.sealed_bytes,
         "bytes_down": layout.aggregate_bytes,
         "float32_bytes": FLOAT32_BYTES * parameters,
-        "ciphertexts": layout.ciphertexts,
+        "ciphertexts": layout.parts,
+        "values_per_slot": layout.per_slot,
+        "sealed": layout.cipher.masked,
         "privacy": _privacy(terms),
     }
 

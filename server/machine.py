@@ -132,7 +132,7 @@ class StudyMachine:
             case Train(), Sealed():
                 return self._rounds.wants(site.name, reply)
             case Release(), Released():
-                return (reply.round, reply.attempt) == (asked.round, asked.attempt)
+                return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
                 return reply.base >= asked.committed.round
             case Close(), Closed():
@@ -148,6 +148,13 @@ class StudyMachine:
         out = site.failures >= MAX_FAILURES
         actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}") if out else []
         return actions + self._lost(site, why, now)
+
+    def exclude(self, name: str, why: str, now: float) -> list[Action]:
+        """Leave a site out until the operator re-admits it."""
+        if self.phase in _AT_REST:
+            return []
+        site = self._desk.sites[name]
+        return [*self._desk.put_out(site, why), *self._lost(site, why, now)]
 
     def unreached(self, name: str, now: float) -> list[Action]:
         """The network does not reach a site. It is asked again soon; whoever stays offline is lost."""

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from server.tally import Tally
 
-WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
 _SHOWN: Final = ("has joined", "has sealed")
 
 
@@ -45,7 +44,7 @@ class Progress:
             self._live.update(self._table(), refresh=True)
         line = self._line(note)
         if line:
-            self._console.print(line, markup=False, soft_wrap=True, style=None if self.tally.private else "red")
+            self._console.print(line, markup=False, soft_wrap=True, style="red" if self.tally.warnings else None)
 
     def _line(self, note: dict[str, Any]) -> str | None:
         match note["kind"]:
@@ -56,8 +55,8 @@ class Progress:
                     f"round {note['round']:>3}  {note['site']:<12} sealed  {_epsilon(site.epsilon):<16} "
                     f"up {site.bytes_up:>9,}  down {site.bytes_down:>9,}  after {waited:.1f} s"
                 )
-            case "study" if not note["private"]:
-                return WITHOUT_PRIVACY
+            case "study" if self.tally.warnings:
+                return "; ".join(self.tally.warnings)
             case "note" if note["site"] and note["text"] not in _SHOWN:
                 return f"{note['site']}: {note['text']}"
             case "note" if not note["site"]:
@@ -65,7 +64,7 @@ class Progress:
         return None
 
     def _table(self) -> Table:
-        title = None if self.tally.private else f"[bold red]{WITHOUT_PRIVACY}[/]"
+        title = f"[bold red]{'; '.join(self.tally.warnings)}[/]" if self.tally.warnings else None
         table = Table("site", "round", "phase", "budget spent", "up", "down", "waiting since", title=title)
         for name, site in sorted(self.tally.sites.items()):
             waiting = "" if site.since is None else f"{max(0.0, self.tally.now - site.since):.0f} s"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from privacy.canonical import digest
+from privacy.sealing.masks import seed_commitment
 from privacy.signed import Signed
 from privacy.wire import Committed, Header, Open, Release, Released, Sealed, Train
 from server.actions import Action, Ask, Commit, Note, Restart
@@ -140,6 +141,16 @@ class Rounds:
         request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
         questions = [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
         return [*desk.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
+
+    def is_seed_of(self, name: str, reply: Released) -> bool:
+        """Whether this is the seed that the site committed to when it sealed the present attempt."""
+        collection = self._collection
+        if collection is None or name not in collection.headers:
+            return False
+        asked, header = collection.asked, collection.headers[name].statement
+        return (reply.round, reply.attempt) == (asked.round, asked.attempt) and header.own_mask == seed_commitment(
+            bytes.fromhex(reply.seed)
+        )
 
     def released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
         """A site has released its mask; the last one lets the round commit."""

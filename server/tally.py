@@ -1,7 +1,10 @@
 """A study's notes, added up: where every site is, and what every round took and moved."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
+NOT_SEALED: Final = "NOT SEALED: the coordinator can read every site's update"
 
 
 @dataclass
@@ -51,7 +54,8 @@ class Tally:
     sites: dict[str, SiteTally] = field(default_factory=dict)
     rounds: dict[int, RoundTally] = field(default_factory=dict)
     void: list[int] = field(default_factory=list)
-    private: bool = True
+    warnings: tuple[str, ...] = ()
+    """What is said wherever the study is shown."""
     now: float = 0.0
 
     def take(self, note: dict[str, Any]) -> None:
@@ -59,7 +63,8 @@ class Tally:
         self.now = note.get("time", self.now)
         match note["kind"]:
             case "study":
-                self.private = note["private"]
+                bare, plain = not note["private"], not note["sealed"]
+                self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
             case "asked":
                 self._asked(note)
             case "answered":

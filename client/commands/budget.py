@@ -1,6 +1,7 @@
 """``consilium-site budget``: what was granted, spent and set aside, what is left, and what a study would cost."""
 
-from collections.abc import Sequence
+from decimal import Decimal
+from math import floor
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ from client.commands.explanation import explained, print_explanation
 from client.home import SiteHome
 from client.outlook import OrderAdvice, Room, advise, results_seen, room_for_more
 from privacy.accountant import CARRIED, NANO
-from privacy.budget import Account, Budget, GrantFigures
+from privacy.budget import Account, Budget, GrantFigures, OrderChoice, rounded_up
+from privacy.canonical import Json
 from privacy.console import print_json, print_table, say
 from privacy.errors import BudgetError
 from privacy.study import read_terms
@@ -75,14 +77,14 @@ def budget_grant(
         account = ledger.trial().account(population)
         _check_further(account, further)
         advice = advise(epsilon, delta, expected, None if order is None else int(order))
+        if as_json:
+            print_json(_advice_document(population, epsilon, delta, advice))
+        else:
+            print_table(("order", "conversion takes", "all expected cost", "fit", ""), _advice_rows(advice))
+        for sentence in _worth_knowing(account, delta, ledger.population(population).patients, advice):
+            say(sentence)
         ledger.grant(population, epsilon, delta, advice.taken.order)
-        patients = ledger.population(population).patients
-    if as_json:
-        print_json(_advice_document(population, epsilon, delta, advice))
-    else:
-        _print_advice(advice)
     say(f"granted '{population}' epsilon {epsilon:g} at delta {delta:g}, kept at Renyi order {advice.taken.order}")
-    _say_what_to_know(account, delta, patients, advice)
 
 
 @budget.command("explain")
@@ -137,7 +139,7 @@ def _grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
     )
 
 
-def _document(account: Account) -> dict[str, object]:
+def _document(account: Account) -> Json:
     room = room_for_more(account)
     fits = None if room is None else {"like": room.like, "more": room.more}
     return {**account.budget.model_dump(mode="json"), "fits": fits}
@@ -158,14 +160,70 @@ def _check_further(account: Account, further: bool) -> None:
         raise BudgetError(f"'{account.population}' has no grant yet, so this is its first: leave out --further")
 
 
+def _worth_knowing(account: Account, delta: float, patients: int, advice: OrderAdvice) -> list[str]:
+    """What the officer should have read before the grant is in the book."""
+    taken, best = advice.taken, advice.best
+    sentences = [
+        f"order {best.order} admits most, {_fit(best)} times all expected studies: at a lower one the conversion to "
+        "epsilon takes more of the grant, at a higher one each study costs more"
+    ]
+    if best.admits < 1:
+        sentences.append("so it does not hold all expected studies even once")
+    if taken.order != best.order:
+        sentences.append(f"order {taken.order} is taken as you said; it admits {_fit(taken)} times all of them")
+    if delta * patients > 1:
+        sentences.append(
+            f"delta {delta:g} is more than one in the {patients} patients: it would permit to give a patient away; "
+            f"better at most {1 / patients:.2g}"
+        )
+    if account.filters:
+        sentences.append("this adds to the grants before: a population's epsilons and deltas are summed")
+        if results_seen(account):
+            sentences.append(
+                "results from these patients have been seen, so every report will say that the budget was enlarged "
+                "after results were seen"
+            )
+    return sentences
+
+
 def _advice_rows(advice: OrderAdvice) -> list[tuple[str, ...]]:
     return [
         (
             str(choice.order),
-            f"{choice.conversion:.4f}",
-            f"{choice.price / NANO:.4f}",
-            f"{_shown_down(choice.admits)}",
-            "<- taken" if choice is advice.taken else "<- admits most" if choice is advice.best else "",
+            f"{rounded_up(choice.conversion):.4f}",
+            f"{rounded_up(Decimal(choice.price) / NANO):.4f}",
+            _fit(choice),
+            _mark(choice, advice),
         )
         for choice in advice.choices
     ]
+
+
+def _mark(choice: OrderChoice, advice: OrderAdvice) -> str:
+    if choice == advice.taken:
+        return "<- taken"
+    return "<- admits most" if choice == advice.best else ""
+
+
+def _fit(choice: OrderChoice) -> str:
+    """How many times all expected studies fit, rounded down."""
+    return f"{Decimal(floor(choice.admits * 100)) / 100:.2f}"
+
+
+def _advice_document(population: str, epsilon: float, delta: float, advice: OrderAdvice) -> Json:
+    return {
+        "population": population,
+        "epsilon": epsilon,
+        "delta": delta,
+        "order": advice.taken.order,
+        "best_order": advice.best.order,
+        "orders": [
+            {
+                "order": choice.order,
+                "conversion": float(choice.conversion),
+                "price": choice.price,
+                "fit": float(choice.admits),
+            }
+            for choice in advice.choices
+        ],
+    }

@@ -34,7 +34,7 @@ def print_explanation(explanation: Explanation) -> None:
         rows.append(("verdict", "this site would admit it"))
     rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_reasons(explanation))]
     print_table(("", ""), rows)
-    say("who takes part is judged when the study is launched; nothing was recorded")
+    say("who takes part is judged when the study is launched")
 
 
 def _promise(explanation: Explanation) -> str:

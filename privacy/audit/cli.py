@@ -1,7 +1,7 @@
 """``consilium-audit``: check a site's book without trusting the site or the coordinator.
 
-Exit codes: 0 what was asked holds, 2 the command was written wrongly, 26 a book cannot be read or is not to be
-believed (the sentence names the first wrong entry and the rule it breaks).
+Exit codes: 0 what was asked holds, 2 the command was written wrongly, 25 a budget has no room for what was asked, 26 a
+book cannot be read or is not to be believed (the sentence names the first wrong entry and the rule it breaks).
 """
 
 from typing import NoReturn
@@ -9,7 +9,9 @@ from typing import NoReturn
 import click
 
 from privacy.audit.reconcile import reconcile
+from privacy.audit.report import report
 from privacy.audit.verify import verify
+from privacy.audit.whatif import whatif
 from privacy.console import run
 
 
@@ -19,7 +21,9 @@ def cli() -> None:
 
 
 cli.add_command(verify)
+cli.add_command(report)
 cli.add_command(reconcile)
+cli.add_command(whatif)
 
 
 def main() -> NoReturn:

@@ -28,7 +28,7 @@ Content = str | Iterable["Content"] | None
 Attribute = str | int | float | bool | None
 
 
-def element(name: str, *content: Content, **attributes: Attribute) -> Markup:
+def element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
     """An element. Attributes are written ``class_`` and ``aria_label``; one that is None or False is left out."""
     written = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_text(str(value))}"')

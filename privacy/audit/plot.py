@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil, floor, log10
 from typing import Final, NamedTuple
 
-from privacy.audit.markup import Content, Markup, element, joined
+from privacy.audit.markup import Content, Markup, element
 from privacy.audit.story import Moment, Point
 from privacy.audit.words import MONTHS
 
@@ -39,7 +39,8 @@ class Span:
 
     def __init__(self, first: str, last: str) -> None:
         self.first = datetime.fromisoformat(first)
-        self.length = max(datetime.fromisoformat(last) - self.first, timedelta(minutes=1))
+        self.last = datetime.fromisoformat(last)
+        self.length = max(self.last - self.first, timedelta(minutes=1))
 
     def place(self, time: datetime) -> float:
         """From 0 to 1000."""
@@ -64,25 +65,20 @@ class Span:
 
     def _every(self, step: timedelta, label: str) -> Iterator[tuple[float, str]]:
         since = datetime(1, 1, 1, tzinfo=UTC)
-        for number in range(
-            ceil((self.first - since) / step), floor((self.first + self.length - since) / step) + 1
-        ):
+        for number in range(ceil((self.first - since) / step), floor((self.last - since) / step) + 1):
             time = since + number * step
             yield self.place(time), label.format(time, MONTHS[time.month - 1])
 
     def _months(self, step: int) -> Iterator[tuple[float, str]]:
-        last = self.first + self.length
         for month in range(0, 12 * 9999, step):
             year = 1 + month // 12
-            if self.first.year <= year <= last.year:
+            if self.first.year <= year <= self.last.year:
                 time = datetime(year, 1 + month % 12, 1, tzinfo=UTC)
-                if self.first <= time <= last:
+                if self.first <= time <= self.last:
                     yield self.place(time), f"{MONTHS[time.month - 1]} {year}" if step < 12 else f"{year}"
 
 
-def epsilon_plot(
-    points: Sequence[Point], marks: Sequence[Mark], until: str, title: str, description: str, axis: str
-) -> Markup:
+def epsilon_plot(points: Sequence[Point], marks: Sequence[Mark], until: str, description: str, axis: str) -> Markup:
     """Spent, set aside and granted over time, from the first of ``points`` to the time ``until``."""
     span = Span(points[0].at.time, until)
     points = thinned(points, span)
@@ -107,14 +103,12 @@ def epsilon_plot(
     )
     return element(
         "svg",
-        element("title", title),
-        element("desc", description),
         _axes(span, top, axis),
         lines,
         _marks(marks, span),
         class_="plot",
         role="img",
-        aria_label=f"{title}. {description}",
+        aria_label=description,
     )
 
 

@@ -52,7 +52,7 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], as_json: bool) -> N
     """
     if keys and len(keys) != len(ledgers):
         raise click.UsageError(f"{len(ledgers)} ledgers and {len(keys)} keys: give one --key for each, or none")
-    known = [given_key(text) for text in keys] or [None] * len(ledgers)
+    known: list[PublicKey | None] = [given_key(text) for text in keys] or [None] * len(ledgers)
     found = [check(ledger, key) for ledger, key in zip(ledgers, known, strict=True)]
     if as_json:
         documents = [each.model_dump(mode="json") for each in found]
@@ -75,11 +75,15 @@ def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -
     """The verified book in ``path``, and which form it has.
 
     Raises:
-        LedgerError: it cannot be read, or an entry is wrong (named).
+        LedgerError: naming the file: it cannot be read, or an entry is wrong (named).
     """
-    if _first_bytes(path) == _SQLITE:
-        return "sqlite", verify_file(path, key, watch)
-    return "export", verify_export(path, key, watch)
+    try:
+        if _first_bytes(path) == _SQLITE:
+            return "sqlite", verify_file(path, key, watch)
+        return "export", verify_export(path, key, watch)
+    except LedgerError as error:
+        said = str(error)
+        raise LedgerError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
 
 
 def given_key(text: str) -> PublicKey:

@@ -35,6 +35,11 @@ def figure(epsilon: float | None) -> str:
     return "no bound" if epsilon is None else f"{rounded_up(Decimal(epsilon)):.4f}"
 
 
+def small(delta: float) -> str:
+    """A delta: written out while that is readable."""
+    return f"{delta:.6f}".rstrip("0") if delta >= 1e-5 and round(delta, 6) == delta else f"{delta:g}"
+
+
 def share(part: int, whole: int) -> str:
     """``part`` of ``whole`` in per cent."""
     return f"{100 * part / whole:.1f} %" if whole else NONE

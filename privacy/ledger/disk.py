@@ -101,7 +101,7 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
     with sentences(path):
         # without a write-ahead log beside it, the file is all there is
         log = path.with_name(path.name + "-wal")
-        mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+        mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
         with closing(_connect(path, mode, PATIENCE_S)) as connection:
             _check(path, connection)
             return read_book(signed_entries(connection), key, watch)
@@ -163,6 +163,8 @@ def sentences(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         reason, step = _REASONS.get(_primary(error), (str(error), "see the disk and the file's owner"))
         raise LedgerError(f"{path}: {reason}; {step}") from None
+    except UnicodeDecodeError:  # in a name of a table, which only damage can bring
+        raise LedgerError(f"{path}: the ledger file is damaged; restore it from a backup") from None
 
 
 _REASONS: Final = {

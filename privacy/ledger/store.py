@@ -69,6 +69,7 @@ class Ledger:
         self, path: Path, connection: sqlite3.Connection, key: SigningKey, clock: Callable[[], datetime]
     ) -> None:
         self._path = path
+        self._file = _file(path)
         self._connection = connection
         self._key = key
         self._clock = clock
@@ -148,6 +149,7 @@ class Ledger:
         Raises:
             LedgerError: an entry is wrong (named), or the file cannot be read.
         """
+        self._require_in_place()
         with sentences(self._path):
             self._catch_up()
 
@@ -461,6 +463,7 @@ class Ledger:
         self._record(lambda book: body)
 
     def _record(self, body_for: Callable[[Book], Body | None]) -> None:
+        self._require_in_place()
         addition = self.addition(body_for)
         with sentences(self._path):
             try:
@@ -487,11 +490,25 @@ class Ledger:
             self._book = Book()
             raise
 
+    def _require_in_place(self) -> None:
+        """What is added to a file that has lost its name would be lost with it."""
+        if _file(self._path) != self._file:
+            raise LedgerError(f"{self._path}: the ledger was moved or replaced while in use; start the site again")
+
     def _time(self) -> str:
         """Now, or the last entry's time if the clock was stepped back by a little."""
         now = self._clock()
         stepped_back = written(now) < self._book.time <= written(now + CLOCK_STEP)
         return self._book.time if stepped_back else written(now)
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file stands there now, if any."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _body(kind: type[B], **fields: Any) -> B:

@@ -8,10 +8,8 @@ again.
 from collections.abc import Mapping
 
 from privacy.errors import SealingError
-from privacy.sealing.bfv import CiphertextSum, require_sealed
 from privacy.sealing.layout import Layout
 from privacy.sealing.masks import own_masks
-from privacy.sealing.parameters import SEALED_BYTES
 
 
 class Aggregate:
@@ -19,7 +17,7 @@ class Aggregate:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._sums = [CiphertextSum() for _ in range(layout.ciphertexts)]
+        self._sums = [layout.cipher.new_sum() for _ in range(layout.parts)]
         self._added = 0
 
     def add(self, sealed: bytes) -> None:
@@ -34,11 +32,12 @@ class Aggregate:
             )
         if self._added == self._layout.maximum_sites:
             raise SealingError(f"the aggregate is full: it carries at most {self._layout.maximum_sites} sites")
-        parts = [sealed[start : start + SEALED_BYTES] for start in range(0, len(sealed), SEALED_BYTES)]
-        for part in parts:
-            require_sealed(part)
-        for total, part in zip(self._sums, parts, strict=True):
-            total.add(part)
+        size, view = self._layout.cipher.sealed_bytes, memoryview(sealed)
+        places = range(0, len(sealed), size)
+        for start in places:
+            self._layout.cipher.require(bytes(view[start : start + size]))
+        for total, start in zip(self._sums, places, strict=True):
+            total.add(bytes(view[start : start + size]))
         self._added += 1
 
     def subtract_masks(self, seeds: Mapping[str, bytes], context: bytes) -> None:
@@ -53,9 +52,12 @@ class Aggregate:
         """
         if len(seeds) != self._added:
             raise SealingError(f"expected the mask seeds of {self._added} sites, got {len(seeds)}")
-        masks = own_masks(seeds, context)
-        for total in self._sums:
-            total.subtract(masks.draw())
+        if not self._layout.cipher.masked:
+            return
+        for number, parts in enumerate(self._layout.blocks):
+            masks = own_masks(seeds, context, number)
+            for total in self._sums[parts.start : parts.stop]:
+                total.subtract(masks.draw())
 
     def to_bytes(self) -> bytes:
         """The aggregate, ``layout.aggregate_bytes`` long.

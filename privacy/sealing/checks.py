@@ -20,37 +20,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.sealing.derivation import Purpose, derive_stream
-from privacy.sealing.layout import CHECKS
-from privacy.sealing.parameters import PLAIN_MODULUS
+from privacy.sealing.layout import BLOCK, CHECKS
+from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
 
 _K_BITS: Final = 20
 _K_MASK: Final = np.uint64((1 << _K_BITS) - 1)
 _LOW_BITS: Final = 22
 _LOW_MASK: Final = np.uint64((1 << _LOW_BITS) - 1)
-_CHUNK: Final = 1 << 20  # 2^20 products of 20-bit k and 22-bit half slots stay below 2^62
+assert BLOCK * SLOTS <= 1 << 20, "2^20 products of 20-bit k and 22-bit half slots stay below 2^62"
 
 
-class LinearForms:
-    """Run by a site. The three sums k_j . slots, fed in order, piece by piece."""
+Forms = tuple[int, ...]
+"""The three sums k_j . slots, modulo t; those of a vector's blocks add up to the vector's."""
 
-    def __init__(self, check_key: bytes, context: bytes) -> None:
-        self._stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context)
-        self._sums = [0] * CHECKS
+NO_FORMS: Final[Forms] = (0,) * CHECKS
 
-    def feed(self, slots: NDArray[np.uint64]) -> None:
-        """Take the next ``slots``; how a vector is cut into pieces makes no difference."""
-        for start in range(0, len(slots), _CHUNK):
-            part = slots[start : start + _CHUNK]
-            low, high = part & _LOW_MASK, part >> np.uint64(_LOW_BITS)
-            words = self._stream.words(len(part))  # one word holds the three k of a slot
-            for j in range(CHECKS):
-                k = (words >> np.uint64(j * _K_BITS)) & _K_MASK
-                self._sums[j] += int(np.dot(k, low)) + (int(np.dot(k, high)) << _LOW_BITS)
 
-    @property
-    def values(self) -> tuple[int, ...]:
-        """The sums so far, modulo t."""
-        return tuple(value % PLAIN_MODULUS for value in self._sums)
+def linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np.uint64]) -> Forms:
+    """Run by a site. The sums over one block's ``slots``, the check fields left out."""
+    stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
+    low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)
+    words = stream.words(len(slots))  # one word holds the three k of a slot
+    sums = []
+    for j in range(CHECKS):
+        k = (words >> np.uint64(j * _K_BITS)) & _K_MASK
+        sums.append((int(np.dot(k, low)) + (int(np.dot(k, high)) << _LOW_BITS)) % PLAIN_MODULUS)
+    return tuple(sums)
+
+
+def added(left: Forms, right: Forms) -> Forms:
+    """Both sums together."""
+    return tuple((one + other) % PLAIN_MODULUS for one, other in zip(left, right, strict=True))
 
 
 def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
@@ -59,9 +59,8 @@ def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
     return tuple(int(value) for value in stream.below(PLAIN_MODULUS, CHECKS))
 
 
-def expected_checks(forms: LinearForms, check_key: bytes, context: bytes, sites: Iterable[str]) -> tuple[int, ...]:
-    """Run by a site. The check fields of the sum of ``sites`` whose slots ``forms`` was fed with."""
-    sums = list(forms.values)
+def expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
+    """Run by a site. The check fields of the sum of ``sites`` whose slots have these ``forms``."""
     for site in sites:
-        sums = [total + offset for total, offset in zip(sums, offsets(check_key, context, site), strict=True)]
-    return tuple(total % PLAIN_MODULUS for total in sums)
+        forms = added(forms, offsets(check_key, context, site))
+    return forms

@@ -19,6 +19,7 @@ class Purpose(Enum):
     CHECK_COEFFICIENTS = b"consilium sealing v1 04 check coefficients"
     CHECK_OFFSETS = b"consilium sealing v1 05 check offsets"
     MODEL_DIGEST = b"consilium sealing v1 06 model digest"
+    SEED_COMMITMENT = b"consilium sealing v1 07 seed commitment"
 
 
 def derive(secret: bytes, purpose: Purpose, *parts: bytes) -> bytes:

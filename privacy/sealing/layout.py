@@ -12,6 +12,8 @@
   its neighbour and never reaches the plaintext modulus.
 * The layout follows from public terms alone, so all sites and the coordinator compute the same.
 * The check fields come last so that a vector can be sealed and opened in one pass.
+* A vector is worked on in blocks of ``BLOCK`` parts, each with keystreams of its own: in little memory, on several
+  cores.
 """
 
 from collections.abc import Sequence
@@ -23,15 +25,13 @@ from numpy.typing import NDArray
 
 from privacy.canonical import digest
 from privacy.errors import SealingError
-from privacy.sealing.parameters import (
-    AGGREGATE_BYTES,
-    SEALED_BYTES,
-    SLOT_BITS,
-    SLOTS,
-    require_noise_room,
-)
+from privacy.sealing.ciphers import CIPHERS, Cipher
+from privacy.sealing.parameters import SLOT_BITS, SLOTS, require_noise_room
+from privacy.study import Scheme
 
 CHECKS: Final = 3
+BLOCK: Final = 16
+"""Parts in a block."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Layout:
         bits: bits of one value.
         maximum_sites: most sites whose sealed vectors are ever added.
         count_bits: bits of one site's total; it lies in [-2^(count_bits - 1), 2^(count_bits - 1)).
+        scheme: under which it travels.
     """
 
     parameters: int
@@ -51,6 +52,7 @@ class Layout:
     bits: int
     maximum_sites: int
     count_bits: int = 32
+    scheme: Scheme = Scheme.BFV
 
     def __post_init__(self) -> None:
         if min(self.parameters, self.counts) < 0 or min(self.bits, self.maximum_sites, self.count_bits) < 1:
@@ -75,32 +77,42 @@ class Layout:
         return SLOT_BITS // self.width
 
     @property
-    def ciphertexts(self) -> int:
-        """Ciphertexts of one vector."""
+    def cipher(self) -> Cipher:
+        """The scheme at work."""
+        return CIPHERS[self.scheme]
+
+    @property
+    def parts(self) -> int:
+        """Parts (ciphertexts) of one vector."""
         return -(-(1 + self.counts + self._value_slots + CHECKS) // SLOTS)
 
     @property
     def slots(self) -> int:
         """Slots of one vector."""
-        return self.ciphertexts * SLOTS
+        return self.parts * SLOTS
+
+    @property
+    def blocks(self) -> list[range]:
+        """The parts of each block."""
+        return [range(first, min(first + BLOCK, self.parts)) for first in range(0, self.parts, BLOCK)]
 
     @property
     def sealed_bytes(self) -> int:
         """Exact size of a site's sealed vector."""
-        return self.ciphertexts * SEALED_BYTES
+        return self.parts * self.cipher.sealed_bytes
 
     @property
     def aggregate_bytes(self) -> int:
         """Exact size of an aggregate."""
-        return self.ciphertexts * AGGREGATE_BYTES
+        return self.parts * self.cipher.aggregate_bytes
 
     @property
     def digest(self) -> str:
         """SHA-256 of the layout, for headers to compare."""
         return digest(asdict(self))
 
-    def pack(self, integers: NDArray[np.uint32], counts: Sequence[int]) -> NDArray[np.uint64]:
-        """Run by a site. One site's slots, check fields still zero; (slots,).
+    def require_fitting(self, integers: NDArray[np.uint32], counts: Sequence[int]) -> None:
+        """Run by a site. Refuse what this layout has no place for.
 
         Raises:
             ValueError: a number of values or totals, or a value's or total's size, that the layout does not have.
@@ -113,35 +125,60 @@ class Layout:
             raise ValueError(f"a value has more than {self.bits} bits")
         if any(not -self._offset <= total < self._offset for total in counts):
             raise ValueError(f"a total is beyond {self.count_bits} signed bits")
-        lanes = np.zeros((self._value_slots, self.per_slot), dtype=np.uint64)
-        lanes.reshape(-1)[: self.parameters] = integers
-        slots = np.zeros(self.slots, dtype=np.uint64)
-        slots[0] = 1
-        slots[1 : self._first_value] = [total + self._offset for total in counts]
+
+    def values_in(self, parts: range) -> slice:
+        """Which of the vector's values lie in ``parts``."""
+        first, last = (
+            min(max(part * SLOTS - self._first_value, 0) * self.per_slot, self.parameters)
+            for part in (parts.start, parts.stop)
+        )
+        return slice(first, last)
+
+    def pack(self, values: NDArray[np.uint32], counts: Sequence[int], parts: range) -> NDArray[np.uint64]:
+        """Run by a site. The slots of ``parts``, check fields still zero; (len(parts) * SLOTS,).
+
+        Args:
+            values: those that lie in these parts (:meth:`values_in`).
+            counts: all totals of the vector.
+            parts: consecutive parts.
+        """
+        first = parts.start * SLOTS
+        slots = np.zeros(len(parts) * SLOTS, dtype=np.uint64)
+        head = [1, *(total + self._offset for total in counts)][first : first + len(slots)]
+        slots[: len(head)] = head
+        lanes = np.zeros((-(-len(values) // self.per_slot), self.per_slot), dtype=np.uint64)
+        lanes.reshape(-1)[: len(values)] = values
+        target = slots[len(head) : len(head) + len(lanes)]
         for lane in range(self.per_slot):
-            slots[self._first_value : self._end] |= lanes[:, lane] << np.uint64(lane * self.width)
+            target |= lanes[:, lane] << np.uint64(lane * self.width)
         return slots
 
-    def unpack(self, slots: NDArray[np.uint64], sites: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-        """Run by a site. Summed values, (parameters,), and summed totals of the opened ``slots`` of ``sites``.
+    def unpack(
+        self, slots: NDArray[np.uint64], sites: int, parts: range
+    ) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Run by a site. Summed values and totals that lie in the opened ``slots`` of ``parts``, of ``sites``.
 
         Raises:
             SealingError: a field holds what no sum of that many sites can hold.
         """
-        if np.any(slots[self._end : -CHECKS]):
+        first = parts.start * SLOTS
+        start, end = (min(max(place - first, 0), len(slots)) for place in (self._first_value, self._end))
+        if np.any(slots[end : max(end, min(self.slots - CHECKS - first, len(slots)))]):
             raise SealingError("the aggregate is refused: an unused slot is not zero")
-        totals = slots[1 : self._first_value]
+        totals = slots[min(max(1 - first, 0), start) : start]
         if np.any(totals > sites * ((1 << self.count_bits) - 1)):
             raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
-        packed = slots[self._first_value : self._end]
-        lanes = np.empty((self._value_slots, self.per_slot), dtype=np.int64)
+        packed = slots[start:end]
+        lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)
         for lane in range(self.per_slot):
             lanes[:, lane] = (packed >> np.uint64(lane * self.width)) & np.uint64((1 << self.width) - 1)
+        inside = self.values_in(parts)
         values = lanes.reshape(-1)
-        beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[self.parameters :])
+        count = inside.stop - inside.start
+        beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[count:])
         if beyond or np.any(values > sites * ((1 << self.bits) - 1)):
             raise SealingError(f"the aggregate is refused: a value is more than {sites} sites can have sealed")
-        return values[: self.parameters], tuple(int(total) - sites * self._offset for total in totals)
+        return values[:count], tuple(int(total) - sites * self._offset for total in totals)
 
     @property
     def _value_slots(self) -> int:

@@ -13,16 +13,17 @@ the noise opens to the same sum; being accepted k times tells him b bits with pr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.sealing.bfv import StudyKey
-from privacy.sealing.checks import LinearForms, expected_checks
-from privacy.sealing.layout import CHECKS, Layout
-from privacy.sealing.parameters import AGGREGATE_BYTES, SLOTS
-from privacy.sealing.seal import require_cohort
+from privacy.sealing.checks import NO_FORMS, Forms, added, expected_checks, linear_forms
+from privacy.sealing.layout import BLOCK, CHECKS, Layout
+from privacy.sealing.seal import require_cohort, study_key_of
+from privacy.sealing.workers import each
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,13 @@ class Opened:
 
 
 def open_aggregate(
-    layout: Layout, aggregate: bytes, *, cohort: Sequence[str], context: bytes, study_key: StudyKey
+    layout: Layout,
+    aggregate: bytes,
+    *,
+    cohort: Sequence[str],
+    context: bytes,
+    study_key: StudyKey,
+    processes: int | None = None,
 ) -> Opened:
     """Run by a site. The verified sum of the cohort's integers and totals.
 
@@ -46,20 +53,71 @@ def open_aggregate(
         raise SealingError(
             f"the aggregate is refused: expected {layout.aggregate_bytes} bytes, got {len(aggregate)}"
         )
-    slots = np.empty(layout.slots, dtype=np.uint64)
-    for i in range(layout.ciphertexts):
-        part = aggregate[i * AGGREGATE_BYTES : (i + 1) * AGGREGATE_BYTES]
-        slots[i * SLOTS : (i + 1) * SLOTS] = study_key.decrypt(part)
-    _require_count(int(slots[0]), len(cohort), layout.maximum_sites)
-    forms = LinearForms(study_key.check_key, context)
-    forms.feed(slots[:-CHECKS])
-    if tuple(slots[-CHECKS:].tolist()) != expected_checks(forms, study_key.check_key, context, cohort):
+    values = np.empty(layout.parameters, dtype=np.int64)
+    totals: tuple[int, ...] = ()
+    forms, checks, broken = NO_FORMS, NO_FORMS, ""
+    key, size, view = study_key.to_bytes(), layout.cipher.aggregate_bytes, memoryview(aggregate)
+    tasks = (
+        _Task(layout, parts, bytes(view[parts.start * size : parts.stop * size]), len(cohort), context, key)
+        for parts in layout.blocks
+    )
+    for parts, block in zip(layout.blocks, each(_open_block, tasks, len(layout.blocks), processes), strict=True):
+        if parts.start == 0:
+            _require_count(block.first, len(cohort), layout.maximum_sites)
+        forms, checks, broken = added(forms, block.forms), block.checks, broken or block.broken
+        if not broken:
+            values[layout.values_in(parts)] = block.values
+            totals += block.totals
+    if checks != expected_checks(forms, study_key.check_key, context, cohort):
         raise SealingError(
             "the aggregate is refused: its check fields do not hold, so it was altered or is not this cohort's sum "
             "of this round; the key epoch must end"
         )
-    values, counts = layout.unpack(slots, len(cohort))
-    return Opened(values, counts)
+    if broken:
+        raise SealingError(broken)
+    return Opened(values, totals)
+
+
+class _Task(NamedTuple):
+    """One block to open."""
+
+    layout: Layout
+    parts: range
+    aggregate: bytes
+    sites: int
+    context: bytes
+    study_key: bytes
+
+
+class _Block(NamedTuple):
+    """One block, opened and not yet believed. ``checks`` are its last slots, ``broken`` what is wrong with a field."""
+
+    first: int
+    forms: Forms
+    checks: Forms
+    values: NDArray[np.int64]
+    totals: tuple[int, ...]
+    broken: str
+
+
+def _open_block(task: _Task) -> _Block:
+    layout, key = task.layout, study_key_of(task.study_key)
+    size = layout.cipher.aggregate_bytes
+    slots = np.concatenate(
+        [
+            layout.cipher.decrypt(key, task.aggregate[start : start + size])
+            for start in range(0, len(task.aggregate), size)
+        ]
+    )
+    is_last = task.parts.stop == layout.parts
+    number = task.parts.start // BLOCK
+    forms = linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
+    checks = tuple(slots[-CHECKS:].tolist())
+    try:
+        values, totals = layout.unpack(slots, task.sites, task.parts)
+    except SealingError as error:
+        return _Block(int(slots[0]), forms, checks, np.empty(0, np.int64), (), str(error))
+    return _Block(int(slots[0]), forms, checks, values, totals, "")
 
 
 def _require_count(count: int, sites: int, maximum_sites: int) -> None:

@@ -1,4 +1,4 @@
-"""A site seals: pack, check, mask, encrypt, one ciphertext after another.
+"""A site seals: pack, check, mask, encrypt, block by block, in memory of one block beside what it seals.
 
 Rules:
 
@@ -9,17 +9,19 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.sealing.bfv import StudyKey
-from privacy.sealing.checks import LinearForms, expected_checks
-from privacy.sealing.layout import CHECKS, Layout
+from privacy.sealing.checks import NO_FORMS, Forms, added, expected_checks, linear_forms
+from privacy.sealing.layout import BLOCK, CHECKS, Layout
 from privacy.sealing.masks import site_masks
 from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
+from privacy.sealing.workers import each
 
 MINIMUM_COHORT: Final = 3
 
@@ -35,6 +37,7 @@ def seal(
     study_key: StudyKey,
     pair_secrets: Mapping[str, bytes],
     own_seed: bytes,
+    processes: int | None = None,
 ) -> bytes:
     """Run by a site. Its sealed vector, ``layout.sealed_bytes`` long.
 
@@ -48,6 +51,7 @@ def seal(
         study_key: the key epoch's key.
         pair_secrets: 32 bytes shared with each other site, by its name; more peers than the cohort's do no harm.
         own_seed: 32 fresh random bytes.
+        processes: at most so many for a large vector; all cores, if not given.
 
     Raises:
         SealingError: the cohort is too small or too large, names a site twice or not this one, or a secret is
@@ -57,15 +61,69 @@ def seal(
     require_cohort(layout, cohort)
     if site not in cohort:
         raise SealingError(f"{site} seals only in a cohort that names it, got {', '.join(sorted(cohort))}")
-    masks = site_masks(site, cohort, pair_secrets, own_seed, context)
-    slots = layout.pack(integers, counts)
-    forms = LinearForms(study_key.check_key, context)
-    forms.feed(slots[:-CHECKS])
-    slots[-CHECKS:] = expected_checks(forms, study_key.check_key, context, [site])
-    return b"".join(
-        study_key.encrypt((slots[start : start + SLOTS] + masks.draw()) % PLAIN_MODULUS)
-        for start in range(0, layout.slots, SLOTS)
-    )
+    layout.require_fitting(integers, counts)
+    hand = _Hand(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
+    site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
+    sealed = bytearray(layout.sealed_bytes)
+    size = layout.cipher.sealed_bytes
+    forms = NO_FORMS
+    *whole, last = layout.blocks
+    tasks = (_Task(hand, parts, integers[layout.values_in(parts)], tuple(counts)) for parts in whole)
+    for parts, block in zip(whole, each(_seal_block, tasks, len(whole), processes), strict=True):
+        sealed[parts.start * size : parts.stop * size] = block.sealed
+        forms = added(forms, block.forms)
+    block = _seal_block(_Task(hand, last, integers[layout.values_in(last)], tuple(counts), forms))
+    sealed[last.start * size :] = block.sealed
+    return bytes(sealed)
+
+
+class _Hand(NamedTuple):
+    """What every block of one sealing needs."""
+
+    layout: Layout
+    site: str
+    cohort: tuple[str, ...]
+    context: bytes
+    study_key: bytes
+    pair_secrets: dict[str, bytes]
+    own_seed: bytes
+
+
+class _Task(NamedTuple):
+    """One block to seal; ``forms`` of all blocks before it make it the last, which carries the check fields."""
+
+    hand: _Hand
+    parts: range
+    values: NDArray[np.uint32]
+    counts: tuple[int, ...]
+    forms: Forms | None = None
+
+
+class _Block(NamedTuple):
+    sealed: bytes
+    forms: Forms
+
+
+def _seal_block(task: _Task) -> _Block:
+    hand, number = task.hand, task.parts.start // BLOCK
+    cipher, key = hand.layout.cipher, study_key_of(hand.study_key)
+    slots = hand.layout.pack(task.values, task.counts, task.parts)
+    checked = slots if task.forms is None else slots[:-CHECKS]
+    forms = linear_forms(key.check_key, hand.context, number, checked)
+    if task.forms is not None:
+        slots[-CHECKS:] = expected_checks(added(task.forms, forms), key.check_key, hand.context, [hand.site])
+    masks = site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
+    sealed = []
+    for start in range(0, len(slots), SLOTS):
+        part = slots[start : start + SLOTS]
+        sealed.append(cipher.encrypt(key, (part + masks.draw()) % PLAIN_MODULUS if cipher.masked else part))
+    return _Block(b"".join(sealed), forms)
+
+
+@lru_cache(maxsize=1)
+def study_key_of(data: bytes) -> StudyKey:
+    """The key of :meth:`StudyKey.to_bytes`; a worker makes it once, not once a block."""
+    return StudyKey.from_bytes(data)
 
 
 def require_cohort(layout: Layout, cohort: Sequence[str]) -> None:

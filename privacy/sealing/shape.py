@@ -18,21 +18,23 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
         counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
         bits=terms.sealing.bits,
         maximum_sites=terms.cohort.maximum,
+        scheme=terms.sealing.scheme,
     )
 
 
-def grid_of(terms: Terms) -> Grid:
-    """The quantiser's grid."""
-    return Grid(terms.sealing.value_range, terms.sealing.bits)
+def grid_of(terms: Terms, halvings: int) -> Grid:
+    """The quantiser's grid, the terms' range having been halved so often."""
+    return Grid(terms.sealing.value_range, terms.sealing.bits).halved(halvings)
 
 
-def shape_digest(launch: Launch, number: int, base: int) -> str:
+def shape_digest(launch: Launch, number: int, base: int, halvings: int) -> str:
     """One digest over layout, grid and weights: what the sites of a cohort must agree on before they seal."""
     terms = launch.terms
     return digest(
         {
             "layout": layout_of(launch, number, base).digest,
             "value_range": terms.sealing.value_range,
+            "halvings": halvings,
             "weights": terms.training.weights,
         }
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from client.data import StudyFiles, register
 from privacy.study import Terms, parse_terms
@@ -42,6 +43,12 @@ def small_terms(**changes: dict[str, Any]) -> Terms:
 def without_privacy(**changes: dict[str, Any]) -> Terms:
     """The small study without privacy."""
     return small_terms(**{"privacy": {"epsilon": "none", "delta": None, "clipping_norm": None}, **changes})
+
+
+def write_study(path: Path, terms: Terms) -> Path:
+    """A study file."""
+    path.write_text(yaml.safe_dump(terms.model_dump(mode="json")), encoding="utf-8")
+    return path
 
 
 def write_csv(path: Path, rows: list[str], header: str = "id,age,sex,ill") -> Path:

@@ -1,62 +1,21 @@
 """``consilium-site`` as its users type it: in this process where that is quick, as a script where it counts."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from click.testing import CliRunner, Result
 
 from client.cli import cli
 from client.home import SiteHome
 from privacy.console import run
-from privacy.errors import BudgetError, DataError, LedgerError, RefusedError, SiteConfigError, TermsError
-from tests.client.small_study import small_terms, write_patients
+from privacy.errors import LedgerError, SiteConfigError
+from tests.client.commands.terminal import script, site, with_data
 from tests.privacy.launch_makers import key_number
 
-SCRIPTS = Path(sys.executable).parent
 KEY = key_number(3).public.text
-
-
-def site(folder: Path, *arguments: str) -> Result:
-    """The command in this process; expected failures are raised."""
-    return CliRunner().invoke(cli, ["--dir", str(folder), *arguments], catch_exceptions=False)
-
-
-def script(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The console script."""
-    environment = {**os.environ, **({"CONSILIUM_SITE": str(folder)} if folder else {})}
-    return subprocess.run(
-        [SCRIPTS / "consilium-site", *arguments], capture_output=True, text=True, env=environment, timeout=60
-    )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A site's folder, with a study file and two CSV files beside it."""
-    SiteHome.init(tmp_path / "ash", "ash")
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(small_terms().model_dump(mode="json")))
-    write_patients(tmp_path / "train.csv", 64, "a", seed=1)
-    write_patients(tmp_path / "test.csv", 30, "b", seed=2)
-    return tmp_path / "ash"
-
-
-def with_data(folder: Path) -> Path:
-    beside = folder.parent
-    site(
-        folder, "data", "add", str(beside / "study.yaml"),
-        "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
-    )  # fmt: skip
-    return folder
-
-
-def with_grant(folder: Path, epsilon: str = "6", delta: str = "1e-3") -> Result:
-    study = str(folder.parent / "study.yaml")
-    return site(folder, "budget", "grant", "small", "--epsilon", epsilon, "--delta", delta, "--typical", study)
 
 
 # Data on stdout, talk on stderr ----------------------------------------------------------------------------
@@ -120,7 +79,7 @@ def test_command_line_starts_without_the_heavy_libraries() -> None:
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
 
 
-# Joining and peers -----------------------------------------------------------------------------------------
+# Joining -----------------------------------------------------------------------------------------
 
 
 def test_join_request_is_written_once(folder: Path) -> None:
@@ -131,135 +90,7 @@ def test_join_request_is_written_once(folder: Path) -> None:
         site(folder, "join", "--request", str(path))
 
 
-def test_peers_are_trusted_listed_and_forgotten(folder: Path) -> None:
-    site(folder, "peer", "trust", "birch", KEY)
-    assert site(folder, "peer", "list").stdout == f"peer   key\nbirch  {KEY}\n"
-    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": [{"name": "birch", "key": KEY}]}
-    site(folder, "peer", "forget", "birch")
-    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": []}
-
-
-def test_peer_with_another_key_is_refused(folder: Path) -> None:
-    site(folder, "peer", "trust", "birch", KEY)
-    with pytest.raises(SiteConfigError, match="consilium-site peer forget birch"):
-        site(folder, "peer", "trust", "birch", key_number(4).public.text)
-
-
-# Data ------------------------------------------------------------------------------------------------------
-
-
-def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
-    with_data(folder)
-    registered = SiteHome(folder).registry().contracts["small"]
-    assert registered.public_patients == 60
-    with SiteHome(folder).open_ledger() as ledger:
-        assert ledger.population("small").patients == 60
-
-
-def test_data_registered_again_change_nothing(folder: Path) -> None:
-    with_data(folder)
-    with SiteHome(folder).open_ledger() as ledger:
-        head = ledger.head
-    with_data(folder)
-    with SiteHome(folder).open_ledger() as ledger:
-        assert ledger.head == head
-
-
-def test_data_registered_under_another_name_are_refused(folder: Path) -> None:
-    """The same patients would have two budgets."""
-    with_data(folder)
-    terms = small_terms(data={"name": "other"})
-    (folder.parent / "study.yaml").write_text(yaml.safe_dump(terms.model_dump(mode="json")))
-    with pytest.raises(RefusedError, match="small"):
-        with_data(folder)
-    assert set(SiteHome(folder).registry().contracts) == {"small"}
-
-
-def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) -> None:
-    path = folder.parent / "train.csv"
-    path.write_text(path.read_text() + "a99,forty,f,yes\n")
-    with pytest.raises(DataError, match="column 'age': 1 rows are not a number") as caught:
-        with_data(folder)
-    assert "forty" not in str(caught.value)
-    assert SiteHome(folder).registry().contracts == {}
-
-
-def test_data_check_registers_nothing(folder: Path) -> None:
-    beside = folder.parent
-    done = site(
-        folder, "data", "check", str(beside / "study.yaml"),
-        "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
-    )  # fmt: skip
-    assert "the public patient count would be 60" in done.stderr
-    assert SiteHome(folder).registry().contracts == {}
-
-
-def test_data_check_takes_the_registered_files(folder: Path) -> None:
-    with pytest.raises(
-        SiteConfigError, match="no data are registered as 'small'; name both files: --train and --test"
-    ):
-        site(folder, "data", "check", str(folder.parent / "study.yaml"))
-    with_data(folder)
-    assert "keep the contract 'small'" in site(folder, "data", "check", str(folder.parent / "study.yaml")).stderr
-
-
-# Budget and status -----------------------------------------------------------------------------------------
-
-
-def test_budget_before_a_grant_is_nothing(folder: Path) -> None:
-    with_data(folder)
-    lines = site(folder, "budget").stdout.splitlines()
-    assert lines[0].split() == ["population", "epsilon", "delta", "spent", "set", "aside", "left"]
-    assert lines[1].split() == ["small", "-", "-", "0.000", "0.000", "0.000"]
-
-
-def test_grant_shows_in_the_budget(folder: Path) -> None:
-    with_data(folder)
-    assert "granted 'small' epsilon 6 at delta 0.001, kept at Renyi order" in with_grant(folder).stderr
-    assert site(folder, "budget").stdout.splitlines()[1].split() == [
-        "small",
-        "6",
-        "0.001",
-        "0.000",
-        "0.000",
-        "6.000",
-    ]
-    (found,) = json.loads(site(folder, "budget", "--json").stdout)["populations"]
-    assert (found["population"], found["epsilon_granted"], found["epsilon_left"]) == ("small", 6, 6)
-
-
-def test_grant_is_not_enlarged(folder: Path) -> None:
-    with_data(folder)
-    with_grant(folder)
-    with pytest.raises(BudgetError, match="a grant is not enlarged, since results have been seen"):
-        with_grant(folder, epsilon="60")
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "delta"), [("0", "1e-3"), ("-1", "1e-3"), ("nan", "1e-3"), ("6", "0"), ("6", "1")]
-)
-def test_grant_of_an_impossible_budget_is_refused(folder: Path, epsilon: str, delta: str) -> None:
-    with_data(folder)
-    with pytest.raises(BudgetError, match=r"expected|room"):
-        with_grant(folder, epsilon, delta)
-
-
-def test_grant_of_a_population_that_is_not_registered_is_refused(folder: Path) -> None:
-    with pytest.raises(LedgerError, match="small"):
-        with_grant(folder)
-
-
-def test_grant_needs_a_typical_study_with_privacy(folder: Path) -> None:
-    with_data(folder)
-    study = folder.parent / "study.yaml"
-    value = yaml.safe_load(study.read_text())
-    value["privacy"] = {"epsilon": "none"}
-    study.write_text(yaml.safe_dump(value))
-    with pytest.raises(TermsError, match=r"this study has no privacy \(epsilon: none\); name one that has"):
-        with_grant(folder)
-    study.write_text("consilium: 1")
-    with pytest.raises(TermsError, match="missing"):
-        with_grant(folder)
+# Status ----------------------------------------------------------------------------------------------------
 
 
 def test_status_tells_what_the_site_is(folder: Path) -> None:

@@ -57,6 +57,7 @@ def example_header() -> Signed[Header]:
         view=view,
         patients=120,
         blob=sha256(BLOB),
+        own_mask="5" * 64,
         ledger=Head(number=10, hash="4" * 64),
         epsilon_spent=2.6494,
         evaluated=None,

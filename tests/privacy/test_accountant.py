@@ -9,20 +9,32 @@ import pytest
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opacus.accountants.analysis.rdp import compute_rdp
 from pydantic import TypeAdapter, ValidationError
+from scipy.integrate import quad
+from scipy.optimize import brentq
 
 from privacy.accountant import (
+    AT_LEAST,
+    CARRIED,
+    NANO,
     ORDERS,
+    AnyEvent,
+    Bounded,
+    BoundedContribution,
     Event,
     Gaussian,
+    Laplace,
     SampledGaussian,
     Unprotected,
     best_order,
+    carried,
     charge,
     conversion,
     epsilon,
     limit,
     noise_multiplier,
+    repeated,
 )
 from privacy.errors import BudgetError
 
@@ -49,6 +61,7 @@ def by_dp_accounting(noise: float, rate: float, steps: int, orders: list[int]) -
     ],
 )
 def test_epsilon_of_published_settings_is_theirs(noise: float, rate: float, steps: int, expected: float) -> None:
+    """Origin: computed with dp-accounting 0.6 over its default orders."""
     # their orders include fractions, ours do not: ours may be larger in the fourth digit, never smaller
     ours = epsilon([sampled(noise, rate, steps)], 1e-5)
     assert expected - 1e-4 <= ours <= expected + 5e-4
@@ -56,6 +69,7 @@ def test_epsilon_of_published_settings_is_theirs(noise: float, rate: float, step
 
 @pytest.mark.parametrize(("steps", "expected"), [(10_000, 1.2586), (1000, 0.4684)])
 def test_moments_accountant_of_abadi_2016_is_reproduced(steps: int, expected: float) -> None:
+    """Origin: the moments of arXiv 1607.00133, section 3.2, by their formula; their figure 2 says 1.26."""
     event = sampled(4, 0.01, steps)
     classic = min(float(event.rho(moment + 1)) - math.log(1e-5) / moment for moment in range(1, 33))
     assert classic == pytest.approx(expected, abs=1e-4)
@@ -63,13 +77,43 @@ def test_moments_accountant_of_abadi_2016_is_reproduced(steps: int, expected: fl
 
 @pytest.mark.parametrize(("order", "expected"), [(5, 2.18076e-3), (50, 2.3846e-2), (100, 167.416)])
 def test_curve_of_50_steps_is_that_of_tensorflow_privacy(order: int, expected: float) -> None:
+    """Origin: the test of TensorFlow Privacy's accountant, noise 2.5 and rate 0.01 (its fractional orders left out)."""
     assert float(sampled(2.5, 0.01, 50).rho(order)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_full_batch_of_the_known_noise_is_one_and_a_millionth() -> None:
+    """Origin: dp-accounting's test, noise 4.530877117 over real orders; integers lose less than a thousandth."""
+    assert 1 - 1e-9 <= epsilon([Gaussian(noise_multiplier=4.530877117, count=1)], 1e-6) < 1.001
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(1, 3.730632), (0.5, 7.031827), (8, 0.600229)],
+)
+def test_noise_of_one_gaussian_is_above_the_analytic_one(asked: float, expected: float) -> None:
+    """Origin: the analytic Gaussian at delta 1e-5 (arXiv 1805.06530, equation 6), solved here once more."""
+
+    def excess(noise: float) -> float:
+        a, b = 0.5 / noise, asked * noise
+        return (
+            0.5 * (math.erfc((b - a) / math.sqrt(2)) - math.exp(asked) * math.erfc((b + a) / math.sqrt(2))) - 1e-5
+        )
+
+    exact = brentq(excess, 0.1, 50, xtol=1e-12)
+    assert exact == pytest.approx(expected, abs=1e-6)
+    # the Renyi curve asks for more noise than is needed: by less than a tenth, and never for less
+    assert exact < noise_multiplier(asked, 1e-5, 1.0, 1) < 1.1 * exact
+
+
 def test_filter_of_feldman_and_zrnic_takes_eight_full_batches() -> None:
+    """Origin: arXiv 2008.11193, order 8, budget 2, noise 4, delta 1e-5; both conversions computed by hand."""
     step = Gaussian(noise_multiplier=4, count=1)
-    assert 2_000_000_000 // charge(step, 8) == 8
+    assert 2 * NANO // charge(step, 8) == 8
+    assert 2 + math.log(1e5) / 7 == pytest.approx(3.6447, abs=5e-5)  # the classical conversion, of their theorem
     assert float(2 + conversion(1e-5, 8)) == pytest.approx(3.2141, abs=5e-5)
+    assert epsilon([step] * 8, 1e-5, orders=[8]) == pytest.approx(3.2141, abs=5e-5)
+    assert limit(3.2141, 1e-5, 8) // charge(step, 8) == 7  # it is 3.21411
+    assert limit(3.2142, 1e-5, 8) // charge(step, 8) == 8
 
 
 @pytest.mark.parametrize(("order", "steps"), [(8, 163), (32, 2)])
@@ -115,6 +159,63 @@ def test_curve_is_the_integral_and_covers_both_directions(noise: float, rate: fl
     assert ours >= math.log(removed) / (order - 1) - 1e-12
 
 
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.5, 8.0])
+@pytest.mark.parametrize("rate", [1e-6, 1e-3, 0.05, 0.4, 0.95])
+def test_curve_is_that_of_opacus(noise: float, rate: float) -> None:
+    theirs = compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=list(CARRIED))
+    for order, rho in zip(CARRIED, np.atleast_1d(theirs), strict=True):
+        ours = float(sampled(noise, rate, 1).rho(order))
+        assert ours == pytest.approx(rho, rel=1e-9, abs=1e-14)
+        assert ours >= rho * (1 - 1e-9) - 1e-14
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.7, 1.0, 3.0, 40.0])
+@pytest.mark.parametrize("order", [2, 3, 8, 32, 256])
+def test_curve_of_laplace_is_the_integral(scale: float, order: int) -> None:
+    """E over Laplace(0, b) of the ratio to Laplace(1, b), to the power ``order``; symmetric, so one direction."""
+    shift = (order - 1) / scale  # the largest exponent, taken out against overflow
+
+    def integrand(x: float) -> float:
+        log_ratio = (abs(x - 1) - abs(x)) / scale
+        return math.exp((order - 1) * log_ratio - abs(x) / scale - shift) / (2 * scale)
+
+    parts = [quad(integrand, *ends, epsabs=0, epsrel=1e-12)[0] for ends in ((-60 * scale, 0), (0, 1))]
+    beyond = quad(integrand, 1, 1 + 60 * scale, epsabs=0, epsrel=1e-12)[0]
+    expected = (math.log(sum(parts) + beyond) + shift) / (order - 1)
+    ours = float(Laplace(scale=scale, count=1).rho(order))
+    assert ours == pytest.approx(expected, rel=1e-9)
+    assert ours <= 1 / scale
+    assert float(Laplace(scale=scale, count=7).rho(order)) == pytest.approx(7 * ours, rel=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.02, 100), st.sampled_from([2, 3, 5, 17, 64, 256]))
+def test_curve_of_laplace_is_dp_accountings(scale: float, order: int) -> None:
+    theirs = RdpAccountant([order]).compose(dp_accounting.LaplaceDpEvent(scale))._rdp[0]
+    assert float(Laplace(scale=scale, count=1).rho(order)) == pytest.approx(theirs, rel=1e-9, abs=1e-13)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.02, 100), st.integers(1, 50), st.sampled_from(CARRIED))
+def test_curve_of_totals_is_dp_accountings(noise: float, count: int, order: int) -> None:
+    event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise), count)
+    theirs = RdpAccountant([order]).compose(event)._rdp[0]
+    assert float(Gaussian(noise_multiplier=noise, count=count).rho(order)) == pytest.approx(theirs, rel=1e-12)
+
+
+@pytest.mark.parametrize("noise", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("order", [2, 5, 32])
+def test_curve_of_integer_totals_is_below_that_of_real_ones(noise: float, order: int) -> None:
+    """The discrete Gaussian against its neighbour, summed term by term: the bound that the curve relies on."""
+    reach = math.ceil(40 * noise) + order
+    exponents = [(-order * x**2 - (1 - order) * (x - 1) ** 2) / (2 * noise**2) for x in range(-reach, reach + 1)]
+    top = max(exponents)
+    mass = math.fsum(math.exp(-(x**2) / (2 * noise**2)) for x in range(-reach, reach + 1))
+    moment = math.fsum(math.exp(each - top) for each in exponents) / mass
+    exact = (top + math.log(moment)) / (order - 1)
+    assert exact <= float(Gaussian(noise_multiplier=noise, count=1).rho(order)) * (1 + 1e-12)
+
+
 def test_curve_without_sampling_is_the_gaussians() -> None:
     everybody, totals = sampled(1.5, 1, 7), Gaussian(noise_multiplier=1.5, count=7)
     assert everybody.curve() == totals.curve()
@@ -128,6 +229,73 @@ def test_curve_at_the_least_noise_is_finite() -> None:
 def test_curve_at_the_least_rate_is_its_leading_term() -> None:
     # order 2: log(1 + q^2 (e^(1/sigma^2) - 1)), which floating point would round to 0
     assert float(sampled(1, 1e-9, 1).rho(2)) == pytest.approx(1e-18 * math.expm1(1), rel=1e-6)
+
+
+ANY: list[Bounded] = [
+    sampled(2, 0.05, 10),
+    Gaussian(noise_multiplier=20, count=2),
+    Laplace(scale=3, count=2),
+    BoundedContribution(noise_multiplier=6, sampling_rate=0.02, records_per_patient=2, steps=3),
+    BoundedContribution(noise_multiplier=6, sampling_rate=1, records_per_patient=3, steps=3),
+]
+
+
+@pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
+def test_carried_curve_is_the_charge_at_every_order_of_a_grant(event: Bounded) -> None:
+    assert carried(event) == tuple(charge(event, order) for order in CARRIED)
+
+
+@pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
+def test_charge_is_the_curve_rounded_up_by_less_than_a_unit(event: Bounded) -> None:
+    for order in CARRIED:
+        assert 0 <= charge(event, order) - event.rho(order) * NANO < 1
+
+
+@pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
+def test_carried_curve_of_a_plan_is_as_many_times_that_of_a_round(event: Bounded) -> None:
+    once, often = carried(event), carried(event, times=40)
+    assert once is not None
+    assert often == tuple(40 * each for each in once)
+
+
+def test_carried_curve_beyond_any_grant_is_written_as_at_least() -> None:
+    curve = carried(Gaussian(noise_multiplier=0.0625, count=1000))
+    assert curve is not None
+    assert (curve[0], curve[-1]) == (256_000 * NANO, AT_LEAST)  # order 2: 2 * 1000 / (2 * 0.0625^2)
+
+
+def test_carried_curve_of_unprotected_is_none() -> None:
+    assert carried(Unprotected()) is None
+
+
+@pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
+def test_event_repeated_costs_as_often(event: Bounded) -> None:
+    for order in (2, 8, 64):
+        assert float(repeated(event, 7).rho(order)) == pytest.approx(7 * float(event.rho(order)), rel=1e-12)
+
+
+def test_unprotected_repeated_is_unprotected() -> None:
+    assert repeated(Unprotected(), 7) == Unprotected()
+
+
+@pytest.mark.parametrize("order", [order for order in ORDERS if order not in CARRIED][::40])
+def test_charge_where_no_bound_is_known_is_refused(order: int) -> None:
+    event = BoundedContribution(noise_multiplier=6, sampling_rate=0.02, records_per_patient=2, steps=3)
+    with pytest.raises(BudgetError, match=rf"no bound of a bounded-contribution event is known at order {order}"):
+        charge(event, order)
+
+
+@pytest.mark.parametrize("records", [1, 3, 64])
+def test_patient_whose_records_are_all_drawn_is_a_gaussian_that_much_louder(records: int) -> None:
+    # with the least noise there is, too: 0.01 over 64 records is less than an event may have
+    event = BoundedContribution(noise_multiplier=0.01, sampling_rate=1, records_per_patient=records, steps=2)
+    once = Gaussian(noise_multiplier=0.01, count=2)
+    assert float(event.rho(8)) == pytest.approx(float(once.rho(8)) * records**2, rel=1e-12)
+
+
+def test_patient_with_one_record_is_the_sampled_gaussian() -> None:
+    event = BoundedContribution(noise_multiplier=2, sampling_rate=0.05, records_per_patient=1, steps=10)
+    assert event.curve() == sampled(2, 0.05, 10).curve()
 
 
 def test_charge_of_a_fraction_of_a_unit_is_one_unit() -> None:
@@ -178,6 +346,11 @@ def test_epsilon_of_nothing_is_zero_and_unprotected_is_infinite() -> None:
     assert set(Unprotected().curve().values()) == {Decimal("Infinity")}
 
 
+@pytest.mark.parametrize("event", [*ANY, Unprotected()], ids=lambda event: event.kind)
+def test_event_written_down_is_read_again(event: AnyEvent) -> None:
+    assert TypeAdapter(Event).validate_json(event.to_bytes()) == event
+
+
 def test_events_add_up() -> None:
     parts = [sampled(2, 0.05, 10), sampled(2, 0.05, 30)]
     assert epsilon(parts, 1e-5) == pytest.approx(epsilon([sampled(2, 0.05, 40)], 1e-5), rel=1e-12)
@@ -186,7 +359,17 @@ def test_events_add_up() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        {"kind": "laplace", "noise_multiplier": 1},
+        {"kind": "exponential", "noise_multiplier": 1},
+        {"kind": "laplace", "noise_multiplier": 1, "count": 1},
+        {"kind": "laplace", "scale": 0, "count": 1},
+        {"kind": "bounded-contribution", "noise_multiplier": 1, "sampling_rate": 0.1, "steps": 1},
+        {
+            "kind": "bounded-contribution",
+            "noise_multiplier": 1,
+            "sampling_rate": 0.1,
+            "records_per_patient": 65,
+            "steps": 1,
+        },
         {"kind": "gaussian", "noise_multiplier": 0, "count": 1},
         {"kind": "gaussian", "noise_multiplier": 1, "count": 1, "shift": 2},
         {"kind": "sampled-gaussian", "noise_multiplier": 1, "sampling_rate": 1.5, "steps": 1},

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from privacy.study import Terms
+from server.conductor import ADDING_FILE
 from server.history import Event
 from server.journal import Journal
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
+from tests.protocol.moments import committed
 from tests.simulator import PowerCut, Simulator
 
 THREE = ("ash", "birch", "cedar")
@@ -108,3 +110,25 @@ def test_study_goes_on_or_says_why_when_a_site_dies_with_the_coordinator(found: 
         if not before_the_end:
             break
     assert 40 < moment < EVERY
+
+
+def test_site_over_whose_updates_the_coordinator_dies_twice_is_out(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 2}))
+    simulator.run(lambda: 1 in committed(simulator))
+    mark = simulator.journal.folder / ADDING_FILE
+    mark.write_text("ash\n")  # what a process leaves that dies while it adds
+    simulator.restart_coordinator()
+    assert "ash" not in simulator.journal.history().out
+    mark.write_text("ash\nash\n")
+    simulator.restart_coordinator()
+    simulator.run(seconds=5)
+    assert "died over its" in simulator.journal.history().out["ash"]
+    assert committed(simulator)[2].committed.cohort == ("birch", "cedar", "elm")
+
+
+def test_update_that_is_added_leaves_no_mark(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 1}, evaluation={"rounds": []}))
+    mark = simulator.journal.folder / ADDING_FILE
+    mark.write_text("ash\n")
+    simulator.run()
+    assert not mark.exists()

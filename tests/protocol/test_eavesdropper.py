@@ -8,6 +8,7 @@ from client.epochs import PAIR_LABEL
 from privacy.errors import SealingError
 from privacy.keys import SessionKey
 from privacy.sealing.bfv import StudyKey
+from privacy.sealing.layout import Layout
 from privacy.sealing.masks import own_masks
 from privacy.sealing.opening import open_aggregate
 from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
@@ -43,7 +44,7 @@ def slots_of(mallory: Mallory, blobs: list[bytes], seeds: dict[str, bytes]) -> N
     slots = study_key(mallory).decrypt(aggregate)
     context = mallory.headers["ash", 1, 1].statement.view.to_bytes()
     for name in padded.keys() - seeds.keys():
-        slots = (slots + own_masks({name: bytes(32)}, context).draw()) % PLAIN_MODULUS
+        slots = (slots + own_masks({name: bytes(32)}, context, 0).draw()) % PLAIN_MODULUS
     return slots
 
 
@@ -51,7 +52,11 @@ def plain_slots(mallory: Mallory, name: str) -> NDArray[np.uint64]:
     """What a site has packed: its integers, from its own folder."""
     integers = mallory.simulator.store(name).integers(1)
     assert integers is not None
-    return layout_of(mallory.launch.statement, 1, 0).pack(integers, ())
+    return packed(layout_of(mallory.launch.statement, 1, 0), integers)
+
+
+def packed(layout: Layout, integers: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    return layout.pack(integers, (), range(layout.parts))
 
 
 def looks_random(slots: NDArray[np.uint64]) -> bool:

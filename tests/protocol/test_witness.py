@@ -60,7 +60,9 @@ def test_every_head_that_a_site_showed_is_countersigned_and_in_its_book(simulato
 
 def test_train_without_a_countersigned_head_is_refused(mallory: Mallory) -> None:
     mallory.witnessed.clear()
-    require_refused(mallory.train("ash"), "refused", "carries the newest head that the coordinator has seen of the book")
+    require_refused(
+        mallory.train("ash"), "refused", "carries the newest head that the coordinator has seen of the book"
+    )
 
 
 def test_train_with_a_head_that_somebody_else_countersigned_is_refused(mallory: Mallory) -> None:

@@ -40,7 +40,7 @@ def test_figures_are_the_terms_own() -> None:
 def test_bytes_are_those_of_the_sealed_vector() -> None:
     found = explain(small_terms())
     layout = Layout(found["parameters"], 0, 16, 8)
-    assert found["ciphertexts"] == layout.ciphertexts == 1
+    assert found["ciphertexts"] == layout.parts == 1
     assert found["bytes_up"] == layout.sealed_bytes
     assert found["bytes_down"] == layout.aggregate_bytes
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from server.progress import WITHOUT_PRIVACY, Progress
-from server.tally import Tally
+from server.progress import Progress
+from server.tally import WITHOUT_PRIVACY, Tally
 
 NOTES: list[dict[str, Any]] = [
     {"time": 0.0, "kind": "asked", "site": "ash", "what": "join", "bytes": 1000},
@@ -80,7 +80,7 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.Ca
 
 def test_progress_says_when_there_is_no_privacy(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        progress.take({"kind": "study", "private": False})
+        progress.take({"kind": "study", "private": False, "sealed": True})
     assert WITHOUT_PRIVACY in capfd.readouterr().err
 
 

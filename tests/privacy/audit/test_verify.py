@@ -1,30 +1,38 @@
 """The auditor's tool against honest books, and against every way to change one."""
 
 import json
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from privacy.audit.cli import cli
 from privacy.audit.verify import check
-from privacy.canonical import sha256, to_canonical
 from privacy.errors import LedgerError
-from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.book import read_book
-from privacy.ledger.entries import BODIES, Signed
-from tests.privacy.ledger_makers import DATA, KEY, OTHER_KEY, granted_ledger, write_story
+from tests.privacy.ledger_makers import (
+    DATA,
+    KEY,
+    OTHER_KEY,
+    TERMS,
+    WITNESS,
+    Value,
+    changed,
+    clock,
+    countersigned,
+    forged,
+    granted_ledger,
+    values_of,
+    write_every_kind,
+    write_story,
+)
 
-ROOT = Path(__file__).parents[2]
-Value = dict[str, Any]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +43,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("every-kind") / "ledger.sqlite"
+    write_every_kind(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def values(story: Path) -> list[Value]:
-    with Ledger.open(story, KEY) as ledger:
-        return [json.loads(line)["entry"] for line in ledger.export_lines() if b'"entry"' in line]
+    return values_of(story)
 
 
 @pytest.fixture
@@ -48,113 +62,31 @@ def export(tmp_path: Path) -> Path:
     return path
 
 
-def forged(values: list[Value], key: SigningKey = KEY, since: int = 1) -> Iterator[Signed]:
-    """The book that ``values`` would make, chained anew; ``key`` signs from entry ``since`` on."""
-    previous = "0" * 64
-    for number, value in enumerate(values, start=1):
-        data = to_canonical({**value, "number": number, "previous": previous})
-        signer = key if number >= since else KEY
-        yield Signed(data, signer.sign(b"consilium ledger entry v1\0" + data))
-        previous = sha256(data)
-
-
-def changed(values: list[Value], number: int, **body: Any) -> list[Value]:
-    """``values`` with another body in entry ``number``."""
-    value = values[number - 1]
-    return [*values[: number - 1], {**value, "body": {**value["body"], **body}}, *values[number:]]
-
-
-def number_of(values: list[Value], kind: str) -> int:
-    return next(number for number, value in enumerate(values, start=1) if value["kind"] == kind)
-
-
-def test_forged_book_without_a_change_is_the_honest_one(story: Path, values: list[Value]) -> None:
-    assert read_book(forged(values), KEY.public).head.hash == check(story, KEY.public).head
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "sentence"),
-    [
-        ("reserve", {"charge": 1}, "the charge is written as 1, its event comes to"),
-        ("reserve", {"charge": None}, "the charge is written as None"),
-        ("evaluate", {"charge": 0}, "the charge is written as 0"),
-        ("allow", {"charge": 0}, "the charge is written as 0"),
-        ("return", {"charge": 10**9}, "the charge is written as 1000000000"),
-        ("grant", {"limit": 10**10}, "the limit is written as 10000000000"),
-        ("reserve", {"study": "nobody"}, "was never admitted here"),
-        ("settle", {"round": 9}, "was never reserved"),
-        ("population", {"patient_names": ["x"]}, "patient_names: unknown key"),
-        ("population", {"unit": "record"}, "unit"),
-        ("open", {"key": OTHER_KEY.public.text}, "expected the book of the key"),
-    ],
-)
-def test_book_that_its_own_site_falsified_is_refused_by_entry(
-    values: list[Value], kind: str, body: Value, sentence: str
-) -> None:
-    number = number_of(values, kind)
-    with pytest.raises(LedgerError, match=f"^entry {number}: .*{sentence}"):
-        read_book(forged(changed(values, number, **body)), KEY.public)
-
-
-def test_allowance_beyond_the_grant_is_refused_by_entry(values: list[Value]) -> None:
-    number = number_of(values, "allow")
-    plan = values[number - 1]["body"]["plan"]
-    plan = [{**plan[0], "times": plan[0]["times"] * 1000}, plan[1]]
-    rounds = values[number_of(values, "reserve") - 1]["body"]["charge"]
-    totals = values[number_of(values, "evaluate") - 1]["body"]["charge"]
-    price = 5000 * rounds + 2 * totals
-    with pytest.raises(LedgerError, match=f"^entry {number}: .* is left of 3"):
-        read_book(forged(changed(values, number, plan=plan, charge=price)), KEY.public)
-
-
-def test_round_paid_twice_in_the_book_is_refused_by_entry(values: list[Value]) -> None:
-    number = number_of(values, "reserve")
-    repeated = [*values[:number], values[number - 1], *values[number:]]
-    with pytest.raises(LedgerError, match=f"^entry {number + 1}: reserve of round 1 .* is in the book already"):
-        read_book(forged(repeated), KEY.public)
-
-
-def test_same_data_under_two_names_are_refused_by_entry(values: list[Value]) -> None:
-    number = number_of(values, "population")
-    twin = {**values[number - 1], "body": {**values[number - 1]["body"], "population": "twin"}}
-    with pytest.raises(LedgerError, match=f"^entry {number + 1}: these data .* 'breast-2026'"):
-        read_book(forged([*values[:number], twin]), KEY.public)
-
-
-def test_unknown_kind_and_newer_version_are_refused_by_entry(values: list[Value]) -> None:
-    with pytest.raises(LedgerError, match=r"^entry 3: .*unknown kind; known kinds: open, population"):
-        read_book(forged([*values[:2], {**values[2], "kind": "forgive"}]), KEY.public)
-    with pytest.raises(LedgerError, match=r"^entry 3: written in version 2.*install a newer one"):
-        read_book(forged([*values[:2], {**values[2], "version": 2}]), KEY.public)
-
-
-def test_time_that_runs_backwards_is_refused_by_entry(values: list[Value]) -> None:
-    with pytest.raises(LedgerError, match=r"^entry 3: written at 2020-01-01T00:00:00Z, before"):
-        read_book(forged([*values[:2], {**values[2], "time": "2020-01-01T00:00:00Z"}]), KEY.public)
-
-
-def test_entry_signed_by_another_key_is_refused_by_entry(values: list[Value]) -> None:
-    with pytest.raises(LedgerError, match=r"^entry 5: the signature is not by the key"):
-        read_book(forged(values, OTHER_KEY, since=5))
-
-
-def test_entries_left_out_or_in_another_order_are_refused_by_entry(values: list[Value]) -> None:
-    signed = list(forged(values))
-    with pytest.raises(LedgerError, match=r"^entry 4: expected number 4, got 5"):
-        read_book([*signed[:3], *signed[4:]], KEY.public)
-    with pytest.raises(LedgerError, match=r"^entry 4: expected number 4, got 5"):
-        read_book([*signed[:3], signed[4], signed[3], *signed[5:]], KEY.public)
-    with pytest.raises(LedgerError, match=r"^entry 1: expected number 1, got 2"):
-        read_book(signed[1:], KEY.public)
-    other_past = list(forged(changed(values, 2, patients=161)))
-    with pytest.raises(LedgerError, match=r"^entry 4: it does not follow the entry before it"):
-        read_book([*signed[:3], *other_past[3:]], KEY.public)
+@pytest.fixture
+def witnessed_export(tmp_path: Path) -> Path:
+    """A small book of the kinds that carry signatures of others: checkpoint, recover, key."""
+    path, look = tmp_path / "ledger.sqlite", clock()
+    with Ledger.create(path, KEY, "north", look) as ledger:
+        ledger.approve(TERMS, "data protection")
+        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+    backup = path.read_bytes()
+    with Ledger.open(path, KEY, look) as ledger:
+        ledger.refuse("a", "test", "lost")
+        lost = countersigned(ledger)
+    path.write_bytes(backup)
+    with Ledger.open(path, KEY, look) as ledger:
+        ledger.recover(lost, WITNESS.public)
+        ledger.change_key(OTHER_KEY)
+        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        export = tmp_path / "witnessed.jsonl"
+        export.write_bytes(b"".join(ledger.export_lines()))
+    return export
 
 
 def test_book_that_another_key_wrote_is_refused_when_the_key_is_known(values: list[Value]) -> None:
     stolen = list(forged(changed(values, 1, key=OTHER_KEY.public.text), OTHER_KEY))
     assert read_book(stolen).key == OTHER_KEY.public  # it can only vouch for itself
-    with pytest.raises(LedgerError, match=r"^entry 1: expected the book of the key"):
+    with pytest.raises(LedgerError, match=r"^expected the book of the key"):
         read_book(stolen, KEY.public)
 
 
@@ -169,12 +101,36 @@ def test_export_with_any_byte_changed_is_refused(export: Path) -> None:
     assert check(export, KEY.public).entries == 3
 
 
-def test_export_cut_anywhere_is_refused(export: Path) -> None:
-    whole = export.read_bytes()
-    for length in range(len(whole)):
-        export.write_bytes(whole[:length])
+def test_export_with_any_byte_of_a_witness_changed_is_refused(witnessed_export: Path) -> None:
+    whole = witnessed_export.read_bytes()
+    for position in range(len(whole)):
+        flipped = whole[position] ^ (1 << position % 8)
+        witnessed_export.write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
+        with pytest.raises(LedgerError):
+            check(witnessed_export, KEY.public)
+    witnessed_export.write_bytes(whole)
+    assert check(witnessed_export, KEY.public).entries == 6
+
+
+def test_export_of_every_kind_with_bytes_changed_here_and_there_is_refused(
+    every_kind: Path, tmp_path: Path
+) -> None:
+    export = tmp_path / "export.jsonl"
+    with Ledger.open(every_kind, OTHER_KEY) as ledger:
+        whole = b"".join(ledger.export_lines())
+    for position in range(0, len(whole), 53):
+        flipped = whole[position] ^ (1 << position % 8)
+        export.write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
         with pytest.raises(LedgerError):
             check(export, KEY.public)
+
+
+def test_export_cut_anywhere_is_refused(witnessed_export: Path) -> None:
+    whole = witnessed_export.read_bytes()
+    for length in range(len(whole)):
+        witnessed_export.write_bytes(whole[:length])
+        with pytest.raises(LedgerError):
+            check(witnessed_export, KEY.public)
 
 
 def test_export_cut_after_an_entry_says_where_it_ends(export: Path) -> None:
@@ -209,7 +165,7 @@ def test_file_with_any_entry_changed_is_refused_by_entry(tmp_path: Path) -> None
             connection.execute("DROP TRIGGER entry_unchanged")
             connection.execute(f"UPDATE entry SET {column} = ? WHERE number = ?", (tampered, number))  # noqa: S608
             connection.execute(trigger)
-            with pytest.raises(LedgerError, match=f"entry {number}: "):
+            with pytest.raises(LedgerError, match=f": entry {number} breaks the rule"):
                 check(path, KEY.public)
             connection.execute("DROP TRIGGER entry_unchanged")
             connection.execute(f"UPDATE entry SET {column} = ? WHERE number = ?", (value, number))  # noqa: S608
@@ -283,15 +239,51 @@ def test_verify_with_the_sites_key_prints_one_json_document(story: Path) -> None
     found = json.loads(result.stdout)
     assert (found["site"], found["key_given"], found["entries"]) == ("north", True, 12)
     (budget,) = found["populations"]
-    assert budget["spent"] + budget["left"] == budget["limit"]
+    (grant,) = budget["grants"]
+    assert grant["spent"] + grant["set_aside"] + grant["left"] == grant["limit"]
     assert budget["epsilon_granted"] == 3
+
+
+def test_verify_of_every_kind_says_what_was_seen_and_taken_over(every_kind: Path) -> None:
+    done = run("verify", every_kind, "--key", KEY.public.text)
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (
+        f"key          {OTHER_KEY.public.text} (as given)",
+        "complete     up to entry 21, written at 2026-03-02T08:21:00Z",
+        "newest witnessed head: entry 20",
+        "from a backup; a lost book's totals up to its entry 10 are taken over",
+        "granted    epsilon 3, delta 0.001, kept at order 8",
+        "granted    epsilon 1, delta 0.0001, kept at order 32",
+        "studies    2",
+    ):
+        assert line in done.stdout
+
+
+def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
+    story: Path, every_kind: Path
+) -> None:
+    result = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), "--json"])
+    found = json.loads(result.stdout)["ledgers"]
+    assert [(each["file"], each["entries"]) for each in found] == [(str(story), 12), (str(every_kind), 21)]
+    keys = ["--key", KEY.public.text, "--key", OTHER_KEY.public.text]
+    assert CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys]).exit_code == 0
+    one = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys[:2]])
+    assert one.exit_code == 2
+    assert "2 ledgers and 1 keys: give one --key for each, or none" in one.stderr
+
+
+def test_verify_of_several_ledgers_fails_with_the_one_that_is_wrong(story: Path, export: Path) -> None:
+    export.write_bytes(export.read_bytes()[:-1])
+    done = run("verify", story, export)
+    assert (done.returncode, done.stdout) == (LedgerError.exit_code, "")
+    assert str(export) in done.stderr
 
 
 def test_verify_of_a_wrong_book_is_one_sentence_and_the_documented_exit_code(export: Path) -> None:
     export.write_bytes(export.read_bytes().replace(DATA.encode(), DATA[::-1].replace("1", "5").encode()))
     done = run("verify", export)
     assert (done.returncode, done.stdout) == (LedgerError.exit_code, "")
-    assert done.stderr.startswith("consilium-audit: entry 2: ")
+    assert done.stderr.startswith(f"consilium-audit: {export}: entry 2 breaks the rule 'signature': ")
     assert "Traceback" not in done.stderr
 
 
@@ -335,22 +327,3 @@ def test_audit_starts_without_the_heavy_libraries() -> None:
     code = f"import privacy.audit.cli, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "set()\n"
-
-
-def test_documented_example_is_a_book_that_holds(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "ledger.md").read_text()
-    example = tmp_path / "example.jsonl"
-    example.write_text(text.split("```jsonl\n")[1].split("```")[0])
-    found = check(example, PublicKey.from_text(text.split("key\n`")[1][:43]))
-    (budget,) = found.populations
-    assert (budget.limit, budget.spent, budget.epsilon_spent) == (2443772287, 31215267, 0.5875)
-    for figure in (budget.limit, budget.spent, budget.epsilon_spent):
-        assert str(figure) in text.split("## Events and charges")[1]
-
-
-def test_documented_kinds_are_those_of_the_code() -> None:
-    table = (ROOT / "docs" / "ledger.md").read_text().split("## Kinds")[1].split("## Events")[0]
-    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
-    assert [row[1].strip(" `") for row in rows] == list(BODIES)
-    for row in rows:
-        assert set(re.findall(r"`([a-z_]+)`", row[3])) - {"null"} == set(BODIES[row[1].strip(" `")].model_fields)

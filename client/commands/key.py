@@ -1,0 +1,44 @@
+"""``consilium-site key``: this site's identity, and another one when it must be."""
+
+import click
+
+from client.home import SiteHome
+from client.rotation import Rotation
+from privacy.console import say
+
+
+@click.group()
+def key() -> None:
+    """This site's identity key, which signs everything it says and its book."""
+
+
+@key.command("change")
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
+@click.pass_obj
+def key_change(home: SiteHome, yes: bool) -> None:
+    """Make a new identity key and go on with it; the book goes on too. Interrupted, run it again.
+
+    Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
+    new key.
+    """
+    rotation = Rotation(home)
+    if rotation.interrupted:
+        say("a change was interrupted; it is finished now")
+    else:
+        for study in _in_progress(home):
+            say(f"the study '{study}' is in progress; this site cannot go on with it under another key")
+        if not yes and not click.confirm("make a new identity key and retire the present one?", err=True):
+            say("nothing was changed")
+            raise click.Abort
+    for step in rotation.steps:
+        step()
+    say("the identity key is changed, in the book and on disk; back the folder up now. What is left to do:")
+    say("  join the coordinator again: consilium-site join --request FILE, and then --admission FILE")
+    say(f"  other sites' people: consilium-site peer forget {home.config.name}, then peer trust with the new key:")
+    click.echo(home.identity().public.text)
+
+
+def _in_progress(home: SiteHome) -> list[str]:
+    with home.open_ledger() as ledger:
+        accounts = ledger.trial().accounts.values()
+    return [study for account in accounts for study, each in account.allowances.items() if not each.closed]

@@ -1,0 +1,144 @@
+"""``consilium-site ledger``: the book in words, on paper for an auditor, and taken up again after a loss."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from client.home import SiteHome
+from client.recovery import Rehearsal, rehearse
+from client.wording import in_words, is_about, studies_named
+from privacy.budget import Budget
+from privacy.canonical import from_canonical
+from privacy.console import print_json, print_table, say
+from privacy.document import parse
+from privacy.errors import LedgerError, SiteConfigError, WireError
+from privacy.keys import PublicKey
+from privacy.ledger.entries import BODIES, Entry
+from privacy.ledger.witness import Countersigned
+
+
+@click.group()
+def ledger() -> None:
+    """This site's book of every bit of privacy that was granted and spent."""
+
+
+@ledger.command("list")
+@click.option("--study", help="Only what is about this study.")
+@click.option("--kind", type=click.Choice(list(BODIES)), help="Only entries of this kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def ledger_list(home: SiteHome, study: str | None, kind: str | None, as_json: bool) -> None:
+    """The entries in words, oldest first."""
+    with home.open_ledger() as book:
+        entries = list(book.entries())
+    chosen = [entry for entry in _about(entries, study) if kind in (None, entry.kind)]
+    if as_json:
+        print_json(
+            {"entries": [{**entry.model_dump(mode="json"), "words": in_words(entry.body)} for entry in chosen]}
+        )
+        return
+    rows = [(str(entry.number), entry.time, entry.kind, in_words(entry.body)) for entry in chosen]
+    print_table(("entry", "time", "kind", "what"), rows)
+
+
+@ledger.command("export")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.pass_obj
+def ledger_export(home: SiteHome, file: Path) -> None:
+    """Write the book to FILE, for an auditor: signed JSON lines, ending in a signed trailer."""
+    last = b""
+    with home.open_ledger() as book:
+        try:
+            with file.open("xb") as out:
+                try:
+                    for last in book.export_lines():
+                        out.write(last)
+                    out.flush()
+                    os.fsync(out.fileno())
+                except BaseException:
+                    file.unlink()
+                    raise
+        except OSError as error:
+            raise SiteConfigError(f"{file}: cannot be written: {error.strerror}; name another file") from None
+    trailer = json.loads(last)["trailer"]
+    say(f"wrote {trailer['count']} entries to {file}; give it to the auditor, and this head over another channel:")
+    click.echo(trailer["head"])
+
+
+@ledger.command("recover")
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
+@click.pass_obj
+def ledger_recover(home: SiteHome, file: Path | None, yes: bool) -> None:
+    """Go on from an older copy of the book, with the newest head that the coordinator has countersigned.
+
+    FILE is what the coordinator hands out; without it, the head that this site has kept beside its book.
+    What the coordinator has seen of the lost book is taken over, and everything open is charged in full.
+    """
+    countersigned = _countersigned(home, file)
+    coordinator = PublicKey.from_text(home.admission().coordinator)
+    with home.open_ledger() as book:
+        rehearsal = rehearse(book.trial(), countersigned, coordinator, home.identity())
+        _show(rehearsal)
+        if not yes and not click.confirm("charge this and go on from here?", err=True):
+            say("nothing was changed")
+            raise click.Abort
+        book.recover(countersigned, coordinator)
+        head = book.head
+    say(f"recovered by entry {head.number}; every reader of the book will see it. Back the folder up now")
+
+
+def _about(entries: list[Entry], study: str | None) -> list[Entry]:
+    if study is None:
+        return entries
+    named = studies_named(entries)
+    if study not in named:
+        raise click.BadParameter(
+            f"the book names no study '{study}'; it names: {', '.join(named) or 'none'}", param_hint="--study"
+        )
+    return [entry for entry in entries if is_about(entry.body, study, named[study])]
+
+
+def _countersigned(home: SiteHome, file: Path | None) -> Countersigned:
+    if file is None:
+        kept = home.witnessed()
+        if kept is None:
+            raise SiteConfigError(
+                f"{home.folder}: this site has kept no head that its coordinator has countersigned; ask the "
+                "coordinator's operator for the newest one and name its file"
+            )
+        return kept
+    try:
+        value = from_canonical(file.read_bytes().rstrip(b"\n"))
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
+    except WireError as error:
+        raise LedgerError(f"{file}: not a countersigned head: {error}") from None
+    return parse(value, Countersigned, LedgerError, str(file))
+
+
+def _show(rehearsal: Rehearsal) -> None:
+    say(
+        f"this book ends with entry {rehearsal.own.number}; the coordinator has seen entry {rehearsal.seen.number} of "
+        "the lost one. Entries between are lost, their price is not:"
+    )
+    rows = [
+        (population, *_figures(rehearsal.before.get(population)), *_figures(after))
+        for population, after in rehearsal.after.items()
+    ]
+    print_table(
+        ("population", "spent", "set aside", "left", "spent then", "set aside then", "left then"),
+        rows,
+        {place for place, after in enumerate(rehearsal.after.values()) if not after.protected},
+    )
+    for study in rehearsal.closed:
+        say(f"the study '{study}' is closed at this site: what it had set aside counts as spent")
+
+
+def _figures(budget: Budget | None) -> tuple[str, str, str]:
+    if budget is None:
+        return "-", "-", "-"
+    spent = "unbounded" if budget.epsilon_spent is None else f"{budget.epsilon_spent:.3f}"
+    return spent, f"{budget.epsilon_set_aside:.3f}", f"{budget.epsilon_left:.3f}"

@@ -1,0 +1,61 @@
+"""``consilium-audit report``: a verified book as one page that a person can read and print."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from privacy.audit.findings import Reading
+from privacy.audit.page import render
+from privacy.audit.sheets import SecondFigure
+from privacy.audit.story import Story
+from privacy.audit.verify import given_key, read
+from privacy.console import say
+from privacy.durable import replace
+from privacy.errors import LedgerError
+from privacy.keys import PublicKey
+from privacy.pld import epsilon
+
+
+@click.command()
+@click.argument("ledger", metavar="LEDGER", type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="HTML", required=True, type=click.Path(path_type=Path), help="The page.")
+@click.option("--key", metavar="PUBLICKEY", help="The site's public key, as the site gave it to you.")
+@click.option("--pld", is_flag=True, help="Add the epsilon by privacy loss distributions (slower).")
+@click.option("--force", is_flag=True, help="Replace the page if there is one.")
+def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) -> None:
+    """Check LEDGER and write what it says as one HTML page, to read and to print.
+
+    The page needs no network and no script. It shows what every study did under which terms, epsilon over time
+    against the grants, models released, incidents, and grants enlarged after results were seen.
+    """
+    if output.exists():
+        _refuse_to_destroy(output, ledger, force)
+    second = _loss_distributions() if pld else None
+    page = render(told(ledger, None if key is None else given_key(key)), second)
+    replace(output, page, LedgerError)
+    say(f"{output}: {len(page) / 1024:,.0f} KiB")
+
+
+def told(ledger: Path, key: PublicKey | None) -> Reading:
+    """The verified book in ``ledger``, and what it tells.
+
+    Raises:
+        LedgerError: it cannot be read, or an entry is wrong (named).
+    """
+    story = Story()
+    form, book = read(ledger, key, story.take)
+    return Reading(book, story, form, key is not None)
+
+
+def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:
+    if ledger.exists() and output.samefile(ledger):
+        raise click.UsageError(f"{output} is the ledger itself: name another file for the page")
+    if not force:
+        raise click.UsageError(f"{output} is there already: name another file, or replace it with --force")
+
+
+def _loss_distributions() -> SecondFigure:
+    if find_spec("dp_accounting") is None:
+        raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
+    return epsilon

@@ -1,0 +1,227 @@
+"""A sheet for each study: when, under which terms, with what noise, for which rounds, and what became of it.
+
+Rules:
+
+* A study's own epsilon is at the delta of the grant that pays it. Its whole plan was fixed in advance by its terms; a
+  study that stopped early may have stopped because of results, so the plan's figure stands beside that of its rounds.
+* What the book does not hold (the clipping norm) is named, with the place where it stands.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Final
+
+from privacy.accountant import AnyEvent, Unprotected, epsilon, repeated
+from privacy.audit.findings import Reading
+from privacy.audit.markup import Content, Markup, element, joined
+from privacy.audit.story import Approval, Chapter, Note, Release, Study
+from privacy.audit.words import (
+    NONE,
+    Column,
+    day,
+    digest,
+    entry,
+    facts,
+    figure,
+    many,
+    quoted,
+    ranges,
+    share,
+    small,
+    table,
+)
+from privacy.budget import Account, Planned, Purpose, described
+from privacy.errors import BudgetError
+from privacy.pld import Certainty
+
+SHEETS: Final = 100
+_OPEN_SHEETS: Final = 6
+
+SecondFigure = Callable[[Sequence[AnyEvent], float], float]
+"""Another epsilon of events at a delta, beside the filter's; raises ``BudgetError`` where it has none."""
+
+
+def sheets(reading: Reading, chapter: Chapter, account: Account, second: SecondFigure | None) -> Content:
+    """A sheet for each study, the newest hundred of them."""
+    if not chapter.studies:
+        return element("p", "No study was admitted.")
+    newest = chapter.studies[-SHEETS:]
+    older = len(chapter.studies) - len(newest)
+    is_open = len(newest) <= _OPEN_SHEETS
+    return [
+        element(
+            "p",
+            f"The newest {len(newest)} studies; {older:,} older ones are in the book, in the figures and in the shares "
+            "above, and have no sheet of their own here.",
+        )
+        if older
+        else None,
+        [_sheet(reading, chapter, account, study, second, is_open) for study in newest],
+    ]
+
+
+def _sheet(
+    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None, is_open: bool
+) -> Markup:
+    said = study.said
+    incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
+    approvals = [each for each in reading.story.approvals if each.terms == said.terms]
+    unsettled = len(study.reserved) - len(study.settled)
+    remarks = [many(len(incidents), "incident")] if incidents else []
+    return element(
+        "details",
+        element(
+            "summary",
+            element("h4", study.name),
+            element("span", f"{day(study.admitted.time)} · {_state(study)}{_took(chapter, study)}", class_="quiet"),
+            [element("b", f" · {remark}", class_="caution") for remark in remarks],
+        ),
+        facts(
+            ("Admitted", entry(study.admitted)),
+            ("Terms (SHA-256)", digest(said.terms)),
+            ("Approved by a person", [_approval(each) for each in approvals] or "no approval in this book"),
+            ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
+            ("Training rounds paid", _rounds(study.reserved)),
+            (
+                "of these settled",
+                f"{len(study.settled):,}" + (f"; {unsettled:,} not, counted in full" if unsettled else ""),
+            ),
+            ("Rounds evaluated", _rounds(study.evaluated)),
+            *_own_figures(chapter, account, study, second),
+            ("Clipping norm", "not in the book: it stands in the terms whose digest is above"),
+            ("Closed", _closed(study)),
+            ("Models released", [_released(each) for each in study.releases[:20]] or "none"),
+            ("", f"and {len(study.releases) - 20:,} more" if len(study.releases) > 20 else None),
+        ),
+        _plan(study),
+        notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
+        notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
+        class_="study",
+        open=is_open,
+    )
+
+
+def _state(study: Study) -> str:
+    if study.closed_by_recovery:
+        return "closed by the recovery"
+    return "closed" if study.closed else "open"
+
+
+def _took(chapter: Chapter, study: Study) -> str:
+    number = study.said.grant
+    if number is None:
+        return ""
+    return f" · {share(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "none"
+    return f"{len(numbers):,} ({'round' if len(numbers) == 1 else 'rounds'} {ranges(numbers)})"
+
+
+def _approval(approval: Approval) -> Markup:
+    return element("div", entry(approval.at), ": ", quoted(approval.by))
+
+
+def _released(release: Release) -> Markup:
+    return element("div", digest(release.model), element("div", entry(release.at), ", to ", quoted(release.to)))
+
+
+def _closed(study: Study) -> Content:
+    if study.closed is None:
+        return "not yet: what is set aside is kept for it"
+    if study.closed_by_recovery:
+        return joined(entry(study.closed), ", by the recovery: all it had set aside counts as spent")
+    limit = "nothing went back" if not study.returned else "what it had not used went back"
+    return joined(entry(study.closed), f", {limit}")
+
+
+def _own_figures(
+    chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+) -> list[tuple[str, Content]]:
+    if study.said.grant is None or not account.allowances[study.name].private:
+        alarm = element("b", "no bound", class_="alarm")
+        private = account.allowances[study.name].private
+        plain = "nothing of it is charged: it has no training, and totals without noise"
+        return [("Its own epsilon", plain if private and study.said.grant is None else alarm)]
+    delta = chapter.grants[study.said.grant - 1].grant.delta
+    paid = account.events_of(study.name)
+    own = f"{figure(_own(tuple(paid), delta))} at delta {small(delta)}, for the rounds it paid"
+    figures: list[tuple[str, Content]] = [("Its own epsilon", own)]
+    plan = planned_events(study)
+    if set(plan) != set(paid):
+        figures.append(
+            ("if all its plan ran", f"{figure(_own(tuple(plan), delta))}, fixed in advance by its terms")
+        )
+    if second:
+        figures.append(("the same by PLD", figure_by(second, plan, delta, f"its whole plan, {Certainty.EXACT}")))
+    return figures
+
+
+def planned_events(study: Study) -> list[AnyEvent]:
+    """All that the study may cause, each event once, as :meth:`Account.events_of` lists what it did cause."""
+    times: dict[tuple[Purpose, AnyEvent], int] = {}
+    for part in study.said.plan:
+        times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
+    return [repeated(event, n) for (_, event), n in times.items() if not isinstance(event, Unprotected)]
+
+
+@lru_cache(maxsize=1024)
+def _own(events: tuple[AnyEvent, ...], delta: float) -> float:
+    return epsilon(events, delta)
+
+
+def _plan(study: Study) -> Markup:
+    columns = [
+        Column("Purpose"),
+        Column("Mechanism"),
+        Column("Noise", True),
+        Column("Sampling rate", True),
+        Column("Steps a round", True),
+        Column("Rounds planned", True),
+        Column("Rounds paid", True),
+    ]
+    return table(
+        f"What {study.name} was admitted with", columns, study.said.plan, partial(_planned_row, study), 6, 100
+    )
+
+
+def _planned_row(study: Study, part: Planned) -> Sequence[Content]:
+    event = part.event.model_dump()
+    noise = event.get("noise_multiplier", event.get("scale"))
+    unprotected = isinstance(part.event, Unprotected)
+    return (
+        "training" if part.purpose is Purpose.TRAIN else "totals over held-out patients",
+        element("b", "no noise", class_="alarm") if unprotected else described(part.event).split(",")[0],
+        NONE if noise is None else f"{noise:g}",
+        f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE,
+        NONE if unprotected else f"{event.get('steps', event.get('count')):,}",
+        f"{part.times:,}",
+        f"{study.paid[part.purpose, part.event]:,}",
+    )
+
+
+def notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
+    """Refusals or incidents."""
+    columns = [
+        Column("Study"),
+        Column("When"),
+        Column("Round", True),
+        Column("What"),
+        Column("In the site's words"),
+    ]
+
+    def row(note: Note) -> Sequence[Content]:
+        number = NONE if note.round is None else str(note.round)
+        return note.study, entry(note.at), number, note.code, quoted(note.sentence)
+
+    return table(caption, columns, notes, row, at_once)
+
+
+def figure_by(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
+    """What ``second`` makes of ``events``, or why it makes nothing of them."""
+    try:
+        return f"epsilon {figure(second(events, delta))} at delta {small(delta)}, {label}"
+    except BudgetError as error:
+        return f"none: {error}"

@@ -1,0 +1,297 @@
+"""``consilium-audit whatif``: what a population's budget, as its book has it, still has room for.
+
+Rules:
+
+* The book is verified first; nothing is answered from a book that does not hold.
+* A study is paid from one grant: the first with room for all of it. Prices are the book's own (:func:`charge`, at each
+  grant's order), so an answer of 3 means that the site would admit 3, and no fourth.
+* What is set aside for studies that are still open is not left; it may come back when they close.
+* Only training is asked for with ``--rounds``; a study like another one has that one's evaluations too.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import isqrt
+from pathlib import Path
+from typing import Final
+
+import click
+
+from privacy.accountant import AnyEvent, SampledGaussian, Unprotected, epsilon, repeated
+from privacy.audit.verify import given_key, read
+from privacy.budget import Account, Filter, Planned, Purpose, described, rounded_down, rounded_up
+from privacy.console import print_json, print_table
+from privacy.document import Document
+from privacy.errors import BudgetError
+from privacy.ledger import Book
+
+_GRID: Final = 10**6  # a noise multiplier is a whole number of millionths
+_LEAST_NOISE, _MOST_NOISE = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
+
+
+class Room(Document):
+    """What one grant has room for. ``left`` and prices are in nano units of Renyi divergence at ``order``."""
+
+    grant: int
+    epsilon: float
+    delta: float
+    order: int
+    left: int
+    epsilon_left: float
+    price_of_round: int
+    price_of_study: int
+    epsilon_of_study: float
+    """By how much the next such study would raise the grant's epsilon."""
+    rounds: int
+    studies: int
+
+
+class Answer(Document):
+    """What would fit: ``studies`` whole ones, or one more study with up to ``rounds`` rounds of training."""
+
+    site: str
+    key: str
+    key_given: bool
+    entries: int
+    population: str
+    like: str | None
+    training: tuple[Planned, ...]
+    """The rounds of one such study."""
+    rounds_to_do: int | None
+    """Those that the study of ``like`` has still to do; set aside for it already."""
+    epsilon_alone: float
+    """What a study's training costs at ``delta`` when it is looked at alone: what its terms would ask for."""
+    delta: float
+    """The smallest of the grants'."""
+    rounds: int
+    studies: int
+    grants: tuple[Room, ...]
+
+
+class Shape(Document):
+    """A study's training, but for its noise."""
+
+    rounds: int
+    steps: int
+    sampling_rate: float
+
+    def with_noise(self, noise_multiplier: float) -> Planned:
+        """The training with this noise multiplier."""
+        event = SampledGaussian(
+            noise_multiplier=noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
+        )
+        return Planned(purpose=Purpose.TRAIN, event=event, times=self.rounds)
+
+
+@click.command()
+@click.argument("ledger", metavar="LEDGER", type=click.Path(path_type=Path))
+@click.option("--population", metavar="NAME", required=True, help="Whose budget.")
+@click.option(
+    "--like", metavar="STUDY", help="Studies like this one of the book: how many rounds, how many studies?"
+)
+@click.option("--studies", type=click.IntRange(1, 10_000), help="So many studies: which noise multiplier fits?")
+@click.option(
+    "--noise-multiplier", type=click.FloatRange(0.01, 1e6), help="Studies with this noise multiplier: how many fit?"
+)
+@click.option("--rounds", type=click.IntRange(1, 10_000), help="Rounds of training in a study.")
+@click.option("--steps", type=click.IntRange(1, 100_000), help="DP-SGD steps in a round.")
+@click.option(
+    "--sampling-rate", type=click.FloatRange(1e-9, 1), help="Each patient's chance to be in a step, 0 < q <= 1."
+)
+@click.option("--key", metavar="PUBLICKEY", help="The site's public key, as the site gave it to you.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def whatif(
+    ledger: Path,
+    population: str,
+    like: str | None,
+    studies: int | None,
+    noise_multiplier: float | None,
+    rounds: int | None,
+    steps: int | None,
+    sampling_rate: float | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """What would still fit in the budget of a population, as LEDGER has it.
+
+    Ask one of three questions: --like STUDY; or --studies N, which noise multiplier lets N studies fit; or
+    --noise-multiplier X, how many studies with it fit. The last two describe a study by --rounds, --steps and
+    --sampling-rate.
+    """
+    if sum(each is not None for each in (like, studies, noise_multiplier)) != 1:
+        raise click.UsageError("ask one question: --like, --studies or --noise-multiplier")
+    if like is not None and any(each is not None for each in (rounds, steps, sampling_rate)):
+        raise click.UsageError("--like takes rounds, steps and sampling rate from the study: leave them out")
+    given = None if key is None else given_key(key)
+    book = read(ledger, given)[1]
+    account = _open_account(book, population)
+    if like is not None:
+        plan = _plan_of(book, like)
+    elif rounds is None or steps is None or sampling_rate is None:
+        raise click.UsageError("describe a study: --rounds, --steps and --sampling-rate")
+    else:
+        shape = Shape(rounds=rounds, steps=steps, sampling_rate=sampling_rate)
+        plan = [shape.with_noise(noise_multiplier or least_noise(account, shape, studies or 1))]
+    answer = _answer(book, given is not None, account, plan, like)
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+    else:
+        _print(answer)
+
+
+def least_noise(account: Account, shape: Shape, studies: int) -> float:
+    """The least noise multiplier, a whole number of millionths, with which so many studies fit in what is left.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+
+    def fit(noise: int) -> int:
+        plan = [shape.with_noise(noise / _GRID)]
+        return sum(_studies(filter_, plan) for filter_ in account.filters)
+
+    low, high = _LEAST_NOISE, _MOST_NOISE
+    if fit(high) < studies:
+        raise BudgetError(
+            f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
+            f"({_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
+        )
+    while low < high:
+        middle = isqrt(low * high)
+        low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)
+    return high / _GRID
+
+
+def _open_account(book: Book, population: str) -> Account:
+    """The population's account, if a study with privacy may ask it for anything."""
+    account = book.account(population)
+    if not account.budget.protected:
+        raise BudgetError(
+            f"the population '{population}' was trained on without privacy: no epsilon describes it any more, and no "
+            "study with privacy is admitted"
+        )
+    if not account.filters:
+        raise BudgetError(
+            f"the population '{population}' has no privacy budget: the data protection officer grants one first"
+        )
+    return account
+
+
+def _plan_of(book: Book, study: str) -> Sequence[Planned]:
+    """What a study of the book was admitted with."""
+    allowed = book.allowance(study)
+    if allowed is None:
+        raise BudgetError(
+            f"the study '{study}' was never admitted in this book: name one that was, or describe one"
+        )
+    if not _training(allowed.plan):
+        raise BudgetError(
+            f"the study '{study}' trains without privacy: no grant pays for its rounds, so none limits them"
+        )
+    return allowed.plan
+
+
+def _training(plan: Sequence[Planned]) -> tuple[Planned, ...]:
+    """The rounds of training that a grant pays for."""
+    return tuple(part for part in plan if part.purpose is Purpose.TRAIN and not isinstance(part.event, Unprotected))
+
+
+def _studies(filter_: Filter, plan: Sequence[Planned]) -> int:
+    return max(0, filter_.left) // filter_.price_of(plan)
+
+
+def _room(number: int, filter_: Filter, plan: Sequence[Planned]) -> Room:
+    granted, price = filter_.granted, filter_.price_of(plan)
+    price_of_round = max(filter_.price(part.event) or 0 for part in _training(plan))
+    without_training = filter_.price_of(part for part in plan if part.purpose is not Purpose.TRAIN)
+    return Room(
+        grant=number,
+        epsilon=granted.epsilon,
+        delta=granted.delta,
+        order=granted.order,
+        left=filter_.left,
+        epsilon_left=rounded_down(filter_.epsilon_left),
+        price_of_round=price_of_round,
+        price_of_study=price,
+        epsilon_of_study=rounded_up(filter_.epsilon_asked(price)),
+        rounds=max(0, filter_.left - without_training) // price_of_round,
+        studies=_studies(filter_, plan),
+    )
+
+
+def _answer(book: Book, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None) -> Answer:
+    training = _training(plan)
+    grants = tuple(_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
+    delta = min(grant.delta for grant in grants)
+    return Answer(
+        site=book.site,
+        key=book.key.text,
+        key_given=key_given,
+        entries=book.head.number,
+        population=account.population,
+        like=like,
+        training=training,
+        rounds_to_do=None if like is None else _rounds_to_do(book, like),
+        epsilon_alone=epsilon([repeated(part.event, part.times) for part in training], delta),
+        delta=delta,
+        rounds=max(grant.rounds for grant in grants),
+        studies=sum(grant.studies for grant in grants),
+        grants=grants,
+    )
+
+
+def _rounds_to_do(book: Book, study: str) -> int:
+    allowance = book.account_of(study).allowances[study]
+    if allowance.closed:
+        return 0
+    return sum(times for (purpose, _), times in allowance.planned.items() if purpose is Purpose.TRAIN)
+
+
+def _in_words(event: AnyEvent) -> str:
+    """With all digits of the noise: one less may not fit."""
+    if isinstance(event, SampledGaussian):
+        noise = str(event.noise_multiplier).removesuffix(".0")
+        return f"noise multiplier {noise}, sampling rate {event.sampling_rate:g}, steps {event.steps}"
+    return described(event)
+
+
+def _left(account: Account) -> str:
+    return ", ".join(
+        f"epsilon {rounded_down(filter_.epsilon_left):.4f} of {filter_.granted.epsilon:g}"
+        for filter_ in account.filters
+    )
+
+
+def _print(answer: Answer) -> None:
+    origin = "as given" if answer.key_given else "from the ledger itself: compare it with what the site gave you"
+    lines = [
+        f"site         {answer.site}",
+        f"key          {answer.key} ({origin})",
+        f"complete     up to entry {answer.entries}",
+        f"population   {answer.population}",
+        *(f"a study      {part.times} rounds: {_in_words(part.event)}" for part in answer.training),
+        f"alone        epsilon {rounded_up(Decimal(answer.epsilon_alone)):.4f} at delta {answer.delta:g}, its rounds "
+        "fixed in advance",
+        f"would fit    {answer.studies} such studies, or one of up to {answer.rounds} rounds",
+    ]
+    if answer.rounds_to_do:
+        lines.append(
+            f"set aside    '{answer.like}' itself has {answer.rounds_to_do} rounds to do, paid for already"
+        )
+    click.echo("\n".join([*lines, ""]))
+    print_table(
+        ["grant", "epsilon", "delta", "order", "left", "a study adds", "rounds", "studies"],
+        [
+            [
+                str(room.grant),
+                f"{room.epsilon:g}",
+                f"{room.delta:g}",
+                str(room.order),
+                f"{room.epsilon_left:.4f}",
+                f"{room.epsilon_of_study:.4f}",
+                str(room.rounds),
+                str(room.studies),
+            ]
+            for room in answer.grants
+        ],
+    )

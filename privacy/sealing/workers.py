@@ -1,0 +1,53 @@
+"""Blocks are sealed and opened side by side, on as many cores as there are.
+
+SEAL's binding holds Python's lock, so cores are used by processes: started when the first large vector comes, kept
+warm, given one block at a time. Small vectors are not worth a process and stay here. Keys travel to the workers over
+pipes, in memory.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WORTH_IT: Final = 16
+"""Blocks from which on processes are started: about two million values."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def each(function: Callable[[T], R], tasks: Iterable[T], count: int, processes: int | None = None) -> Iterator[R]:
+    """``function`` of each of ``count`` tasks, in their order.
+
+    Args:
+        function: a module's own function; with several processes its results and tasks are pickled.
+        tasks: made one by one, as they are needed: at most two for each process are under way.
+        count: how many there are.
+        processes: at most so many; all cores, if not given.
+    """
+    several = min(processes or cores(), count)
+    if several == 1 or count < WORTH_IT:
+        yield from map(function, tasks)
+        return
+    pool = _pool(several)
+    under_way: deque[Future[R]] = deque()
+    for task in tasks:
+        under_way.append(pool.submit(function, task))
+        if len(under_way) == 2 * several:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+@cache
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))

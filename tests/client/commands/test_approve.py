@@ -1,0 +1,105 @@
+"""``consilium-site approve``: one study's terms are agreed to, and then admitted where the policy asks for it."""
+
+from pathlib import Path
+
+import pytest
+
+from client.home import SiteHome
+from privacy.errors import LedgerError
+from privacy.wire import Join, Problem, read_body
+from tests.client.commands.terminal import grant, site, with_data
+from tests.client.small_study import small_terms, write_study
+from tests.simulator import Simulator
+
+
+def ask_each_study(home: SiteHome) -> None:
+    path = home.folder / "site.yaml"
+    path.write_text(path.read_text().replace("approval: automatic", "approval: each-study"))
+
+
+def approved(folder: Path) -> bool:
+    with SiteHome(folder).open_ledger() as ledger:
+        return ledger.approved(small_terms().digest)
+
+
+def test_approval_shows_the_price_and_stands_in_the_book(folder: Path) -> None:
+    with_data(folder)
+    grant(folder)
+    study = str(folder.parent / "study.yaml")
+    done = site(folder, "approve", study, "--by", "Ada Byron")
+    assert done.stdout == site(folder, "budget", "explain", study).stdout
+    assert "in all" in done.stdout
+    assert f"approved: the terms {small_terms().digest[:16]}, by Ada Byron" in done.stderr
+    assert approved(folder)
+    with SiteHome(folder).open_ledger() as ledger:
+        (entry,) = [entry for entry in ledger.entries() if entry.kind == "approve"]
+    assert entry.body.model_dump() == {"terms": small_terms().digest, "by": "Ada Byron"}
+
+
+def test_approval_says_what_still_stands_against_the_study(folder: Path) -> None:
+    done = site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "Ada")
+    assert "data: no data are registered as 'small'" in done.stdout
+    assert "this site would still refuse the study, for the reasons above" in done.stderr
+    assert "this site's policy admits without approval; set 'approval: each-study' in site.yaml" in done.stderr
+
+
+def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> None:
+    ask_each_study(SiteHome(folder))
+    study = str(folder.parent / "study.yaml")
+    assert "approval: this site approves each study by hand" in site(folder, "budget", "explain", study).stdout
+    done = site(folder, "approve", study, "--by", "Ada")
+    assert "approval:" not in done.stdout
+    assert "admits without approval" not in done.stderr
+    assert "approval:" not in site(folder, "budget", "explain", study).stdout
+
+
+def test_approval_again_tells_who_gave_it_and_changes_nothing(folder: Path) -> None:
+    study = str(folder.parent / "study.yaml")
+    site(folder, "approve", study, "--by", "Ada")
+    with SiteHome(folder).open_ledger() as ledger:
+        head = ledger.head
+    assert "Ada approved these terms already" in site(folder, "approve", study, "--by", "Bob").stderr
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.head == head
+
+
+def test_approval_is_of_exactly_these_terms(folder: Path) -> None:
+    changed = write_study(folder.parent / "changed.yaml", small_terms(training={"rounds": 3}))
+    site(folder, "approve", str(changed), "--by", "Ada")
+    assert not approved(folder)
+
+
+def test_approval_by_nobody_is_refused(folder: Path) -> None:
+    with pytest.raises(LedgerError, match="by: string should have at least 1 character"):
+        site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "")
+    assert not approved(folder)
+
+
+def test_study_waits_for_approval_and_is_then_admitted(tmp_path: Path) -> None:
+    """Through the site itself: invited, refused with the rule's code, approved at the keyboard, invited again."""
+    simulator = Simulator(tmp_path / "wood", small_terms())
+    ask_each_study(simulator.homes["ash"])
+    simulator.restart_site("ash")
+    simulator.launch()
+
+    def invited() -> object:
+        asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
+        return read_body(simulator.sites["ash"].answer(asked)).content
+
+    refused = invited()
+    assert isinstance(refused, Problem)
+    assert refused.code == "approval"
+    assert "run: consilium-site approve STUDY.yaml --by NAME" in refused.sentence
+    assert simulator.entries("ash", "allow") == []
+
+    other = write_study(tmp_path / "other.yaml", small_terms(training={"rounds": 3}))
+    site(simulator.homes["ash"].folder, "approve", str(other), "--by", "Ada")
+    assert isinstance(invited(), Problem)
+
+    study = write_study(tmp_path / "study.yaml", small_terms())
+    site(simulator.homes["ash"].folder, "approve", str(study), "--by", "Ada")
+    assert not isinstance(invited(), Problem)
+    assert len(simulator.entries("ash", "allow")) == 1
+    simulator.run()
+    assert simulator.state("ash").closed
+    simulator.close()

@@ -1,0 +1,157 @@
+"""``consilium-site data``: registering, checking, objecting."""
+
+from pathlib import Path
+
+import pytest
+
+from client.data import read_study
+from client.home import SiteHome
+from privacy.errors import DataError, RefusedError, SiteConfigError
+from tests.client.commands.terminal import site, with_data
+from tests.client.small_study import small_terms, write_patients, write_study
+
+
+def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
+    with_data(folder)
+    registered = SiteHome(folder).registry().contracts["small"]
+    assert registered.public_patients == 60
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.population("small").patients == 60
+
+
+def test_data_registered_again_change_nothing(folder: Path) -> None:
+    with_data(folder)
+    with SiteHome(folder).open_ledger() as ledger:
+        head = ledger.head
+    with_data(folder)
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.head == head
+
+
+def test_data_registered_under_another_name_are_refused(folder: Path) -> None:
+    """The same patients would have two budgets."""
+    with_data(folder)
+    write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}))
+    with pytest.raises(RefusedError, match="small"):
+        with_data(folder)
+    assert set(SiteHome(folder).registry().contracts) == {"small"}
+
+
+def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) -> None:
+    path = folder.parent / "train.csv"
+    path.write_text(path.read_text() + "a99,forty,f,yes\n")
+    with pytest.raises(DataError, match="column 'age': 1 rows are not a number") as caught:
+        with_data(folder)
+    assert "forty" not in str(caught.value)
+    assert SiteHome(folder).registry().contracts == {}
+
+
+def test_data_check_registers_nothing(folder: Path) -> None:
+    beside = folder.parent
+    done = site(
+        folder, "data", "check", str(beside / "study.yaml"),
+        "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
+    )  # fmt: skip
+    assert "the public patient count would be 60" in done.stderr
+    assert SiteHome(folder).registry().contracts == {}
+
+
+def test_data_check_takes_the_registered_files(folder: Path) -> None:
+    with pytest.raises(
+        SiteConfigError, match="no data are registered as 'small'; name both files: --train and --test"
+    ):
+        site(folder, "data", "check", str(folder.parent / "study.yaml"))
+    with_data(folder)
+    assert "keep the contract 'small'" in site(folder, "data", "check", str(folder.parent / "study.yaml")).stderr
+
+
+# Populations -----------------------------------------------------------------------------------------------
+
+
+def overlapping(folder: Path) -> None:
+    """Another study's files beside the site: 7 of the 40 patients are in the first study's training file."""
+    known = (folder.parent / "train.csv").read_text().splitlines()[1:8]
+    path = write_patients(folder.parent / "train.csv", 23, "c", seed=3)
+    path.write_text(path.read_text() + "\n".join(known) + "\n")
+    write_patients(folder.parent / "test.csv", 10, "d", seed=4)
+    write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}))
+
+
+def test_patients_of_another_population_are_refused_with_their_number(folder: Path) -> None:
+    with_data(folder)
+    overlapping(folder)
+    with pytest.raises(RefusedError, match="7 of these 40 patients are in the population 'small'") as caught:
+        with_data(folder)
+    assert caught.value.code == "same-patients"
+    assert "--population small" in str(caught.value)
+    assert set(SiteHome(folder).registry().contracts) == {"small"}
+
+
+def test_patients_of_another_population_are_registered_under_it(folder: Path) -> None:
+    with_data(folder)
+    overlapping(folder)
+    with_data(folder, "--population", "small")
+    contracts = SiteHome(folder).registry().contracts
+    assert {name: each.population for name, each in contracts.items()} == {"small": "small", "other": "small"}
+    with SiteHome(folder).open_ledger() as ledger:
+        assert set(ledger.populations()) == {"small"}
+
+
+def test_population_with_a_name_that_is_none_is_refused_with_a_sentence(folder: Path) -> None:
+    with pytest.raises(SiteConfigError, match="the registration: population: string should match pattern"):
+        with_data(folder, "--population", "St. Ash")
+
+
+# Objections ------------------------------------------------------------------------------------------------
+
+
+def trained_on(folder: Path) -> set[str]:
+    """The patients that a study admitted now would be trained on."""
+    home = SiteHome(folder)
+    files = home.registry().contracts["small"].files(home.patients().objections())
+    training, _ = read_study(small_terms().data, files)
+    return set(training.ids)
+
+
+def test_patient_who_objects_is_left_out_of_the_training_table(folder: Path) -> None:
+    with_data(folder)
+    assert {"a1", "a2"} < trained_on(folder)
+    done = site(folder, "data", "object", "a1", "a2")
+    assert trained_on(folder) == {f"a{number}" for number in range(64)} - {"a1", "a2"}
+    assert done.stdout == ""
+    assert "2 patients will be left out of every study admitted from now on; 2 object in all" in done.stderr
+    assert "2 of them in 'small'" in done.stderr
+
+
+def test_objections_are_read_from_stdin_one_a_line(folder: Path) -> None:
+    with_data(folder)
+    site(folder, "data", "object", "a1")
+    done = site(folder, "data", "object", "-", typed="a2\n\n  b3 \na1\n")
+    assert "3 patients will be left out" in done.stderr
+    assert "3 object in all" in done.stderr
+    assert trained_on(folder) == {f"a{number}" for number in range(64)} - {"a1", "a2"}
+
+
+def test_objection_of_a_stranger_is_kept_and_said(folder: Path) -> None:
+    """Whoever is registered later must be left out too; a slip of the pen must be seen."""
+    with_data(folder)
+    done = site(folder, "data", "object", "A1", "a2")
+    assert "1 of them in 'small'" in done.stderr
+    assert "1 of them in no population of this site: if you expected them, compare the spelling" in done.stderr
+    assert "A1" not in done.stderr
+
+
+def test_objection_without_a_patient_is_written_wrongly(folder: Path) -> None:
+    done = site(folder, "data", "object", "-", typed=" \n")
+    assert done.exit_code == 2
+    assert "no patient is named: give identifiers, or - and one a line on stdin" in done.stderr
+
+
+def test_objection_leaves_the_book_as_it_is(folder: Path) -> None:
+    """Spent budget stays: there is nothing to give back."""
+    with_data(folder)
+    with SiteHome(folder).open_ledger() as ledger:
+        head = ledger.head
+    site(folder, "data", "object", "a1")
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.head == head

@@ -1,0 +1,66 @@
+"""The golden ledgers: made from the format's description alone, read by the program, and the other way round."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privacy.accountant import CARRIED
+from privacy.audit.verify import check
+from privacy.errors import LedgerError
+from privacy.keys import PublicKey
+from privacy.ledger import Ledger
+from privacy.ledger.book import Rule
+from privacy.ledger.entries import BODIES
+from tests.privacy.ledger_makers import OTHER_KEY, write_every_kind
+from tests.privacy.vectors.ledger import generate
+from tests.privacy.vectors.ledger.mechanisms import ORDERS
+
+FOLDER = Path(generate.__file__).parent
+EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
+KEY = PublicKey.from_text(EXPECTED["key"])
+
+
+def test_golden_ledgers_are_what_their_generator_writes() -> None:
+    stored = {
+        str(path.relative_to(FOLDER)): path.read_bytes()
+        for path in [*FOLDER.glob("*.json*"), *FOLDER.glob("refused/*")]
+    }
+    assert stored == generate.files()
+
+
+def test_golden_ledger_verifies_to_the_figures_written_beside_it() -> None:
+    found = check(FOLDER / "accepted.jsonl", KEY)
+    figures = EXPECTED["accepted"]
+    assert {name: getattr(found, name) for name in figures if name != "grants"} == {
+        name: figure for name, figure in figures.items() if name != "grants"
+    }
+    (budget,) = found.populations
+    grants = [
+        {"order": each.order, "limit": each.limit, "spent": each.spent, "set_aside": each.set_aside}
+        for each in budget.grants
+    ]
+    assert grants == figures["grants"]
+
+
+def test_golden_ledger_has_every_kind_and_is_what_the_program_writes(path: Path) -> None:
+    golden = (FOLDER / "accepted.jsonl").read_bytes()
+    kinds = {json.loads(line)["entry"]["kind"] for line in golden.splitlines()[:-1]}
+    assert kinds == set(BODIES)
+    write_every_kind(path)
+    with Ledger.open(path, OTHER_KEY) as ledger:
+        assert b"".join(ledger.export_lines()) == golden
+
+
+@pytest.mark.parametrize("name", EXPECTED["refused"])
+def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str) -> None:
+    wrong = EXPECTED["refused"][name]
+    path = FOLDER / "refused" / f"{name}.jsonl"
+    with pytest.raises(LedgerError, match=rf": entry {wrong['entry']} breaks the rule '{wrong['rule']}': "):
+        check(path, KEY)
+
+
+def test_golden_ledgers_break_every_rule() -> None:
+    assert {wrong["rule"] for wrong in EXPECTED["refused"].values()} == set(Rule)
+    assert ORDERS == CARRIED

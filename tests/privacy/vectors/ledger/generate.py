@@ -1,0 +1,363 @@
+"""Write golden ledgers: one that holds, with an entry of every kind, and those that break each rule.
+
+From ``docs/ledger.md`` alone: nothing of ours is imported, charges come from ``mechanisms.py`` beside this file. Keys
+are fixed and everything else is invented. Run ``python -m tests.privacy.vectors.ledger.generate``; it leaves the
+files as they are.
+
+* ``accepted.jsonl``: an export that verifies; ``expected.json`` says to which figures;
+* ``refused/RULE-NAME.jsonl``: exports that do not; ``expected.json`` says at which entry.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.privacy.vectors.ledger.mechanisms import ORDERS, charge, curve, limit
+
+Value = dict[str, Any]
+Written = tuple[str, int, Value]  # kind, minute of the day, body
+
+SITE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+NEW = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+WITNESS = Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34)))
+
+STEP = {"kind": "sampled-gaussian", "noise_multiplier": 2, "sampling_rate": 0.05, "steps": 10}
+TOTALS = {"kind": "gaussian", "noise_multiplier": 20, "count": 1}
+RECORDS = {
+    "kind": "bounded-contribution",
+    "noise_multiplier": 8,
+    "sampling_rate": 0.05,
+    "records_per_patient": 3,
+    "steps": 10,
+}
+COUNTS = {"kind": "laplace", "scale": 40, "count": 2}
+POPULATION = "breast-2026"
+LIMIT, LIMIT_32 = limit(3, 1e-3, 8), limit(1, 1e-4, 32)
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785, for keys in ASCII and short numbers."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    return base64url(key.public_key().public_bytes_raw())
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def signature(key: Ed25519PrivateKey, label: str, data: bytes) -> str:
+    return base64url(key.sign(label.encode() + b"\0" + data))
+
+
+class Book:
+    """Entries, chained and signed as they come."""
+
+    def __init__(self, *entries: Written) -> None:
+        self.lines: list[bytes] = []
+        self.head = "0" * 64
+        self.time = ""
+        self.key = SITE
+        for kind, minute, body in entries:
+            self.add(kind, minute, body)
+
+    def add(self, kind: str, minute: int, body: Value, **fields: Any) -> None:
+        self.time = f"2026-03-02T08:{minute:02}:00Z"
+        entry = {"version": 1, "number": len(self.lines) + 1, "kind": kind, "time": self.time}
+        self.write({**entry, "previous": self.head, "body": body, **fields})
+
+    def write(self, entry: Value, key: Ed25519PrivateKey | None = None) -> None:
+        data = canonical(entry)
+        signed = signature(key or self.key, "consilium ledger entry v1", data)
+        self.lines.append(canonical({"entry": entry, "signature": signed}))
+        self.head = sha256(data)
+
+    def change_key(self, minute: int, key: Ed25519PrivateKey) -> None:
+        proof = signature(key, "consilium ledger key v1", self.head.encode())
+        self.add("key", minute, {"key": public(key), "proof": proof})
+        self.key = key
+
+    def standing(self, grants: list[Value], recovered: str | None = None, **fields: Any) -> Value:
+        """The head as others are shown it."""
+        account = {"population": POPULATION, "protected": True, "held_out_protected": True, "grants": grants}
+        head = {"site": "north", "number": len(self.lines), "hash": self.head, "time": self.time}
+        return {**head, "recovered": recovered, "accounts": [account], **fields}
+
+    def export(self) -> bytes:
+        trailer = {"version": 1, "count": len(self.lines), "head": self.head}
+        signed = signature(self.key, "consilium ledger trailer v1", canonical(trailer))
+        lines = [*self.lines, canonical({"trailer": trailer, "signature": signed})]
+        return b"".join(line + b"\n" for line in lines)
+
+
+def countersigned(head: Value, key: Ed25519PrivateKey = SITE, witness: Ed25519PrivateKey = WITNESS) -> Value:
+    """The head with both signatures, as a body of ``checkpoint``."""
+    seen = {"witness": "coordinator", "site": head["site"], "number": head["number"], "hash": head["hash"]}
+    seen["head"] = sha256(canonical(head))
+    both = {
+        "head": {"statement": head, "signature": signature(key, "consilium book head v1", canonical(head))},
+        "seen": {
+            "statement": seen,
+            "signature": signature(witness, "consilium countersignature v1", canonical(seen)),
+        },
+    }
+    return {"witness": public(WITNESS), "countersigned": both}
+
+
+def grant(spent: int, set_aside: int, epsilon: float = 3, delta: float = 1e-3, order: int = 8) -> Value:
+    return {"epsilon": epsilon, "delta": delta, "order": order, "spent": spent, "set_aside": set_aside}
+
+
+def paid(study: str, event: Value, order: int = 8) -> Value:
+    return {"study": study, "round": 1, "event": event, "curve": curve(event), "charge": charge(event, order)}
+
+
+def allowed(study: str, events: list[tuple[str, Value, int]], order: int = 8, **fields: Any) -> Value:
+    plan = [{"purpose": purpose, "event": event, "times": times} for purpose, event, times in events]
+    curves = [curve(event, times) or [] for _, event, times in events]
+    body = {"study": study, "population": POPULATION, "terms": "3" * 64, "plan": plan, "grant": 1}
+    together = [sum(charges) for charges in zip(*curves, strict=True)]
+    return {**body, "curve": together, "charge": together[ORDERS.index(order)], **fields}
+
+
+OPEN: Written = ("open", 0, {"site": "north", "key": public(SITE)})
+REGISTERED: Written = (
+    "population",
+    1,
+    {
+        "population": POPULATION,
+        "data": "1" * 64,
+        "patients": 160,
+        "records_per_patient": 1,
+        "patients_commitment": "5" * 64,
+        "unit": "patient",
+        "neighbouring": "add-or-remove-one",
+    },
+)
+GRANTED: Written = (
+    "grant",
+    2,
+    {"population": POPULATION, "epsilon": 3, "delta": 0.001, "order": 8, "limit": LIMIT},
+)
+APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "by": "data protection"})
+ALLOWED: Written = ("allow", 4, allowed("first", [("train", STEP, 5), ("evaluate", TOTALS, 2)]))
+RESERVED: Written = ("reserve", 5, paid("first", STEP))
+SETTLED: Written = ("settle", 6, {"study": "first", "round": 1})
+EVALUATED: Written = ("evaluate", 7, paid("first", TOTALS))
+
+PRICE: int = ALLOWED[2]["charge"]
+PAID: int = RESERVED[2]["charge"] + EVALUATED[2]["charge"]
+BEGUN = (OPEN, REGISTERED, GRANTED)
+UNDER_WAY = (*BEGUN, ALLOWED, RESERVED)
+
+
+def accepted() -> Book:
+    """A study; its site's disk is lost after entry 10 and restored up to entry 9; a second study; a new key."""
+    book = Book(*BEGUN, APPROVED, ALLOWED, RESERVED, SETTLED, EVALUATED)
+    book.add("checkpoint", 8, countersigned(book.standing([grant(PAID, PRICE - PAID)])))
+    lost = Book(*BEGUN, APPROVED, ALLOWED, RESERVED, SETTLED, EVALUATED)
+    lost.add("checkpoint", 8, countersigned(lost.standing([grant(PAID, PRICE - PAID)])))
+    lost.add("reserve", 9, {**RESERVED[2], "round": 2})
+    spent = PAID + RESERVED[2]["charge"]
+    sentence = (
+        "restored: entries after 9 are lost; a witness has seen entry 10, whose totals are taken over, with "
+        "everything open counted as spent"
+    )
+    book.add("recover", 10, {**countersigned(lost.standing([grant(spent, PRICE - spent)])), "sentence": sentence})
+    rollback = "the newest entry that the coordinator has seen was not in the book"
+    book.add("incident", 11, {"study": "first", "round": None, "code": "rollback", "sentence": rollback})
+    book.add("release", 12, {"study": "first", "model": "4" * 64, "to": "sites"})
+    policy = "the study asks for epsilon 9, this site's policy allows 3"
+    book.add("refuse", 13, {"study": "second", "code": "policy-epsilon", "sentence": policy})
+    grown = {"data": "2" * 64, "patients": 170, "records_per_patient": 3, "patients_commitment": "6" * 64}
+    book.add("population", 14, {**REGISTERED[2], **grown})
+    further = {"population": POPULATION, "epsilon": 1, "delta": 0.0001, "order": 32, "limit": LIMIT_32}
+    book.add("grant", 15, further)
+    third = allowed("third", [("train", RECORDS, 2), ("evaluate", COUNTS, 2)])
+    book.add("allow", 16, third)
+    book.add("reserve", 17, paid("third", RECORDS))
+    book.add("evaluate", 18, paid("third", COUNTS))
+    unused = third["charge"] // 2
+    book.add("return", 19, {"study": "third", "charge": unused})
+    book.change_key(20, NEW)
+    now = book.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
+    book.add("checkpoint", 21, countersigned(now, NEW))
+    return book
+
+
+def refused() -> Iterator[tuple[str, Book]]:
+    """Books whose last entry is wrong, by the rule it breaks and how."""
+    yield from _wrong_form()
+    yield from _wrong_chain()
+    yield from _wrong_keys()
+    yield from _wrong_order()
+    yield from _wrong_prices()
+    yield from _wrong_budgets()
+    yield from _wrong_witnesses()
+
+
+def _wrong_form() -> Iterator[tuple[str, Book]]:
+    for name, kind, body, fields in (
+        ("form-kind", "forgive", {}, {}),
+        ("form-field", "approve", {**APPROVED[2], "patient": "x"}, {}),
+        ("form-version", *APPROVED[::2], {"version": 2}),
+        ("form-event", "reserve", {**RESERVED[2], "event": {"kind": "exponential", "epsilon": 1}}, {}),
+        ("form-unit", "population", {**REGISTERED[2], "unit": "record"}, {}),
+        ("form-range", "reserve", {**RESERVED[2], "event": {**STEP, "sampling_rate": 1.5}}, {}),
+    ):
+        book = Book(*BEGUN)
+        book.add(kind, 3, body, **fields)
+        yield name, book
+
+
+def _wrong_chain() -> Iterator[tuple[str, Book]]:
+    for name, fields in (
+        ("chain-number", {"number": 5}),
+        ("chain-previous", {"previous": "9" * 64}),
+        ("chain-time", {"time": "2026-03-02T08:01:59Z"}),
+    ):
+        book = Book(*BEGUN)
+        book.add(APPROVED[0], 3, APPROVED[2], **fields)
+        yield name, book
+    yield "opening-missing", Book(REGISTERED)
+    yield "opening-twice", Book(OPEN, OPEN)
+
+
+def _wrong_keys() -> Iterator[tuple[str, Book]]:
+    entry = {"version": 1, "number": 4, "kind": "approve", "time": "2026-03-02T08:03:00Z", "body": APPROVED[2]}
+    book = Book(*BEGUN)
+    book.write({**entry, "previous": book.head}, NEW)
+    yield "signature-other", book
+    book = Book(*BEGUN)
+    book.change_key(3, NEW)
+    book.write({**entry, "number": 5, "previous": book.head}, SITE)
+    yield "signature-old-key", book
+    book = Book(*BEGUN)
+    proof = signature(WITNESS, "consilium ledger key v1", book.head.encode())
+    book.add("key", 3, {"key": public(NEW), "proof": proof})
+    yield "signature-key-without-proof", book
+
+
+def _wrong_order() -> Iterator[tuple[str, Book]]:
+    yield "once-round", Book(*UNDER_WAY, RESERVED)
+    yield "once-study", Book(*BEGUN, ALLOWED, ALLOWED)
+    yield "once-never-reserved", Book(*BEGUN, ALLOWED, SETTLED)
+    yield "once-never-registered", Book(OPEN, GRANTED)
+    book = Book(*BEGUN)
+    book.change_key(3, NEW)
+    book.change_key(4, SITE)
+    yield "once-key", book
+    yield "population-twin", Book(*BEGUN, ("population", 3, {**REGISTERED[2], "population": "twin"}))
+
+
+def _wrong_prices() -> Iterator[tuple[str, Book]]:
+    yield "price-limit", Book(OPEN, REGISTERED, ("grant", 2, {**GRANTED[2], "limit": LIMIT + 1}))
+    for name, before, (kind, minute, body) in (
+        ("allow", BEGUN, ALLOWED),
+        ("reserve", (*BEGUN, ALLOWED), RESERVED),
+        ("evaluate", (*BEGUN, ALLOWED), EVALUATED),
+    ):
+        yield f"price-{name}", Book(*before, (kind, minute, {**body, "charge": body["charge"] - 1}))
+        lowered = [*body["curve"][:-1], body["curve"][-1] - 1]
+        yield f"price-{name}-curve", Book(*before, (kind, minute, {**body, "curve": lowered}))
+    more = {"study": "first", "charge": PRICE - RESERVED[2]["charge"] + 1}
+    yield "price-return", Book(*UNDER_WAY, ("return", 6, more))
+
+
+def _wrong_budgets() -> Iterator[tuple[str, Book]]:
+    many = allowed("first", [("train", STEP, LIMIT // RESERVED[2]["charge"] + 1)])
+    yield "budget-allow", Book(*BEGUN, ("allow", 4, many))
+    yield "budget-order", Book(*BEGUN[:2], ("grant", 2, {**GRANTED[2], "order": 9, "limit": limit(3, 1e-3, 9)}))
+    yield "budget-never-admitted", Book(*BEGUN, RESERVED)
+    yield "budget-other-event", Book(*UNDER_WAY, ("reserve", 6, {**paid("first", TOTALS), "round": 2}))
+    one = allowed("first", [("train", STEP, 1)])
+    yield (
+        "budget-more-rounds",
+        Book(*BEGUN, ("allow", 4, one), RESERVED, ("reserve", 6, {**RESERVED[2], "round": 2})),
+    )
+    closed = ("return", 6, {"study": "first", "charge": PRICE - RESERVED[2]["charge"]})
+    yield "budget-closed", Book(*UNDER_WAY, closed, ("reserve", 7, {**RESERVED[2], "round": 2}))
+    further = (
+        "grant",
+        3,
+        {"population": POPULATION, "epsilon": 1, "delta": 0.0001, "order": 32, "limit": LIMIT_32},
+    )
+    second = allowed("first", [("train", STEP, 1)], 32, grant=2)
+    yield "budget-second-grant", Book(*BEGUN, further, ("allow", 4, second))
+    bare: Value = {"purpose": "train", "event": {"kind": "unprotected"}, "times": 1}
+    without = {**ALLOWED[2], "study": "bare", "plan": [bare], "grant": None, "curve": None, "charge": 0}
+    trained = {"study": "bare", "round": 1, "event": {"kind": "unprotected"}, "curve": None, "charge": None}
+    yield "budget-unprotected", Book(*BEGUN, ("allow", 3, without), ("reserve", 3, trained), ALLOWED)
+
+
+def _wrong_witnesses() -> Iterator[tuple[str, Book]]:
+    spent = RESERVED[2]["charge"]
+    true = grant(spent, PRICE - spent)
+
+    def seen(kind: str = "checkpoint", *, grants: Value = true, fields: Value | None = None, **by: Any) -> Book:
+        book = Book(*UNDER_WAY)
+        body = countersigned(book.standing([grants], **(fields or {})), **by)
+        book.add(kind, 6, {**body, "sentence": "restored"} if kind == "recover" else body)
+        return book
+
+    yield "witness-hash", seen(fields={"hash": "9" * 64})
+    yield "witness-number", seen(fields={"number": 9})
+    yield "witness-site", seen(fields={"site": "south"})
+    yield "witness-totals", seen(grants=grant(0, PRICE))
+    yield "witness-head-of-another-key", seen(key=NEW)
+    yield "witness-signature", seen(witness=NEW)
+    yield "witness-nothing-lost", seen("recover")
+    yield "witness-other-grant", seen("recover", fields={"hash": "9" * 64}, grants=grant(0, 0, epsilon=9))
+
+
+def expected(book: Book, wrong: list[tuple[str, Book]]) -> Value:
+    """What a verifier must find."""
+    return {
+        "key": public(SITE),
+        "accepted": {
+            "site": "north",
+            "key": public(NEW),
+            "entries": len(book.lines),
+            "head": book.head,
+            "last_entry": book.time,
+            "witnessed": 20,
+            "recovered": 10,
+            "unsettled_rounds": 1,
+            "grants": [
+                {
+                    "order": 8,
+                    "limit": LIMIT,
+                    "spent": PRICE + charge(RECORDS, 8) + charge(COUNTS, 8),
+                    "set_aside": 0,
+                },
+                {"order": 32, "limit": LIMIT_32, "spent": 0, "set_aside": 0},
+            ],
+        },
+        "refused": {name: {"entry": len(each.lines), "rule": name.split("-")[0]} for name, each in wrong},
+    }
+
+
+def files() -> dict[str, bytes]:
+    """Everything that is written, by its name in this folder."""
+    book, wrong = accepted(), list(refused())
+    figures = json.dumps(expected(book, wrong), indent=2) + "\n"
+    exports = {f"refused/{name}.jsonl": each.export() for name, each in wrong}
+    return {"accepted.jsonl": book.export(), "expected.json": figures.encode(), **exports}
+
+
+if __name__ == "__main__":
+    folder = Path(__file__).parent
+    (folder / "refused").mkdir(exist_ok=True)
+    for name, data in files().items():
+        (folder / name).write_bytes(data)
