@@ -13,6 +13,7 @@ approval           the data protection officer has approved these terms, where t
 data               data are registered under the study's contract, with enough patients, as the book knows them
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
+noise              distributed noise: sums do not wrap, and one site's share is at least three grid units
 =================  ====================================================================================
 
 The noise is calibrated here, so that the study alone costs its epsilon; its terms fix every round in advance, so the
@@ -27,13 +28,14 @@ from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy, Registration
 from models import catalogue
 from models.errors import ModelError
-from privacy.accountant import Gaussian, SampledGaussian, Unprotected, noise_multiplier
+from privacy.accountant import DistributedGaussian, Gaussian, SampledGaussian, Unprotected, noise_multiplier
 from privacy.budget import Budget, Planned, Purpose
 from privacy.enrolment import Admission
 from privacy.errors import BudgetError, RefusedError, TermsError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch, SignedLaunch
-from privacy.study import Scheme, Terms
+from privacy.sealing.shape import shared_noise
+from privacy.study import Placement, Scheme, Terms
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,19 @@ def judge(
     )
     for reason in against:
         raise reason
-    return price_of(launch.terms)
+    price = price_of(launch.terms)
+    _judge_shares(launch, price)
+    return price
+
+
+def _judge_shares(launch: Launch, price: Price) -> None:
+    """With distributed noise, a site's share among the most sites there can be must still be noise."""
+    terms = launch.terms
+    if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
+        return
+    noise = shared_noise(terms, launch.parameters, price.noise_multiplier)
+    if (problem := noise.problem(len(launch.roster))) is not None:
+        raise RefusedError("noise", problem)
 
 
 def reasons_against(
@@ -247,11 +261,18 @@ def _plan(terms: Terms, noise: float | None, evaluation_noise: float | None) -> 
     return plan
 
 
-def training_event(terms: Terms, noise: float | None) -> SampledGaussian | Unprotected:
+def training_event(terms: Terms, noise: float | None) -> SampledGaussian | DistributedGaussian | Unprotected:
     """What one round's training does to the population's patients."""
     if noise is None:
         return Unprotected()
     training = terms.training
+    if terms.privacy.placement is Placement.DISTRIBUTED:
+        return DistributedGaussian(
+            noise_multiplier=noise,
+            sampling_rate=training.sampling_rate,
+            steps=training.local_steps,
+            colluders=terms.cohort.colluders,
+        )
     return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
 
 

@@ -9,6 +9,7 @@ Rules:
 * an offer or a grant counts only if it is signed by the identity that this site's roster names, for this launch and
   this epoch; the roster's members are the peers this site has pinned (see ``client/admission.py``);
 * a site accepts a grant only if its own offer is among those the lead has wrapped for;
+* once this site has a newer epoch's keys it seals under no older one; what was sealed under an older one it can open;
 * an aggregate that does not open ends its key epoch: each refusal tells who tampers a bit about the key, so nobody
   is told a second one, and the keys are not taken up again;
 * nothing of this is ever written down.
@@ -160,8 +161,13 @@ class Epochs:
         """32 bytes shared with each other member of ``epoch``, by its name.
 
         Raises:
-            EpochLostError: the epoch's keys are not held.
+            EpochLostError: the epoch's keys are not held, or this site has gone on to a newer epoch.
         """
+        newest = max((*self._pairs, *self._ended), default=epoch)
+        if epoch < newest:
+            raise EpochLostError(
+                f"this site has gone on to key epoch {newest} and seals nothing under epoch {epoch}"
+            )
         if epoch not in self._pairs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]

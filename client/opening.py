@@ -7,15 +7,20 @@ The mean update is divided by the cohort's weight after opening, so that a small
 The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from client.sealing import verified_headers
 from client.seat import Seat
 from client.state import AppliedRound
 from models.vector import Vector, advance
 from privacy.canonical import digest
+from privacy.distributed import opened_sum
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.sealing.opening import Opened, open_aggregate
 from privacy.sealing.quantise import dequantise, halvings_after
-from privacy.sealing.shape import grid_of, layout_of, shape_digest, weight_of
+from privacy.sealing.shape import grid_of, layout_of, shape_digest, shared_noise, weight_of
+from privacy.study import Placement
 from privacy.wire import Committed, Evaluated, Header
 
 
@@ -81,13 +86,18 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], 
 def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened, model: Vector) -> None:
     view, halvings = headers[committed.cohort[0]].view, seat.state.halvings
     if len(opened.values):
-        grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
-        total = dequantise(opened.values, sites, grid)
-        halvings = halvings_after(opened.values, sites, grid, halvings)
-        weight = sum(
-            weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
-        )
-        model = advance(model, total / weight, seat.terms.training.server_learning_rate)
+        rate = seat.terms.training.server_learning_rate
+        if seat.terms.privacy.placement is Placement.DISTRIBUTED:
+            patients = sum(headers[name].patients for name in committed.cohort)
+            model = advance(model, _global_step(seat, opened.values, patients), rate)
+        else:
+            grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
+            total = dequantise(opened.values, sites, grid)
+            halvings = halvings_after(opened.values, sites, grid, halvings)
+            weight = sum(
+                weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
+            )
+            model = advance(model, total / weight, rate)
     evaluations = seat.state.evaluations
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
@@ -100,3 +110,11 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
         evaluations=evaluations,
         applied=(*seat.state.applied, AppliedRound(round=committed.round, sites=committed.cohort)),
     )
+
+
+def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int) -> Vector:
+    """One step of gradient descent on the cohort's noised sum, divided by its expected lot; (P,)."""
+    sigma, training = seat.state.noise_multiplier, seat.terms.training
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma))
+    return -training.learning_rate * total / (training.sampling_rate * patients)

@@ -68,7 +68,8 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
     model = seat.store.model()
     integers = np.empty(0, dtype=np.uint32)
     if layout.parameters:
-        integers = trained_integers(seat, request.round, model, request.reference)
+        sites = len(request.cohort)
+        integers = trained_integers(seat, request.round, model, request.reference, sites)
     counts = test_totals(seat, model) if layout.counts else ()
     view = View(
         study=seat.launch.study,

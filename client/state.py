@@ -3,7 +3,8 @@
 * ``launch.json``: what was admitted.
 * ``state.json``: how far this site has come; replaced whole, so it is always one moment's truth.
 * ``model-NNNNN.f64``: the shared model after round NNNNN, little-endian float64.
-* ``update-NNNNN.npy``: the integers sealed in a round; a second attempt seals the same ones.
+* ``update-NNNNN.npz``: the integers sealed in a round, and the variance of the distributed noise in them; a second
+  attempt seals the same ones, in a smaller cohort with more noise.
 * ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
 * ``draw-NNNNN.key``: the randomness of a round in progress, so that work a crash interrupted is repeated, not drawn
   anew; deleted when the round's update is stored.
@@ -14,6 +15,7 @@ Keys of an epoch and seeds of own masks are never here: they live in memory only
 import io
 from pathlib import Path
 from typing import Final, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +131,7 @@ class StudyStore:
         self.save(base=base, model_sha256=digest(model), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
-        for path in (*self._folder.glob("update-*.npy"), *self._folder.glob("draw-*.key")):
+        for path in (*self._folder.glob("update-*.npz"), *self._folder.glob("draw-*.key")):
             if _number_of(path) <= base:
                 path.unlink(missing_ok=True)
 
@@ -139,21 +141,30 @@ class StudyStore:
         Raises:
             SiteConfigError: they are damaged.
         """
+        return self._update(number)[0] if self._update_path(number).exists() else None
+
+    def variance(self, number: int) -> int:
+        """The variance of the distributed noise in a round's integers, in grid units.
+
+        Raises:
+            SiteConfigError: they are damaged, or not there.
+        """
+        return self._update(number)[1]
+
+    def _update(self, number: int) -> tuple[NDArray[np.uint32], int]:
         path = self._update_path(number)
-        if not path.exists():
-            return None
         try:
-            integers: NDArray[np.uint32] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with np.load(path, allow_pickle=False) as file:
+                return file["integers"], int(file["variance"])
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             raise SiteConfigError(
                 f"{path}: the integers of round {number} cannot be read; restore it from backup"
             ) from None
-        return integers
 
-    def keep_integers(self, number: int, integers: NDArray[np.uint32]) -> None:
+    def keep_integers(self, number: int, integers: NDArray[np.uint32], variance: int = 0) -> None:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""
         buffer = io.BytesIO()
-        np.save(buffer, integers, allow_pickle=False)
+        np.savez(buffer, integers=integers, variance=np.int64(variance))
         replace(self._update_path(number), buffer.getvalue(), SiteConfigError)
         self._draw_path(number).unlink(missing_ok=True)
 
@@ -216,7 +227,7 @@ class StudyStore:
         return parse(value, kind, SiteConfigError, str(path))
 
     def _update_path(self, number: int) -> Path:
-        return self._folder / f"update-{number:05d}.npy"
+        return self._folder / f"update-{number:05d}.npz"
 
     def _left_path(self, number: int) -> Path:
         return self._folder / f"left-{number:05d}.f32"

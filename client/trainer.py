@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data import StudyFiles, read_study
+from privacy.distributed import SharedNoise, share
 from privacy.errors import Error, TrainingError
 from privacy.study import Terms
 
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
 
 Vector = NDArray[np.float64]
+Integers = NDArray[np.uint32]
 
 
 class Training(Protocol):
@@ -54,6 +56,13 @@ class Training(Protocol):
         """The update of one round's local training from ``start``; (P,).
 
         ``key``, 32 secret bytes, decides sampling and noise: the same key repeats the same draw.
+        """
+        ...
+
+    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+        """This site's share of one global step from ``start``, with noise of ``variance``; (P,).
+
+        ``key`` as for :meth:`train`.
         """
         ...
 
@@ -115,6 +124,16 @@ class InProcessTrainer:
         _log.info("round %d: %s", round_number, figures)
         return trained.update
 
+    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+        """See :class:`Training`."""
+        from client.globally import global_step
+        from privacy.stream import Stream
+
+        stream = Stream(key)
+        total = global_step(start, self._terms, self._training, self._public_patients, self._device, stream)
+        _log.info("round %d: a share of a global step with noise of %d squared grid units", round_number, variance)
+        return share(total, noise, variance, stream)
+
     def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
         """See :class:`Training`."""
         from client.evaluate import noised, score_histogram
@@ -174,6 +193,11 @@ class Trainer:
     def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
         """See :class:`Training`."""
         answer: Vector = self._ask("train", start, round_number, noise_multiplier, key)
+        return answer
+
+    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+        """See :class:`Training`."""
+        answer: Integers = self._ask("share", start, round_number, noise, variance, key)
         return answer
 
     def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:

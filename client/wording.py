@@ -59,8 +59,8 @@ def _said(body: Body) -> str:
             return f"the book of '{body.site}' begins, signed with the key {body.key}"
         case Population():
             return (
-                f"registered '{body.population}': about {body.patients} patients, up to {body.records_per_patient} of a "
-                f"patient's records in a step, files {body.data[:16]}"
+                f"registered '{body.population}': about {body.patients} patients, up to {body.records_per_patient} of "
+                f"a patient's records in a step, files {body.data[:16]}"
             )
         case Grant():
             return (

@@ -18,20 +18,27 @@ from client.admission import evaluation_event, training_event
 from client.seat import Seat
 from client.state import Counted
 from models.vector import Vector
+from privacy.distributed import LEAST_VARIANCE, topped_up
 from privacy.sealing.quantise import quantise
-from privacy.sealing.shape import grid_of, weight_of
+from privacy.sealing.shape import grid_of, shared_noise, weight_of
 from privacy.stream import from_os
+from privacy.study import Placement
 
 _log = logging.getLogger(__name__)
 
 
-def trained_integers(seat: Seat, number: int, model: Vector, reference: int) -> NDArray[np.uint32]:
-    """Run by a site. The integers it seals in round ``number``, (P,); trained and paid the first time it is asked.
+def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sites: int) -> NDArray[np.uint32]:
+    """Run by a site. The integers it seals in round ``number`` in a cohort of so many ``sites``, (P,).
+
+    Trained and paid the first time it is asked; with distributed noise a smaller cohort gets the same integers
+    with more noise.
 
     Raises:
         BudgetError: the study's allowance has no room for the round.
         TrainingError: training failed; asked again, it is repeated from the same draw.
     """
+    if seat.terms.privacy.placement is Placement.DISTRIBUTED:
+        return _shared_integers(seat, number, model, reference, sites)
     stored = seat.store.integers(number)
     if stored is None:
         noise = seat.state.noise_multiplier
@@ -46,6 +53,26 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int) -> 
         seat.store.keep_left_behind(number, left)
         seat.store.keep_integers(number, stored)
     seat.ledger.settle(seat.launch.study, number)
+    return stored
+
+
+def _shared_integers(seat: Seat, number: int, model: Vector, reference: int, sites: int) -> NDArray[np.uint32]:
+    sigma = seat.state.noise_multiplier
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma)
+    wanted = noise.share_variance(sites)
+    stored = seat.store.integers(number)
+    if stored is None:
+        seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, sigma))
+        seat.store.save(reference=reference)
+        stored = seat.training.share(model, number, noise, wanted, seat.store.draw_key(number))
+        seat.store.keep_integers(number, stored, wanted)
+    seat.ledger.settle(seat.launch.study, number)
+    held = seat.store.variance(number)
+    if held < wanted:
+        more = max(LEAST_VARIANCE, wanted - held)
+        stored = topped_up(stored, noise, more, from_os())
+        seat.store.keep_integers(number, stored, held + more)
     return stored
 
 

@@ -40,6 +40,8 @@ NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
 """Standard deviation of the noise over the most one patient can change."""
 
 _DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_SUM_OF_SHARES: Final = Decimal("1e-24")
+"""More than a sum of discrete Gaussians of at least 3 units each, in 10^9 coordinates, differs from one."""
 _GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millionths
 
 
@@ -56,6 +58,36 @@ class SampledGaussian(Document):
         if self.sampling_rate == 1:
             return _gaussian(self.noise_multiplier, self.steps, order)
         return _sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+
+    def curve(self) -> dict[int, Decimal]:
+        """Renyi divergence at every order."""
+        return {order: self.rho(order) for order in ORDERS}
+
+
+class DistributedGaussian(Document):
+    """``steps`` sums over sampled patients, with noise that the sites of a cohort add together in integer shares.
+
+    ``noise_multiplier`` is what ``colluders`` insiders still face; the curve is the sampled Gaussian's
+    (``privacy/distributed.py``), and what sums of discrete Gaussians differ from one is far below a nano unit.
+    """
+
+    kind: Literal["distributed-gaussian"] = "distributed-gaussian"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+    colluders: Annotated[int, Field(ge=0, le=64)]
+
+    @property
+    def central(self) -> SampledGaussian:
+        """The central mechanism that it is not weaker than."""
+        return SampledGaussian(
+            noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
+        )
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        with localcontext(_DIGITS):
+            return self.central.rho(order) + self.steps * _SUM_OF_SHARES
 
     def curve(self) -> dict[int, Decimal]:
         """Renyi divergence at every order."""
@@ -145,7 +177,7 @@ class Unprotected(Document):
         return dict.fromkeys(ORDERS, UNBOUNDED)
 
 
-Bounded = SampledGaussian | Gaussian | Laplace | BoundedContribution
+Bounded = SampledGaussian | DistributedGaussian | Gaussian | Laplace | BoundedContribution
 AnyEvent = Bounded | Unprotected
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
 Events = Iterable[AnyEvent]
@@ -177,7 +209,7 @@ def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
 def repeated(event: AnyEvent, times: int) -> AnyEvent:
     """``times`` such events as one."""
     match event:
-        case SampledGaussian() | BoundedContribution():
+        case SampledGaussian() | DistributedGaussian() | BoundedContribution():
             return event.model_copy(update={"steps": event.steps * times})
         case Gaussian() | Laplace():
             return event.model_copy(update={"count": event.count * times})

@@ -11,8 +11,9 @@ directions count:
   E_N[(P/N)^a] = sum_j c_j e^(j^2/2s^2).
 * D(N || P) has none; E_N[(N/P)^(a-1)] is summed by the trapezoidal rule. The integrand is analytic around the real
   line and dominated by a Gaussian, so the error of the rule falls exponentially in the number of nodes (Trefethen and
-  Weideman 2014, theorem 5.1). Nodes are doubled until two sums agree to 1e-15; the tails cut off are bounded by
-  (N/P) <= (1-q)^-k and added; the result is raised by 1e-12. If nodes do not suffice the order has no bound.
+  Weideman 2014, theorem 5.1). Nodes are doubled until two sums agree to 1e-15, and reach so far that the tails cut off,
+  which are bounded by (N/P) <= (1-q)^-k and added, are below 1e-50; the result is raised by 1e-12. If nodes do not
+  suffice the order has no bound.
 
 Decimal arithmetic throughout: the integers that a book carries are the same on every machine.
 """
@@ -25,8 +26,8 @@ from typing import Final
 UNKNOWN: Final = Decimal("Infinity")
 
 _DIGITS: Final = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN)
-_REACH: Final = 16  # standard deviations; beyond it a Gaussian weighs less than 1e-56
-_BEYOND: Final = Decimal("1e-56")
+_FIRST_REACH: Final = 16  # standard deviations
+_BEYOND: Final = Decimal("1e-50")
 _FIRST_STEP: Final = Decimal("0.25")  # standard deviations
 _DOUBLINGS: Final = 6
 _AGREE: Final = Decimal("1e-15")
@@ -89,12 +90,15 @@ def _product(left: list[Decimal], right: list[Decimal]) -> list[Decimal]:
 
 def _log_inverse_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
     """Log E_N[(N/P)^(order-1)], by the trapezoidal rule."""
-    tails = 2 * _BEYOND * (1 - Decimal(rate)) ** (-records * (order - 1))
+    most = (1 - Decimal(rate)) ** (-records * (order - 1))  # of (N/P)^(order-1)
+    reach = _FIRST_REACH
+    while (tails := 2 * most * (-(Decimal(reach) ** 2) / 2).exp()) > _BEYOND:
+        reach *= 2
     previous = None
     for doubling in range(_DOUBLINGS):
         step = _FIRST_STEP / 2**doubling
         density = step / (2 * _PI).sqrt()
-        nodes = (_nodes(noise, rate, records, level) for level in range(doubling + 1))
+        nodes = (_nodes(noise, rate, records, reach, level) for level in range(doubling + 1))
         total = density * sum(((order - 1) * ratio - square).exp() for level in nodes for square, ratio in level)
         if previous is not None and abs(total - previous) <= _AGREE * total:
             raised: Decimal = (total + tails) * _RAISED
@@ -104,10 +108,10 @@ def _log_inverse_moment(noise: float, rate: float, records: int, order: int) -> 
 
 
 @lru_cache(maxsize=64)
-def _nodes(noise: float, rate: float, records: int, doubling: int) -> list[tuple[Decimal, Decimal]]:
+def _nodes(noise: float, rate: float, records: int, reach: int, doubling: int) -> list[tuple[Decimal, Decimal]]:
     """x^2/2 and ln(N/P) at the nodes that this doubling adds, x in standard deviations."""
     step = _FIRST_STEP / 2**doubling
-    last = int(_REACH / step)
+    last = int(reach / step)
     s, weights = Decimal(noise), _weights(rate, records)
     logs = [(weight.ln() - (i / s) ** 2 / 2, i / s) for i, weight in enumerate(weights)]
     return [

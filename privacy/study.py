@@ -9,7 +9,9 @@ Rules, each refused with a sentence when broken:
   read from patients;
 * privacy is switched off in one way only, ``privacy.epsilon: none``, and then ``delta`` is absent;
 * ``cohort.minimum`` is at least 3 and at least ``colluders + 2`` (a smaller sum could be a lone update);
-* local noise is placed at each site, one unit (the patient), one neighbouring relation (add or remove one).
+* one unit (the patient), one neighbouring relation (add or remove one);
+* distributed noise means one global step a round on the sum of all sites' gradients: ``local_steps`` is 1, sites
+  weigh by their patients, and there is an epsilon.
 
 What depends on a site's patients (delta against their number, too few of them) is judged by the site.
 """
@@ -68,9 +70,10 @@ class Neighbouring(StrEnum):
 
 
 class Placement(StrEnum):
-    """Where noise is added."""
+    """Where noise is added: in full at every site, or together, as shares whose sum is one mechanism's noise."""
 
     LOCAL = "local"
+    DISTRIBUTED = "distributed"
 
 
 class Scheme(StrEnum):
@@ -230,8 +233,9 @@ class Cohort(Document):
 class Sealing(Document):
     """How an update becomes integers, and under which scheme they are sealed.
 
-    A value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding; beyond the range
-    it saturates.
+    With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
+    beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
+    gradients in one coordinate, in clipping norms; beyond it sums wrap around.
     """
 
     scheme: Scheme = Scheme.BFV
@@ -283,9 +287,22 @@ class Terms(Document):
             raise ValueError("evaluation.rounds: expected rising round numbers, each once")
         if rounds and "epsilon" not in self.evaluation.model_fields_set:
             raise ValueError("evaluation.epsilon: missing; write none if test patients are not to be protected")
+        if self.privacy.placement is Placement.DISTRIBUTED:
+            self._require_one_global_step()
         if self.privacy.epsilon is None and self.evaluation.epsilon is not None:
             raise ValueError("evaluation.epsilon needs privacy.epsilon: protect training first")
         return self
+
+    def _require_one_global_step(self) -> None:
+        if self.privacy.epsilon is None:
+            raise ValueError("privacy.placement: distributed noise needs an epsilon; there is none to place")
+        if self.training.local_steps != 1:
+            raise ValueError(
+                f"training.local_steps is {self.training.local_steps}, expected 1: with distributed noise a round is "
+                "one global step"
+            )
+        if self.training.weights is not Weights.PATIENTS:
+            raise ValueError("training.weights: with distributed noise every patient counts alike; write patients")
 
     @property
     def last_round(self) -> int:

@@ -130,6 +130,7 @@ def study_check(file: Path, as_json: bool) -> None:
         promise = [
             ("privacy", f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, for each {privacy['unit']}"),
             ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
+            *_noise_rows(privacy["shares"]),
             ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
             ("sites", f"with at most {privacy['smallest_population']} patients each (1 / delta)"),
             ("test patients", "protected" if privacy["test_patients_protected"] else "NOT protected"),
@@ -152,6 +153,21 @@ def study_check(file: Path, as_json: bool) -> None:
         *promise,
     ]
     print_table(("", ""), rows, () if privacy["private"] else {len(rows) - 1})
+
+
+def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What distributed noise means; nothing with local noise."""
+    if shares is None:
+        return []
+    rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
+    if shares["inflation"] > 1.02:
+        rounding += f"; with sealing.bits {shares['proposed_bits']} less"
+    return [
+        ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
+        ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),
+        ("", f"{rounding}; a share has {shares['share_units']:.0f} grid units"),
+        *([("PROBLEM", shares["problem"])] if shares["problem"] else []),
+    ]
 
 
 @study.command("launch")

@@ -1,5 +1,6 @@
 """What a study would cost and move, before anything is launched: for ``consilium study check``."""
 
+import math
 from typing import Any
 
 from models.catalogue import build
@@ -8,7 +9,8 @@ from models.parameters import parameter_count
 from privacy.accountant import SampledGaussian, epsilon, noise_multiplier
 from privacy.errors import TermsError
 from privacy.sealing.layout import Layout
-from privacy.study import Terms
+from privacy.sealing.shape import shared_noise
+from privacy.study import Placement, Terms
 
 FLOAT32_BYTES = 4
 
@@ -51,11 +53,11 @@ def explain(terms: Terms) -> dict[str, Any]:
         "ciphertexts": layout.parts,
         "values_per_slot": layout.per_slot,
         "sealed": layout.cipher.masked,
-        "privacy": _privacy(terms),
+        "privacy": _privacy(terms, parameters),
     }
 
 
-def _privacy(terms: Terms) -> dict[str, Any]:
+def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return {"private": False}
@@ -63,8 +65,11 @@ def _privacy(terms: Terms) -> dict[str, Any]:
         promise.epsilon, promise.delta, training.sampling_rate, training.local_steps, rounds=training.rounds
     )
     one = SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
+    shares = _shares(terms, parameters, noise) if promise.placement is Placement.DISTRIBUTED else None
     return {
         "private": True,
+        "placement": promise.placement,
+        "shares": shares,
         "epsilon": promise.epsilon,
         "delta": promise.delta,
         "unit": promise.unit,
@@ -73,4 +78,28 @@ def _privacy(terms: Terms) -> dict[str, Any]:
         "epsilon_after_first_round": epsilon([one], promise.delta),
         "smallest_population": round(1 / promise.delta),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
+    }
+
+
+def _shares(terms: Terms, parameters: int, noise_multiplier: float) -> dict[str, Any]:
+    """What distributed noise means for the largest cohort."""
+    noise, training, cohort = (
+        shared_noise(terms, parameters, noise_multiplier),
+        terms.training,
+        terms.cohort.maximum,
+    )
+    outside = SampledGaussian(
+        noise_multiplier=noise.outsider_multiplier(cohort),
+        sampling_rate=training.sampling_rate,
+        steps=training.steps,
+    )
+    assert terms.privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
+    return {
+        "colluders": noise.colluders,
+        "epsilon_outside": epsilon([outside], terms.privacy.delta),
+        "inflation": noise.inflation,
+        "proposed_bits": noise.proposed_bits(),
+        "share_units": math.sqrt(noise.share_variance(cohort)),
+        "needed_range": noise.needed_range,
+        "problem": noise.problem(cohort),
     }

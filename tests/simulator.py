@@ -25,6 +25,7 @@ from client.state import StudyState, StudyStore
 from client.trainer import InProcessTrainer
 from privacy.budget import Planned, Purpose, choose_order
 from privacy.canonical import from_canonical
+from privacy.distributed import SharedNoise
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
@@ -56,10 +57,19 @@ class WatchedTrainer(InProcessTrainer):
         self._site, self._simulator = site, simulator
 
     def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        self._watch(round_number, key)
+        return super().train(start, round_number, noise_multiplier, key)
+
+    def share(
+        self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes
+    ) -> NDArray[np.uint32]:
+        self._watch(round_number, key)
+        return super().share(start, round_number, noise, variance, key)
+
+    def _watch(self, round_number: int, key: bytes) -> None:
         self._simulator.trained[self._site, round_number] += 1
         self._simulator.draws.append((self._site, round_number, key))
         self._simulator.before_training(self._site, round_number)
-        return super().train(start, round_number, noise_multiplier, key)
 
 
 class MemoryTransport:

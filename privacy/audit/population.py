@@ -96,7 +96,8 @@ def _second_figure(chapter: Chapter, account: Account, budget: Budget, second: S
     elif budget.delta is None:
         other = "none: nothing is granted, so there is no delta to compute it at"
     else:
-        other = figure_by(second, events, budget.delta, Certainty.of(len(chapter.studies)))
+        label = f"its whole plan, {Certainty.EXACT}" if alone else Certainty.ESTIMATE
+        other = figure_by(second, events, budget.delta, label)
     return facts(("By the filter", filters), ("By loss distributions (PLD)", other))
 
 

@@ -143,7 +143,7 @@ def _rounds(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
                 yield _contradiction(
                     book, f"round {number} of '{study}' has its update in the sum, its book has no payment for it"
                 )
-    known = {study for study in testimony.studies}
+    known = set(testimony.studies)
     for study, number in sorted(book.trained):
         if study not in known:
             continue

@@ -1,10 +1,12 @@
 """``consilium-audit report``: a verified book as one page that a person can read and print."""
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from privacy.accountant import AnyEvent
 from privacy.audit.findings import Reading
 from privacy.audit.page import render
 from privacy.audit.sheets import SecondFigure
@@ -58,4 +60,9 @@ def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:
 def _loss_distributions() -> SecondFigure:
     if find_spec("dp_accounting") is None:
         raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
-    return epsilon
+
+    @cache  # studies of the same terms have the same plan
+    def priced(events: tuple[AnyEvent, ...], delta: float) -> float:
+        return epsilon(events, delta)
+
+    return lambda events, delta: priced(tuple(events), delta)

@@ -9,6 +9,7 @@ Rules:
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from math import isinf
 from typing import Final
 
 from privacy.accountant import AnyEvent, Unprotected, epsilon, repeated
@@ -222,6 +223,9 @@ def notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Marku
 def figure_by(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
     """What ``second`` makes of ``events``, or why it makes nothing of them."""
     try:
-        return f"epsilon {figure(second(events, delta))} at delta {small(delta)}, {label}"
+        found = second(events, delta)
     except BudgetError as error:
         return f"none: {error}"
+    if isinf(found):
+        return f"none: no epsilon is large enough at delta {small(delta)}"
+    return f"epsilon {figure(found)} at delta {small(delta)}, {label}"

@@ -41,8 +41,14 @@ def small(delta: float) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """``part`` of ``whole`` in per cent."""
-    return f"{100 * part / whole:.1f} %" if whole else NONE
+    """``part`` of ``whole`` in per cent; something is never shown as nothing, nor a part as all."""
+    if not whole:
+        return NONE
+    if 0 < 2000 * part < whole:
+        return "< 0.1 %"
+    if 0 < 2000 * (whole - part) < whole:
+        return "> 99.9 %"
+    return f"{100 * part / whole:.1f} %"
 
 
 def day(time: str) -> str:

@@ -415,13 +415,13 @@ class Book:
         head = body.countersigned.head
         if head.statement.site != self.site:
             raise BrokenRuleError(Rule.WITNESS, f"the head is of the book of '{head.statement.site}'")
-        for key in self.keys:
+        for key in reversed(self.keys):
             try:
                 head.verified(key)
             except Error:
                 continue
             try:
-                return body.countersigned.verified(key, PublicKey.from_text(body.witness))
+                return body.countersigned.seen_by(PublicKey.from_text(body.witness))
             except Error as error:
                 raise BrokenRuleError(Rule.WITNESS, str(error)) from None
         raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")

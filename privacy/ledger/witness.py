@@ -91,7 +91,20 @@ class Countersigned(Document):
             LedgerError: they are not.
         """
         try:
-            head, seen = self.head.verified(site), self.seen.verified(witness)
+            self.head.verified(site)
+        except WireError as error:
+            raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
+        return self.seen_by(witness)
+
+    def seen_by(self, witness: PublicKey) -> BookHead:
+        """The head, whose own signature was checked, once the witness's is seen to be right and over it.
+
+        Raises:
+            LedgerError: it is not.
+        """
+        head = self.head.statement
+        try:
+            seen = self.seen.verified(witness)
         except WireError as error:
             raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
         if (seen.site, seen.number, seen.hash, seen.head) != (head.site, head.number, head.hash, head.digest):

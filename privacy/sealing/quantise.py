@@ -94,7 +94,7 @@ def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.f
 
 
 def halvings_after(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:
-    """How often the terms' range is halved in the next round, after a ``total`` on ``grid`` (halved ``halvings`` times).
+    """How often the terms' range is halved in the next round, after a ``total`` on ``grid``, halved already.
 
     Integers only, from what every site has opened: the same at all of them.
     """

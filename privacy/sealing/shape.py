@@ -1,6 +1,7 @@
 """What a round's sealed vector looks like, from the launch alone: the same at every site and at the coordinator."""
 
 from privacy.canonical import digest
+from privacy.distributed import SharedNoise
 from privacy.launch import Launch
 from privacy.sealing.layout import Layout
 from privacy.sealing.quantise import Grid
@@ -37,6 +38,24 @@ def shape_digest(launch: Launch, number: int, base: int, halvings: int) -> str:
             "halvings": halvings,
             "weights": terms.training.weights,
         }
+    )
+
+
+def shared_noise(terms: Terms, parameters: int, noise_multiplier: float) -> SharedNoise:
+    """The numbers of a study whose noise is distributed.
+
+    Raises:
+        ValueError: the study has no privacy.
+    """
+    if terms.privacy.clipping_norm is None:
+        raise ValueError("a study without privacy has no noise to share")
+    return SharedNoise(
+        clipping_norm=terms.privacy.clipping_norm,
+        noise_multiplier=noise_multiplier,
+        parameters=parameters,
+        bits=terms.sealing.bits,
+        value_range=terms.sealing.value_range,
+        colluders=terms.cohort.colluders,
     )
 
 

@@ -18,7 +18,7 @@ NOISED = {"rounds": [1, 2], "bins": 10, "epsilon": 3}
 
 def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
     """The weighted mean of the updates that the sites have stored as integers."""
-    grid = grid_of(simulator.terms)
+    grid = grid_of(simulator.terms, simulator.state(simulator.names[0]).halvings)
     patients = {name: simulator.state(name).patients for name in simulator.names}
     steps = np.zeros(simulator.journal.launch().statement.parameters)
     for name in simulator.names:

@@ -26,7 +26,9 @@ from privacy.audit.page import render, style
 from privacy.audit.plot import Span, thinned
 from privacy.audit.report import told
 from privacy.audit.story import Moment, Point, Story
+from privacy.audit.words import share
 from privacy.errors import LedgerError
+from privacy.ledger.book import read_book
 from privacy.ledger.entries import BODIES
 from tests.privacy.audit.report_makers import HOSTILE, long_book, write_year
 from tests.privacy.ledger_makers import (
@@ -37,7 +39,9 @@ from tests.privacy.ledger_makers import (
     TOTALS,
     WITNESS,
     countersigned,
+    forged,
     granted_ledger,
+    values_of,
     write_every_kind,
     write_story,
 )
@@ -214,7 +218,11 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     assert command(book, "-o", output, "--pld").exit_code == 0
     figure = pld.epsilon([repeated(STEP, 5), repeated(TOTALS, 2)], 1e-3)
     text = words(output.read_text())
-    assert f"epsilon {ceil(figure * 1e4) / 1e4:.4f} at delta 0.001, exact for a study fixed in advance" in text
+    assert "epsilon 0.6288, enforced" in text
+    assert (
+        f"epsilon {ceil(figure * 1e4) / 1e4:.4f} at delta 0.001, its whole plan, exact for a study fixed in advance"
+        in text
+    )
     with granted_ledger(tmp_path / "two.sqlite") as ledger:
         for name in "ab":
             ledger.allow(name, POPULATION, [*told(book, None).story.studies["first"].said.plan], "3" * 64)
@@ -229,6 +237,29 @@ def test_report_with_pld_of_a_recovered_book_claims_no_figure(year: Path) -> Non
     text = words(render(told(year, None), pld.epsilon).decode())
     assert "none: what the lost part of the book paid for is not known" in text
     assert "none: no epsilon bounds training without privacy" in text
+
+
+def test_book_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> None:
+    write_story(tmp_path / "ledger.sqlite")
+    values = values_of(tmp_path / "ledger.sqlite")
+    values[-1]["time"] = "2026-13-01T08:00:00Z"
+    with pytest.raises(LedgerError, match="entry 12 breaks the rule 'form'"):
+        read_book(forged(values), watch=Story().take)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 9, "0.0 %"),
+        (1, 9000, "< 0.1 %"),
+        (8999, 9000, "> 99.9 %"),
+        (9, 9, "100.0 %"),
+        (1, 3, "33.3 %"),
+        (0, 0, "–"),
+    ],
+)
+def test_share_is_never_rounded_to_nothing_or_all(part: int, whole: int, text: str) -> None:
+    assert share(part, whole) == text
 
 
 def test_page_has_no_script_and_fetches_nothing(page: str) -> None:

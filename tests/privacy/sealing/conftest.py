@@ -29,6 +29,7 @@ class Federation:
     layout: Layout
     sites: Sequence[str]
     study_key: StudyKey
+    processes: int = 1
     seeds: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class Federation:
             study_key=self.study_key,
             pair_secrets=self.pair_secrets(site),
             own_seed=self.seeds[site],
+            processes=self.processes,
         )
 
     def aggregate(self, sealed: Sequence[bytes], released: Sequence[str] | None = None) -> bytes:
@@ -76,8 +78,26 @@ class Federation:
 
     def open(self, aggregate: bytes, cohort: Sequence[str] | None = None, context: bytes = CONTEXT) -> Opened:
         return open_aggregate(
-            self.layout, aggregate, cohort=cohort or self.sites, context=context, study_key=self.study_key
+            self.layout,
+            aggregate,
+            cohort=cohort or self.sites,
+            context=context,
+            study_key=self.study_key,
+            processes=self.processes,
         )
+
+    def require_exact_sum(self) -> None:
+        """What opens is what plain integers add up to."""
+        opened = self.open(self.honest())
+        updates = [self.update(site).astype(int).tolist() for site in self.sites]
+        totals = [self.counts(site) for site in self.sites]
+        assert opened.values.tolist() == [sum(column) for column in zip(*updates, strict=True)]
+        assert opened.counts == tuple(sum(column) for column in zip(*totals, strict=True))
+
+
+def named(count: int) -> list[str]:
+    """The names of so many sites."""
+    return [f"site-{number:02}" for number in range(count)]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The study key, and that SEAL's ciphertexts carry the noise that the bound assumes."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from privacy.sealing.parameters import (
     POLYNOMIAL_BYTES,
     SEALED_BYTES,
     SLOTS,
+    failure_bits,
+    require_noise_room,
 )
 
 Q, T = COEFFICIENT_MODULUS, PLAIN_MODULUS
@@ -118,3 +122,33 @@ def test_study_key_that_is_malformed_is_refused(change: object, message: str) ->
 def test_study_key_does_not_show_itself() -> None:
     key = StudyKey.generate()
     assert key.to_bytes().hex()[:32] not in repr(key)
+
+
+def tail(sites: int, threshold: int) -> float:
+    """log2 of the exact probability that the noise of ``sites`` is beyond ``threshold``: 42 fair half signs a site."""
+    signs = 42 * sites
+    beyond = sum(math.comb(signs, heads) for heads in range(signs // 2 - threshold)) * 2
+    return math.log2(beyond) - signs if beyond else -math.inf
+
+
+@pytest.mark.parametrize("sites", [3, 8, 32])
+def test_noise_bound_is_above_the_exact_probability(sites: int) -> None:
+    for threshold in range(0, 21 * sites, 2 * sites):
+        bound = (1 - threshold**2 / (21 * sites) / math.log(2)) if threshold else 1.0
+        assert tail(sites, threshold) <= bound
+
+
+@pytest.mark.parametrize("sites", [3, 32, 47])
+def test_noise_of_few_sites_cannot_reach_the_message_at_all(sites: int) -> None:
+    """21 a site, half a rounding for each plaintext: below q/2t = 1024 whatever is drawn."""
+    assert 21 * sites + (sites + 1) / 2 < Q / (2 * T)
+    assert failure_bits(sites) > 1000
+
+
+def test_noise_bound_falls_with_every_site_and_refuses_below_128_bits() -> None:
+    bits = [failure_bits(sites) for sites in range(3, 1200)]
+    assert bits == sorted(bits, reverse=True)
+    most = 3 + sum(value >= 128 for value in bits) - 1
+    require_noise_room(most)
+    with pytest.raises(ValueError, match=f"the noise of {most + 1} sites could change a sum"):
+        require_noise_room(most + 1)

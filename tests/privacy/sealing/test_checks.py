@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privacy.sealing.checks import LinearForms, expected_checks, offsets
-from privacy.sealing.parameters import PLAIN_MODULUS
+from privacy.sealing.checks import NO_FORMS, Forms, added, expected_checks, linear_forms, offsets
+from privacy.sealing.derivation import Purpose, derive_stream
+from privacy.sealing.layout import BLOCK
+from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
 from tests.privacy.sealing.vectors import generate
 
 KEY, CONTEXT, SITES = bytes(range(32)), b"a round", ["east", "north", "west"]
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "derivation.json").read_text())
 
 
-def forms_of(slots: list[int], key: bytes = KEY, context: bytes = CONTEXT) -> LinearForms:
-    forms = LinearForms(key, context)
-    forms.feed(np.array(slots, dtype=np.uint64))
-    return forms
+def forms_of(slots: list[int], key: bytes = KEY, context: bytes = CONTEXT, block: int = 0) -> Forms:
+    return linear_forms(key, context, block, np.array(slots, dtype=np.uint64))
 
 
 def sealed(slots: list[int], site: str) -> list[int]:
@@ -57,19 +57,31 @@ def test_checks_under_another_context_or_key_fail() -> None:
     assert not holds(SITES, SITES, key=bytes(32))
 
 
-def test_forms_fed_in_pieces_are_the_same() -> None:
-    slots = np.random.default_rng(2).integers(0, PLAIN_MODULUS, 10_000, dtype=np.uint64)
-    whole, pieces = LinearForms(KEY, CONTEXT), LinearForms(KEY, CONTEXT)
-    whole.feed(slots)
-    for start in range(0, 10_000, 777):
-        pieces.feed(slots[start : start + 777])
-    assert whole.values == pieces.values
+def test_slots_moved_to_another_block_have_other_forms() -> None:
+    slots = [1, 2, 3]
+    assert len({forms_of(slots, block=block) for block in range(4)}) == 4
+
+
+def test_forms_of_a_sum_are_the_sum_of_the_forms() -> None:
+    generator = np.random.default_rng(2)
+    one, other = (generator.integers(0, PLAIN_MODULUS, 10_000, dtype=np.uint64) for _ in range(2))
+    both = linear_forms(KEY, CONTEXT, 5, (one + other) % PLAIN_MODULUS)
+    assert added(linear_forms(KEY, CONTEXT, 5, one), linear_forms(KEY, CONTEXT, 5, other)) == both
+    assert added(both, NO_FORMS) == both
+
+
+def test_forms_of_a_whole_block_of_the_largest_slots_do_not_overflow() -> None:
+    """The oracle computes with Python's integers from the same keystream."""
+    slots = np.full(BLOCK * SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
+    words = derive_stream(KEY, Purpose.CHECK_COEFFICIENTS, CONTEXT, bytes(4)).words(len(slots)).tolist()
+    ks = [[word >> 20 * j & 0xFFFFF for word in words] for j in range(3)]
+    assert linear_forms(KEY, CONTEXT, 0, slots) == tuple(-sum(k) % PLAIN_MODULUS for k in ks)
 
 
 def test_forms_match_the_golden_vector() -> None:
     for case in GOLDEN["checks"]:
         key, context = bytes.fromhex(case["check_key"]), bytes.fromhex(case["context"])
-        assert list(forms_of(case["slots"], key, context).values) == case["forms"]
+        assert list(forms_of(case["slots"], key, context, case["block"])) == case["forms"]
         assert list(offsets(key, context, case["site"])) == case["offsets"]
 
 

@@ -8,22 +8,19 @@ from hypothesis import strategies as st
 from privacy.errors import SealingError
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.bfv import StudyKey
-from privacy.sealing.layout import Layout
+from privacy.sealing.layout import BLOCK, Layout
 from privacy.sealing.opening import open_aggregate
-from privacy.sealing.parameters import failure_bits
+from privacy.sealing.parameters import SLOTS, failure_bits
 from privacy.sealing.seal import seal
-from tests.privacy.sealing.conftest import CONTEXT, Federation
+from privacy.sealing.workers import WORTH_IT
+from privacy.study import Scheme
+from tests.privacy.sealing.conftest import CONTEXT, Federation, named
+
+FIXTURES = [HealthCheck.function_scoped_fixture]
 
 
-def require_exact_sum(federation: Federation) -> None:
-    opened = federation.open(federation.honest())
-    updates = [federation.update(site).astype(int).tolist() for site in federation.sites]
-    totals = [federation.counts(site) for site in federation.sites]
-    assert opened.values.tolist() == [sum(column) for column in zip(*updates, strict=True)]
-    assert opened.counts == tuple(sum(column) for column in zip(*totals, strict=True))
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("scheme", Scheme)
+@settings(max_examples=250, deadline=None, suppress_health_check=FIXTURES)
 @given(
     parameters=st.sampled_from([0, 1, 2, 4091, 4092, 4093, 8183, 8184, 8185]) | st.integers(0, 20_000),
     counts=st.integers(0, 50),
@@ -32,20 +29,56 @@ def require_exact_sum(federation: Federation) -> None:
     spare=st.integers(0, 56),
 )
 def test_aggregate_of_any_shape_opens_to_plain_sum(
-    study_key: StudyKey, parameters: int, counts: int, bits: int, sites: int, spare: int
+    study_key: StudyKey, scheme: Scheme, parameters: int, counts: int, bits: int, sites: int, spare: int
 ) -> None:
-    layout = Layout(parameters, counts, bits, sites + spare)
-    require_exact_sum(Federation(layout, [f"site-{i}" for i in range(sites)], study_key))
+    layout = Layout(parameters, counts, bits, sites + spare, scheme=scheme)
+    Federation(layout, named(sites), study_key).require_exact_sum()
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+@pytest.mark.parametrize("counts", [0, 3, BLOCK * SLOTS])
+@pytest.mark.parametrize(("bits", "per_slot"), [(16, 2), (24, 1)])
+def test_aggregate_around_the_end_of_a_block_opens_to_plain_sum(
+    study_key: StudyKey, scheme: Scheme, beyond: int, counts: int, bits: int, per_slot: int
+) -> None:
+    """The last value lies in a block's last slot, or just before or after it; totals fill a block or none of it."""
+    layout = Layout((BLOCK * SLOTS - 1 - counts % SLOTS + beyond) * per_slot, counts, bits, 32, scheme=scheme)
+    assert layout.per_slot == per_slot
+    assert len(layout.blocks) == 2 + (counts > SLOTS)
+    Federation(layout, named(3), study_key).require_exact_sum()
+
+
+@pytest.mark.parametrize(("parameters", "blocks"), [(BLOCK * SLOTS - 4, 1), (BLOCK * SLOTS - 3, 2)])
+def test_aggregate_whose_last_part_is_exactly_full_opens_to_plain_sum(
+    study_key: StudyKey, parameters: int, blocks: int
+) -> None:
+    """A count and three check fields beside the values: no slot is unused, or all but a few of a new part."""
+    layout = Layout(parameters, 0, 24, 32)
+    assert (layout.parts, len(layout.blocks)) == (BLOCK + blocks - 1, blocks)
+    Federation(layout, named(3), study_key).require_exact_sum()
 
 
 def test_aggregate_of_64_sites_opens_at_the_noise_bound(study_key: StudyKey) -> None:
     assert failure_bits(64) > 128
-    require_exact_sum(Federation(Layout(5000, 2, 16, 64), [f"site-{i:02}" for i in range(64)], study_key))
+    Federation(Layout(5000, 2, 16, 64), named(64), study_key).require_exact_sum()
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+def test_sum_sealed_and_opened_by_two_processes_is_that_of_one(study_key: StudyKey, scheme: Scheme) -> None:
+    layout = Layout(WORTH_IT * BLOCK * SLOTS, 2, 24, 3, scheme=scheme)
+    assert len(layout.blocks) == WORTH_IT + 1
+    one, two = (Federation(layout, named(3), study_key, processes) for processes in (1, 2))
+    aggregates = [each.honest() for each in (one, two)]
+    opened = [each.open(aggregate) for each in (one, two) for aggregate in aggregates]
+    plain = np.sum([one.update(site).astype(np.int64) for site in one.sites], axis=0)
+    assert all(np.array_equal(each.values, plain) for each in opened)
+    assert {each.counts for each in opened} == {opened[0].counts}
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24])
 def test_aggregate_of_largest_values_never_carries(study_key: StudyKey, bits: int) -> None:
-    layout, sites = Layout(100, 2, bits, 8), [f"site-{i}" for i in range(8)]
+    layout, sites = Layout(100, 2, bits, 8), named(8)
     largest = np.full(100, (1 << bits) - 1, dtype=np.uint32)
     federation, aggregate = Federation(layout, sites, study_key), Aggregate(layout)
     for site in sites:

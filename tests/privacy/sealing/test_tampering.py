@@ -173,7 +173,7 @@ def test_sealed_update_of_another_length_is_refused(
 
 def test_sealed_update_that_is_refused_leaves_the_aggregate_as_it_was(federation: Federation) -> None:
     two = Federation(Layout(9000, 0, 16, 8), federation.sites, federation.study_key)
-    assert two.layout.ciphertexts == 2
+    assert two.layout.parts == 2
     aggregate = Aggregate(two.layout)
     for site in two.sites:
         bad = bytearray(two.seal(site))

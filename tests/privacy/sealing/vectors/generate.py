@@ -41,29 +41,34 @@ class Words:
         return kept
 
 
-def mask_case(site: str, pair_secrets: dict[str, bytes], own_seed: bytes, context: bytes) -> dict[str, Any]:
-    streams = [(1, Words(hkdf(own_seed, b"02 own mask", site.encode(), context)))]
+def mask_case(
+    site: str, pair_secrets: dict[str, bytes], own_seed: bytes, context: bytes, block: int
+) -> dict[str, Any]:
+    number = block.to_bytes(4, "big")
+    streams = [(1, Words(hkdf(own_seed, b"02 own mask", site.encode(), context, number)))]
     for peer, secret in pair_secrets.items():
         low, high = sorted((site, peer))
-        key = hkdf(secret, b"01 pair mask", low.encode(), high.encode(), context)
+        key = hkdf(secret, b"01 pair mask", low.encode(), high.encode(), context, number)
         streams.append((1 if site == low else -1, Words(key)))
-    ciphertexts = []
+    parts = []
     for _ in range(2):
         drawn = [(sign, words.below_t(SLOTS)) for sign, words in streams]
-        ciphertexts.append([sum(sign * mask[i] for sign, mask in drawn) % T for i in range(SLOTS)])
-    digest = hashlib.sha256(b"".join(slot.to_bytes(8, "little") for part in ciphertexts for slot in part))
+        parts.append([sum(sign * mask[i] for sign, mask in drawn) % T for i in range(SLOTS)])
+    digest = hashlib.sha256(b"".join(slot.to_bytes(8, "little") for part in parts for slot in part))
     return {
         "site": site,
         "pair_secrets": {peer: secret.hex() for peer, secret in pair_secrets.items()},
         "own_seed": own_seed.hex(),
         "context": context.hex(),
-        "first_slots": [part[:3] for part in ciphertexts],
+        "block": block,
+        "commitment": hkdf(own_seed, b"07 seed commitment").hex(),
+        "first_slots": [part[:3] for part in parts],
         "sha256": digest.hexdigest(),
     }
 
 
-def check_case(check_key: bytes, context: bytes, site: str, slots: list[int]) -> dict[str, Any]:
-    words = Words(hkdf(check_key, b"04 check coefficients", context))
+def check_case(check_key: bytes, context: bytes, block: int, site: str, slots: list[int]) -> dict[str, Any]:
+    words = Words(hkdf(check_key, b"04 check coefficients", context, block.to_bytes(4, "big")))
     forms = [0, 0, 0]
     for slot in slots:
         word = words.next()
@@ -71,6 +76,7 @@ def check_case(check_key: bytes, context: bytes, site: str, slots: list[int]) ->
     return {
         "check_key": check_key.hex(),
         "context": context.hex(),
+        "block": block,
         "site": site,
         "slots": slots,
         "forms": forms,
@@ -83,17 +89,19 @@ def vectors() -> dict[str, Any]:
     pairs = {"east": one, "west": two}
     return {
         "masks": [
-            mask_case("north", pairs, seed, b"round 1"),
-            mask_case("north", pairs, seed, b"round 2"),
-            mask_case("north", pairs, one, b"round 1"),
-            mask_case("north", {"east": two, "west": one}, seed, b"round 1"),
-            mask_case("aster", pairs, seed, b"round 1"),
+            mask_case("north", pairs, seed, b"round 1", 0),
+            mask_case("north", pairs, seed, b"round 1", 1),
+            mask_case("north", pairs, seed, b"round 2", 0),
+            mask_case("north", pairs, one, b"round 1", 0),
+            mask_case("north", {"east": two, "west": one}, seed, b"round 1", 0),
+            mask_case("aster", pairs, seed, b"round 1", 0),
         ],
         "checks": [
-            check_case(seed, b"round 1", "north", [1, 0, T - 1, (1 << 42) - 1]),
-            check_case(seed, b"round 2", "north", [1, 0, T - 1, (1 << 42) - 1]),
-            check_case(one, b"", "east", [pow(3, i, T) for i in range(40)]),
-            check_case(one, b"", "west", []),
+            check_case(seed, b"round 1", 0, "north", [1, 0, T - 1, (1 << 42) - 1]),
+            check_case(seed, b"round 1", 1, "north", [1, 0, T - 1, (1 << 42) - 1]),
+            check_case(seed, b"round 2", 0, "north", [1, 0, T - 1, (1 << 42) - 1]),
+            check_case(one, b"", 300, "east", [pow(3, i, T) for i in range(40)]),
+            check_case(one, b"", 0, "west", []),
         ],
     }
 

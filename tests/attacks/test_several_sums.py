@@ -43,8 +43,8 @@ def test_attempt_that_is_over_is_not_sealed_again(mallory: Mallory) -> None:
 
 @pytest.mark.parametrize("other", [{"cohort": THREE}, {"epoch": 2}], ids=["cohort", "epoch"])
 def test_same_attempt_with_another_cohort_or_epoch_is_refused(mallory: Mallory, other: dict[str, object]) -> None:
-    mallory.key(2)
     mallory.seal()
+    mallory.key(2)
     require_refused(mallory.train("ash", **other), "refused", "one cohort and one epoch")  # type: ignore[arg-type]
 
 

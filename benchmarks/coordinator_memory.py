@@ -1,0 +1,131 @@
+"""Coordinator memory in a round, over idle: a real coordinator, real uploads, light sites.
+
+* ``idle_mb``: SuperLink and the study's run (ServerApp) while the run waits for its sites' first answers.
+* ``growth_mb``: the most that both take together from then to the study's end, less ``idle_mb``. All sealed updates
+  are uploaded at once; the aggregate is downloaded by every site.
+* ``superlink_alone_mb``: before a study was launched.
+
+Sizes are proportional set sizes: anonymous memory, and Flower's libraries shared by its processes.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.memory import Peak, resident_mb
+from privacy.study import Terms
+from server.federation import PatienceConfig
+from tests.client.small_study import without_privacy
+from tests.federation.running import COORDINATOR, Running
+
+WIDTH: Final = 3159
+"""Two hidden layers of this width have ten million parameters."""
+_PATIENCE: Final = PatienceConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=900)
+_STUDY_S: Final = 3600.0
+_SETTLED_S: Final = 3.0
+
+
+@dataclass(frozen=True)
+class CoordinatorMemory:
+    """In MiB."""
+
+    superlink_alone_mb: float
+    idle_mb: float
+    growth_mb: float
+    superlink_growth_mb: float
+    run_growth_mb: float
+    seconds: float
+
+
+def coordinator_memory(folder: Path, sites: int, width: int = WIDTH) -> CoordinatorMemory:
+    """A study of one round of ``sites`` sites in ``folder``, which is empty.
+
+    Raises:
+        AssertionError: the study stands still.
+    """
+    names = tuple(f"site{number:02d}" for number in range(sites))
+    terms = _terms(sites, width)
+    federation = Running(folder, names, _PATIENCE)
+    federation.register_data(terms)
+    gate = folder / "gate"
+    try:
+        federation.start(COORDINATOR)
+        with _light_sites(folder, gate, names):
+            federation.wait_until_online()
+            return _measured(federation, terms, gate)
+    finally:
+        federation.end()
+
+
+def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemory:
+    superlink = [federation.superlink()]
+    alone = _settled(lambda: superlink)
+    study = federation.launch(terms)
+
+    def run() -> list[int]:
+        return [pid for pid in federation.of_superlink() if pid not in superlink]
+
+    while not _asked(federation, study):
+        time.sleep(0.2)
+    idle_superlink, idle_run = _settled(lambda: superlink), _settled(run)
+    began = time.monotonic()
+    with Peak(federation.of_superlink) as both, Peak(lambda: superlink) as one, Peak(run) as other:
+        gate.touch()
+        federation.finish(study, _STUDY_S)
+    idle = idle_superlink + idle_run
+    return CoordinatorMemory(
+        superlink_alone_mb=round(alone, 1),
+        idle_mb=round(idle, 1),
+        growth_mb=round(both.mb - idle, 1),
+        superlink_growth_mb=round(one.mb - idle_superlink, 1),
+        run_growth_mb=round(other.mb - idle_run, 1),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _asked(federation: Running, study: str) -> bool:
+    """Whether the run has come up and asked its sites."""
+    return any(f"{study}: " in federation.log(name) for name in (COORDINATOR,)) or bool(
+        federation.of_superlink()[2:]
+    )
+
+
+def _settled(pids: Callable[[], list[int]]) -> float:
+    end, seen = time.monotonic() + _SETTLED_S, []
+    while time.monotonic() < end:
+        seen.append(resident_mb(pids()))
+        time.sleep(0.2)
+    return median(seen[len(seen) // 2 :])
+
+
+def _terms(sites: int, width: int) -> Terms:
+    return without_privacy(
+        model={"name": "mlp", "options": {"hidden": [width, width]}},
+        training={"rounds": 1, "local_steps": 1, "sampling_rate": 0.1, "learning_rate": 0.01},
+        cohort={"minimum": sites, "maximum": 32},
+        evaluation={"rounds": []},
+    )
+
+
+@contextlib.contextmanager
+def _light_sites(folder: Path, gate: Path, names: tuple[str, ...]) -> Iterator[None]:
+    with (folder / "light.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.light_sites", folder, gate, *names],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,235 @@
+"""How long a book takes: to add to, to verify, to draw, to ask; and how long the commands take to start.
+
+``python -m benchmarks.ledger [--json] [--folder DIR]``. Everything runs on this machine, on the disk of DIR.
+
+* ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, a round settled) through the site's own
+  ledger, ``synchronous`` as its connection reports it (2 is FULL).
+* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a book with so many entries, from start to
+  end of the process. The books are studies of 50 rounds with different noise, a checkpoint after every round. Their
+  entries are checked and signed like any other, and put in the file in one transaction: this is the benchmark's
+  input, not what it measures.
+* ``filter_query_ms``: whether a study of 1,000 different events fits, the first time (``cold``) and again.
+* ``budget_s``: ``consilium-site budget`` with a book of about 100 entries; ``budget_10000_s`` with 10,000, which are
+  all verified before the answer. ``audit_start_s``: ``consilium-audit --help``. Medians.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Final
+
+import click
+
+from client.home import SiteHome
+from privacy.accountant import CARRIED, Gaussian, SampledGaussian, carried, limit
+from privacy.budget import Account, Planned, Purpose
+from privacy.console import print_json, print_table, say
+from privacy.keys import SigningKey
+from privacy.ledger import Book, Ledger
+from privacy.ledger.book import plan_curve
+from privacy.ledger.disk import lay_out
+from privacy.ledger.entries import (
+    Allow,
+    Body,
+    Checkpoint,
+    Evaluate,
+    Grant,
+    ModelRelease,
+    Open,
+    Population,
+    Reserve,
+    Return,
+    Settle,
+)
+from privacy.ledger.witness import BookHead, Countersigned
+from privacy.signed import Signed
+
+SIZES: Final = (10_000, 100_000)
+APPENDS: Final = 1000
+EVENTS: Final = 1000
+STARTS: Final = 7
+_ROUNDS: Final = 50
+_POPULATION: Final = "benchmark"
+_EPSILON: Final = 100.0
+_DELTA: Final = 1e-3
+_ORDER: Final = 8
+_DIGEST: Final = "0" * 64
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--folder",
+    default=tempfile.gettempdir(),
+    show_default=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the books are written.",
+)
+def main(as_json: bool, folder: Path) -> None:
+    """Measure the ledger, on this disk."""
+    with tempfile.TemporaryDirectory(prefix="ledger-", dir=folder) as name:
+        home = SiteHome.init(Path(name) / "site", "bench")
+        found = {**_append(home), **_filter_query()}
+        found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
+        found["audit_start_s"] = _started("consilium-audit", "--help")
+        found |= {"verify_s": {}, "report_s": {}}
+        for size in SIZES:
+            say(f"a book of {size:,} entries ...")
+            book = home.folder / f"{size}.sqlite"
+            write_book(book, home.identity(), size)
+            found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(book))
+            page = home.folder / f"{size}.html"
+            found["report_s"][str(size)] = _seconds("consilium-audit", "report", str(book), "-o", str(page))
+        shutil.copy(home.folder / f"{SIZES[0]}.sqlite", home.ledger_path)
+        found["budget_10000_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
+    if as_json:
+        print_json(found)
+        return
+    flat = {
+        f"{key} {part}".rstrip(): figure
+        for key, value in found.items()
+        for part, figure in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+    print_table(("figure", ""), [(key, f"{figure:,}") for key, figure in flat.items()])
+
+
+def _append(home: SiteHome) -> dict[str, Any]:
+    """Add entries one by one, as a site in a study does."""
+    event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
+    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+        ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST)
+        ledger.grant(_POPULATION, _EPSILON, _DELTA, _ORDER)
+    young = home.ledger_path.read_bytes()
+    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+        (synchronous,) = ledger._connection.execute("PRAGMA synchronous").fetchone()
+        ledger.allow("appended", _POPULATION, [_planned(event, APPENDS)], _DIGEST)
+        times = []
+        for number in range(APPENDS // 2):
+            times.append(_timed(lambda number=number: ledger.reserve("appended", number, event)))  # type: ignore[misc]
+            times.append(_timed(lambda number=number: ledger.settle("appended", number)))  # type: ignore[misc]
+    home.ledger_path.write_bytes(young)
+    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+        ledger.allow("young", _POPULATION, [_planned(event, _ROUNDS)], _DIGEST)
+        for number in range(_ROUNDS):
+            ledger.reserve("young", number, event)
+            ledger.settle("young", number)
+    percentiles = quantiles(times, n=100)
+    return {
+        "synchronous": synchronous,
+        "append_p50_ms": round(percentiles[49] * 1000, 3),
+        "append_p99_ms": round(percentiles[98] * 1000, 3),
+    }
+
+
+def _filter_query() -> dict[str, Any]:
+    account = Account(_POPULATION)
+    account.grant(_EPSILON, _DELTA, _ORDER)
+    plan = [
+        _planned(SampledGaussian(noise_multiplier=20 + number / 7, sampling_rate=0.01, steps=10 + number), 1)
+        for number in range(EVENTS)
+    ]
+    cold = _timed(lambda: account.grant_for("asked", plan))
+    warm = median(_timed(lambda: account.grant_for("asked", plan)) for _ in range(STARTS))
+    return {"filter_query_ms": {"cold": round(cold * 1000, 3), "again": round(warm * 1000, 3)}}
+
+
+def write_book(path: Path, key: SigningKey, entries: int) -> None:
+    """A book of so many entries, every one checked and signed, in one transaction."""
+    path.touch(mode=0o600)
+    book, time = Book(), datetime(2026, 1, 1, tzinfo=UTC)
+    with closing(lay_out(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for body in _life(book, key):
+            if book.head.number == entries:
+                break
+            time += timedelta(minutes=1)
+            signed = book.write(body, time.strftime("%Y-%m-%dT%H:%M:%SZ"), key)
+            connection.execute(
+                "INSERT INTO entry VALUES (?, ?, ?)", (book.head.number, signed.entry, signed.signature)
+            )
+        connection.execute("COMMIT")
+
+
+def _life(book: Book, key: SigningKey) -> Iterator[Body]:
+    """A population, its grant, and one study after the other."""
+    yield Open(site="bench", key=key.public.text)
+    yield Population(
+        population=_POPULATION, data=_DIGEST, patients=1000, records_per_patient=1, patients_commitment=_DIGEST
+    )
+    yield Grant(
+        population=_POPULATION,
+        epsilon=_EPSILON,
+        delta=_DELTA,
+        order=_ORDER,
+        limit=limit(_EPSILON, _DELTA, _ORDER),
+    )
+    number = 0
+    while True:
+        number += 1
+        yield from _study(book, key, f"study-{number}", 200 + number / 7)
+
+
+def _study(book: Book, key: SigningKey, study: str, noise: float) -> Iterator[Body]:
+    step = SampledGaussian(noise_multiplier=noise, sampling_rate=0.01, steps=10)
+    totals = Gaussian(noise_multiplier=10 * noise, count=1)
+    plan = (_planned(step, _ROUNDS), Planned(purpose=Purpose.EVALUATE, event=totals, times=_ROUNDS // 10))
+    prices = {event: carried(event) for event in (step, totals)}
+    at = CARRIED.index(_ORDER)
+    curve = plan_curve(plan)
+    assert curve is not None  # both are bounded
+    yield Allow(
+        study=study,
+        population=_POPULATION,
+        terms=_DIGEST,
+        plan=plan,
+        grant=1,
+        curve=curve,
+        charge=curve[at],
+    )
+    for number in range(1, _ROUNDS + 1):
+        paid = prices[step] or ()
+        yield Reserve(study=study, round=number, event=step, curve=paid, charge=paid[at])
+        yield Settle(study=study, round=number)
+        if number % 10 == 0:
+            paid = prices[totals] or ()
+            yield Evaluate(study=study, round=number, event=totals, curve=paid, charge=paid[at])
+        head = Signed[BookHead].by(key, book.standing())
+        yield Checkpoint(
+            witness=key.public.text, countersigned=Countersigned.by(key, "coordinator", head)
+        )  # the same key for both: a signature costs the same
+    yield ModelRelease(study=study, model=_DIGEST)
+    yield Return(study=study, charge=0)
+
+
+def _planned(event: SampledGaussian, times: int) -> Planned:
+    return Planned(purpose=Purpose.TRAIN, event=event, times=times)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _seconds(command: str, *arguments: str) -> float:
+    """From start to end of one of our commands."""
+    program = str(Path(sys.executable).with_name(command))
+    return round(
+        _timed(lambda: subprocess.run([program, *arguments], check=True, capture_output=True)),
+        3,
+    )
+
+
+def _started(command: str, *arguments: str) -> float:
+    return median(_seconds(command, *arguments) for _ in range(STARTS))
+
+
+if __name__ == "__main__":
+    main()

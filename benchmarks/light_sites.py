@@ -1,0 +1,116 @@
+"""Many sites in one process: real protocol, real keys and books, but an update that costs nothing to train.
+
+Run as ``python -m benchmarks.light_sites FOLDER GATE NAME...``: the homes are ``FOLDER/NAME``. Sites work one at a
+time, in threads. No site answers before the file GATE is there, and no sealed update is uploaded before all are
+sealed, so that they reach the coordinator together: the worst that can happen to it.
+"""
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from client.agent import serve
+from client.data import StudyFiles
+from client.home import SiteHome
+from client.site import Site
+from client.train import build_model
+from client.trainer import Vector
+from privacy.study import Terms
+from privacy.wire import Envelope, Sealed, read_body
+
+_PATIENCE_S: Final = 3600.0
+
+
+class LightTraining:
+    """The same update in every round: nothing is computed, no record is read."""
+
+    def __init__(self, terms: Terms) -> None:
+        module = build_model(terms)
+        self._shapes = tuple((name, tuple(tensor.shape)) for name, tensor in module.named_parameters())
+        self._parameters = sum(tensor.numel() for tensor in module.parameters())
+        self._bins = terms.evaluation.bins
+
+    def initial(self) -> Vector:
+        """See :class:`client.trainer.Training`."""
+        return np.zeros(self._parameters)
+
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """See :class:`client.trainer.Training`."""
+        return self._shapes
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        """See :class:`client.trainer.Training`."""
+        return np.full(self._parameters, 0.01)
+
+    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+        """See :class:`client.trainer.Training`."""
+        return (1,) * (2 * self._bins)
+
+    def close(self) -> None:
+        """See :class:`client.trainer.Training`."""
+
+
+class LightSites:
+    """The sites of this process."""
+
+    def __init__(self, folder: Path, gate: Path, names: list[str]) -> None:
+        self._folder = folder
+        self._gate = gate
+        self._names = names
+        self._one_at_a_time = threading.Lock()
+        self._all_sealed = threading.Barrier(len(names))
+        self._stop = threading.Event()
+
+    def serve(self) -> None:
+        """Take part until SIGTERM."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        threads = [threading.Thread(target=self._serve, args=(name,)) for name in self._names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, name: str) -> None:
+        home = SiteHome(self._folder / name)
+        site = Site(home, _training_for)
+
+        def answer(request: Envelope) -> Envelope:
+            while not self._gate.exists() and not self._stop.wait(0.1):
+                pass
+            with self._one_at_a_time:
+                reply = site.answer(request)
+            if isinstance(read_body(reply).content, Sealed):
+                self._all_sealed.wait(_PATIENCE_S)
+            return reply
+
+        try:
+            serve(
+                home.admission().address,
+                home.ca_path,
+                home.node_key_path,
+                answer,
+                on_event=lambda event: sys.stderr.write(f"{time.time():.1f} {name}: {event.sentence}\n"),
+                stop=self._stop,
+            )
+        finally:
+            site.close()
+
+
+def _training_for(terms: Terms, _: StudyFiles) -> LightTraining:
+    return LightTraining(terms)
+
+
+def main() -> None:
+    """Serve the sites named on the command line."""
+    folder, gate, *names = sys.argv[1:]
+    LightSites(Path(folder), Path(gate), names).serve()
+
+
+if __name__ == "__main__":
+    main()

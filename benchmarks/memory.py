@@ -1,0 +1,52 @@
+"""How much memory processes take: their proportional set size, so that pages they share count once."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_LOOK_EVERY_S: Final = 0.05
+MIB: Final = 1 << 20
+
+
+def resident_mb(pids: Iterable[int]) -> float:
+    """What ``pids`` take together, in MiB; a process that has ended takes nothing."""
+    return sum(_resident_kb(pid) for pid in pids) / 1024
+
+
+def _resident_kb(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
+
+
+class Peak:
+    """Watches processes in a thread while it is entered; ``mb`` is the most they took together.
+
+    Args:
+        pids: which processes; asked again at every look.
+    """
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self.mb = 0.0
+        self._pids = pids
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_EVERY_S):
+            self.mb = max(self.mb, resident_mb(self._pids()))

@@ -1,0 +1,114 @@
+"""An update's way through our sealing, and through none: timed step by step, and checked against a plain sum.
+
+Every site seals the same integers, one after the other, and its sealed vector is added and let go: sixteen sites need
+no more memory than three. Their own time is the median over the sites.
+"""
+
+import itertools
+import os
+from statistics import median
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.path import CPU, Laps, Now, Path
+from privacy.sealing.aggregate import Aggregate
+from privacy.sealing.bfv import StudyKey
+from privacy.sealing.layout import Layout
+from privacy.sealing.masks import site_masks
+from privacy.sealing.opening import open_aggregate
+from privacy.sealing.quantise import Grid, dequantise, quantise
+from privacy.sealing.seal import seal
+from privacy.stream import from_os
+
+BITS: Final = 16
+MAXIMUM_SITES: Final = 32
+SPREAD: Final = 0.01
+_GRID: Final = Grid(5 * SPREAD, BITS)
+_CONTEXT: Final = b"benchmark"
+
+
+def invented_update(parameters: int) -> NDArray[np.float64]:
+    """Normal deviates; (parameters,)."""
+    return np.random.default_rng(0).normal(0.0, SPREAD, parameters)
+
+
+def layout_for(parameters: int) -> Layout:
+    """Values of 16 bits, terms for up to 32 sites, no totals."""
+    return Layout(parameters, 0, BITS, MAXIMUM_SITES)
+
+
+def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now: Now = CPU) -> Path:
+    """One round of ``sites`` sites that all send ``update``: quantised, masked, encrypted, added, unmasked, opened.
+
+    Raises:
+        RuntimeError: the opened sum is not exactly the sum of the integers.
+    """
+    layout, key = layout_for(len(update)), StudyKey.generate()
+    names = [f"site{number:02d}" for number in range(sites)]
+    secrets = _pair_secrets(names)
+    seeds = {name: os.urandom(32) for name in names}
+    left = update.copy()
+    laps = Laps(now)
+    integers = quantise(left, _GRID, from_os()).integers
+    quantising = laps.lap()
+    for block in range(len(layout.blocks)):
+        masks = site_masks(names[0], names, secrets[names[0]], seeds[names[0]], _CONTEXT, block)
+        for _ in layout.blocks[block]:
+            masks.draw()
+    masking = laps.lap()
+    aggregate = Aggregate(layout)
+    sealing, adding, size = [], [], 0
+    for name in names:
+        laps.lap()
+        sealed = seal(
+            layout,
+            integers,
+            (),
+            site=name,
+            cohort=names,
+            context=_CONTEXT,
+            study_key=key,
+            pair_secrets=secrets[name],
+            own_seed=seeds[name],
+            processes=processes,
+        )
+        sealing.append(laps.lap())
+        aggregate.add(sealed)
+        adding.append(laps.lap())
+        size = len(sealed)
+    aggregate.subtract_masks(seeds, _CONTEXT)
+    sent = aggregate.to_bytes()
+    finishing = laps.lap()
+    opened = open_aggregate(
+        layout, sent, cohort=names, context=_CONTEXT, study_key=key, processes=processes
+    )
+    total = dequantise(opened.values, sites, _GRID)
+    opening = laps.lap()
+    if len(total) != len(update) or np.any(opened.values != sites * integers.astype(np.int64)):
+        raise RuntimeError("the sum that was opened is wrong")
+    return Path(size, len(sent), quantising, masking, median(sealing), median(adding), finishing, opening)
+
+
+def float32_path(update: NDArray[np.float64], sites: int) -> Path:
+    """The same round in the clear: float32 values, added as they are."""
+    laps = Laps(CPU)
+    sent = update.astype(np.float32).tobytes()
+    sealing = laps.lap()
+    total = np.zeros(len(update), dtype=np.float32)
+    adding = []
+    for _ in range(sites):
+        total += np.frombuffer(sent, dtype=np.float32)
+        adding.append(laps.lap())
+    aggregate = total.tobytes()
+    finishing = laps.lap()
+    np.frombuffer(aggregate, dtype=np.float32).astype(np.float64)
+    return Path(len(sent), len(aggregate), 0.0, 0.0, sealing, median(adding), finishing, laps.lap())
+
+
+def _pair_secrets(names: list[str]) -> dict[str, dict[str, bytes]]:
+    secrets: dict[str, dict[str, bytes]] = {name: {} for name in names}
+    for one, other in itertools.combinations(names, 2):
+        secrets[one][other] = secrets[other][one] = os.urandom(32)
+    return secrets

@@ -1,0 +1,46 @@
+"""A site's part of one global step: the sum of its sampled patients' clipped gradients.
+
+With distributed noise a site does not move the model by itself. What this returns has no noise yet: it stays in the
+process that trains, which rounds it and adds its share (``privacy/distributed.py``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from client.data import Patients
+from client.train import DeviceRecords, build_model, record_losses
+from models.parameters import from_vector
+from privacy.dpsgd import DpSgd, Mechanism, sample_patients
+from privacy.stream import Stream
+from privacy.study import Terms
+
+Vector = NDArray[np.float64]
+
+
+def global_step(
+    start: Vector, terms: Terms, patients: Patients, public_patients: int, device: torch.device, stream: Stream
+) -> Vector:
+    """Run by a site, after its budget is reserved. The clipped sum over a fresh sample of its patients; (P,).
+
+    Args:
+        start: (P,) the shared model.
+        terms: the study.
+        patients: the site's training patients.
+        public_patients: the registered, rounded patient count.
+        device: where to compute.
+        stream: secret randomness.
+
+    Raises:
+        TermsError: the model cannot be built or has no gradient of each record.
+    """
+    module = build_model(terms).to(device)
+    from_vector(module, start)
+    records = DeviceRecords(patients, device)
+    rate = terms.training.sampling_rate
+    mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
+    private = DpSgd(module, record_losses, mechanism, stream)
+    total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
+    return total.cpu().double().numpy()

@@ -1,0 +1,152 @@
+"""Noise that a cohort adds together: integer shares whose sum is one central mechanism's noise.
+
+In a step every site sums its sampled patients' clipped gradients, rounds the sum to a grid of unit gamma and adds its
+share of discrete Gaussian noise; the shares' sum reaches everybody, no lone share does (sealing).
+
+Rules:
+
+* the grid is fixed by the terms: gamma = 2 R C / 2^bits, where R (``value_range``) is the largest sum, in clipping
+  norms, that the author expects in one coordinate. Nothing saturates: values wrap modulo 2^bits, which commutes
+  with the sum, and there is no error feedback: both would break the proof (one weakens the noise, the other
+  remembers patients);
+* rounding is stochastic with one dither a coordinate, so one patient moves a site's integers by a vector of length at
+  most Delta = C/gamma + sqrt(d) (coupling by the dither);
+* a site that conspires knows its own share. So the shares of any cohort of m less ``colluders`` add up to the
+noise that
+  is promised: each has variance (sigma Delta)^2 / (m - colluders), in grid units, rounded up;
+* a share has at least 3 grid units of standard deviation, so that a sum of discrete Gaussians is one, to within 1e-30;
+* survivors of a smaller cohort top their share up; noise is never taken away.
+
+**Guarantee.** With Poisson sampling at rate q, one step has the Renyi curve of the sampled Gaussian mechanism with
+noise multiplier sigma at every integer order, against up to ``colluders`` insiders; ``docs/privacy.md`` has the
+proof. An outsider sees sigma * sqrt(m / (m - colluders)).
+
+Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387) for sums of discrete Gaussians; Canonne, Kamath and
+Steinke 2020 (arXiv 2004.00010); Mironov, Talwar and Zhang 2019 (arXiv 1908.10530) for the sampled curve.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.discrete_gaussian import sample_many
+from privacy.stream import Stream
+
+LEAST_VARIANCE: Final = 9
+"""Of one share, in grid units: three units of standard deviation."""
+_TAIL: Final = 8.0
+"""Standard deviations of the cohort's noise that must fit into the range: beyond lie less than 2^-49."""
+
+
+@dataclass(frozen=True)
+class SharedNoise:
+    """The public numbers of a distributed study.
+
+    Attributes:
+        clipping_norm: C.
+        noise_multiplier: sigma, over what one patient can change after rounding.
+        parameters: d.
+        bits: of one value.
+        value_range: R, the largest sum in one coordinate, in clipping norms.
+        colluders: insiders whose shares do not count.
+    """
+
+    clipping_norm: float
+    noise_multiplier: float
+    parameters: int
+    bits: int
+    value_range: float
+    colluders: int
+
+    @property
+    def unit(self) -> float:
+        """gamma, the grid's unit."""
+        return 2 * self.value_range * self.clipping_norm / (1 << self.bits)
+
+    @property
+    def sensitivity(self) -> float:
+        """Delta: how far one patient can move the sum of integers, in grid units."""
+        return (1 << self.bits) / (2 * self.value_range) + math.sqrt(self.parameters)
+
+    @property
+    def inflation(self) -> float:
+        """How much more noise there is than without rounding: Delta gamma / C."""
+        return self.sensitivity * self.unit / self.clipping_norm
+
+    def share_variance(self, cohort: int) -> int:
+        """Variance of one site's share in a cohort of so many sites, in grid units, rounded up.
+
+        Raises:
+            ValueError: the cohort is too small to have honest sites beside the colluders and one more.
+        """
+        if cohort < self.colluders + 2:
+            raise ValueError(f"expected a cohort of at least {self.colluders + 2} sites, got {cohort}")
+        total = (Fraction(self.noise_multiplier) * Fraction(self.sensitivity)) ** 2
+        return max(LEAST_VARIANCE, math.ceil(total / (cohort - self.colluders)))
+
+    def outsider_multiplier(self, cohort: int) -> float:
+        """The noise multiplier that somebody sees who takes no part."""
+        return self.noise_multiplier * math.sqrt(cohort / (cohort - self.colluders))
+
+    @property
+    def needed_range(self) -> float:
+        """The least ``value_range`` into which the whole noise of the largest share of colluders fits."""
+        return _TAIL * self.noise_multiplier * self.inflation
+
+    def problem(self, cohort: int) -> str | None:
+        """Why a cohort of so many sites cannot use these numbers, if it cannot."""
+        if self.value_range < self.needed_range:
+            return (
+                f"sealing.value_range is {self.value_range:g} clipping norms, the noise alone needs "
+                f"{self.needed_range:.3g}: sums would wrap around"
+            )
+        exact = (self.noise_multiplier * self.sensitivity) ** 2 / (cohort - self.colluders)
+        if exact < LEAST_VARIANCE:
+            return (
+                f"one site's share of the noise is {math.sqrt(exact):.2f} grid units among {cohort} sites, expected at "
+                "least 3: use more sealing.bits"
+            )
+        return None
+
+    def proposed_bits(self) -> int:
+        """The least bits with which rounding costs at most 2 per cent of noise; at most 24."""
+        for bits in range(8, 24):
+            exact = (1 << bits) / (2 * self.value_range)
+            if math.sqrt(self.parameters) <= 0.02 * exact:
+                return bits
+        return 24
+
+
+def share(total: NDArray[np.float64], noise: SharedNoise, variance: int, stream: Stream) -> NDArray[np.uint32]:
+    """Run by a site. Its share of a step: the clipped sum ``total``, (d,), rounded, noised and wrapped.
+
+    Args:
+        total: the sum of its sampled patients' clipped gradients, without noise.
+        noise: the study's numbers.
+        variance: of the noise, in grid units.
+        stream: secret randomness.
+
+    Returns:
+        (d,) integers below 2^bits.
+    """
+    rounded = np.floor(total / noise.unit + stream.uniform(len(total))).astype(np.int64)
+    return _wrapped(rounded + sample_many(variance, len(total), stream), noise.bits)
+
+
+def topped_up(integers: NDArray[np.uint32], noise: SharedNoise, more: int, stream: Stream) -> NDArray[np.uint32]:
+    """Run by a site. A share with ``more`` variance, which is at least :data:`LEAST_VARIANCE`; (d,)."""
+    return _wrapped(integers.astype(np.int64) + sample_many(more, len(integers), stream), noise.bits)
+
+
+def opened_sum(total: NDArray[np.int64], noise: SharedNoise) -> NDArray[np.float64]:
+    """The cohort's noised sum of clipped gradients, from the opened ``total`` of wrapped integers; (d,)."""
+    half, modulus = 1 << (noise.bits - 1), 1 << noise.bits
+    return ((total + half) % modulus - half).astype(np.float64) * noise.unit
+
+
+def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.uint32]:
+    return (values & ((1 << bits) - 1)).astype(np.uint32)
