@@ -24,6 +24,7 @@ check: $(READY)
 	$(BIN)/pytest tests/docs
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks.ledger $(ARGS)
 	$(BIN)/python -m benchmarks.round $(ARGS)
 
 clean:

@@ -22,6 +22,7 @@ from typing import Final
 from benchmarks.memory import Peak, resident_mb
 from privacy.study import Terms
 from server.federation import PatienceConfig
+from server.journal import Journal
 from tests.client.small_study import without_privacy
 from tests.federation.running import COORDINATOR, Running
 
@@ -92,9 +93,8 @@ def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemor
 
 def _asked(federation: Running, study: str) -> bool:
     """Whether the run has come up and asked its sites."""
-    return any(f"{study}: " in federation.log(name) for name in (COORDINATOR,)) or bool(
-        federation.of_superlink()[2:]
-    )
+    with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
+        return any(note["kind"] == "asked" for _, note in journal.notes())
 
 
 def _settled(pids: Callable[[], list[int]]) -> float:

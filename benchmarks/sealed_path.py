@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.path import CPU, Laps, Now, Path
+from benchmarks.path import CPU, WALL, Laps, Now, Path
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.bfv import StudyKey
 from privacy.sealing.layout import Layout
@@ -62,18 +62,7 @@ def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now
     sealing, adding, size = [], [], 0
     for name in names:
         laps.lap()
-        sealed = seal(
-            layout,
-            integers,
-            (),
-            site=name,
-            cohort=names,
-            context=_CONTEXT,
-            study_key=key,
-            pair_secrets=secrets[name],
-            own_seed=seeds[name],
-            processes=processes,
-        )
+        sealed = _sealed(integers, name, names, secrets[name], seeds[name], key, processes)
         sealing.append(laps.lap())
         aggregate.add(sealed)
         adding.append(laps.lap())
@@ -81,14 +70,20 @@ def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now
     aggregate.subtract_masks(seeds, _CONTEXT)
     sent = aggregate.to_bytes()
     finishing = laps.lap()
-    opened = open_aggregate(
-        layout, sent, cohort=names, context=_CONTEXT, study_key=key, processes=processes
-    )
+    opened = open_aggregate(layout, sent, cohort=names, context=_CONTEXT, study_key=key, processes=processes)
     total = dequantise(opened.values, sites, _GRID)
     opening = laps.lap()
     if len(total) != len(update) or np.any(opened.values != sites * integers.astype(np.int64)):
         raise RuntimeError("the sum that was opened is wrong")
     return Path(size, len(sent), quantising, masking, median(sealing), median(adding), finishing, opening)
+
+
+def seal_alone(integers: NDArray[np.uint32], processes: int) -> float:
+    """Seconds by the clock in which one of three sites seals ``integers``."""
+    names = ["ash", "birch", "cedar"]
+    laps = Laps(WALL)
+    _sealed(integers, "ash", names, _pair_secrets(names)["ash"], os.urandom(32), StudyKey.generate(), processes)
+    return laps.lap()
 
 
 def float32_path(update: NDArray[np.float64], sites: int) -> Path:
@@ -105,6 +100,29 @@ def float32_path(update: NDArray[np.float64], sites: int) -> Path:
     finishing = laps.lap()
     np.frombuffer(aggregate, dtype=np.float32).astype(np.float64)
     return Path(len(sent), len(aggregate), 0.0, 0.0, sealing, median(adding), finishing, laps.lap())
+
+
+def _sealed(
+    integers: NDArray[np.uint32],
+    name: str,
+    names: list[str],
+    secrets: dict[str, bytes],
+    seed: bytes,
+    key: StudyKey,
+    processes: int,
+) -> bytes:
+    return seal(
+        layout_for(len(integers)),
+        integers,
+        (),
+        site=name,
+        cohort=names,
+        context=_CONTEXT,
+        study_key=key,
+        pair_secrets=secrets,
+        own_seed=seed,
+        processes=processes,
+    )
 
 
 def _pair_secrets(names: list[str]) -> dict[str, dict[str, bytes]]:

@@ -29,10 +29,10 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data import StudyFiles, read_study
+from client.data import StudyFiles, one_by_one, read_study
 from privacy.distributed import SharedNoise, share
 from privacy.errors import Error, TrainingError
-from privacy.study import Terms
+from privacy.study import Terms, Unit
 
 _log = logging.getLogger(__name__)
 _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
@@ -93,6 +93,11 @@ class InProcessTrainer:
         if clipped := training.clipped + testing.clipped:
             _log.info("%d numbers lie beyond their public range and were clipped", clipped)
         self._training, self._testing = training.patients, testing.patients
+        if terms.privacy.unit is Unit.RECORD:
+            self._training = one_by_one(self._training)
+            self._public_patients *= (
+                terms.data.records_per_patient
+            )  # the most records there can be: a public number
         self._device = choose_device(device)
         self._module = build_model(terms).to(self._device)
 

@@ -26,7 +26,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from privacy.contributions import several_records
+from privacy.contributions import MOST_RECORDS, several_records
 from privacy.document import Document
 from privacy.errors import BudgetError
 
@@ -142,7 +142,7 @@ class BoundedContribution(Document):
     kind: Literal["bounded-contribution"] = "bounded-contribution"
     noise_multiplier: NoiseMultiplier
     sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
-    records_per_patient: Annotated[int, Field(ge=1, le=64)]
+    records_per_patient: Annotated[int, Field(ge=1, le=MOST_RECORDS)]
     steps: Annotated[int, Field(ge=1, le=10**9)]
 
     def rho(self, order: int) -> Decimal:
@@ -190,6 +190,11 @@ def charge(event: Bounded, order: int) -> int:
         BudgetError: no bound of the event is known at this order.
     """
     return _charge(event, order)
+
+
+def carried_at(event: Bounded, order: int) -> int:
+    """:func:`charge`, or ``AT_LEAST`` where no bound is known."""
+    return AT_LEAST if event.rho(order) == UNBOUNDED else charge(event, order)
 
 
 def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
@@ -260,7 +265,13 @@ def best_order(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> 
 
 
 def noise_multiplier(
-    epsilon: float, delta: float, sampling_rate: float, steps: int, rounds: int = 1, orders: Sequence[int] = ORDERS
+    epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    rounds: int = 1,
+    orders: Sequence[int] = ORDERS,
+    records: int = 1,
 ) -> float:
     """The least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit in a budget.
 
@@ -275,16 +286,27 @@ def noise_multiplier(
         steps: noisy steps in one round.
         rounds: how often such a round is charged.
         orders: where to look; one order for a budget that is kept at that order.
+        records: how many records a patient may have, where records are sampled one by one; then carried orders
+            up to 32 are looked at, since larger ones are slow and never the best.
 
     Raises:
         BudgetError: no noise multiplier up to a million is enough.
     """
+    if records > 1:
+        orders = [order for order in orders if order in CARRIED and order <= 32]
     room = {order: limit(epsilon, delta, order) for order in orders}
     low, high = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
-        event = SampledGaussian(noise_multiplier=noise / _GRID, sampling_rate=sampling_rate, steps=steps)
-        return [order for order in candidates if rounds * charge(event, order) <= room[order]]
+        event: Bounded = SampledGaussian(noise_multiplier=noise / _GRID, sampling_rate=sampling_rate, steps=steps)
+        if records > 1:
+            event = BoundedContribution(
+                noise_multiplier=noise / _GRID,
+                sampling_rate=sampling_rate,
+                records_per_patient=records,
+                steps=steps,
+            )
+        return [order for order in candidates if rounds * carried_at(event, order) <= room[order]]
 
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:

@@ -24,6 +24,8 @@ from math import comb
 from typing import Final
 
 UNKNOWN: Final = Decimal("Infinity")
+MOST_RECORDS: Final = 64
+"""Of one patient."""
 
 _DIGITS: Final = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _FIRST_REACH: Final = 16  # standard deviations

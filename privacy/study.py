@@ -9,7 +9,7 @@ Rules, each refused with a sentence when broken:
   read from patients;
 * privacy is switched off in one way only, ``privacy.epsilon: none``, and then ``delta`` is absent;
 * ``cohort.minimum`` is at least 3 and at least ``colluders + 2`` (a smaller sum could be a lone update);
-* one unit (the patient), one neighbouring relation (add or remove one);
+* epsilon is promised to the patient, whichever unit is sampled; one neighbouring relation (add or remove one);
 * distributed noise means one global step a round on the sum of all sites' gradients: ``local_steps`` is 1, sites
   weigh by their patients, and there is an epsilon.
 
@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
 
+from privacy.contributions import MOST_RECORDS
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 
@@ -58,9 +59,13 @@ Epsilon = Annotated[
 
 
 class Unit(StrEnum):
-    """Whose presence the guarantee hides."""
+    """What is sampled and clipped as one: a patient with all records, or each record for itself.
+
+    Epsilon is the patient's either way: with records, a patient is charged for all that he may have.
+    """
 
     PATIENT = "patient"
+    RECORD = "record"
 
 
 class Neighbouring(StrEnum):
@@ -287,6 +292,11 @@ class Terms(Document):
             raise ValueError("evaluation.rounds: expected rising round numbers, each once")
         if rounds and "epsilon" not in self.evaluation.model_fields_set:
             raise ValueError("evaluation.epsilon: missing; write none if test patients are not to be protected")
+        if self.privacy.unit is Unit.RECORD and self.data.records_per_patient > MOST_RECORDS:
+            raise ValueError(
+                f"data.records_per_patient is {self.data.records_per_patient}: with privacy.unit record a patient is "
+                f"charged for all of them, and at most {MOST_RECORDS} have a known price"
+            )
         if self.privacy.placement is Placement.DISTRIBUTED:
             self._require_one_global_step()
         if self.privacy.epsilon is None and self.evaluation.epsilon is not None:
@@ -301,6 +311,8 @@ class Terms(Document):
                 f"training.local_steps is {self.training.local_steps}, expected 1: with distributed noise a round is "
                 "one global step"
             )
+        if self.privacy.unit is not Unit.PATIENT:
+            raise ValueError("privacy.unit: with distributed noise the unit is the patient")
         if self.training.weights is not Weights.PATIENTS:
             raise ValueError("training.weights: with distributed noise every patient counts alike; write patients")
 

@@ -6,11 +6,11 @@ from typing import Any
 from models.catalogue import build
 from models.errors import ModelError
 from models.parameters import parameter_count
-from privacy.accountant import SampledGaussian, epsilon, noise_multiplier
+from privacy.accountant import CARRIED, ORDERS, BoundedContribution, SampledGaussian, epsilon, noise_multiplier
 from privacy.errors import TermsError
 from privacy.sealing.layout import Layout
 from privacy.sealing.shape import shared_noise
-from privacy.study import Placement, Terms
+from privacy.study import Placement, Terms, Unit
 
 FLOAT32_BYTES = 4
 
@@ -61,10 +61,21 @@ def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return {"private": False}
+    records = terms.data.records_per_patient if promise.unit is Unit.RECORD else 1
     noise = noise_multiplier(
-        promise.epsilon, promise.delta, training.sampling_rate, training.local_steps, rounds=training.rounds
+        promise.epsilon,
+        promise.delta,
+        training.sampling_rate,
+        training.local_steps,
+        rounds=training.rounds,
+        records=records,
     )
-    one = SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
+    one = BoundedContribution(
+        noise_multiplier=noise,
+        sampling_rate=training.sampling_rate,
+        records_per_patient=records,
+        steps=training.local_steps,
+    )
     shares = _shares(terms, parameters, noise) if promise.placement is Placement.DISTRIBUTED else None
     return {
         "private": True,
@@ -75,7 +86,7 @@ def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
         "unit": promise.unit,
         "steps": training.steps,
         "noise_multiplier": noise,
-        "epsilon_after_first_round": epsilon([one], promise.delta),
+        "epsilon_after_first_round": epsilon([one], promise.delta, CARRIED[:16] if records > 1 else ORDERS),
         "smallest_population": round(1 / promise.delta),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
     }

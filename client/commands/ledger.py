@@ -107,7 +107,7 @@ def _countersigned(home: SiteHome, file: Path | None) -> Countersigned:
         if kept is None:
             raise SiteConfigError(
                 f"{home.folder}: this site has kept no head that its coordinator has countersigned; ask the "
-                "coordinator's operator for the newest one and name its file"
+                "coordinator's operator for the newest one (consilium testimony head) and name its file"
             )
         return kept
     try:

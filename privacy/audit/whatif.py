@@ -11,9 +11,9 @@ Rules:
 
 from collections.abc import Sequence
 from decimal import Decimal
-from math import isqrt
+from math import isnan, isqrt
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -83,6 +83,14 @@ class Shape(Document):
         return Planned(purpose=Purpose.TRAIN, event=event, times=self.rounds)
 
 
+class _Finite(click.FloatRange):
+    """A number in a range; what is no number lies in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value} is not a number", param, ctx) if isnan(number) else number
+
+
 @click.command()
 @click.argument("ledger", metavar="LEDGER", type=click.Path(path_type=Path))
 @click.option("--population", metavar="NAME", required=True, help="Whose budget.")
@@ -91,13 +99,11 @@ class Shape(Document):
 )
 @click.option("--studies", type=click.IntRange(1, 10_000), help="So many studies: which noise multiplier fits?")
 @click.option(
-    "--noise-multiplier", type=click.FloatRange(0.01, 1e6), help="Studies with this noise multiplier: how many fit?"
+    "--noise-multiplier", type=_Finite(0.01, 1e6), help="Studies with this noise multiplier: how many fit?"
 )
 @click.option("--rounds", type=click.IntRange(1, 10_000), help="Rounds of training in a study.")
 @click.option("--steps", type=click.IntRange(1, 100_000), help="DP-SGD steps in a round.")
-@click.option(
-    "--sampling-rate", type=click.FloatRange(1e-9, 1), help="Each patient's chance to be in a step, 0 < q <= 1."
-)
+@click.option("--sampling-rate", type=_Finite(1e-9, 1), help="Each patient's chance to be in a step, 0 < q <= 1.")
 @click.option("--key", metavar="PUBLICKEY", help="The site's public key, as the site gave it to you.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def whatif(
@@ -186,7 +192,8 @@ def _plan_of(book: Book, study: str) -> Sequence[Planned]:
         )
     if not _training(allowed.plan):
         raise BudgetError(
-            f"the study '{study}' trains without privacy: no grant pays for its rounds, so none limits them"
+            f"the study '{study}' has no training that a grant pays for, so no grant limits its rounds: name a study "
+            "with an epsilon"
         )
     return allowed.plan
 

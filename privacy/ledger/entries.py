@@ -82,7 +82,7 @@ class Population(Body):
     patients: Count
     records_per_patient: Count
     patients_commitment: Digest
-    unit: Unit = Unit.PATIENT
+    unit: Literal[Unit.PATIENT] = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
 

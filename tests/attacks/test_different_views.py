@@ -16,6 +16,10 @@ OTHER_THREE = ("ash", "birch", "elm")
 
 
 def test_different_cohorts_for_different_sites_release_nothing(mallory: Mallory) -> None:
+    """Two cohorts that differ by one site, one told to three sites, one to the fourth.
+
+    A release needs the headers of exactly the cohort that a site sealed for, all of one view.
+    """
     for name in THREE:
         mallory.train(name, cohort=THREE)
     mallory.train("elm", cohort=OTHER_THREE)
@@ -33,6 +37,10 @@ def test_different_cohorts_for_different_sites_release_nothing(mallory: Mallory)
     ids=["round", "attempt", "epoch", "reference"],
 )
 def test_site_asked_otherwise_keeps_the_others_from_releasing(mallory: Mallory, other: dict[str, int]) -> None:
+    """One site is asked for another round, attempt, epoch or weight than the rest.
+
+    Its header says so, and nobody else releases.
+    """
     for name in THREE:
         mallory.train(name)
     mallory.key(2)
@@ -42,6 +50,10 @@ def test_site_asked_otherwise_keeps_the_others_from_releasing(mallory: Mallory, 
 
 
 def test_site_on_another_model_keeps_the_others_from_releasing(mallory: Mallory) -> None:
+    """One site is left on the old model (the others on one with dead neurons, say).
+
+    The model's digest in the headers differs, and nobody else releases.
+    """
     committed, aggregate = mallory.honest_round()
     for name in THREE:
         mallory.open(name, committed, aggregate)
@@ -51,6 +63,7 @@ def test_site_on_another_model_keeps_the_others_from_releasing(mallory: Mallory)
 
 
 def test_tampered_header_is_not_released_for(mallory: Mallory) -> None:
+    """The coordinator changes a header to make it agree: it is signed by its site."""
     mallory.seal()
     headers = mallory.headers_of()
     statement = headers["elm"].statement.model_copy(update={"patients": 10})
@@ -59,6 +72,7 @@ def test_tampered_header_is_not_released_for(mallory: Mallory) -> None:
 
 
 def test_header_of_a_key_that_is_not_the_peers_is_not_released_for(mallory: Mallory) -> None:
+    """The coordinator signs a header of its own making with a key of its own: only the pinned key counts."""
     mallory.seal()
     headers = mallory.headers_of()
     puppet = Signed[Header].by(SigningKey.generate(), headers["elm"].statement)
@@ -66,6 +80,7 @@ def test_header_of_a_key_that_is_not_the_peers_is_not_released_for(mallory: Mall
 
 
 def test_peers_header_in_another_peers_place_is_not_released_for(mallory: Mallory) -> None:
+    """One site's header stands in for another's: a header names its site."""
     mallory.seal()
     headers = mallory.headers_of()
     forged = {**headers, "elm": headers["cedar"]}
@@ -73,6 +88,7 @@ def test_peers_header_in_another_peers_place_is_not_released_for(mallory: Mallor
 
 
 def test_own_header_of_an_earlier_sealing_is_not_released_for(mallory: Mallory) -> None:
+    """The header of an overtaken attempt is sent back: a site releases only for the header it signed last."""
     mallory.seal()
     first = mallory.headers_of()
     mallory.seal(attempt=2)
@@ -81,6 +97,7 @@ def test_own_header_of_an_earlier_sealing_is_not_released_for(mallory: Mallory) 
 
 
 def test_headers_of_too_few_sites_are_not_released_for(mallory: Mallory) -> None:
+    """Release is asked for with two of four headers: a site wants the whole cohort's."""
     mallory.seal()
     two = {name: header for name, header in mallory.headers_of().items() if name in ("ash", "birch")}
     require_refused(mallory.release("ash", headers=two), "release-refused", "expected the headers of 4 sites")

@@ -77,6 +77,10 @@ def test_sum_of_the_cohort_opens_to_the_sum_of_its_slots(mallory: Mallory) -> No
 
 @pytest.mark.parametrize("released", [True, False], ids=["own mask released", "own mask kept"])
 def test_lone_update_does_not_open_with_the_study_key(mallory: Mallory, released: bool) -> None:
+    """One site's ciphertext goes to a colluder, who has the study key, before or after all masks are released.
+
+    The pair masks are one-time pads.
+    """
     seeds = mallory.seeds() if released else {}
     slots = slots_of(mallory, [mallory.blobs["ash", 1, 1]], {n: s for n, s in seeds.items() if n == "ash"})
     assert looks_random(slots)
@@ -85,6 +89,7 @@ def test_lone_update_does_not_open_with_the_study_key(mallory: Mallory, released
 
 @pytest.mark.parametrize("left_out", FOUR)
 def test_sum_of_three_of_four_does_not_open_with_the_study_key(mallory: Mallory, left_out: str) -> None:
+    """The whole sum less the sum of three would be the fourth: a sum over less than the cohort is masked."""
     seeds = mallory.seeds()
     rest = [name for name in FOUR if name != left_out]
     slots = slots_of(mallory, [mallory.blobs[name, 1, 1] for name in rest], {name: seeds[name] for name in rest})
@@ -92,6 +97,7 @@ def test_sum_of_three_of_four_does_not_open_with_the_study_key(mallory: Mallory,
 
 
 def test_sum_before_release_does_not_open_with_the_study_key(mallory: Mallory) -> None:
+    """A colluder opens the sum before the sites have compared headers: their own masks are still on it."""
     assert looks_random(slots_of(mallory, [mallory.blobs[name, 1, 1] for name in FOUR], {}))
 
 
@@ -117,6 +123,7 @@ def test_aggregate_does_not_open_without_the_study_key(mallory: Mallory) -> None
 
 
 def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder(found: Found) -> None:
+    """An eavesdropper, or a thief of the coordinator's disk, searches for keys and models: nothing of them is there."""
     simulator = found(small_terms())
     simulator.run()
     secrets: list[bytes] = []
@@ -157,6 +164,7 @@ def test_pair_secret_needs_a_session_key_of_one_of_the_two(mallory: Mallory) -> 
 
 
 def test_every_sealing_has_a_fresh_mask(mallory: Mallory) -> None:
+    """A mask used twice would be taken off by a difference: seeds are drawn for each sealing."""
     mallory.seal(attempt=2)
     assert len(set(mallory.seeds(attempt=2).values())) == len(FOUR)
     assert len(set(mallory.blobs.values())) == 2 * len(FOUR)

@@ -43,43 +43,57 @@ def with_member(mallory: Mallory, name: str, key: SigningKey) -> list[dict[str, 
 
 
 def test_launch_signed_by_another_key_is_refused(mallory: Mallory) -> None:
+    """Somebody who is not the pinned coordinator launches a study: the signature is checked."""
     _, reply = relaunch(mallory, SigningKey.generate())
     require_refused(mallory, reply, "federation", "not signed by the coordinator this site joined")
 
 
 def test_launch_of_another_federation_is_refused(mallory: Mallory) -> None:
+    """A launch for one federation is sent in another: it names its own."""
     _, reply = relaunch(mallory, federation="meadow")
     require_refused(mallory, reply, "federation", "this site joined 'wood'")
 
 
 def test_puppet_on_the_roster_is_refused(mallory: Mallory) -> None:
+    """The operator enrols a puppet, to make up a cohort of puppets and one victim.
+
+    The roster counts only peers that the site's own people have pinned, and one that is not refuses the study.
+    """
     _, reply = relaunch(mallory, roster=with_member(mallory, "puppet", SigningKey.generate()))
     require_refused(mallory, reply, "roster", "'puppet' is not a pinned peer")
 
 
 def test_peers_key_swapped_on_the_roster_is_refused(mallory: Mallory) -> None:
+    """The coordinator lists its own key under a peer's name, to sit in the middle.
+
+    It is compared with the pinned one.
+    """
     _, reply = relaunch(mallory, roster=with_member(mallory, "elm", SigningKey.generate()))
     require_refused(mallory, reply, "roster", "another key than the one this site has pinned")
 
 
 def test_roster_without_the_site_is_refused(mallory: Mallory) -> None:
+    """A site that is not on the roster with its own key could not tell its peers apart: it stays out."""
     roster = [member.model_dump() for member in mallory.launch.statement.roster if member.name != "ash"]
     _, reply = relaunch(mallory, roster=roster)
     require_refused(mallory, reply, "roster", "this site is not on the roster with its own key")
 
 
 def test_wrong_number_of_parameters_is_refused(mallory: Mallory) -> None:
+    """The launch claims another size of the model, so that a sum would spill elsewhere: each site counts for itself."""
     _, reply = relaunch(mallory, parameters=mallory.launch.statement.parameters + 1)
     require_refused(mallory, reply, "policy", "parameters here, the launch says")
 
 
 def test_terms_beyond_the_sites_policy_are_refused(mallory: Mallory) -> None:
+    """The coordinator asks for more epsilon than a site's people allow: the site judges by its own policy."""
     terms = small_terms(privacy={"epsilon": 3.5}).model_dump(mode="json")
     _, reply = relaunch(mallory, terms=terms)
     require_refused(mallory, reply, "policy", "asks for epsilon 3.5, this site allows 3")
 
 
 def test_other_terms_under_the_same_study_are_refused(mallory: Mallory) -> None:
+    """Other terms are slipped under an admitted study: its name carries the digest of its launch."""
     simulator, study = mallory.simulator, mallory.simulator.study
     assert isinstance(mallory.join("ash"), Joined)
     before = simulator.entries("ash")
@@ -105,6 +119,7 @@ def test_second_launch_beyond_the_budget_is_refused(mallory: Mallory) -> None:
 
 
 def test_refused_launch_asked_again_is_refused_again(mallory: Mallory) -> None:
+    """The coordinator asks until somebody gives in: the answer is the same."""
     signed, _ = relaunch(mallory, federation="meadow")
     again, _ = mallory.simulator.exchange("ash", Join(launch=signed, epoch=2))
     require_refused(mallory, again, "federation", "this site joined 'wood'")

@@ -31,6 +31,7 @@ def head_of(name: str, mallory: Mallory, number: int) -> Countersigned:
 
 
 def test_replayed_request_is_stale(mallory: Mallory) -> None:
+    """A recorded request is sent again: the numbers of requests rise."""
     request = mallory.simulator.signed("ash", Close(base=0))
     first = read_body(mallory.simulator.sites["ash"].answer(request)).content
     assert isinstance(first, Closed)
@@ -40,12 +41,14 @@ def test_replayed_request_is_stale(mallory: Mallory) -> None:
 
 
 def test_request_for_another_site_has_no_effect(mallory: Mallory) -> None:
+    """A request is delivered to another site: it names its receiver."""
     request = mallory.simulator.signed("birch", Close(base=0))
     with pytest.raises(WireError, match="reached 'ash'"):
         mallory.simulator.sites["ash"].answer(request)
 
 
 def test_request_that_the_pinned_coordinator_has_not_signed_has_no_effect(mallory: Mallory) -> None:
+    """Somebody else on the network asks a site to close: a site obeys only the key it has pinned."""
     simulator = mallory.simulator
     request = make_envelope(
         SigningKey.generate(),
@@ -61,6 +64,7 @@ def test_request_that_the_pinned_coordinator_has_not_signed_has_no_effect(mallor
 
 
 def test_blob_exchanged_on_its_way_has_no_effect(mallory: Mallory) -> None:
+    """The aggregate of a signed request is exchanged on its way: its digest is under the signature."""
     committed, aggregate = mallory.honest_round()
     sent = mallory.simulator.signed("ash", Open(keys=mallory.keys[1], committed=committed), aggregate)
     with pytest.raises(WireError, match="blobs are not those"):
@@ -68,6 +72,7 @@ def test_blob_exchanged_on_its_way_has_no_effect(mallory: Mallory) -> None:
 
 
 def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_trained(mallory: Mallory) -> None:
+    """The coordinator has seen more of the book than the site has: the site was rolled back, and says so."""
     reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=40))
     require_refused(reply, "refused", "it was rolled back or replaced, or a copy of it is in use elsewhere")
     last = mallory.simulator.entries("ash")[-1].body
@@ -76,10 +81,12 @@ def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_tra
 
 
 def test_witnessed_head_of_another_history_is_a_rollback(mallory: Mallory) -> None:
+    """The coordinator has seen another entry under a number that the book has: somebody uses a copy."""
     reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=1))
     require_refused(reply, "refused", "entry 1 of this site's ledger")
 
 
 def test_study_closed_early_is_not_trained_in_again(mallory: Mallory) -> None:
+    """A study is closed, which gives its unused budget back, and then gone on with: closed is closed."""
     mallory.simulator.exchange("ash", Close(base=0))
     require_refused(mallory.train("ash"), "stale", "the study is closed at this site")

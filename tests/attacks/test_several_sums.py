@@ -22,6 +22,10 @@ def test_second_attempt_after_a_release_is_refused(mallory: Mallory) -> None:
 
 
 def test_second_attempt_after_a_release_and_a_restart_is_refused(mallory: Mallory) -> None:
+    """The same, and the site is restarted in between to make it forget.
+
+    What it released is on disk before it is sent.
+    """
     mallory.seal()
     mallory.seeds()
     mallory.simulator.restart_site("ash")
@@ -31,18 +35,30 @@ def test_second_attempt_after_a_release_and_a_restart_is_refused(mallory: Mallor
 
 
 def test_mask_of_an_attempt_that_was_overtaken_is_gone(mallory: Mallory) -> None:
+    """Release is asked for an attempt that a newer one has overtaken, to have the masks of both.
+
+    The older seed is forgotten when the newer one is drawn.
+    """
     mallory.seal()
     mallory.seal(attempt=2, cohort=THREE)
     require_refused(mallory.release("ash", attempt=1), "epoch-lost", "no mask for attempt 1 of round 1")
 
 
 def test_attempt_that_is_over_is_not_sealed_again(mallory: Mallory) -> None:
+    """A site is asked to go back to an earlier attempt, to collect one that others have answered.
+
+    Attempts only rise.
+    """
     mallory.seal(attempt=2)
     require_refused(mallory.train("ash", attempt=1), "stale", "attempt 1 of round 1 is over")
 
 
 @pytest.mark.parametrize("other", [{"cohort": THREE}, {"epoch": 2}], ids=["cohort", "epoch"])
 def test_same_attempt_with_another_cohort_or_epoch_is_refused(mallory: Mallory, other: dict[str, object]) -> None:
+    """One attempt is asked twice, with two cohorts or epochs, to have two sums under one mask.
+
+    An attempt is one of each.
+    """
     mallory.seal()
     mallory.key(2)
     require_refused(mallory.train("ash", **other), "refused", "one cohort and one epoch")  # type: ignore[arg-type]
@@ -60,6 +76,7 @@ def test_same_attempt_with_another_cohort_or_epoch_is_refused(mallory: Mallory, 
     ids=["below the minimum", "without the site", "with a stranger", "named twice", "in another order"],
 )
 def test_bad_cohort_is_refused_and_nothing_is_paid(mallory: Mallory, cohort: tuple[str, ...]) -> None:
+    """Cohorts in which a sum would be a lone update, or that nobody would notice twice: refused before any work."""
     require_refused(mallory.train("ash", cohort=cohort), "refused", "a cohort names")
     assert mallory.simulator.entries("ash", "reserve") == []
     assert not mallory.simulator.trained
@@ -67,15 +84,18 @@ def test_bad_cohort_is_refused_and_nothing_is_paid(mallory: Mallory, cohort: tup
 
 @pytest.mark.parametrize("number", [0, 6], ids=["before the first", "after the last"])
 def test_round_outside_the_terms_is_refused(mallory: Mallory, number: int) -> None:
+    """The coordinator asks for rounds that nobody admitted."""
     require_refused(mallory.train("ash", number), "stale", f"round {number} is over here")
 
 
 def test_closing_evaluation_trains_nobody(mallory: Mallory) -> None:
+    """The exchange after the last round is used to have one more round: it carries no parameters."""
     assert isinstance(mallory.train("ash", 5), Sealed)
     assert not mallory.simulator.trained
 
 
 def test_same_question_gets_the_same_bytes_and_is_paid_once(mallory: Mallory) -> None:
+    """The coordinator asks the same again, hoping for other noise or another mask: it gets the same bytes."""
     first = mallory.train("ash")
     blob = mallory.blobs["ash", 1, 1]
     assert mallory.train("ash") == first
@@ -85,6 +105,7 @@ def test_same_question_gets_the_same_bytes_and_is_paid_once(mallory: Mallory) ->
 
 
 def test_new_attempt_seals_under_a_new_mask_and_is_not_paid_again(mallory: Mallory) -> None:
+    """Two attempts of one round could show two roundings or two noises of one update: the integers are drawn once."""
     mallory.train("ash")
     integers = mallory.simulator.store("ash").integers(1)
     mallory.train("ash", attempt=2, cohort=THREE)
@@ -97,6 +118,7 @@ def test_new_attempt_seals_under_a_new_mask_and_is_not_paid_again(mallory: Mallo
 
 
 def test_more_rounds_than_the_terms_promise_are_not_paid(found: Found) -> None:
+    """The coordinator asks for one round more than the terms have."""
     mallory = in_charge(found(small_terms(evaluation={"rounds": []})))
     for number in (1, 2):
         assert isinstance(mallory.train("ash", number), Sealed)
@@ -124,6 +146,7 @@ def test_without_privacy_the_round_after_a_void_one_is_refused_with_another_coho
 
 
 def test_with_privacy_the_round_after_a_void_one_may_have_another_cohort(mallory: Mallory) -> None:
+    """The same attack where noise limits it: every update in the difference carries its own, and is paid for."""
     mallory.seal()
     mallory.seeds()
     assert isinstance(mallory.train("ash", 2, cohort=THREE), Sealed)

@@ -29,6 +29,10 @@ def test_honest_round_opens(mallory: Mallory) -> None:
 
 
 def test_one_site_added_twice_does_not_open(mallory: Mallory) -> None:
+    """The coordinator adds one update twice, so that it weighs more, or to take the plain sum off.
+
+    Masks do not cancel.
+    """
     mallory.seal()
     seeds = mallory.seeds()
     blobs = [mallory.blobs[name, 1, 1] for name in (*FOUR, "ash")]
@@ -38,6 +42,7 @@ def test_one_site_added_twice_does_not_open(mallory: Mallory) -> None:
 
 
 def test_one_site_left_out_does_not_open(mallory: Mallory) -> None:
+    """The coordinator leaves one update out of the sum that it says is everybody's: masks do not cancel."""
     mallory.seal()
     seeds = mallory.seeds()
     blobs = [mallory.blobs[name, 1, 1] for name in THREE]
@@ -69,6 +74,7 @@ def test_second_try_with_the_keys_of_a_refused_aggregate_is_not_even_decrypted(m
 
 
 def test_other_rounds_aggregate_does_not_open(mallory: Mallory) -> None:
+    """An old aggregate is passed off as the new round's: keystreams of masks and checks belong to one round."""
     committed, first = mallory.honest_round()
     for name in FOUR:
         mallory.open(name, committed, first)
@@ -78,6 +84,7 @@ def test_other_rounds_aggregate_does_not_open(mallory: Mallory) -> None:
 
 
 def test_round_that_is_applied_already_has_no_effect(mallory: Mallory) -> None:
+    """An aggregate is sent a second time, so that the model moves twice: each round is applied once."""
     committed, aggregate = mallory.honest_round()
     mallory.open("ash", committed, aggregate)
     before = mallory.simulator.model_file("ash")
@@ -86,6 +93,10 @@ def test_round_that_is_applied_already_has_no_effect(mallory: Mallory) -> None:
 
 
 def test_aggregate_under_other_headers_does_not_open(mallory: Mallory) -> None:
+    """A sum of four is passed off as that of three, so that its mean is wrong.
+
+    Headers and sum must be of one cohort.
+    """
     committed, aggregate = mallory.honest_round()
     fewer = committed.model_copy(update={"cohort": THREE, "headers": {n: committed.headers[n] for n in THREE}})
     require_refused(mallory.open("ash", fewer, aggregate), "opening-failed", "another cohort")
@@ -93,6 +104,7 @@ def test_aggregate_under_other_headers_does_not_open(mallory: Mallory) -> None:
 
 
 def test_round_two_before_round_one_is_refused(mallory: Mallory) -> None:
+    """A site is led past a round, onto a model that nobody else has: rounds are applied in order."""
     committed, aggregate = mallory.honest_round()
     for name in THREE:
         mallory.open(name, committed, aggregate)

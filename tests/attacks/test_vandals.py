@@ -119,6 +119,10 @@ def notes_about_ash(simulator: Simulator) -> str:
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
 def test_bad_sealed_update_is_that_sites_loss_and_the_others_go_on(found: Found, lie: Lie) -> None:
+    """A site sends what is no sealed update, or not the one its header names.
+
+    It is named, and a new attempt does without it.
+    """
     simulator = found(small_terms(training={"rounds": 3}))
     ash_says(simulator, Sealed, lie)
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
@@ -138,6 +142,7 @@ def test_bad_sealed_update_is_that_sites_loss_and_the_others_go_on(found: Found,
 def test_bad_reply_of_any_kind_does_not_keep_the_others_from_the_end(
     found: Found, lie: Lie, kind: type[Reply]
 ) -> None:
+    """A site answers nonsense whenever it is asked one kind of question: the others finish."""
     simulator = found(small_terms())
     ash_says(simulator, kind, lie, times=10**6)
     simulator.run(seconds=10)
@@ -147,6 +152,7 @@ def test_bad_reply_of_any_kind_does_not_keep_the_others_from_the_end(
 
 @pytest.mark.parametrize("kind", [Joined, Sealed, Released], ids=lambda kind: kind.__name__.lower())
 def test_cohort_never_falls_below_the_minimum(found: Found, kind: type[Reply]) -> None:
+    """Enough saboteurs would leave a cohort in which a sum is a lone update: the study stops instead."""
     simulator = found(small_terms(cohort={"minimum": 4}))
     ash_says(simulator, kind, nonsense, times=10**6)
     simulator.run(seconds=10)
@@ -186,6 +192,10 @@ def test_sealed_update_of_a_site_outside_the_cohort_is_not_added(found: Found) -
 
 @pytest.mark.parametrize("code", ["opening-failed", "release-refused"])
 def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, code: str) -> None:
+    """A site says that an aggregate did not open, or that headers differ.
+
+    An alarm stops the study, and who gave it is known to the operator.
+    """
     simulator = found(small_terms())
     problem = Problem(code=code, sentence="something is wrong", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem))
@@ -204,6 +214,7 @@ def test_site_that_says_it_has_released_what_nobody_asked_for_is_lost(found: Fou
 
 
 def test_site_that_always_says_it_is_behind_is_lost(found: Found) -> None:
+    """A site keeps asking for rounds that it says it missed: nobody waits for it for ever."""
     simulator = found(small_terms(training={"rounds": 3}))
     problem = Problem(code="behind", sentence="this site has applied round 0", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
@@ -213,6 +224,7 @@ def test_site_that_always_says_it_is_behind_is_lost(found: Found) -> None:
 
 @pytest.mark.parametrize("code", ["failed", "refused"])
 def test_site_that_keeps_failing_is_out_after_three_times(found: Found, code: str) -> None:
+    """A site fails again and again, which costs everybody a new attempt each time: after three times it is out."""
     simulator = found(small_terms(training={"rounds": 12}))
     problem = Problem(code=code, sentence="the site's own log says why", base=None)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)

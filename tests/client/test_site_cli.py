@@ -53,6 +53,12 @@ def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> N
         (["peer", "forget", "birch"], 21, "'birch' is not pinned; pinned peers: none"),
         (["data", "check", "none.yaml"], 11, "none.yaml: cannot be read: No such file or directory"),
         (["join", "--admission", "none"], 21, "none: cannot be read: No such file or directory"),
+        (["ledger", "recover"], 21, "this site has kept no head that its coordinator has countersigned"),
+        (["ledger", "recover", "none"], 26, "none: cannot be read: No such file or directory"),
+        (["ledger", "list", "--kind", "x"], 2, "'x' is not one of 'open'"),
+        (["budget", "explain", "none.yaml"], 11, "none.yaml: cannot be read"),
+        (["approve", "study.yaml"], 2, "Missing option '--by'"),
+        (["data", "object"], 2, "Missing argument 'PATIENT...'"),
         (["up"], 21, "the site has not joined a coordinator yet"),
     ],
 )

@@ -1,11 +1,12 @@
 import math
 from collections import Counter
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from privacy.discrete_gaussian import sample
+from privacy.discrete_gaussian import _below_exp, sample, sample_many
 from privacy.stream import Stream
 
 
@@ -52,3 +53,46 @@ def test_sample_under_the_same_key_is_the_same() -> None:
 def test_sample_without_variance_is_refused() -> None:
     with pytest.raises(ValueError, match="positive variance"):
         sample(Fraction(0), 1, Stream(bytes(32)))
+
+
+@pytest.mark.parametrize("variance", [1, 2, 9, 400])
+def test_many_samples_have_the_exact_frequencies(variance: int) -> None:
+    """Chi-square of 400,000 draws, the tails one cell."""
+    count = 400_000
+    reach = max(1, math.ceil(2.5 * math.sqrt(variance)))
+    exact = exact_probabilities(float(variance), reach)
+    drawn = sample_many(variance, count, Stream(b"frequencies of a discrete Gauss."))
+    inner = range(-reach, reach + 1)
+    observed = [int((drawn == x).sum()) for x in inner]
+    expected = [count * exact[x] for x in inner]
+    cells = [*zip(observed, expected, strict=True), (count - sum(observed), count - sum(expected))]
+    statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in cells)
+    freedom = len(cells) - 1
+    assert statistic < freedom + 4 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("variance", [10**6, 10**12, 2**49])
+def test_many_samples_of_large_variance_have_its_moments(variance: int) -> None:
+    drawn = sample_many(variance, 100_000, Stream(bytes(32))).astype(np.float64) / math.sqrt(variance)
+    assert drawn.std() == pytest.approx(1, abs=0.012)
+    assert abs(drawn.mean()) < 0.016
+    assert (drawn**4).mean() == pytest.approx(3, abs=0.2)
+
+
+def test_coin_in_doubt_is_decided_by_more_bits() -> None:
+    """First bits that do not decide: the exact chance lies within their cell, and heads come in its proportion."""
+    gamma = Fraction(1, 3)
+    with localcontext(Context(prec=60)):
+        chance = (-Decimal(1) / 3).exp() * 2**52
+    cell, inside = int(chance), float(chance % 1)
+    stream = Stream(bytes(32))
+    heads = sum(_below_exp(cell, gamma, stream) for _ in range(4_000)) / 4_000
+    assert heads == pytest.approx(inside, abs=0.03)
+    assert _below_exp(cell - 1, gamma, stream)
+    assert not _below_exp(cell + 1, gamma, stream)
+
+
+@pytest.mark.parametrize("variance", [0, -1, 2**50])
+def test_many_samples_of_an_impossible_variance_are_refused(variance: int) -> None:
+    with pytest.raises(ValueError, match="variance from 1"):
+        sample_many(variance, 1, Stream(bytes(32)))

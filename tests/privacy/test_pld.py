@@ -158,7 +158,7 @@ def test_patient_who_changes_one_total_is_the_worst_for_laplace(parts: tuple[flo
         assert spread <= pld.epsilon([Laplace(scale=2, count=1)], delta) + 1e-4
 
 
-@pytest.mark.parametrize(("noise", "rate", "each"), [(1.0, 0.2, 3), (3.0, 0.6, 2), (0.7, 0.01, 4)])
+@pytest.mark.parametrize(("noise", "rate", "each"), [(3.0, 0.6, 2), (2.0, 0.05, 3)])
 def test_epsilon_of_several_records_covers_both_directions(noise: float, rate: float, each: int) -> None:
     drawn = np.arange(each + 1)
     weights = np.array([math.comb(each, i) * rate**i * (1 - rate) ** (each - i) for i in drawn])

@@ -18,10 +18,15 @@ def site(folder: Path, *arguments: str, typed: str | None = None) -> Result:
 
 
 def script(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The console script."""
+    """The console script, with nobody at the keyboard."""
     environment = {**os.environ, **({"CONSILIUM_SITE": str(folder)} if folder else {})}
     return subprocess.run(
-        [SCRIPTS / "consilium-site", *arguments], capture_output=True, text=True, env=environment, timeout=60
+        [SCRIPTS / "consilium-site", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from client.home import SiteHome
 from client.rotation import Rotation
-from tests.client.commands.terminal import grant, site, with_data
+from tests.client.commands.terminal import grant, script, site, with_data
 from tests.client.commands.test_budget import admitted
 
 
@@ -25,6 +25,13 @@ def test_key_is_not_changed_without_a_yes(folder: Path) -> None:
         done = site(folder, "key", "change", typed=typed)
         assert (done.exit_code, done.stdout) == (1, "")
     assert SiteHome(folder).identity().public == old
+
+
+def test_question_that_nobody_answers_ends_as_interrupted(folder: Path) -> None:
+    done = script("key", "change", folder=folder)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.endswith("consilium-site: interrupted\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_studies_in_progress_are_named_before_the_key_is_changed(folder: Path) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from privacy.accountant import CARRIED
+from privacy.accountant import CARRIED, AnyEvent, DistributedGaussian, carried
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
 from privacy.ledger.book import Rule
 from privacy.ledger.entries import BODIES
-from tests.privacy.ledger_makers import OTHER_KEY, write_every_kind
+from tests.privacy.ledger_makers import COUNTS, OTHER_KEY, RECORDS, STEP, TOTALS, write_every_kind
 from tests.privacy.vectors.ledger import generate
-from tests.privacy.vectors.ledger.mechanisms import ORDERS
+from tests.privacy.vectors.ledger.mechanisms import ORDERS, curve
 
 FOLDER = Path(generate.__file__).parent
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -59,6 +59,24 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
     path = FOLDER / "refused" / f"{name}.jsonl"
     with pytest.raises(LedgerError, match=rf": entry {wrong['entry']} breaks the rule '{wrong['rule']}': "):
         check(path, KEY)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        STEP,
+        STEP.model_copy(update={"sampling_rate": 1.0}),
+        TOTALS,
+        COUNTS,
+        RECORDS,
+        RECORDS.model_copy(update={"records_per_patient": 1}),
+        RECORDS.model_copy(update={"sampling_rate": 1.0}),
+        DistributedGaussian(noise_multiplier=1.3, sampling_rate=0.1, steps=7, colluders=1),
+    ],
+    ids=lambda event: event.kind,
+)
+def test_curve_of_an_event_follows_from_the_page_alone(event: AnyEvent) -> None:
+    assert carried(event, 3) == tuple(curve(event.model_dump(), 3) or ())
 
 
 def test_golden_ledgers_break_every_rule() -> None:

@@ -44,18 +44,31 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
             moment = a / (2 * a - 1) * ((a - 1) / b).exp() + (a - 1) / (2 * a - 1) * (-a / b).exp()
             return times * moment.ln() / (a - 1)
         case "sampled-gaussian":
-            s, q = Decimal(event["noise_multiplier"]), Decimal(event["sampling_rate"])
-            terms = (
-                comb(order, k) * (1 - q) ** (order - k) * q**k * ((k * k - k) / (2 * s * s)).exp()
-                for k in range(order + 1)
-            )
-            return times * sum(terms, _ZERO).ln() / (a - 1)
+            return times * _sampled(event, order)
+        case "distributed-gaussian":
+            return times * (_sampled(event, order) + Decimal("1e-24"))
         case "bounded-contribution":
-            s, q = Decimal(event["noise_multiplier"]), Decimal(event["sampling_rate"])
-            weights = _weights(q, event["records_per_patient"])
+            s, q, k = (
+                Decimal(event[name]) for name in ("noise_multiplier", "sampling_rate", "records_per_patient")
+            )
+            if q == 1:
+                return times * a * k * k / (2 * s * s)
+            if k == 1:
+                return times * _sampled(event, order)
+            weights = _weights(q, int(k))
             moment = max(_present(s, weights, order), _absent(s, q, weights, order))
             return times * (moment * (1 + Decimal("1e-12"))).ln() / (a - 1)
     raise ValueError(event["kind"])
+
+
+def _sampled(event: dict[str, Any], order: int) -> Decimal:
+    s, q = Decimal(event["noise_multiplier"]), Decimal(event["sampling_rate"])
+    if q == 1:
+        return order / (2 * s * s)
+    terms = (
+        comb(order, k) * (1 - q) ** (order - k) * q**k * ((k * k - k) / (2 * s * s)).exp() for k in range(order + 1)
+    )
+    return sum(terms, _ZERO).ln() / (order - 1)
 
 
 def _weights(q: Decimal, records: int) -> list[Decimal]:
@@ -78,13 +91,16 @@ def _present(s: Decimal, weights: list[Decimal], order: int) -> Decimal:
 
 
 def _absent(s: Decimal, q: Decimal, weights: list[Decimal], order: int) -> Decimal:
-    """E_N[(N/P)^(a-1)], summed over x = -16 s .. 16 s in steps of s / 8."""
+    """E_N[(N/P)^(a-1)], summed in steps of 1/8 standard deviation to where the tails weigh less than 1e-50."""
+    reach, most = 16, (1 - q) ** (-(len(weights) - 1) * (order - 1))
+    while (tails := 2 * most * (-Decimal(reach * reach) / 2).exp()) > Decimal("1e-50"):
+        reach *= 2
     total = _ZERO
-    for n in range(-128, 129):
+    for n in range(-8 * reach, 8 * reach + 1):
         x = Decimal(n) / 8
         ratio = sum((w * (i * x / s - i * i / (2 * s * s)).exp() for i, w in enumerate(weights)), _ZERO)
         total += (-x * x / 2).exp() / (2 * PI).sqrt() / 8 * ratio ** (1 - order)
-    return total + 2 * Decimal("1e-56") * (1 - q) ** (-(len(weights) - 1) * (order - 1))
+    return total + tails
 
 
 _ZERO = Decimal(0)

@@ -1,0 +1,273 @@
+"""What a layer is given and what comes back to it: one forward and one backward pass, without parameter gradients.
+
+Rules:
+
+* parameters do not ask for gradients during the passes, so that backward computes only what flows between layers;
+* of each call of a layer its inputs and the gradient of its output are kept, by hooks;
+* which axis of a tensor counts the records is not assumed but seen: :func:`survey` calls the module on two and on
+  three records, and the axis that grows is it. A layer whose tensors do not grow with the records is refused by name;
+* an axis may count a fixed number of rows for each record (crops, time steps), the rows of a record side by side;
+* an input changed in place after the layer saw it is refused by name.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from privacy.errors import TermsError
+
+_FEW, _MORE = 2, 3  # records in the two calls of a survey
+_COPIES = 4  # a tensor between layers, its gradient, and what is made of them in passing
+
+
+@dataclass
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        inputs: positional arguments; tensors are detached.
+        keywords: keyword arguments, likewise.
+        gradient: of the loss with respect to the output, None while it is not known or when there is none.
+        axes: for each positional argument the axis that counts records, None where there is none.
+        output_axis: the axis of the output that counts records.
+    """
+
+    inputs: tuple[Any, ...]
+    keywords: dict[str, Any]
+    versions: tuple[int, ...]
+    gradient: torch.Tensor | None = None
+    axes: tuple[int | None, ...] = ()
+    output_axis: int = 0
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """The first input with the records first."""
+        axis = self.axes[0]
+        assert axis is not None
+        first: torch.Tensor = self.inputs[0]
+        return first.movedim(axis, 0)
+
+    @property
+    def output_gradient(self) -> torch.Tensor:
+        """The gradient with the records first."""
+        assert self.gradient is not None
+        return self.gradient.movedim(self.output_axis, 0)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Where one call of a layer has its records."""
+
+    inputs: tuple[int | None, ...]
+    output: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What two small calls of a module show.
+
+    Attributes:
+        axes: for each layer, call after call.
+        record_bytes: about what one record takes in both passes.
+    """
+
+    axes: Mapping[str, tuple[Axes, ...]]
+    record_bytes: int
+
+
+def survey(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> Survey:
+    """Look where ``layers`` have their records.
+
+    Args:
+        module: the whole model.
+        layers: the layers of interest, by their names in the module.
+        features: (records, ...) at least one record.
+
+    Raises:
+        TermsError: a layer is called on something that does not grow with the records.
+    """
+    few, few_bytes = _shapes(module, layers, features, _FEW)
+    more, more_bytes = _shapes(module, layers, features, _MORE)
+    axes = {}
+    for name in layers:
+        if len(few[name]) != len(more[name]):
+            raise TermsError(f"{described(name, layers[name])} is called more often when there are more records")
+        pairs = zip(few[name], more[name], strict=True)
+        axes[name] = tuple(_axes(described(name, layers[name]), two, three) for two, three in pairs)
+    return Survey(axes, max(1, more_bytes - few_bytes) * _COPIES)
+
+
+def described(name: str, layer: nn.Module) -> str:
+    """A layer as error messages call it."""
+    return f"layer '{name}' ({type(layer).__name__})"
+
+
+_Shape = tuple[int, ...] | None
+
+
+def _shapes(
+    module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor, records: int
+) -> tuple[dict[str, list[tuple[list[_Shape], _Shape]]], int]:
+    """Shapes of inputs and output of every call on ``records`` records, and the bytes of all layers' outputs."""
+    seen: dict[str, list[tuple[list[_Shape], _Shape]]] = {name: [] for name in layers}
+    held = features[:1].nbytes * records
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            seen[name].append(([_shape(value) for value in args], _shape(output)))
+
+        return hook
+
+    def weigh(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        nonlocal held
+        held += output.nbytes if isinstance(output, torch.Tensor) else 0
+
+    with contextlib.ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.enter_context(_removing(layer.register_forward_hook(look(name), prepend=True)))
+        for layer in module.modules():
+            stack.enter_context(_removing(layer.register_forward_hook(weigh)))
+        with torch.no_grad():
+            module(features[:1].expand(records, *features.shape[1:]).clone())
+    return seen, held
+
+
+def _shape(value: Any) -> _Shape:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+
+
+def _axes(
+    layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]
+) -> Axes:
+    inputs = tuple(_axis(two, three) for two, three in zip(few[0], more[0], strict=True))
+    output = _axis(few[1], more[1])
+    if output is None or not inputs or inputs[0] is None:
+        raise TermsError(
+            f"{layer} is called on something that is not one tensor with an entry for each record, so no patient's "
+            "gradient is seen there; expand its input to every record"
+        )
+    return Axes(inputs, output)
+
+
+def _axis(few: _Shape, more: _Shape) -> int | None:
+    """The one axis that grows as the records do."""
+    if few is None or more is None or len(few) != len(more):
+        return None
+    grown = [axis for axis, (two, three) in enumerate(zip(few, more, strict=True)) if two != three]
+    if len(grown) != 1 or few[grown[0]] * _MORE != more[grown[0]] * _FEW:
+        return None
+    return grown[0]
+
+
+@contextlib.contextmanager
+def _removing(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class _Root(torch.autograd.Function):
+    """Makes a tensor ask for its gradient, in place and without a copy; nothing flows further back."""
+
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None]:  # type: ignore[override]
+        return None, None
+
+
+class Capture:
+    """Keeps the calls of ``layers`` while it is entered.
+
+    Args:
+        module: the whole model.
+        layers: whose calls are kept, by name.
+        seen: where they have their records.
+
+    Raises:
+        TermsError: a layer is called otherwise than in the survey.
+    """
+
+    def __init__(self, module: nn.Module, layers: Mapping[str, nn.Module], seen: Survey) -> None:
+        self._module = module
+        self._layers = layers
+        self._survey = seen
+        self.calls: dict[str, list[Call]] = {name: [] for name in layers}
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The passes happen inside."""
+        asking = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+        self._anchor = torch.zeros((), requires_grad=True, device=asking[0].device)
+        with contextlib.ExitStack() as stack:
+            for name, layer in self._layers.items():
+                hook = layer.register_forward_hook(self._keeper(name), prepend=True, with_kwargs=True)
+                stack.enter_context(_removing(hook))
+            for layer in self._module.modules():
+                stack.enter_context(_removing(layer.register_forward_pre_hook(_refuse_packed)))
+            for parameter in asking:
+                parameter.requires_grad_(False)
+            try:
+                yield
+            finally:
+                for parameter in asking:
+                    parameter.requires_grad_(True)
+        self._check()
+
+    def _keeper(self, name: str) -> Callable[..., torch.Tensor]:
+        def keep(layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> torch.Tensor:
+            places = self._survey.axes[name]
+            calls = self.calls[name]
+            if len(calls) >= len(places) or not isinstance(output, torch.Tensor):
+                raise TermsError(f"{described(name, layer)} is called more often for some records than for others")
+            place = places[len(calls)]
+            call = Call(
+                tuple(_detached(value) for value in args),
+                {key: _detached(value) for key, value in keywords.items()},
+                tuple(value._version for value in args if isinstance(value, torch.Tensor)),
+                axes=place.inputs,
+                output_axis=place.output,
+            )
+            calls.append(call)
+            if not output.requires_grad:
+                output = _Root.apply(output, self._anchor)
+            output.register_hook(lambda gradient: _receive(call, gradient))
+            return output
+
+        return keep
+
+    def _check(self) -> None:
+        for name, calls in self.calls.items():
+            for call in calls:
+                versions = tuple(value._version for value in call.inputs if isinstance(value, torch.Tensor))
+                if versions != call.versions:
+                    raise TermsError(
+                        f"the input of {described(name, self._layers[name])} is changed in place afterwards, which "
+                        "would falsify its gradient; use an operation that is not in place"
+                    )
+            self.calls[name] = [call for call in calls if call.gradient is not None]
+
+
+def _receive(call: Call, gradient: torch.Tensor) -> None:
+    call.gradient = gradient.detach()
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
+
+
+def _refuse_packed(layer: nn.Module, args: tuple[Any, ...]) -> None:
+    if any(isinstance(value, PackedSequence) for value in args):
+        raise TermsError(
+            f"{type(layer).__name__} is given a packed sequence, whose rows do not tell their record; "
+            "use padded sequences and a mask"
+        )
