@@ -1,5 +1,4 @@
-"""The usual way to seal an update with TenSEAL, and the best that TenSEAL's own vectors can do: what sealing is
-compared with.
+"""What sealing is compared with: CKKS through TenSEAL as it is usually done, and the best its vectors can do.
 
 Fixed here, so that it cannot be tuned against us. Every site holds the same secret key, so every site can read every
 other's update; the coordinator holds the context without it, and adds.

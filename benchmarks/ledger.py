@@ -5,14 +5,15 @@
 * ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, a round settled) through the site's own
   ledger, ``synchronous`` as its connection reports it (2 is FULL).
 * ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a book with so many entries, from start to
-  end of the process. The books are studies of 50 rounds with different noise, a checkpoint after every round. Their
-  entries are checked and signed like any other, and put in the file in one transaction: this is the benchmark's
-  input, not what it measures.
+  end of the process; ``verify_cpu_s`` is what verifying computed, whatever else the machine was doing. The books are
+  studies of 50 rounds with different noise, a checkpoint after every round. Their entries are checked and signed like
+  any other, and put in the file in one transaction: this is the benchmark's input, not what it measures.
 * ``filter_query_ms``: whether a study of 1,000 different events fits, the first time (``cold``) and again.
 * ``budget_s``: ``consilium-site budget`` with a book of about 100 entries; ``budget_10000_s`` with 10,000, which are
   all verified before the answer. ``audit_start_s``: ``consilium-audit --help``. Medians.
 """
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -79,12 +80,14 @@ def main(as_json: bool, folder: Path) -> None:
         found = {**_append(home), **_filter_query()}
         found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
         found["audit_start_s"] = _started("consilium-audit", "--help")
-        found |= {"verify_s": {}, "report_s": {}}
+        found |= {"verify_s": {}, "verify_cpu_s": {}, "report_s": {}}
         for size in SIZES:
             say(f"a book of {size:,} entries ...")
             book = home.folder / f"{size}.sqlite"
             write_book(book, home.identity(), size)
+            before = _children_cpu()
             found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(book))
+            found["verify_cpu_s"][str(size)] = round(_children_cpu() - before, 3)
             page = home.folder / f"{size}.html"
             found["report_s"][str(size)] = _seconds("consilium-audit", "report", str(book), "-o", str(page))
         shutil.copy(home.folder / f"{SIZES[0]}.sqlite", home.ledger_path)
@@ -225,6 +228,11 @@ def _seconds(command: str, *arguments: str) -> float:
         _timed(lambda: subprocess.run([program, *arguments], check=True, capture_output=True)),
         3,
     )
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _started(command: str, *arguments: str) -> float:

@@ -14,12 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from client.agent import serve
+from client.agent import AgentEvent, serve
 from client.data import StudyFiles
 from client.home import SiteHome
 from client.site import Site
 from client.train import build_model
-from client.trainer import Vector
+from client.trainer import Integers, Vector
+from privacy.console import say
+from privacy.distributed import SharedNoise
 from privacy.study import Terms
 from privacy.wire import Envelope, Sealed, read_body
 
@@ -46,6 +48,10 @@ class LightTraining:
     def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
         """See :class:`client.trainer.Training`."""
         return np.full(self._parameters, 0.01)
+
+    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+        """See :class:`client.trainer.Training`; never asked: the study is without privacy."""
+        raise NotImplementedError
 
     def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
         """See :class:`client.trainer.Training`."""
@@ -89,13 +95,16 @@ class LightSites:
                 self._all_sealed.wait(_PATIENCE_S)
             return reply
 
+        def tell(event: AgentEvent) -> None:
+            say(f"{time.time():.1f} {name}: {event.sentence}")
+
         try:
             serve(
                 home.admission().address,
                 home.ca_path,
                 home.node_key_path,
                 answer,
-                on_event=lambda event: sys.stderr.write(f"{time.time():.1f} {name}: {event.sentence}\n"),
+                on_event=tell,
                 stop=self._stop,
             )
         finally:

@@ -15,6 +15,7 @@ from client.commands.data import data
 from client.commands.key import key
 from client.commands.ledger import ledger
 from client.commands.peer import peer
+from client.commands.withdraw import withdraw
 from client.home import SiteHome
 from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
@@ -124,7 +125,7 @@ def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], priva
     print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
 
 
-for noun in (peer, data, budget, approve, ledger, key):
+for noun in (peer, data, budget, approve, withdraw, ledger, key):
     cli.add_command(noun)
 
 

@@ -5,7 +5,7 @@ Steps, each durable before the next; whoever is interrupted runs the same comman
 1. both files are checked against the contract;
 2. their patients are compared with every population this site knows, and remembered (``patients/``);
 3. the book is told: the files' digest, the public count, the commitment to the patients;
-4. the site remembers where the files are (``data.json``).
+4. the site remembers where the files are (``data.json``); a study in progress keeps those it was admitted with.
 """
 
 from pathlib import Path
@@ -13,8 +13,7 @@ from pathlib import Path
 from client.data import register
 from client.home import Registration, SiteHome
 from privacy.document import parse
-from privacy.errors import RefusedError, SiteConfigError
-from privacy.ledger import Ledger
+from privacy.errors import SiteConfigError
 from privacy.study import DataContract
 
 
@@ -25,8 +24,7 @@ def register_files(
 
     Raises:
         DataError: a file does not keep the contract.
-        RefusedError: the patients, or the data, belong to another population, or a study in progress would be
-            given other patients than those who pay for it.
+        RefusedError: the patients, or the data, belong to another population.
         LedgerError, SiteConfigError: the book or the folder cannot take it.
     """
     files, patients = register(contract, train.resolve(), test.resolve())
@@ -41,7 +39,6 @@ def register_files(
     registration = parse(facts, Registration, SiteConfigError, "the registration")
     register_of_patients = home.patients()
     with register_of_patients.alone(), home.open_ledger() as ledger:
-        _refuse_other_patients_in_progress(home, ledger, contract.name, registration.population)
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
         commitment = register_of_patients.admit(registration.population, patients, known)
         ledger.register_population(
@@ -54,18 +51,3 @@ def register_files(
         register_of_patients.forget_older(registration.population, commitment)
         home.add_registration(contract.name, registration)
     return registration
-
-
-def _refuse_other_patients_in_progress(home: SiteHome, ledger: Ledger, contract: str, population: str) -> None:
-    """A study finds its files by its contract and is paid by a population: both stay together until it has ended."""
-    before = home.registry().contracts.get(contract)
-    account = None if before is None else ledger.trial().accounts.get(before.population)
-    if before is None or account is None or before.population == population:
-        return
-    for study, allowance in account.allowances.items():
-        if not allowance.closed:
-            raise RefusedError(
-                "in-progress",
-                f"the study '{study}' is in progress with the patients of '{before.population}', which are registered "
-                f"as '{contract}': register others as '{contract}' when it has ended",
-            )

@@ -30,7 +30,6 @@ from privacy.errors import (
     DataError,
     RefusedError,
     SealingError,
-    SiteConfigError,
     TermsError,
     TrainingError,
     WireError,
@@ -174,14 +173,11 @@ class Site:
         if store.launch.digest != signed.statement.digest:
             raise RefusedError("refused", "this study was admitted with another launch")
         terms = store.launch.terms
-        registration = self._home.registry().contracts.get(terms.data.name)
-        if registration is None:
-            raise SiteConfigError(f"data.json has lost '{terms.data.name}', which {store.launch.study} trains on")
         if study_training := self._trainings.get(store.launch.study):
             training = study_training
         else:
             objections = self._home.patients().objections().among(store.state.objections)
-            files = registration.files(objections)
+            files = store.state.registration.files(objections)
             training = self._trainings[store.launch.study] = self._training_for(terms, files)
         epochs = Epochs(store.launch, self.name, self._identity)
         return Participation(
@@ -218,6 +214,7 @@ class Site:
         state = StudyState(
             model_sha256=digest(model),
             patients=registration.public_patients,
+            registration=registration,
             objections=objections.texts,
             noise_multiplier=price.noise_multiplier,
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,

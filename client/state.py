@@ -20,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from client.home import Registration
 from models.vector import Vector, digest
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
@@ -64,6 +65,8 @@ class StudyState(Document):
     model_sha256: str
     patients: int
     """The public patient count this study was admitted with."""
+    registration: Registration
+    """The files it was admitted with; what is registered later is for later studies."""
     objections: tuple[str, ...] = ()
     """Keyed digests of patients who had objected when it was admitted: they take no part in it."""
     reference: int | None = None

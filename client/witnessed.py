@@ -33,6 +33,8 @@ def require_witnessed(
             raise RefusedError("refused", str(error)) from None
         home.keep_witnessed(countersigned)
         return
+    if _is_own(ledger, countersigned, coordinator):
+        home.keep_witnessed(countersigned)  # for a recovery
     sentence = (
         f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the book: it was "
         "rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
@@ -40,3 +42,12 @@ def require_witnessed(
     )
     ledger.incident(study, "rollback", sentence)
     raise RefusedError("refused", sentence)
+
+
+def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:
+    """Whether a head that is not in the book was once this site's, as its key and the coordinator's say."""
+    try:
+        countersigned.verified(ledger.key, coordinator)
+    except LedgerError:
+        return False
+    return True

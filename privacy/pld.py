@@ -16,10 +16,9 @@ Rules:
   summation).
 * An event without a loss distribution here is refused, never approximated by another.
 
-Equal events are composed at once. The interval of losses is 1e-4 (0.05 to 0.5 s for an event), or 4e-4 with several
-records a patient, whose distributions are slower (1 to 5 s); so a report of 60 different events takes a minute or so.
-It is finer (down to 1e-5) where many steps would add up its error, coarser where the loss is so large that a million
-intervals would not hold it.
+Equal events are composed at once. The interval of losses is 1e-4 (0.05 to 0.5 s for an event; 60 different ones take
+10 s), or 4e-4 with several records a patient, whose distributions are slower (1 to 5 s each). It is finer (to 1e-5)
+where many steps would add up its error, coarser where the loss is so large that a million intervals would not hold it.
 
 dp-accounting computes this. It is slow to start, so it is imported when a figure is asked for.
 """

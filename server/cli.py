@@ -109,6 +109,15 @@ def sites_admit(federation: Federation, request: Path, out: Path) -> None:
     click.echo(admission.statement.identity)
 
 
+@sites.command("forget")
+@click.argument("name")
+@click.pass_obj
+def sites_forget(federation: Federation, name: str) -> None:
+    """Enrol the site NAME no more, so that it can come back with a new key. Its studies keep its old one."""
+    federation.forget(name)
+    say(f"'{name}' is no longer enrolled; admit its new request with: consilium sites admit REQUEST --out FILE")
+
+
 @cli.group()
 def study() -> None:
     """Studies: check, launch, watch."""

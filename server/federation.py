@@ -152,8 +152,8 @@ class Federation:
         known = sites.get(request.name)
         if known not in (None, new):
             raise FederationError(
-                f"a site '{request.name}' is enrolled with other keys; ask its people whether they made new ones, "
-                "and choose another name for the new installation"
+                f"a site '{request.name}' is enrolled with other keys; if its people changed its key, run: "
+                f"consilium sites forget {request.name}; a new installation takes another name"
             )
         for name, site in sites.items():
             if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
@@ -171,6 +171,18 @@ class Federation:
             ca_certificate=self.tls.ca.read_text(encoding="ascii"),
         )
         return SignedAdmission.by(identity, admission)
+
+    def forget(self, name: str) -> None:
+        """Enrol ``name`` no more: it may come back with another key. Studies that it has joined keep its old key.
+
+        Raises:
+            FederationError: it is not enrolled.
+        """
+        sites = self.sites()
+        if name not in sites:
+            raise FederationError(f"'{name}' is not enrolled; enrolled sites: {', '.join(sorted(sites)) or 'none'}")
+        left = {other: site for other, site in sites.items() if other != name}
+        replace(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
 
     def nodes(self) -> dict[str, int]:
         """Flower's node id of each site that is registered with the SuperLink."""
@@ -225,7 +237,7 @@ class Federation:
 
     def studies(self) -> list[str]:
         """Every study launched here, oldest first."""
-        launches = (self.folder / "studies").glob("*/launch.json")
+        launches = (self.folder / "studies").glob("[!.]*/launch.json")
         return [path.parent.name for path in sorted(launches, key=lambda path: path.stat().st_mtime_ns)]
 
 

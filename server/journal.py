@@ -12,7 +12,9 @@ An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL
 
 import fcntl
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -65,21 +67,28 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch) -> Self:
-        """Begin a study's journal.
+        """Begin a study's journal: made aside, then put in its place whole, since the coordinator looks all the time.
 
         Raises:
             FederationError: there is one.
         """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
-            (folder / "aggregates").mkdir(parents=True)
-        except FileExistsError:
-            raise FederationError(f"the study '{folder.name}' exists already") from None
-        replace(folder / "launch.json", launch.to_bytes(), FederationError)
-        connection = _connect(folder / "journal.sqlite")
-        connection.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
-        )
-        connection.close()
+            (aside / "aggregates").mkdir()
+            replace(aside / "launch.json", launch.to_bytes(), FederationError)
+            connection = _connect(aside / "journal.sqlite")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
+            )
+            connection.close()
+            aside.rename(folder)
+        except OSError as error:
+            if folder.exists():
+                raise FederationError(f"the study '{folder.name}' exists already") from None
+            raise FederationError(f"{folder}: cannot be made: {error.strerror}") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
         return cls(folder)
 
     def __enter__(self) -> Self:

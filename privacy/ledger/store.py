@@ -135,6 +135,11 @@ class Ledger:
         return self._book.site
 
     @property
+    def key(self) -> PublicKey:
+        """The key that signs this book now."""
+        return self._key.public
+
+    @property
     def head(self) -> Head:
         """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
         return self._book.head

@@ -11,6 +11,7 @@ from privacy.wire import (
 )
 from tests.protocol.mallory import Mallory, require_refused
 from tests.protocol.moments import THREE
+from tests.simulator import FOUR
 
 OTHER_THREE = ("ash", "birch", "elm")
 
@@ -101,3 +102,32 @@ def test_headers_of_too_few_sites_are_not_released_for(mallory: Mallory) -> None
     mallory.seal()
     two = {name: header for name, header in mallory.headers_of().items() if name in ("ash", "birch")}
     require_refused(mallory.release("ash", headers=two), "release-refused", "expected the headers of 4 sites")
+
+
+def test_site_with_another_scale_keeps_the_others_from_releasing(mallory: Mallory) -> None:
+    """With a scale of its own, one site's update would be large in a sum in which everybody else's rounds to zero.
+
+    The scale follows from sums that all have opened, and is in every header and every mask.
+    """
+    mallory.simulator.sites["elm"].close()
+    mallory.simulator.store("elm").save(halvings=5)
+    mallory.simulator.sites["elm"] = mallory.simulator._start("elm")
+    mallory.key(2)
+    for name in FOUR:
+        mallory.train(name, epoch=2)
+    require_refused(mallory.release("ash"), "release-refused", "elm sealed from another view of the round")
+
+
+def test_sum_of_two_views_does_not_open_even_if_masks_were_released(mallory: Mallory) -> None:
+    """Suppose that headers were not compared: masks are derived from the view, so those of two do not cancel."""
+    for name in THREE:
+        mallory.train(name, cohort=THREE)
+    mallory.train("elm", cohort=OTHER_THREE)
+    seeds = {name: mallory.simulator.sites[name]._participations[mallory.simulator.study]._sealed for name in FOUR}
+    own = {name: sealed.own_seed for name, sealed in seeds.items() if sealed is not None}
+    blobs = [mallory.blobs[name, 1, 1] for name in OTHER_THREE]
+    aggregate = mallory.aggregate(blobs, {name: own[name] for name in OTHER_THREE})
+    committed = mallory.committed(cohort=OTHER_THREE)
+    ours = {name: mallory.headers[name, 1, 1] for name in OTHER_THREE}
+    reply = mallory.open("ash", committed.model_copy(update={"headers": ours}), aggregate)
+    require_refused(reply, "opening-failed", "different views of the round")

@@ -37,11 +37,13 @@ def study_key(mallory: Mallory) -> StudyKey:
     return participation._seat.epochs.study_key(1)
 
 
-def slots_of(mallory: Mallory, blobs: list[bytes], seeds: dict[str, bytes]) -> NDArray[np.uint64]:
+def slots_of(
+    mallory: Mallory, blobs: list[bytes], seeds: dict[str, bytes], key: StudyKey | None = None
+) -> NDArray[np.uint64]:
     """What the sum of ``blobs``, less the own masks of ``seeds``, decrypts to."""
     padded = {**seeds, **{f"zero-{i}": bytes(32) for i in range(len(blobs) - len(seeds))}}
     aggregate = mallory.aggregate(blobs, padded)
-    slots = study_key(mallory).decrypt(aggregate)
+    slots = (key or study_key(mallory)).decrypt(aggregate)
     context = mallory.headers["ash", 1, 1].statement.view.to_bytes()
     for name in padded.keys() - seeds.keys():
         slots = (slots + own_masks({name: bytes(32)}, context, 0).draw()) % PLAIN_MODULUS

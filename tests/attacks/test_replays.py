@@ -16,7 +16,10 @@ from privacy.wire import (
     make_envelope,
     read_body,
 )
-from tests.protocol.mallory import Mallory, require_refused
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.mallory import Mallory, in_charge, require_refused
+from tests.simulator import FOUR
 
 
 def head_of(name: str, mallory: Mallory, number: int) -> Countersigned:
@@ -90,3 +93,44 @@ def test_study_closed_early_is_not_trained_in_again(mallory: Mallory) -> None:
     """A study is closed, which gives its unused budget back, and then gone on with: closed is closed."""
     mallory.simulator.exchange("ash", Close(base=0))
     require_refused(mallory.train("ash"), "stale", "the study is closed at this site")
+
+
+def other_study(mallory: Mallory) -> Mallory:
+    """The same terms launched again over the same sites, with a round of its own that nobody has opened."""
+    simulator = mallory.simulator
+    simulator.journal.close()
+    simulator.launch()
+    other = Mallory(simulator)
+    other.key()
+    return other
+
+
+def test_keys_headers_and_aggregates_of_another_study_are_refused(found: Found) -> None:
+    """A whole round of one study is replayed in another of the same terms, sites and models.
+
+    Statements, contexts of masks and of checks carry the launch, which has a nonce of its own.
+    """
+    terms = small_terms(training={"rounds": 1, "local_steps": 1}, evaluation={"rounds": []})
+    first = in_charge(found(terms))
+    committed, aggregate = first.honest_round()
+    other = other_study(first)
+    assert other.launch.statement.digest != first.launch.statement.digest
+    require_refused(other.open("ash", committed, aggregate, keys=other.keys[1]), "opening-failed", "another study")
+    require_refused(other.train("birch", keys=first.keys[1]), "refused", "for another study or epoch")
+    other.seal()
+    mixed = {**other.headers_of(), "birch": first.headers["birch", 1, 1]}
+    require_refused(other.release("ash", headers=mixed), "release-refused", "another view of the round")
+    other.seeds()
+    require_refused(other.open("elm", other.committed(), aggregate), "opening-failed", "masks do not cancel")
+
+
+def test_sealed_update_of_another_study_does_not_open_in_its_place(found: Found) -> None:
+    """The coordinator puts a site's update of another study into a sum, to read it against a known one."""
+    terms = small_terms(training={"rounds": 1, "local_steps": 1}, evaluation={"rounds": []})
+    first = in_charge(found(terms))
+    first.seal()
+    other = other_study(first)
+    other.seal()
+    blobs = [first.blobs["ash", 1, 1], *(other.blobs[name, 1, 1] for name in FOUR[1:])]
+    total = other.aggregate(blobs, other.seeds())
+    require_refused(other.open("ash", other.committed(), total), "opening-failed", "masks do not cancel")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from privacy.wire import (
-    Sealed,
-)
+from privacy.errors import TermsError
+from privacy.wire import Sealed
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe
@@ -150,3 +149,39 @@ def test_with_privacy_the_round_after_a_void_one_may_have_another_cohort(mallory
     mallory.seal()
     mallory.seeds()
     assert isinstance(mallory.train("ash", 2, cohort=THREE), Sealed)
+
+
+@pytest.mark.parametrize(("minimum", "colluders"), [(2, 0), (3, 2), (4, 3), (5, 4)])
+def test_cohort_in_which_colluders_leave_one_site_alone_is_no_study(minimum: int, colluders: int) -> None:
+    """With ``minimum - 1`` colluders a sum is the last site's update: such terms are refused when they are read."""
+    with pytest.raises(TermsError, match="in a smaller cohort the sum could be read as one site's update"):
+        small_terms(cohort={"minimum": minimum, "colluders": colluders})
+
+
+def test_round_after_a_void_one_has_fresh_randomness(mallory: Mallory) -> None:
+    """A void round is repeated from the same model, so that only one site's update differs between the sums.
+
+    Each round's lots and noise are drawn anew from the operating system, never from the terms.
+    """
+    mallory.seal()
+    mallory.seeds()
+    for name in THREE:
+        mallory.train(name, 2, cohort=THREE)
+    draws = {(site, number): key for site, number, key in mallory.simulator.draws}
+    assert len(draws) == len(set(draws.values())) == 7
+    for name in THREE:
+        first, second = (mallory.simulator.store(name).integers(number) for number in (1, 2))
+        assert first is not None
+        assert second is not None
+        assert first.tobytes() != second.tobytes()
+    assert [entry.kind for entry in mallory.simulator.entries("ash", "reserve")] == ["reserve"] * 2
+
+
+def test_void_round_is_written_in_the_book_and_paid(mallory: Mallory) -> None:
+    """A coordinator calls rounds void that it can open: each stays spent, and the book says that it yielded nothing."""
+    mallory.seal()
+    mallory.seeds()
+    mallory.train("ash", 2)
+    incident = mallory.simulator.entries("ash", "incident")[-1].body
+    assert (getattr(incident, "code", ""), getattr(incident, "round", 0)) == ("void-round", 1)
+    assert len(mallory.simulator.entries("ash", "settle")) == 2

@@ -6,6 +6,7 @@ from privacy.sealing.parameters import SLOTS
 from privacy.wire import (
     Open,
     Opened,
+    Sealed,
 )
 from tests.privacy.sealing.test_tampering import with_evaluator
 from tests.protocol.invariants import require_safe
@@ -114,3 +115,52 @@ def test_round_two_before_round_one_is_refused(mallory: Mallory) -> None:
     reply = mallory.open("elm", mallory.committed(2, cohort=THREE), sum_)
     require_refused(reply, "behind", "builds on round 1, which is not applied here")
     assert mallory.simulator.state("elm").base == 0
+
+
+def test_many_tampered_aggregates_tell_one_bit_for_each_site_and_epoch(mallory: Mallory) -> None:
+    """A decryption oracle: perturb the ciphertext again and again, and see which still opens, to learn the key.
+
+    The first refusal ends the epoch at that site; what comes after is refused unread and unwritten.
+    """
+    committed, aggregate = mallory.honest_round()
+    for number in range(6):
+        changed = bytearray(aggregate)
+        changed[7 * number + 5] ^= 0x20
+        for name in ("ash", "birch"):
+            mallory.open(name, committed, bytes(changed))
+    for name in ("ash", "birch"):
+        assert len(mallory.simulator.entries(name, "incident")) == 1
+        assert mallory.simulator.state(name).base == 0
+    require_safe(mallory.simulator)
+
+
+def test_aggregate_that_the_coordinator_made_up_does_not_open(mallory: Mallory) -> None:
+    """An encryption of the coordinator's own model: it has no study key, and no check field without one."""
+    committed, aggregate = mallory.honest_round()
+    random = np.random.default_rng(3).integers(0, 1 << 53, len(aggregate) // 7, dtype=np.uint64)
+    made_up = random.view(np.uint8).reshape(-1, 8)[:, :7].tobytes()
+    require_refused(mallory.open("ash", committed, made_up), "opening-failed", "its count field is no count")
+    require_not_applied(mallory, "ash")
+
+
+def test_site_that_missed_a_round_opens_what_its_cohort_committed_and_nothing_else(mallory: Mallory) -> None:
+    """A site that was cut off is shut out for good, or led onto a model of the coordinator's making when it is back.
+
+    It opens the sum of a cohort without it, if that comes with the cohort's headers and passes the checks; altered, it
+    does not; and it seals only in a cohort with itself.
+    """
+    mallory.seal(cohort=THREE)
+    blobs = [mallory.blobs[name, 1, 1] for name in THREE]
+    aggregate = mallory.aggregate(blobs, mallory.seeds(names=THREE))
+    committed = mallory.committed(cohort=THREE)
+    two = committed.model_copy(
+        update={"cohort": THREE[:2], "headers": {n: committed.headers[n] for n in THREE[:2]}}
+    )
+    require_refused(mallory.open("elm", two, aggregate), "opening-failed", "expected the headers of 2 sites")
+    assert mallory.open("elm", committed, aggregate) == Opened(base=1, evaluated=None)
+    for name in THREE:
+        mallory.open(name, committed, aggregate)
+    assert len({mallory.simulator.model_file(name) for name in FOUR}) == 1
+    require_refused(mallory.train("elm", 2, base=1, cohort=THREE), "refused", "names this site")
+    assert isinstance(mallory.train("elm", 2, base=1), Sealed)
+    require_safe(mallory.simulator)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+from client.site import Site
 from privacy.canonical import digest, sha256
 from privacy.keys import SessionKey
-from privacy.sealing.parameters import COEFFICIENT_MODULUS, WORD_BYTES
+from privacy.sealing.parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
 from privacy.signed import Signed
 from privacy.wire import (
     Closed,
@@ -23,10 +25,10 @@ from privacy.wire import (
     read_body,
 )
 from server.desk import Phase
-from tests.client.small_study import small_terms
+from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, Simulator
+from tests.simulator import FOUR, Simulator, Vector, WatchedTrainer
 
 HONEST = ("birch", "cedar", "elm")
 Lie = Callable[[Simulator, Envelope], Envelope | None]
@@ -247,3 +249,112 @@ def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> 
     ash_says(simulator, Joined, lie, times=10**6)
     simulator.run(seconds=10)
     require_finished(simulator, *HONEST)
+
+
+def with_seed(seed: str) -> Lie:
+    """Ash releases another seed than the one it sealed with."""
+
+    def lie(simulator: Simulator, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        assert isinstance(content, Released)
+        return simulator.forged("ash", reply, content.model_copy(update={"seed": seed}))
+
+    return lie
+
+
+def test_wrong_seed_at_release_is_that_sites_and_the_others_go_on(found: Found) -> None:
+    """A site releases a wrong seed, so that the sum does not open and nobody knows through whom.
+
+    Its header committed to the seed: the coordinator sees whose is wrong, the round is void, and that site is out.
+    """
+    simulator = found(small_terms(training={"rounds": 3}))
+    ash_says(simulator, Released, with_seed("00" * 32), times=10**6)
+    simulator.run(seconds=5)
+    history = simulator.journal.history()
+    assert history.void == {1}
+    assert list(history.out) == ["ash"]
+    assert "does not answer the 'release'" in notes_about_ash(simulator)
+    assert [event.committed.cohort for event in history.committed.values()][:2] == [HONEST, HONEST]
+    require_finished(simulator, *HONEST)
+    assert not any("opening-failed" in str(entry.body) for name in FOUR for entry in simulator.entries(name))
+    require_safe(simulator)
+
+
+def test_withheld_releases_cost_no_more_than_was_set_aside(found: Found) -> None:
+    """One site lets every round become void to burn the others' budgets, and is let in again each time.
+
+    A void round counts among the terms' rounds, so all of them together cost what was set aside at admission.
+    """
+    terms = small_terms(training={"rounds": 3}, evaluation={"rounds": []}, cohort={"minimum": 4})
+    simulator = found(terms)
+    ash_says(simulator, Released, lambda simulator, reply: None, times=10**6)
+    for number in (1, 2):
+        simulator.run(seconds=20)
+        assert simulator.journal.history().void == set(range(1, number + 1))
+        assert "ash: vanished between sealing and release" in (simulator.journal.history().stopped or "")
+        simulator.resume("ash")
+    simulator.run(seconds=20)
+    history = simulator.journal.history()
+    assert history.void == {1, 2, 3}
+    assert history.committed == {}
+    for name in HONEST:
+        assert len(simulator.entries(name, "reserve")) == 3
+    require_safe(simulator)  # every book: spent and set aside within what was admitted
+
+
+def random_sum(simulator: Simulator, reply: Envelope) -> Envelope:
+    """A well-formed ciphertext of nothing."""
+    words = np.random.default_rng(1).integers(0, COEFFICIENT_MODULUS, SLOTS, dtype=np.uint64)
+    polynomial = words.view(np.uint8).reshape(-1, 8)[:, :WORD_BYTES].tobytes()
+    return sealed(simulator, reply, polynomial + reply.blobs[0][len(polynomial) :])
+
+
+def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found: Found) -> None:
+    """A site seals noise under an honest header: the sum does not open, and by design nobody can see through whom.
+
+    The honest limit: it costs the study, it is not named. Nothing is applied, and nothing is learnt.
+    """
+    simulator = found(small_terms())
+
+    def lie(name: str, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        if name == "ash" and isinstance(content, Sealed):
+            return random_sum(simulator, reply)
+        if name == "ash" and isinstance(content, Problem) and content.code == "release-refused":
+            sealing = simulator.sites["ash"]._participations[simulator.study]._sealed
+            assert sealing is not None
+            return simulator.forged("ash", reply, Released(round=1, attempt=1, seed=sealing.own_seed.hex()))
+        return reply
+
+    simulator.transport.replies = lie
+    simulator.run(seconds=5)
+    why = simulator.journal.history().stopped or ""
+    assert "round 1 does not open" in why
+    assert "its count field is no count" in why
+    assert {simulator.state(name).base for name in FOUR} == {0}
+    assert simulator.journal.history().out == {}
+    require_safe(simulator)
+
+
+class ShoutingTrainer(WatchedTrainer):
+    """Trains, and says a thousand more of every parameter."""
+
+    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        return super().train(start, round_number, noise_multiplier, key) + 1000.0
+
+
+def test_site_that_shouts_makes_the_scale_no_coarser_than_the_terms(found: Found) -> None:
+    """A site saturates every value, so that everybody else's round to nothing.
+
+    The terms' range is the coarsest scale there is; the step of a 16-bit grid over it is the most that it costs, and
+    what rounding leaves is sent later.
+    """
+    simulator = found(without_privacy(training={"rounds": 3}, evaluation={"rounds": []}))
+    simulator.sites["ash"].close()
+    simulator.sites["ash"] = Site(
+        simulator.homes["ash"], lambda terms, files: ShoutingTrainer(terms, files, "ash", simulator)
+    )
+    simulator.run(lambda: simulator.all_have(2), seconds=5)
+    assert {simulator.state(name).halvings for name in FOUR} == {0}
+    simulator.run(seconds=5)
+    require_finished(simulator)

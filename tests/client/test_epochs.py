@@ -78,11 +78,24 @@ def test_every_pair_shares_a_secret_of_its_own(sites: dict[str, Epochs]) -> None
 
 
 def test_epochs_have_keys_of_their_own(sites: dict[str, Epochs]) -> None:
+    birch = sites["birch"]
+    keyed(sites, 1)
+    first = birch.pair_secrets(1)
+    keyed(sites, 2)
+    assert birch.study_key(1).to_bytes() != birch.study_key(2).to_bytes()
+    assert birch.pair_secrets(2) != first
+
+
+def test_member_of_a_newer_epoch_has_no_masks_for_an_older_one(sites: dict[str, Epochs]) -> None:
+    """It can still open what was sealed under the older one."""
     keyed(sites, 1)
     keyed(sites, 2)
-    birch = sites["birch"]
-    assert birch.study_key(1).to_bytes() != birch.study_key(2).to_bytes()
-    assert birch.pair_secrets(1) != birch.pair_secrets(2)
+    with pytest.raises(EpochLostError, match="gone on to key epoch 2 and seals nothing under epoch 1"):
+        sites["birch"].pair_secrets(1)
+    sites["birch"].end(2)
+    with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
+        sites["birch"].pair_secrets(1)
+    assert sites["birch"].study_key(1).commitment == sites["cedar"].study_key(1).commitment
 
 
 def test_offer_asked_again_has_the_same_key(sites: dict[str, Epochs]) -> None:

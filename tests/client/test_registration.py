@@ -109,22 +109,19 @@ def test_study_on_a_changed_file_is_refused_and_admitted_once_it_is_registered_a
 
 
 def test_study_in_progress_is_not_given_the_patients_of_another_population(tmp_path: Path) -> None:
-    """It is paid by one population: were its contract's files exchanged for another's, their patients would be free."""
+    """It keeps the files it was admitted with: were they exchanged, the new patients would be free."""
     simulator = Simulator(tmp_path / "wood", TERMS)
     simulator.launch()
     simulator.run(until=lambda: simulator.all_have(0))
     home = simulator.homes["ash"]
     train = write_patients(home.folder / "train-2.csv", 200, "other-a", seed=5)
     test = write_patients(home.folder / "test-2.csv", 30, "other-b", seed=6)
-    with pytest.raises(
-        RefusedError, match=r"is in progress with the patients of 'small'.*when it has ended"
-    ) as caught:
-        register_files(home, CONTRACT, train, test, "others")
-    assert caught.value.code == "in-progress"
-    assert home.registry().contracts["small"].population == "small"
-    simulator.run()
     register_files(home, CONTRACT, train, test, "others")
-    assert home.registry().contracts["small"].population == "others"
+    simulator.restart_site("ash")
+    simulator.run(seconds=5)
+    assert simulator.store("ash").state.registration.population == "small"
+    assert simulator.store("ash").state.registration.files().train.name == "train.csv"
+    assert [entry.body.population for entry in simulator.entries("ash", "allow")] == ["small"]  # type: ignore[attr-defined]
     simulator.close()
 
 

@@ -6,17 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client.home import Registration
 from client.state import AppliedRound, Counted, ReleasedSeed, StudyState, StudyStore
 from models.vector import Vector, digest
 from privacy.errors import KeyFileError, SiteConfigError
 from tests.privacy.launch_makers import golden_launch
 
 MODEL: Vector = np.array([0.1, -2.0, 1e-300])
+REGISTRATION = Registration(
+    population="small",
+    train="/a.csv",
+    test="/b.csv",
+    train_sha256="0" * 64,
+    test_sha256="1" * 64,
+    public_patients=60,
+)
 NEXT: Vector = np.array([0.2, -3.0, 0.0])
+PARAMETERS = golden_launch().statement.parameters
 
 
 def begin(folder: Path) -> StudyStore:
-    state = StudyState(model_sha256=digest(MODEL), patients=60, noise_multiplier=1.5)
+    state = StudyState(model_sha256=digest(MODEL), patients=60, registration=REGISTRATION, noise_multiplier=1.5)
     return StudyStore.create(folder, golden_launch(), state, MODEL)
 
 
@@ -122,6 +132,48 @@ def test_integers_of_applied_rounds_are_dropped(store: StudyStore) -> None:
     assert [store.integers(number) is None for number in (1, 2, 3)] == [True, True, False]
 
 
+def test_what_rounding_left_is_that_of_the_last_round_before(store: StudyStore) -> None:
+    """Rounds may be void, so it is not always the one before."""
+    assert store.left_behind(1) == 0.0
+    left = [np.full(PARAMETERS, value) for value in (0.5, -0.25)]
+    store.keep_left_behind(1, left[0])
+    assert store.left_behind(1) == 0.0, "a round that is repeated does not take its own"
+    assert np.array_equal(StudyStore(store.folder).left_behind(2), left[0])
+    assert np.array_equal(store.left_behind(5), left[0])
+    store.keep_left_behind(5, left[1])
+    assert np.array_equal(store.left_behind(6), left[1])
+
+
+def test_what_rounding_left_outlives_the_round_and_the_repetition_of_the_next(store: StudyStore) -> None:
+    """The next round is trained again if the power fails before its integers are kept: it needs the same."""
+    store.keep_left_behind(1, np.zeros(PARAMETERS))
+    store.keep_integers(1, np.zeros(3, dtype=np.uint32))
+    store.advance(NEXT, 1)
+    store.keep_left_behind(2, np.ones(PARAMETERS))
+    assert np.array_equal(store.left_behind(2), np.zeros(PARAMETERS))
+    assert sorted(path.name for path in store.folder.glob("left-*")) == ["left-00001.f32", "left-00002.f32"]
+    store.keep_left_behind(3, np.ones(PARAMETERS))
+    assert sorted(path.name for path in store.folder.glob("left-*")) == ["left-00002.f32", "left-00003.f32"]
+
+
+def test_what_rounding_left_is_float32_and_gone_when_the_study_closes(store: StudyStore) -> None:
+    third = np.full(PARAMETERS, 1 / 3)
+    store.keep_left_behind(1, third)
+    assert (store.folder / "left-00001.f32").read_bytes() == third.astype("<f4").tobytes()
+    np.testing.assert_allclose(store.left_behind(2), third, rtol=2**-24)
+    store.forget_left_behind()
+    assert list(store.folder.glob("left-*")) == []
+    assert store.left_behind(2) == 0.0
+    store.forget_left_behind()
+
+
+@pytest.mark.parametrize("data", [b"", b"123", bytes(4), bytes(4 * 1000)])
+def test_what_rounding_left_that_is_damaged_is_refused(store: StudyStore, data: bytes) -> None:
+    (store.folder / "left-00001.f32").write_bytes(data)
+    with pytest.raises(SiteConfigError, match=r"left-00001\.f32: cannot be read; restore it from backup"):
+        store.left_behind(2)
+
+
 def test_draw_key_is_the_same_until_the_rounds_integers_are_kept(store: StudyStore) -> None:
     """Work that a crash interrupted is repeated, not drawn anew."""
     key = store.draw_key(1)
@@ -162,7 +214,7 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
     """The state's fields are a closed list: masks' seeds and study keys live in memory only."""
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
-        "released", "counted", "evaluations", "applied", "closed",
+        "released", "counted", "evaluations", "applied", "closed", "registration", "objections", "halvings",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]

@@ -14,8 +14,11 @@ from tests.docs.pages import ROOT, typed
 
 TUTORIALS = ROOT / "docs" / "tutorials"
 SITES = ("north", "south", "east")
-LASTING = ("up", "study launch", "study list", "study watch", "study stop", "study resume", "demo", "simulate")
-"""What needs a running coordinator, or keeps running; the tests of whole federations show it."""
+LASTING = (
+    *("up", "study launch", "study list", "study watch", "study stop", "study resume", "demo", "simulate"),
+    *("testimony head", "sites forget", "withdraw"),
+)
+"""What needs a running coordinator or a study, or keeps running; the tests of whole federations show it."""
 
 
 class Terminal:
@@ -116,8 +119,19 @@ def test_auditor_who_follows_the_tutorial_verifies_file_and_export(
     monkeypatch.chdir(enrolled)
     shutil.copy(enrolled / "site-north" / "ledger.sqlite", enrolled / "ledger.sqlite")
     key = check(enrolled / "north.jsonl", None).key
-    (verify,) = [words for words in lines("auditor.md") if words[0] == "consilium-audit"]
+    (verify,) = [words for words in lines("auditor.md") if words[:2] == ("consilium-audit", "verify")]
     terminal = Terminal(enrolled, {"KEY-OF-NORTH": key})
     assert "granted    epsilon 6, delta 0.001" in terminal.run(verify)
     exported = tuple("north.jsonl" if word == "ledger.sqlite" else word for word in verify)
     assert "granted    epsilon 6, delta 0.001" in terminal.run(exported)
+
+
+def test_auditor_who_follows_the_tutorial_reports_and_reconciles(
+    enrolled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(enrolled)
+    terminal = Terminal(enrolled, {"KEY-OF-NORTH": check(enrolled / "north.jsonl", None).key})
+    found = {words[1]: words for words in lines("auditor.md") if words[0] == "consilium-audit"}
+    terminal.run(found["report"])
+    assert "wisconsin-diagnostic" in (enrolled / "north.html").read_text(encoding="utf-8")
+    assert "2 books: 0 contradictions, 0 remarks" in terminal.run(found["reconcile"])

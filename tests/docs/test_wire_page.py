@@ -10,14 +10,20 @@ from privacy import enrolment, launch, wire
 from privacy.canonical import sha256
 from privacy.document import Document
 from privacy.errors import WireError
+from privacy.sealing.ciphers import CIPHERS
+from privacy.sealing.derivation import Purpose
+from privacy.sealing.layout import BLOCK
 from privacy.sealing.parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
     SEALED_BYTES,
     SEED_BYTES,
+    SLOTS,
 )
+from privacy.sealing.quantise import MOST_HALVINGS
 from privacy.signed import Statement
+from privacy.study import Scheme
 from privacy.wire import Envelope, Released, Reply, Request, open_envelope
 from tests.docs.pages import ROOT, blocks, rows
 from tests.docs.wire_example import COORDINATOR_KEY, SITE_KEY, example_released, example_sealed
@@ -70,6 +76,11 @@ def test_table_of_statements_is_what_is_signed() -> None:
     assert fields["consilium key grant v1"] == set(wire.Grant.model_fields)
 
 
+def test_table_of_labels_is_the_codes() -> None:
+    labels = [row[0].strip("`") for row in rows(PAGE, "A sealed vector")]
+    assert [f"consilium sealing v1 {label}".encode() for label in labels] == [each.value for each in Purpose]
+
+
 def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     section = TEXT.split("## A sealed vector")[1]
     for number in (PLAIN_MODULUS, COEFFICIENT_MODULUS):
@@ -77,4 +88,7 @@ def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     for size in (SEALED_BYTES, AGGREGATE_BYTES):
         assert f"{size:,}" in section
     assert f"{SEED_BYTES}-byte seed" in section
+    assert f"{CIPHERS[Scheme.OPEN].sealed_bytes:,} bytes" in section
+    assert f"{BLOCK} ciphertexts ({BLOCK * SLOTS:,} slots)" in section
+    assert f"at most {MOST_HALVINGS} times" in section
     assert f"at most {wire.MAX_BODY_BYTES >> 20} MiB" in TEXT

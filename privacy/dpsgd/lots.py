@@ -12,6 +12,7 @@ Rules:
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -74,7 +75,7 @@ class Batch:
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
         return tuple(
             Run(slice(first, last), slice(int(ends[first]), int(ends[last])), int(self.sizes[first]))
-            for first, last in zip(cuts[:-1], cuts[1:], strict=True)
+            for first, last in pairwise(cuts)
         )
 
     @cached_property

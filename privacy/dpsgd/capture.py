@@ -30,13 +30,16 @@ class Call:
     """One call of a layer.
 
     Attributes:
+        layer: as error messages call it.
         inputs: positional arguments; tensors are detached.
         keywords: keyword arguments, likewise.
+        versions: how often each input tensor had been changed in place by then.
         gradient: of the loss with respect to the output, None while it is not known or when there is none.
         axes: for each positional argument the axis that counts records, None where there is none.
         output_axis: the axis of the output that counts records.
     """
 
+    layer: str
     inputs: tuple[Any, ...]
     keywords: dict[str, Any]
     versions: tuple[int, ...]
@@ -141,9 +144,7 @@ def _shape(value: Any) -> _Shape:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
-def _axes(
-    layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]
-) -> Axes:
+def _axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]) -> Axes:
     inputs = tuple(_axis(two, three) for two, three in zip(few[0], more[0], strict=True))
     output = _axis(few[1], more[1])
     if output is None or not inputs or inputs[0] is None:
@@ -181,7 +182,7 @@ class _Root(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None]:
         return None, None
 
 
@@ -231,6 +232,7 @@ class Capture:
                 raise TermsError(f"{described(name, layer)} is called more often for some records than for others")
             place = places[len(calls)]
             call = Call(
+                described(name, layer),
                 tuple(_detached(value) for value in args),
                 {key: _detached(value) for key, value in keywords.items()},
                 tuple(value._version for value in args if isinstance(value, torch.Tensor)),
@@ -238,10 +240,11 @@ class Capture:
                 output_axis=place.output,
             )
             calls.append(call)
+            tapped: torch.Tensor = output
             if not output.requires_grad:
-                output = _Root.apply(output, self._anchor)
-            output.register_hook(lambda gradient: _receive(call, gradient))
-            return output
+                tapped = _Root.apply(output, self._anchor)  # type: ignore[no-untyped-call]
+            tapped.register_hook(lambda gradient: _receive(call, gradient))  # type: ignore[no-untyped-call]
+            return tapped
 
         return keep
 

@@ -1,0 +1,80 @@
+"""A small convolutional network for chest X-rays, whose clipped sums the product's own ``DpSgd`` makes.
+
+Two 3 x 3 convolutions of stride 2 with 8 and 16 channels, group normalisation, ELU, one linear layer: 2,081 parameters.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.utility_data import Array, Records
+from client.train import record_losses
+from models.parameters import from_vector, initial_vector
+from models.tabular import OneLogit
+from privacy.dpsgd import DpSgd, Mechanism
+from privacy.stream import Stream
+
+
+class _OnDevice:
+    """Records as torch sees them."""
+
+    def __init__(self, records: Records) -> None:
+        self.features = torch.from_numpy(records.features.astype(np.float32))
+        self.labels = torch.from_numpy(records.labels.astype(np.float32))
+        self.patient = torch.arange(records.patients)
+        self.patients = records.patients
+
+
+def network() -> nn.Module:
+    """(patients, 1, 28, 28) -> (patients,) logits."""
+    return OneLogit(
+        nn.Sequential(
+            nn.Conv2d(1, 8, 3, stride=2, padding=1),  # (patients, 8, 14, 14)
+            nn.GroupNorm(4, 8),
+            nn.ELU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),  # (patients, 16, 7, 7)
+            nn.GroupNorm(4, 16),
+            nn.ELU(),
+            nn.Flatten(),
+            nn.Linear(16 * 7 * 7, 1),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Convolutional:
+    """The network as a learner."""
+
+    module: nn.Module = field(default_factory=network)
+    seen: WeakKeyDictionary[Records, _OnDevice] = field(default_factory=WeakKeyDictionary)
+
+    def first(self, seed: int) -> Array:
+        """The shared model before the first step, (P,)."""
+        return initial_vector(self.module, hashlib.sha256(f"utility {seed}".encode()).hexdigest())
+
+    def lot_sum(
+        self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
+    ) -> Array:
+        """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
+        from_vector(self.module, model)
+        mechanism = Mechanism(1.0, records.patients, clipping_norm, None if clipping_norm is None else 0.0)
+        private = DpSgd(self.module, record_losses, mechanism, Stream(bytes(32)))
+        total: Array = private.lot_sum(self._device(records), chosen).numpy()
+        return total
+
+    def logits(self, model: Array, records: Records) -> Array:
+        """Of each patient, (patients,)."""
+        from_vector(self.module, model)
+        with torch.no_grad():
+            found: Array = self.module(self._device(records).features).double().numpy()
+        return found
+
+    def _device(self, records: Records) -> _OnDevice:
+        if records not in self.seen:
+            self.seen[records] = _OnDevice(records)
+        return self.seen[records]

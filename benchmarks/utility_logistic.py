@@ -1,0 +1,95 @@
+"""Logistic regression with every patient's gradient in closed form: what ``DpSgd`` computes, ten times as fast.
+
+The gradient of a patient is (sigmoid(w x + b) - y) (x, 1), so its norm is known without making it.
+:func:`check_against_the_product` runs before anything is measured: the clipped sums are those of
+:meth:`privacy.dpsgd.DpSgd.lot_sum`, and steps with noise those of :func:`client.train.train`, from the same randomness.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.utility_data import Array, Records
+from benchmarks.utility_training import CLIPPING_NORM, Task, descended
+from client.data import Patients, public_count
+from client.train import DeviceRecords, record_losses, train
+from models.parameters import from_vector, initial_vector
+from models.tabular import logistic
+from privacy.dpsgd import DpSgd, Mechanism
+from privacy.stream import Stream
+from privacy.study import Terms
+
+_CLOSE: Final = 1e-5
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """The catalogue's ``logistic``: ``inputs`` weights, then the bias."""
+
+    inputs: int
+
+    def first(self, seed: int) -> Array:
+        """The shared model before the first step, (inputs + 1,)."""
+        return initial_vector(logistic(self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest())
+
+    def lot_sum(
+        self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
+    ) -> Array:
+        """Sum over the ``chosen`` patients of their (clipped) gradients, (inputs + 1,)."""
+        lot = records if len(chosen) == records.patients else records.of(chosen)
+        slopes = 0.5 * (1.0 + np.tanh(0.5 * self.logits(model, lot))) - lot.labels  # (lot,)
+        if clipping_norm is not None:
+            norms = np.abs(slopes) * np.sqrt(1.0 + np.einsum("pi,pi->p", lot.features, lot.features))
+            slopes = slopes * np.minimum(1.0, clipping_norm / np.maximum(norms, 1e-300))
+        return np.append(slopes @ lot.features, slopes.sum())
+
+    def logits(self, model: Array, records: Records) -> Array:
+        """Of each patient, (patients,)."""
+        found: Array = records.features @ model[:-1] + model[-1]
+        return found
+
+
+def check_against_the_product(task: Task, records: Records, terms: Terms) -> None:
+    """Compare with the product's own gradients and steps on ``records``.
+
+    Args:
+        task: with a promise.
+        records: of one site.
+        terms: of any study with these inputs; its training numbers are replaced by the task's.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    count, start = records.patients, task.learner.first(task.seed)
+    patients = Patients(
+        records.features.astype(np.float32),
+        records.labels.astype(np.float32),
+        np.arange(count, dtype=np.int64),
+        count,
+    )
+    module = logistic(records.features.shape[1])
+    from_vector(module, start)
+    device = torch.device("cpu")
+    rate, public = task.schedule.sampling_rate, public_count(count)
+    chosen = np.arange(0, count, 2, dtype=np.int64)
+    private = DpSgd(module, record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), Stream(bytes(32)))
+    theirs = private.lot_sum(DeviceRecords(patients, device), chosen).numpy()
+    _assert_close(task.learner.lot_sum(start, records, chosen, CLIPPING_NORM), theirs, "clipped sums")
+    changed: dict[str, Any] = {
+        "local_steps": task.schedule.local_steps,
+        "sampling_rate": rate,
+        "learning_rate": task.learning_rate,
+    }
+    studied = terms.model_copy(update={"training": terms.training.model_copy(update=changed)})
+    update = train(start, studied, patients, public, task.noise, device, Stream(bytes(32))).update
+    ours = descended(task, start, records, task.schedule.local_steps, Stream(bytes(32))) - start
+    _assert_close(ours, update, "steps with noise")
+
+
+def _assert_close(ours: Array, theirs: Array, what: str) -> None:
+    away = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    assert away < _CLOSE, f"{what} differ from the product's by a relative {away:.1e}"

@@ -1,0 +1,168 @@
+"""Five ways to train one model on a federation, which differ in where patients and noise are.
+
+* ``none``: all patients in one place, no clipping, no noise.
+* ``central``: all patients in one place, DP-SGD with continuous Gaussian noise; what a federation is compared with.
+* ``distributed``: one global step a round; :func:`privacy.distributed.share` makes integers of a site's clipped sum,
+  they are added as the sealed sum adds them, and :func:`privacy.distributed.opened_sum` reads the total. Sealing
+  itself changes no integer, so it is left out.
+* ``local``: every site takes several DP-SGD steps with full noise, then models are averaged by public patients. The
+  rounding of the average to 16 bits is left out.
+* ``alone``: one site's patients, DP-SGD, no federation.
+
+Every mode samples patients with :func:`privacy.dpsgd.sample_patients`, clips to the same norm and divides by the
+expected lot of public counts. Streams are seeded here, so that a run can be repeated: never do that with patients.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.utility_data import Array, Records, Site, pooled
+from client.data import public_count
+from models.vector import advance
+from privacy.accountant import noise_multiplier
+from privacy.distributed import SharedNoise, opened_sum, share
+from privacy.dpsgd import sample_patients
+from privacy.stream import Stream
+
+CLIPPING_NORM: Final = 1.0
+COLLUDERS: Final = 1
+_NOISE_IN_RANGE: Final = 9.0  # standard deviations, more than the product asks for
+
+
+class Learner(Protocol):
+    """What a mode needs of a model."""
+
+    def first(self, seed: int) -> Array:
+        """The shared model before the first step, (P,)."""
+
+    def lot_sum(
+        self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
+    ) -> Array:
+        """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
+
+    def logits(self, model: Array, records: Records) -> Array:
+        """Of each patient; above 0 predicts a positive label."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Public numbers of a training; ``local`` averages after every ``local_steps``."""
+
+    steps: int
+    sampling_rate: float
+    local_steps: int
+
+
+@dataclass(frozen=True)
+class Promise:
+    """(epsilon, delta) for a patient, from the whole training."""
+
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: the model, the schedule, the learning rate, the promise (None without privacy), a label."""
+
+    learner: Learner
+    schedule: Schedule
+    learning_rate: float
+    promise: Promise | None
+    seed: int
+
+    @property
+    def noise(self) -> float | None:
+        """The noise multiplier that keeps the promise."""
+        return None if self.promise is None else _calibrated(self.promise, self.schedule)
+
+    def stream(self, *names: object) -> Stream:
+        """Randomness of one site in one mode."""
+        text = repr((self.seed, self.promise, self.schedule, *names))
+        return Stream(hashlib.sha256(text.encode("utf-8")).digest())
+
+
+@cache
+def _calibrated(promise: Promise, schedule: Schedule) -> float:
+    return noise_multiplier(promise.epsilon, promise.delta, schedule.sampling_rate, 1, rounds=schedule.steps)
+
+
+def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
+    """The models of ``mode``, each (P,): one, or with ``alone`` one a site."""
+    first = task.learner.first(task.seed)
+    match mode:
+        case "none" | "central":
+            everybody = pooled([site.train for site in sites])
+            return [descended(task, first, everybody, task.schedule.steps, task.stream(mode))]
+        case "distributed":
+            return [_distributed(task, first, sites)]
+        case "local":
+            return [_local(task, first, sites)]
+        case "alone":
+            return [
+                descended(task, first, site.train, task.schedule.steps, task.stream(mode, place))
+                for place, site in enumerate(sites)
+            ]
+    raise ValueError(f"there is no mode '{mode}'")
+
+
+def descended(task: Task, start: Array, records: Records, steps: int, stream: Stream) -> Array:
+    """DP-SGD in one place, as :func:`client.train.train` does it; (P,)."""
+    model, noise, rate = start, task.noise, task.schedule.sampling_rate
+    clipping_norm = None if noise is None else CLIPPING_NORM
+    expected = rate * public_count(records.patients)
+    for _ in range(steps):
+        total = task.learner.lot_sum(model, records, sample_patients(records.patients, rate, stream), clipping_norm)
+        if noise is not None:
+            total = total + noise * CLIPPING_NORM * stream.normal(len(total))
+        model = advance(model, -total / expected, task.learning_rate)
+    return model
+
+
+def _distributed(task: Task, first: Array, sites: Sequence[Site]) -> Array:
+    model, rate = first, task.schedule.sampling_rate
+    streams = [task.stream("distributed", place) for place in range(len(sites))]
+    noise = shared_noise(task, len(first), sites)
+    variance = noise.share_variance(len(sites))
+    expected = rate * sum(site.public_patients for site in sites)
+    for _ in range(task.schedule.steps):
+        opened = np.zeros(len(first), dtype=np.int64)
+        for site, stream in zip(sites, streams, strict=True):
+            chosen = sample_patients(site.train.patients, rate, stream)
+            total = task.learner.lot_sum(model, site.train, chosen, CLIPPING_NORM)
+            opened += share(total, noise, variance, stream)
+        model = advance(model, -opened_sum(opened, noise) / expected, task.learning_rate)
+    return model
+
+
+def shared_noise(task: Task, parameters: int, sites: Sequence[Site]) -> SharedNoise:
+    """The numbers a study's author would write: a range for the noise and every sampled patient, the proposed bits."""
+    noise, lot = task.noise, task.schedule.sampling_rate * sum(site.public_patients for site in sites)
+    assert noise is not None, "distributed noise needs a promise"
+    value_range = float(
+        np.ceil(_NOISE_IN_RANGE * noise * np.sqrt(len(sites) / (len(sites) - COLLUDERS)) + 1.2 * lot)
+    )
+    draft = SharedNoise(CLIPPING_NORM, noise, parameters, 16, value_range, COLLUDERS)
+    wanted = SharedNoise(CLIPPING_NORM, noise, parameters, draft.proposed_bits(), value_range, COLLUDERS)
+    problem = wanted.problem(len(sites))
+    assert problem is None, problem
+    return wanted
+
+
+def _local(task: Task, first: Array, sites: Sequence[Site]) -> Array:
+    model, steps = first, task.schedule.local_steps
+    streams = [task.stream("local", place) for place in range(len(sites))]
+    weights = [site.public_patients for site in sites]
+    for _ in range(task.schedule.steps // steps):
+        after = [descended(task, model, site.train, steps, own) for site, own in zip(sites, streams, strict=True)]
+        update = sum(
+            (weight * (own - model) for weight, own in zip(weights, after, strict=True)), np.zeros_like(model)
+        )
+        model = advance(model, update / sum(weights), 1.0)
+    return model

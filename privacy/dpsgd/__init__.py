@@ -1,0 +1,55 @@
+"""Differentially private SGD whose unit is the patient.
+
+Abadi et al. 2016, "Deep learning with differential privacy"; whole persons instead of records as in McMahan et al.
+2018, "Learning differentially private recurrent language models". In a step every patient enters the lot with
+probability q, alone; the gradients of a patient's records are averaged into one, which is scaled down to norm C
+over all parameters together; the sum over the lot gets Gaussian noise of standard deviation sigma * C in every
+coordinate; the result is divided by the expected lot.
+
+**Guarantee.** One step is the Poisson-sampled Gaussian mechanism with sampling rate q and noise multiplier sigma;
+T steps are its T-fold composition, for any starting point and learning rate.
+
+**Privacy unit.** The patient with all records; neighbouring data sets differ by one patient added or removed.
+
+========================================  ==========================================================================
+edge case                                 what happens
+========================================  ==========================================================================
+nobody is drawn (empty lot)               the noise alone is the answer
+a patient with several records            their mean gradient is clipped, so one patient moves the sum by at most C
+a gradient that is not finite             that patient counts as zero; nobody else is touched
+a lot larger or smaller than expected     divided by the expected lot (public) all the same
+a lot that does not fit in memory         summed in batches of whole patients to the same sum (memory does not tell)
+a patient who does not fit in memory      summed in parts, then clipped
+memory that runs out                      smaller batches, the same lot again; never another draw
+a layer that mixes records                refused by name (:func:`check_module`)
+a weight used outside its layer, a loss   refused before a study starts, by name (:func:`self_test`)
+or a layer that looks at several records
+rounding while clipping                   clipping aims at C (1 - 1e-4), a hundred times what float32 loses
+rounding inside a float32 module and in   the others in a batch can change the last bits (a relative 1e-7 of the sum);
+the sum                                   not covered by the guarantee; a float64 module has margin for it
+no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else alike
+a frozen parameter                        neither computed nor counted
+========================================  ==========================================================================
+
+How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
+site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layers``, ``rows``, ``convolution``,
+``anything``; then ``checks``, ``self_test``, ``reference``.
+"""
+
+from privacy.dpsgd.checks import check_module
+from privacy.dpsgd.clipping import CLIP_MARGIN, Loss
+from privacy.dpsgd.self_test import Example, self_test
+from privacy.dpsgd.step import DpSgd, Mechanism, Records, add_noise, sample_patients
+
+__all__ = [
+    "CLIP_MARGIN",
+    "DpSgd",
+    "Example",
+    "Loss",
+    "Mechanism",
+    "Records",
+    "add_noise",
+    "check_module",
+    "sample_patients",
+    "self_test",
+]

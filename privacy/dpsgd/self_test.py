@@ -1,0 +1,145 @@
+"""Before a study trains: the engine's gradients of two invented patients beside a plain loop.
+
+Some mistakes cannot be seen in a model's layers: a weight that is used outside its own layer, a loss that looks at
+the whole batch, a hand-written layer that mixes records. Each would give a patient another gradient than the one
+that is clipped, without a warning. So the engine is compared, parameter by parameter, with autograd on one record
+after the other, for a patient with one record, a patient with three, and both together; once with a bound so large
+that nothing is clipped (the sums must agree) and once with one that clips both (the norms must).
+
+Records are drawn from a fixed seed; nothing here depends on, or touches, a site's data. Dropout is switched off for
+the test, and with it, if the model is still random, whatever ``eval()`` switches off.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from privacy.dpsgd.checks import check_module
+from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
+from privacy.dpsgd.lots import batches
+from privacy.dpsgd.step import Method, Records, choose_clipper
+from privacy.errors import TermsError
+
+TOLERANCE: Final = 1e-4  # of a parameter's gradient
+_BESIDE: Final = 1e-5  # of the whole gradient: a parameter that moves less than this cannot be told from rounding
+_COUNTS: Final = np.array([1, 3])
+_SEED: Final = 20221015
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a record looks like.
+
+    Attributes:
+        features: shape of a record's features.
+        labels: shape of its label; () for one number.
+        features_dtype: floating point: drawn from [-1, 1]; integers: 0 or 1.
+        labels_dtype: 0 or 1 of this type.
+    """
+
+    features: tuple[int, ...]
+    labels: tuple[int, ...] = ()
+    features_dtype: torch.dtype = torch.float32
+    labels_dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, records: Records) -> Self:
+        """The shapes and types of ``records``; no value is looked at."""
+        features, labels = records.features, records.labels
+        return cls(tuple(features.shape[1:]), tuple(labels.shape[1:]), features.dtype, labels.dtype)
+
+    def drawn(self, records: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Invented records and labels, always the same."""
+        random = torch.Generator().manual_seed(_SEED)
+        if self.features_dtype.is_floating_point:
+            features = torch.rand((records, *self.features), generator=random) * 2 - 1
+        else:
+            features = torch.randint(0, 2, (records, *self.features), generator=random)
+        labels = torch.randint(0, 2, (records, *self.labels), generator=random)
+        return features.to(device, self.features_dtype), labels.to(device, self.labels_dtype)
+
+
+def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = "auto") -> None:
+    """Compare the engine with a loop, on invented records.
+
+    Args:
+        module: the model, with any parameters but zeros.
+        loss: of each record.
+        example: what a record looks like.
+        method: the engine, see :class:`privacy.dpsgd.DpSgd`.
+
+    Raises:
+        TermsError: the gradient of a patient is not the one that is clipped; names the parameter.
+    """
+    check_module(module)
+    trainable = Trainable(module)
+    device = next(iter(trainable.parameters.values())).device
+    features, labels = example.drawn(int(_COUNTS.sum()), device)
+    with _steady(module, features):
+        patients = _loop(Lens(module, loss), trainable, features, labels)
+        clipper = choose_clipper(Lens(module, loss), trainable, method)
+        norms = [float(patient.norm()) for patient in patients]
+        tight = min(norms) / 2
+        for norm in (math.inf, tight) if tight > 0 else (math.inf,):
+            factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
+            for chosen in ([0], [1], [0, 1]):
+                got = trainable.zeros()
+                for batch in batches(_COUNTS, np.array(chosen), int(_COUNTS.sum())):
+                    clipper.add_clipped(features[batch.rows], labels[batch.rows], batch, norm, got)
+                want = torch.stack([factors[patient] * patients[patient] for patient in chosen]).sum(0)
+                _compare(trainable, got, want)
+
+
+def _loop(lens: Lens, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+    """Each patient's mean gradient, record after record; (P,) each."""
+    patients, record = [], 0
+    for count in _COUNTS.tolist():
+        total = trainable.zeros()
+        weight = torch.full((1,), 1.0 / count, dtype=torch.float64)
+        for one in range(record, record + count):
+            add_plain(lens, trainable, features[one : one + 1], labels[one : one + 1], weight, total)
+        record += count
+        patients.append(total)
+    return patients
+
+
+def _compare(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
+    whole = float(want.norm())
+    parts = zip(trainable.views(got).items(), trainable.views(want).values(), strict=True)
+    for (name, ours), theirs in parts:
+        allowed = TOLERANCE * float(theirs.norm()) + _BESIDE * whole
+        off = float((ours - theirs).norm())
+        if not off <= allowed:
+            raise TermsError(
+                f"parameter '{name}' has another gradient than the one that is clipped (off by {off:.1e}, expected at "
+                f"most {allowed:.1e}); a weight must be used by its own layer only, and neither layers nor loss may "
+                "look at several records"
+            )
+
+
+@contextlib.contextmanager
+def _steady(module: nn.Module, features: torch.Tensor) -> Iterator[None]:
+    """The module without randomness, and afterwards as it was."""
+    modes = {layer: layer.training for layer in module.modules()}
+    buffers = {buffer: buffer.clone() for buffer in module.buffers()}
+    with torch.random.fork_rng(devices=[]):
+        try:
+            for layer in modes:
+                if isinstance(layer, nn.modules.dropout._DropoutNd):
+                    layer.training = False
+            with torch.no_grad():
+                if not torch.equal(module(features[:1]), module(features[:1])):
+                    module.eval()
+            yield
+        finally:
+            for layer, mode in modes.items():
+                layer.training = mode
+            with torch.no_grad():
+                for buffer, old in buffers.items():
+                    buffer.copy_(old)
