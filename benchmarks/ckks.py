@@ -45,7 +45,8 @@ def ckks_path(update: NDArray[np.float64], sites: int, scheme: Ckks) -> Path:
     """
     site = _context(scheme)
     coordinator = site.copy()
-    coordinator.make_context_public()
+    if not scheme.symmetric:  # TenSEAL cannot take the secret key out of a symmetric context
+        coordinator.make_context_public()
     laps = Laps(CPU)
     with _quiet():
         sent = tenseal.ckks_vector(site, update).serialize()

@@ -28,7 +28,7 @@ from tests.federation.running import COORDINATOR, Running
 
 WIDTH: Final = 3159
 """Two hidden layers of this width have ten million parameters."""
-_PATIENCE: Final = PatienceConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=900)
+_PATIENCE: Final = PatienceConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=60)
 _STUDY_S: Final = 3600.0
 _SETTLED_S: Final = 3.0
 

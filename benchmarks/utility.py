@@ -53,7 +53,7 @@ SCHEDULES: Final = {
     "heart": _TABLE_SCHEDULES,
     "pneumonia": (Schedule(60, 0.2, 5),),
 }
-FLAMBY: Final = {0.1: 0.629, 1.0: 0.70}
+FLAMBY: Final = {0.1: 0.629, 1.0: 0.702}
 FLAMBY_DELTA: Final = 1e-3
 AUROC_BAR: Final = 0.01
 
@@ -116,8 +116,8 @@ def main(as_json: bool, quick: bool, tune: bool, plot: Path | None) -> None:
     scores: Scores = {}
     for plan in QUICK if quick else PLANS:
         say(f"{plan.dataset}, {plan.sites} sites ...")
-        scores |= _measured(plan)
-    rows = list(_rows(scores))
+        scores |= measured(plan)
+    rows = list(rows_of(scores))
     if plot is not None:
         plot.write_text(picture(rows), encoding="utf-8")
     if as_json:
@@ -127,7 +127,8 @@ def main(as_json: bool, quick: bool, tune: bool, plot: Path | None) -> None:
     _print_bars(scores)
 
 
-def _measured(plan: Plan) -> Scores:
+def measured(plan: Plan) -> Scores:
+    """Every seed's figures of every mode and promise; nothing if the data are not on this machine."""
     found: Scores = {}
     for seed in plan.seeds:
         sites = federation(plan.dataset, plan.sites, seed)
@@ -221,7 +222,8 @@ def _tuning_score(
     )
 
 
-def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
+def rows_of(scores: Scores) -> Iterator[dict[str, Any]]:
+    """One row for each federation, mode and promise."""
     for (plan, mode, promise), found in scores.items():
         aurocs = [score.auroc for score in found]
         yield {

@@ -19,7 +19,7 @@ from client.data import Patients, public_count
 from client.train import DeviceRecords, record_losses, train
 from models.parameters import from_vector, initial_vector
 from models.tabular import logistic
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
 from privacy.stream import Stream
 from privacy.study import Terms
 
@@ -44,7 +44,7 @@ class Logistic:
         slopes = 0.5 * (1.0 + np.tanh(0.5 * self.logits(model, lot))) - lot.labels  # (lot,)
         if clipping_norm is not None:
             norms = np.abs(slopes) * np.sqrt(1.0 + np.einsum("pi,pi->p", lot.features, lot.features))
-            slopes = slopes * np.minimum(1.0, clipping_norm / np.maximum(norms, 1e-300))
+            slopes = slopes * np.minimum(1.0, CLIP_MARGIN * clipping_norm / np.maximum(norms, 1e-300))
         return np.append(slopes @ lot.features, slopes.sum())
 
     def logits(self, model: Array, records: Records) -> Array:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from client.sealing import verified_headers
 from client.seat import Seat
-from client.state import AppliedRound
-from models.vector import Vector, advance
+from client.state import AppliedRound, optimiser_of
+from models.vector import Vector
 from privacy.canonical import digest
 from privacy.distributed import opened_sum
 from privacy.errors import RefusedError, SealingError, WireError
@@ -37,10 +37,10 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
     if committed.round <= seat.state.base:
         return
     study_key = seat.epochs.study_key(committed.epoch)
-    model = seat.store.model()
+    seat.store.model()  # what the views are compared with is what is on disk
     try:
         headers = verified_headers(seat.launch, committed.cohort, committed.headers)
-        _require_view(seat, committed, headers, model)
+        _require_view(seat, committed, headers)
         opened = open_aggregate(
             layout_of(seat.launch, committed.round, seat.state.base),
             blob,
@@ -54,10 +54,10 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
         sentence = f"round {committed.round} does not open: {error}"
         seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
         raise RefusedError("opening-failed", sentence) from None
-    _advance(seat, committed, headers, opened, model)
+    _advance(seat, committed, headers, opened)
 
 
-def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], model: Vector) -> None:
+def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> None:
     views = [header.view for header in headers.values()]
     view = views[0]
     if any(other != view for other in views):
@@ -74,7 +74,7 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], 
         "attempt": committed.attempt,
         "cohort": digest(committed.cohort),
         "base": seat.state.base,
-        "model": seat.model_digest(model, committed.epoch),
+        "model": seat.model_digest(committed.epoch),
         "key": seat.epochs.study_key(committed.epoch).commitment,
         "layout": shape_digest(seat.launch, committed.round, seat.state.base, seat.state.halvings),
     }
@@ -83,13 +83,12 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header], 
             raise WireError(f"the cohort sealed from another {name} than this site holds")
 
 
-def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened, model: Vector) -> None:
-    view, halvings = headers[committed.cohort[0]].view, seat.state.halvings
+def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
+    view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
     if len(opened.values):
-        rate = seat.terms.training.server_learning_rate
         if seat.terms.privacy.placement is Placement.DISTRIBUTED:
             patients = sum(headers[name].patients for name in committed.cohort)
-            model = advance(model, _global_step(seat, opened.values, patients), rate)
+            mean = _global_step(seat, opened.values, patients, committed.round)
         else:
             grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
             total = dequantise(opened.values, sites, grid)
@@ -97,13 +96,14 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
             weight = sum(
                 weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
             )
-            model = advance(model, total / weight, rate)
+            mean = total / weight
+        shared = optimiser_of(seat.terms).advance(shared, mean)
     evaluations = seat.state.evaluations
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
         evaluations = (*evaluations, totals)
     seat.store.advance(
-        model,
+        shared,
         committed.round,
         reference=view.reference,
         halvings=halvings,
@@ -112,9 +112,9 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
     )
 
 
-def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int) -> Vector:
+def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int, number: int) -> Vector:
     """One step of gradient descent on the cohort's noised sum, divided by its expected lot; (P,)."""
     sigma, training = seat.state.noise_multiplier, seat.terms.training
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
     total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma))
-    return -training.learning_rate * total / (training.sampling_rate * patients)
+    return -training.learning_rate_in(number) * total / (training.sampling_rate * patients)

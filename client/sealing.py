@@ -79,7 +79,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         attempt=request.attempt,
         cohort=digest(request.cohort),
         base=seat.state.base,
-        model=seat.model_digest(model, request.epoch),
+        model=seat.model_digest(request.epoch),
         key=study_key.commitment,
         layout=shape_digest(seat.launch, request.round, seat.state.base, seat.state.halvings),
         reference=request.reference,

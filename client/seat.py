@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from client.epochs import Epochs
 from client.state import StudyState, StudyStore
 from client.trainer import Training
-from models.vector import Vector, digest
 from privacy.keys import SigningKey, keyed_digest
 from privacy.launch import Launch
 from privacy.ledger import Ledger
@@ -54,7 +53,7 @@ class Seat:
         """The opened totals of the aggregate that made round ``base``, if it carried any."""
         return next((each for each in self.state.evaluations if each.opened_in == base), None)
 
-    def model_digest(self, model: Vector, epoch: int) -> str:
-        """A digest of the model that only holders of the epoch's key can compute."""
+    def model_digest(self, epoch: int) -> str:
+        """A digest of the shared model and moments that only holders of the epoch's key can compute."""
         key = self.epochs.study_key(epoch).digest_key
-        return keyed_digest(key, digest(model).encode("ascii"))
+        return keyed_digest(key, self.state.model_sha256.encode("ascii"))

@@ -20,7 +20,7 @@ from client.epochs import EpochLostError, Epochs
 from client.home import Registration, SiteHome
 from client.participation import Participation
 from client.seat import Seat
-from client.state import StudyState, StudyStore
+from client.state import StudyState, StudyStore, optimiser_of
 from client.trainer import Training
 from client.witnessed import require_witnessed
 from models.vector import Vector, digest
@@ -204,7 +204,7 @@ class Site:
             assert registration is not None
             training = self._training_for(launch.terms, registration.files(objections))
             self._trainings[launch.study] = training
-            model = self._first_model(training, launch.parameters)
+            shared = optimiser_of(launch.terms).start(self._first_model(training, launch.parameters))
             self._ledger.allow(launch.study, registration.population, price.plan, launch.terms.digest)
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"
@@ -212,14 +212,14 @@ class Site:
             self._end_training(launch.study)
             raise RefusedError(code, str(error)) from None
         state = StudyState(
-            model_sha256=digest(model),
+            model_sha256=digest(shared),
             patients=registration.public_patients,
             registration=registration,
             objections=objections.texts,
             noise_multiplier=price.noise_multiplier,
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
-        StudyStore.create(folder, signed, state, model)
+        StudyStore.create(folder, signed, state, shared)
         _log.info("%s: admitted", launch.study)
 
     def _account(self, registration: Registration) -> Budget | None:

@@ -2,7 +2,7 @@
 
 * ``launch.json``: what was admitted.
 * ``state.json``: how far this site has come; replaced whole, so it is always one moment's truth.
-* ``model-NNNNN.f64``: the shared model after round NNNNN, little-endian float64.
+* ``model-NNNNN.f64``: the shared model after round NNNNN and the optimiser's moments, little-endian float64.
 * ``update-NNNNN.npz``: the integers sealed in a round, and the variance of the distributed noise in them; a second
   attempt seals the same ones, in a smaller cohort with more noise.
 * ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.home import Registration
+from models.optimiser import Optimiser, Rule
 from models.vector import Vector, digest
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
@@ -28,6 +29,7 @@ from privacy.durable import replace
 from privacy.errors import KeyFileError, SiteConfigError, WireError
 from privacy.keys import generate_secret, read_secret
 from privacy.launch import Launch, SignedLaunch
+from privacy.study import Terms
 from privacy.wire import Evaluated
 
 LAUNCH_FILE: Final = "launch.json"
@@ -111,7 +113,15 @@ class StudyStore:
         self.state = state
 
     def model(self) -> Vector:
-        """The shared model this site has reached.
+        """The shared model this site has reached; (P,).
+
+        Raises:
+            SiteConfigError: as :meth:`shared`.
+        """
+        return optimiser_of(self.launch.terms).model_of(self.shared())
+
+    def shared(self) -> Vector:
+        """The shared model this site has reached, and the optimiser's moments.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
@@ -127,11 +137,11 @@ class StudyStore:
             )
         return vector
 
-    def advance(self, model: Vector, base: int, **changes: object) -> None:
-        """Store the next shared model, then say so, then drop what came before it."""
+    def advance(self, shared: Vector, base: int, **changes: object) -> None:
+        """Store the next shared model and moments, then say so, then drop what came before them."""
         before = self.state.base
-        replace(_model_path(self._folder, base), model.astype("<f8").tobytes(), SiteConfigError)
-        self.save(base=base, model_sha256=digest(model), **changes)
+        replace(_model_path(self._folder, base), shared.astype("<f8").tobytes(), SiteConfigError)
+        self.save(base=base, model_sha256=digest(shared), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
         for path in (*self._folder.glob("update-*.npz"), *self._folder.glob("draw-*.key")):
@@ -237,6 +247,12 @@ class StudyStore:
 
     def _draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"
+
+
+def optimiser_of(terms: Terms) -> Optimiser:
+    """The server-side optimiser, which this site runs like all others."""
+    server = terms.training.server
+    return Optimiser(Rule(server.rule), terms.training.server_learning_rate, server.beta1, server.beta2, server.tau)
 
 
 def _number_of(path: Path) -> int:

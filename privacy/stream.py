@@ -6,8 +6,10 @@ Normal deviates are Box-Muller on 52-bit uniforms; ``docs/privacy.md`` says what
 floating-point attack.
 """
 
+import contextlib
 import os
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 
 KEY_BYTES: Final = 32
 _CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little memory of its own
+_PAIRS: Final = 1 << 15  # pairs of normals made at a time, which stay in the processor's cache
+_ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 
 class Stream:
@@ -52,20 +56,51 @@ class Stream:
         return drawn
 
     def uniform(self, count: int) -> NDArray[np.float64]:
-        """``count`` floats uniform on the 2^52 midpoints of the open interval (0, 1); (count,)."""
-        return ((self.words(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+        """``count`` floats uniform on the 2^52 midpoints of the open interval (0, 1); (count,).
+
+        The top 52 bits of a word become the fraction of a float in [1, 2); the rest is one exact subtraction.
+        """
+        words = self.words(count)
+        np.right_shift(words, np.uint64(12), out=words)
+        np.bitwise_or(words, _ONE, out=words)
+        drawn = words.view(np.float64)
+        drawn -= 1.0 - 2.0**-53
+        return drawn
 
     def normal(self, count: int) -> NDArray[np.float64]:
-        """``count`` standard normal deviates (Box and Muller 1958); (count,)."""
+        """``count`` standard normal deviates (Box and Muller 1958); (count,).
+
+        Each pair is made of two 52-bit uniforms: a radius of at most sqrt(2 * 53 * ln 2) = 8.57, beyond which a
+        normal deviate lies with probability 1e-17, and one of 2^52 angles. In double precision.
+        """
         drawn = np.empty(count, dtype=np.float64)
-        for start in range(0, count, _CHUNK):
-            part = drawn[start : start + _CHUNK]
-            pairs = (len(part) + 1) // 2
-            radius = np.sqrt(-2.0 * np.log(self.uniform(pairs)))
-            angle = 2.0 * np.pi * self.uniform(pairs)
-            part[:pairs] = radius * np.cos(angle)
-            part[pairs:] = (radius * np.sin(angle))[: len(part) - pairs]
+        with _vector_functions() as functions:
+            for start in range(0, count, 2 * _PAIRS):
+                part = drawn[start : start + 2 * _PAIRS]
+                pairs = (len(part) + 1) // 2
+                uniform = functions.from_numpy(self.uniform(2 * pairs))
+                radius = uniform[:pairs].log_().mul_(-2.0).sqrt_()
+                angle = uniform[pairs:].mul_(2.0 * np.pi)
+                filled, rest = functions.from_numpy(part), len(part) - pairs
+                functions.cos(angle, out=filled[:pairs]).mul_(radius)
+                functions.sin(angle[:rest], out=filled[pairs:]).mul_(radius[:rest])
         return drawn
+
+
+@contextlib.contextmanager
+def _vector_functions() -> Iterator[Any]:
+    """torch, whose sine and cosine take a tenth of numpy's time; on one thread, so that a block is never divided.
+
+    Imported here because most of what draws from a stream starts without torch.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield torch
+    finally:
+        torch.set_num_threads(threads)
 
 
 def from_os() -> Stream:

@@ -16,6 +16,7 @@ Rules, each refused with a sentence when broken:
 What depends on a site's patients (delta against their number, too few of them) is judged by the site.
 """
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -175,20 +176,62 @@ class DataContract(Document):
         return sum(2 if feature.kind == "number" else 1 + len(feature.values) for feature in self.features)
 
 
+class ServerRule(StrEnum):
+    """How every site moves the shared model by the opened mean update."""
+
+    AVERAGE = "average"
+    MOMENTUM = "momentum"
+    ADAM = "adam"
+    YOGI = "yogi"
+
+
+class Server(Document):
+    """The server-side optimiser, which every site runs alike; its rate is ``server_learning_rate``."""
+
+    rule: ServerRule = ServerRule.AVERAGE
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    tau: Positive = 1e-3
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls over the rounds: operations that every machine rounds alike."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    INVERSE_SQRT = "inverse-sqrt"
+
+
 class Training(Document):
-    """Local DP-SGD steps between two aggregations, and the schedule of rounds."""
+    """Local DP-SGD steps between two aggregations, and the schedule of rounds.
+
+    ``proximal`` pulls local steps back to the round's start (FedProx, Li et al. 2020): mu of mu/2 |w - w0|^2.
+    """
 
     rounds: int = Field(ge=1, le=10_000)
     local_steps: int = Field(ge=1, le=100_000)
     sampling_rate: float = Field(gt=0, le=1)
     learning_rate: Positive
+    schedule: Schedule = Schedule.CONSTANT
+    proximal: float = Field(default=0.0, ge=0, le=1000)
     server_learning_rate: Positive = 1.0
+    server: Server = Server()
     weights: Weights = Weights.PATIENTS
 
     @property
     def steps(self) -> int:
         """DP-SGD steps of the whole study at one site."""
         return self.rounds * self.local_steps
+
+    def learning_rate_in(self, number: int) -> float:
+        """The learning rate of round ``number``; the first has all of it."""
+        match self.schedule:
+            case Schedule.CONSTANT:
+                return self.learning_rate
+            case Schedule.LINEAR:
+                return self.learning_rate * (self.rounds - number + 1) / self.rounds
+            case Schedule.INVERSE_SQRT:
+                return self.learning_rate / math.sqrt(number)
 
 
 class Privacy(Document):
@@ -311,6 +354,8 @@ class Terms(Document):
                 f"training.local_steps is {self.training.local_steps}, expected 1: with distributed noise a round is "
                 "one global step"
             )
+        if self.training.proximal:
+            raise ValueError("training.proximal: with distributed noise there are no local steps to pull back")
         if self.privacy.unit is not Unit.PATIENT:
             raise ValueError("privacy.unit: with distributed noise the unit is the patient")
         if self.training.weights is not Weights.PATIENTS:

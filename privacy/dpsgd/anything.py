@@ -6,6 +6,7 @@ name: a layer with random numbers of its own (another draw would be another grad
 nor constants, and what ``vmap`` cannot do.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -60,15 +61,16 @@ def _of_run(
 
     places = (*call.axes, call.output_axis)
     try:
-        gradients: dict[str, torch.Tensor] = torch.func.vmap(one, in_dims=places, randomness="error")(
-            *inputs, direction
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # slower, and still exact
+            each = torch.func.vmap(one, in_dims=places, randomness="error")(*inputs, direction)
     except (RuntimeError, ValueError, TypeError) as cause:
         raise TermsError(
             f"{call.layer} owns parameters and cannot be run for one patient after the other "
             f"({type(cause).__name__}); build it of layers such as Linear, or move its parameters, and anything "
             "random, into layers of their own"
         ) from cause
+    gradients: dict[str, torch.Tensor] = each
     return gradients
 
 

@@ -27,7 +27,7 @@ from privacy.stream import Stream
 Method = Literal["auto", "book-keeping", "opacus"]
 
 BATCH_BYTES: Final = 1 << 30  # what a physical batch may take, about
-_SLICE: Final = 1 << 20  # parameters that get their noise at once
+_SLICE: Final = 1 << 16  # parameters that get their noise at once; as many as a stream makes at once
 
 _log = logging.getLogger(__name__)
 

@@ -1,10 +1,12 @@
 """The keystream against NIST's vectors, and its draws against the distributions they claim."""
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+import torch
+from scipy import stats
 
 from privacy.stream import KEY_BYTES, Stream, from_os
 
@@ -129,6 +131,38 @@ def test_normal_pairs_are_independent() -> None:
     for first, second in ((drawn[:100_000], drawn[100_000:]), (drawn[:-1], drawn[1:])):
         for a, b in ((first, second), (first**2, second**2)):
             assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
+
+
+@pytest.mark.parametrize("count", [2, 7, 1 << 16])
+def test_normal_is_box_and_mullers_of_the_uniforms(count: int) -> None:
+    """An independent reading: the first half of a block are radii, the second angles; cosines first, then sines."""
+    pairs = (count + 1) // 2
+    uniform = Stream(KEY).uniform(2 * pairs)
+    radius = [math.sqrt(-2 * math.log(value)) for value in uniform[:pairs]]
+    angle = [2 * math.pi * value for value in uniform[pairs:]]
+    cosines = [r * math.cos(a) for r, a in zip(radius, angle, strict=True)]
+    sines = [r * math.sin(a) for r, a in zip(radius, angle, strict=True)]
+    np.testing.assert_allclose(Stream(KEY).normal(count), (cosines + sines)[:count], rtol=1e-13, atol=1e-15)
+
+
+def test_normal_under_the_same_key_is_the_same_to_the_bit_on_any_number_of_threads() -> None:
+    count = (1 << 17) + 77
+    once = Stream(KEY).normal(count).tobytes()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert Stream(KEY).normal(count).tobytes() == once
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_normal_reaches_no_further_than_the_least_uniform_allows() -> None:
+    """The radius of the uniform nearest to zero, and how much of a normal lies beyond it."""
+    farthest = math.sqrt(-2 * math.log(2**-53))
+    assert farthest == pytest.approx(8.57, abs=0.005)
+    assert 2 * stats.norm.sf(farthest) == pytest.approx(1e-17, rel=0.1)
+    assert np.abs(Stream(KEY).normal(1_000_000)).max() < farthest
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])

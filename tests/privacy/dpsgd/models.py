@@ -102,8 +102,8 @@ class Crops(nn.Module):
         self.image = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Tanh())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        found = self.image(features.flatten(0, 1))  # (records * crops, 4, ...)
-        return found.unflatten(0, features.shape[:2]).mean((1, 3, 4)).sum(1)
+        found: torch.Tensor = self.image(features.flatten(0, 1))  # (records * crops, 4, ...)
+        return found.view(*features.shape[:2], *found.shape[1:]).mean((1, 3, 4)).sum(1)
 
 
 def attention(time_first: bool, **options: Any) -> nn.Module:
@@ -155,7 +155,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (4, 7, 6),
     ),
     "conv2d, dilated": (_image(lambda: [nn.Conv2d(2, 4, 3, stride=2, dilation=2, padding=3)]), (2, 9, 8)),
-    "conv2d, same": (_image(lambda: [nn.Conv2d(2, 4, (2, 3), padding="same")]), (2, 5, 6)),
+    "conv2d, same": (_image(lambda: [nn.Conv2d(2, 4, (3, 5), padding="same")]), (2, 5, 6)),
     "conv2d, circular": (_image(lambda: [nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular")]), (2, 5, 6)),
     "conv2d without bias": (_image(lambda: [nn.Conv2d(2, 4, 3, bias=False)]), (2, 5, 6)),
     "conv3d": (_image(lambda: [nn.Conv3d(2, 4, (2, 3, 2), stride=(1, 2, 1), padding=1)]), (2, 4, 5, 4)),
@@ -175,7 +175,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "transposed conv3d": (_image(lambda: [nn.ConvTranspose3d(2, 3, 2, stride=2)]), (2, 3, 2, 3)),
     "group norm": (_image(lambda: [nn.Conv2d(2, 6, 3), nn.GroupNorm(3, 6)]), (2, 6, 5)),
-    "group norm of vectors": (_image(lambda: [nn.Linear(6, 6), nn.GroupNorm(3, 6)]), (6,)),
+    "group norm of vectors": (_image(lambda: [nn.Linear(6, 6), nn.GroupNorm(2, 6)]), (6,)),
     "layer norm": (lambda: nn.Sequential(nn.LayerNorm(6), nn.Tanh(), Mean()), (6,)),
     "layer norm on sequences": (lambda: nn.Sequential(nn.LayerNorm((3, 4)), nn.Tanh(), Mean()), (5, 3, 4)),
     "instance norm": (_image(lambda: [nn.InstanceNorm2d(3, affine=True)]), (3, 5, 4)),

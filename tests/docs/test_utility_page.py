@@ -1,0 +1,73 @@
+"""The figures of ``docs/utility.md`` are those that the benchmark measured, and it measures them again."""
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks.utility import AUROC_BAR, CHOICES, FLAMBY, FLAMBY_DELTA, MODES, PLANS, measured, rows_of
+from benchmarks.utility_plot import picture
+from benchmarks.utility_training import Promise
+from tests.docs.pages import ROOT, rows
+
+PAGE = ROOT / "docs" / "utility.md"
+RESULTS: list[dict[str, Any]] = json.loads((ROOT / "docs" / "utility.json").read_text(encoding="utf-8"))
+WITHIN = 0.002  # another processor rounds otherwise, and a step may then clip otherwise
+
+
+def figure(key: str, dataset: str, sites: int, mode: str, epsilon: float | None, delta: float | None) -> float:
+    wanted = {"dataset": dataset, "sites": sites, "mode": mode, "epsilon": epsilon, "delta": delta}
+    (found,) = [row for row in RESULTS if all(row[name] == value for name, value in wanted.items())]
+    value: float = found[key]
+    return value
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.dataset}-{plan.sites}")
+def test_table_of_a_federation_is_what_was_measured(plan: Any) -> None:
+    table = rows(PAGE, f"{plan.dataset.capitalize()}, {plan.sites} sites")
+    assert len(table) == len(plan.promises)
+    for cells in table:
+        epsilon, delta = float(cells[0]), float(cells[1])
+        for mode, cell in zip(MODES, cells[2:], strict=True):
+            promised = (None, None) if mode == "none" else (epsilon, delta)
+            assert cell == f"{figure('auroc_mean', plan.dataset, plan.sites, mode, *promised):.3f}"
+
+
+def test_table_of_accuracies_is_what_was_measured() -> None:
+    for cells in rows(PAGE, "Beside FLamby's published figures"):
+        epsilon = None if cells[0] == "none" else float(cells[0])
+        delta = None if epsilon is None else FLAMBY_DELTA
+        modes = ("none",) if epsilon is None else MODES[1:]
+        for mode, cell in zip(modes, cells[-len(modes) :] if epsilon is not None else cells[2:3], strict=True):
+            assert cell == f"{figure('accuracy_mean', 'heart', 4, mode, epsilon, delta):.3f}"
+
+
+def test_bars_hold_in_what_was_measured() -> None:
+    for plan in PLANS:
+        for promise in plan.promises:
+            if promise.epsilon >= 1:
+                central, distributed = (
+                    figure("auroc_mean", plan.dataset, plan.sites, mode, promise.epsilon, promise.delta)
+                    for mode in ("central", "distributed")
+                )
+                assert central - distributed <= AUROC_BAR
+    for epsilon, published in FLAMBY.items():
+        assert figure("accuracy_mean", "heart", 4, "distributed", epsilon, FLAMBY_DELTA) > published
+
+
+def test_measuring_again_gives_the_same_figures() -> None:
+    plan = next(plan for plan in PLANS if (plan.dataset, plan.sites) == ("wisconsin", 4))
+    alone = type(plan)(plan.dataset, plan.sites, (Promise(1.0, 1e-3),), plan.seeds)
+    for row in rows_of(measured(alone)):
+        wanted = figure("auroc_mean", "wisconsin", 4, row["mode"], row["epsilon"], row["delta"])
+        assert row["auroc_mean"] == pytest.approx(wanted, abs=WITHIN)
+
+
+def test_picture_is_drawn_from_what_was_measured() -> None:
+    assert (ROOT / "docs" / "utility.svg").read_text(encoding="utf-8") == picture(RESULTS)
+
+
+def test_choices_are_made_on_other_seeds() -> None:
+    assert CHOICES.is_file()
+    for plan in PLANS:
+        assert not set(plan.seeds) & set(plan.tuning_seeds)

@@ -1,0 +1,152 @@
+"""What the self-test lets through, and the mistakes it names."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from privacy.dpsgd import Example, self_test
+from privacy.errors import TermsError
+from tests.privacy.dpsgd.models import MODELS, Mean, built
+from tests.privacy.dpsgd.oracle import loss, network, of_sizes, table
+
+HONEST = [name for name in MODELS if not name.startswith("embedding")]  # words are made of whole numbers below
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_self_test_of_an_honest_model_passes(name: str) -> None:
+    self_test(built(name), loss, Example(MODELS[name][1]))
+
+
+def test_self_test_of_whole_numbers_and_classes_passes() -> None:
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3))
+    example = Example((3,), features_dtype=torch.int64, labels_dtype=torch.int64)
+    self_test(module, lambda outputs, labels: functional.cross_entropy(outputs, labels, reduction="none"), example)
+
+
+def test_self_test_with_the_reference_passes() -> None:
+    self_test(network(), loss, Example((6,)), method="opacus")
+
+
+class Borrowing(nn.Module):
+    """Uses the weight of a layer outside the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(torch.tanh(self.first(features)))
+        return functional.linear(found, self.first.weight).sum(1)
+
+
+class Unseen(nn.Module):
+    """Calls a layer's forward and not the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(torch.tanh(self.first.forward(features)))
+        return found.squeeze(1)
+
+
+class Centred(nn.Module):
+    """Hand-written: subtracts the mean over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torch.tanh(self.layer(features)).squeeze(1)
+        return found - found.mean() if self.training else found
+
+
+class TimeFirst(nn.Module):
+    """Rows of all records at the first time, then at the second: not a record's side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rows = features.transpose(0, 1).reshape(-1, 3)
+        found: torch.Tensor = torch.tanh(self.layer(rows))
+        return found.view(features.shape[1], features.shape[0], 2).sum((0, 2))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "parameter"),
+    [
+        (Borrowing(), (6,), "first.weight"),
+        (Unseen(), (6,), "first.weight"),
+        (Centred(), (6,), "layer.weight"),
+        (TimeFirst(), (4, 3), "layer.weight"),
+    ],
+)
+def test_self_test_of_a_gradient_that_would_be_wrong_names_the_parameter(
+    module: nn.Module, shape: tuple[int, ...], parameter: str
+) -> None:
+    torch.manual_seed(0)
+    for own in module.parameters():
+        nn.init.normal_(own)
+    with pytest.raises(
+        TermsError, match=rf"parameter '{parameter}' has another gradient than the one that is clipped"
+    ):
+        self_test(module, loss, Example(shape))
+
+
+def test_self_test_of_a_loss_that_looks_at_the_batch_is_refused() -> None:
+    def weighted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return loss(logits, labels) * (1 + labels.mean())  # class weights from the batch
+
+    with pytest.raises(TermsError, match="has another gradient than the one that is clipped"):
+        self_test(network(), weighted, Example((6,)))
+
+
+def test_self_test_of_a_layer_that_mixes_records_is_refused_by_name() -> None:
+    with pytest.raises(TermsError, match=r"layer '1' \(BatchNorm1d\) mixes records"):
+        self_test(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Mean()), loss, Example((6,)))
+
+
+@pytest.mark.parametrize("functional_too", [False, True])
+def test_self_test_of_a_model_with_dropout_passes_and_leaves_it_training(functional_too: bool) -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(6, 5), nn.Dropout(), nn.Linear(5, 1), nn.Flatten(0))
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.inner(
+                functional.dropout(features, training=self.training and functional_too)
+            )
+            return found
+
+    module = Dropping()
+    module.inner[0].eval()
+    state = torch.get_rng_state()
+    self_test(module, loss, Example((6,)))
+    assert module.training
+    assert module.inner[1].training
+    assert not module.inner[0].training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_self_test_leaves_the_module_as_it_was() -> None:
+    module = network()
+    module.register_buffer("calls", torch.zeros(1))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    module.register_forward_hook(lambda *_: module.get_buffer("calls").add_(1))
+    self_test(module, loss, Example((6,)))
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
+
+
+def test_example_of_records_has_their_shapes_and_types() -> None:
+    assert Example.of(table()) == Example((6,), (), torch.float32, torch.float32)
+    assert Example.of(of_sizes(torch.tensor([1, 2]), (3, 4)).double()) == Example(
+        (3, 4), (), torch.float64, torch.float64
+    )
