@@ -11,9 +11,8 @@ Rules:
   remembers patients);
 * rounding is stochastic with one dither a coordinate, so one patient moves a site's integers by a vector of length at
   most Delta = C/gamma + sqrt(d) (coupling by the dither);
-* a site that conspires knows its own share. So the shares of any cohort of m less ``colluders`` add up to the
-noise that
-  is promised: each has variance (sigma Delta)^2 / (m - colluders), in grid units, rounded up;
+* a site that conspires knows its own share. So the shares of any cohort of m less ``colluders`` add up to the noise
+  that is promised: each has variance (sigma Delta)^2 / (m - colluders), in grid units, rounded up;
 * a share has at least 3 grid units of standard deviation, so that a sum of discrete Gaussians is one, to within 1e-30;
 * survivors of a smaller cohort top their share up; noise is never taken away.
 

@@ -183,13 +183,20 @@ def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
 
 
-def owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, dict[str, str]]:
+def owners(
+    module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
+) -> dict[str, dict[str, str]]:
     """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
 
     A parameter that is also registered further up (as in DPLSTM) belongs to the innermost layer.
 
+    Args:
+        module: the whole model.
+        parameters: those of interest, by name.
+        shared: whether a parameter may belong to several layers.
+
     Raises:
-        TermsError: a parameter belongs to two layers, neither inside the other.
+        TermsError: a parameter belongs to two layers, neither inside the other, and may not.
     """
     names = {id(parameter): name for name, parameter in parameters.items()}
     holders: dict[str, list[tuple[str, str]]] = {name: [] for name in parameters}
@@ -200,13 +207,13 @@ def owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[st
     found: dict[str, dict[str, str]] = {}
     for name, held in holders.items():
         innermost = [one for one in held if not any(_inside(other, one[0]) for other, _ in held)]
-        if len(innermost) > 1:
+        if len(innermost) > 1 and not shared:
             both = " and ".join(described(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
             raise TermsError(
                 f"parameter '{name}' belongs to {both}; give each layer its own, or use one layer twice"
             )
-        layer_name, local = innermost[0]
-        found.setdefault(layer_name, {})[local] = name
+        for layer_name, local in innermost:
+            found.setdefault(layer_name, {})[local] = name
     return found
 
 

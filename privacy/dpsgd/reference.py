@@ -4,13 +4,14 @@ The only file that knows Opacus. It is slower (28 times on a plain perceptron) a
 but handles a few modules that :mod:`privacy.dpsgd.clipping` does not, such as a weight that two layers share.
 """
 
+import warnings
 from typing import Any, cast
 
 import torch
 from opacus.grad_sample import GradSampleModule
 
 from privacy.dpsgd.capture import described
-from privacy.dpsgd.clipping import Lens, Trainable, clip_factors
+from privacy.dpsgd.clipping import Lens, Trainable, clip_factors, owners
 from privacy.dpsgd.lots import Batch
 from privacy.dpsgd.rows import by_patient, squares
 from privacy.errors import TermsError
@@ -26,9 +27,9 @@ class OpacusHooks:
     """
 
     def __init__(self, lens: Lens, trainable: Trainable) -> None:
-        for name, layer in lens.module.named_modules():
-            own = any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
-            if own and type(layer) not in GradSampleModule.GRAD_SAMPLERS:
+        for name in owners(lens.module, trainable.parameters, shared=True):
+            layer = lens.module.get_submodule(name)
+            if type(layer) not in GradSampleModule.GRAD_SAMPLERS:
                 raise TermsError(f"{described(name, layer)} has no known gradient of each record")
         self._lens = lens
         self._trainable = trainable
@@ -56,7 +57,9 @@ class OpacusHooks:
             if given.is_floating_point():
                 given.requires_grad_()  # torch's backward hooks, which Opacus reads, want such an input
             seen = Lens(hooked, self._lens.loss, self._lens.precision)
-            torch.autograd.backward(seen.total(given, labels, batch.weights))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Full backward hook is firing")  # an input of whole numbers
+                torch.autograd.backward(seen.total(given, labels, batch.weights))
             each = [cast(Any, parameter).grad_sample.flatten(1) for parameter in parameters]
         finally:
             hooked.to_standard_module()

@@ -47,6 +47,7 @@ def open_aggregate(
 
     Raises:
         SealingError: naming the first rule that the aggregate breaks.
+        TrainingError: a worker died (:mod:`privacy.sealing.workers`).
     """
     require_cohort(layout, cohort)
     if len(aggregate) != layout.aggregate_bytes:

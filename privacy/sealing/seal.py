@@ -57,6 +57,7 @@ def seal(
         SealingError: the cohort is too small or too large, names a site twice or not this one, or a secret is
             missing.
         ValueError: integers or counts do not fit the layout.
+        TrainingError: a worker died (:mod:`privacy.sealing.workers`).
     """
     require_cohort(layout, cohort)
     if site not in cohort:

@@ -138,7 +138,11 @@ def test_self_test_leaves_the_module_as_it_was() -> None:
     module = network()
     module.register_buffer("calls", torch.zeros(1))
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    module.register_forward_hook(lambda *_: module.get_buffer("calls").add_(1))
+
+    def count(*_: object) -> None:
+        module.get_buffer("calls").add_(1)
+
+    module.register_forward_hook(count)
     self_test(module, loss, Example((6,)))
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
