@@ -1,7 +1,8 @@
 """What DP-SGD costs beside plain SGD: the engine, its noise, and Opacus' own ways. CPU, or CUDA with ``--device``.
 
-``python -m benchmarks.dpsgd [--json] [--steps N] [--device cuda]``. In one process, one after the other in turns,
-on the same batches from the same loader; the first step of each warms up; figures are medians in milliseconds.
+``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--device cuda]``. In one process, one after the other
+in turns, on the same batches from the same loader; the first step of each warms up; figures are medians in
+milliseconds.
 
 * ``mlp``: 512-1024-512-2, batch 128. ``cnn``: three 3x3 convolutions 32-64-128 with GroupNorm and 2x2 pooling between,
   64x64 images of 3 channels, batch 64. One record a patient, cross-entropy.
@@ -11,11 +12,13 @@ on the same batches from the same loader; the first step of each warms up; figur
 * ``opacus_hooks_ms``, ``opacus_ghost_ms``: Opacus' hooks and ghost clipping, with clipping, sum and update, without
   noise.
 * ``ratio_to_plain``: the median of ours by plain, step by step; the bar is 2.
-* ``peak_mb``: of tensors, above what was there before the step. CPU: as torch's profiler sees them.
+* ``..._peak_mb``: memory at its highest during a step, above what was there before (CPU: resident size, Linux only).
 * ``wide``: a perceptron 12758-8182-4096-1 (138 million parameters), batch 64, one whole private step with noise and
   update in a process of its own; ``peak_gb`` is the process' largest resident size, libraries and model included.
 """
 
+import ctypes
+import gc
 import json
 import resource
 import subprocess
@@ -23,12 +26,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
@@ -45,7 +51,8 @@ _NORM: Final = 1.0
 _NOISES: Final = 10_000_000
 
 
-class Table(NamedTuple):
+@dataclass
+class Table:
     """One record a patient."""
 
     features: torch.Tensor
@@ -54,18 +61,24 @@ class Table(NamedTuple):
     patients: int
 
 
-Step = Callable[[np.ndarray[Any, np.dtype[np.int64]]], None]
+Step = Callable[[NDArray[np.int64]], None]
+"""One step on the records of a lot."""
 
 
 @click.command()
 @click.option("--steps", default=15, show_default=True, type=click.IntRange(3, 1000), help="Counted steps each.")
+@click.option(
+    "--threads", default=0, help="Threads of torch; 0: its own choice. One is steadier on a busy machine."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--only-wide", is_flag=True, hidden=True)
-def main(steps: int, device: str, as_json: bool, only_wide: bool) -> None:
+def main(steps: int, threads: int, device: str, as_json: bool, only_wide: bool) -> None:
     """What DP-SGD costs beside plain SGD."""
     warnings.filterwarnings("ignore", module="opacus")
     warnings.filterwarnings("ignore", message="Full backward hook")
+    if threads:
+        torch.set_num_threads(threads)
     if only_wide:
         print_json(_wide(torch.device(device)))
         return
@@ -75,7 +88,7 @@ def main(steps: int, device: str, as_json: bool, only_wide: bool) -> None:
         found[name] = _compared(build, shape, batch, steps, torch.device(device))
     found["noise_ns_per_parameter"] = round(_noise_ns(), 2)
     say("wide ...")
-    alone = [sys.executable, "-m", "benchmarks.dpsgd", "--only-wide", "--device", device]
+    alone = [sys.executable, "-m", "benchmarks.dpsgd", "--only-wide", "--device", device, "--threads", str(threads)]
     found["wide"] = json.loads(subprocess.run(alone, check=True, capture_output=True, text=True).stdout)
     if as_json:
         print_json(found)
@@ -148,13 +161,13 @@ def _compared(
 
 
 def _plain(module: nn.Module, table: Table) -> Step:
-    def step(lot: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def step(lot: NDArray[np.int64]) -> None:
         features, labels = _batch(table, lot)
         torch.autograd.backward(cross_entropy(module(features), labels))
         with torch.no_grad():
             for parameter in module.parameters():
                 assert parameter.grad is not None
-                parameter -= _RATE * parameter.grad
+                parameter.sub_(parameter.grad, alpha=_RATE)
                 parameter.grad = None
 
     return step
@@ -163,7 +176,7 @@ def _plain(module: nn.Module, table: Table) -> Step:
 def _ours(module: nn.Module, table: Table) -> Step:
     engine = DpSgd(module, _losses, Mechanism(0.25, table.patients, _NORM, 1.0), from_os(), "book-keeping")
 
-    def step(lot: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def step(lot: NDArray[np.int64]) -> None:
         _move(module, engine.lot_sum(table, lot), _RATE / len(lot))
 
     return step
@@ -176,7 +189,7 @@ def _hooks(module: nn.Module, table: Table) -> Step:
         descent, noise_multiplier=0.0, max_grad_norm=_NORM, expected_batch_size=1, loss_reduction="sum"
     )
 
-    def step(lot: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def step(lot: NDArray[np.int64]) -> None:
         features, labels = _batch(table, lot)
         optimizer.zero_grad()
         torch.autograd.backward(_losses(hooked(features), labels).sum())
@@ -193,7 +206,7 @@ def _ghost(module: nn.Module, table: Table) -> Step:
     )
     criterion = DPLossFastGradientClipping(hooked, optimizer, nn.CrossEntropyLoss(reduction="mean"))
 
-    def step(lot: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def step(lot: NDArray[np.int64]) -> None:
         features, labels = _batch(table, lot)
         optimizer.zero_grad()
         criterion(hooked(features), labels).backward()
@@ -206,7 +219,7 @@ def _losses(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return cross_entropy(outputs, labels, reduction="none")
 
 
-def _batch(table: Table, lot: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(table: Table, lot: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
     rows = torch.from_numpy(lot).to(table.features.device)
     return table.features[rows], table.labels[rows]
 
@@ -228,21 +241,23 @@ def _timed(compute: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def _peak_mb(step: Step, lot: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> float:
-    """Largest sum of living tensors during a step."""
+def _peak_mb(step: Step, lot: NDArray[np.int64], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step(lot)
         return round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        step(lot)
-    held = most = 0
-    for event in sorted(profile.profiler.kineto_results.events(), key=lambda event: event.start_ns()):  # type: ignore[union-attr]
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return round(most / 1e6, 1)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps let go is not there before
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest resident size so far
+    before = _resident_kb("VmRSS")
+    step(lot)
+    return round((_resident_kb("VmHWM") - before) * 1024 / 1e6, 1)
+
+
+def _resident_kb(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
 
 def _noise_ns() -> float:

@@ -11,7 +11,6 @@ terms for up to 32 sites. Rounds of ours and of what it is compared with take tu
 Bars are printed with what was measured; a bar missed is shown, and is no failure of this program.
 """
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -26,9 +25,9 @@ import numpy as np
 
 from benchmarks.ckks import PACKED, PRACTICE, ckks_path
 from benchmarks.coordinator_memory import coordinator_memory
-from benchmarks.memory import MIB, Peak, resident_mb
+from benchmarks.large import large_update
 from benchmarks.path import WALL, Path, middle
-from benchmarks.sealed_path import float32_path, invented_update, layout_for, seal_alone, sealed_path
+from benchmarks.sealed_path import float32_path, invented_update, sealed_path
 from privacy.console import print_json, print_table, say
 
 Way = Callable[[np.ndarray[Any, Any], int], Path]
@@ -143,46 +142,8 @@ def _large(quick: bool) -> dict[str, Any]:
     rows = []
     for processes in PROCESSES:
         say(f"sealing {parameters:,} parameters in {processes} processes ...")
-        rows.append(_in_process_of_its_own(parameters, processes))
+        rows.append(large_update(parameters, processes))
     return {"large": rows}
-
-
-def _in_process_of_its_own(parameters: int, processes: int) -> dict[str, Any]:
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=_seal_when_told, args=(theirs, parameters, processes))
-    child.start()
-    theirs.close()
-    ours.recv()
-    before = resident_mb(_family(child.pid or 0))
-    with Peak(lambda: _family(child.pid or 0)) as peak:
-        ours.send("seal")
-        seconds = ours.recv()
-    child.join()
-    return {
-        "parameters": parameters,
-        "processes": processes,
-        "integers_mb": parameters * 4 / MIB,
-        "sealed_mb": layout_for(parameters).sealed_bytes / MIB,
-        "growth_mb": peak.mb - before,
-        "seconds": seconds,
-    }
-
-
-def _seal_when_told(pipe: Any, parameters: int, processes: int) -> None:
-    integers = np.random.default_rng(0).integers(0, 1 << 16, parameters, dtype=np.uint32)
-    seal_alone(integers[:1000], 1)  # what is loaded once is no part of the growth
-    pipe.send("ready")
-    pipe.recv()
-    pipe.send(seal_alone(integers, processes))
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        for tasks in Folder(f"/proc/{parent}/task").glob("*/children"):
-            found += [int(child) for child in tasks.read_text().split()]
-    return found
 
 
 def _coordinator(quick: bool) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import torch
 
 from client.data import Patients, public_count, read_table
 from client.evaluate import score_histogram
+from client.state import optimiser_of
 from client.train import build_model, first_model, train
 from models.metrics import Metrics, metrics
 from models.parameters import from_vector
-from models.vector import advance
 from privacy.study import Terms
 
 
@@ -60,12 +60,14 @@ def pooled(parts: Sequence[Patients]) -> Patients:
 def _trained_once(terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None) -> Metrics:
     device = torch.device("cpu")
     public_patients = public_count(training.patients)
-    model = first_model(terms)
-    for _ in range(terms.training.rounds):
-        update = train(model, terms, training, public_patients, noise_multiplier, device).update
-        model = advance(model, update, terms.training.server_learning_rate)
+    optimiser = optimiser_of(terms)
+    shared = optimiser.start(first_model(terms))
+    for number in range(1, terms.training.rounds + 1):
+        model = optimiser.model_of(shared)
+        update = train(model, terms, training, public_patients, noise_multiplier, device, number=number).update
+        shared = optimiser.advance(shared, update)
     module = build_model(terms)
-    from_vector(module, model)
+    from_vector(module, optimiser.model_of(shared))
     return metrics(score_histogram(module, testing, terms.evaluation.bins).tolist())
 
 

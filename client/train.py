@@ -105,6 +105,7 @@ def train(
     noise_multiplier: float | None,
     device: torch.device,
     stream: Stream | None = None,
+    number: int = 1,
 ) -> Trained:
     """Train ``local_steps`` steps from ``start``. Run by a site, after its budget is reserved.
 
@@ -116,6 +117,7 @@ def train(
         noise_multiplier: sigma; None exactly when the study is without privacy.
         device: where to compute.
         stream: secret randomness; fresh from the operating system unless a test gives one.
+        number: the round, which the learning rate follows.
 
     Raises:
         TermsError: the model cannot be built or has no gradient of each record.
@@ -133,7 +135,7 @@ def train(
     )
     began = time.perf_counter()
     with _threads_for(begin.size):
-        _descend(module, records, mechanism, terms, stream or from_os())
+        _descend(module, records, mechanism, terms, stream or from_os(), number)
     update = to_vector(module) - begin
     if not np.isfinite(update).all():
         raise TrainingError(
@@ -154,13 +156,20 @@ def _threads_for(parameters: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _descend(module: nn.Module, records: DeviceRecords, mechanism: Mechanism, terms: Terms, stream: Stream) -> None:
+def _descend(
+    module: nn.Module, records: DeviceRecords, mechanism: Mechanism, terms: Terms, stream: Stream, number: int
+) -> None:
+    """Local steps; ``proximal`` pulls them back to where they began, which costs no privacy: it sees no patient."""
     private = DpSgd(module, record_losses, mechanism, stream)
     parameters = list(module.parameters())
+    rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
+    with torch.no_grad():
+        begin = parameters_to_vector(parameters).double()
     for _ in range(terms.training.local_steps):
-        gradient = private.gradient(records)  # (P,) float64
+        gradient = private.gradient(records)  # (P,)
         with torch.no_grad():
-            moved = parameters_to_vector(parameters).double() - terms.training.learning_rate * gradient
+            here = parameters_to_vector(parameters).double()
+            moved = here - rate * (gradient + proximal * (here - begin))
             vector_to_parameters(moved.float(), parameters)
 
 

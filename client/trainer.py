@@ -124,6 +124,7 @@ class InProcessTrainer:
             noise_multiplier,
             self._device,
             Stream(key),
+            round_number,
         )
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
         _log.info("round %d: %s", round_number, figures)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 KEY_BYTES: Final = 32
 _CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little memory of its own
-_PAIRS: Final = 1 << 15  # pairs of normals made at a time, which stay in the processor's cache
+_PAIRS: Final = 1 << 14  # pairs of normals made at a time, which stay in the processor's cache
 _ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 

@@ -27,7 +27,7 @@ from privacy.stream import Stream
 Method = Literal["auto", "book-keeping", "opacus"]
 
 BATCH_BYTES: Final = 1 << 30  # what a physical batch may take, about
-_SLICE: Final = 1 << 16  # parameters that get their noise at once; as many as a stream makes at once
+_SLICE: Final = 1 << 15  # parameters that get their noise at once: a block of the stream, too small for threads
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ def sample_patients(patients: int, rate: float, stream: Stream) -> NDArray[np.in
 def add_noise(total: torch.Tensor, deviation: float, stream: Stream) -> None:
     """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
     for part in torch.split(total, _SLICE):
-        part.add_(torch.from_numpy(deviation * stream.normal(part.numel())).to(part.device))
+        noise = torch.from_numpy(stream.normal(part.numel())).to(part.device)
+        part.copy_(part.double().add_(noise, alpha=deviation))  # rounded once
 
 
 def _of(records: Records, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -104,3 +104,24 @@ def test_choose_device_auto_takes_what_is_there() -> None:
 def test_choose_device_unknown_is_a_sentence() -> None:
     with pytest.raises(TrainingError, match="device 'abacus' is not available"):
         choose_device("abacus")
+
+
+def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: Patients) -> None:
+    """FedProx: with a strong pull ten steps stay near where one step leads."""
+    free = small_terms(training={"local_steps": 30})
+    held = small_terms(training={"local_steps": 30, "proximal": 50.0, "learning_rate": 0.01})
+    start = first_model(free)
+    far, near = (
+        np.linalg.norm(train(start, terms, patients, 60, 1e-2, CPU, Stream(bytes(32))).update)
+        for terms in (free, held)
+    )
+    assert near < 0.1 * far
+
+
+def test_rate_follows_the_schedule(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 4, "local_steps": 1, "schedule": "linear"})
+    start = first_model(terms)
+    first, last = (
+        train(start, terms, patients, 60, 1.0, CPU, Stream(bytes(32)), number=number).update for number in (1, 4)
+    )
+    np.testing.assert_allclose(last, first / 4, rtol=1e-4, atol=1e-6)
