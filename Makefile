@@ -26,6 +26,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ledger $(ARGS)
 	$(BIN)/python -m benchmarks.round $(ARGS)
+	$(BIN)/python -m benchmarks.sealing $(ARGS)
 
 clean:
 	rm -rf $(VENV)

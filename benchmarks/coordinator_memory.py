@@ -24,12 +24,13 @@ from privacy.study import Terms
 from server.federation import PatienceConfig
 from server.journal import Journal
 from tests.client.small_study import without_privacy
-from tests.federation.running import COORDINATOR, Running
+from tests.federation.running import COORDINATOR, Running, wait_for
 
 WIDTH: Final = 3159
 """Two hidden layers of this width have ten million parameters."""
 _PATIENCE: Final = PatienceConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=60)
 _STUDY_S: Final = 3600.0
+_ONLINE_S: Final = 600.0
 _SETTLED_S: Final = 3.0
 
 
@@ -59,7 +60,7 @@ def coordinator_memory(folder: Path, sites: int, width: int = WIDTH) -> Coordina
     try:
         federation.start(COORDINATOR)
         with _light_sites(folder, gate, names):
-            federation.wait_until_online()
+            wait_for("all light sites to be online", lambda: _online(federation) == sites, _ONLINE_S)
             return _measured(federation, terms, gate)
     finally:
         federation.end()
@@ -89,6 +90,11 @@ def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemor
         run_growth_mb=round(other.mb - idle_run, 1),
         seconds=round(time.monotonic() - began, 1),
     )
+
+
+def _online(federation: Running) -> int:
+    said = federation.consilium("sites", "--json")
+    return sum(site["online"] for site in said.json["sites"]) if said.code == 0 else 0
 
 
 def _asked(federation: Running, study: str) -> bool:

@@ -6,7 +6,8 @@ Rules:
 * the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
 * training that breaks is not drawn anew: asked again, it repeats the same draw, so that what leaves is one draw of
   the mechanism that was paid, whether or not a draw broke it;
-* the update is float64, a difference of two float32 models.
+* the update is float64, a difference of two float32 models;
+* before a study's first private training here, its model's gradients are compared with a loop on invented records.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector
 
 from client.data import Patients
 from models.catalogue import build
 from models.errors import ModelError
 from models.parameters import from_vector, initial_vector, to_vector
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import DpSgd, Example, Mechanism, self_test
 from privacy.errors import TermsError, TrainingError
 from privacy.stream import Stream, from_os
 from privacy.study import Terms
@@ -39,6 +40,9 @@ Vector = NDArray[np.float64]
 
 _ONE_THREAD: Final = 100_000
 """Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""
+
+_SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64
+_tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,14 @@ def train(
         number: the round, which the learning rate follows.
 
     Raises:
-        TermsError: the model cannot be built or has no gradient of each record.
+        TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
         TrainingError: the parameters left the finite numbers.
     """
     module = build_model(terms).to(device)
+    records = DeviceRecords(patients, device)
+    _self_test_once(module, records, terms)
     from_vector(module, start)
     begin = to_vector(module)
-    records = DeviceRecords(patients, device)
     mechanism = Mechanism(
         sampling_rate=terms.training.sampling_rate,
         public_patients=public_patients,
@@ -164,13 +169,32 @@ def _descend(
     parameters = list(module.parameters())
     rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
     with torch.no_grad():
-        begin = parameters_to_vector(parameters).double()
+        begin = parameters_to_vector(parameters)
     for _ in range(terms.training.local_steps):
         gradient = private.gradient(records)  # (P,)
         with torch.no_grad():
-            here = parameters_to_vector(parameters).double()
-            moved = here - rate * (gradient + proximal * (here - begin))
-            vector_to_parameters(moved.float(), parameters)
+            for here, pull, origin in _slices(parameters, gradient, begin):
+                moved = here.double()
+                moved -= rate * (pull.double() + proximal * (moved - origin.double()))
+                here.copy_(moved)
+
+
+def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The parameters beside vectors of their length (P,), a slice of each at a time."""
+    start = 0
+    for parameter in parameters:
+        for part in torch.split(parameter.view(-1), _SLICE):
+            yield part, *(vector[start : start + part.numel()] for vector in vectors)
+            start += part.numel()
+
+
+def _self_test_once(module: nn.Module, records: DeviceRecords, terms: Terms) -> None:
+    """The engine's self-test, with the arbitrary parameters of a new module; once for a study and process."""
+    if terms.privacy.clipping_norm is None or terms.digest in _tested:
+        return
+    with _threads_for(sum(parameter.numel() for parameter in module.parameters())):
+        self_test(module, record_losses, Example.of(records))
+    _tested.add(terms.digest)
 
 
 def record_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

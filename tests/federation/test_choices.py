@@ -25,8 +25,8 @@ DISTRIBUTED: dict[str, Any] = {
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "local": ({}, "sampled-gaussian"),
     "distributed": (DISTRIBUTED, "distributed-gaussian"),
-    "record": ({"privacy": {"unit": "record"}}, "bounded-contribution"),
-    "open": ({"sealing": {"scheme": "open"}}, "sampled-gaussian"),
+    "record": ({"privacy": {"unit": "record", "epsilon": 1}}, "bounded-contribution"),
+    "open": ({"sealing": {"scheme": "open"}, "privacy": {"epsilon": 0.5}}, "sampled-gaussian"),
 }
 
 
