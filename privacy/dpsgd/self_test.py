@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from privacy.dpsgd.checks import check_module
-from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
+from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain, whole_norm
 from privacy.dpsgd.lots import batches
 from privacy.dpsgd.step import Method, Records, choose_clipper
 from privacy.errors import TermsError
@@ -84,7 +84,7 @@ def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = 
     with _steady(module, features):
         patients = _loop(Lens(module, loss), trainable, features, labels)
         clipper = choose_clipper(Lens(module, loss), trainable, method)
-        norms = [float(patient.norm()) for patient in patients]
+        norms = [float(whole_norm(patient)) for patient in patients]
         tight = min(norms) / 2
         for norm in (math.inf, tight) if tight > 0 else (math.inf,):
             factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
@@ -110,11 +110,11 @@ def _loop(lens: Lens, trainable: Trainable, features: torch.Tensor, labels: torc
 
 
 def _compare(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
-    whole = float(want.norm())
+    whole = float(whole_norm(want))
     parts = zip(trainable.views(got).items(), trainable.views(want).values(), strict=True)
     for (name, ours), theirs in parts:
-        allowed = TOLERANCE * float(theirs.norm()) + _BESIDE * whole
-        off = float((ours - theirs).norm())
+        allowed = TOLERANCE * float(whole_norm(theirs.flatten())) + _BESIDE * whole
+        off = float(whole_norm((ours - theirs).flatten()))
         if not off <= allowed:
             raise TermsError(
                 f"parameter '{name}' has another gradient than the one that is clipped (off by {off:.1e}, expected at "

@@ -13,6 +13,7 @@ Scheme: Brakerski 2012, Fan and Vercauteren 2012, as in Microsoft SEAL 4.
 import hashlib
 import os
 import struct
+import threading
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -197,8 +198,13 @@ def _plaintext(slots: NDArray[np.uint64]) -> Any:
 
 
 def _pack(coefficients: bytes) -> bytes:
-    """Little-endian 8-byte words, written with WORD_BYTES each."""
-    return np.frombuffer(coefficients, dtype=np.uint8).reshape(-1, 8)[:, :WORD_BYTES].tobytes()
+    """Little-endian 8-byte words, written with WORD_BYTES each; three strided copies are faster than 7-byte ones."""
+    words = np.frombuffer(coefficients, dtype="<u8")
+    packed = bytearray(len(words) * WORD_BYTES)
+    for start, kind in ((0, "<u4"), (4, "<u2"), (6, "<u1")):
+        part = np.ndarray(len(words), dtype=kind, buffer=packed, offset=start, strides=(WORD_BYTES,))
+        part[:] = (words >> np.uint64(8 * start)).astype(kind)
+    return bytes(packed)
 
 
 def _unpack(data: bytes, name: str) -> bytes:
@@ -207,9 +213,10 @@ def _unpack(data: bytes, name: str) -> bytes:
     Raises:
         SealingError: a coefficient is not below the modulus.
     """
-    words = np.zeros((len(data) // WORD_BYTES, 8), dtype=np.uint8)
-    words[:, :WORD_BYTES] = np.frombuffer(data, dtype=np.uint8).reshape(-1, WORD_BYTES)
-    if np.any(words.view("<u8") >= COEFFICIENT_MODULUS):
+    count = len(data) // WORD_BYTES
+    wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))  # each with a byte too many
+    words = wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
+    if np.any(words >= COEFFICIENT_MODULUS):
         raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
     return words.tobytes()
 
@@ -219,21 +226,29 @@ def _body(thing: Any) -> bytes:
     return zstandard.ZstdDecompressor().decompress(_saved(thing)[_HEADER.size :])
 
 
+class _Memory(threading.local):
+    """A file in memory that a thread uses again and again: making and freeing one costs more than filling it."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Take another file: a forked process shares its parent's."""
+        self.descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
+        self.path = f"/proc/self/fd/{self.descriptor}"
+
+
+_memory: Final = _Memory()
+os.register_at_fork(after_in_child=_memory.renew)
+
+
 def _saved(thing: Any) -> bytes:
-    descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
-    try:
-        thing.save(f"/proc/self/fd/{descriptor}")
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-    finally:
-        os.close(descriptor)
+    thing.save(_memory.path)
+    return os.pread(_memory.descriptor, os.fstat(_memory.descriptor).st_size, 0)
 
 
 def _load(thing: Any, body: bytes) -> None:
-    """Fill ``thing`` from ``body``, framed as uncompressed."""
+    """Fill ``thing`` from ``body``, framed as uncompressed. A frame has a size, so a longer one before does no harm."""
     frame = _HEADER.pack(_MAGIC, _HEADER.size, *_ring().version, 0, 0, _HEADER.size + len(body))
-    descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, frame + body)
-        thing.load(_ring().context, f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
+    os.pwritev(_memory.descriptor, [frame, body], 0)
+    thing.load(_ring().context, _memory.path)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from privacy.errors import TrainingError
 from privacy.stream import Stream
 
-_CHUNK: Final = 1 << 20  # values rounded at a time, to bound the working memory
+_CHUNK: Final = 1 << 15  # values rounded at a time: the working memory stays in a core's cache
 _HEAD_ROOM: Final = 4
 """How many times larger than expected a site's next update may be. Expected is the largest mean times the square root
 of the number of sites: a mean of so many noises is smaller than one of them by that."""

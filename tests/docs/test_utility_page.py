@@ -34,23 +34,27 @@ def test_table_of_a_federation_is_what_was_measured(plan: Any) -> None:
 
 
 def test_table_of_accuracies_is_what_was_measured() -> None:
-    for cells in rows(PAGE, "Beside FLamby's published figures"):
-        epsilon = None if cells[0] == "none" else float(cells[0])
-        delta = None if epsilon is None else FLAMBY_DELTA
-        modes = ("none",) if epsilon is None else MODES[1:]
-        for mode, cell in zip(modes, cells[-len(modes) :] if epsilon is not None else cells[2:3], strict=True):
-            assert cell == f"{figure('accuracy_mean', 'heart', 4, mode, epsilon, delta):.3f}"
+    without, *table = rows(PAGE, "Beside FLamby's published figures")
+    assert without[2] == f"{figure('accuracy_mean', 'heart', 4, 'none', None, None):.3f}"
+    for cells in table:
+        epsilon = float(cells[0])
+        assert cells[1] == (f"{FLAMBY[epsilon]:.3f}" if epsilon in FLAMBY else "")
+        for mode, cell in zip(MODES[1:], cells[2:], strict=True):
+            assert cell == f"{figure('accuracy_mean', 'heart', 4, mode, epsilon, FLAMBY_DELTA):.3f}"
 
 
-def test_bars_hold_in_what_was_measured() -> None:
+def test_bars_that_the_page_says_hold_were_measured_to_hold() -> None:
+    missed = set()
     for plan in PLANS:
         for promise in plan.promises:
-            if promise.epsilon >= 1:
-                central, distributed = (
-                    figure("auroc_mean", plan.dataset, plan.sites, mode, promise.epsilon, promise.delta)
-                    for mode in ("central", "distributed")
-                )
-                assert central - distributed <= AUROC_BAR
+            central, distributed = (
+                figure("auroc_mean", plan.dataset, plan.sites, mode, promise.epsilon, promise.delta)
+                for mode in ("central", "distributed")
+            )
+            if promise.epsilon >= 1 and central - distributed > AUROC_BAR:
+                missed.add((plan.dataset, promise.epsilon))
+    assert missed == {("pneumonia", 1.0)}
+    assert "**At epsilon 1 distributed misses the bar here.**" in PAGE.read_text(encoding="utf-8")
     for epsilon, published in FLAMBY.items():
         assert figure("accuracy_mean", "heart", 4, "distributed", epsilon, FLAMBY_DELTA) > published
 

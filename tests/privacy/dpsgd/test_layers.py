@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.dpsgd.rows import gram_norms
+from privacy.dpsgd.rows import gram_norms, squares
 from privacy.errors import TermsError
 from privacy.stream import Stream
 from tests.privacy.dpsgd.models import MODELS, Mean, Scale, built
@@ -83,6 +83,12 @@ def test_lot_sum_with_a_frozen_weight_equals_the_loop(name: str) -> None:
     weight.requires_grad_(False)
     got = step_of(stack, 0.5).lot_sum(records, everybody(records))
     assert_as_the_loop(stack, got, loop_sum(stack, records, everybody(records), 0.5))
+
+
+@pytest.mark.parametrize("width", [1, 1000, 3_000_000])
+def test_squares_of_long_rows_are_exact_to_a_part_in_a_million(width: int) -> None:
+    rows = torch.rand((2, width), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(squares(rows), rows.double().square().sum(1), rtol=1e-6, atol=0)
 
 
 def test_gram_norms_of_rows_that_cancel_are_built_after_all() -> None:

@@ -24,6 +24,12 @@ def test_self_test_of_whole_numbers_and_classes_passes() -> None:
     self_test(module, lambda outputs, labels: functional.cross_entropy(outputs, labels, reduction="none"), example)
 
 
+def test_self_test_of_a_large_model_passes() -> None:
+    """Norms over millions of numbers, where a norm in float32 would be off by more than the tolerance."""
+    module = nn.Sequential(nn.Linear(30, 2500), nn.Tanh(), nn.Linear(2500, 2500), nn.Tanh(), Mean())
+    self_test(module, loss, Example((30,)))
+
+
 def test_self_test_with_the_reference_passes() -> None:
     self_test(network(), loss, Example((6,)), method="opacus")
 
