@@ -67,7 +67,7 @@ class _Weight:
             window = positions * (self._outputs + self._inputs)
             return in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
         if work >= _WORTH_A_CALL:
-            built = torch.stack([self._one(_within(run, slice(place, place + 1))) for place in range(run.count)])
+            built = torch.stack([self._one(_within(run, slice(at, at + 1))) for at in range(run.count)])
         else:
             window = positions * (self._outputs + self._inputs)
             built = in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
