@@ -1,5 +1,7 @@
 """Studies whose noise the sites add together: one global step a round, topped up when a site is lost."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,7 @@ def test_coordinator_killed_changes_nothing(found: Found) -> None:
         ({"training": {"rounds": 2, "local_steps": 1, "weights": "uniform"}}, "every patient counts alike"),
     ],
 )
-def test_terms_that_are_no_global_step_are_refused(change: dict[str, object], sentence: str) -> None:
+def test_terms_that_are_no_global_step_are_refused(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(TermsError, match=sentence):
         small_terms(**{"privacy": {"placement": "distributed"}, **change})
 
