@@ -190,7 +190,7 @@ EVALUATED = {"round", "opened_in", "counts"}
 OFFER = {"study", "launch", "site", "epoch", "session_key", "base", "holds", "patients"}
 GRANT = {"study", "launch", "lead", "epoch", "offers", "commitment", "wrapped", "keyring"}
 VIEW = {"study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference"}
-HEADER = {"site", "view", "patients", "blob", "ledger", "epsilon_spent", "evaluated"}
+HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "evaluated"}
 
 BOOK = (
     {"book.signature"}

@@ -41,7 +41,10 @@ TERMS: dict[str, Any] = {
         "local_steps": 3,
         "sampling_rate": 0.25,
         "learning_rate": 0.5,
+        "schedule": "constant",
+        "proximal": 0,
         "server_learning_rate": 1,
+        "server": {"rule": "average", "beta1": 0.9, "beta2": 0.99, "tau": 0.001},
         "weights": "patients",
     },
     "privacy": {
