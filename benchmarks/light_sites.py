@@ -22,6 +22,7 @@ from client.train import build_model
 from client.trainer import Integers, Vector
 from privacy.console import say
 from privacy.distributed import SharedNoise
+from privacy.errors import TrainingError
 from privacy.study import Terms
 from privacy.wire import Envelope, Sealed, read_body
 
@@ -50,8 +51,8 @@ class LightTraining:
         return np.full(self._parameters, 0.01)
 
     def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
-        """See :class:`client.trainer.Training`; never asked: the study is without privacy."""
-        raise NotImplementedError
+        """See :class:`client.trainer.Training`."""
+        raise TrainingError("light sites take part in studies without privacy only")
 
     def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
         """See :class:`client.trainer.Training`."""

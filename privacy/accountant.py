@@ -59,10 +59,6 @@ class SampledGaussian(Document):
             return _gaussian(self.noise_multiplier, self.steps, order)
         return _sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
 
-    def curve(self) -> dict[int, Decimal]:
-        """Renyi divergence at every order."""
-        return {order: self.rho(order) for order in ORDERS}
-
 
 class DistributedGaussian(Document):
     """``steps`` sums over sampled patients, with noise that the sites of a cohort add together in integer shares.
@@ -89,10 +85,6 @@ class DistributedGaussian(Document):
         with localcontext(_DIGITS):
             return self.central.rho(order) + self.steps * _SUM_OF_SHARES
 
-    def curve(self) -> dict[int, Decimal]:
-        """Renyi divergence at every order."""
-        return {order: self.rho(order) for order in ORDERS}
-
 
 class Gaussian(Document):
     """``count`` vectors of totals to which a patient adds at most 1 (in the L2 norm), each with Gaussian noise.
@@ -108,10 +100,6 @@ class Gaussian(Document):
         """Renyi divergence of ``order`` between neighbours, in nats."""
         return _gaussian(self.noise_multiplier, self.count, order)
 
-    def curve(self) -> dict[int, Decimal]:
-        """Renyi divergence at every order."""
-        return {order: self.rho(order) for order in ORDERS}
-
 
 class Laplace(Document):
     """``count`` vectors of totals to which a patient adds at most 1 (in the L1 norm), each with Laplace noise.
@@ -126,10 +114,6 @@ class Laplace(Document):
     def rho(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
         return self.count * _laplace(self.scale, order)
-
-    def curve(self) -> dict[int, Decimal]:
-        """Renyi divergence at every order."""
-        return {order: self.rho(order) for order in ORDERS}
 
 
 class BoundedContribution(Document):
@@ -158,10 +142,6 @@ class BoundedContribution(Document):
                 self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
             )
 
-    def curve(self) -> dict[int, Decimal]:
-        """Renyi divergence at every order."""
-        return {order: self.rho(order) for order in ORDERS}
-
 
 class Unprotected(Document):
     """Something leaves without noise: no epsilon bounds it."""
@@ -171,10 +151,6 @@ class Unprotected(Document):
     def rho(self, order: int) -> Decimal:
         """Infinity, at every order."""
         return UNBOUNDED
-
-    def curve(self) -> dict[int, Decimal]:
-        """Infinity, at every order."""
-        return dict.fromkeys(ORDERS, UNBOUNDED)
 
 
 Bounded = SampledGaussian | DistributedGaussian | Gaussian | Laplace | BoundedContribution

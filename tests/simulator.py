@@ -7,6 +7,7 @@ What a site that is cut off was sent waits for it, as it does at a SuperLink; a 
 an empty network.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,6 +249,21 @@ class Simulator:
     def restart_site(self, name: str) -> None:
         """A site's process dies and comes back: only its folder is left."""
         self.sites[name].close()
+        self.sites[name] = self._start(name)
+
+    def snapshot(self, name: str) -> Path:
+        """A site's machine is stopped, copied, and started again; where the copy is."""
+        self.sites[name].close()
+        copy = self.folder / f"{name}-snapshot"
+        shutil.copytree(self.homes[name].folder, copy)
+        self.sites[name] = self._start(name)
+        return copy
+
+    def put_back(self, name: str, copy: Path) -> None:
+        """A site's machine is put back to its snapshot."""
+        self.sites[name].close()
+        shutil.rmtree(self.homes[name].folder)
+        shutil.copytree(copy, self.homes[name].folder)
         self.sites[name] = self._start(name)
 
     def step(self, seconds: float = 0.5) -> None:

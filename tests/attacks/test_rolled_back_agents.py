@@ -1,43 +1,22 @@
 """A site's machine is put back to an earlier moment, to make it release its mask of one round twice."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from privacy.wire import Problem, Released, Sealed
 from tests.protocol.invariants import require_one_release_a_round
 from tests.protocol.mallory import Mallory, require_refused
 from tests.protocol.moments import THREE
-from tests.simulator import Simulator
-
-
-def copied(simulator: Simulator, name: str) -> Path:
-    """The site's machine is stopped, copied, and started again."""
-    simulator.sites[name].close()
-    copy = simulator.folder / f"{name}-copy"
-    shutil.copytree(simulator.homes[name].folder, copy)
-    simulator.sites[name] = simulator._start(name)
-    return copy
-
-
-def put_back(simulator: Simulator, name: str, copy: Path) -> None:
-    """The site's machine is put back to its copy."""
-    simulator.sites[name].close()
-    shutil.rmtree(simulator.homes[name].folder)
-    shutil.copytree(copy, simulator.homes[name].folder)
-    simulator.sites[name] = simulator._start(name)
 
 
 @pytest.fixture
 def rolled_back(mallory: Mallory) -> Mallory:
     """Ash has forgotten that it sealed round 1 and released its mask; the others have not."""
-    copy = copied(mallory.simulator, "ash")
+    copy = mallory.simulator.snapshot("ash")
     mallory.key(2)
     for name in mallory.names:
         assert isinstance(mallory.train(name, epoch=2), Sealed)
     mallory.seeds()
-    put_back(mallory.simulator, "ash", copy)
+    mallory.simulator.put_back("ash", copy)
     return mallory
 
 

@@ -1,7 +1,6 @@
 """A site's book put back to an older one, or used twice: noticed before anything is trained, and mended in the open."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -24,23 +23,6 @@ ROUNDS = 4
 def simulator(found: Found) -> Simulator:
     """Three sites, of whom none can be spared: the others wait for one that was restarted."""
     return found(small_terms(training={"rounds": ROUNDS}), names=THREE)
-
-
-def snapshot(simulator: Simulator, name: str) -> Path:
-    """The site's machine is stopped, copied, and started again."""
-    simulator.sites[name].close()
-    copy = simulator.folder / f"{name}-snapshot"
-    shutil.copytree(simulator.homes[name].folder, copy)
-    simulator.sites[name] = simulator._start(name)
-    return copy
-
-
-def put_back(simulator: Simulator, name: str, copy: Path) -> None:
-    """The site's machine is put back to its snapshot."""
-    simulator.sites[name].close()
-    shutil.rmtree(simulator.homes[name].folder)
-    shutil.copytree(copy, simulator.homes[name].folder)
-    simulator.sites[name] = simulator._start(name)
 
 
 def test_every_head_that_a_site_showed_is_countersigned_and_in_its_book(simulator: Simulator) -> None:
@@ -75,10 +57,10 @@ def test_train_with_a_head_that_somebody_else_countersigned_is_refused(mallory: 
 
 def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     trained = simulator.trained["ash", 4]
-    put_back(simulator, "ash", copy)
+    simulator.put_back("ash", copy)
     simulator.run(seconds=5)
     assert simulator.trained["ash", 4] == trained == 0
     incident = simulator.entries("ash", "incident")[-1].body
@@ -88,7 +70,7 @@ def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simu
 
 def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     with simulator.homes["ash"].open_ledger() as ledger:
         lost = ledger.budgets()[0].grants[0]
@@ -111,9 +93,9 @@ def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulat
 
 def test_recovered_book_is_believed_by_its_witness_and_takes_part_in_the_next_study(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     simulator.run(seconds=5)
-    put_back(simulator, "ash", copy)
+    simulator.put_back("ash", copy)
     seen = simulator.federation.witness().newest("ash")
     assert seen is not None
     simulator.sites["ash"].close()
@@ -132,9 +114,9 @@ def test_recovered_book_is_believed_by_its_witness_and_takes_part_in_the_next_st
 def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> None:
     """The copy answers one request; then each has a head that the other does not hold."""
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
-    put_back(simulator, "ash", copy)  # the copy is asked from now on
+    simulator.put_back("ash", copy)  # the copy is asked from now on
     simulator.run(seconds=5)
     assert "ash" in simulator.journal.history().out
 
@@ -142,7 +124,7 @@ def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> 
 def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
     """Two copies that add different entries show two entries of one number."""
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     identity = simulator.homes["ash"].identity()
     heads = []
     for path, code in ((simulator.homes["ash"].ledger_path, "one"), (copy / "ledger.sqlite", "two")):
@@ -158,7 +140,7 @@ def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> Non
 
 def test_recovery_from_an_older_head_than_the_newest_seen_is_refused(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
-    copy = snapshot(simulator, "ash")
+    copy = simulator.snapshot("ash")
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
     older = simulator.federation.witness().newest("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
