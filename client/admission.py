@@ -254,7 +254,7 @@ def study_noise(terms: Terms) -> float:
         privacy.epsilon,
         privacy.delta,
         training.sampling_rate,
-        training.local_steps,
+        training.lots,
         rounds=training.rounds,
         records=terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1,
     )
@@ -286,7 +286,7 @@ def training_event(
         return DistributedGaussian(
             noise_multiplier=noise,
             sampling_rate=training.sampling_rate,
-            steps=training.local_steps,
+            steps=training.lots,
             colluders=terms.cohort.colluders,
         )
     if terms.privacy.unit is Unit.RECORD:
@@ -294,9 +294,9 @@ def training_event(
             noise_multiplier=noise,
             sampling_rate=training.sampling_rate,
             records_per_patient=terms.data.records_per_patient,
-            steps=training.local_steps,
+            steps=training.lots,
         )
-    return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.local_steps)
+    return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.lots)
 
 
 def evaluation_event(noise: float | None) -> Gaussian | Unprotected:

@@ -66,7 +66,7 @@ def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
         promise.epsilon,
         promise.delta,
         training.sampling_rate,
-        training.local_steps,
+        training.lots,
         rounds=training.rounds,
         records=records,
     )
@@ -74,7 +74,7 @@ def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
         noise_multiplier=noise,
         sampling_rate=training.sampling_rate,
         records_per_patient=records,
-        steps=training.local_steps,
+        steps=training.lots,
     )
     shares = _shares(terms, parameters, noise) if promise.placement is Placement.DISTRIBUTED else None
     return {
@@ -84,7 +84,7 @@ def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
         "epsilon": promise.epsilon,
         "delta": promise.delta,
         "unit": promise.unit,
-        "steps": training.steps,
+        "steps": training.rounds * training.lots,
         "noise_multiplier": noise,
         "epsilon_after_first_round": epsilon([one], promise.delta, CARRIED[:16] if records > 1 else ORDERS),
         "smallest_population": round(1 / promise.delta),
@@ -102,7 +102,7 @@ def _shares(terms: Terms, parameters: int, noise_multiplier: float) -> dict[str,
     outside = SampledGaussian(
         noise_multiplier=noise.outsider_multiplier(cohort),
         sampling_rate=training.sampling_rate,
-        steps=training.steps,
+        steps=training.rounds * training.lots,
     )
     assert terms.privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
     return {

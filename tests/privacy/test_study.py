@@ -50,7 +50,7 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ("consilium: 1", "consilium: 2", "consilium: input should be 1"),
         ("name: golden", "name: Golden Study", "name: string should match pattern"),
         ("name: golden", "name: 7", "name: expected text; put it in quotes if YAML reads it as a number"),
-        ("privacy:\n", "privacy:\n  unit: family\n", "privacy.unit: input should be 'patient' or 'record'"),
+        ("privacy:\n", "privacy:\n  unit: family\n", "privacy.unit: input should be 'patient', 'record' or 'site'"),
         ("privacy:\n", "privacy:\n  neighbouring: replace\n", "neighbouring: input should be 'add-or-remove-one'"),
         ("privacy:\n", "privacy:\n  placement: central\n", "privacy.placement: input should be 'local'"),
         ("  delta: 0.001\n", "", "privacy: epsilon 3 needs delta as well"),

@@ -23,7 +23,15 @@ TERMS: dict[str, Any] = {
     "consilium": 1,
     "name": "golden",
     "purpose": "A study that fits on a page.",
-    "model": {"name": "mlp", "options": {"hidden": [4], "activation": "tanh"}},
+    "model": {
+        "name": "mlp",
+        "options": {"hidden": [4], "activation": "tanh"},
+        "start": None,
+        "frozen": [],
+        "trained": [],
+        "adapters": None,
+        "personal": [],
+    },
     "data": {
         "name": "small",
         "patient": "id",
@@ -39,10 +47,13 @@ TERMS: dict[str, Any] = {
     "training": {
         "rounds": 4,
         "local_steps": 3,
+        "accumulate": 1,
         "sampling_rate": 0.25,
         "learning_rate": 0.5,
         "schedule": "constant",
         "proximal": 0,
+        "control_variates": False,
+        "positive_weight": 1,
         "server_learning_rate": 1,
         "server": {"rule": "average", "beta1": 0.9, "beta2": 0.99, "tau": 0.001},
         "weights": "patients",
@@ -54,11 +65,12 @@ TERMS: dict[str, Any] = {
         "epsilon": 3,
         "delta": 0.001,
         "clipping_norm": 1.5,
+        "adaptive_clipping": None,
     },
-    "cohort": {"minimum": 3, "maximum": 8, "colluders": 1},
+    "cohort": {"minimum": 3, "maximum": 8, "colluders": 1, "participation": 1},
     "sealing": {"scheme": "bfv", "bits": 16, "value_range": 4},
-    "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none"},
-    "release": {"to": "sites"},
+    "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none", "patience": None},
+    "release": {"to": "sites", "model": "last"},
 }
 
 

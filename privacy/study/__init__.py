@@ -1,0 +1,59 @@
+"""A study's terms.
+
+The terms are written by a researcher as YAML, frozen, hashed (RFC 8785, SHA-256) and signed by the coordinator
+at launch together with the roster; every site admits exactly that digest or nothing. Each part has its file; what
+holds between parts is in ``terms.py``.
+"""
+
+from privacy.study.contract import BinaryLabel, Category, DataContract, Number
+from privacy.study.model import Adapters, Model
+from privacy.study.names import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
+from privacy.study.promise import (
+    AdaptiveClipping,
+    Cohort,
+    Neighbouring,
+    Placement,
+    Privacy,
+    Scheme,
+    Sealing,
+    Unit,
+)
+from privacy.study.terms import Choice, Evaluation, Release, Terms, parse_terms, read_terms
+from privacy.study.training import Schedule, Server, ServerRule, Training, Weights
+
+__all__ = [
+    "COORDINATOR",
+    "MAX_SITES",
+    "Adapters",
+    "AdaptiveClipping",
+    "BinaryLabel",
+    "Category",
+    "Choice",
+    "Cohort",
+    "Column",
+    "DataContract",
+    "Epsilon",
+    "Evaluation",
+    "LayerName",
+    "Model",
+    "Name",
+    "Neighbouring",
+    "Number",
+    "Placement",
+    "Positive",
+    "Privacy",
+    "Release",
+    "Schedule",
+    "Scheme",
+    "Sealing",
+    "Server",
+    "ServerRule",
+    "Sha256",
+    "SiteName",
+    "Terms",
+    "Training",
+    "Unit",
+    "Weights",
+    "parse_terms",
+    "read_terms",
+]

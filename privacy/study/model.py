@@ -1,0 +1,59 @@
+"""What is learned: a model of the catalogue, where it begins, and which of its layers a study trains and shares.
+
+Rules:
+
+* what is frozen is neither sent nor noised: with privacy, noise grows with the number of trained parameters;
+* frozen layers come from public weights (``start``): to freeze what was drawn at random would be a mistake;
+* layers are named as the model names them, or ``head``; whether the model has them is checked when it is built.
+"""
+
+from typing import Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from privacy.document import Document
+from privacy.study.names import LayerName, Name, Positive, Sha256
+
+
+class Adapters(Document):
+    """Low-rank adapters (LoRA, Hu et al. 2022): beside a frozen layer W, ``scale`` B A of rank ``rank`` is trained.
+
+    ``layers`` names linear and convolution layers; none means all of them that are not trained whole.
+    """
+
+    rank: int = Field(ge=1, le=1024)
+    scale: Positive = 1.0
+    layers: tuple[LayerName, ...] = ()
+
+
+class Model(Document):
+    """A model of the catalogue with its options, which the catalogue checks.
+
+    Attributes:
+        start: SHA-256 of a safetensors file of public weights, which every site has; None begins at random values
+            drawn from the digest of the terms.
+        frozen: layers that are not trained.
+        trained: the only layers that are trained.
+        adapters: trained beside frozen layers; without ``trained`` they are all that is trained.
+        personal: layers that each site trains for itself and never shares.
+    """
+
+    name: Name
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    start: Sha256 | None = None
+    frozen: tuple[LayerName, ...] = ()
+    trained: tuple[LayerName, ...] = ()
+    adapters: Adapters | None = None
+    personal: tuple[LayerName, ...] = ()
+
+    @model_validator(mode="after")
+    def _frozen_from_public_weights(self) -> Self:
+        if self.frozen and self.trained:
+            raise ValueError("frozen and trained say the same thing twice; keep one of them")
+        if self.frozen and self.adapters:
+            raise ValueError("with adapters everything is frozen that trained does not name; leave out frozen")
+        asked = {"frozen": self.frozen, "trained": self.trained, "adapters": self.adapters}
+        named = [name for name, value in asked.items() if value]
+        if named and self.start is None:
+            raise ValueError(f"{named[0]} needs start: layers that are not trained come from public weights")
+        return self

@@ -1,0 +1,40 @@
+"""Words and numbers that terms are made of."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+MAX_SITES: Final = 64
+
+COORDINATOR: Final = "coordinator"
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+
+def _not_the_coordinator(name: str) -> str:
+    if name == COORDINATOR:
+        raise ValueError(f"'{COORDINATOR}' is what messages call the coordinator; choose another name for the site")
+    return name
+
+
+SiteName = Annotated[Name, AfterValidator(_not_the_coordinator)]
+Column = Annotated[str, Field(min_length=1, max_length=100)]
+Positive = Annotated[float, Field(gt=0)]
+LayerName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")]
+"""A layer of a model, as the model names it (``layers.2``); ``head`` is the last one that has parameters."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _none_from_text(value: Any) -> Any:
+    if value is None:
+        raise ValueError("expected a number, or the word none for no privacy; got nothing")
+    return None if value == "none" else value
+
+
+Epsilon = Annotated[
+    Annotated[float, Field(gt=0, le=100)] | None,
+    BeforeValidator(_none_from_text),
+    PlainSerializer(lambda value: "none" if value is None else value),
+]
+"""A privacy loss bound; the word ``none`` (never an omission) says that there is none."""

@@ -1,0 +1,206 @@
+"""A study's terms, whole: what is learned, from which columns, at what price, with whom.
+
+Rules, each refused with a sentence when broken:
+
+* only what the author may know is in the terms: ranges, vocabularies, rates and scales are public choices, never
+  read from patients;
+* privacy is switched off in one way only, ``privacy.epsilon: none``, and then ``delta`` is absent;
+* ``cohort.minimum`` is at least 3 and at least ``colluders + 2`` (a smaller sum could be a lone update);
+* epsilon is promised to the patient, whichever unit is clipped; one neighbouring relation (add or remove one);
+* distributed noise over patients means one global step a round on the sum of all sites' gradients: one lot a round,
+  sites weigh by their patients, and there is an epsilon;
+* with the site as unit noise is always distributed, and every site counts alike;
+* a model is chosen, or a study stopped, by totals that are paid for.
+
+What depends on a site's patients (delta against their number, too few of them) is judged by the site.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from privacy.contributions import MOST_RECORDS
+from privacy.document import Document, parse, read_yaml
+from privacy.errors import TermsError
+from privacy.study.contract import DataContract
+from privacy.study.model import Model
+from privacy.study.names import Epsilon, Name
+from privacy.study.promise import Cohort, Placement, Privacy, Sealing, Unit
+from privacy.study.training import Training, Weights
+
+
+class Evaluation(Document):
+    """After which rounds the shared model is scored on held-out patients, as sealed totals.
+
+    Each test patient adds one to one cell of a histogram (class x score bin). With ``epsilon`` the totals are
+    noised and charged; ``none`` says that test patients are not protected, which a site's policy must allow.
+    ``every: 5`` may be written for ``rounds``: every fifth round, and the last one.
+
+    Attributes:
+        patience: evaluations without a better AUROC after which the study ends; None trains all rounds.
+    """
+
+    rounds: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    bins: int = Field(default=100, ge=2, le=10_000, multiple_of=2)
+    epsilon: Epsilon = None
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Choice(StrEnum):
+    """Which model is released: the last one, or the evaluated one with the best AUROC of opened totals."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class Release(Document):
+    """Who gets the final model, and which one it is."""
+
+    to: Literal["sites"] = "sites"
+    model: Choice = Choice.LAST
+
+
+class Terms(Document):
+    """One study, complete. Immutable; its digest is what sites admit."""
+
+    consilium: Literal[1]
+    name: Name
+    purpose: str = Field(min_length=1, max_length=2000)
+    model: Model
+    data: DataContract
+    training: Training
+    privacy: Privacy
+    cohort: Cohort
+    sealing: Sealing
+    evaluation: Evaluation = Evaluation()
+    release: Release = Release()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rounds_of_every(cls, fields: Any) -> Any:
+        evaluation = fields.get("evaluation") if isinstance(fields, Mapping) else None
+        if not isinstance(evaluation, Mapping) or "every" not in evaluation:
+            return fields
+        rest = {name: value for name, value in evaluation.items() if name != "every"}
+        if "rounds" in rest:
+            raise ValueError("evaluation.every and evaluation.rounds say the same thing twice; keep one of them")
+        training = fields.get("training")
+        every, last = evaluation["every"], training.get("rounds") if isinstance(training, Mapping) else None
+        if type(every) is not int or every < 1:
+            raise ValueError(f"evaluation.every: expected a whole number of rounds, got {every!r}")
+        if type(last) is not int or not 1 <= last <= 10_000:
+            raise ValueError("evaluation.every needs training.rounds, a whole number up to 10000")
+        return {**fields, "evaluation": {**rest, "rounds": sorted({*range(every, last + 1, every), last})}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._require_evaluation_in_order()
+        if self.privacy.unit is Unit.RECORD and self.data.records_per_patient > MOST_RECORDS:
+            raise ValueError(
+                f"data.records_per_patient is {self.data.records_per_patient}: with privacy.unit record a patient is "
+                f"charged for all of them, and at most {MOST_RECORDS} have a known price"
+            )
+        if self.privacy.unit is Unit.SITE:
+            self._require_whole_updates()
+        elif self.privacy.placement is Placement.DISTRIBUTED:
+            self._require_one_global_step()
+        if self.cohort.participation < 1 and self.privacy.unit is not Unit.SITE:
+            raise ValueError(
+                "cohort.participation: sites are drawn only where they are the unit (privacy.unit: site)"
+            )
+        if self.privacy.epsilon is None and self.evaluation.epsilon is not None:
+            raise ValueError("evaluation.epsilon needs privacy.epsilon: protect training first")
+        return self
+
+    def _require_evaluation_in_order(self) -> None:
+        rounds = self.evaluation.rounds
+        if any(number > self.training.rounds for number in rounds):
+            raise ValueError(
+                f"evaluation.rounds names round {max(rounds)}, training.rounds is {self.training.rounds}"
+            )
+        if list(rounds) != sorted(set(rounds)):
+            raise ValueError("evaluation.rounds: expected rising round numbers, each once")
+        if rounds and "epsilon" not in self.evaluation.model_fields_set:
+            raise ValueError("evaluation.epsilon: missing; write none if test patients are not to be protected")
+        choosing = {
+            "evaluation.patience": self.evaluation.patience is not None,
+            "release.model: best": self.release.model is Choice.BEST,
+        }
+        for what in (name for name, asked in choosing.items() if asked):
+            if not rounds:
+                raise ValueError(f"{what} chooses by evaluations, and evaluation.rounds names none")
+            if self.privacy.epsilon is not None and self.evaluation.epsilon is None:
+                raise ValueError(
+                    f"{what} would choose by test patients who are not paid for; give evaluation.epsilon"
+                )
+
+    def _require_one_global_step(self) -> None:
+        if self.privacy.epsilon is None:
+            raise ValueError("privacy.placement: distributed noise needs an epsilon; there is none to place")
+        if self.training.lots != 1:
+            raise ValueError(
+                f"training.local_steps is {self.training.local_steps} and accumulate {self.training.accumulate}, "
+                "expected 1 and 1: with distributed noise a round is one global step; a larger sampling_rate gives "
+                "larger lots"
+            )
+        if self.training.proximal:
+            raise ValueError("training.proximal: with distributed noise there are no local steps to pull back")
+        if self.training.control_variates:
+            raise ValueError(
+                "training.control_variates: with distributed noise there are no local steps to correct"
+            )
+        if self.model.personal:
+            raise ValueError(
+                "model.personal: with distributed noise a site alone has too little noise to train layers of its own"
+            )
+        if self.privacy.unit is not Unit.PATIENT:
+            raise ValueError("privacy.unit: with distributed noise the unit is the patient or the site")
+        if self.training.weights is not Weights.PATIENTS:
+            raise ValueError("training.weights: with distributed noise every patient counts alike; write patients")
+
+    def _require_whole_updates(self) -> None:
+        if self.privacy.epsilon is None or self.privacy.placement is not Placement.DISTRIBUTED:
+            raise ValueError(
+                "privacy.unit: updates of whole sites are noised together; expected an epsilon and placement: "
+                "distributed"
+            )
+        if self.training.weights is not Weights.UNIFORM:
+            raise ValueError("training.weights: with the site as unit every site counts alike; write uniform")
+        if self.training.control_variates:
+            raise ValueError(
+                "training.control_variates: with the site as unit only the update is noised; leave it out"
+            )
+
+    @property
+    def last_round(self) -> int:
+        """The last exchange: one more than the training rounds if the final model is evaluated."""
+        return self.training.rounds + (self.training.rounds in self.evaluation.rounds)
+
+    def trains(self, number: int) -> bool:
+        """Whether sites train in round ``number`` (the closing evaluation only counts)."""
+        return number <= self.training.rounds
+
+    def evaluates(self, number: int, base: int) -> bool:
+        """Whether round ``number``, from the model after round ``base``, carries totals of that model."""
+        return base in self.evaluation.rounds or not self.trains(number)
+
+
+def read_terms(path: Path) -> Terms:
+    """Read a study file.
+
+    Raises:
+        TermsError: listing every mistake, with the nearest known key for an unknown one.
+    """
+    return read_yaml(path, Terms, TermsError)
+
+
+def parse_terms(value: Any) -> Terms:
+    """Turn a received value into terms.
+
+    Raises:
+        TermsError: as :func:`read_terms`.
+    """
+    return parse(value, Terms, TermsError, "terms")
