@@ -203,4 +203,4 @@ def test_round_carries_totals_of_the_model_that_the_terms_name() -> None:
 
 def test_inputs_count_values_words_and_indicators() -> None:
     assert golden_terms().data.inputs == (1 + 1) + (2 + 1)
-    assert golden_terms().training.steps == 12
+    assert golden_terms().training.lots == 3
