@@ -59,8 +59,8 @@ def coordinator_memory(folder: Path, sites: int, width: int = WIDTH) -> Coordina
     gate = folder / "gate"
     try:
         federation.start(COORDINATOR)
-        with _light_sites(folder, gate, names):
-            wait_for("all light sites to be online", lambda: _online(federation) == sites, _ONLINE_S)
+        with _light_sites(folder, gate, names) as light:
+            wait_for("all light sites to be online", lambda: _online(federation, light) == sites, _ONLINE_S)
             return _measured(federation, terms, gate)
     finally:
         federation.end()
@@ -78,21 +78,24 @@ def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemor
         time.sleep(0.2)
     idle_superlink, idle_run = _settled(lambda: superlink), _settled(run)
     began = time.monotonic()
-    with Peak(federation.of_superlink) as both, Peak(lambda: superlink) as one, Peak(run) as other:
+    with Peak(federation.of_superlink) as peak:
         gate.touch()
         federation.finish(study, _STUDY_S)
-    idle = idle_superlink + idle_run
+    most_superlink = sum(peak.each[pid] for pid in superlink)
+    most_run = sum(mb for pid, mb in peak.each.items() if pid not in superlink)
     return CoordinatorMemory(
         superlink_alone_mb=round(alone, 1),
-        idle_mb=round(idle, 1),
-        growth_mb=round(both.mb - idle, 1),
-        superlink_growth_mb=round(one.mb - idle_superlink, 1),
-        run_growth_mb=round(other.mb - idle_run, 1),
+        idle_mb=round(idle_superlink + idle_run, 1),
+        growth_mb=round(peak.mb - idle_superlink - idle_run, 1),
+        superlink_growth_mb=round(most_superlink - idle_superlink, 1),
+        run_growth_mb=round(most_run - idle_run, 1),
         seconds=round(time.monotonic() - began, 1),
     )
 
 
-def _online(federation: Running) -> int:
+def _online(federation: Running, light: subprocess.Popen[bytes]) -> int:
+    federation.pid(COORDINATOR)
+    assert light.poll() is None, "the light sites have ended; light.log says why"
     said = federation.consilium("sites", "--json")
     return sum(site["online"] for site in said.json["sites"]) if said.code == 0 else 0
 
@@ -121,7 +124,7 @@ def _terms(sites: int, width: int) -> Terms:
 
 
 @contextlib.contextmanager
-def _light_sites(folder: Path, gate: Path, names: tuple[str, ...]) -> Iterator[None]:
+def _light_sites(folder: Path, gate: Path, names: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "light.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.light_sites", folder, gate, *names],
@@ -131,7 +134,7 @@ def _light_sites(folder: Path, gate: Path, names: tuple[str, ...]) -> Iterator[N
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()

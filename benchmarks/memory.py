@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_LOOK_EVERY_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.1
 MIB: Final = 1 << 20
 
 
@@ -25,7 +25,9 @@ def _resident_kb(pid: int) -> int:
 
 
 class Peak:
-    """Watches processes in a thread while it is entered; ``mb`` is the most they took together.
+    """Watches processes in a thread while it is entered.
+
+    ``mb`` is the most they took together, ``each`` the most that each took.
 
     Args:
         pids: which processes; asked again at every look.
@@ -33,6 +35,7 @@ class Peak:
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
         self.mb = 0.0
+        self.each: dict[int, float] = {}
         self._pids = pids
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -49,4 +52,6 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_EVERY_S):
-            self.mb = max(self.mb, resident_mb(self._pids()))
+            now = {pid: _resident_kb(pid) / 1024 for pid in self._pids()}
+            self.mb = max(self.mb, sum(now.values()))
+            self.each |= {pid: max(mb, self.each.get(pid, 0.0)) for pid, mb in now.items()}

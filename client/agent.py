@@ -6,6 +6,8 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
   authority alone. Flower's connection manager is not used: it swallows errors, signals the process, and exits it.
 * An outage, a restart of the coordinator, or a node that still counts as online is waited for, saying why. Only a
   node key that the coordinator does not know, and does not come to know at once, ends the agent.
+* A reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, together
+  with whatever else it lacks; a reply is given up only when nothing of it is stored for half a minute.
 * A message is delivered once. Of those that wait, the newest of each run is answered: a run has one question at a
   time, and what came before it was the same question or an older one. What belongs to a run that has ended is dropped:
   the coordinator asks again in its next run.
@@ -14,6 +16,7 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
 
 import contextlib
 import logging
+import random
 import ssl
 import threading
 import time
@@ -49,7 +52,11 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_pull_object_fn_protobuf,
     make_push_object_fn_protobuf,
 )
-from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+)
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
@@ -63,8 +70,14 @@ _BEAT_S: Final = 3.0
 _POLL_S: Final = (0.1, 1.0)
 _RETRY_S: Final = (0.2, 5.0)
 _CALL_S: Final = 20.0
+_TRIES: Final = 10
+"""Of an upload of which nothing is stored, one after the other: about half a minute."""
+_PIECES_AT_A_TIME: Final = 1
+"""The coordinator holds in memory what all sites send at once."""
 _UNKNOWN_S: Final = 5.0
 """A coordinator that has just started answers a moment before it has registered its sites."""
+
+_random: Final = random.SystemRandom()
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -350,14 +363,41 @@ class _Link:
 
         # A message is announced before its parts are there, so Flower's first pause of a second is too long.
         message = pull_and_inflate_object_from_tree(
-            tree, pull_and_count, confirm, return_type=Message, initial_backoff=0.05, backoff_cap=1.0
+            tree,
+            pull_and_count,
+            confirm,
+            return_type=Message,
+            max_concurrent_pulls=_PIECES_AT_A_TIME,
+            initial_backoff=0.05,
+            backoff_cap=1.0,
         )
         message.metadata.__dict__["_message_id"] = notice.metadata.message_id
         self.tell(Kind.ASKED, f"a message of {sum(sizes)} bytes has come", sum(sizes))
         return message
 
     def send(self, reply: Message) -> None:
-        """Upload a reply."""
+        """Upload a reply; of a piece that the coordinator could not store, and of what it lacks then, once more.
+
+        Raises:
+            ObjectPushError: it stores nothing, time after time.
+        """
+        sizes: list[int] = []
+        delays, before = _backoff(), 0
+        while True:
+            try:
+                self._push(reply, sizes.append)
+            except ObjectPushError:
+                if len(sizes) > before:
+                    delays, before = _backoff(), len(sizes)
+                if (delay := next(delays, None)) is None:
+                    raise
+                self.wait("the coordinator could not store a part of a reply; sending what it lacks again", delay)
+            else:
+                break
+        self.tell(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
+
+    def _push(self, reply: Message, stored: Callable[[int], None]) -> None:
+        """Announce a reply and upload the pieces that the coordinator lacks, telling ``stored`` the size of each."""
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             tree, parts = get_object_tree(reply), get_all_nested_objects(reply)
@@ -374,14 +414,24 @@ class _Link:
                 reply.metadata.run_id,
                 pushed.session_id,
             )
-            sizes: list[int] = []
 
             def push_and_count(object_id: str, content: bytes) -> None:
                 push(object_id, content)
-                sizes.append(len(content))
+                stored(len(content))
 
-            push_objects(parts, push_and_count, object_ids_to_push=set(pushed.objects_to_push))
-        self.tell(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
+            push_objects(
+                parts,
+                push_and_count,
+                object_ids_to_push=set(pushed.objects_to_push),
+                max_concurrent_pushes=_PIECES_AT_A_TIME,
+            )
+
+
+def _backoff() -> Iterator[float]:
+    """Seconds to wait before each new try: ever longer, and not the same at every site."""
+    shortest, longest = _RETRY_S
+    for number in range(_TRIES):
+        yield min(longest, shortest * 2**number) * _random.uniform(0.5, 1.5)
 
 
 def _outage(error: httpx.TransportError) -> str:

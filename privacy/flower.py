@@ -2,7 +2,7 @@
 
 * Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
 * Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8, whose bytes travel as they are
-  (no ``.npy`` header to parse). Flower cuts each into objects of 5 MB.
+  (no ``.npy`` header to parse). Flower cuts each into objects; :data:`PIECE_BYTES` each, and the last what is left.
 
 Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
 """
@@ -10,14 +10,20 @@ Only this one form is accepted. The rest of ``privacy`` never imports this modul
 from typing import Final
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app.message import array as flower_array
 
 from privacy.errors import WireError
 from privacy.wire import MAX_BODY_BYTES, Envelope
 
+PIECE_BYTES: Final = 1 << 20
+"""What is sent in one request. Flower's own 5 MB, several times over for each site that sends, is what a coordinator
+of many sites would hold in memory."""
 _ENVELOPE: Final = "envelope"
 _BLOBS: Final = "blobs"
 _PARTS: Final = ("body", "signature")
 _RAW: Final = "consilium.bytes"
+
+flower_array.__dict__["FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"] = PIECE_BYTES
 
 
 def to_records(envelope: Envelope) -> RecordDict:

@@ -14,7 +14,7 @@ import httpx
 from flwr.app import Message, MessageType
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid as FlowerGrid
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, pull_objects
 from flwr.supercore.run import RunNotRunningException
 
 from privacy.errors import StoppedError, SuperLinkError, WireError
@@ -88,7 +88,10 @@ class Grid:
                 replies = tuple(self._grid.pull_messages([message_id]))
             if replies:
                 self._asked.pop(message_id, None)
-                yield _read(message_id, node_id, replies[0])
+                reply = _read(message_id, node_id, replies[0])
+                del replies
+                yield reply
+                del reply
 
     def forget(self, message_id: str) -> None:
         """Wait for this reply no longer."""
@@ -113,3 +116,5 @@ def _translated() -> Iterator[None]:
         raise StoppedError("this run was stopped") from None
     except httpx.HTTPError as error:
         raise SuperLinkError(f"the SuperLink does not answer ({type(error).__name__})") from None
+    except ObjectPushError:
+        raise SuperLinkError("the SuperLink could not store a part of a message") from None

@@ -23,9 +23,11 @@ DOORS = {
         "privacy/flower.py",
         "server/app.py",
         "server/grid.py",
+        "server/link_process.py",
         "server/superlink.py",
     },
     "grpc": {"server/control.py"},
+    "sqlalchemy": {"server/link_store.py"},
     "dp_accounting": {"privacy/pld.py"},
 }
 

@@ -44,6 +44,7 @@ KEY_BYTES: Final = len(_KEY_LABEL) + POLYNOMIAL_BYTES
 _HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
 _MAGIC: Final = 0xA15E
 _RAW: Final = 8 * RING_DEGREE
+_LOWER_BYTES: Final = WORD_BYTES - 4
 
 
 class StudyKey:
@@ -124,7 +125,7 @@ def require_sealed(data: bytes) -> None:
     """
     if len(data) != SEALED_BYTES:
         raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
-    _unpack(data[:POLYNOMIAL_BYTES], "sealed update")
+    _require_coefficients(data[:POLYNOMIAL_BYTES], "sealed update")
 
 
 class CiphertextSum:
@@ -136,7 +137,7 @@ class CiphertextSum:
     def add(self, data: bytes) -> None:
         """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
         ring, fresh = _ring(), seal.Ciphertext()
-        polynomial = _unpack(data[:POLYNOMIAL_BYTES], "sealed update")
+        polynomial = _widened(data[:POLYNOMIAL_BYTES]).tobytes()
         _load(fresh, ring.sealed_prefix + polynomial + ring.seed_prefix + data[POLYNOMIAL_BYTES:])
         if self._sum is None:
             self._sum = fresh
@@ -213,12 +214,24 @@ def _unpack(data: bytes, name: str) -> bytes:
     Raises:
         SealingError: a coefficient is not below the modulus.
     """
+    _require_coefficients(data, name)
+    return _widened(data).tobytes()
+
+
+def _require_coefficients(data: bytes, name: str) -> None:
+    upper = np.ndarray(
+        len(data) // WORD_BYTES, dtype="<u4", buffer=data, offset=_LOWER_BYTES, strides=(WORD_BYTES,)
+    )
+    if upper.max() < COEFFICIENT_MODULUS >> 8 * _LOWER_BYTES:
+        return  # settled without widening, but for one polynomial in 2**18
+    if np.any(_widened(data) >= COEFFICIENT_MODULUS):
+        raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
+
+
+def _widened(data: bytes) -> NDArray[np.uint64]:
     count = len(data) // WORD_BYTES
     wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))  # each with a byte too many
-    words = wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
-    if np.any(words >= COEFFICIENT_MODULUS):
-        raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
-    return words.tobytes()
+    return wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
 
 
 def _body(thing: Any) -> bytes:

@@ -1,7 +1,9 @@
 """The contract with Flower: real agents against a real SuperLink over TLS."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +92,27 @@ def test_agent_asked_again_and_again_meanwhile_answers_once(loopback: Loopback, 
     replies = [wait_for("a reply", loopback.grid.poll) for _ in range(2)]
     assert [reply.message_id for (reply,) in replies] == [first, last]
     assert "a newer one of its run has come" in agent.expect("dropped")
+
+
+def test_agent_whose_upload_the_coordinator_has_forgotten_sends_what_is_missing(
+    loopback: Loopback, site: tuple[Agent, int]
+) -> None:
+    agent, node = site
+    agent.forget()
+    blob = os.urandom(60_000_000)
+    asked = loopback.grid.send(node, Envelope(b"large", b"", (blob,)))
+    agent.expect("asked")
+    with contextlib.closing(sqlite3.connect(loopback.superlink.folder / "state.sqlite", timeout=20)) as store:
+        store.isolation_level = None
+        store.execute("PRAGMA foreign_keys = ON")
+        forget = "DELETE FROM object_push_sessions WHERE pending_count > 0"
+        wait_for("an upload to forget", lambda: store.execute(forget).rowcount)
+    assert "could not store a part of a reply" in agent.expect("waiting")
+    assert int(agent.expect("answered").split()[1]) > len(blob)
+    (reply,) = wait_for("the reply", loopback.grid.poll)
+    assert reply.message_id == asked
+    assert reply.envelope is not None
+    assert reply.envelope.blobs == (blob,)
 
 
 def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Envelopes as Flower records: round trips through Flower's own bytes, and what is refused."""
 
+import os
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app.message.arraychunk import ArrayChunk
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +20,15 @@ from privacy.wire import MAX_BODY_BYTES, Envelope
 def test_envelope_through_flowers_bytes_is_unchanged(body: bytes, signature: bytes, blobs: list[bytes]) -> None:
     envelope = Envelope(body, signature, tuple(blobs))
     assert from_records(recorddict_from_proto(recorddict_to_proto(to_records(envelope)))) == envelope
+
+
+def test_blob_travels_in_pieces_whose_size_does_not_grow_with_it() -> None:
+    blob = os.urandom((3 << 20) + 5)
+    objects = get_all_nested_objects(to_records(Envelope(b"b", b"s", (blob,)))).values()
+    pieces = [part for part in objects if isinstance(part, ArrayChunk)]
+    assert [len(piece.data) for piece in pieces] == [1 << 20, 1 << 20, 1 << 20, 5]
+    assert b"".join(bytes(piece.data) for piece in pieces) == blob
+    assert max(len(part.deflate()) for part in objects) < (1 << 20) + 1000
 
 
 def _records(**more: ArrayRecord | ConfigRecord | MetricRecord) -> RecordDict:

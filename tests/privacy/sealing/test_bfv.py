@@ -1,5 +1,6 @@
 """The study key, and that SEAL's ciphertexts carry the noise that the bound assumes."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -8,12 +9,13 @@ from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.sealing import bfv
-from privacy.sealing.bfv import KEY_BYTES, CiphertextSum, StudyKey
+from privacy.sealing.bfv import KEY_BYTES, CiphertextSum, StudyKey, require_sealed
 from privacy.sealing.parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
     POLYNOMIAL_BYTES,
+    RING_DEGREE,
     SEALED_BYTES,
     SLOTS,
     failure_bits,
@@ -117,6 +119,26 @@ def test_study_key_that_is_malformed_is_refused(change: object, message: str) ->
     assert callable(change)
     with pytest.raises(SealingError, match=message):
         StudyKey.from_bytes(change(StudyKey.generate().to_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "accepted"),
+    [
+        (0, True),
+        (((COEFFICIENT_MODULUS >> 24) << 24) - 1, True),
+        (COEFFICIENT_MODULUS - 1, True),
+        (COEFFICIENT_MODULUS, False),
+        (COEFFICIENT_MODULUS + 1, False),
+        (1 << 54, False),
+        ((1 << 56) - 1, False),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, RING_DEGREE - 1])
+def test_coefficient_is_accepted_below_the_modulus_only(coefficient: int, accepted: bool, place: int) -> None:
+    data = bytearray(SEALED_BYTES)
+    data[7 * place : 7 * place + 7] = coefficient.to_bytes(7, "little")
+    with contextlib.nullcontext() if accepted else pytest.raises(SealingError, match="not below the modulus"):
+        require_sealed(bytes(data))
 
 
 def test_study_key_does_not_show_itself() -> None:
