@@ -20,12 +20,12 @@ import click
 import numpy as np
 import yaml
 
-from client.admission import study_noise
 from client.data import register
 from client.trainer import InProcessTrainer, Vector
 from models.metrics import metrics
 from models.vector import advance
 from privacy.console import print_json, print_table, say
+from privacy.pricing import study_noise
 from privacy.sealing.quantise import dequantise, halvings_after, quantise
 from privacy.sealing.shape import grid_of, weight_of
 from privacy.stream import Stream
@@ -122,7 +122,8 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
     halvings, saturated = 0, 0
     for number in range(1, terms.training.rounds + 1):
         updates = {
-            site.name: weights[site.name] * site.trainer.train(model, number, noise, _key(seed, site.name, number))
+            site.name: weights[site.name]
+            * site.trainer.train(model, number, noise, _key(seed, site.name, number))[0]
             for site in sites
         }
         if bits is None:

@@ -19,7 +19,9 @@ from client.data import StudyFiles
 from client.home import SiteHome
 from client.site import Site
 from client.train import build_model
-from client.trainer import Integers, Vector
+from client.trainer import Integers, Tensors, Vector
+from models.adapters import plain_tensors
+from models.parameters import from_vector, parameter_count
 from privacy.console import say
 from privacy.distributed import SharedNoise
 from privacy.errors import TrainingError
@@ -33,28 +35,50 @@ class LightTraining:
     """The same update in every round: nothing is computed, no record is read."""
 
     def __init__(self, terms: Terms) -> None:
-        module = build_model(terms)
-        self._shapes = tuple((name, tuple(tensor.shape)) for name, tensor in module.named_parameters())
-        self._parameters = sum(tensor.numel() for tensor in module.parameters())
+        self._module = build_model(terms)
+        self._parameters = parameter_count(self._module)
         self._bins = terms.evaluation.bins
 
     def initial(self) -> Vector:
         """See :class:`client.trainer.Training`."""
         return np.zeros(self._parameters)
 
-    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def tensors(self, vector: Vector) -> Tensors:
         """See :class:`client.trainer.Training`."""
-        return self._shapes
+        from_vector(self._module, vector)
+        return plain_tensors(self._module)
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+    def own_tensors(self, personal: Vector | None) -> Tensors:
         """See :class:`client.trainer.Training`."""
-        return np.full(self._parameters, 0.01)
+        return {}
 
-    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
+        """See :class:`client.trainer.Training`."""
+        return np.full(self._parameters, 0.01), np.zeros(0)
+
+    def share(
+        self,
+        start: Vector,
+        round_number: int,
+        noise: SharedNoise,
+        variance: int,
+        key: bytes,
+        personal: Vector | None = None,
+    ) -> tuple[Integers, Vector]:
         """See :class:`client.trainer.Training`."""
         raise TrainingError("light sites take part in studies without privacy only")
 
-    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+    def score(
+        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+    ) -> tuple[int, ...]:
         """See :class:`client.trainer.Training`."""
         return (1,) * (2 * self._bins)
 

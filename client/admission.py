@@ -10,38 +10,32 @@ roster             this site is on the roster with its own key, every other memb
 policy             the site's data protection officer allows the model, the epsilon, the number of sites,
                    and, where the study asks for it, no privacy or unprotected test patients
 approval           the data protection officer has approved these terms, where the policy asks for it
+weights            the public weights that the terms begin with are at this site, and fit the model
 data               data are registered under the study's contract, with enough patients, as the book knows them
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
 noise              distributed noise: sums do not wrap, and one site's share is at least three grid units
 =================  ====================================================================================
 
-The noise is calibrated here, so that the study alone costs its epsilon; its terms fix every round in advance, so the
-best Renyi order may be taken for it. What it costs the population is the book's to say, at the order of the grant:
-the whole study is priced by that rule now, so it is not refused in its ninth round of ten.
+The noise is calibrated so that the study alone costs its epsilon (``privacy/pricing.py``). What it costs the population
+is the book's to say, at the order of the grant: the whole study is priced by that rule now, so it is not refused in
+its ninth round of ten.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy, Registration
 from models import catalogue
 from models.errors import ModelError
-from privacy.accountant import (
-    BoundedContribution,
-    DistributedGaussian,
-    Gaussian,
-    SampledGaussian,
-    Unprotected,
-    noise_multiplier,
-)
 from privacy.budget import Budget, Planned, Purpose
 from privacy.enrolment import Admission
-from privacy.errors import BudgetError, RefusedError, TermsError, WireError
+from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch, SignedLaunch
-from privacy.study import Placement, Scheme, Terms, Unit
+from privacy.pricing import evaluation_event, evaluation_noise, study_noise, training_event
+from privacy.study import Placement, Scheme, Terms
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,7 @@ def judge(
     registration: Registration | None,
     approved: bool,
     account: Budget | None,
+    weights: Collection[str] = (),
 ) -> Price:
     """Run by a site. The price of the study, which this site admits.
 
@@ -77,6 +72,7 @@ def judge(
         registration: its files for the study's contract.
         approved: whether the book says that these terms were approved.
         account: the budget of the population that the book knows these files to belong to.
+        weights: SHA-256 of the public weights that this site has.
 
     Raises:
         RefusedError: the rule that forbids it.
@@ -84,7 +80,7 @@ def judge(
     launch = _authentic(signed, admission)
     _judge_roster(launch, site, identity, pinned)
     against = reasons_against(
-        launch.terms, policy=policy, registration=registration, approved=approved, account=account
+        launch.terms, policy=policy, registration=registration, approved=approved, account=account, weights=weights
     )
     for reason in against:
         raise reason
@@ -107,7 +103,13 @@ def _judge_shares(launch: Launch, price: Price) -> None:
 
 
 def reasons_against(
-    terms: Terms, *, policy: Policy, registration: Registration | None, approved: bool, account: Budget | None
+    terms: Terms,
+    *,
+    policy: Policy,
+    registration: Registration | None,
+    approved: bool,
+    account: Budget | None,
+    weights: Collection[str] = (),
 ) -> Iterator[RefusedError]:
     """Run by a site. Why it refuses ``terms``, whoever launches them: every reason, in the table's order.
 
@@ -115,6 +117,7 @@ def reasons_against(
     """
     yield from _against_policy(terms, policy)
     yield from _against_approval(terms, policy, approved)
+    yield from _against_weights(terms, weights)
     yield from _against_data(terms, policy, registration)
     if registration is not None:
         yield from _against_account(terms, registration.population, account)
@@ -126,9 +129,9 @@ def price_of(terms: Terms) -> Price:
     Raises:
         BudgetError: no noise reaches the study's epsilon.
     """
-    training_noise = None if terms.privacy.epsilon is None else study_noise(terms)
-    evaluation_noise = _evaluation_noise(terms)
-    return Price(tuple(_plan(terms, training_noise, evaluation_noise)), training_noise, evaluation_noise)
+    noise = None if terms.privacy.epsilon is None else study_noise(terms)
+    noise_of_totals = evaluation_noise(terms)
+    return Price(tuple(_plan(terms, noise, noise_of_totals)), noise, noise_of_totals)
 
 
 def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
@@ -202,6 +205,16 @@ def _against_approval(terms: Terms, policy: Policy, approved: bool) -> Iterator[
         )
 
 
+def _against_weights(terms: Terms, weights: Collection[str]) -> Iterator[RefusedError]:
+    start = terms.model.start
+    if start is not None and start not in weights:
+        yield RefusedError(
+            "weights",
+            f"the study begins with public weights of SHA-256 {start}, which are not here; get the file from its "
+            "publisher, then run: consilium-site weights add FILE",
+        )
+
+
 def _against_data(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
     if registration is None:
         yield RefusedError(
@@ -240,65 +253,9 @@ def _against_account(terms: Terms, population: str, account: Budget | None) -> I
         yield RefusedError("budget", str(error))
 
 
-def study_noise(terms: Terms) -> float:
-    """The least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
-
-    Raises:
-        BudgetError: no noise reaches it.
-        TermsError: the study has no privacy.
-    """
-    training, privacy = terms.training, terms.privacy
-    if privacy.epsilon is None or privacy.delta is None:
-        raise TermsError("this study has no privacy (epsilon: none); name one that has")
-    return noise_multiplier(
-        privacy.epsilon,
-        privacy.delta,
-        training.sampling_rate,
-        training.lots,
-        rounds=training.rounds,
-        records=terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1,
-    )
-
-
-def _evaluation_noise(terms: Terms) -> float | None:
-    evaluation, delta = terms.evaluation, terms.privacy.delta
-    if evaluation.epsilon is None or not evaluation.rounds or delta is None:
-        return None
-    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds))
-
-
-def _plan(terms: Terms, noise: float | None, evaluation_noise: float | None) -> list[Planned]:
+def _plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:
     plan = [Planned(purpose=Purpose.TRAIN, event=training_event(terms, noise), times=terms.training.rounds)]
     if terms.evaluation.rounds:
-        event = evaluation_event(evaluation_noise)
+        event = evaluation_event(noise_of_totals)
         plan.append(Planned(purpose=Purpose.EVALUATE, event=event, times=len(terms.evaluation.rounds)))
     return plan
-
-
-def training_event(
-    terms: Terms, noise: float | None
-) -> SampledGaussian | DistributedGaussian | BoundedContribution | Unprotected:
-    """What one round's training does to the population's patients."""
-    if noise is None:
-        return Unprotected()
-    training = terms.training
-    if terms.privacy.placement is Placement.DISTRIBUTED:
-        return DistributedGaussian(
-            noise_multiplier=noise,
-            sampling_rate=training.sampling_rate,
-            steps=training.lots,
-            colluders=terms.cohort.colluders,
-        )
-    if terms.privacy.unit is Unit.RECORD:
-        return BoundedContribution(
-            noise_multiplier=noise,
-            sampling_rate=training.sampling_rate,
-            records_per_patient=terms.data.records_per_patient,
-            steps=training.lots,
-        )
-    return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.lots)
-
-
-def evaluation_event(noise: float | None) -> Gaussian | Unprotected:
-    """What one evaluation does to the population's test patients."""
-    return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)

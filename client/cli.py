@@ -8,18 +8,19 @@ from pathlib import Path
 
 import click
 
-from client.admission import study_noise
 from client.commands.approve import approve
 from client.commands.budget import budget
 from client.commands.data import data
 from client.commands.key import key
 from client.commands.ledger import ledger
 from client.commands.peer import peer
+from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.home import SiteHome
 from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
 from privacy.errors import SiteConfigError
+from privacy.pricing import study_noise
 from privacy.study import read_terms
 
 
@@ -115,17 +116,22 @@ def up(home: SiteHome) -> None:
 @click.option(
     "--repeats", default=1, show_default=True, type=click.IntRange(1, 1000), help="Fresh randomness each."
 )
-def simulate(study: Path, train: tuple[Path, ...], test: tuple[Path, ...], private: bool, repeats: int) -> None:
+@click.option(
+    "--weights", "start", type=click.Path(path_type=Path), help="Public weights that STUDY.yaml begins with."
+)
+def simulate(
+    study: Path, train: tuple[Path, ...], test: tuple[Path, ...], private: bool, repeats: int, start: Path | None
+) -> None:
     """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
     from client.simulate import simulate as simulated
 
     terms = read_terms(study)
     noise = study_noise(terms) if private else None
-    runs = simulated(terms, train, test, noise, repeats)
+    runs = simulated(terms, train, test, noise, repeats, start)
     print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
 
 
-for noun in (peer, data, budget, approve, withdraw, ledger, key):
+for noun in (peer, data, weights, budget, approve, withdraw, ledger, key):
     cli.add_command(noun)
 
 

@@ -76,7 +76,8 @@ class Table:
 class StudyFiles:
     """A site's data for one study, as registered: two files, their digests, the count others may see.
 
-    Patients who object are left out; the files and the count stay as they were registered.
+    Patients who object are left out; the files and the count stay as they were registered. ``weights`` are the
+    public weights that the study begins with, if it does.
     """
 
     train: Path
@@ -85,6 +86,7 @@ class StudyFiles:
     test_sha256: str
     public_patients: int
     objections: Objections | None = None
+    weights: Path | None = None
 
 
 def public_count(patients: int) -> int:

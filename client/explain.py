@@ -8,6 +8,8 @@ Rules:
 * who takes part is not judged: that is known when the study is launched.
 """
 
+from collections.abc import Collection
+from copy import deepcopy
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from privacy.accountant import NANO
 from privacy.budget import Account, Filter, Purpose, rounded_down, rounded_up
 from privacy.document import Document
 from privacy.errors import BudgetError
+from privacy.pricing import price_of_runs
 from privacy.study import Terms
 
 
@@ -45,6 +48,20 @@ class Cost(Document):
     left_after: float | None
 
 
+class Runs(Document):
+    """What several runs of the study would take, charged one after the other as the book would charge them.
+
+    ``epsilon`` is of the grants that pay, at their orders, for all runs if ``fitting`` is all of them, else for those
+    that fit; ``alone`` what the runs cost by themselves if their number is fixed in advance, at the study's delta.
+    """
+
+    runs: int
+    fitting: int
+    epsilon: float
+    alone: float
+    alone_evaluation: float | None
+
+
 class Explanation(Document):
     """A study as this site sees it. ``epsilon`` and ``delta`` are its own promise, whatever else the patients bear."""
 
@@ -58,12 +75,20 @@ class Explanation(Document):
     evaluation_noise_multiplier: float | None
     population: str | None
     cost: Cost | None
+    runs: Runs | None
     admitted: bool
     reasons: tuple[Reason, ...]
 
 
 def explain(
-    terms: Terms, *, policy: Policy, registration: Registration | None, approved: bool, account: Account | None
+    terms: Terms,
+    *,
+    policy: Policy,
+    registration: Registration | None,
+    approved: bool,
+    account: Account | None,
+    weights: Collection[str] = (),
+    runs: int | None = None,
 ) -> Explanation:
     """What ``terms`` would cost here, and why not, if so.
 
@@ -73,15 +98,20 @@ def explain(
         registration: its files for the study's contract.
         approved: whether these terms are approved.
         account: a copy of the population's account, which is changed; None if the book does not know the files.
+        weights: SHA-256 of the public weights that this site has.
+        runs: also say what so many runs would cost together.
     """
     figures = None if account is None else account.budget
-    against = reasons_against(terms, policy=policy, registration=registration, approved=approved, account=figures)
+    against = reasons_against(
+        terms, policy=policy, registration=registration, approved=approved, account=figures, weights=weights
+    )
     reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
-    price = cost = None
+    price = cost = together = None
     try:
         price = price_of(terms)
         if account is not None:
             cost = _cost(price, account)
+            together = None if runs is None or cost is None else _together(terms, price, deepcopy(account), runs)
             account.allow(terms.name, price.plan, account.grant_for(terms.name, price.plan))
     except BudgetError as error:
         if not any(each.code == "budget" for each in reasons):
@@ -97,6 +127,7 @@ def explain(
         evaluation_noise_multiplier=None if price is None else price.evaluation_noise_multiplier,
         population=None if registration is None else registration.population,
         cost=cost,
+        runs=together,
         admitted=not reasons,
         reasons=tuple(reasons),
     )
@@ -123,6 +154,30 @@ def _cost(price: Price, account: Account) -> Cost | None:
         total=rounded_up(total),
         left_before=rounded_down(filter_.epsilon_left),
         left_after=rounded_down(filter_.epsilon_left - total) if fitting else None,
+    )
+
+
+def _together(terms: Terms, price: Price, account: Account, runs: int) -> Runs:
+    """Charge one run after the other, until one does not fit."""
+    before, fitting = [filter_.set_aside for filter_ in account.filters], 0
+    for number in range(runs):
+        study = f"run {number + 1} of '{terms.name}'"
+        try:
+            account.allow(study, price.plan, account.grant_for(study, price.plan))
+        except BudgetError:
+            break
+        fitting += 1
+    rises = Decimal(0)
+    for filter_, aside in zip(account.filters, before, strict=True):
+        asked, filter_.set_aside = filter_.set_aside - aside, aside
+        rises += filter_.epsilon_asked(asked)
+    alone = price_of_runs(terms, runs)
+    return Runs(
+        runs=runs,
+        fitting=fitting,
+        epsilon=rounded_up(rises),
+        alone=rounded_up(Decimal(alone.training)),
+        alone_evaluation=None if alone.evaluation is None else rounded_up(Decimal(alone.evaluation)),
     )
 
 

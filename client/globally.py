@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from client.data import Patients
-from client.train import DeviceRecords, build_model, record_losses
+from client.train import DeviceRecords, loss_of, model_to_train
 from models.parameters import from_vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
 from privacy.stream import Stream
@@ -21,7 +22,13 @@ Vector = NDArray[np.float64]
 
 
 def global_step(
-    start: Vector, terms: Terms, patients: Patients, public_patients: int, device: torch.device, stream: Stream
+    start: Vector,
+    terms: Terms,
+    patients: Patients,
+    public_patients: int,
+    device: torch.device,
+    stream: Stream,
+    model: nn.Module | None = None,
 ) -> Vector:
     """Run by a site, after its budget is reserved. The clipped sum over a fresh sample of its patients; (P,).
 
@@ -32,15 +39,16 @@ def global_step(
         public_patients: the registered, rounded patient count.
         device: where to compute.
         stream: secret randomness.
+        model: the study's model as it begins; without it, one that needs no public weights is built.
 
     Raises:
         TermsError: the model cannot be built or has no gradient of each record.
     """
-    module = build_model(terms).to(device)
+    module = model_to_train(terms, model).to(device)
     from_vector(module, start)
     records = DeviceRecords(patients, device)
     rate = terms.training.sampling_rate
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    private = DpSgd(module, record_losses, mechanism, stream)
+    private = DpSgd(module, loss_of(terms), mechanism, stream)
     total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
     return total.cpu().double().numpy()

@@ -11,6 +11,7 @@
     patients/        who is in which population, as keyed digests
     ledger.sqlite    the book
     witnessed.json   its newest head that the coordinator has countersigned
+    weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
 
@@ -27,6 +28,7 @@ from pydantic import Field
 
 from client.data import StudyFiles
 from client.patients import Objections, PatientRegister
+from client.weights import PublicWeights
 from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml
 from privacy.durable import replace
@@ -83,10 +85,16 @@ class Registration(Document):
         """What the book knows these files by."""
         return digest({"train": self.train_sha256, "test": self.test_sha256})
 
-    def files(self, objections: Objections | None = None) -> StudyFiles:
+    def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
         """As the trainer wants it."""
         return StudyFiles(
-            Path(self.train), Path(self.test), self.train_sha256, self.test_sha256, self.public_patients, objections
+            Path(self.train),
+            Path(self.test),
+            self.train_sha256,
+            self.test_sha256,
+            self.public_patients,
+            objections,
+            weights,
         )
 
 
@@ -281,6 +289,10 @@ class SiteHome:
     def patients(self) -> PatientRegister:
         """Who is in which population."""
         return PatientRegister(self._inside("patients"))
+
+    def weights(self) -> PublicWeights:
+        """The public weights that lie here."""
+        return PublicWeights(self._inside("weights"))
 
     def add_registration(self, contract: str, registration: Registration) -> None:
         """Remember the files that keep ``contract`` (the book has been told before)."""

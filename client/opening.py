@@ -10,9 +10,12 @@ The shared model is advanced in float64 by plain element-wise steps: the same bi
 import numpy as np
 from numpy.typing import NDArray
 
+from client.personal import forget_own_layers
 from client.sealing import verified_headers
 from client.seat import Seat
 from client.state import AppliedRound, optimiser_of
+from client.variates import forget_variates, local_work
+from models.choosing import is_best
 from models.vector import Vector
 from privacy.canonical import digest
 from privacy.distributed import opened_sum
@@ -20,7 +23,8 @@ from privacy.errors import RefusedError, SealingError, WireError
 from privacy.sealing.opening import Opened, open_aggregate
 from privacy.sealing.quantise import dequantise, halvings_after
 from privacy.sealing.shape import grid_of, layout_of, shape_digest, shared_noise, weight_of
-from privacy.study import Placement
+from privacy.site_updates import mean_update, next_norm
+from privacy.study import Choice, Placement, Unit
 from privacy.wire import Committed, Evaluated, Header
 
 
@@ -85,31 +89,40 @@ def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header]) 
 
 def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
     view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
+    patients = {name: headers[name].patients for name in committed.cohort}
+    norm = seat.store.clipping_norm()
     if len(opened.values):
-        if seat.terms.privacy.placement is Placement.DISTRIBUTED:
-            patients = sum(headers[name].patients for name in committed.cohort)
-            mean = _global_step(seat, opened.values, patients, committed.round)
+        if seat.terms.privacy.unit is Unit.SITE:
+            mean, norm = _mean_of_sites(seat, opened.values, len(committed.cohort))
+        elif seat.terms.privacy.placement is Placement.DISTRIBUTED:
+            mean = _global_step(seat, opened.values, sum(patients.values()), committed.round)
         else:
             grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
             total = dequantise(opened.values, sites, grid)
             halvings = halvings_after(opened.values, sites, grid, halvings)
-            weight = sum(
-                weight_of(seat.terms, headers[name].patients, view.reference) for name in sorted(committed.cohort)
-            )
+            weight = sum(weight_of(seat.terms, patients[name], view.reference) for name in sorted(patients))
             mean = total / weight
-        shared = optimiser_of(seat.terms).advance(shared, mean)
-    evaluations = seat.state.evaluations
+        work = local_work(seat, committed.round, patients, view.reference)
+        shared = optimiser_of(seat.terms).advance(shared, mean, work)
+    evaluations, best = seat.state.evaluations, seat.state.best
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
         evaluations = (*evaluations, totals)
+        if seat.terms.release.model is Choice.BEST and is_best([each.counts for each in evaluations]):
+            best = seat.store.keep_as_best()  # the totals are of the model that is left now
+    applied = AppliedRound(round=committed.round, sites=committed.cohort, patients=tuple(patients.values()))
     seat.store.advance(
         shared,
         committed.round,
+        norm,
         reference=view.reference,
         halvings=halvings,
         evaluations=evaluations,
-        applied=(*seat.state.applied, AppliedRound(round=committed.round, sites=committed.cohort)),
+        best=best,
+        applied=(*seat.state.applied, applied),
     )
+    forget_variates(seat)
+    forget_own_layers(seat)
 
 
 def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int, number: int) -> Vector:
@@ -118,3 +131,17 @@ def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int, number: i
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
     total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma))
     return -training.learning_rate_in(number) * total / (training.sampling_rate * patients)
+
+
+def _mean_of_sites(seat: Seat, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float]:
+    """The mean update of whole sites, (P,), and the clipping norm of the next round.
+
+    It is divided by how many sites of the cohort were expected to count: how many did is nobody's to know.
+    """
+    privacy, norm, sigma = seat.terms.privacy, seat.store.clipping_norm(), seat.state.noise_multiplier
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    assert norm is not None, "and that needs a norm"
+    total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma, norm))
+    expected = seat.terms.cohort.participation * sites
+    mean = mean_update(total, privacy.adaptive_clipping, expected)
+    return mean, next_norm(total, norm, privacy, expected)

@@ -5,7 +5,7 @@ request   the site
 ========  ==================================================================================
 join      offers a session key for the epoch
 wrap      as lead: draws the epoch's study key, wraps it for the members
-train     opens the last aggregate, does the round's work once, seals it
+train     opens the last aggregate, does the round's work once, seals it; not after totals that end the study
 release   compares everybody's headers, releases its own mask
 open      opens an aggregate it missed
 close     writes the model and its card, returns what the study did not use
@@ -60,7 +60,8 @@ class Participation:
         """Open what is new, train, seal. Asked again, the same bytes.
 
         Raises:
-            RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``).
+            RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
+                totals that it has opened end the study (``enough``).
             EpochLostError: the site was restarted since the epoch began.
         """
         self._take(request.keys, request.committed, blob)
@@ -105,6 +106,7 @@ class Participation:
             seat.ledger.release(seat.launch.study, model_sha256)
             seat.store.save(closed=True)
             seat.store.forget_left_behind()
+            seat.store.forget_variates(upto=seat.terms.last_round)
         self._sealed = None
         return Closed(
             base=self.base,
@@ -131,6 +133,12 @@ class Participation:
             raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
         if state.base > request.base or not request.base < request.round <= terms.last_round:
             raise RefusedError("stale", f"round {request.round} is over here; this site has applied {state.base}")
+        if self._seat.is_out_of_patience:
+            raise RefusedError(
+                "enough",
+                f"the study has ended after round {state.base}, by its own terms: {terms.evaluation.patience} "
+                "evaluations brought no better AUROC; this site trains no further",
+            )
         if list(request.cohort) != sorted(set(request.cohort) & set(self._seat.launch.names)):
             raise RefusedError("refused", "a cohort names members of the roster, each once, in rising order")
         if self._seat.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:

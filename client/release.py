@@ -1,56 +1,67 @@
-"""The end of a study at a site: the final model, and a card that says what it is and what it cost.
+"""The end of a study at a site: the model it releases, and a card that says what it is and what it cost.
 
 ``studies/NAME/release/`` holds ``model.safetensors`` (named tensors, float32), ``card.json`` and ``card.md`` with
 the same facts. Figures in the card come from the terms, from opened totals and from the book, not from records.
-``studies/NAME/own-figures.json``, beside it, is how the model does on this site's own test patients: computed from
-records without noise, for this site's eyes, named nowhere else.
+``studies/NAME/own-figures.json``, beside it, is how the model does on this site's own test patients (``global``), and
+how it does with this site's own layers where the terms let layers stay (``local``): computed from records without
+noise, for this site's eyes, named nowhere else. ``studies/NAME/own-layers.safetensors`` are these layers.
+
+In the model file, which is the same at every site, own layers are at their first values and adapters are merged: it is
+a plain model of the catalogue, whatever was trained of it.
 """
 
 from dataclasses import asdict
 from typing import Any, Final
 
-import numpy as np
 from safetensors.numpy import save
 
+from client.choice import Chosen, choice_facts, choice_rows, chosen
+from client.personal import OWN_LAYERS_FILE, own_layers
 from client.seat import Seat
 from models.metrics import metrics
-from models.vector import Vector
 from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
 from privacy.errors import SiteConfigError
-from privacy.study import Scheme
+from privacy.study import Scheme, Unit
 
 MODEL_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
 OWN_FIGURES_FILE: Final = "own-figures.json"
 
+_CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
+_MECHANISM: Final = {
+    Unit.PATIENT: "sub-sampled Gaussian",
+    Unit.RECORD: "mixture of Gaussians over the records of a patient",
+    Unit.SITE: "whole update of a site replaced, sites sub-sampled",
+}
+
 
 def write_release(seat: Seat) -> str:
-    """Run by a site. Write the final model, its card, and the own figures; SHA-256 of the model file.
+    """Run by a site. Write the released model, its card, and the own figures; SHA-256 of the model file.
 
     Every site writes the same bytes of the model file.
     """
     folder = seat.store.folder / "release"
     folder.mkdir(exist_ok=True)
-    vector = seat.store.model()
-    model = save(_tensors(seat, vector), metadata={"study": seat.launch.study})
+    choice = chosen(seat)
+    model = save(seat.training.tensors(choice.vector), metadata={"study": seat.launch.study})
     replace(folder / MODEL_FILE, model, SiteConfigError)
-    own = asdict(metrics(seat.training.score(vector, None)))
-    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(own) + b"\n", SiteConfigError)
-    card = _card(seat, sha256(model))
+    _write_own(seat, choice)
+    card = _card(seat, sha256(model)) | choice_facts(seat, choice)
     replace(folder / CARD_FILE, to_canonical(card) + b"\n", SiteConfigError)
     replace(folder / "card.md", _markdown(card).encode("utf-8"), SiteConfigError)
     return sha256(model)
 
 
-def _tensors(seat: Seat, vector: Vector) -> dict[str, np.ndarray[Any, Any]]:
-    tensors: dict[str, np.ndarray[Any, Any]] = {}
-    start = 0
-    for name, shape in seat.training.shapes():
-        size = int(np.prod(shape))
-        tensors[name] = vector[start : start + size].reshape(shape).astype(np.float32)
-        start += size
-    return tensors
+def _write_own(seat: Seat, choice: Chosen) -> None:
+    """What stays here: figures of this site's own test patients, and its own layers."""
+    figures = {"global": asdict(metrics(seat.training.score(choice.vector, None)))}
+    if seat.terms.model.personal:
+        own = own_layers(seat, choice.round)
+        figures["local"] = asdict(metrics(seat.training.score(choice.vector, None, own)))
+        layers = save(seat.training.own_tensors(own), metadata={"study": seat.launch.study})
+        replace(seat.store.folder / OWN_LAYERS_FILE, layers, SiteConfigError)
+    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", SiteConfigError)
 
 
 def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
@@ -66,6 +77,11 @@ def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
             "options": dict(terms.model.options),
             "inputs": terms.data.inputs,
             "parameters": seat.launch.parameters,
+            "start": terms.model.start,
+            "frozen": list(terms.model.frozen),
+            "trained": list(terms.model.trained),
+            "adapters": None if terms.model.adapters is None else terms.model.adapters.model_dump(mode="json"),
+            "personal": list(terms.model.personal),
             "sha256": model_sha256,
         },
         "rounds": {
@@ -81,8 +97,10 @@ def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
             "neighbouring": terms.privacy.neighbouring,
             "placement": terms.privacy.placement,
             "clipping_norm": terms.privacy.clipping_norm,
+            "last_clipping_norm": seat.store.clipping_norm(),
+            "participation": terms.cohort.participation,
             "noise_multiplier": seat.state.noise_multiplier,
-            "accountant": "Renyi at integer orders, sub-sampled Gaussian",
+            "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
             "updates_sealed": terms.sealing.scheme is not Scheme.OPEN,
             "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
             "evaluation_epsilon": terms.evaluation.epsilon,
@@ -105,8 +123,8 @@ def _markdown(card: dict[str, Any]) -> str:
     if privacy["private"]:
         promise = (
             f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g} for each training patient of each site "
-            f"({privacy['neighbouring']} {privacy['unit']}, {privacy['placement']} noise, "
-            f"clipping norm {privacy['clipping_norm']:g})"
+            f"({privacy['neighbouring']} patient, {privacy['placement']} noise, "
+            f"clipping norm {privacy['clipping_norm']:g} for each {_CLIPPED[privacy['unit']]})"
         )
     else:
         promise = "**none**: this model was trained without differential privacy and may reveal its patients"
@@ -124,9 +142,11 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| model | {model['name']}, {model['parameters']} parameters, {model['inputs']} inputs |",
+        f"| model | {model['name']}, {model['parameters']} parameters trained together, {model['inputs']} inputs |",
+        *_layer_rows(model),
         f"| file | `{MODEL_FILE}`, SHA-256 `{model['sha256']}` |",
         f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
+        *choice_rows(card),
         f"| privacy of training patients | {promise} |",
         f"| privacy of test patients | {test} |",
         f"| updates | {sealed} |",
@@ -145,6 +165,25 @@ def _markdown(card: dict[str, Any]) -> str:
         for each in card["evaluation"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def _layer_rows(model: dict[str, Any]) -> list[str]:
+    """Where the model began, and what of it was not trained together; nothing for a model that is trained whole."""
+    rows = []
+    if model["start"]:
+        rows.append(f"| began as | public weights, SHA-256 `{model['start']}` |")
+    for what in ("frozen", "trained"):
+        if model[what]:
+            rows.append(f"| {'only trained' if what == 'trained' else what} | {', '.join(model[what])} |")
+    if model["adapters"]:
+        adapters = model["adapters"]
+        layers = ", ".join(adapters["layers"]) or "every frozen layer that takes them"
+        rows.append(f"| adapters | rank {adapters['rank']}, beside {layers}; merged in the file |")
+    if model["personal"]:
+        rows.append(
+            f"| personal | {', '.join(model['personal'])}: each site has its own, the file has their first values |"
+        )
+    return rows
 
 
 def _figure(value: float | None) -> str:

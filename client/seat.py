@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from client.epochs import Epochs
 from client.state import StudyState, StudyStore
 from client.trainer import Training
+from models.choosing import out_of_patience
 from privacy.keys import SigningKey, keyed_digest
 from privacy.launch import Launch
 from privacy.ledger import Ledger
@@ -38,6 +39,12 @@ class Seat:
     def state(self) -> StudyState:
         """How far this site has come."""
         return self.store.state
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the totals that this site has opened end the study, by its terms."""
+        opened = [each.counts for each in self.state.evaluations]
+        return out_of_patience(opened, self.terms.evaluation.patience)
 
     def head(self) -> Head:
         """The book's last entry."""

@@ -5,6 +5,7 @@ exists to avoid. Steps, noise and scoring are exactly those of a site, so the fi
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch
 from client.data import Patients, public_count, read_table
 from client.evaluate import score_histogram
 from client.state import optimiser_of
-from client.train import build_model, first_model, train
+from client.train import begin_model, first_model, train
 from models.metrics import Metrics, metrics
-from models.parameters import from_vector
-from privacy.study import Terms
+from models.parameters import from_personal, from_vector, to_personal
+from privacy.errors import TermsError
+from privacy.study import Terms, Unit
 
 
 def simulate(
@@ -25,6 +27,7 @@ def simulate(
     test_files: Sequence[Path],
     noise_multiplier: float | None,
     repeats: int = 1,
+    weights: Path | None = None,
 ) -> tuple[Metrics, ...]:
     """Train all rounds of ``terms`` on the pooled ``train_files`` and score on the pooled ``test_files``.
 
@@ -34,16 +37,23 @@ def simulate(
         test_files: whose patients are scored, without noise.
         noise_multiplier: sigma; None trains without privacy (and without clipping), whatever the terms say.
         repeats: trainings with fresh randomness, one result each.
+        weights: the public weights that the terms begin with.
 
     Raises:
         DataError: a file breaks the contract, or there are too few patients.
-        TermsError: the model cannot be built.
+        TermsError: the model cannot be built, or the unit is the site.
+        RefusedError: the weights are not those of the terms.
         TrainingError: the parameters left the finite numbers.
     """
+    if noise_multiplier is not None and terms.privacy.unit is Unit.SITE:
+        raise TermsError(
+            "the study's unit is the site: its noise is over whole updates of many sites, and one table is none of "
+            "them; compare with training without privacy (--not-private)"
+        )
     training = pooled([read_table(terms.data, path).patients for path in train_files])
     testing = pooled([read_table(terms.data, path).patients for path in test_files])
     studied = terms if noise_multiplier is not None else _without_privacy(terms)
-    return tuple(_trained_once(studied, training, testing, noise_multiplier) for _ in range(repeats))
+    return tuple(_trained_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
 
 
 def pooled(parts: Sequence[Patients]) -> Patients:
@@ -57,17 +67,24 @@ def pooled(parts: Sequence[Patients]) -> Patients:
     )
 
 
-def _trained_once(terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None) -> Metrics:
+def _trained_once(
+    terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
+) -> Metrics:
     device = torch.device("cpu")
     public_patients = public_count(training.patients)
-    optimiser = optimiser_of(terms)
-    shared = optimiser.start(first_model(terms))
+    optimiser = replace(optimiser_of(terms), control_variates=False)  # alone, there is nobody to be corrected by
+    shared = optimiser.start(first_model(terms, weights))
+    module, _ = begin_model(terms, weights)
+    personal = to_personal(module)
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
-        update = train(model, terms, training, public_patients, noise_multiplier, device, number=number).update
-        shared = optimiser.advance(shared, update)
-    module = build_model(terms)
+        trained = train(
+            model, terms, training, public_patients, noise_multiplier, device,
+            number=number, model=module, personal=personal,
+        )  # fmt: skip
+        shared, personal = optimiser.advance(shared, trained.update), trained.personal
     from_vector(module, optimiser.model_of(shared))
+    from_personal(module, personal)
     return metrics(score_histogram(module, testing, terms.evaluation.bins).tolist())
 
 

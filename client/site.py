@@ -20,7 +20,7 @@ from client.epochs import EpochLostError, Epochs
 from client.home import Registration, SiteHome
 from client.participation import Participation
 from client.seat import Seat
-from client.state import StudyState, StudyStore, optimiser_of
+from client.state import StudyState, StudyStore, first_shared
 from client.trainer import Training
 from client.witnessed import require_witnessed
 from models.vector import Vector, digest
@@ -177,7 +177,7 @@ class Site:
             training = study_training
         else:
             objections = self._home.patients().objections().among(store.state.objections)
-            files = store.state.registration.files(objections)
+            files = store.state.registration.files(objections, self._weights(terms))
             training = self._trainings[store.launch.study] = self._training_for(terms, files)
         epochs = Epochs(store.launch, self.name, self._identity)
         return Participation(
@@ -200,14 +200,18 @@ class Site:
                 registration=registration,
                 approved=self._ledger.approved(launch.terms.digest),
                 account=None if registration is None else self._account(registration),
+                weights=self._home.weights().held(),
             )
             assert registration is not None
-            training = self._training_for(launch.terms, registration.files(objections))
+            files = registration.files(objections, self._weights(launch.terms))
+            training = self._training_for(launch.terms, files)
             self._trainings[launch.study] = training
-            shared = optimiser_of(launch.terms).start(self._first_model(training, launch.parameters))
+            shared = first_shared(launch.terms, self._first_model(training, launch.parameters))
             self._ledger.allow(launch.study, registration.population, price.plan, launch.terms.digest)
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"
+            if isinstance(error, TermsError):
+                code = "policy"
             self._ledger.refuse(launch.study, code, str(error))
             self._end_training(launch.study)
             raise RefusedError(code, str(error)) from None
@@ -221,6 +225,10 @@ class Site:
         )
         StudyStore.create(folder, signed, state, shared)
         _log.info("%s: admitted", launch.study)
+
+    def _weights(self, terms: Terms) -> Path | None:
+        """Where the public weights lie that the study begins with."""
+        return None if terms.model.start is None else self._home.weights().path(terms.model.start)
 
     def _account(self, registration: Registration) -> Budget | None:
         """The budget of the population that the book knows these files to belong to; none if it knows otherwise."""

@@ -2,10 +2,15 @@
 
 * ``launch.json``: what was admitted.
 * ``state.json``: how far this site has come; replaced whole, so it is always one moment's truth.
-* ``model-NNNNN.f64``: the shared model after round NNNNN and the optimiser's moments, little-endian float64.
+* ``model-NNNNN.f64``: the shared model after round NNNNN, the shared control variate where there is one, the
+  optimiser's moments, and the clipping norm where it adapts; little-endian float64.
+* ``best-NNNNN.f64``: the best evaluated model so far, that after round NNNNN, where the terms release the best one.
 * ``update-NNNNN.npz``: the integers sealed in a round, and the variance of the distributed noise in them; a second
   attempt seals the same ones, in a smaller cohort with more noise.
 * ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
+* ``control-NNNNN.npz``: the own control variate that a round gives, float32; ``client/variates.py`` says which holds.
+* ``personal-NNNNN.npz``: this site's own layers after it trained a round, float32; ``client/personal.py`` says which
+  hold.
 * ``draw-NNNNN.key``: the randomness of a round in progress, so that work a crash interrupted is repeated, not drawn
   anew; deleted when the round's update is stored.
 
@@ -13,6 +18,7 @@ Keys of an epoch and seeds of own masks are never here: they live in memory only
 """
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, TypeVar
 from zipfile import BadZipFile
@@ -54,10 +60,18 @@ class Counted(Document):
 
 
 class AppliedRound(Document):
-    """A round whose aggregate this site has opened, and the sites it was made of."""
+    """A round whose aggregate this site has opened, the sites it was made of, and their public patient counts."""
 
     round: int
     sites: tuple[str, ...]
+    patients: tuple[int, ...]
+
+
+class BestModel(Document):
+    """The best evaluated model so far: that after ``round``, as ``models/choosing.py`` has it."""
+
+    round: int
+    sha256: str
 
 
 class StudyState(Document):
@@ -79,6 +93,7 @@ class StudyState(Document):
     released: ReleasedSeed | None = None
     counted: Counted | None = None
     evaluations: tuple[Evaluated, ...] = ()
+    best: BestModel | None = None
     applied: tuple[AppliedRound, ...] = ()
     closed: bool = False
 
@@ -120,32 +135,67 @@ class StudyStore:
         """
         return optimiser_of(self.launch.terms).model_of(self.shared())
 
+    def shared_variate(self) -> Vector:
+        """The shared control variate that goes with the model; (P,).
+
+        Raises:
+            SiteConfigError: as :meth:`shared`.
+        """
+        return optimiser_of(self.launch.terms).variate_of(self.shared())
+
     def shared(self) -> Vector:
-        """The shared model this site has reached, and the optimiser's moments.
+        """The shared model this site has reached, the shared control variate, and the optimiser's moments.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
         """
-        path = _model_path(self._folder, self.state.base)
-        try:
-            vector = np.frombuffer(path.read_bytes(), dtype="<f8").astype(np.float64)
-        except (OSError, ValueError):
-            raise SiteConfigError(f"{path}: the model of round {self.state.base} cannot be read") from None
-        if digest(vector) != self.state.model_sha256:
-            raise SiteConfigError(
-                f"{path}: the model of round {self.state.base} was altered; restore it from backup"
-            )
-        return vector
+        stored = self._stored()
+        return stored[:-1] if self._adaptive else stored
 
-    def advance(self, shared: Vector, base: int, **changes: object) -> None:
-        """Store the next shared model and moments, then say so, then drop what came before them."""
+    def clipping_norm(self) -> float | None:
+        """The clipping norm of the next round; None without privacy.
+
+        Raises:
+            SiteConfigError: as :meth:`shared`.
+        """
+        return float(self._stored()[-1]) if self._adaptive else self.launch.terms.privacy.clipping_norm
+
+    @property
+    def _adaptive(self) -> bool:
+        return self.launch.terms.privacy.adaptive_clipping is not None
+
+    def _stored(self) -> Vector:
+        """All that the sites share, in one vector."""
+        return _read_vector(_model_path(self._folder, self.state.base), self.state.base, self.state.model_sha256)
+
+    def keep_as_best(self) -> BestModel:
+        """Store the model this site has reached beside the others; it counts once the state says so."""
+        model, number = self.model(), self.state.base
+        replace(_best_path(self._folder, number), model.astype("<f8").tobytes(), SiteConfigError)
+        return BestModel(round=number, sha256=digest(model))
+
+    def best(self) -> Vector | None:
+        """The best evaluated model so far; (P,). None where none is kept.
+
+        Raises:
+            SiteConfigError: the file is missing or not the one that was written.
+        """
+        best = self.state.best
+        return None if best is None else _read_vector(_best_path(self._folder, best.round), best.round, best.sha256)
+
+    def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
+        """Store the next shared model and moments and norm, then say so, then drop what came before them."""
         before = self.state.base
+        shared = _with_norm(self.launch.terms, shared, clipping_norm)
         replace(_model_path(self._folder, base), shared.astype("<f8").tobytes(), SiteConfigError)
         self.save(base=base, model_sha256=digest(shared), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
         for path in (*self._folder.glob("update-*.npz"), *self._folder.glob("draw-*.key")):
             if _number_of(path) <= base:
+                path.unlink(missing_ok=True)
+        for path in self._folder.glob("best-*.f64"):
+            if self.state.best is None or _number_of(path) != self.state.best.round:
                 path.unlink(missing_ok=True)
 
     def integers(self, number: int) -> NDArray[np.uint32] | None:
@@ -211,6 +261,64 @@ class StudyStore:
         for path in self._folder.glob("left-*.f32"):
             path.unlink(missing_ok=True)
 
+    def variate(self, number: int) -> Vector:
+        """The own control variate that round ``number`` gave; (P,).
+
+        Raises:
+            SiteConfigError: it is damaged, or not there.
+        """
+        path = self._variate_path(number)
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                variate: Vector = file["variate"].astype(np.float64)
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            variate = np.empty(0)
+        if variate.shape != (self.launch.parameters,):
+            raise SiteConfigError(
+                f"{path}: the control variate of round {number} cannot be read; restore it from backup"
+            )
+        return variate
+
+    def keep_variate(self, number: int, variate: Vector) -> None:
+        """Store the own control variate that round ``number`` gives."""
+        buffer = io.BytesIO()
+        np.savez(buffer, variate=variate.astype("<f4"))
+        replace(self._variate_path(number), buffer.getvalue(), SiteConfigError)
+
+    def forget_variates(self, upto: int, but: int | None = None) -> None:
+        """Remove the own control variates of rounds up to ``upto``, but for one."""
+        for path in self._folder.glob("control-*.npz"):
+            if _number_of(path) <= upto and _number_of(path) != but:
+                path.unlink(missing_ok=True)
+
+    def personal(self, number: int) -> Vector:
+        """This site's own layers as round ``number`` left them; (Q,).
+
+        Raises:
+            SiteConfigError: they are damaged, or not there.
+        """
+        path = self._personal_path(number)
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                values: Vector = file["personal"].astype(np.float64)
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            raise SiteConfigError(
+                f"{path}: the own layers of round {number} cannot be read; restore it from backup"
+            ) from None
+        return values
+
+    def keep_personal(self, number: int, values: Vector) -> None:
+        """Store what training round ``number`` makes of this site's own layers."""
+        buffer = io.BytesIO()
+        np.savez(buffer, personal=values.astype("<f4"))
+        replace(self._personal_path(number), buffer.getvalue(), SiteConfigError)
+
+    def forget_personal(self, upto: int, but: Collection[int | None]) -> None:
+        """Remove the own layers of rounds up to ``upto``, but for some."""
+        for path in self._folder.glob("personal-*.npz"):
+            if _number_of(path) <= upto and _number_of(path) not in but:
+                path.unlink(missing_ok=True)
+
     def draw_key(self, number: int) -> bytes:
         """The 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
         path = self._draw_path(number)
@@ -245,14 +353,39 @@ class StudyStore:
     def _left_path(self, number: int) -> Path:
         return self._folder / f"left-{number:05d}.f32"
 
+    def _variate_path(self, number: int) -> Path:
+        return self._folder / f"control-{number:05d}.npz"
+
+    def _personal_path(self, number: int) -> Path:
+        return self._folder / f"personal-{number:05d}.npz"
+
     def _draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"
 
 
+def first_shared(terms: Terms, model: Vector) -> Vector:
+    """What is shared before the first round, as it is stored and digested."""
+    return _with_norm(terms, optimiser_of(terms).start(model), terms.privacy.clipping_norm)
+
+
+def _with_norm(terms: Terms, shared: Vector, clipping_norm: float | None) -> Vector:
+    if terms.privacy.adaptive_clipping is None:
+        return shared
+    assert clipping_norm is not None, "an adaptive clipping norm has a first one, which the terms check"
+    return np.append(shared, np.float64(clipping_norm))
+
+
 def optimiser_of(terms: Terms) -> Optimiser:
     """The server-side optimiser, which this site runs like all others."""
-    server = terms.training.server
-    return Optimiser(Rule(server.rule), terms.training.server_learning_rate, server.beta1, server.beta2, server.tau)
+    training, server = terms.training, terms.training.server
+    return Optimiser(
+        rule=Rule(server.rule),
+        rate=training.server_learning_rate,
+        beta1=server.beta1,
+        beta2=server.beta2,
+        tau=server.tau,
+        control_variates=training.control_variates,
+    )
 
 
 def _number_of(path: Path) -> int:
@@ -261,3 +394,17 @@ def _number_of(path: Path) -> int:
 
 def _model_path(folder: Path, base: int) -> Path:
     return folder / f"model-{base:05d}.f64"
+
+
+def _best_path(folder: Path, number: int) -> Path:
+    return folder / f"best-{number:05d}.f64"
+
+
+def _read_vector(path: Path, number: int, sha256: str) -> Vector:
+    try:
+        vector = np.frombuffer(path.read_bytes(), dtype="<f8").astype(np.float64)
+    except (OSError, ValueError):
+        raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
+    if digest(vector) != sha256:
+        raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
+    return vector

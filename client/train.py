@@ -7,15 +7,20 @@ Rules:
 * training that breaks is not drawn anew: asked again, it repeats the same draw, so that what leaves is one draw of
   the mechanism that was paid, whether or not a draw broke it;
 * the update is float64, a difference of two float32 models;
+* a site's own layers are clipped and noised with the shared ones, as one gradient: what they learnt bare would be in
+  the next update;
 * before a study's first private training here, its model's gradients are compared with a loop on invented records.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,13 +30,24 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import parameters_to_vector
 
 from client.data import Patients
+from models.beginning import put_weights
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters import from_vector, initial_vector, to_vector
-from privacy.dpsgd import DpSgd, Example, Mechanism, self_test
-from privacy.errors import TermsError, TrainingError
+from models.layers import arrange
+from models.parameters import (
+    from_personal,
+    from_vector,
+    initial_personal,
+    initial_vector,
+    to_personal,
+    to_vector,
+    trained,
+    widened,
+)
+from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
+from privacy.errors import RefusedError, TermsError, TrainingError
 from privacy.stream import Stream, from_os
-from privacy.study import Terms
+from privacy.study import Terms, Unit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,16 +61,22 @@ _SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is ne
 _tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
+class DivergedError(TrainingError):
+    """The parameters left the finite numbers."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """What local training gives.
 
     Attributes:
         update: (P,) float64, the model after minus the model before; may be sealed.
+        personal: (Q,) the site's own layers afterwards; they stay here.
         log: figures for the site's own eyes.
     """
 
     update: Vector
+    personal: Vector
     log: dict[str, float]
 
 
@@ -85,20 +107,63 @@ def choose_device(name: str) -> torch.device:
 
 
 def build_model(terms: Terms) -> nn.Module:
-    """The study's model, with arbitrary parameters.
+    """The study's model, its layers frozen, adapted and set apart as the terms say, with arbitrary parameters.
 
     Raises:
-        TermsError: the catalogue has no such model, or it does not take these options.
+        TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
     """
     try:
-        return build(terms.model.name, terms.model.options, terms.data.inputs)
+        module = build(terms.model.name, terms.model.options, terms.data.inputs)
+        arrange(module, terms.model)
     except ModelError as cause:
         raise TermsError(str(cause)) from None
+    return module
 
 
-def first_model(terms: Terms) -> Vector:
-    """The shared model before the first round, the same bits at every site; (P,)."""
-    return initial_vector(build_model(terms), terms.digest)
+def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
+    """The study's model with its public weights and the first values of personal layers; what the weights gave.
+
+    Args:
+        terms: the study.
+        weights: the file that the terms name (model.start).
+
+    Raises:
+        TermsError: as :func:`build_model`.
+        RefusedError: ``weights``: the file is not here, is another one, or does not fit the model.
+    """
+    module, given, start = build_model(terms), frozenset[str](), terms.model.start
+    if start is not None:
+        try:
+            if weights is None:
+                raise ModelError("not here")
+            given = put_weights(module, weights, start)
+        except ModelError as cause:
+            raise RefusedError(
+                "weights",
+                f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
+                "consilium-site weights add FILE",
+            ) from None
+    from_personal(module, initial_personal(module, terms.digest, given))
+    return module, given
+
+
+def first_model(terms: Terms, weights: Path | None = None) -> Vector:
+    """The shared model before the first round, the same bits at every site; (P,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    module, given = begin_model(terms, weights)
+    return initial_vector(module, terms.digest, given)
+
+
+def first_personal(terms: Terms, weights: Path | None = None) -> Vector:
+    """Every site's own layers before the first round, the same bits at every site; (Q,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return to_personal(begin_model(terms, weights)[0])
 
 
 def train(
@@ -110,6 +175,9 @@ def train(
     device: torch.device,
     stream: Stream | None = None,
     number: int = 1,
+    correction: Vector | None = None,
+    model: nn.Module | None = None,
+    personal: Vector | None = None,
 ) -> Trained:
     """Train ``local_steps`` steps from ``start``. Run by a site, after its budget is reserved.
 
@@ -118,37 +186,57 @@ def train(
         terms: the study.
         patients: the site's training patients.
         public_patients: the registered, rounded patient count.
-        noise_multiplier: sigma; None exactly when the study is without privacy.
+        noise_multiplier: sigma; None exactly when the study is without privacy, or noises whole updates of sites.
         device: where to compute.
         stream: secret randomness; fresh from the operating system unless a test gives one.
         number: the round, which the learning rate follows.
+        correction: (P,) added to every gradient; none of it may come from patients who are not paid for.
+        model: the study's model as it begins (:func:`begin_model`), of which a copy is trained; without it, one that
+            needs no public weights is built.
+        personal: (Q,) the site's own layers; without it, their first values.
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
-        TrainingError: the parameters left the finite numbers.
+        DivergedError: the parameters left the finite numbers.
     """
-    module = build_model(terms).to(device)
+    module = model_to_train(terms, model).to(device)
     records = DeviceRecords(patients, device)
-    _self_test_once(module, records, terms)
+    _self_test_once(records, terms, device)
     from_vector(module, start)
+    if personal is not None:
+        from_personal(module, personal)
     begin = to_vector(module)
     mechanism = Mechanism(
         sampling_rate=terms.training.sampling_rate,
         public_patients=public_patients,
-        clipping_norm=terms.privacy.clipping_norm,
+        clipping_norm=_clipping_norm(terms),
         noise_multiplier=noise_multiplier,
     )
     began = time.perf_counter()
-    with _threads_for(begin.size):
-        _descend(module, records, mechanism, terms, stream or from_os(), number)
-    update = to_vector(module) - begin
-    if not np.isfinite(update).all():
-        raise TrainingError(
+    with _threads_for(_size(module)):
+        _descend(module, records, mechanism, terms, stream or from_os(), number, correction)
+    update, own = to_vector(module) - begin, to_personal(module)
+    if not (np.isfinite(update).all() and np.isfinite(own).all()):
+        raise DivergedError(
             "the parameters left the finite numbers; the study's learning_rate "
             f"({terms.training.learning_rate:g}) is too large for its data"
         )
-    log = {"loss": _loss(module, records), "seconds": time.perf_counter() - began}
-    return Trained(update, log)
+    log = {"loss": _loss(module, records, loss_of(terms)), "seconds": time.perf_counter() - began}
+    return Trained(update, own, log)
+
+
+def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
+    """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return begin_model(terms)[0] if model is None else copy.deepcopy(model)
+
+
+def _clipping_norm(terms: Terms) -> float | None:
+    """Of a patient's gradient; None where no patient's is clipped."""
+    return None if terms.privacy.unit is Unit.SITE else terms.privacy.clipping_norm
 
 
 @contextlib.contextmanager
@@ -162,21 +250,41 @@ def _threads_for(parameters: int) -> Iterator[None]:
 
 
 def _descend(
-    module: nn.Module, records: DeviceRecords, mechanism: Mechanism, terms: Terms, stream: Stream, number: int
+    module: nn.Module,
+    records: DeviceRecords,
+    mechanism: Mechanism,
+    terms: Terms,
+    stream: Stream,
+    number: int,
+    correction: Vector | None,
 ) -> None:
-    """Local steps; ``proximal`` pulls them back to where they began, which costs no privacy: it sees no patient."""
-    private = DpSgd(module, record_losses, mechanism, stream)
-    parameters = list(module.parameters())
+    """Local steps. ``proximal`` pulls them back to where they began, ``correction`` the same way in each.
+
+    Neither costs privacy: they see no patient.
+    """
+    private = DpSgd(module, loss_of(terms), mechanism, stream)
+    parameters = list(trained(module).values())
     rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
     with torch.no_grad():
         begin = parameters_to_vector(parameters)
+    pulled = None if correction is None else torch.from_numpy(widened(module, correction)).to(begin)
     for _ in range(terms.training.local_steps):
-        gradient = private.gradient(records)  # (P,)
+        gradient = _mean_gradient(private, records, terms.training.accumulate)  # (P,)
+        if pulled is not None:
+            gradient.add_(pulled)
         with torch.no_grad():
             for here, pull, origin in _slices(parameters, gradient, begin):
                 moved = here.double()
                 moved -= rate * (pull.double() + proximal * (moved - origin.double()))
                 here.copy_(moved)
+
+
+def _mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
+    """The mean of the noised gradients of so many lots, each drawn and paid for itself; (P,)."""
+    total = private.gradient(records)
+    for _ in range(lots - 1):
+        total.add_(private.gradient(records))
+    return total.div_(lots)
 
 
 def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -188,20 +296,31 @@ def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[
             start += part.numel()
 
 
-def _self_test_once(module: nn.Module, records: DeviceRecords, terms: Terms) -> None:
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
     """The engine's self-test, with the arbitrary parameters of a new module; once for a study and process."""
-    if terms.privacy.clipping_norm is None or terms.digest in _tested:
+    if _clipping_norm(terms) is None or terms.digest in _tested:
         return
-    with _threads_for(sum(parameter.numel() for parameter in module.parameters())):
-        self_test(module, record_losses, Example.of(records))
+    module = build_model(terms).to(device)
+    with _threads_for(_size(module)):
+        self_test(module, loss_of(terms), Example.of(records))
     _tested.add(terms.digest)
 
 
-def record_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each record; (records,)."""
-    return binary_cross_entropy_with_logits(logits, labels, reduction="none")
+def loss_of(terms: Terms) -> Loss:
+    """The loss of the study, of each record."""
+    return partial(record_losses, positive_weight=terms.training.positive_weight)
 
 
-def _loss(module: nn.Module, records: DeviceRecords) -> float:
+def record_losses(logits: torch.Tensor, labels: torch.Tensor, positive_weight: float = 1.0) -> torch.Tensor:
+    """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
+    weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)
+    return binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weight)
+
+
+def _loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
     with torch.no_grad():
-        return float(record_losses(module(records.features), records.labels).mean())
+        return float(loss(module(records.features), records.labels).mean())

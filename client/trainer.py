@@ -39,6 +39,7 @@ _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is kil
 
 Vector = NDArray[np.float64]
 Integers = NDArray[np.uint32]
+Tensors = dict[str, NDArray[np.float32]]
 
 
 class Training(Protocol):
@@ -48,26 +49,53 @@ class Training(Protocol):
         """The shared model before the first round; (P,)."""
         ...
 
-    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Name and shape of each of the model's tensors, in the vector's order."""
+    def tensors(self, vector: Vector) -> Tensors:
+        """The plain model that ``vector`` amounts to, adapters merged, own layers at their first values; by name."""
         ...
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
-        """The update of one round's local training from ``start``; (P,).
+    def own_tensors(self, personal: Vector | None) -> Tensors:
+        """The own layers ``personal``, (Q,), as named tensors; their first values without it."""
+        ...
 
-        ``key``, 32 secret bytes, decides sampling and noise: the same key repeats the same draw.
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
+        """The update of one round's local training from ``start``, (P,), and the site's own layers afterwards, (Q,).
+
+        ``key``, 32 secret bytes, decides sampling and noise: the same key repeats the same draw. ``correction``, (P,),
+        is added to every gradient. ``personal``, (Q,), are the own layers now, None at their first values.
         """
         ...
 
-    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
-        """This site's share of one global step from ``start``, with noise of ``variance``; (P,).
+    def share(
+        self,
+        start: Vector,
+        round_number: int,
+        noise: SharedNoise,
+        variance: int,
+        key: bytes,
+        personal: Vector | None = None,
+    ) -> tuple[Integers, Vector]:
+        """This site's share of what a cohort noises together, with noise of ``variance``, (d,); and its own layers.
 
-        ``key`` as for :meth:`train`.
+        One global step from ``start``, or the whole update of local training where the site is the unit. ``key`` and
+        ``personal`` as for :meth:`train`.
         """
         ...
 
-    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
-        """The score histogram of the model ``vector`` on the test patients, noised unless None; (2 * bins,)."""
+    def score(
+        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+    ) -> tuple[int, ...]:
+        """The score histogram of the model ``vector`` on the test patients, noised unless None; (2 * bins,).
+
+        With the own layers ``personal``, (Q,); without, with their first values.
+        """
         ...
 
     def close(self) -> None:
@@ -81,11 +109,13 @@ class InProcessTrainer:
     Raises:
         DataError: the files break the contract or changed since they were registered.
         TermsError: the model cannot be built.
+        RefusedError: ``weights``: the study's public weights cannot be used.
         TrainingError: the device is not available.
     """
 
     def __init__(self, terms: Terms, files: StudyFiles, device: str) -> None:
-        from client.train import build_model, choose_device
+        from client.train import begin_model, choose_device
+        from models.parameters import to_personal
 
         self._terms = terms
         self._public_patients = files.public_patients
@@ -99,19 +129,39 @@ class InProcessTrainer:
                 terms.data.records_per_patient
             )  # the most records there can be: a public number
         self._device = choose_device(device)
-        self._module = build_model(terms).to(self._device)
+        self._weights = files.weights
+        self._module = begin_model(terms, self._weights)[0].to(self._device)
+        self._first_personal = to_personal(self._module)
 
     def initial(self) -> Vector:
         """See :class:`Training`."""
         from client.train import first_model
 
-        return first_model(self._terms)
+        return first_model(self._terms, self._weights)
 
-    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def tensors(self, vector: Vector) -> Tensors:
         """See :class:`Training`."""
-        return tuple((name, tuple(tensor.shape)) for name, tensor in self._module.named_parameters())
+        from models.adapters import plain_tensors
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+        self._set(vector, None)
+        return plain_tensors(self._module)
+
+    def own_tensors(self, personal: Vector | None) -> Tensors:
+        """See :class:`Training`."""
+        from models.parameters import from_personal, personal_tensors
+
+        from_personal(self._module, self._first_personal if personal is None else personal)
+        return personal_tensors(self._module)
+
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
         """See :class:`Training`."""
         from client.train import train
         from privacy.stream import Stream
@@ -125,32 +175,56 @@ class InProcessTrainer:
             self._device,
             Stream(key),
             round_number,
+            correction,
+            self._module,
+            self._first_personal if personal is None else personal,
         )
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
         _log.info("round %d: %s", round_number, figures)
-        return trained.update
+        return trained.update, trained.personal
 
-    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+    def share(
+        self,
+        start: Vector,
+        round_number: int,
+        noise: SharedNoise,
+        variance: int,
+        key: bytes,
+        personal: Vector | None = None,
+    ) -> tuple[Integers, Vector]:
         """See :class:`Training`."""
         from client.globally import global_step
+        from client.site_update import site_update
         from privacy.stream import Stream
 
         stream = Stream(key)
-        total = global_step(start, self._terms, self._training, self._public_patients, self._device, stream)
-        _log.info("round %d: a share of a global step with noise of %d squared grid units", round_number, variance)
-        return share(total, noise, variance, stream)
+        own = (start, self._terms, self._training, self._public_patients, self._device, stream)
+        after = self._first_personal if personal is None else personal
+        if self._terms.privacy.unit is Unit.SITE:
+            total, after = site_update(*own, round_number, noise.clipping_norm, self._module, after)
+        else:
+            total = global_step(*own, self._module)
+        _log.info("round %d: a share with noise of %d squared grid units", round_number, variance)
+        return share(total, noise, variance, stream), after
 
-    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+    def score(
+        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+    ) -> tuple[int, ...]:
         """See :class:`Training`."""
         from client.evaluate import noised, score_histogram
-        from models.parameters import from_vector
         from privacy.stream import from_os
 
-        from_vector(self._module, vector)
+        self._set(vector, personal)
         counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
         if noise_multiplier is not None:
             counts = noised(counts, noise_multiplier, from_os())
         return tuple(counts.tolist())
+
+    def _set(self, vector: Vector, personal: Vector | None) -> None:
+        from models.parameters import from_personal, from_vector
+
+        from_vector(self._module, vector)
+        from_personal(self._module, self._first_personal if personal is None else personal)
 
     def close(self) -> None:
         """See :class:`Training`."""
@@ -191,24 +265,49 @@ class Trainer:
         answer: Vector = self._ask("initial")
         return answer
 
-    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def tensors(self, vector: Vector) -> Tensors:
         """See :class:`Training`."""
-        answer: tuple[tuple[str, tuple[int, ...]], ...] = self._ask("shapes")
+        answer: Tensors = self._ask("tensors", vector)
         return answer
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+    def own_tensors(self, personal: Vector | None) -> Tensors:
         """See :class:`Training`."""
-        answer: Vector = self._ask("train", start, round_number, noise_multiplier, key)
+        answer: Tensors = self._ask("own_tensors", personal)
         return answer
 
-    def share(self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes) -> Integers:
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
         """See :class:`Training`."""
-        answer: Integers = self._ask("share", start, round_number, noise, variance, key)
+        answer: tuple[Vector, Vector] = self._ask(
+            "train", start, round_number, noise_multiplier, key, correction, personal
+        )
         return answer
 
-    def score(self, vector: Vector, noise_multiplier: float | None) -> tuple[int, ...]:
+    def share(
+        self,
+        start: Vector,
+        round_number: int,
+        noise: SharedNoise,
+        variance: int,
+        key: bytes,
+        personal: Vector | None = None,
+    ) -> tuple[Integers, Vector]:
         """See :class:`Training`."""
-        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier)
+        answer: tuple[Integers, Vector] = self._ask("share", start, round_number, noise, variance, key, personal)
+        return answer
+
+    def score(
+        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+    ) -> tuple[int, ...]:
+        """See :class:`Training`."""
+        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier, personal)
         return answer
 
     def close(self) -> None:

@@ -14,11 +14,13 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from client.admission import evaluation_event, training_event
+from client.personal import keep_own_layers, own_layers
 from client.seat import Seat
 from client.state import Counted
+from client.variates import correction, keep_variate
 from models.vector import Vector
 from privacy.distributed import LEAST_VARIANCE, topped_up
+from privacy.pricing import evaluation_event, training_event
 from privacy.sealing.quantise import quantise
 from privacy.sealing.shape import grid_of, shared_noise, weight_of
 from privacy.stream import from_os
@@ -44,7 +46,13 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sit
         noise = seat.state.noise_multiplier
         seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, noise))
         seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
-        update = seat.training.train(model, number, noise, seat.store.draw_key(number))
+        pull = correction(seat)
+        update, personal = seat.training.train(
+            model, number, noise, seat.store.draw_key(number), pull, own_layers(seat)
+        )
+        if pull is not None:
+            keep_variate(seat, number, pull, update)
+        keep_own_layers(seat, number, personal)
         left = weight_of(seat.terms, seat.patients, reference) * update + seat.store.left_behind(number)
         quantised = quantise(left, grid_of(seat.terms, seat.state.halvings), from_os())
         if quantised.saturated:
@@ -59,13 +67,16 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sit
 def _shared_integers(seat: Seat, number: int, model: Vector, reference: int, sites: int) -> NDArray[np.uint32]:
     sigma = seat.state.noise_multiplier
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    noise = shared_noise(seat.terms, seat.launch.parameters, sigma)
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, seat.store.clipping_norm())
     wanted = noise.share_variance(sites)
     stored = seat.store.integers(number)
     if stored is None:
         seat.ledger.reserve(seat.launch.study, number, training_event(seat.terms, sigma))
         seat.store.save(reference=reference)
-        stored = seat.training.share(model, number, noise, wanted, seat.store.draw_key(number))
+        stored, personal = seat.training.share(
+            model, number, noise, wanted, seat.store.draw_key(number), own_layers(seat)
+        )
+        keep_own_layers(seat, number, personal)
         seat.store.keep_integers(number, stored, wanted)
     seat.ledger.settle(seat.launch.study, number)
     held = seat.store.variance(number)
@@ -87,6 +98,6 @@ def test_totals(seat: Seat, model: Vector) -> tuple[int, ...]:
     if counted is None or counted.base != base:
         noise = seat.state.evaluation_noise_multiplier
         seat.ledger.evaluate(seat.launch.study, base, evaluation_event(noise))
-        counted = Counted(base=base, counts=seat.training.score(model, noise))
+        counted = Counted(base=base, counts=seat.training.score(model, noise, own_layers(seat)))
         seat.store.save(counted=counted)
     return counted.counts

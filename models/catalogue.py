@@ -35,10 +35,14 @@ class LogisticOptions(Options):
 
 
 class MlpOptions(Options):
-    """Widths of the hidden layers, first to last, and the smooth activation between them."""
+    """Widths of the hidden layers, first to last, the smooth activation between them, and a norm before it.
+
+    ``norm: layer`` normalises within each record, never over records.
+    """
 
     hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=1, max_length=8)
     activation: Literal["elu", "tanh"] = "elu"
+    norm: Literal["none", "layer"] = "none"
 
 
 def _logistic(options: LogisticOptions, inputs: int) -> nn.Module:
@@ -50,7 +54,7 @@ def _logistic(options: LogisticOptions, inputs: int) -> nn.Module:
 def _mlp(options: MlpOptions, inputs: int) -> nn.Module:
     from models import tabular
 
-    return tabular.mlp(inputs, options.hidden, options.activation)
+    return tabular.mlp(inputs, options.hidden, options.activation, options.norm)
 
 
 class _Entry(NamedTuple):

@@ -5,11 +5,14 @@ Rules:
 * counts are clipped at zero first: noise may have turned a cell negative;
 * a score of 0.5 or more is a positive prediction (the number of bins is even, so 0.5 is an edge);
 * two patients in one bin are a tie and count half, so the AUROC is that of the binned scores;
+* the AUROC is an exact fraction of whole numbers: what is chosen by it is chosen alike everywhere;
 * a figure that needs a class without patients is None.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 
@@ -39,16 +42,13 @@ def metrics(counts: Sequence[int]) -> Metrics:
     Raises:
         ValueError: the counts are not twice an even number of bins.
     """
-    if not len(counts) or len(counts) % 4:
-        raise ValueError(f"expected two classes of an even number of bins, got {len(counts)} counts")
+    exact = auroc(counts)
     negatives, positives = np.clip(np.array(counts, dtype=np.int64), 0, None).reshape(2, -1)
     negative, positive = int(negatives.sum()), int(positives.sum())
     half = len(negatives) // 2
     rejected, found = int(negatives[:half].sum()), int(positives[half:].sum())
-    below = np.cumsum(negatives) - negatives  # negatives in lower bins
-    wins = float((positives * (below + negatives / 2)).sum())
     return Metrics(
-        auroc=_share(wins, positive * negative),
+        auroc=None if exact is None else float(exact),
         accuracy=_share(rejected + found, negative + positive),
         sensitivity=_share(found, positive),
         specificity=_share(rejected, negative),
@@ -56,5 +56,25 @@ def metrics(counts: Sequence[int]) -> Metrics:
     )
 
 
-def _share(part: float, whole: int) -> float | None:
+def auroc(counts: Sequence[int]) -> Fraction | None:
+    """The AUROC of ``counts``, exactly; None if a class has no patient.
+
+    Raises:
+        ValueError: as :func:`metrics`.
+    """
+    if not len(counts) or len(counts) % 4:
+        raise ValueError(f"expected two classes of an even number of bins, got {len(counts)} counts")
+    cells = [max(0, int(count)) for count in counts]
+    negatives, positives = cells[: len(cells) // 2], cells[len(cells) // 2 :]
+    pairs = sum(negatives) * sum(positives)
+    if not pairs:
+        return None
+    below = accumulate(negatives, initial=0)  # negatives in lower bins
+    halves = sum(
+        found * (2 * lower + tied) for found, lower, tied in zip(positives, below, negatives, strict=False)
+    )
+    return Fraction(halves, 2 * pairs)
+
+
+def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None

@@ -1,8 +1,8 @@
 """Models for a table: one logit from the numbers of a record.
 
-Built of linear layers and smooth activations only. Nothing mixes records (no batch normalisation), so the
-gradient of one record exists; smooth activations keep gradients even, which clipping rewards (Papernot et al.
-2021, "Tempered sigmoid activations for deep learning with differential privacy").
+Built of linear layers, normalisation within a record, and smooth activations. Nothing mixes records (no batch
+normalisation), so the gradient of one record exists; smooth activations keep gradients even, which clipping rewards
+(Papernot et al. 2021, "Tempered sigmoid activations for deep learning with differential privacy").
 """
 
 from collections.abc import Sequence
@@ -32,11 +32,19 @@ def logistic(inputs: int) -> OneLogit:
     return OneLogit(nn.Sequential(nn.Linear(inputs, 1)))
 
 
-def mlp(inputs: int, hidden: Sequence[int], activation: Literal["elu", "tanh"]) -> OneLogit:
-    """A multi-layer perceptron with the hidden widths ``hidden``, first to last."""
+def mlp(
+    inputs: int,
+    hidden: Sequence[int],
+    activation: Literal["elu", "tanh"],
+    norm: Literal["none", "layer"] = "none",
+) -> OneLogit:
+    """A multi-layer perceptron with the hidden widths ``hidden``, first to last, normalised if ``norm`` says so."""
     layers: list[nn.Module] = []
     width = inputs
     for units in hidden:
-        layers += [nn.Linear(width, units), _ACTIVATIONS[activation]()]
+        layers.append(nn.Linear(width, units))
+        if norm == "layer":
+            layers.append(nn.LayerNorm(units))
+        layers.append(_ACTIVATIONS[activation]())
         width = units
     return OneLogit(nn.Sequential(*layers, nn.Linear(width, 1)))

@@ -15,10 +15,11 @@ Sources: the Poisson-sub-sampled Gaussian at integer orders, Mironov, Talwar and
 section 3.3); the Gaussian and Laplace mechanisms, Mironov 2017 (arXiv 1702.07476, propositions 7 and 6), of which the
 former bounds the discrete Gaussian of the same variance too (Canonne, Kamath and Steinke 2020, arXiv 2004.00010,
 theorem 4); from Renyi divergence to epsilon, the same paper's proposition 12, also Balle et al. 2020 (arXiv
-1905.09982, theorem 21); several records of one patient, ``privacy/contributions.py``.
+1905.09982, theorem 21); several records of one patient, ``privacy/contributions.py``; whole sites' updates,
+``docs/privacy.md``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from functools import lru_cache
 from math import inf, isqrt, nextafter
@@ -84,6 +85,36 @@ class DistributedGaussian(Document):
         """Renyi divergence of ``order`` between neighbours, in nats."""
         with localcontext(_DIGITS):
             return self.central.rho(order) + self.steps * _SUM_OF_SHARES
+
+
+class SiteUpdates(Document):
+    """``steps`` sums of whole sites' updates, clipped to one norm, with noise that a cohort adds together in shares.
+
+    A site's update counts with chance ``participation``, which the site draws in secret. ``noise_multiplier`` is over
+    the clipping norm, and what ``colluders`` insiders still face. A patient may change all of his site's update, so
+    move the sum by twice the norm: what that costs him is the curve.
+    """
+
+    kind: Literal["site-updates"] = "site-updates"
+    noise_multiplier: NoiseMultiplier
+    participation: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+    colluders: Annotated[int, Field(ge=0, le=64)]
+
+    @property
+    def whole_site(self) -> DistributedGaussian:
+        """What adding or removing a whole site costs: that moves the sum by the norm once."""
+        return DistributedGaussian(
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=self.participation,
+            steps=self.steps,
+            colluders=self.colluders,
+        )
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        with localcontext(_DIGITS):
+            return self.steps * (_replaced(self.noise_multiplier, self.participation, order) + _SUM_OF_SHARES)
 
 
 class Gaussian(Document):
@@ -153,7 +184,7 @@ class Unprotected(Document):
         return UNBOUNDED
 
 
-Bounded = SampledGaussian | DistributedGaussian | Gaussian | Laplace | BoundedContribution
+Bounded = SampledGaussian | DistributedGaussian | SiteUpdates | Gaussian | Laplace | BoundedContribution
 AnyEvent = Bounded | Unprotected
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
 Events = Iterable[AnyEvent]
@@ -190,7 +221,7 @@ def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
 def repeated(event: AnyEvent, times: int) -> AnyEvent:
     """``times`` such events as one."""
     match event:
-        case SampledGaussian() | DistributedGaussian() | BoundedContribution():
+        case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution():
             return event.model_copy(update={"steps": event.steps * times})
         case Gaussian() | Laplace():
             return event.model_copy(update={"count": event.count * times})
@@ -270,26 +301,62 @@ def noise_multiplier(
     """
     if records > 1:
         orders = [order for order in orders if order in CARRIED and order <= 32]
+
+    def with_noise(noise: float) -> Bounded:
+        if records == 1:
+            return SampledGaussian(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        return BoundedContribution(
+            noise_multiplier=noise, sampling_rate=sampling_rate, records_per_patient=records, steps=steps
+        )
+
+    what = (
+        f"{rounds * steps} steps at rate {sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
+    )
+    return _least_noise(with_noise, epsilon, delta, rounds, orders, what)
+
+
+@lru_cache(maxsize=64)
+def site_noise_multiplier(epsilon: float, delta: float, participation: float, rounds: int) -> float:
+    """The least noise multiplier with which ``rounds`` sums of whole sites' updates fit in a patient's budget.
+
+    Over the clipping norm of the updates; rounded and priced as :func:`noise_multiplier` does.
+
+    Args:
+        epsilon: to stay within.
+        delta: to stay within.
+        participation: each site's chance to count in a round, 0 < q <= 1.
+        rounds: how many sums.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+
+    def with_noise(noise: float) -> Bounded:
+        return SiteUpdates(noise_multiplier=noise, participation=participation, steps=1, colluders=0)
+
+    what = f"{rounds} rounds of whole sites' updates: ask for a larger epsilon, a larger delta or fewer rounds"
+    return _least_noise(with_noise, epsilon, delta, rounds, ORDERS, what)
+
+
+def _least_noise(
+    with_noise: Callable[[float], Bounded],
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    orders: Sequence[int],
+    what: str,
+) -> float:
+    """The least noise, in millionths, with which ``rounds`` times the event fits at one of ``orders``."""
     room = {order: limit(epsilon, delta, order) for order in orders}
     low, high = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
-        event: Bounded = SampledGaussian(noise_multiplier=noise / _GRID, sampling_rate=sampling_rate, steps=steps)
-        if records > 1:
-            event = BoundedContribution(
-                noise_multiplier=noise / _GRID,
-                sampling_rate=sampling_rate,
-                records_per_patient=records,
-                steps=steps,
-            )
+        event = with_noise(noise / _GRID)
         return [order for order in candidates if rounds * carried_at(event, order) <= room[order]]
 
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:
-        raise BudgetError(
-            f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {rounds * steps} steps at rate "
-            f"{sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
-        )
+        raise BudgetError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {what}")
     while low < high:
         middle = isqrt(low * high)
         # an order that lacks room at some noise lacks it at any smaller one, so the candidates only get fewer
@@ -363,3 +430,20 @@ def _log_moment(noise: float, rate: float, order: int) -> Decimal:
             total += term
             power *= growth
         return total.ln()
+
+
+@lru_cache(maxsize=4096)
+def _replaced(noise: float, rate: float, order: int) -> Decimal:
+    """One vector of norm 1, counted with chance ``rate``, becomes another: the smaller of two bounds.
+
+    Given the draw the two lie 2 apart (joint convexity); or each is compared with no vector at all (Cauchy and
+    Schwarz), which is the smaller one for nearly every rate below 1.
+    """
+    with localcontext(_DIGITS):
+        a, q = Decimal(order), Decimal(rate)
+        drawn = 2 * a / Decimal(noise) ** 2
+        if rate == 1:
+            return drawn
+        convex = (1 - q + q * ((a - 1) * drawn).exp()).ln()
+        by_way_of_none = (_log_moment(noise, rate, 2 * order) + _log_moment(noise, rate, 2 * order - 1)) / 2
+        return min(convex, by_way_of_none) / (a - 1)

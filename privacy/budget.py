@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
@@ -173,6 +173,16 @@ class Allowance:
     private: bool
     paid: Counter[tuple[Purpose, AnyEvent]] = field(default_factory=Counter)
     closed: bool = False
+
+
+class Together(NamedTuple):
+    """What several studies cost together: the sum over the grants that pay, each at its own order and delta.
+
+    ``epsilon`` is None if nothing bounds one of them.
+    """
+
+    epsilon: Decimal | None
+    delta: float
 
 
 @dataclass
@@ -378,6 +388,27 @@ class Account:
             raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
         paid = self.allowances[study].paid.items()
         return [repeated(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
+
+    def committed_by(self, studies: Iterable[str]) -> Together:
+        """What ``studies`` have spent and still set aside, all of them together.
+
+        Raises:
+            BudgetError: one of them was never admitted.
+        """
+        amounts = Counter[int]()
+        bounded = True
+        for study in studies:
+            if study not in self.allowances:
+                raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
+            allowance = self.allowances[study]
+            bounded = bounded and allowance.private
+            if allowance.grant is not None:
+                filter_ = self.filter(allowance.grant)
+                paid = sum((filter_.price(event) or 0) * times for (_, event), times in allowance.paid.items())
+                amounts[allowance.grant] += paid + allowance.set_aside
+        epsilon = sum((self.filter(grant).epsilon_of(amount) for grant, amount in amounts.items()), Decimal(0))
+        delta = sum(self.filter(grant).granted.delta for grant in amounts)
+        return Together(epsilon if bounded else None, delta)
 
     @property
     def budget(self) -> Budget:

@@ -1,7 +1,8 @@
 """Noise that a cohort adds together: integer shares whose sum is one central mechanism's noise.
 
 In a step every site sums its sampled patients' clipped gradients, rounds the sum to a grid of unit gamma and adds its
-share of discrete Gaussian noise; the shares' sum reaches everybody, no lone share does (sealing).
+share of discrete Gaussian noise; the shares' sum reaches everybody, no lone share does (sealing). Whole updates of
+sites (``privacy/site_updates.py``) are rounded and noised in the same way.
 
 Rules:
 
@@ -43,7 +44,7 @@ _TAIL: Final = 8.0
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The public numbers of a distributed study.
+    """The public numbers of a distributed study, over patients' gradients or over whole sites' updates.
 
     Attributes:
         clipping_norm: C.
@@ -52,6 +53,7 @@ class SharedNoise:
         bits: of one value.
         value_range: R, the largest sum in one coordinate, in clipping norms.
         colluders: insiders whose shares do not count.
+        largest_sum: the most that all sites together can reach in one coordinate, in clipping norms, where it is known.
     """
 
     clipping_norm: float
@@ -60,6 +62,7 @@ class SharedNoise:
     bits: int
     value_range: float
     colluders: int
+    largest_sum: float = 0.0
 
     @property
     def unit(self) -> float:
@@ -93,15 +96,16 @@ class SharedNoise:
 
     @property
     def needed_range(self) -> float:
-        """The least ``value_range`` into which the whole noise of the largest share of colluders fits."""
-        return _TAIL * self.noise_multiplier * self.inflation
+        """The least ``value_range`` into which the whole noise fits, beside the largest sum where that is known."""
+        return _TAIL * self.noise_multiplier * self.inflation + self.largest_sum
 
     def problem(self, cohort: int) -> str | None:
         """Why a cohort of so many sites cannot use these numbers, if it cannot."""
         if self.value_range < self.needed_range:
             return (
-                f"sealing.value_range is {self.value_range:g} clipping norms, the noise alone needs "
-                f"{self.needed_range:.3g}: sums would wrap around"
+                f"sealing.value_range is {self.value_range:g} clipping norms, the noise "
+                f"{'and the sum need' if self.largest_sum else 'alone needs'} {self.needed_range:.3g}: sums would wrap "
+                "around"
             )
         exact = (self.noise_multiplier * self.sensitivity) ** 2 / (cohort - self.colluders)
         if exact < LEAST_VARIANCE:

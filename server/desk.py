@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+from models.choosing import out_of_patience
 from privacy.launch import SignedLaunch
 from privacy.signed import Signed
-from privacy.wire import Committed, Evaluated, Header, Offer, Request
+from privacy.wire import Committed, Evaluated, Header, Offer, Open, Request, View
 from server.actions import Action, Ask, Note, Record
 from server.history import Event, History, SiteOut, Stopped
 
@@ -23,6 +24,7 @@ class Phase(StrEnum):
     WRAPPING = "wrapping"
     SEALING = "sealing"
     RELEASING = "releasing"
+    OPENING = "opening"
     CLOSING = "closing"
     DONE = "done"
     STOPPED = "stopped"
@@ -44,7 +46,7 @@ _SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds to wait: for sites to join, to train and seal, to release or close, while offline; to ask again."""
+    """Seconds to wait: for sites to join, to train and seal or to open, to release or close, offline; to ask again."""
 
     join_s: float = 120.0
     seal_s: float = 3600.0
@@ -111,6 +113,8 @@ class Desk:
         for event in history.committed.values():
             for header in event.committed.headers.values():
                 self.learn(header.statement)
+        for evaluated in history.totals.values():
+            self.remember(evaluated)
         for name, closed in history.closed.items():
             self.sites[name].standing = Standing.CLOSED
             self.remember(closed.evaluated)
@@ -137,9 +141,29 @@ class Desk:
         return [event.committed for number, event in committed if number > site.base]
 
     @property
+    def over(self) -> bool:
+        """Whether no round follows: the terms name no other, or have no more patience."""
+        return self.history.next_round > self.terms.last_round or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the totals that all members have opened end the study."""
+        opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
+        return out_of_patience(opened, self.terms.evaluation.patience)
+
+    @property
+    def unopened(self) -> Committed | None:
+        """The last committed round, if it brings totals on which it depends whether another follows."""
+        event = self.history.committed.get(self.history.base)
+        if self.terms.evaluation.patience is None or event is None or self.history.base in self.history.totals:
+            return None
+        view = first_view(event.committed)
+        return event.committed if self.terms.evaluates(view.round, view.base) else None
+
+    @property
     def needed(self) -> int:
         """Sites that what comes next needs: a round the terms' minimum, closing only one."""
-        return self.terms.cohort.minimum if self.history.next_round <= self.terms.last_round else 1
+        return 1 if self.over else self.terms.cohort.minimum
 
     @property
     def bound(self) -> set[str]:
@@ -165,6 +189,11 @@ class Desk:
         ask = Ask(site.name, request, aggregate)
         site.question = Question(ask, now)
         return ask
+
+    def ask_to_open(self, site: SiteView, committed: Committed, now: float) -> Ask:
+        """Ask a site to open a round."""
+        keys = None if site.has_keys else self.history.keys
+        return self.ask(site, Open(keys=keys, committed=committed), now, committed.round)
 
     def ask_again(self, now: float) -> list[Action]:
         """Repeat questions that wait long: a message is delivered once, and may die with its receiver."""
@@ -227,3 +256,8 @@ class Desk:
                 f"to go on ({shut})"
             )
         return []
+
+
+def first_view(committed: Committed) -> View:
+    """The view that all of a committed round's headers show."""
+    return next(iter(committed.headers.values())).statement.view

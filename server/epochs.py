@@ -137,7 +137,7 @@ class KeyEpochs:
     def _if_too_few(self, now: float) -> list[Action]:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
         desk = self._desk
-        if desk.history.next_round > desk.terms.last_round:
+        if desk.over:
             return [] if desk.invited() else self._then(now)
         return desk.stop_if_too_few()
 

@@ -1,34 +1,60 @@
 """What a study would cost and move, before anything is launched: for ``consilium study check``."""
 
 import math
+from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from models.beginning import put_weights
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters import parameter_count
-from privacy.accountant import CARRIED, ORDERS, BoundedContribution, SampledGaussian, epsilon, noise_multiplier
+from models.layers import arrange, counts
+from privacy.accountant import CARRIED, ORDERS, BoundedContribution, SiteUpdates, epsilon, repeated
+from privacy.distributed import SharedNoise
 from privacy.errors import TermsError
+from privacy.pricing import price_of_runs, private_event, study_noise
 from privacy.sealing.layout import Layout
-from privacy.sealing.shape import shared_noise
-from privacy.study import Placement, Terms, Unit
+from privacy.sealing.shape import sealed_values, shared_noise
+from privacy.study import Placement, Terms
 
 FLOAT32_BYTES = 4
 
 
 def count_parameters(terms: Terms) -> int:
-    """Parameters of the study's model.
+    """Parameters of the study's model that are trained and shared: what sites exchange.
 
     Raises:
-        TermsError: the catalogue does not have it, or not with these options.
+        TermsError: the catalogue does not have the model, not with these options, or it has not these layers.
     """
+    return counts(_built(terms)).shared
+
+
+def require_weights(terms: Terms, file: Path) -> None:
+    """Refuse a ``file`` that is not the one the terms begin with, or does not fit their model.
+
+    Raises:
+        TermsError: why.
+    """
+    if terms.model.start is None:
+        raise TermsError(f"{file}: the study '{terms.name}' begins with no public weights (model.start)")
     try:
-        return parameter_count(build(terms.model.name, terms.model.options, terms.data.inputs))
+        put_weights(_built(terms), file, terms.model.start)
+    except ModelError as error:
+        raise TermsError(f"{file}: {error}") from None
+
+
+def _built(terms: Terms) -> nn.Module:
+    try:
+        module = build(terms.model.name, terms.model.options, terms.data.inputs)
+        arrange(module, terms.model)
     except ModelError as error:
         raise TermsError(str(error)) from None
+    return module
 
 
-def explain(terms: Terms) -> dict[str, Any]:
-    """Parameters, bytes and prices of a study, from its terms alone.
+def explain(terms: Terms, runs: int | None = None) -> dict[str, Any]:
+    """Parameters, bytes and prices of a study, from its terms alone; also of so many ``runs`` of it together.
 
     Bytes are those of the largest exchange, in which totals ride along with an update.
 
@@ -36,14 +62,19 @@ def explain(terms: Terms) -> dict[str, Any]:
         TermsError: the model cannot be built.
         BudgetError: no noise reaches the epsilon asked.
     """
-    parameters = count_parameters(terms)
-    counts = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
+    layers = counts(_built(terms))
+    parameters = layers.shared
+    cells = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
     sealing = terms.sealing
-    layout = Layout(parameters, counts, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
+    values = sealed_values(terms, parameters)
+    layout = Layout(values, cells, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
     return {
         "study": terms.name,
         "digest": terms.digest,
         "parameters": parameters,
+        "personal": layers.personal,
+        "frozen": layers.frozen,
+        "start": terms.model.start,
         "inputs": terms.data.inputs,
         "rounds": terms.training.rounds,
         "exchanges": terms.last_round,
@@ -53,64 +84,66 @@ def explain(terms: Terms) -> dict[str, Any]:
         "ciphertexts": layout.parts,
         "values_per_slot": layout.per_slot,
         "sealed": layout.cipher.masked,
-        "privacy": _privacy(terms, parameters),
+        "privacy": _privacy(terms, parameters, runs),
     }
 
 
-def _privacy(terms: Terms, parameters: int) -> dict[str, Any]:
+def _privacy(terms: Terms, parameters: int, runs: int | None) -> dict[str, Any]:
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return {"private": False}
-    records = terms.data.records_per_patient if promise.unit is Unit.RECORD else 1
-    noise = noise_multiplier(
-        promise.epsilon,
-        promise.delta,
-        training.sampling_rate,
-        training.lots,
-        rounds=training.rounds,
-        records=records,
-    )
-    one = BoundedContribution(
-        noise_multiplier=noise,
-        sampling_rate=training.sampling_rate,
-        records_per_patient=records,
-        steps=training.lots,
-    )
-    shares = _shares(terms, parameters, noise) if promise.placement is Placement.DISTRIBUTED else None
+    noise = study_noise(terms)
+    one = private_event(terms, noise)
+    several = isinstance(one, BoundedContribution) and one.records_per_patient > 1
+    distributed = promise.placement is Placement.DISTRIBUTED
     return {
         "private": True,
         "placement": promise.placement,
-        "shares": shares,
+        "shares": _shares(terms, promise.delta, parameters, noise) if distributed else None,
         "epsilon": promise.epsilon,
         "delta": promise.delta,
         "unit": promise.unit,
-        "steps": training.rounds * training.lots,
+        "steps": training.rounds * one.steps,
         "noise_multiplier": noise,
-        "epsilon_after_first_round": epsilon([one], promise.delta, CARRIED[:16] if records > 1 else ORDERS),
+        "epsilon_after_first_round": epsilon([one], promise.delta, CARRIED[:16] if several else ORDERS),
         "smallest_population": round(1 / promise.delta),
+        "runs": None if runs is None else price_of_runs(terms, runs)._asdict(),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
     }
 
 
-def _shares(terms: Terms, parameters: int, noise_multiplier: float) -> dict[str, Any]:
+def _shares(terms: Terms, delta: float, parameters: int, noise_multiplier: float) -> dict[str, Any]:
     """What distributed noise means for the largest cohort."""
-    noise, training, cohort = (
-        shared_noise(terms, parameters, noise_multiplier),
-        terms.training,
-        terms.cohort.maximum,
-    )
-    outside = SampledGaussian(
-        noise_multiplier=noise.outsider_multiplier(cohort),
-        sampling_rate=training.sampling_rate,
-        steps=training.rounds * training.lots,
-    )
-    assert terms.privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
+    noise, cohort = shared_noise(terms, parameters, noise_multiplier), terms.cohort.maximum
+    outside = private_event(terms, noise.outsider_multiplier(cohort))
+    whole = private_event(terms, noise_multiplier)
     return {
         "colluders": noise.colluders,
-        "epsilon_outside": epsilon([outside], terms.privacy.delta),
+        "epsilon_outside": epsilon([repeated(outside, terms.training.rounds)], delta),
         "inflation": noise.inflation,
         "proposed_bits": noise.proposed_bits(),
         "share_units": math.sqrt(noise.share_variance(cohort)),
         "needed_range": noise.needed_range,
         "problem": noise.problem(cohort),
+        "sites": _sites(terms, whole, noise, parameters) if isinstance(whole, SiteUpdates) else None,
+    }
+
+
+def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) -> dict[str, Any]:
+    """What it means that whole sites are the unit, for the largest cohort.
+
+    ``noise_of_mean`` is a standard deviation, in one coordinate of the mean update, over the clipping norm;
+    ``noise_to_signal`` is the length of the noise over the longest way that updates can lead, in one round and in all.
+    """
+    cohort, rounds, privacy = terms.cohort, terms.training.rounds, terms.privacy
+    assert privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
+    assert privacy.clipping_norm is not None, "and with a norm"
+    deviation = math.sqrt(cohort.maximum * noise.share_variance(cohort.maximum)) * noise.unit
+    of_mean = deviation / (cohort.participation * cohort.maximum * privacy.clipping_norm)
+    return {
+        "participation": cohort.participation,
+        "epsilon_of_site": epsilon([repeated(one.whole_site, rounds)], privacy.delta),
+        "noise_of_mean": of_mean,
+        "noise_to_signal_of_round": of_mean * math.sqrt(parameters),
+        "noise_to_signal": of_mean * math.sqrt(parameters / rounds),
     }

@@ -13,7 +13,7 @@ from privacy.canonical import from_canonical
 from privacy.document import Document
 from privacy.errors import FederationError, WireError
 from privacy.study import Name
-from privacy.wire import Closed, Committed, KeyParcel
+from privacy.wire import Closed, Committed, Evaluated, KeyParcel
 
 
 class EpochAsked(Document):
@@ -54,6 +54,13 @@ class RoundCommitted(Document):
 
     kind: Literal["round-committed"] = "round-committed"
     committed: Committed
+
+
+class TotalsOpened(Document):
+    """Every member has opened these totals alike; whether another round follows is known from here on."""
+
+    kind: Literal["totals-opened"] = "totals-opened"
+    evaluated: Evaluated
 
 
 class RoundVoid(Document):
@@ -112,6 +119,7 @@ Event = (
     | AttemptAsked
     | ReleaseAsked
     | RoundCommitted
+    | TotalsOpened
     | RoundVoid
     | SiteOut
     | SiteReadmitted
@@ -146,6 +154,9 @@ class History:
     released: AttemptAsked | None = None
     """The last attempt for which a site may have released its mask."""
     committed: dict[int, RoundCommitted] = field(default_factory=dict)
+    totals: dict[int, Evaluated] = field(default_factory=dict)
+    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: signed in the headers
+    of the next committed round, or asked for before it."""
     void: set[int] = field(default_factory=set)
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
@@ -165,6 +176,10 @@ class History:
                 self.released = self.attempt
             case RoundCommitted():
                 self.committed[event.committed.round] = event
+                for header in event.committed.headers.values():
+                    self._learn(header.statement.evaluated)
+            case TotalsOpened():
+                self._learn(event.evaluated)
             case RoundVoid():
                 self.void.add(event.round)
             case SiteOut():
@@ -179,6 +194,10 @@ class History:
                 self.stopped = None
             case Finished():
                 self.finished = True
+
+    def _learn(self, evaluated: Evaluated | None) -> None:
+        if evaluated is not None:
+            self.totals[evaluated.opened_in] = evaluated
 
     @property
     def base(self) -> int:

@@ -5,8 +5,9 @@
     joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
        ^___________________|  a member lost its keys, came back, or too few are left
 
-Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; here is how they follow each other and
-how a study ends. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
+Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; where totals decide whether another round
+follows, ``opening`` comes after the commit (``server/totals.py``); here is how they follow each other and how a study
+ends. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
 :meth:`~StudyMachine.failed`, :meth:`~StudyMachine.tick`) and carries out the actions returned, in order; a ``Record``
 is durable before the next. After a restart the machine is built anew from the history and asks the same questions;
 sites answer them with the same bytes.
@@ -43,6 +44,7 @@ from server.desk import Desk, Patience, Phase, SiteView, Standing
 from server.epochs import KeyEpochs
 from server.history import Finished, History, SiteClosed
 from server.rounds import Rounds
+from server.totals import Totals
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
@@ -55,6 +57,7 @@ class StudyMachine:
         self._desk = Desk(launch, history, patience)
         self._epochs = KeyEpochs(self._desk, self._next_step)
         self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
+        self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
         self._gave_up = False
 
     @property
@@ -84,9 +87,9 @@ class StudyMachine:
         for site in desk.standing(Standing.EXPECTED):
             site.standing = Standing.ABSENT
         actions: list[Action] = [Note("going on after a restart")]
-        if desk.history.next_round > desk.terms.last_round:
+        if desk.over:
             return actions + self._close(now)
-        return actions + self._rounds.begin_again(now)
+        return actions + (self._totals.begin(now) if desk.unopened else self._rounds.begin_again(now))
 
     def awaits(self, ask: Ask) -> bool:
         """Whether what comes back to ``ask`` still counts: it is neither answered nor overtaken."""
@@ -134,7 +137,7 @@ class StudyMachine:
             case Release(), Released():
                 return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
-                return reply.base >= asked.committed.round
+                return reply.base >= asked.committed.round and self._totals.fits(reply)
             case Close(), Closed():
                 return reply.base == asked.base
         return False
@@ -164,7 +167,7 @@ class StudyMachine:
         return self._lost(site, "is offline", now)
 
     def _lost(self, site: SiteView, why: str, now: float) -> list[Action]:
-        return self._epochs.lost([site], why, now) + self._rounds.lost([site], now)
+        return self._epochs.lost([site], why, now) + self._rounds.lost([site], now) + self._totals.lost(now)
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: give up on who is late, ask again, look for who may be back."""
@@ -184,6 +187,8 @@ class StudyMachine:
                 return self._epochs.late(now)
             case Phase.SEALING | Phase.RELEASING:
                 return self._rounds.late(now)
+            case Phase.OPENING:
+                return self._totals.late(now)
             case _ if self._gave_up:
                 return self._finish_if_closed(waited=True)
             case _:
@@ -191,12 +196,12 @@ class StudyMachine:
                 return self._close_if_opened(now)
 
     def _next_step(self, now: float) -> list[Action]:
-        """The next round, or the end; first a new key epoch if somebody is back."""
+        """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
         if self._desk.returned():
             return self._epochs.begin(now)
-        if self._desk.history.next_round > self._desk.terms.last_round:
+        if self._desk.over:
             return self._close(now)
-        return self._rounds.begin(now)
+        return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
 
     # The end -----------------------------------------------------------------------------------------------
 
@@ -217,19 +222,19 @@ class StudyMachine:
         return asked + self._finish_if_closed()
 
     def _ask_to_open(self, site: SiteView, now: float) -> Action:
-        desk, missed = self._desk, self._desk.missed(site)[0]
-        keys = None if site.has_keys else desk.history.keys
-        return desk.ask(site, Open(keys=keys, committed=missed), now, missed.round)
+        return self._desk.ask_to_open(site, self._desk.missed(site)[0], now)
 
     def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
         self._desk.remember(reply.evaluated)
-        return self._go_on(site, now)
+        return self._totals.opened(site, reply, now) if self.phase is Phase.OPENING else self._go_on(site, now)
 
     def _go_on(self, site: SiteView, now: float) -> list[Action]:
         """What the present phase asks of a site whose base has just been learnt."""
         if self.phase is Phase.CLOSING:
             return [self._ask_to_open(site, now)] if self._desk.missed(site) else self._close_if_opened(now)
+        if self.phase is Phase.OPENING:
+            return self._totals.ask(site, now)
         return self._rounds.ask(site, now)
 
     def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
@@ -264,6 +269,6 @@ class StudyMachine:
             return self._epochs.refused(site, reply, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
-        if reply.code in ("failed", "refused"):
+        if reply.code in ("failed", "refused", "enough"):
             return self.failed(site.name, reply.sentence, now)
         return self._lost(site, reply.sentence, now)

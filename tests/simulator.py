@@ -17,7 +17,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from client.admission import study_noise, training_event
 from client.data import StudyFiles
 from client.home import SiteHome
 from client.registration import register_files
@@ -30,6 +29,7 @@ from privacy.distributed import SharedNoise
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
+from privacy.pricing import study_noise, training_event
 from privacy.study import COORDINATOR, Terms
 from privacy.wire import Envelope, Reply, Request, make_envelope, read_body
 from server.conductor import Arrival, Conductor
@@ -57,15 +57,29 @@ class WatchedTrainer(InProcessTrainer):
         super().__init__(terms, files, "cpu")
         self._site, self._simulator = site, simulator
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
         self._watch(round_number, key)
-        return super().train(start, round_number, noise_multiplier, key)
+        return super().train(start, round_number, noise_multiplier, key, correction, personal)
 
     def share(
-        self, start: Vector, round_number: int, noise: SharedNoise, variance: int, key: bytes
-    ) -> NDArray[np.uint32]:
+        self,
+        start: Vector,
+        round_number: int,
+        noise: SharedNoise,
+        variance: int,
+        key: bytes,
+        personal: Vector | None = None,
+    ) -> tuple[NDArray[np.uint32], Vector]:
         self._watch(round_number, key)
-        return super().share(start, round_number, noise, variance, key)
+        return super().share(start, round_number, noise, variance, key, personal)
 
     def _watch(self, round_number: int, key: bytes) -> None:
         self._simulator.trained[self._site, round_number] += 1

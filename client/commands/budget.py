@@ -89,13 +89,14 @@ def budget_grant(
 
 @budget.command("explain")
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(1, 1000), help="And what so many runs cost together, and if they fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def budget_explain(home: SiteHome, study: Path, as_json: bool) -> None:
+def budget_explain(home: SiteHome, study: Path, runs: int | None, as_json: bool) -> None:
     """What STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        explanation = explained(home, ledger, terms)
+        explanation = explained(home, ledger, terms, runs=runs)
     if as_json:
         print_json(explanation.model_dump(mode="json"))
     else:

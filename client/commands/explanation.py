@@ -7,8 +7,10 @@ from privacy.ledger import Ledger
 from privacy.study import Terms
 
 
-def explained(home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False) -> Explanation:
-    """What ``terms`` would cost at this site, by its policy, its data and its book as they are now."""
+def explained(
+    home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
+) -> Explanation:
+    """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and book as they are now."""
     book = ledger.trial()
     registration = home.registry().contracts.get(terms.data.name)
     known = registration is not None and book.population_of(registration.data) == registration.population
@@ -18,6 +20,8 @@ def explained(home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve:
         registration=registration,
         approved=about_to_approve or book.approved(terms.digest),
         account=book.account(registration.population) if registration is not None and known else None,
+        weights=home.weights().held(),
+        runs=runs,
     )
 
 
@@ -29,6 +33,7 @@ def print_explanation(explanation: Explanation) -> None:
         ("promise", _promise(explanation)),
         ("test patients", _test_patients(explanation)),
         *_cost_rows(explanation),
+        *_runs_rows(explanation),
     ]
     if explanation.admitted:
         rows.append(("verdict", "this site would admit it"))
@@ -68,6 +73,20 @@ def _cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
         *rows,
         ("in all", f"epsilon {cost.total:.4f} of grant {cost.grant}, at order {cost.order}"),
         ("left", f"{cost.left_before:.4f} now, {left}"),
+    ]
+
+
+def _runs_rows(explanation: Explanation) -> list[tuple[str, str]]:
+    together = explanation.runs
+    if together is None:
+        return []
+    runs, fitting = together.runs, together.fitting
+    fit = "all of them fit" if fitting == runs else f"{fitting} of them fit, the next one is refused"
+    test = "" if together.alone_evaluation is None else f", {together.alone_evaluation:.4f} of test patients"
+    return [
+        (f"{runs} runs", f"{fit}; those that fit take epsilon {together.epsilon:.4f} of the grants"),
+        ("", f"alone epsilon {together.alone:.4f} of training patients{test}, if {runs} is fixed in advance"),
+        ("", f"the best of {runs} is charged as {runs}"),
     ]
 
 

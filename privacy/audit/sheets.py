@@ -33,6 +33,7 @@ from privacy.audit.words import (
 )
 from privacy.budget import Account, Planned, Purpose, described
 from privacy.errors import BudgetError
+from privacy.ledger.launches import launches_of
 from privacy.pld import Certainty
 
 SHEETS: Final = 100
@@ -80,6 +81,7 @@ def _sheet(
         facts(
             ("Admitted", entry(study.admitted)),
             ("Terms (SHA-256)", digest(said.terms)),
+            ("Launches of it", _launches(reading, study)),
             ("Approved by a person", [_approval(each) for each in approvals] or "no approval in this book"),
             ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
             ("Training rounds paid", _rounds(study.reserved)),
@@ -100,6 +102,20 @@ def _sheet(
         class_="study",
         open=is_open,
     )
+
+
+def _launches(reading: Reading, study: Study) -> str | None:
+    """How many runs a chosen one was chosen from, and what they cost together; nothing for the only one."""
+    launches = launches_of(reading.book, study.name)
+    if len(launches.studies) == 1:
+        return None
+    cost = "no epsilon bounds them"
+    if launches.epsilon is not None:
+        cost = f"together epsilon {launches.epsilon:.4f} at delta {small(launches.delta)}, at the grants' orders"
+    same = "all with these terms"
+    if launches.same_terms < len(launches.studies):
+        same = f"{launches.same_terms} with exactly these terms"
+    return f"one of {len(launches.studies)} of this name, {same}; {cost}"
 
 
 def _state(study: Study) -> str:

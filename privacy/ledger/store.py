@@ -45,6 +45,7 @@ from privacy.ledger.entries import (
     read_entry,
 )
 from privacy.ledger.export import lines
+from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.steps import Addition, Creation, read_on, written
 from privacy.ledger.witness import BookHead, Countersigned
 from privacy.signed import Signed as SignedStatement
@@ -420,6 +421,16 @@ class Ledger:
         """
         self.refresh()
         return self._book.account_of(study).epsilon_spent_by(study, delta)
+
+    def launches(self, study: str) -> Launches:
+        """Every launch of the study that ``study`` is one launch of, and what they cost together.
+
+        Raises:
+            BudgetError: the study was never admitted.
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return launches_of(self._book, study)
 
     def holds(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back.

@@ -5,7 +5,8 @@ from privacy.distributed import SharedNoise
 from privacy.launch import Launch
 from privacy.sealing.layout import Layout
 from privacy.sealing.quantise import Grid
-from privacy.study import Terms, Weights
+from privacy.site_updates import joint_norm
+from privacy.study import Terms, Unit, Weights
 
 
 def layout_of(launch: Launch, number: int, base: int) -> Layout:
@@ -15,12 +16,17 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     """
     terms = launch.terms
     return Layout(
-        parameters=launch.parameters if terms.trains(number) else 0,
+        parameters=sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
         counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
         bits=terms.sealing.bits,
         maximum_sites=terms.cohort.maximum,
         scheme=terms.sealing.scheme,
     )
+
+
+def sealed_values(terms: Terms, parameters: int) -> int:
+    """How many values a site seals in a training round: one a shared parameter, and its answer about the norm."""
+    return parameters + (terms.privacy.adaptive_clipping is not None)
 
 
 def grid_of(terms: Terms, halvings: int) -> Grid:
@@ -41,21 +47,33 @@ def shape_digest(launch: Launch, number: int, base: int, halvings: int) -> str:
     )
 
 
-def shared_noise(terms: Terms, parameters: int, noise_multiplier: float) -> SharedNoise:
+def shared_noise(
+    terms: Terms, parameters: int, noise_multiplier: float, clipping_norm: float | None = None
+) -> SharedNoise:
     """The numbers of a study whose noise is distributed.
+
+    Args:
+        terms: the study.
+        parameters: of the model, that are shared.
+        noise_multiplier: sigma.
+        clipping_norm: of the round, where it adapts; None is the terms'.
 
     Raises:
         ValueError: the study has no privacy.
     """
-    if terms.privacy.clipping_norm is None:
+    privacy, cohort = terms.privacy, terms.cohort
+    norm = privacy.clipping_norm if clipping_norm is None else clipping_norm
+    if norm is None:
         raise ValueError("a study without privacy has no noise to share")
+    whole_updates = privacy.unit is Unit.SITE
     return SharedNoise(
-        clipping_norm=terms.privacy.clipping_norm,
+        clipping_norm=joint_norm(norm, privacy.adaptive_clipping) if whole_updates else norm,
         noise_multiplier=noise_multiplier,
-        parameters=parameters,
+        parameters=sealed_values(terms, parameters),
         bits=terms.sealing.bits,
         value_range=terms.sealing.value_range,
-        colluders=terms.cohort.colluders,
+        colluders=cohort.colluders,
+        largest_sum=float(cohort.maximum) if whole_updates else 0.0,
     )
 
 

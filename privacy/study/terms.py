@@ -173,6 +173,11 @@ class Terms(Document):
             raise ValueError(
                 "training.control_variates: with the site as unit only the update is noised; leave it out"
             )
+        if self.model.personal and self.evaluation.rounds:
+            raise ValueError(
+                "model.personal: with the site as unit a site's own layers are trained without noise, so totals that "
+                "they score must not be opened; leave out evaluation.rounds"
+            )
 
     @property
     def last_round(self) -> int:

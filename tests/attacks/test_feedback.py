@@ -61,10 +61,19 @@ def test_what_rounding_leaves_is_left_of_the_noised_update(
     given: list[Vector] = []
     train = WatchedTrainer.train
 
-    def watched(trainer: WatchedTrainer, start: Vector, number: int, noise: float | None, key: bytes) -> Vector:
+    def watched(
+        trainer: WatchedTrainer,
+        start: Vector,
+        number: int,
+        noise: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
         assert noise is not None
-        given.append(train(trainer, start, number, noise, key))
-        return given[-1].copy()
+        update, own = train(trainer, start, number, noise, key, correction, personal)
+        given.append(update)
+        return update.copy(), own
 
     monkeypatch.setattr(WatchedTrainer, "train", watched)
     assert isinstance(mallory.train("ash"), Sealed)

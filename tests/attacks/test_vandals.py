@@ -339,8 +339,17 @@ def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found
 class ShoutingTrainer(WatchedTrainer):
     """Trains, and says a thousand more of every parameter."""
 
-    def train(self, start: Vector, round_number: int, noise_multiplier: float | None, key: bytes) -> Vector:
-        return super().train(start, round_number, noise_multiplier, key) + 1000.0
+    def train(
+        self,
+        start: Vector,
+        round_number: int,
+        noise_multiplier: float | None,
+        key: bytes,
+        correction: Vector | None = None,
+        personal: Vector | None = None,
+    ) -> tuple[Vector, Vector]:
+        update, own = super().train(start, round_number, noise_multiplier, key, correction, personal)
+        return update + 1000.0, own
 
 
 def test_site_that_shouts_makes_the_scale_no_coarser_than_the_terms(found: Found) -> None:

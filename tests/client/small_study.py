@@ -36,7 +36,7 @@ def small_terms(**changes: dict[str, Any]) -> Terms:
         "evaluation": {"rounds": [2], "bins": 10, "epsilon": "none"},
     }
     for section, change in changes.items():
-        value[section] = {**value[section], **change}
+        value[section] = {**value.get(section, {}), **change}
     return parse_terms(value)
 
 

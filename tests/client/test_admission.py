@@ -57,6 +57,7 @@ class Case:
     )
     registration: Registration | None = REGISTRATION
     approved: bool = False
+    weights: frozenset[str] = frozenset()
 
     def judged(self) -> Price:
         admission = Admission(
@@ -77,6 +78,7 @@ class Case:
             registration=self.registration,
             approved=self.approved,
             account=self.budget,
+            weights=self.weights,
         )
 
     def refused(self, code: str, sentence: str) -> None:
@@ -179,6 +181,20 @@ def test_bare_evaluation_is_refused_unless_the_policy_allows_it(case: Case) -> N
 def test_study_without_evaluation_needs_no_leave_for_it(case: Case) -> None:
     case.terms = small_terms(evaluation={"rounds": []})
     assert [planned.purpose for planned in case.judged().plan] == [Purpose.TRAIN]
+
+
+# weights ---------------------------------------------------------------------------------------------------
+
+
+def test_study_whose_public_weights_are_not_here_is_refused_with_what_to_run(case: Case) -> None:
+    case.terms = small_terms(model={"start": "a" * 64}, **PROTECTED)
+    case.weights = frozenset({"b" * 64})
+    case.refused(
+        "weights", f"public weights of SHA-256 {'a' * 64}, which are not here; get the file from its publisher"
+    )
+    case.refused("weights", "then run: consilium-site weights add FILE")
+    case.weights = frozenset({"a" * 64})
+    assert case.judged().noise_multiplier is not None
 
 
 # data ------------------------------------------------------------------------------------------------------

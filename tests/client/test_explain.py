@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from client.admission import price_of
+from client.commands.explanation import print_explanation
 from client.explain import Explanation, explain
 from client.home import Policy, Registration
 from privacy.accountant import epsilon
+from privacy.errors import BudgetError
 from privacy.ledger import Ledger
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy
@@ -68,6 +70,24 @@ def test_explanation_is_what_the_book_then_charges(ledger: Ledger) -> None:
     assert (cost.rounds, cost.evaluations) == (2, 2)
     parts = cost.conversion + cost.rounds * cost.round + cost.evaluations * cost.evaluation
     assert parts == pytest.approx(cost.total, abs=1e-3)
+
+
+def test_study_of_whole_sites_is_priced_for_the_patient(ledger: Ledger) -> None:
+    terms = small_terms(
+        training={"weights": "uniform"},
+        privacy={"unit": "site", "placement": "distributed"},
+        cohort={"participation": 0.5},
+        evaluation={"rounds": []},
+    )
+    ledger.grant("small", 9.0, 1e-3, 4)
+    found = explained(ledger, terms)
+    assert found.admitted
+    (planned,) = price_of(terms).plan
+    assert (planned.event.kind, planned.times) == ("site-updates", 2)
+    assert 2.99 < epsilon([planned.event] * 2, 1e-3) <= 3
+    admit(ledger, terms)
+    assert found.cost is not None
+    assert ledger.budget("small").epsilon_set_aside == found.cost.total
 
 
 def test_second_study_brings_no_conversion(ledger: Ledger) -> None:
@@ -172,3 +192,52 @@ def test_private_study_after_one_without_privacy_is_refused(ledger: Ledger) -> N
     found = explained(ledger)
     assert [reason.code for reason in found.reasons] == ["budget"]
     assert "was trained on without privacy by the study 'bare-00000000'" in found.reasons[0].sentence
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_runs_take_together_what_the_book_then_charges_for_each(ledger: Ledger, runs: int) -> None:
+    """Launched so often, the book has that set aside; by themselves they cost what their events compose to."""
+    ledger.grant("small", 30.0, 1e-3, 4)
+    together = explained(ledger, runs=runs).runs
+    assert together is not None
+    for number in range(runs):
+        admit(ledger, STUDY, f"small-{number:08x}")
+    assert (together.runs, together.fitting) == (runs, runs)
+    assert together.epsilon == ledger.budget("small").epsilon_set_aside
+    train, evaluate = price_of(STUDY).plan
+    assert together.alone == pytest.approx(epsilon([train.event] * train.times * runs, 1e-3), abs=1e-4)
+    assert together.alone_evaluation == pytest.approx(
+        epsilon([evaluate.event] * evaluate.times * runs, 1e-3), abs=1e-4
+    )
+
+
+def test_runs_that_do_not_fit_are_counted_as_the_book_would_refuse_them(ledger: Ledger) -> None:
+    ledger.grant("small", 9.0, 1e-3, 4)
+    together = explained(ledger, runs=50).runs
+    assert together is not None
+    assert 0 < together.fitting < 50
+    for number in range(together.fitting):
+        admit(ledger, STUDY, f"small-{number:08x}")
+    assert together.epsilon == ledger.budget("small").epsilon_set_aside
+    with pytest.raises(BudgetError, match="asks for epsilon"):
+        admit(ledger, STUDY, "small-ffffffff")
+    assert explained(ledger).runs is None
+
+
+def test_runs_of_a_study_without_privacy_have_no_price(ledger: Ledger) -> None:
+    assert explained(ledger, without_privacy(), runs=3).runs is None
+
+
+@pytest.mark.parametrize(("runs", "words"), [(2, "all of them fit"), (50, "of them fit, the next one is refused")])
+def test_runs_are_shown_to_people(
+    ledger: Ledger, runs: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.grant("small", 9.0, 1e-3, 4)
+    explanation = explained(ledger, runs=runs)
+    assert explanation.runs is not None
+    print_explanation(explanation)
+    shown = capsys.readouterr().out
+    assert f"{runs} runs" in shown
+    assert words in shown
+    assert f"take epsilon {explanation.runs.epsilon:.4f} of the grants" in shown
+    assert f"the best of {runs} is charged as {runs}" in shown

@@ -57,7 +57,7 @@ def test_saved_state_is_there_after_a_restart(store: StudyStore) -> None:
         reference=70,
         released=ReleasedSeed(round=1, attempt=2, cohort=("ash", "birch", "cedar"), base=0),
         counted=Counted(base=0, counts=(1, 2)),
-        applied=(AppliedRound(round=1, sites=("ash", "birch", "cedar")),),
+        applied=(AppliedRound(round=1, sites=("ash", "birch", "cedar"), patients=(60, 70, 80)),),
         closed=True,
     )
     again = StudyStore(store.folder).state
@@ -174,6 +174,49 @@ def test_what_rounding_left_that_is_damaged_is_refused(store: StudyStore, data: 
         store.left_behind(2)
 
 
+def test_variate_is_float32_and_outlives_the_process(store: StudyStore) -> None:
+    third = np.full(PARAMETERS, 1 / 3)
+    store.keep_variate(2, third)
+    assert np.array_equal(StudyStore(store.folder).variate(2), third.astype(np.float32))
+    store.keep_variate(2, np.zeros(PARAMETERS))
+    assert np.array_equal(store.variate(2), np.zeros(PARAMETERS)), "repeated work overwrites it"
+
+
+def test_variates_up_to_a_round_are_removed_but_for_one(store: StudyStore) -> None:
+    for number in (1, 2, 3, 4):
+        store.keep_variate(number, np.zeros(PARAMETERS))
+    store.forget_variates(upto=3, but=1)
+    assert sorted(path.name for path in store.folder.glob("control-*")) == [
+        "control-00001.npz",
+        "control-00004.npz",
+    ]
+    store.forget_variates(upto=4)
+    assert list(store.folder.glob("control-*")) == []
+
+
+@pytest.mark.parametrize("place", [0, 40, 150, -150, -30])
+def test_variate_with_one_bit_changed_is_refused_by_name(store: StudyStore, place: int) -> None:
+    store.keep_variate(1, np.linspace(-1, 1, PARAMETERS))
+    path = store.folder / "control-00001.npz"
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(SiteConfigError, match=r"control-00001\.npz: the control variate of round 1 cannot be read"):
+        store.variate(1)
+
+
+def test_variate_that_is_missing_cut_short_or_too_long_is_refused_by_name(store: StudyStore) -> None:
+    path = store.folder / "control-00001.npz"
+    store.keep_variate(1, np.zeros(PARAMETERS + 1))
+    too_long = path.read_bytes()
+    for data in (None, b"", too_long[:-5], too_long):
+        path.unlink(missing_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(SiteConfigError, match=r"control-00001\.npz: .*restore it from backup"):
+            store.variate(1)
+
+
 def test_draw_key_is_the_same_until_the_rounds_integers_are_kept(store: StudyStore) -> None:
     """Work that a crash interrupted is repeated, not drawn anew."""
     key = store.draw_key(1)
@@ -215,6 +258,29 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
         "released", "counted", "evaluations", "applied", "closed", "registration", "objections", "halvings",
+        "best",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]
+
+
+@pytest.mark.parametrize("place", [0, 40, 150, -150, -30])
+def test_own_layers_with_one_bit_changed_are_refused_by_name(store: StudyStore, place: int) -> None:
+    store.keep_personal(1, np.linspace(-1, 1, 50))
+    assert np.array_equal(StudyStore(store.folder).personal(1), np.linspace(-1, 1, 50).astype(np.float32))
+    path = store.folder / "personal-00001.npz"
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(SiteConfigError, match=r"personal-00001\.npz: the own layers of round 1 cannot be read"):
+        store.personal(1)
+
+
+def test_own_layers_up_to_a_round_are_removed_but_for_some(store: StudyStore) -> None:
+    for number in (1, 2, 3, 4):
+        store.keep_personal(number, np.zeros(2))
+    store.forget_personal(upto=3, but={1, None})
+    assert sorted(path.name for path in store.folder.glob("personal-*")) == [
+        "personal-00001.npz",
+        "personal-00004.npz",
+    ]

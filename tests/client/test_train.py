@@ -1,14 +1,20 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from client.admission import price_of
 from client.data import Patients, read_table
-from client.train import build_model, choose_device, first_model, train
+from client.globally import global_step
+from client.train import DeviceRecords, build_model, choose_device, first_model, loss_of, record_losses, train
 from models.parameters import from_vector, to_vector
+from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError, TrainingError
+from privacy.pricing import training_event
 from privacy.stream import Stream
+from server.explain import explain
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
 CPU = torch.device("cpu")
@@ -125,3 +131,103 @@ def test_rate_follows_the_schedule(patients: Patients) -> None:
         train(start, terms, patients, 60, 1.0, CPU, Stream(bytes(32)), number=number).update for number in (1, 4)
     )
     np.testing.assert_allclose(last, first / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Patients) -> None:
+    """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
+    terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
+    start = first_model(terms)
+    got = train(start, terms, patients, 40, 1.0, CPU, Stream(KEY)).update
+
+    module, model = build_model(terms), start
+    private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), Stream(KEY))
+    records = DeviceRecords(patients, CPU)
+    for _ in range(2):
+        from_vector(module, model)
+        model = model - 0.5 * np.mean([private.gradient(records).double().numpy() for _ in range(3)], axis=0)
+    np.testing.assert_allclose(got, model - start, atol=1e-6)
+
+
+def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
+    """Nobody is drawn: sixteen lots a step leave a quarter of the noise of one."""
+    model = {"name": "mlp", "options": {"hidden": [500]}}
+    spread = {}
+    for lots in (1, 16):
+        training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
+        terms = small_terms(model=model, training=training)
+        spread[lots] = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update.std()
+    assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
+
+
+def test_every_accumulated_lot_is_paid() -> None:
+    """As many invocations as steps of one lot each: the same noise, the same charge."""
+    lots = small_terms(training={"local_steps": 2, "accumulate": 6})
+    steps = small_terms(training={"local_steps": 12})
+    assert price_of(lots) == price_of(steps)
+    assert training_event(lots, 1.0).steps == 12  # type: ignore[union-attr]
+    assert explain(lots)["privacy"]["steps"] == 2 * 12
+
+
+def test_positive_weight_is_that_of_torch(patients: Patients) -> None:
+    logits, labels = torch.linspace(-3, 3, 40), torch.from_numpy(patients.labels)
+    weighted = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(3.5))(logits, labels)
+    assert torch.equal(record_losses(logits, labels, 3.5), weighted)
+    plain = torch.nn.BCEWithLogitsLoss(reduction="none")(logits, labels)
+    assert torch.equal(record_losses(logits, labels), plain)
+    torch.testing.assert_close(weighted, plain * torch.where(labels == 1, 3.5, 1.0))
+
+
+def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients: Patients) -> None:
+    training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5, "positive_weight": 3.5}
+    terms = without_privacy(training=training)
+    start = first_model(terms)
+    trained = train(start, terms, patients, 40, None, CPU)
+
+    module = build_model(terms)
+    from_vector(module, start)
+    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.5))
+    descent = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(3):
+        descent.zero_grad()
+        torch.autograd.backward(weighted(module(features), labels))
+        descent.step()
+    np.testing.assert_allclose(trained.update, to_vector(module) - start.astype(np.float32), atol=1e-6)
+    assert trained.log["loss"] == pytest.approx(float(weighted(module(features), labels).detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.2, 1.0, 50.0])
+def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, weight: float) -> None:
+    """The weight is inside the loss, so what one patient adds to the sum stays within C, and is that of autograd."""
+    terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
+    module, records = build_model(terms), DeviceRecords(patients, CPU)
+    from_vector(module, first_model(terms))
+    private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), Stream(KEY))
+    everybody = np.arange(patients.patients)
+    for one in (0, 7, 23):
+        alone = private.lot_sum(records, everybody[one : one + 1])
+        logit = module(records.features[one : one + 1])
+        loss = record_losses(logit, records.labels[one : one + 1], weight).sum()
+        plain = torch.autograd.grad(loss, list(module.parameters()))
+        whole = torch.cat([part.reshape(-1) for part in plain])
+        bound = 0.3 * (1 - 1e-4)
+        torch.testing.assert_close(alone, whole * min(1.0, bound / float(whole.norm())), rtol=1e-4, atol=1e-6)
+        assert float(alone.norm()) <= 0.3
+
+
+def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
+    """The distributed placement's clipped sum, beside the engine's under the weighted loss."""
+    distributed = {"placement": "distributed"}
+    training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
+    terms = small_terms(training=training, privacy=distributed)
+    start = first_model(terms)
+    got = global_step(start, terms, patients, 40, CPU, Stream(KEY))
+    module = build_model(terms)
+    from_vector(module, start)
+    mechanism = Mechanism(1.0, 40, 1.0, 0.0)
+    for weight, same in ((4.0, True), (1.0, False)):
+        loss = partial(record_losses, positive_weight=weight)
+        total = DpSgd(module, loss, mechanism, Stream(KEY)).lot_sum(
+            DeviceRecords(patients, CPU), np.arange(patients.patients)
+        )
+        assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

@@ -6,14 +6,17 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from client.data import StudyFiles
 from client.train import first_model
 from client.trainer import InProcessTrainer, Trainer, _rebuilt
+from privacy.canonical import sha256
 from privacy.errors import DataError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms
 from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
@@ -58,8 +61,12 @@ def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, 
     with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
-        update = child.train(start, 1, None, KEY)
-        np.testing.assert_allclose(update, here.train(start, 1, None, KEY), atol=1e-7)
+        update, _ = child.train(start, 1, None, KEY)
+        np.testing.assert_allclose(update, here.train(start, 1, None, KEY)[0], atol=1e-7)
+        correction = np.linspace(-1, 1, len(start))
+        corrected, _ = child.train(start, 1, None, KEY, correction)
+        np.testing.assert_allclose(corrected, here.train(start, 1, None, KEY, correction)[0], atol=1e-7)
+        assert np.abs(corrected - update).max() > 0.1
         assert child.score(start, None) == here.score(start, None)
         assert sum(child.score(start + update, None)) == 30
         pid = child.pid
@@ -78,7 +85,7 @@ def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
         os.kill(first, signal.SIGKILL)
         with pytest.raises(TrainingError, match=r"was ended by SIGKILL \(often the sign of too little memory\)"):
             child.train(start, 1, None, KEY)
-        assert child.train(start, 1, None, KEY).shape == start.shape
+        assert child.train(start, 1, None, KEY)[0].shape == start.shape
         assert child.pid not in (None, first)
 
 
@@ -149,3 +156,61 @@ def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
     rebuilt = _rebuilt(type(refused), refused.args, refused.__dict__)
     assert isinstance(rebuilt, RefusedError)
     assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few-peers")
+
+
+def choosy(**choices: object) -> Terms:
+    """A study of which a part is trained."""
+    model = {"name": "mlp", "options": {"hidden": [4], "norm": "layer"}, **choices}
+    return without_privacy(training=PLAIN, model=model)
+
+
+def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) -> None:
+    terms = choosy(personal=["head"])
+    files = small_files(tmp_path, terms)
+    here = InProcessTrainer(terms, files, "cpu")
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        update, own = child.train(start, 1, None, KEY)
+        assert (update.shape, own.shape) == ((32,), (5,))
+        for mine, theirs in zip(here.train(start, 1, None, KEY), (update, own), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-7)
+        again, _ = child.train(start, 2, None, KEY, None, own)
+        assert not np.allclose(again, update), "it goes on from the own layers that it is given"
+        np.testing.assert_array_equal(child.train(start, 1, None, KEY)[0], update)
+        moved = start + update
+        assert child.score(moved, None, own) == here.score(moved, None, own)
+        assert child.score(moved, None, own) != child.score(moved, None, -20 * own)
+        tensors, layers = child.tensors(moved), child.own_tensors(own)
+    assert sorted(layers) == ["layers.3.bias", "layers.3.weight"]
+    assert np.concatenate([layers["layers.3.weight"].ravel(), layers["layers.3.bias"]]).tolist() == own.tolist()
+    first = here.own_tensors(None)
+    assert {name: tensors[name].tolist() for name in first} == {name: part.tolist() for name, part in first.items()}
+
+
+def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(tmp_path: Path) -> None:
+    plain = choosy()
+    files = small_files(tmp_path, plain)
+    public = InProcessTrainer(plain, files, "cpu").tensors(np.linspace(-1, 1, 37))
+    file = tmp_path / "public.safetensors"
+    save_file(public, file)
+    terms = choosy(start=sha256(file.read_bytes()), trained=["head"])
+    with Trainer(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]
+        update, _ = child.train(start, 1, None, KEY)
+        tensors = child.tensors(start + update)
+    moved = {name for name, part in tensors.items() if not np.array_equal(part, public[name])}
+    assert moved == {"layers.3.weight", "layers.3.bias"}
+
+
+def test_trainer_without_its_weights_is_refused_by_the_child_as_itself(tmp_path: Path) -> None:
+    terms = choosy(start="0" * 64)
+    files = replace(small_files(tmp_path, terms), weights=tmp_path / "gone.safetensors")
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(
+            RefusedError, match="the public weights 0000000000000000 cannot be used: cannot be read"
+        ) as caught,
+    ):
+        child.initial()
+    assert caught.value.code == "weights"

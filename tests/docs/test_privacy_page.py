@@ -1,11 +1,25 @@
 """The figures of ``docs/privacy.md`` are those of the accountant and of the site that computes them."""
 
-from client.admission import study_noise, training_event
+import math
+import re
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import roc_auc_score
+
 from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy
-from privacy.accountant import NANO, ORDERS, charge, conversion, limit
+from privacy.accountant import NANO, ORDERS, charge, conversion, limit, site_noise_multiplier
 from privacy.budget import Planned, Purpose, choose_order
-from privacy.study import Sealing, read_terms
+from privacy.distributed import SharedNoise, opened_sum, share
+from privacy.pricing import study_noise, training_event
+from privacy.sealing.shape import shared_noise
+from privacy.site_updates import contribution, mean_update
+from privacy.stream import Stream
+from privacy.study import MAX_SITES, Sealing, parse_terms, read_terms
+from tests.client.small_study import small_terms
 from tests.docs.pages import ROOT
 
 TEXT = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
@@ -33,3 +47,66 @@ def test_constants_of_the_page_are_those_of_the_code() -> None:
     assert "rounded down to tens" in TEXT
     assert f"`minimum_patients` (site.yaml; {Policy().minimum_patients} unless changed)" in TEXT
     assert f"{Sealing(value_range=1).bits}-bit grid** by default" in TEXT
+
+
+def ratio(epsilon: float, parameters: int, sites: int, rounds: int = 100, participation: float = 1.0) -> float:
+    """Noise over the longest way that all rounds can lead, as the page has it, with one colluder."""
+    noise = site_noise_multiplier(epsilon, 1e-5, participation, rounds)
+    return noise * math.sqrt(sites / (sites - 1)) / (participation * sites) * math.sqrt(parameters / rounds)
+
+
+@pytest.mark.parametrize("epsilon", [1, 3, 8])
+def test_sites_that_whole_updates_need_are_computed(epsilon: int) -> None:
+    needed = [
+        next(sites for sites in range(3, 1000) if ratio(epsilon, parameters, sites) <= 1)
+        for parameters in (10, 30, 100, 1_000, 10_000)
+    ]
+    assert f"| {epsilon} | {' | '.join(str(sites) for sites in needed)} |" in TEXT
+    assert f"at most {MAX_SITES} sites" in TEXT
+
+
+def test_ratio_hardly_depends_on_rounds_and_participation() -> None:
+    one = ratio(3, 30, 20)
+    assert ratio(3, 30, 20, rounds=10) == pytest.approx(one, rel=1e-3)
+    assert ratio(3, 30, 20, participation=0.5) == pytest.approx(one, rel=0.02)
+
+
+def test_terms_of_the_page_are_terms_and_their_range_holds_the_noise() -> None:
+    section = TEXT[TEXT.index("## Whole sites as the unit") :]
+    written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
+    terms = parse_terms(small_terms().model_dump(mode="json") | written)
+    noise = shared_noise(terms, 30, study_noise(terms))
+    assert noise.problem(terms.cohort.maximum) is None
+    assert 1 < noise.inflation < 1.02
+
+
+def auroc_of_sites(sites: int, seed: int) -> float:
+    """Whole updates of so many sites in ten rounds at epsilon 3, with their real shares of noise."""
+    random, rounds = np.random.default_rng(seed), 10
+    features, labels = load_breast_cancer(return_X_y=True)
+    features = np.clip((features - features.mean(0)) / features.std(0), -3, 3) / 3
+    features = np.column_stack([features, np.ones(len(labels))])
+    order = random.permutation(len(labels))
+    test, rest = order[:150], order[150:]
+    patients = [random.choice(rest, 40) for _ in range(sites)]
+    noise = SharedNoise(1.0, site_noise_multiplier(3, 1e-5, 1.0, rounds), 31, 20, 200.0, 1)
+    model = np.zeros(31)
+    for _ in range(rounds):
+        total = np.zeros(31, dtype=np.int64)
+        for chosen in patients:
+            local = model.copy()
+            for _ in range(20):
+                wrong = 1 / (1 + np.exp(-features[chosen] @ local)) - labels[chosen]
+                local -= 2.0 * features[chosen].T @ wrong / 40
+            own = contribution(local - model, 1.0, None, counts=True)
+            total += share(own, noise, noise.share_variance(sites), Stream(random.bytes(32)))
+        model = model + mean_update(opened_sum(total, noise), None, sites)
+    return float(roc_auc_score(labels[test], features[test] @ model))
+
+
+@pytest.mark.parametrize("sites", [3, 10, 20])
+def test_simulated_sites_are_as_good_as_the_page_says(sites: int) -> None:
+    mean = float(np.mean([auroc_of_sites(sites, seed) for seed in range(10)]))
+    said = re.search(rf"(0\.\d\d) with {sites}(?: sites)?[, ]", TEXT)
+    assert said is not None
+    assert mean == pytest.approx(float(said[1]), abs=0.01)

@@ -22,9 +22,20 @@ DISTRIBUTED: dict[str, Any] = {
     "privacy": {"placement": "distributed"},
     "sealing": {"value_range": 60.0, "bits": 20},
 }
+WHOLE_SITES: dict[str, Any] = {
+    "training": {"rounds": 2, "weights": "uniform"},
+    "privacy": {"unit": "site", "placement": "distributed", "epsilon": 0.1, "adaptive_clipping": {}},
+    "cohort": {"participation": 0.5},
+    "sealing": {"value_range": 300.0, "bits": 20},
+}
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "local": ({}, "sampled-gaussian"),
+    "variates": (
+        {"training": {"control_variates": True, "accumulate": 2, "server": {"rule": "adam"}}},
+        "sampled-gaussian",
+    ),
     "distributed": (DISTRIBUTED, "distributed-gaussian"),
+    "whole-sites": (WHOLE_SITES, "site-updates"),
     "record": ({"privacy": {"unit": "record", "epsilon": 1}}, "bounded-contribution"),
     "open": ({"sealing": {"scheme": "open"}, "privacy": {"epsilon": 0.5}}, "sampled-gaussian"),
 }

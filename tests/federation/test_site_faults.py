@@ -60,7 +60,7 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
 
     agreed = store.launch.terms
     files, _ = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
-    same_draw = InProcessTrainer(agreed, files, "cpu").train(model, 2, store.state.noise_multiplier, key)
+    same_draw, _ = InProcessTrainer(agreed, files, "cpu").train(model, 2, store.state.noise_multiplier, key)
     grid = grid_of(agreed, store.state.halvings)
     sealed = dequantise(repeated.astype(np.int64), 1, grid)
     np.testing.assert_allclose(sealed, same_draw + left, rtol=0, atol=grid.step)

@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from models.optimiser import Optimiser, Rule
+from models.optimiser import LocalWork, Optimiser, Rule
 from models.vector import digest
 
 MODEL = np.array([0.5, -1.0, 2.0])
 VALUES = [float(int(hashlib.sha256(b"%d" % i).hexdigest()[:8], 16)) / 2**32 - 0.5 for i in range(4000)]
+WORK = {1000: LocalWork(1.5), 2000: LocalWork(0.7, 0.75, 0.9), 3000: LocalWork(3 * 0.1, 2 / 3)}
 UPDATES = [np.array([0.1, -0.2, 0.0]), np.array([-0.05, 0.3, 1e-4]), np.array([0.2, 0.2, -0.2])]
 
 
@@ -51,21 +52,83 @@ def test_adaptive_rules_are_the_published_ones(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "bits"),
+    ("rule", "control_variates", "bits"),
     [
-        (Rule.AVERAGE, "ed1dc0e5"),
-        (Rule.MOMENTUM, "0ba5c084"),
-        (Rule.ADAM, "e9412e0a"),
-        (Rule.YOGI, "6d6d48fd"),
+        (Rule.AVERAGE, False, "ed1dc0e5"),
+        (Rule.MOMENTUM, False, "0ba5c084"),
+        (Rule.ADAM, False, "e9412e0a"),
+        (Rule.YOGI, False, "6d6d48fd"),
+        (Rule.AVERAGE, True, "5736e76c"),
+        (Rule.MOMENTUM, True, "564298e8"),
+        (Rule.ADAM, True, "dba5b908"),
+        (Rule.YOGI, True, "45bb31c5"),
     ],
 )
-def test_bits_are_the_golden_ones(rule: Rule, bits: str) -> None:
+def test_bits_are_the_golden_ones(rule: Rule, control_variates: bool, bits: str) -> None:
     """Every site must get these bits, on every machine and with every version of numpy."""
-    optimiser = Optimiser(rule, rate=0.1)
+    optimiser = Optimiser(rule, rate=0.1, control_variates=control_variates)
     shared = optimiser.start(np.array(VALUES[:1000]))
-    for start in (1000, 2000, 3000):
-        shared = optimiser.advance(shared, np.array(VALUES[start : start + 1000]))
+    for start, work in WORK.items():
+        shared = optimiser.advance(shared, np.array(VALUES[start : start + 1000]), work)
     assert digest(shared)[:8] == bits
+
+
+def test_bits_of_the_control_variate_are_those_of_one_number_at_a_time() -> None:
+    optimiser = Optimiser(rate=0.1, control_variates=True)
+    shared = optimiser.start(np.array(VALUES[:1000]))
+    variate = [0.0] * 1000
+    for start, work in WORK.items():
+        updates = VALUES[start : start + 1000]
+        shared = optimiser.advance(shared, np.array(updates), work)
+        variate = [c * work.kept - (d / work.reach + c) * work.share for c, d in zip(variate, updates, strict=True)]
+    assert digest(optimiser.variate_of(shared)) == digest(np.array(variate))
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_control_variate_leaves_model_and_moments_as_they_are_without(rule: Rule) -> None:
+    without, beside = Optimiser(rule, rate=0.3), Optimiser(rule, rate=0.3, control_variates=True)
+    plain, shared = without.start(MODEL), beside.start(MODEL)
+    for update in UPDATES:
+        plain, shared = without.advance(plain, update), beside.advance(shared, update, LocalWork(0.7, 0.5))
+    assert np.concatenate([shared[:3], shared[6:]]).tobytes() == plain.tobytes()
+    assert beside.model_of(shared).tobytes() == without.model_of(plain).tobytes()
+    assert shared.size == 3 * beside.parts
+
+
+def test_control_variate_is_the_mean_over_the_roster_of_all_that_sites_have() -> None:
+    """Karimireddy et al. 2020, algorithm 1 with option II: four sites, some of them in each round."""
+    random = np.random.default_rng(7)
+    optimiser = Optimiser(control_variates=True)
+    shared, own, reach = optimiser.start(MODEL), np.zeros((4, 3)), 1.5
+    for cohort in ([0, 1, 2, 3], [0, 2, 3], [1, 2, 3], [0, 1, 2]):
+        shared_variate, updates = optimiser.variate_of(shared), random.normal(size=(len(cohort), 3))
+        own[cohort] += -shared_variate - updates / reach
+        shared = optimiser.advance(shared, updates.mean(axis=0), LocalWork(reach, len(cohort) / 4))
+        np.testing.assert_allclose(optimiser.variate_of(shared), own.mean(axis=0), rtol=1e-12)
+
+
+def test_control_variate_is_the_weighted_mean_where_sites_are_not_alike_and_come_later() -> None:
+    """A site weighs nothing before its first round, and what it brings is shared out over all from then on."""
+    random = np.random.default_rng(8)
+    optimiser, weights = Optimiser(control_variates=True), np.array([1.0, 0.25, 0.5, 2.0])
+    shared, own, reach, known = optimiser.start(MODEL), np.zeros((4, 3)), 0.3, np.zeros(4)
+    for cohort in ([0, 2], [0, 1, 2], [1, 3], [0, 1, 2, 3], [2, 3]):
+        updates, taking = random.normal(size=(len(cohort), 3)), weights[cohort]
+        own[cohort] += -optimiser.variate_of(shared) - updates / reach
+        before = known.sum()
+        known[cohort] = taking
+        work = LocalWork(reach, share=taking.sum() / known.sum(), kept=before / known.sum())
+        shared = optimiser.advance(shared, np.average(updates, axis=0, weights=taking), work)
+        expected = np.average(own, axis=0, weights=known)
+        np.testing.assert_allclose(optimiser.variate_of(shared), expected, rtol=1e-12)
+
+
+def test_control_variate_without_the_work_behind_an_update_is_refused() -> None:
+    optimiser = Optimiser(control_variates=True)
+    with pytest.raises(ValueError, match="need to know the local work"):
+        optimiser.advance(optimiser.start(MODEL), np.zeros(3))
+    with pytest.raises(ValueError, match="share no control variate"):
+        Optimiser().variate_of(MODEL)
 
 
 def test_bits_of_adam_are_those_of_one_number_at_a_time() -> None:

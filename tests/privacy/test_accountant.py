@@ -26,6 +26,7 @@ from privacy.accountant import (
     Gaussian,
     Laplace,
     SampledGaussian,
+    SiteUpdates,
     Unprotected,
     best_order,
     carried,
@@ -242,6 +243,7 @@ ANY: list[Bounded] = [
     Laplace(scale=3, count=2),
     BoundedContribution(noise_multiplier=6, sampling_rate=0.02, records_per_patient=2, steps=3),
     BoundedContribution(noise_multiplier=6, sampling_rate=1, records_per_patient=3, steps=3),
+    SiteUpdates(noise_multiplier=6, participation=0.4, steps=3, colluders=1),
 ]
 
 

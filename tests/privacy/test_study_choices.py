@@ -44,6 +44,7 @@ def terms_with(*changes: dict[str, dict[str, Any]]) -> Terms:
         [{"model": {"start": START, "frozen": ["layers.0"]}}, SHARED],
         [{"model": {"start": START, "adapters": {"rank": 2}, "trained": ["head"]}}],
         [{"model": {"personal": ["head"]}}],
+        [SITES, {"model": {"personal": ["head"]}, "evaluation": {"rounds": []}}],
         [PAID, {"evaluation": {"patience": 2}, "release": {"model": "best"}}],
         [OFF, {"evaluation": {"patience": 2}, "release": {"model": "best"}}],
     ],
@@ -68,6 +69,7 @@ def test_terms_of_ways_that_go_together_are_terms(changes: list[dict[str, Any]])
         ([SITES, OFF], "expected an epsilon and placement: distributed"),
         ([SITES, {"training": {"weights": "patients"}}], "every site counts alike"),
         ([SITES, {"training": {"control_variates": True}}], "only the update is noised"),
+        ([SITES, {"model": {"personal": ["head"]}}], "own layers are trained without noise"),
         (
             [{"privacy": {"adaptive_clipping": {}}}],
             "is for updates of whole sites (unit: site), the unit is patient",
@@ -104,6 +106,15 @@ def test_terms_of_ways_that_exclude_each_other_are_refused_with_the_reason(
 def test_epochs_become_the_steps_of_so_many_passes(epochs: int, lots: int) -> None:
     fields = {"rounds": 1, "sampling_rate": 1 / lots, "learning_rate": 1, "local_epochs": epochs}
     assert Training.model_validate(fields).local_steps == epochs * lots
+
+
+def test_terms_of_epochs_are_the_same_terms_as_of_their_steps() -> None:
+    """One digest: what is frozen and signed has steps only."""
+    value = copy.deepcopy(TERMS)
+    del value["training"]["local_steps"]
+    terms = parse_terms({**value, "training": {**value["training"], "local_epochs": 0.75}})
+    assert terms.digest == terms_with({"training": {"local_steps": 3}}).digest
+    assert "local_epochs" not in terms.to_bytes().decode()
 
 
 def test_part_of_an_epoch_is_rounded_up_to_a_step() -> None:

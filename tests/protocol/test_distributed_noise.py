@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.admission import study_noise
 from privacy.errors import TermsError
+from privacy.pricing import study_noise
 from privacy.sealing.shape import shared_noise
 from privacy.study import Terms
 from server.desk import Phase

@@ -3,6 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.choosing import out_of_patience
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -48,7 +49,23 @@ def happen(simulator: Simulator, kind: str, what: object) -> None:
 def test_no_schedule_of_faults_breaks_a_promise_or_ends_in_silence(
     found: Found, faults: list[tuple[str, object]]
 ) -> None:
-    simulator = found(small_terms(evaluation={"rounds": [1]}))
+    require_promises_kept(found(small_terms(evaluation={"rounds": [1]})), faults)
+
+
+@settings(
+    max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(faults=st.lists(fault, max_size=25))
+def test_no_schedule_of_faults_makes_sites_stop_or_choose_differently(
+    found: Found, faults: list[tuple[str, object]]
+) -> None:
+    evaluation = {"rounds": [1, 2, 3, 4], "epsilon": 3, "patience": 1}
+    simulator = found(small_terms(training={"rounds": 4}, evaluation=evaluation, release={"model": "best"}))
+    require_promises_kept(simulator, faults)
+
+
+def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]) -> None:
+    """Let faults happen, then none; and look."""
     for kind, what in faults:
         happen(simulator, kind, what)
     simulator.transport.cut_off.clear()
@@ -58,6 +75,13 @@ def test_no_schedule_of_faults_breaks_a_promise_or_ends_in_silence(
     history = simulator.journal.history()
     if history.stopped is None:
         require_finished(simulator, *history.closed)
+        states = [simulator.state(name) for name in history.closed]
+        assert all((state.evaluations, state.best) == (states[0].evaluations, states[0].best) for state in states)
+        opened = [each.counts for each in states[0].evaluations]
+        patience = simulator.terms.evaluation.patience
+        assert not any(out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
+        over = max([*history.committed, *history.void]) == simulator.terms.last_round
+        assert out_of_patience(opened, patience) or over
         away = {what for kind, what in faults if kind == "cut off"}  # too long while the study was closed
         assert set(FOUR) - set(history.closed) - set(history.out) <= away
     else:

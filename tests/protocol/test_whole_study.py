@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from client.trainer import InProcessTrainer
 from privacy.sealing.shape import grid_of
-from privacy.study import Terms
+from privacy.study import Terms, parse_terms
 from server.desk import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
@@ -120,3 +120,16 @@ def test_private_study_after_one_without_privacy_is_refused(found: Found) -> Non
     assert why is not None
     assert "trained on without privacy" in why
     assert all(simulator.entries(name)[-1].kind == "refuse" for name in simulator.names)
+
+
+def test_totals_are_opened_after_every_second_round_and_the_last(found: Found) -> None:
+    value = small_terms(training={"rounds": 5}).model_dump(mode="json")
+    value["evaluation"] = {"every": 2, "bins": 10, "epsilon": 2}
+    simulator = found(parse_terms(value))
+    simulator.run()
+    require_finished(simulator)
+    for name in simulator.names:
+        opened = [(each.round, each.opened_in) for each in simulator.state(name).evaluations]
+        assert opened == [(2, 3), (4, 5), (5, 6)]
+        assert [entry.body.round for entry in simulator.entries(name, "evaluate")] == [2, 4, 5]  # type: ignore[attr-defined]
+    assert simulator.trained.keys() == {(name, number) for name in simulator.names for number in range(1, 6)}

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from safetensors.numpy import save_file
 
+from privacy.canonical import sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from server.cli import cli
 from server.control import ControlServer
@@ -127,10 +130,56 @@ def test_study_check_explains_to_programs(folder: Path) -> None:
     assert found["privacy"]["private"]
 
 
+def test_study_check_prices_several_runs_together(folder: Path) -> None:
+    path = study_file(folder, small_terms(evaluation={"epsilon": 1.0}))
+    shown = coordinator(folder, "study", "check", path, "--runs", "4").stdout
+    found = json.loads(coordinator(folder, "study", "check", path, "--runs", "4", "--json").stdout)
+    together = found["privacy"]["runs"]
+    assert 3 < together["training"] < 12
+    assert 1 < together["evaluation"] < 4
+    assert f"together epsilon {together['training']:.3f} for each training patient, " in shown
+    assert "the best of 4 costs as much; each site's book charges every launch" in shown
+    assert "runs" not in coordinator(folder, "study", "check", path).stdout
+
+
 def test_study_check_warns_of_a_study_without_privacy(folder: Path) -> None:
     path = study_file(folder, without_privacy())
     assert "NONE: the model may reveal its patients" in coordinator(folder, "study", "check", path).stdout
     assert json.loads(coordinator(folder, "study", "check", path, "--json").stdout)["privacy"] == {"private": False}
+
+
+def test_study_check_tells_what_is_trained_personal_and_frozen(folder: Path) -> None:
+    file = folder / "public.safetensors"
+    shapes = {"layers.0.weight": (4, 5), "layers.0.bias": (4,), "layers.2.weight": (3, 4), "layers.2.bias": (3,)}
+    save_file({name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()}, file)
+    choices = {"start": sha256(file.read_bytes()), "trained": ["layers.2"], "personal": ["head"]}
+    path = study_file(folder, small_terms(model={"name": "mlp", "options": {"hidden": [4, 3]}, **choices}))
+    shown = coordinator(folder, "study", "check", path).stdout
+    for words in ("15 parameters", "4 personal ones", "24 frozen ones", "check it with --weights FILE"):
+        assert words in shown
+    assert "checked, fits" in coordinator(folder, "study", "check", path, "--weights", str(file)).stdout
+    with pytest.raises(TermsError, match=r"study\.yaml: this is not the file that the terms name"):
+        coordinator(folder, "study", "check", path, "--weights", path)
+
+
+def test_study_check_of_whole_sites_says_when_it_is_mostly_noise(folder: Path) -> None:
+    few = small_terms(
+        training={"weights": "uniform"},
+        privacy={"unit": "site", "placement": "distributed"},
+        cohort={"maximum": 3},
+        sealing={"value_range": 60.0, "bits": 20},
+    )
+    shown = coordinator(folder, "study", "check", study_file(folder, few)).stdout
+    for words in (
+        "for each patient",
+        "clipped is the whole update of each site",
+        "for each site, all its patients together",
+        "each counts in a round with chance 1",
+        "MOSTLY NOISE: more sites",
+    ):
+        assert words in shown
+    many = few.model_copy(update={"cohort": few.cohort.model_copy(update={"maximum": 40})})
+    assert "MOSTLY NOISE" not in coordinator(folder, "study", "check", study_file(folder, many)).stdout
 
 
 def test_study_check_needs_no_federation(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from privacy.canonical import to_canonical
 from privacy.errors import FederationError
-from privacy.wire import Closed, Committed
+from privacy.wire import Closed, Committed, Evaluated
 from server import history
 from server.history import (
     AttemptAsked,
@@ -22,6 +22,7 @@ from server.history import (
     SiteOut,
     SiteReadmitted,
     Stopped,
+    TotalsOpened,
     parse_event,
 )
 from tests.privacy.head_makers import standing
@@ -53,6 +54,7 @@ EVENTS: tuple[Event, ...] = (
     asked(1),
     ReleaseAsked(round=1, attempt=1),
     committed(1),
+    TotalsOpened(evaluated=Evaluated(round=1, opened_in=2, counts=(3, -1, 0, 5))),
     RoundVoid(round=2, sites=("ash",)),
     SiteOut(site="ash", why="it vanished"),
     SiteReadmitted(site="ash"),
@@ -125,6 +127,12 @@ def test_cohort_of_a_void_round_is_bound_until_the_model_moves() -> None:
     assert after(*void).void_cohort == COHORT
     assert after(*void, asked(2)).void_cohort == COHORT
     assert after(*void, committed(2)).void_cohort == ()
+
+
+def test_totals_are_known_by_the_round_that_brought_them() -> None:
+    first, second = (Evaluated(round=number, opened_in=number + 1, counts=(number,) * 4) for number in (1, 2))
+    found = after(committed(1), committed(2), TotalsOpened(evaluated=first), TotalsOpened(evaluated=second))
+    assert found.totals == {2: first, 3: second}
 
 
 def test_site_is_out_until_it_is_readmitted() -> None:

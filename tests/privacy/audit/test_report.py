@@ -41,6 +41,7 @@ from tests.privacy.ledger_makers import (
     countersigned,
     forged,
     granted_ledger,
+    plan,
     values_of,
     write_every_kind,
     write_story,
@@ -483,3 +484,21 @@ def test_page_in_chromium_would_be_heard_if_it_complained(served: tuple[Path, st
     browsed = browse(folder, f"{url}/report.html", "--dump-dom")
     assert "<title>Privacy statement of st-marien-nord</title>" in browsed.stdout
     assert any("Content Security Policy" in line for line in complaints(browsed))
+
+
+def test_report_says_of_a_study_how_often_it_was_launched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with granted_ledger(path, 9.0) as ledger:
+        for launch, terms in (("0000000a", "1" * 64), ("0000000b", "1" * 64), ("0000000c", "2" * 64)):
+            ledger.allow(f"hearts-{launch}", POPULATION, plan(2), terms)
+            ledger.reserve(f"hearts-{launch}", 1, STEP)
+            ledger.give_back(f"hearts-{launch}")
+        ledger.allow("lungs-0000000d", POPULATION, plan(2), "3" * 64)
+        ledger.give_back("lungs-0000000d")
+        spent = ledger.budget(POPULATION).epsilon_spent
+    assert command(path, "-o", tmp_path / "page.html").exit_code == 0
+    page = words((tmp_path / "page.html").read_text(encoding="utf-8"))
+    together = f"together epsilon {spent:.4f} at delta 0.001, at the grants' orders"
+    assert page.count(f"one of 3 of this name, 2 with exactly these terms; {together}") == 2
+    assert page.count(f"one of 3 of this name, 1 with exactly these terms; {together}") == 1
+    assert page.count("Launches of it") == 3

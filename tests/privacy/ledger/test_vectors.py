@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from privacy.accountant import CARRIED, AnyEvent, DistributedGaussian, carried
+from privacy.accountant import CARRIED, AnyEvent, DistributedGaussian, SiteUpdates, carried
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -72,6 +72,9 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
         RECORDS.model_copy(update={"records_per_patient": 1}),
         RECORDS.model_copy(update={"sampling_rate": 1.0}),
         DistributedGaussian(noise_multiplier=1.3, sampling_rate=0.1, steps=7, colluders=1),
+        SiteUpdates(noise_multiplier=6.5, participation=0.3, steps=7, colluders=1),
+        SiteUpdates(noise_multiplier=1.3, participation=0.99, steps=7, colluders=1),
+        SiteUpdates(noise_multiplier=6.5, participation=1.0, steps=7, colluders=1),
     ],
     ids=lambda event: event.kind,
 )

@@ -47,6 +47,8 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
             return times * _sampled(event, order)
         case "distributed-gaussian":
             return times * (_sampled(event, order) + Decimal("1e-24"))
+        case "site-updates":
+            return times * (_replaced(event, order) + Decimal("1e-24"))
         case "bounded-contribution":
             s, q, k = (
                 Decimal(event[name]) for name in ("noise_multiplier", "sampling_rate", "records_per_patient")
@@ -63,12 +65,26 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
 
 def _sampled(event: dict[str, Any], order: int) -> Decimal:
     s, q = Decimal(event["noise_multiplier"]), Decimal(event["sampling_rate"])
-    if q == 1:
-        return order / (2 * s * s)
+    return order / (2 * s * s) if q == 1 else _moment(s, q, order).ln() / (order - 1)
+
+
+def _replaced(event: dict[str, Any], order: int) -> Decimal:
+    s, q = Decimal(event["noise_multiplier"]), Decimal(event["participation"])
+    given_the_draw = 1 - q + q * (2 * order * (order - 1) / (s * s)).exp()
+    by_way_of_none = (_moment(s, q, 2 * order) * _moment(s, q, 2 * order - 1)).sqrt()
+    return min(given_the_draw, by_way_of_none).ln() / (order - 1)
+
+
+def _moment(s: Decimal, q: Decimal, order: int) -> Decimal:
+    """A(order) of the sampled Gaussian."""
     terms = (
-        comb(order, k) * (1 - q) ** (order - k) * q**k * ((k * k - k) / (2 * s * s)).exp() for k in range(order + 1)
+        comb(order, k)
+        * (1 - q if k < order else Decimal(1)) ** (order - k)
+        * q**k
+        * ((k * k - k) / (2 * s * s)).exp()
+        for k in range(order + 1)
     )
-    return sum(terms, _ZERO).ln() / (order - 1)
+    return sum(terms, _ZERO)
 
 
 def _weights(q: Decimal, records: int) -> list[Decimal]:

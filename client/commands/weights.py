@@ -1,0 +1,50 @@
+"""``consilium-site weights``: public weights that studies begin with, put here by this site's own people."""
+
+from pathlib import Path
+
+import click
+
+from client.home import SiteHome
+from privacy.console import print_json, print_table, say
+from privacy.errors import SiteConfigError
+from privacy.study import Terms, read_terms
+
+
+@click.group()
+def weights() -> None:
+    """Public weights that studies begin with; nothing is fetched when a study runs."""
+
+
+@weights.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--study", type=click.Path(path_type=Path), help="Take FILE only if STUDY.yaml names it and it fits.")
+@click.pass_obj
+def weights_add(home: SiteHome, file: Path, study: Path | None) -> None:
+    """Copy the safetensors file FILE into the site's folder, under its SHA-256."""
+    shelf = home.weights()
+    if study is not None:
+        _require_fitting(file, read_terms(study))
+    digest = shelf.add(file)
+    say("added; studies name it by its SHA-256 (model.start):")
+    click.echo(digest)
+
+
+@weights.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def weights_list(home: SiteHome, as_json: bool) -> None:
+    """The public weights that are here."""
+    shelf = home.weights()
+    found = [(digest, shelf.size(digest)) for digest in sorted(shelf.held())]
+    if as_json:
+        print_json({"weights": [{"sha256": digest, "bytes": size} for digest, size in found]})
+    else:
+        print_table(("SHA-256", "bytes"), [(digest, f"{size:,}") for digest, size in found])
+
+
+def _require_fitting(file: Path, terms: Terms) -> None:
+    from client.train import begin_model
+
+    if terms.model.start is None:
+        raise SiteConfigError(f"the study '{terms.name}' begins with no public weights (model.start)")
+    begin_model(terms, file)

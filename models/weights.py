@@ -1,0 +1,85 @@
+"""Public pre-trained weights: one safetensors file, known by its SHA-256.
+
+Rules:
+
+* only safetensors (names, shapes, numbers): a file that could run code is never opened;
+* a file is what its SHA-256 says, or it is not used;
+* tensors are of floating point; at most ``MOST_BYTES`` a file;
+* no sentence names the folder of a file: it may go to others;
+* this module imports no torch: a file can be judged before a model is built.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+
+from models.errors import ModelError
+
+MOST_BYTES: Final = 4 << 30
+"""Two thousand million numbers of 16 bits; larger models are not of this catalogue."""
+
+_FLOATS: Final = {"F16", "BF16", "F32", "F64"}
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights, in lower-case hexadecimal.
+
+    Raises:
+        ModelError: it cannot be read, or is too large.
+    """
+    try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise ModelError(f"{size} bytes are too many for public weights, expected at most {MOST_BYTES}")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise ModelError(f"cannot be read: {cause.strerror}") from None
+
+
+def weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """Name and shape of each tensor of a file of weights.
+
+    Raises:
+        ModelError: it is no safetensors file, holds nothing, or something else than floating point.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    with opened(path, "np") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            part = file.get_slice(name)
+            if part.get_dtype() not in _FLOATS:
+                raise ModelError(
+                    f"tensor '{name}' is of type {part.get_dtype()}, expected floating point of 16 to 64 bits"
+                )
+            shapes[name] = tuple(part.get_shape())
+    if not shapes:
+        raise ModelError("holds no tensor, expected the weights of a model")
+    return shapes
+
+
+def require_digest(path: Path, expected: str) -> None:
+    """Refuse a file that is not the one named.
+
+    Raises:
+        ModelError: it is another one, or cannot be read.
+    """
+    if (found := weights_digest(path)) != expected:
+        raise ModelError(
+            f"this is not the file that the terms name (model.start): expected SHA-256 {expected}, got {found}"
+        )
+
+
+def opened(path: Path, framework: str) -> Any:
+    """The file, to be entered.
+
+    Raises:
+        ModelError: it is no safetensors file.
+    """
+    try:
+        return safe_open(path, framework=framework)
+    except (SafetensorError, OSError) as cause:
+        raise ModelError(
+            f"no safetensors file ({cause}); convert the weights, other formats are never opened"
+        ) from None

@@ -1,0 +1,61 @@
+"""How often one study was launched, and what all its launches cost together: the best of k runs is charged as k runs.
+
+Every launch is a study of its own, with its own allowance. Whoever launches the same terms several times and shows the
+best run has looked at all of them; so whatever speaks of one run says how many there were.
+
+Rules:
+
+* launches belong together when their studies have the same name, whatever else their terms say, at one population;
+* what they cost is what each grant has spent and set aside for them, at the grant's order and delta: how often a study
+  is launched depends on what was seen, so no other order may be taken for it afterwards.
+"""
+
+import re
+from typing import NamedTuple
+
+from privacy.budget import rounded_up
+from privacy.ledger.book import Book
+
+
+class Launches(NamedTuple):
+    """Every launch of a study that a book has seen so far.
+
+    Attributes:
+        studies: their identifiers, in the order of their admission.
+        same_terms: how many of them have exactly the terms of the one that was asked about.
+        epsilon: what all of them cost together, spent and set aside; None if nothing bounds it.
+        delta: of the grants that pay.
+        whole: whether the book has all its entries; one restored from a backup may not know all launches.
+    """
+
+    studies: tuple[str, ...]
+    same_terms: int
+    epsilon: float | None
+    delta: float
+    whole: bool
+
+
+def launches_of(book: Book, study: str) -> Launches:
+    """Every launch of the study that ``study`` is one launch of.
+
+    Raises:
+        BudgetError: it was never admitted.
+    """
+    account = book.account_of(study)
+    alike = [said for each in account.allowances if (said := book.allowance(each)) and _name(each) == _name(study)]
+    studies = tuple(said.study for said in alike)
+    terms = [said.terms for said in alike if said.study == study]
+    together = account.committed_by(studies)
+    return Launches(
+        studies=studies,
+        same_terms=sum(said.terms in terms for said in alike),
+        epsilon=None if together.epsilon is None else rounded_up(together.epsilon),
+        delta=together.delta,
+        whole=book.recovered is None,
+    )
+
+
+def _name(study: str) -> str:
+    """What launches of one study have in common: their identifiers end in eight digits of the launch's digest."""
+    name, _, digits = study.rpartition("-")
+    return name if re.fullmatch("[0-9a-f]{8}", digits) else study
