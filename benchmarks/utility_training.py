@@ -142,15 +142,18 @@ def _distributed(task: Task, first: Array, sites: Sequence[Site]) -> Array:
 
 
 def shared_noise(task: Task, parameters: int, sites: Sequence[Site]) -> SharedNoise:
-    """The numbers a study's author would write: a range for the noise and every sampled patient, the proposed bits."""
+    """The numbers of a task's distributed noise."""
     noise, lot = task.noise, task.schedule.sampling_rate * sum(site.public_patients for site in sites)
     assert noise is not None, "distributed noise needs a promise"
-    value_range = float(
-        np.ceil(_NOISE_IN_RANGE * noise * np.sqrt(len(sites) / (len(sites) - COLLUDERS)) + 1.2 * lot)
-    )
+    return roomy_noise(noise, lot, parameters, len(sites))
+
+
+def roomy_noise(noise: float, lot: float, parameters: int, sites: int) -> SharedNoise:
+    """The numbers a study's author would write: a range for the noise and every sampled patient, the proposed bits."""
+    value_range = float(np.ceil(_NOISE_IN_RANGE * noise * np.sqrt(sites / (sites - COLLUDERS)) + 1.2 * lot))
     draft = SharedNoise(CLIPPING_NORM, noise, parameters, 16, value_range, COLLUDERS)
     wanted = SharedNoise(CLIPPING_NORM, noise, parameters, draft.proposed_bits(), value_range, COLLUDERS)
-    problem = wanted.problem(len(sites))
+    problem = wanted.problem(sites)
     assert problem is None, problem
     return wanted
 
