@@ -1,0 +1,169 @@
+"""One federated training with the product's own parts, without keys: what every site does, round after round.
+
+* Local work is that of benchmarks/optimisers_steps.py; the update is weighted, rounded with error feedback and added as
+  integers, as client/work.py does it, and the opened sum moves the model as client/opening.py does it. Sealing changes
+  no integer, so it is left out; what it would send is read from :func:`privacy.sealing.shape.layout_of`.
+* With distributed noise a round is one global step: clipped sums, shares of the noise, their sum.
+* The noise keeps the study's promise over all its rounds. Who watches the held-out patients' AUROC after every round is
+  not charged for it: with privacy a study would pay for that, or do without.
+
+Streams are seeded here, so that a run can be repeated: never do that with patients.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.optimisers_data import Federation
+from benchmarks.optimisers_steps import Site, local_update, lot_sum
+from benchmarks.utility_training import roomy_noise
+from client.simulate import pooled
+from client.state import optimiser_of
+from client.train import build_model
+from client.variates import reach_of
+from models.optimiser import LocalWork
+from models.parameters import from_vector
+from models.vector import Vector
+from privacy.accountant import noise_multiplier
+from privacy.distributed import opened_sum, share
+from privacy.launch import Launch
+from privacy.sealing.quantise import dequantise, halvings_after, quantise
+from privacy.sealing.shape import grid_of, layout_of, shared_noise, weight_of
+from privacy.stream import Stream
+from privacy.study import Placement, Terms
+
+
+def pooled_patients(federation: Federation) -> Federation:
+    """The same patients at one site."""
+    return Federation(federation.dataset, federation.seed, (pooled(federation.sites),), federation.held_out)
+
+
+def aurocs(terms: Terms, federation: Federation) -> list[float]:
+    """AUROC of the held-out patients of all sites together, after every round."""
+    module = build_model(terms)
+    features = torch.from_numpy(federation.held_out.features)
+    found = []
+    for model in trained(terms, federation):
+        from_vector(module, model)
+        with torch.no_grad():
+            found.append(float(roc_auc_score(federation.held_out.labels, module(features).numpy())))
+    return found
+
+
+def trained(terms: Terms, federation: Federation) -> Iterator[Vector]:
+    """The shared model after every round, each (P,)."""
+    terms = fitted(terms, federation)
+    optimiser = optimiser_of(terms)
+    shared = optimiser.start(federation.first(terms))
+    distributed = terms.privacy.placement is Placement.DISTRIBUTED
+    cohort = _GlobalSteps(terms, federation) if distributed else _LocalSteps(terms, federation)
+    for number in range(1, terms.training.rounds + 1):
+        mean = cohort.mean_update(shared, number)
+        shared = optimiser.advance(shared, mean, LocalWork(reach_of(terms, number)))  # everybody takes part
+        yield optimiser.model_of(shared)
+
+
+def fitted(terms: Terms, federation: Federation) -> Terms:
+    """With distributed noise the range and the bits that its author would write; else ``terms``."""
+    sigma = noise_of(terms)
+    if terms.privacy.placement is Placement.LOCAL or sigma is None:
+        return terms
+    lot = terms.training.sampling_rate * sum(federation.counts)
+    noise = roomy_noise(sigma, lot, len(federation.first(terms)), len(federation.sites))
+    sealing = terms.sealing.model_copy(update={"value_range": noise.value_range, "bits": noise.bits})
+    return terms.model_copy(update={"sealing": sealing})
+
+
+def round_bytes(terms: Terms, federation: Federation) -> int:
+    """What a site sends and is sent, sealed, in a round of training."""
+    names = [f"site-{place}" for place in range(len(federation.sites))]
+    value: dict[str, Any] = {
+        "federation": "benchmark",
+        "terms": fitted(terms, federation),
+        "roster": [{"name": name, "identity": name.ljust(43, "-")} for name in names],
+        "parameters": len(federation.first(terms)),
+        "nonce": "0" * 32,
+    }
+    layout = layout_of(Launch.model_validate(value), 1, 0)
+    return layout.sealed_bytes + layout.aggregate_bytes
+
+
+class _LocalSteps:
+    """Sites train by themselves, and their updates are averaged."""
+
+    def __init__(self, terms: Terms, federation: Federation) -> None:
+        self._terms, self._optimiser = terms, optimiser_of(terms)
+        self._sites, self._streams = _sites(federation), _streams(federation)
+        self._weights = [weight_of(terms, count, max(federation.counts)) for count in federation.counts]
+        self._left: list[Vector | float] = [0.0 for _ in federation.sites]
+        self._variates: list[Vector | float] = [0.0 for _ in federation.sites]
+        self._halvings = 0
+
+    def mean_update(self, shared: Vector, number: int) -> Vector:
+        """Of round ``number``, opened; (P,)."""
+        grid, sites = grid_of(self._terms, self._halvings), len(self._sites)
+        total = np.zeros(len(self._optimiser.model_of(shared)), dtype=np.int64)
+        for place in range(sites):
+            left = self._weights[place] * self._update(shared, number, place) + self._left[place]
+            total += quantise(left, grid, self._streams[place]).integers
+            self._left[place] = left
+        self._halvings = halvings_after(total, sites, grid, self._halvings)
+        return dequantise(total, sites, grid) / sum(self._weights)
+
+    def _update(self, shared: Vector, number: int, place: int) -> Vector:
+        """One site's update; its own control variate follows, as client/variates.py says."""
+        terms, controlled = self._terms, self._terms.training.control_variates
+        correction = self._optimiser.variate_of(shared) - self._variates[place] if controlled else None
+        model, noise = self._optimiser.model_of(shared), noise_of(terms)
+        update = local_update(terms, model, self._sites[place], noise, self._streams[place], number, correction)
+        if correction is not None:
+            self._variates[place] = -correction - update / reach_of(terms, number)
+        return update
+
+
+class _GlobalSteps:
+    """Sites sum clipped gradients, and add noise together."""
+
+    def __init__(self, terms: Terms, federation: Federation) -> None:
+        self._terms, self._optimiser = terms, optimiser_of(terms)
+        self._sites, self._streams = _sites(federation), _streams(federation)
+
+    def mean_update(self, shared: Vector, number: int) -> Vector:
+        """Of round ``number``, opened; (P,)."""
+        model, training, sigma = self._optimiser.model_of(shared), self._terms.training, noise_of(self._terms)
+        assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+        noise = shared_noise(self._terms, len(model), sigma)
+        variance = noise.share_variance(len(self._sites))
+        total = np.zeros(len(model), dtype=np.int64)
+        for site, stream in zip(self._sites, self._streams, strict=True):
+            total += share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
+        lot = training.sampling_rate * sum(site.public_patients for site in self._sites)
+        return -training.learning_rate_in(number) * opened_sum(total, noise) / lot
+
+
+def noise_of(terms: Terms) -> float | None:
+    """The noise multiplier that keeps the study's promise; None without privacy."""
+    promise, training = terms.privacy, terms.training
+    if promise.epsilon is None or promise.delta is None:
+        return None
+    return _calibrated(promise.epsilon, promise.delta, training.sampling_rate, training.lots, training.rounds)
+
+
+@cache
+def _calibrated(epsilon: float, delta: float, rate: float, lots: int, rounds: int) -> float:
+    return noise_multiplier(epsilon, delta, rate, lots, rounds=rounds)
+
+
+def _sites(federation: Federation) -> list[Site]:
+    return [Site.of(patients, count) for patients, count in zip(federation.sites, federation.counts, strict=True)]
+
+
+def _streams(federation: Federation) -> list[Stream]:
+    """Of each site; with one seed the same draws whatever the optimiser."""
+    texts = [f"optimisers {federation.dataset} {federation.seed} {place}" for place in range(len(federation.sites))]
+    return [Stream(hashlib.sha256(text.encode()).digest()) for text in texts]
