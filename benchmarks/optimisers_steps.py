@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
-import torch
 
 from client.data import Patients
 from client.globally import global_step
+from client.hardware import CPU
 from client.train import first_model, train
 from models.vector import Vector
 from privacy.dpsgd import CLIP_MARGIN, sample_patients
@@ -117,16 +117,16 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     Raises:
         AssertionError: they differ.
     """
-    site, start, device = Site.of(patients, public_patients), first_model(terms), torch.device("cpu")
+    site, start = Site.of(patients, public_patients), first_model(terms)
     correction = np.full(len(start), 1e-3)
 
     def fresh() -> Stream:
         return Stream(bytes(32))
 
-    theirs = train(start, terms, patients, public_patients, noise, device, fresh(), correction=correction).update
+    theirs = train(start, terms, patients, public_patients, noise, CPU, fresh(), correction=correction).update
     _assert_close(local_update(terms, start, site, noise, fresh(), 1, correction), theirs, "local steps")
     if noise is not None:
-        theirs = global_step(start, terms, patients, public_patients, device, fresh())
+        theirs = global_step(start, terms, patients, public_patients, CPU, fresh())
         _assert_close(lot_sum(terms, start, site, fresh()), theirs, "global steps")
 
 

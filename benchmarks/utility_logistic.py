@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records
 from benchmarks.utility_training import CLIPPING_NORM, Task, descended
 from client.data import Patients, public_count
+from client.hardware import CPU
 from client.train import DeviceRecords, record_losses, train
 from models.parameters import from_vector, initial_vector
 from models.tabular import logistic
@@ -73,11 +73,10 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
     )
     module = logistic(records.features.shape[1])
     from_vector(module, start)
-    device = torch.device("cpu")
     rate, public = task.schedule.sampling_rate, public_count(count)
     chosen = np.arange(0, count, 2, dtype=np.int64)
     private = DpSgd(module, record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), Stream(bytes(32)))
-    theirs = private.lot_sum(DeviceRecords(patients, device), chosen).numpy()
+    theirs = private.lot_sum(DeviceRecords(patients, CPU.device), chosen).numpy()
     _assert_close(task.learner.lot_sum(start, records, chosen, CLIPPING_NORM), theirs, "clipped sums")
     changed: dict[str, Any] = {
         "local_steps": task.schedule.local_steps,
@@ -85,7 +84,7 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         "learning_rate": task.learning_rate,
     }
     studied = terms.model_copy(update={"training": terms.training.model_copy(update=changed)})
-    update = train(start, studied, patients, public, task.noise, device, Stream(bytes(32))).update
+    update = train(start, studied, patients, public, task.noise, CPU, Stream(bytes(32))).update
     ours = descended(task, start, records, task.schedule.local_steps, Stream(bytes(32))) - start
     _assert_close(ours, update, "steps with noise")
 

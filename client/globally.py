@@ -7,11 +7,11 @@ process that trains, which rounds it and adds its share (``privacy/distributed.p
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from client.data import Patients
+from client.hardware import Hardware
 from client.train import DeviceRecords, loss_of, model_to_train
 from models.parameters import from_vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
@@ -26,7 +26,7 @@ def global_step(
     terms: Terms,
     patients: Patients,
     public_patients: int,
-    device: torch.device,
+    hardware: Hardware,
     stream: Stream,
     model: nn.Module | None = None,
 ) -> Vector:
@@ -37,18 +37,18 @@ def global_step(
         terms: the study.
         patients: the site's training patients.
         public_patients: the registered, rounded patient count.
-        device: where to compute.
+        hardware: where to compute, and in which precision.
         stream: secret randomness.
         model: the study's model as it begins; without it, one that needs no public weights is built.
 
     Raises:
         TermsError: the model cannot be built or has no gradient of each record.
     """
-    module = model_to_train(terms, model).to(device)
+    module = model_to_train(terms, model).to(hardware.device)
     from_vector(module, start)
-    records = DeviceRecords(patients, device)
+    records = DeviceRecords(patients, hardware.device)
     rate = terms.training.sampling_rate
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    private = DpSgd(module, loss_of(terms), mechanism, stream)
+    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=hardware.precision)
     total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
     return total.cpu().double().numpy()

@@ -61,6 +61,7 @@ class SiteConfig(Document):
 
     name: SiteName
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
     policy: Policy = Policy()
 
 

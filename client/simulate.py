@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from client.data import Patients, public_count, read_table
 from client.evaluate import score_histogram
+from client.hardware import CPU
 from client.state import optimiser_of
 from client.train import begin_model, first_model, train
 from models.metrics import Metrics, metrics
@@ -70,7 +70,6 @@ def pooled(parts: Sequence[Patients]) -> Patients:
 def _trained_once(
     terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
 ) -> Metrics:
-    device = torch.device("cpu")
     public_patients = public_count(training.patients)
     optimiser = replace(optimiser_of(terms), control_variates=False)  # alone, there is nobody to be corrected by
     shared = optimiser.start(first_model(terms, weights))
@@ -79,7 +78,7 @@ def _trained_once(
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
-            model, terms, training, public_patients, noise_multiplier, device,
+            model, terms, training, public_patients, noise_multiplier, CPU,
             number=number, model=module, personal=personal,
         )  # fmt: skip
         shared, personal = optimiser.advance(shared, trained.update), trained.personal

@@ -16,11 +16,11 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from client.data import Patients
+from client.hardware import Hardware
 from client.train import DivergedError, train
 from privacy.site_updates import contribution, drawn, norm_of_joint
 from privacy.stream import Stream
@@ -36,7 +36,7 @@ def site_update(
     terms: Terms,
     patients: Patients,
     public_patients: int,
-    device: torch.device,
+    hardware: Hardware,
     stream: Stream,
     number: int,
     joint_norm: float,
@@ -50,7 +50,7 @@ def site_update(
         terms: the study, whose unit is the site.
         patients: the site's training patients.
         public_patients: the registered, rounded patient count.
-        device: where to compute.
+        hardware: where to compute, and in which precision.
         stream: secret randomness.
         number: the round.
         joint_norm: the largest norm of what it adds.
@@ -63,7 +63,7 @@ def site_update(
     counts = drawn(terms.cohort.participation, stream)
     try:
         trained = train(
-            start, terms, patients, public_patients, None, device, stream, number, model=model, personal=personal
+            start, terms, patients, public_patients, None, hardware, stream, number, model=model, personal=personal
         )
         update, personal = trained.update, trained.personal
         _log.info("round %d: %s", number, ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items()))

@@ -30,6 +30,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import parameters_to_vector
 
 from client.data import Patients
+from client.hardware import Hardware
 from models.beginning import put_weights
 from models.catalogue import build
 from models.errors import ModelError
@@ -88,22 +89,6 @@ class DeviceRecords:
         self.labels = torch.from_numpy(patients.labels).to(device)  # (records,)
         self.patient = torch.from_numpy(patients.patient).to(device)  # (records,)
         self.patients = patients.patients
-
-
-def choose_device(name: str) -> torch.device:
-    """The device ``name``; ``auto`` is the graphics processor where there is one.
-
-    Raises:
-        TrainingError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise TrainingError(f"the device '{name}' is not available here; expected auto, cpu or cuda") from None
-    return device
 
 
 def build_model(terms: Terms) -> nn.Module:
@@ -172,7 +157,7 @@ def train(
     patients: Patients,
     public_patients: int,
     noise_multiplier: float | None,
-    device: torch.device,
+    hardware: Hardware,
     stream: Stream | None = None,
     number: int = 1,
     correction: Vector | None = None,
@@ -187,7 +172,7 @@ def train(
         patients: the site's training patients.
         public_patients: the registered, rounded patient count.
         noise_multiplier: sigma; None exactly when the study is without privacy, or noises whole updates of sites.
-        device: where to compute.
+        hardware: where to compute, and in which precision.
         stream: secret randomness; fresh from the operating system unless a test gives one.
         number: the round, which the learning rate follows.
         correction: (P,) added to every gradient; none of it may come from patients who are not paid for.
@@ -199,9 +184,9 @@ def train(
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
         DivergedError: the parameters left the finite numbers.
     """
-    module = model_to_train(terms, model).to(device)
-    records = DeviceRecords(patients, device)
-    _self_test_once(records, terms, device)
+    module = model_to_train(terms, model).to(hardware.device)
+    records = DeviceRecords(patients, hardware.device)
+    _self_test_once(records, terms, hardware.device)
     from_vector(module, start)
     if personal is not None:
         from_personal(module, personal)
@@ -214,7 +199,7 @@ def train(
     )
     began = time.perf_counter()
     with _threads_for(_size(module)):
-        _descend(module, records, mechanism, terms, stream or from_os(), number, correction)
+        _descend(module, records, mechanism, terms, hardware.precision, stream or from_os(), number, correction)
     update, own = to_vector(module) - begin, to_personal(module)
     if not (np.isfinite(update).all() and np.isfinite(own).all()):
         raise DivergedError(
@@ -254,6 +239,7 @@ def _descend(
     records: DeviceRecords,
     mechanism: Mechanism,
     terms: Terms,
+    precision: torch.dtype | None,
     stream: Stream,
     number: int,
     correction: Vector | None,
@@ -262,7 +248,7 @@ def _descend(
 
     Neither costs privacy: they see no patient.
     """
-    private = DpSgd(module, loss_of(terms), mechanism, stream)
+    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=precision)
     parameters = list(trained(module).values())
     rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
     with torch.no_grad():

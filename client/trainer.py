@@ -113,8 +113,9 @@ class InProcessTrainer:
         TrainingError: the device is not available.
     """
 
-    def __init__(self, terms: Terms, files: StudyFiles, device: str) -> None:
-        from client.train import begin_model, choose_device
+    def __init__(self, terms: Terms, files: StudyFiles, device: str, precision: str = "float32") -> None:
+        from client.hardware import Hardware
+        from client.train import begin_model
         from models.parameters import to_personal
 
         self._terms = terms
@@ -128,9 +129,9 @@ class InProcessTrainer:
             self._public_patients *= (
                 terms.data.records_per_patient
             )  # the most records there can be: a public number
-        self._device = choose_device(device)
+        self._hardware = Hardware.chosen(device, precision)
         self._weights = files.weights
-        self._module = begin_model(terms, self._weights)[0].to(self._device)
+        self._module = begin_model(terms, self._weights)[0].to(self._hardware.device)
         self._first_personal = to_personal(self._module)
 
     def initial(self) -> Vector:
@@ -172,7 +173,7 @@ class InProcessTrainer:
             self._training,
             self._public_patients,
             noise_multiplier,
-            self._device,
+            self._hardware,
             Stream(key),
             round_number,
             correction,
@@ -198,7 +199,7 @@ class InProcessTrainer:
         from privacy.stream import Stream
 
         stream = Stream(key)
-        own = (start, self._terms, self._training, self._public_patients, self._device, stream)
+        own = (start, self._terms, self._training, self._public_patients, self._hardware, stream)
         after = self._first_personal if personal is None else personal
         if self._terms.privacy.unit is Unit.SITE:
             total, after = site_update(*own, round_number, noise.clipping_norm, self._module, after)
@@ -240,10 +241,13 @@ class Trainer:
         files: the site's registered data.
         device: ``auto``, ``cpu`` or ``cuda``.
         log_file: the child's output is appended here.
+        precision: ``float32`` or ``bfloat16`` (``client/hardware.py``).
     """
 
-    def __init__(self, terms: Terms, files: StudyFiles, device: str, log_file: Path) -> None:
-        self._setup = (terms, files, device)
+    def __init__(
+        self, terms: Terms, files: StudyFiles, device: str, log_file: Path, precision: str = "float32"
+    ) -> None:
+        self._setup = (terms, files, device, precision)
         self._log_file = log_file
         self._child: _Child | None = None
 

@@ -42,7 +42,7 @@ def serve_site(home: SiteHome) -> None:
         signal.signal(number, leave)
 
     def training_for(terms: Terms, files: StudyFiles) -> Trainer:
-        return Trainer(terms, files, config.device, home.log_path)
+        return Trainer(terms, files, config.device, home.log_path, config.precision)
 
     site = Site(home, training_for)
     try:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from client.data import public_count, read_table
 from client.evaluate import score_histogram
+from client.hardware import CPU
 from client.train import build_model, first_model, train
 from models.metrics import Metrics, metrics
 from models.parameters import from_vector
@@ -15,8 +15,6 @@ from models.vector import advance
 from privacy.accountant import noise_multiplier
 from privacy.study import Terms, read_terms
 from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
-
-CPU = torch.device("cpu")
 
 
 def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tuple[Metrics, float]:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from client.data import Patients, read_table
 from client.evaluate import score_histogram
+from client.hardware import CPU
 from client.train import DeviceRecords, build_model, first_model, record_losses, train
 from models.metrics import metrics
 from models.parameters import from_vector
@@ -19,7 +19,6 @@ from privacy.study import Terms, parse_terms
 
 HORIZON_YEARS = 2
 VISITS = 6
-CPU = torch.device("cpu")
 
 NUMBERS = {
     "age": (25, 80), "serBilir": (0, 15), "albumin": (2, 5), "alkaline": (0, 4000), "SGOT": (0, 300),
@@ -95,7 +94,7 @@ def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_nor
     module = build_model(terms)
     from_vector(module, first_model(terms))
     clipping_norm = 0.25
-    records = DeviceRecords(tables[0], CPU)
+    records = DeviceRecords(tables[0], CPU.device)
     records.features, records.labels = records.features.double(), records.labels.double()
     step = DpSgd(module.double(), record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), Stream(bytes(32)))
     everybody = np.arange(records.patients)

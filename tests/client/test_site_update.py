@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from client.data import Patients, read_table
+from client.hardware import CPU
 from client.simulate import simulate
 from client.site_update import site_update
 from client.train import begin_model, first_model, train
@@ -19,7 +19,6 @@ from privacy.stream import Stream
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
-CPU = torch.device("cpu")
 Vector = NDArray[np.float64]
 UNIT = {"unit": "site", "placement": "distributed"}
 TRAINING = {"rounds": 2, "local_steps": 5, "sampling_rate": 0.5, "learning_rate": 0.5, "weights": "uniform"}

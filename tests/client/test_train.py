@@ -8,7 +8,8 @@ import torch
 from client.admission import price_of
 from client.data import Patients, read_table
 from client.globally import global_step
-from client.train import DeviceRecords, build_model, choose_device, first_model, loss_of, record_losses, train
+from client.hardware import CPU
+from client.train import DeviceRecords, build_model, first_model, loss_of, record_losses, train
 from models.parameters import from_vector, to_vector
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError, TrainingError
@@ -17,7 +18,6 @@ from privacy.stream import Stream
 from server.explain import explain
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
-CPU = torch.device("cpu")
 KEY = b"a key of 32 bytes, for tests now"
 
 
@@ -103,15 +103,6 @@ def test_build_model_unknown_is_a_terms_error() -> None:
         build_model(small_terms(model={"name": "oracle"}))
 
 
-def test_choose_device_auto_takes_what_is_there() -> None:
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def test_choose_device_unknown_is_a_sentence() -> None:
-    with pytest.raises(TrainingError, match="device 'abacus' is not available"):
-        choose_device("abacus")
-
-
 def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: Patients) -> None:
     """FedProx: with a strong pull ten steps stay near where one step leads."""
     free = small_terms(training={"local_steps": 30})
@@ -141,7 +132,7 @@ def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Pat
 
     module, model = build_model(terms), start
     private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), Stream(KEY))
-    records = DeviceRecords(patients, CPU)
+    records = DeviceRecords(patients, CPU.device)
     for _ in range(2):
         from_vector(module, model)
         model = model - 0.5 * np.mean([private.gradient(records).double().numpy() for _ in range(3)], axis=0)
@@ -200,7 +191,7 @@ def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients:
 def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, weight: float) -> None:
     """The weight is inside the loss, so what one patient adds to the sum stays within C, and is that of autograd."""
     terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
-    module, records = build_model(terms), DeviceRecords(patients, CPU)
+    module, records = build_model(terms), DeviceRecords(patients, CPU.device)
     from_vector(module, first_model(terms))
     private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), Stream(KEY))
     everybody = np.arange(patients.patients)
@@ -228,6 +219,6 @@ def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
     for weight, same in ((4.0, True), (1.0, False)):
         loss = partial(record_losses, positive_weight=weight)
         total = DpSgd(module, loss, mechanism, Stream(KEY)).lot_sum(
-            DeviceRecords(patients, CPU), np.arange(patients.patients)
+            DeviceRecords(patients, CPU.device), np.arange(patients.patients)
         )
         assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from client.data import Patients
+from client.hardware import CPU
 from client.state import optimiser_of
 from client.train import DeviceRecords, build_model, first_model, record_losses, train
 from client.variates import reach_of
@@ -18,7 +18,6 @@ from privacy.stream import Stream
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy
 
-CPU = torch.device("cpu")
 Vector = NDArray[np.float64]
 
 APART = {"rounds": 20, "local_steps": 25, "sampling_rate": 1.0, "learning_rate": 1.0, "weights": "uniform"}
@@ -104,7 +103,7 @@ def test_own_variate_is_the_mean_of_the_noised_gradients(apart: list[Patients], 
 
     module = build_model(terms)
     private = DpSgd(module, record_losses, Mechanism(0.5, 100, 1.0, 1.5), Stream(bytes(32)))
-    records, model, noised = DeviceRecords(apart[0], CPU), start, []
+    records, model, noised = DeviceRecords(apart[0], CPU.device), start, []
     for _ in range(4):
         from_vector(module, model)
         lots = [private.gradient(records).double().numpy() for _ in range(accumulate)]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save
 
 from client.data import read_table
+from client.hardware import CPU
 from client.home import SiteHome
 from client.train import begin_model, first_model, train
 from client.weights import PublicWeights
@@ -104,4 +104,4 @@ def test_training_that_needs_weights_never_begins_with_others(tmp_path: Path) ->
     """Whoever forgets to hand the model over gets no random one."""
     patients = read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
     with pytest.raises(RefusedError, match="cannot be used: not here"):
-        train(np.zeros(6), started(), patients, 40, 1.0, torch.device("cpu"))
+        train(np.zeros(6), started(), patients, 40, 1.0, CPU)
