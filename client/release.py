@@ -156,6 +156,7 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
         "## Evaluation on the sites' held-out patients",
         "",
+        *_whose_scores(card),
         "| after round | AUROC | accuracy | sensitivity | specificity | patients |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -184,6 +185,16 @@ def _layer_rows(model: dict[str, Any]) -> list[str]:
             f"| personal | {', '.join(model['personal'])}: each site has its own, the file has their first values |"
         )
     return rows
+
+
+def _whose_scores(card: dict[str, Any]) -> list[str]:
+    """A warning where the scores are not the released file's."""
+    if not card["model"]["personal"]:
+        return []
+    return [
+        "**Not of the file**: each site scored the shared layers with layers of its own, which are not in it.",
+        "",
+    ]
 
 
 def _figure(value: float | None) -> str:

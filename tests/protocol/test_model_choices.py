@@ -232,6 +232,7 @@ def test_released_model_is_the_public_one_and_what_the_adapters_learnt(found: Fo
         "| adapters | rank 2, beside every frozen layer"
         in (folder(simulator, "ash") / "release" / "card.md").read_text()
     )
+    assert "**Not of the file**" not in (folder(simulator, "ash") / "release" / "card.md").read_text()
 
 
 # Personal layers --------------------------------------------------------------------------------------------
@@ -262,6 +263,7 @@ def test_own_layers_stay_at_their_site(found: Found) -> None:
         "| personal | head: each site has its own, the file has their first values |"
         in (folder(simulator, "ash") / "release" / "card.md").read_text()
     )
+    assert "**Not of the file**" in (folder(simulator, "ash") / "release" / "card.md").read_text()
 
 
 def values(simulator: Simulator, name: str, number: int) -> list[float]:
