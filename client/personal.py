@@ -27,7 +27,7 @@ def own_layers(seat: Seat, base: int | None = None) -> Vector | None:
     Raises:
         SiteConfigError: they are damaged, or gone.
     """
-    number = _round_of(seat, seat.state.base if base is None else base)
+    number = seat.last_part(base) if seat.terms.model.personal else None
     return None if number is None else seat.store.personal(number)
 
 
@@ -42,12 +42,4 @@ def forget_own_layers(seat: Seat) -> None:
     if seat.terms.model.personal:
         best = seat.state.best
         bases = [seat.state.base] if best is None else [seat.state.base, best.round]
-        seat.store.forget_personal(upto=seat.state.base, but={_round_of(seat, base) for base in bases})
-
-
-def _round_of(seat: Seat, base: int) -> int | None:
-    """The round whose training the own layers beside the model after round ``base`` come from."""
-    if not seat.terms.model.personal:
-        return None
-    rounds = (each.round for each in seat.state.applied if seat.site in each.sites and each.round <= base)
-    return max((number for number in rounds if seat.terms.trains(number)), default=None)
+        seat.store.forget_personal(upto=seat.state.base, but={seat.last_part(base) for base in bases})

@@ -46,6 +46,15 @@ class Seat:
         opened = [each.counts for each in self.state.evaluations]
         return out_of_patience(opened, self.terms.evaluation.patience)
 
+    def last_part(self, base: int | None = None) -> int | None:
+        """The last training round, applied up to round ``base`` (now), whose cohort had this site; None before one.
+
+        What a round makes of the vectors that stay here holds only if the round is applied with this site.
+        """
+        upto = self.state.base if base is None else base
+        applied = (each.round for each in self.state.applied if self.site in each.sites and each.round <= upto)
+        return max((number for number in applied if self.terms.trains(number)), default=None)
+
     def head(self) -> Head:
         """The book's last entry."""
         head = self.ledger.head

@@ -267,29 +267,18 @@ class StudyStore:
         Raises:
             SiteConfigError: it is damaged, or not there.
         """
-        path = self._variate_path(number)
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                variate: Vector = file["variate"].astype(np.float64)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-            variate = np.empty(0)
+        variate = _read_own(self._variate_path(number), number, "control variate")
         if variate.shape != (self.launch.parameters,):
-            raise SiteConfigError(
-                f"{path}: the control variate of round {number} cannot be read; restore it from backup"
-            )
+            raise _unreadable(self._variate_path(number), number, "control variate")
         return variate
 
     def keep_variate(self, number: int, variate: Vector) -> None:
         """Store the own control variate that round ``number`` gives."""
-        buffer = io.BytesIO()
-        np.savez(buffer, variate=variate.astype("<f4"))
-        replace(self._variate_path(number), buffer.getvalue(), SiteConfigError)
+        _keep_own(self._variate_path(number), variate)
 
     def forget_variates(self, upto: int, but: int | None = None) -> None:
         """Remove the own control variates of rounds up to ``upto``, but for one."""
-        for path in self._folder.glob("control-*.npz"):
-            if _number_of(path) <= upto and _number_of(path) != but:
-                path.unlink(missing_ok=True)
+        _forget_own(self._folder, "control-*.npz", upto, {but})
 
     def personal(self, number: int) -> Vector:
         """This site's own layers as round ``number`` left them; (Q,).
@@ -297,27 +286,15 @@ class StudyStore:
         Raises:
             SiteConfigError: they are damaged, or not there.
         """
-        path = self._personal_path(number)
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                values: Vector = file["personal"].astype(np.float64)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-            raise SiteConfigError(
-                f"{path}: the own layers of round {number} cannot be read; restore it from backup"
-            ) from None
-        return values
+        return _read_own(self._personal_path(number), number, "own layers")
 
     def keep_personal(self, number: int, values: Vector) -> None:
         """Store what training round ``number`` makes of this site's own layers."""
-        buffer = io.BytesIO()
-        np.savez(buffer, personal=values.astype("<f4"))
-        replace(self._personal_path(number), buffer.getvalue(), SiteConfigError)
+        _keep_own(self._personal_path(number), values)
 
     def forget_personal(self, upto: int, but: Collection[int | None]) -> None:
         """Remove the own layers of rounds up to ``upto``, but for some."""
-        for path in self._folder.glob("personal-*.npz"):
-            if _number_of(path) <= upto and _number_of(path) not in but:
-                path.unlink(missing_ok=True)
+        _forget_own(self._folder, "personal-*.npz", upto, but)
 
     def draw_key(self, number: int) -> bytes:
         """The 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
@@ -386,6 +363,32 @@ def optimiser_of(terms: Terms) -> Optimiser:
         tau=server.tau,
         control_variates=training.control_variates,
     )
+
+
+def _read_own(path: Path, number: int, what: str) -> Vector:
+    """A vector that stays at this site; the archive's checksum makes damage show."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            values: Vector = file["own_vector"].astype(np.float64)
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        raise _unreadable(path, number, what) from None
+    return values
+
+
+def _unreadable(path: Path, number: int, what: str) -> SiteConfigError:
+    return SiteConfigError(f"{path}: the {what} of round {number} cannot be read; restore it from backup")
+
+
+def _keep_own(path: Path, values: Vector) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, own_vector=values.astype("<f4"))
+    replace(path, buffer.getvalue(), SiteConfigError)
+
+
+def _forget_own(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:
+    for path in folder.glob(pattern):
+        if _number_of(path) <= upto and _number_of(path) not in but:
+            path.unlink(missing_ok=True)
 
 
 def _number_of(path: Path) -> int:

@@ -35,7 +35,7 @@ def correction(seat: Seat) -> Vector | None:
     if not seat.terms.training.control_variates:
         return None
     shared = seat.store.shared_variate()
-    number = _last_round_with_this_site(seat)
+    number = seat.last_part()
     return shared.copy() if number is None else shared - seat.store.variate(number)
 
 
@@ -47,7 +47,7 @@ def keep_variate(seat: Seat, number: int, correction: Vector, update: Vector) ->
 def forget_variates(seat: Seat) -> None:
     """Run by a site after a round is applied. Remove its variates up to that round but for the one that holds."""
     if seat.terms.training.control_variates:
-        seat.store.forget_variates(upto=seat.state.base, but=_last_round_with_this_site(seat))
+        seat.store.forget_variates(upto=seat.state.base, but=seat.last_part())
 
 
 def local_work(seat: Seat, number: int, patients: Mapping[str, int], reference: int) -> LocalWork | None:
@@ -77,8 +77,3 @@ def local_work(seat: Seat, number: int, patients: Mapping[str, int], reference: 
 def reach_of(terms: Terms, number: int) -> float:
     """Local steps of round ``number`` times their rate."""
     return terms.training.local_steps * terms.training.learning_rate_in(number)
-
-
-def _last_round_with_this_site(seat: Seat) -> int | None:
-    applied, trains = seat.state.applied, seat.terms.trains
-    return max((each.round for each in applied if seat.site in each.sites and trains(each.round)), default=None)
