@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from client.patients import Objections
 from privacy.canonical import sha256
-from privacy.errors import DataError
+from privacy.errors import DataError, DataUnavailableError
 from privacy.study import Category, DataContract, Number
 
 PUBLIC_COUNT_STEP: Final = 10
@@ -138,14 +138,15 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
     """Read the CSV file ``path`` and check it against ``contract``; who objects is left out.
 
     Raises:
-        DataError: the file cannot be read, lacks columns or breaks the contract; every mistake is named by its
-            column and the number of rows.
+        DataUnavailableError: the file cannot be read now.
+        DataError: it lacks columns or breaks the contract; every mistake is named by its column and the number of
+            rows.
     """
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as cause:
-        raise DataError(f"{path}: cannot be read: {cause.strerror}") from None
+        raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected a CSV file in UTF-8, got other bytes") from None
     columns = _columns(contract, text, path)

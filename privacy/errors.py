@@ -9,6 +9,7 @@
     │   ├── SiteConfigError     the site's folder or configuration
     │   ├── KeyFileError        a key file: missing, malformed, or readable by others
     │   ├── DataError           registered data that break their contract
+    │   │   └── DataUnavailableError  registered data that cannot be read now
     │   ├── RefusedError        the site's own rules refuse (policy, peers, admission)
     │   ├── BudgetError         the privacy budget does not allow it
     │   ├── LedgerError         the book cannot be read, written or believed
@@ -74,6 +75,12 @@ class DataError(SiteError):
     """Data that break their contract. The message names columns and counts, never a value."""
 
     exit_code = 23
+
+
+class DataUnavailableError(DataError):
+    """Data that cannot be read now: a share that is not mounted, a disk that fails. Trying again may help."""
+
+    exit_code = 30
 
 
 class RefusedError(SiteError):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from client.data import public_count, read_study, read_table, register
 from privacy.canonical import sha256
-from privacy.errors import DataError
+from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
 from tests.client.small_study import CONTRACT, small_files, small_terms, write_csv, write_patients
 
@@ -111,8 +111,8 @@ def test_table_of_other_bytes_is_refused(tmp_path: Path, content: bytes, sentenc
         read_table(SMALL, path)
 
 
-def test_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read: No such file"):
+def test_table_that_is_not_there_cannot_be_read_now(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailableError, match=r"none\.csv: cannot be read: No such file"):
         read_table(SMALL, tmp_path / "none.csv")
 
 
