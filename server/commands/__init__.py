@@ -1,0 +1,1 @@
+"""The commands of ``consilium``, a file for each subject; ``server/cli.py`` gathers them."""

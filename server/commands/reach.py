@@ -1,0 +1,15 @@
+"""How a command reaches the coordinator's process."""
+
+from typing import TYPE_CHECKING
+
+from server.federation import Federation
+
+if TYPE_CHECKING:
+    from server.control import ControlClient
+
+
+def reach(federation: Federation) -> "ControlClient":
+    """The door of the coordinator of ``federation``; its library is only loaded by a command that needs it."""
+    from server.control import ControlClient
+
+    return ControlClient(federation.folder)

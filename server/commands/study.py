@@ -1,0 +1,62 @@
+"""``consilium study``: begin, stop and resume studies; looking at them is beside."""
+
+from pathlib import Path
+
+import click
+
+from privacy.console import print_json, say
+from privacy.study import read_terms
+from server.commands.check import check
+from server.commands.reach import reach
+from server.commands.results import list_studies, watch
+from server.federation import Federation
+
+
+@click.group()
+def study() -> None:
+    """Studies: check, launch, watch."""
+
+
+study.add_command(check)
+
+
+@study.command("launch")
+@click.argument("file", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--site", "names", multiple=True, help="Invite this site; repeat. Without it: all enrolled sites.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def study_launch(federation: Federation, file: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Sign STUDY.yaml and invite sites; they admit or refuse it."""
+    from server.explain import count_parameters
+
+    terms = read_terms(file)
+    launched = reach(federation).call(
+        "launch", terms=terms.model_dump(mode="json"), parameters=count_parameters(terms), sites=list(names)
+    )
+    if as_json:
+        print_json(launched)
+    else:
+        click.echo(launched["study"])
+
+
+study.add_command(list_studies)
+study.add_command(watch)
+
+
+@study.command("stop")
+@click.argument("name", metavar="STUDY")
+@click.pass_obj
+def study_stop(federation: Federation, name: str) -> None:
+    """Let STUDY stand still; nothing is lost."""
+    reach(federation).call("stop", study=name)
+    say(f"'{name}' stops after what is in hand; go on with: consilium study resume {name}")
+
+
+@study.command("resume")
+@click.argument("name", metavar="STUDY")
+@click.option("--readmit", multiple=True, metavar="SITE", help="Let a site that is out take part again; repeat.")
+@click.pass_obj
+def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) -> None:
+    """Go on with a STUDY that stands still."""
+    reach(federation).call("resume", study=name, readmit=list(readmit))
+    say(f"'{name}' goes on")
