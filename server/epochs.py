@@ -10,7 +10,9 @@ Rules:
   keeps the key it drew;
 * a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
 * who lacks a key that nobody holds any more can never catch up and is out; if nobody could open the last committed
-  round, the study stops.
+  round, the study stops;
+* refusals that leave too few sites stop the study once every site has answered, or the time is over: whoever launches
+  it again then knows all of them.
 """
 
 from collections.abc import Callable
@@ -62,7 +64,7 @@ class KeyEpochs:
         match desk.phase:
             case Phase.JOINING:
                 site.standing = Standing.EXPECTED
-                return [Note("has joined", site.name), *self._wrap_if_joined(now)]
+                return [Note("has joined", site.name), *self._after_answer(now)]
             case Phase.CLOSING:
                 return [Note("is back", site.name), *self.begin(now)]
             case _:
@@ -74,7 +76,7 @@ class KeyEpochs:
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
         if self._desk.phase is not Phase.JOINING:
             return actions
-        return actions + (self._if_too_few(now) or self._wrap_if_joined(now))
+        return actions + self._after_answer(now)
 
     def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
         """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
@@ -85,7 +87,7 @@ class KeyEpochs:
         if leads:
             return actions + self.begin(now)
         if self._desk.phase is Phase.JOINING:
-            actions += self._if_too_few(now) or self._wrap_if_joined(now)
+            actions += self._after_answer(now)
         return actions
 
     def late(self, now: float) -> list[Action]:
@@ -93,7 +95,7 @@ class KeyEpochs:
         desk = self._desk
         if desk.phase is Phase.JOINING:
             desk.deadline = now + desk.patience.join_s
-            return self._wrap_if_joined(now, waited=True)
+            return self._after_answer(now, waited=True)
         lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
         return self.lost(lead, "has not wrapped the keys in time", now)
 
@@ -133,6 +135,12 @@ class KeyEpochs:
             return []
         actions = [] if self._offers_count else self._raise()
         return actions + [self._ask_to_join(site, now) for site in absent]
+
+    def _after_answer(self, now: float, *, waited: bool = False) -> list[Action]:
+        """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
+        awaited = [site for site in self._desk.standing(Standing.EXPECTED) if site.offer is None]
+        too_few = self._if_too_few(now) if waited or not awaited else []
+        return too_few or self._wrap_if_joined(now, waited=waited)
 
     def _if_too_few(self, now: float) -> list[Action]:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
