@@ -1,8 +1,8 @@
 """A site's ClientApp: an envelope comes in, an envelope goes out, and only installed code runs.
 
 * One handler for everything; what a request means is written in its envelope, not in Flower's message type.
-* An expected failure goes back as its own sentence. An unexpected one goes back as its class and nothing more: its
-  text could quote a record, so it stays in the site's own log.
+* An expected failure goes back as what may leave of it (``client/problem.py``). An unexpected one goes back as its
+  class and nothing more: its text could quote a record, so it stays in the site's own log.
 * A failure of the book, a key file or the site's folder ends the agent: a site that cannot record must not act.
 """
 
@@ -15,6 +15,7 @@ from flwr.app import Error as FlowerError
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
+from client.problem import said_of
 from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
 from privacy.flower import from_records, to_records
 from privacy.wire import Envelope
@@ -41,7 +42,7 @@ def make_client_app(answer: Answer) -> ClientApp:
             raise
         except Error as error:
             _log.warning("a request was refused: %s", error)
-            reason = str(error)
+            reason = said_of(error).sentence
         except Exception as error:
             _log.exception("a request failed unexpectedly")
             reason = f"the site failed unexpectedly ({type(error).__name__}); its own log says why"

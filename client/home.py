@@ -33,7 +33,7 @@ from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml
 from privacy.durable import replace
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
-from privacy.errors import SiteConfigError, WireError
+from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
 from privacy.launch import KeyText
 from privacy.ledger import Ledger
@@ -240,7 +240,7 @@ class SiteHome:
 
     def keep_witnessed(self, countersigned: Countersigned) -> None:
         """Keep it beside the book, for the day on which the book is lost."""
-        replace(self._inside("witnessed.json"), countersigned.to_bytes(), SiteConfigError)
+        replace(self._inside("witnessed.json"), countersigned.to_bytes(), StorageError)
 
     def forget_admission(self) -> None:
         """Belong to no coordinator any more, until one has admitted this site again."""

@@ -53,11 +53,14 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
             study_key=study_key,
         )
     except (SealingError, WireError) as error:
+        why = str(error)
         if isinstance(error, SealingError):
             seat.epochs.end(committed.epoch)
+            # the error's own words are a function of what was decrypted
+            why = "its aggregate does not hold; this site's ledger says why"
         sentence = f"round {committed.round} does not open: {error}"
         seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
-        raise RefusedError("opening-failed", sentence) from None
+        raise RefusedError("opening-failed", f"round {committed.round} does not open: {why}") from None
     _advance(seat, committed, headers, opened)
 
 

@@ -21,7 +21,7 @@ from client.seat import Seat
 from models.metrics import metrics
 from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
-from privacy.errors import SiteConfigError
+from privacy.errors import StorageError
 from privacy.study import Scheme, Unit
 
 MODEL_FILE: Final = "model.safetensors"
@@ -45,11 +45,11 @@ def write_release(seat: Seat) -> str:
     folder.mkdir(exist_ok=True)
     choice = chosen(seat)
     model = save(seat.training.tensors(choice.vector), metadata={"study": seat.launch.study})
-    replace(folder / MODEL_FILE, model, SiteConfigError)
+    replace(folder / MODEL_FILE, model, StorageError)
     _write_own(seat, choice)
     card = _card(seat, sha256(model)) | choice_facts(seat, choice)
-    replace(folder / CARD_FILE, to_canonical(card) + b"\n", SiteConfigError)
-    replace(folder / "card.md", _markdown(card).encode("utf-8"), SiteConfigError)
+    replace(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
+    replace(folder / "card.md", _markdown(card).encode("utf-8"), StorageError)
     return sha256(model)
 
 
@@ -60,8 +60,8 @@ def _write_own(seat: Seat, choice: Chosen) -> None:
         own = own_layers(seat, choice.round)
         figures["local"] = asdict(metrics(seat.training.score(choice.vector, None, own)))
         layers = save(seat.training.own_tensors(own), metadata={"study": seat.launch.study})
-        replace(seat.store.folder / OWN_LAYERS_FILE, layers, SiteConfigError)
-    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", SiteConfigError)
+        replace(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
+    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
 
 
 def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:

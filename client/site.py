@@ -4,21 +4,25 @@ Rules:
 
 * only the coordinator this site has joined is answered, and only with a reply of ``privacy/wire.py``;
 * requests of a study are numbered and numbers rise; an old one has no effect;
-* a refusal leaves as a code and a sentence made of public facts; what depends on records (a file's mistakes, why
-  training failed) stays in the site's own log;
-* a book or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
+* a refusal leaves as a code and a sentence made of public facts (``client/problem.py``); what depends on records or on
+  the machine (a file's mistakes, why training failed, where a folder lies) stays in the site's own log;
+* a ledger or a disk that cannot be written now refuses the request, and the site stays: it takes part again as soon as
+  it can;
+* a ledger or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
   :class:`SiteConfigError` go through.
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from client.admission import judge
 from client.data import StudyFiles
 from client.epochs import EpochLostError, Epochs
 from client.home import Registration, SiteHome
 from client.participation import Participation
+from client.problem import said_of
 from client.seat import Seat
 from client.state import StudyState, StudyStore, first_shared
 from client.trainer import Training
@@ -30,6 +34,7 @@ from privacy.errors import (
     DataError,
     RefusedError,
     SealingError,
+    StorageError,
     TermsError,
     TrainingError,
     WireError,
@@ -53,6 +58,18 @@ from privacy.wire import (
 )
 
 _log = logging.getLogger(__name__)
+_REFUSALS: Final = (
+    RefusedError,
+    BudgetError,
+    WireError,
+    SealingError,
+    TermsError,
+    DataError,
+    TrainingError,
+    StorageError,
+    OSError,
+)
+"""What refuses a request and lets the site go on."""
 
 TrainingFor = Callable[[Terms, StudyFiles], Training]
 
@@ -112,21 +129,14 @@ class Site:
         )
 
     def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
-        code, sentence = "failed", "the site's own log says why"
         try:
             return self._answer(body, blobs)
-        except RefusedError as error:
-            code, sentence = error.code, str(error)
-        except EpochLostError as error:
-            code, sentence = "epoch-lost", str(error)
-        except (BudgetError, WireError, SealingError, TermsError) as error:
-            code, sentence = "refused", str(error)
-        except (DataError, TrainingError) as error:
-            _log.error("%s: %s", body.study, error)
+        except _REFUSALS as error:
+            said = said_of(error)
+            _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
         participation = self._participations.get(body.study)
-        _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, code, sentence)
         base = None if participation is None else participation.base
-        return Problem(code=code, sentence=sentence, base=base), ()
+        return Problem(code=said.code, sentence=said.sentence, base=base), ()
 
     def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
         if body.number <= self._numbers.get(body.study, -1):

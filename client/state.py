@@ -15,6 +15,9 @@
   anew; deleted when the round's update is stored.
 
 Keys of an epoch and seeds of own masks are never here: they live in memory only.
+
+What cannot be written now is a :class:`~privacy.errors.StorageError`: nothing was done, and the same request can be
+made again. What was written and does not read back is a :class:`~privacy.errors.SiteConfigError`.
 """
 
 import io
@@ -32,7 +35,7 @@ from models.vector import Vector, digest
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.durable import replace
-from privacy.errors import KeyFileError, SiteConfigError, WireError
+from privacy.errors import KeyFileError, SiteConfigError, StorageError, WireError
 from privacy.keys import generate_secret, read_secret
 from privacy.launch import Launch, SignedLaunch
 from privacy.study import Terms
@@ -111,9 +114,9 @@ class StudyStore:
     def create(cls, folder: Path, launch: SignedLaunch, state: StudyState, model: Vector) -> "StudyStore":
         """Begin: the state is written last, so a study is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        replace(folder / LAUNCH_FILE, launch.to_bytes(), SiteConfigError)
-        replace(_model_path(folder, 0), model.astype("<f8").tobytes(), SiteConfigError)
-        replace(folder / "state.json", state.to_bytes(), SiteConfigError)
+        replace(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
+        replace(_model_path(folder, 0), model.astype("<f8").tobytes(), StorageError)
+        replace(folder / "state.json", state.to_bytes(), StorageError)
         return cls(folder)
 
     @staticmethod
@@ -124,7 +127,7 @@ class StudyStore:
     def save(self, **changes: object) -> None:
         """Change the state; durable when this returns."""
         state = StudyState.model_validate({**self.state.model_dump(), **changes})
-        replace(self._folder / "state.json", state.to_bytes(), SiteConfigError)
+        replace(self._folder / "state.json", state.to_bytes(), StorageError)
         self.state = state
 
     def model(self) -> Vector:
@@ -171,7 +174,7 @@ class StudyStore:
     def keep_as_best(self) -> BestModel:
         """Store the model this site has reached beside the others; it counts once the state says so."""
         model, number = self.model(), self.state.base
-        replace(_best_path(self._folder, number), model.astype("<f8").tobytes(), SiteConfigError)
+        replace(_best_path(self._folder, number), model.astype("<f8").tobytes(), StorageError)
         return BestModel(round=number, sha256=digest(model))
 
     def best(self) -> Vector | None:
@@ -187,7 +190,7 @@ class StudyStore:
         """Store the next shared model and moments and norm, then say so, then drop what came before them."""
         before = self.state.base
         shared = _with_norm(self.launch.terms, shared, clipping_norm)
-        replace(_model_path(self._folder, base), shared.astype("<f8").tobytes(), SiteConfigError)
+        replace(_model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
         self.save(base=base, model_sha256=digest(shared), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
@@ -228,7 +231,7 @@ class StudyStore:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""
         buffer = io.BytesIO()
         np.savez(buffer, integers=integers, variance=np.int64(variance))
-        replace(self._update_path(number), buffer.getvalue(), SiteConfigError)
+        replace(self._update_path(number), buffer.getvalue(), StorageError)
         self._draw_path(number).unlink(missing_ok=True)
 
     def left_behind(self, number: int) -> Vector | float:
@@ -251,7 +254,7 @@ class StudyStore:
 
     def keep_left_behind(self, number: int, left: Vector) -> None:
         """Store what rounding left of a round's update."""
-        replace(self._left_path(number), left.astype("<f4").tobytes(), SiteConfigError)
+        replace(self._left_path(number), left.astype("<f4").tobytes(), StorageError)
         for path in self._folder.glob("left-*.f32"):
             if _number_of(path) < number - 1:
                 path.unlink(missing_ok=True)
@@ -304,10 +307,16 @@ class StudyStore:
         except KeyFileError as error:
             raise SiteConfigError(str(error)) from None
         if len(key) != 32:  # none yet, or cut short before it was ever used
+            key = self._drawn_anew(path)
+        return key
+
+    def _drawn_anew(self, path: Path) -> bytes:
+        try:
             path.unlink(missing_ok=True)
             generate_secret(path)
-            key = read_secret(path)
-        return key
+            return read_secret(path)
+        except (OSError, KeyFileError) as error:
+            raise StorageError(f"{path}: the round's randomness cannot be stored: {error}") from None
 
     @property
     def folder(self) -> Path:
@@ -382,7 +391,7 @@ def _unreadable(path: Path, number: int, what: str) -> SiteConfigError:
 def _keep_own(path: Path, values: Vector) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, own_vector=values.astype("<f4"))
-    replace(path, buffer.getvalue(), SiteConfigError)
+    replace(path, buffer.getvalue(), StorageError)
 
 
 def _forget_own(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:

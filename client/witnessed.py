@@ -9,6 +9,7 @@ from client.home import SiteHome
 from privacy.errors import LedgerError, RefusedError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
+from privacy.ledger.book import BrokenRuleError
 from privacy.ledger.witness import Countersigned
 
 
@@ -29,7 +30,7 @@ def require_witnessed(
     if ledger.holds(seen.number, seen.hash):
         try:
             ledger.checkpoint(countersigned, coordinator)
-        except LedgerError as error:
+        except BrokenRuleError as error:
             raise RefusedError("refused", str(error)) from None
         home.keep_witnessed(countersigned)
         return

@@ -11,7 +11,7 @@ def replace(path: Path, data: bytes, error: type[Error]) -> None:
     """Put ``data`` in ``path`` whole or not at all, durable when this returns; its owner's alone.
 
     Raises:
-        error: it cannot be written; what was there is left as it is.
+        error: it cannot be written, or not be made durable; what is there is whole, the old or the new.
     """
     temporary = None
     try:
@@ -21,11 +21,12 @@ def replace(path: Path, data: bytes, error: type[Error]) -> None:
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
+        temporary = None
+        sync_folder(path.parent)
     except OSError as cause:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

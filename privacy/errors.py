@@ -12,7 +12,8 @@
     │   │   └── DataUnavailableError  registered data that cannot be read now
     │   ├── RefusedError        the site's own rules refuse (policy, peers, admission)
     │   ├── BudgetError         the privacy budget does not allow it
-    │   ├── LedgerError         the book cannot be read, written or believed
+    │   ├── LedgerError         the ledger cannot be believed, or is not there
+    │   ├── StorageError        the ledger or a file cannot be read or written now
     │   ├── TrainingError       local training failed
     │   ├── LinkError           the site cannot reach or stay with its coordinator
     │   └── ContradictionError  records that contradict each other
@@ -32,7 +33,7 @@ Rules:
 * Verification raises; it never returns a boolean.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class Error(Exception):
@@ -100,9 +101,23 @@ class BudgetError(SiteError):
 
 
 class LedgerError(SiteError):
-    """The book cannot be read, written or believed."""
+    """The ledger cannot be believed, or is not there. Waiting mends nothing: people must act."""
 
     exit_code = 26
+
+
+class StorageError(SiteError):
+    """The ledger, or a file of the site's, cannot be read or written now: locked, a full disk. Nothing was done.
+
+    It passes, by itself or when people make room; what was asked can be asked again. ``what`` is "ledger" or "disk":
+    all of it that may leave the site.
+    """
+
+    exit_code = 31
+
+    def __init__(self, sentence: str, what: Literal["ledger", "disk"] = "disk") -> None:
+        super().__init__(sentence)
+        self.what = what
 
 
 class TrainingError(SiteError):

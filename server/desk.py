@@ -63,7 +63,7 @@ class Question:
     sent: float
     times: int = 1
     returned: bool = False
-    """Whether the network has given back what was sent last, its receiver being offline."""
+    """Whether what was sent last is known to have had no effect: its receiver was offline, or could not act on it."""
     offline_since: float | None = None
 
     @property
@@ -86,6 +86,8 @@ class SiteView:
     failures: int = 0
     """Training failures since the last sealed update."""
     failures_as_lead: int = 0
+    setbacks: int = 0
+    """How often it could not write since it last sealed: no failure, but it is looked for ever less often."""
     why: str = ""
     lost_at: float = -inf
     question: Question | None = None
@@ -206,6 +208,11 @@ class Desk:
                 question.sent, question.times, question.returned = now, question.times + 1, False
                 actions.append(question.ask)
         return actions
+
+    def ask_soon(self, site: SiteView) -> None:
+        """What ``site`` was asked had no effect: repeat it without the doubt whether it still works on it."""
+        if site.question is not None:
+            site.question.returned = True
 
     def offline_s(self, site: SiteView, now: float) -> float:
         """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""

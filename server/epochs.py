@@ -125,11 +125,12 @@ class KeyEpochs:
     def look_for_absent(self, now: float) -> list[Action]:
         """Ask absent sites to join the next epoch; whoever answers is back."""
         desk = self._desk
-        since = now - desk.patience.ask_again_s
         absent = [
             site
             for site in desk.standing(Standing.ABSENT)
-            if site.offer is None and not site.question and site.lost_at <= since
+            if site.offer is None
+            and not site.question
+            and now - site.lost_at >= desk.patience.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
         ]
         if not absent or desk.phase is Phase.WRAPPING:
             return []

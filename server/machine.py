@@ -265,6 +265,8 @@ class StudyMachine:
             return self._desk.stop(f"{site.name}: {reply.sentence}")
         if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
             return self._rounds.void([], now)
+        if reply.code == "unavailable":
+            return self._unavailable(site, reply, now)
         if isinstance(asked, Join):
             return self._epochs.refused(site, reply, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
@@ -272,3 +274,11 @@ class StudyMachine:
         if reply.code in ("failed", "refused", "enough"):
             return self.failed(site.name, reply.sentence, now)
         return self._lost(site, reply.sentence, now)
+
+    def _unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+        """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""
+        if self.phase is Phase.SEALING and self._rounds.concerns(site):
+            site.setbacks += 1
+            return self._lost(site, reply.sentence, now)
+        self._desk.ask_soon(site)
+        return []

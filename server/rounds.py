@@ -126,7 +126,7 @@ class Rounds:
             return []
         collection.headers[site.name] = reply.header
         self._desk.learn(reply.header.statement)
-        site.question, site.has_keys, site.failures = None, True, 0
+        site.question, site.has_keys, site.failures, site.setbacks = None, True, 0, 0
         actions: list[Action] = [Note("has sealed", site.name)]
         if len(collection.headers) < len(collection.asked.cohort):
             return actions

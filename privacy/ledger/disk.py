@@ -6,6 +6,8 @@ Rules:
 * The file itself refuses to change or remove an entry (triggers), which guards against accidents; the chain and the
   signatures guard against intent.
 * A file of another application, with other tables or of a newer version is refused, and so is a damaged one.
+* What cannot be read or written *now* (locked, a full disk, a folder without permission) is a :class:`StorageError`:
+  nothing was done, and it can be asked again. What cannot be *believed* is a :class:`LedgerError`.
 * An auditor only reads.
 """
 
@@ -16,14 +18,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from privacy.errors import LedgerError
+from privacy.errors import LedgerError, StorageError
 from privacy.keys import PublicKey
 from privacy.ledger.book import Book, Watch, read_book
 from privacy.ledger.entries import Signed
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"
 SCHEMA_VERSION: Final = 1
-PATIENCE_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 
 _SCHEMA: Final = """
 CREATE TABLE entry (
@@ -55,10 +57,10 @@ def lay_out(path: Path) -> sqlite3.Connection:
     """Make the empty file ``path`` one for a book, without an entry yet.
 
     Raises:
-        LedgerError: it cannot be written.
+        StorageError: it cannot be written.
     """
     with sentences(path):
-        connection = _connect(path, "mode=rw", PATIENCE_S)
+        connection = _connect(path, "mode=rw", TIMEOUT_S)
         try:
             _write_through(path, connection)
             connection.executescript(_CREATE)
@@ -68,16 +70,17 @@ def lay_out(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_file(path: Path, patience_s: float) -> sqlite3.Connection:
-    """Open a book's file for adding; ``patience_s`` is how long to wait while another process writes.
+def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Open a book's file for adding; ``timeout_s`` is how long to wait while another process writes.
 
     Raises:
-        LedgerError: missing, locked, read-only, damaged, not a ledger, or of a newer version.
+        LedgerError: missing, damaged, not a ledger, or of a newer version.
+        StorageError: locked, read-only, or on a disk that cannot be written.
     """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; create one with the site, or restore it from a backup")
     with sentences(path):
-        connection = _connect(path, "mode=rw", patience_s)
+        connection = _connect(path, "mode=rw", timeout_s)
         try:
             _check(path, connection)
             _write_through(path, connection)
@@ -96,13 +99,16 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
     of that log, ``-shm``; otherwise nothing is written at all.
 
     Raises:
-        LedgerError: it cannot be read, or an entry is wrong (named).
+        LedgerError: it is no ledger, or an entry is wrong (named).
+        StorageError: it cannot be read.
     """
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no ledger; name the site's ledger.sqlite, or an export of it")
     with sentences(path):
         # without a write-ahead log beside it, the file is all there is
         log = path.with_name(path.name + "-wal")
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
-        with closing(_connect(path, mode, PATIENCE_S)) as connection:
+        with closing(_connect(path, mode, TIMEOUT_S)) as connection:
             _check(path, connection)
             return read_book(signed_entries(connection), key, watch)
 
@@ -122,8 +128,8 @@ def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[S
         yield Signed(entry, signature)
 
 
-def _connect(path: Path, mode: str, patience_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=patience_s, isolation_level=None)
+def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
 
 
 def _write_through(path: Path, connection: sqlite3.Connection) -> None:
@@ -157,24 +163,43 @@ def _objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 
 @contextmanager
 def sentences(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into a sentence."""
+    """Turn what SQLite says into a sentence.
+
+    Raises:
+        StorageError: it cannot be read or written now.
+        LedgerError: it is damaged, or refuses what was written to it.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        reason, step = _REASONS.get(_primary(error), (str(error), "see the disk and the file's owner"))
+        code = _primary(error)
+        if code in _PASSING:
+            reason, step = _PASSING[code]
+            raise StorageError(f"{path}: {reason}; {step}", "ledger") from None
+        reason, step = _LASTING.get(code, (str(error), "see the disk and the file's owner"))
         raise LedgerError(f"{path}: {reason}; {step}") from None
     except UnicodeDecodeError:  # in a name of a table, which only damage can bring
         raise LedgerError(f"{path}: the ledger file is damaged; restore it from a backup") from None
 
 
-_REASONS: Final = {
-    sqlite3.SQLITE_BUSY: ("another process holds the ledger", "wait for it to end, then try again"),
+_HELD: Final = ("another process holds the ledger", "wait for it to end, then try again")
+_PASSING: Final = {
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_PROTOCOL: _HELD,
     sqlite3.SQLITE_READONLY: ("the ledger is read-only", "make the file and its folder writable for this user"),
     sqlite3.SQLITE_CANTOPEN: (
         "the ledger cannot be opened",
         "make its folder writable, or copy it with its -wal file",
     ),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing recorded is lost"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk does not read or write the ledger",
+        "see whether it is full or failing; nothing recorded is lost",
+    ),
+    sqlite3.SQLITE_NOMEM: ("the machine has no memory left", "end what uses it, then try again"),
+}
+_LASTING: Final = {
     sqlite3.SQLITE_CORRUPT: ("the ledger file is damaged", "restore it from a backup"),
     sqlite3.SQLITE_NOTADB: ("the file is not a ledger", "name the site's ledger.sqlite, or an export of it"),
 }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from privacy.durable import sync_folder
-from privacy.errors import LedgerError
+from privacy.errors import LedgerError, StorageError
 from privacy.keys import SigningKey
 from privacy.ledger.book import Book
 from privacy.ledger.disk import lay_out, sentences, signed_entries
@@ -142,8 +142,8 @@ class Creation:
             raise LedgerError(f"{self._path}: a new ledger is claimed before it is written")
         return self._aside
 
-    def _refused(self, error: OSError) -> LedgerError:
-        return LedgerError(f"{self._path}: a new ledger cannot be written: {error.strerror}")
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
 
 
 def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:

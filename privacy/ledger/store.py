@@ -7,6 +7,8 @@ Rules:
   rules are asked, the entry is written. Two processes can never spend the same budget.
 * Asked twice, recorded once: the same question again changes nothing.
 * Opening checks the whole book, and a book that is not believed is not opened.
+* What failed for now (:class:`~privacy.errors.StorageError`, from any method that reads or adds) recorded nothing; the
+  file is read again before anything else is said of it.
 """
 
 import sqlite3
@@ -19,10 +21,10 @@ from typing import Any, Final, Self, TypeVar
 from privacy.accountant import AnyEvent, carried, limit
 from privacy.budget import Budget, Planned
 from privacy.document import parse
-from privacy.errors import Error, LedgerError
+from privacy.errors import Error, LedgerError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.book import Book, plan_curve
-from privacy.ledger.disk import PATIENCE_S, open_file, sentences, signed_entries
+from privacy.ledger.disk import TIMEOUT_S, open_file, sentences, signed_entries
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -81,7 +83,7 @@ class Ledger:
         """Begin a new book (a file of its owner, 0600) for ``site``: whole, or not at all.
 
         Raises:
-            LedgerError: there is a file already, or the folder cannot be written.
+            StorageError: there is a file already, or the folder cannot be written.
         """
         creation = Creation(path, site, key, written(clock()))
         try:
@@ -97,7 +99,7 @@ class Ledger:
         path: Path,
         key: SigningKey,
         clock: Callable[[], datetime] = utc_now,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> "Ledger":
         """Open the book and check all of it.
 
@@ -105,12 +107,13 @@ class Ledger:
             path: the SQLite file.
             key: the site's identity, which signed the book so far.
             clock: tells the time.
-            patience_s: how long to wait while another process writes.
+            timeout_s: how long to wait while another process writes.
 
         Raises:
-            LedgerError: missing, locked, read-only, corrupt, of a newer version, or an entry is wrong (named).
+            LedgerError: missing, corrupt, of a newer version, or an entry is wrong (named).
+            StorageError: locked, read-only, or on a disk that cannot be written.
         """
-        ledger = cls(path, open_file(path, patience_s), key, clock)
+        ledger = cls(path, open_file(path, timeout_s), key, clock)
         try:
             ledger.refresh()
             if ledger.head.number == 0:
@@ -133,7 +136,7 @@ class Ledger:
     @property
     def site(self) -> str:
         """Whose book this is."""
-        return self._book.site
+        return self._known_book.site
 
     @property
     def key(self) -> PublicKey:
@@ -143,17 +146,22 @@ class Ledger:
     @property
     def head(self) -> Head:
         """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
-        return self._book.head
+        return self._known_book.head
 
     def signed_head(self) -> SignedStatement[BookHead]:
-        """The head with its totals, as witnesses are shown it."""
+        """The head with its totals, as witnesses are shown it, with what other processes have added.
+
+        Raises:
+            LedgerError: an entry is wrong (named).
+        """
+        self.refresh()
         return SignedStatement[BookHead].by(self._key, self._book.standing())
 
     def refresh(self) -> None:
         """Read and check what other processes have added.
 
         Raises:
-            LedgerError: an entry is wrong (named), or the file cannot be read.
+            LedgerError: an entry is wrong (named).
         """
         self._require_in_place()
         with sentences(self._path):
@@ -185,11 +193,7 @@ class Ledger:
         )
 
     def populations(self) -> dict[str, Population]:
-        """What was registered last under each name.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """What was registered last under each name."""
         self.refresh()
         return dict(self._book.populations)
 
@@ -223,11 +227,7 @@ class Ledger:
         self._add(Approve, terms=terms_digest, by=by)
 
     def approved(self, terms_digest: str) -> bool:
-        """Whether the terms of this digest were approved.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """Whether the terms of this digest were approved."""
         self.refresh()
         return self._book.approved(terms_digest)
 
@@ -256,11 +256,7 @@ class Ledger:
         self._record(body)
 
     def allowance(self, study: str) -> Allow | None:
-        """What ``study`` was admitted with (its plan, its terms), if it was.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """What ``study`` was admitted with (its plan, its terms), if it was."""
         self.refresh()
         return self._book.allowance(study)
 
@@ -379,17 +375,13 @@ class Ledger:
         """Where ``population`` stands, with what other processes have added.
 
         Raises:
-            LedgerError: it is not registered, or the file cannot be read.
+            LedgerError: it is not registered.
         """
         self.refresh()
         return self._book.account(population).budget
 
     def population_of(self, data_digest: str) -> str | None:
-        """The population that files of this digest were registered under, if they were.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """The population that files of this digest were registered under, if they were."""
         self.refresh()
         return self._book.population_of(data_digest)
 
@@ -398,17 +390,12 @@ class Ledger:
 
         Raises:
             BudgetError: the study was never admitted.
-            LedgerError: the file cannot be read.
         """
         self.refresh()
         return self._book.account_of(study).budget
 
     def budgets(self) -> list[Budget]:
-        """Where every population stands.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """Where every population stands."""
         self.refresh()
         return self._book.budgets()
 
@@ -417,7 +404,6 @@ class Ledger:
 
         Raises:
             BudgetError: the study was never admitted.
-            LedgerError: the file cannot be read.
         """
         self.refresh()
         return self._book.account_of(study).epsilon_spent_by(study, delta)
@@ -427,45 +413,28 @@ class Ledger:
 
         Raises:
             BudgetError: the study was never admitted.
-            LedgerError: the file cannot be read.
         """
         self.refresh()
         return launches_of(self._book, study)
 
     def holds(self, number: int, hash: str) -> bool:
-        """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back."""
         self.refresh()
         return self._book.holds(number, hash)
 
     def trial(self) -> Book:
-        """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded."""
         self.refresh()
         return deepcopy(self._book)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry, from the first.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """Every entry, from the first."""
         with sentences(self._path):
             for signed in signed_entries(self._connection):
                 yield read_entry(signed.entry)
 
     def export_lines(self) -> Iterator[bytes]:
-        """The book as signed JSON lines, ending in a signed trailer; see ``docs/ledger.md``.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
+        """The book as signed JSON lines, ending in a signed trailer; see ``docs/ledger.md``."""
         self.refresh()
         with sentences(self._path):
             yield from lines(signed_entries(self._connection), self._key)
@@ -488,7 +457,7 @@ class Ledger:
             except Error:  # a refusal: the book is as it was
                 raise
             except BaseException:
-                self._book = Book()  # it may be ahead of the file: read it again
+                self._book = Book()  # it may be ahead of the file: it is read again before it is asked
                 raise
             finally:
                 if self._connection.in_transaction:
@@ -506,6 +475,13 @@ class Ledger:
             self._book = Book()
             raise
 
+    @property
+    def _known_book(self) -> Book:
+        """The book as this process last knew it, read again if a failure has left that in doubt."""
+        if self._book.head.number == 0:
+            self.refresh()
+        return self._book
+
     def _require_in_place(self) -> None:
         """What is added to a file that has lost its name would be lost with it."""
         if _file(self._path) != self._file:
@@ -519,11 +495,17 @@ class Ledger:
 
 
 def _file(path: Path) -> tuple[int, int] | None:
-    """Which file stands there now, if any."""
+    """Which file stands there now, if any.
+
+    Raises:
+        StorageError: the disk does not say.
+    """
     try:
         found = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StorageError(f"{path}: the disk does not say what is there: {error.strerror}", "ledger") from None
     return found.st_dev, found.st_ino
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from privacy.launch import SignedLaunch
+from privacy.ledger.entries import Incident
 from privacy.ledger.witness import BookHead, Countersigned
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.shape import layout_of
@@ -157,6 +158,19 @@ def in_charge(simulator: Simulator) -> Mallory:
     mallory = Mallory(simulator)
     mallory.key()
     return mallory
+
+
+def require_unexplained(mallory: Mallory, name: str, reply: Reply, why: str) -> None:
+    """An aggregate did not open at a site: its ledger says why, and its answer does not.
+
+    Which rule broke, and the number that broke it, are functions of what was decrypted.
+    """
+    require_refused(reply, "opening-failed", "its aggregate does not hold; this site's ledger says why")
+    assert isinstance(reply, Problem)
+    last = mallory.simulator.entries(name, "incident")[-1].body
+    assert isinstance(last, Incident)
+    assert why in last.sentence
+    assert why not in reply.sentence
 
 
 def require_refused(reply: Reply, code: str, sentence: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from privacy.accountant import SampledGaussian, charge, epsilon
-from privacy.errors import BudgetError, LedgerError, RefusedError
+from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Allow, Reserve
 from tests.privacy.ledger_makers import (
@@ -236,7 +236,7 @@ def test_unknown_population_is_refused(path: Path) -> None:
 def test_file_is_its_owners_and_never_overwritten(path: Path) -> None:
     granted_ledger(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(LedgerError, match="a new ledger cannot be written: File exists"):
+    with pytest.raises(StorageError, match="a new ledger cannot be written: File exists"):
         Ledger.create(path, KEY, "north")
 
 
