@@ -40,6 +40,10 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
     """
     if committed.round <= seat.state.base:
         return
+    if committed.round > seat.terms.last_round:
+        raise RefusedError(
+            "refused", f"round {committed.round} is none of this study, whose last is {seat.terms.last_round}"
+        )
     study_key = seat.epochs.study_key(committed.epoch)
     seat.store.model()  # what the views are compared with is what is on disk
     try:

@@ -28,6 +28,7 @@ from typing import Final
 
 from client.epochs import EpochLostError
 from privacy.errors import BudgetError, RefusedError, SealingError, StorageError, TermsError, WireError
+from privacy.sentence import fit_sentence
 
 FAILED: Final = "the site's own log says why"
 SEALING: Final = "what came sealed does not hold; the site's own log says why"
@@ -60,4 +61,4 @@ def said_of(error: Exception) -> Said:
     if isinstance(error, SealingError):
         return Said(code, SEALING)
     sentence = str(error) if isinstance(error, _OWN_WORDS) else FAILED
-    return Said(code, FAILED if _PATH.search(sentence) else sentence)
+    return Said(code, FAILED if _PATH.search(sentence) else fit_sentence(sentence))

@@ -2,6 +2,8 @@
 
 Everything that is signed, chained or compared (terms, ledger entries, messages) passes through here, so two
 parties that hold the same value hold the same bytes. Duplicate keys, NaN and infinities are refused.
+
+Bytes and values come from other parties: whatever they are, the only error that leaves here is a WireError.
 """
 
 import hashlib
@@ -22,12 +24,15 @@ def to_canonical(value: Json) -> bytes:
     """The RFC 8785 bytes of ``value``.
 
     Raises:
-        WireError: ``value`` has no canonical form (NaN, an integer beyond 2^53, a key that is not text).
+        WireError: ``value`` has no canonical form (NaN, an integer beyond 2^53, a key that is not text, half of a
+            surrogate pair, nested too deeply).
     """
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise WireError(f"a value has no canonical JSON form: {error}") from None
+    except Exception as error:  # the library has no promise for odd values: UnicodeEncodeError, RecursionError, ...
+        raise WireError(f"a value has no canonical JSON form ({type(error).__name__})") from None
 
 
 def from_canonical(data: bytes) -> Any:
@@ -38,7 +43,7 @@ def from_canonical(data: bytes) -> Any:
     """
     try:
         value = json.loads(data, parse_int=_whole)
-    except (ValueError, RecursionError):
+    except Exception:  # ValueError, RecursionError, and what a number of absurd length may raise
         raise WireError(f"expected canonical JSON, got {len(data)} bytes that are not JSON") from None
     if to_canonical(value) != data:
         raise WireError("expected canonical JSON (RFC 8785), got JSON written in another way")

@@ -84,9 +84,13 @@ def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
     if not isinstance(value, Mapping):
         raise error(f"{source}: expected keys and values, got {_kind_of(value)}")
     try:
-        return kind.model_validate(value)
-    except ValidationError as cause:
-        mistakes = [_sentence(kind, mistake) for mistake in cause.errors(include_url=False)]
+        try:
+            return kind.model_validate(value)
+        except ValidationError as cause:
+            mistakes = [_sentence(kind, mistake) for mistake in cause.errors(include_url=False)]
+    except Exception as cause:  # a rule that met a value nobody thought of; an Error is one that a rule raises
+        reason = str(cause) if isinstance(cause, Error) else f"it cannot be used ({type(cause).__name__})"
+        raise error(f"{source}: {reason}") from None
     if len(mistakes) == 1:
         raise error(f"{source}: {mistakes[0]}")
     raise error(f"{source}: {len(mistakes)} mistakes:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))

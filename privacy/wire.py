@@ -24,6 +24,7 @@ from privacy.errors import WireError
 from privacy.keys import PublicKey, SigningKey
 from privacy.launch import KeyText, SignedLaunch
 from privacy.ledger.witness import BookHead, Countersigned
+from privacy.sentence import Sentence
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
 
@@ -33,7 +34,6 @@ _LABEL: Final = b"consilium message v1\0"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}$")]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
-Sentence = Annotated[str, Field(max_length=2000)]
 Wrapped = Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=1_000_000)]
 
 

@@ -25,6 +25,7 @@ from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.witness import Countersigned
+from privacy.sentence import Sentence
 from privacy.study import Name, Neighbouring, Release, Unit
 
 VERSION: Final = 1
@@ -42,7 +43,6 @@ Curve = Annotated[tuple[Charge, ...], Field(min_length=len(CARRIED), max_length=
 GrantNumber = Annotated[int, Field(ge=1, le=1000)]
 Key = Annotated[str, Field(min_length=43, max_length=43)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
-Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
 
 Subject = tuple[str | int, ...]

@@ -50,6 +50,7 @@ from privacy.ledger.export import lines
 from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.steps import Addition, Creation, read_on, written
 from privacy.ledger.witness import BookHead, Countersigned
+from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
 CLOCK_STEP: Final = timedelta(minutes=1)  # time servers step a clock back by less
@@ -312,20 +313,20 @@ class Ledger:
         self._add(ModelRelease, study=study, model=model_digest, to=to)
 
     def refuse(self, study: str, code: str, sentence: str) -> None:
-        """Note that the site refused what was asked, by which rule.
+        """Note that the site refused what was asked, by which rule; the sentence is cut if it is too long.
 
         Raises:
             LedgerError: the book cannot take it.
         """
-        self._add(Refuse, study=study, code=code, sentence=sentence)
+        self._add(Refuse, study=study, code=code, sentence=fit_sentence(sentence))
 
     def incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
-        """Note what must not be forgotten: a void round, an aggregate that did not open. Once each.
+        """Note what must not be forgotten: a void round, an aggregate that did not open. Once each; cut as a refusal.
 
         Raises:
             LedgerError: the book cannot take it.
         """
-        self._add(Incident, study=study, round=round, code=code, sentence=sentence)
+        self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
 
     def checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
         """Write down that ``witness`` has seen this book up to a head. What it has seen before changes nothing.

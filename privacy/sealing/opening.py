@@ -8,7 +8,9 @@ Rules, in this order, each refused with its name:
 * every field holds what that many sites can have sealed, every unused slot is zero.
 
 A refusal must end the key epoch: each one tells a tampering coordinator a bit about the key. (A change smaller than
-the noise opens to the same sum; being accepted k times tells him b bits with probability at most 2^-b in all.)
+the noise opens to the same sum; being accepted k times tells him b bits with probability at most 2^-b in all.) It must
+be no more than that bit: which rule broke, and every number in the sentence, is a function of what decryption gave, so
+the sentence stays at the site, and whoever sent the aggregate is told the same whatever broke (``client/opening.py``).
 """
 
 from collections.abc import Sequence

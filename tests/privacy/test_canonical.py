@@ -1,5 +1,6 @@
 """One value, one way to write it down."""
 
+import contextlib
 import json
 
 import pytest
@@ -84,3 +85,47 @@ def test_bytes_that_are_no_json_are_refused_without_being_shown(data: bytes) -> 
 def test_digest_is_the_sha256_of_the_canonical_form() -> None:
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
     assert digest({"b": 1, "a": [1.0]}) == sha256(b'{"a":[1],"b":1}')
+
+
+TEXT = st.text(st.characters()) | st.sampled_from(["\ud800", "\udfff\ud800", "\0", "a\ud800"])
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=3) | st.just(object()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXT | st.integers() | st.none(), inner, max_size=3)
+        | st.sets(st.integers(), max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200)
+@given(ODD)
+def test_any_value_has_a_canonical_form_or_is_refused_as_a_message(value: object) -> None:
+    with contextlib.suppress(WireError):
+        to_canonical(value)  # type: ignore[arg-type]
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=40) | ODD.map(lambda value: json.dumps(value, default=str, skipkeys=True).encode()))
+def test_any_bytes_are_read_or_refused_as_a_message(data: bytes) -> None:
+    with contextlib.suppress(WireError):
+        assert to_canonical(from_canonical(data)) == data
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900, 990, 2000, 50_000])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_of_any_depth_is_read_or_refused_as_a_message(depth: int, left: str, right: str) -> None:
+    with contextlib.suppress(WireError):
+        from_canonical((left * depth + "1" + right * depth).encode())
+
+
+@pytest.mark.parametrize("data", [b'{"\\ud800":1}', b'{"a":{"\\udc00b":1}}', b'["\\ud800"]', b'{"\xed\xa0\x80":1}'])
+def test_half_of_a_surrogate_pair_is_refused_as_a_message(data: bytes) -> None:
+    with pytest.raises(WireError):
+        from_canonical(data)
+
+
+def test_whole_number_of_absurd_length_is_refused_as_a_message() -> None:
+    with pytest.raises(WireError):
+        to_canonical(10**5000)

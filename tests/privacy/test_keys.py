@@ -1,5 +1,6 @@
 """Keys against the RFCs' vectors, and against every file that should be refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,17 @@ def test_session_key_of_small_order_is_refused(number: int) -> None:
 def test_text_that_is_no_session_key_is_refused() -> None:
     with pytest.raises(WireError, match="expected a public key of 43 base64url characters"):
         SessionKey().agree("short", b"info")
+
+
+def test_written_secret_is_durable_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut a file that was synced has no name unless its folder was synced after it was made."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    keys.write_secret(tmp_path / "secret.key", b"secret")
+    assert synced == [(tmp_path / "secret.key").stat().st_ino, tmp_path.stat().st_ino]

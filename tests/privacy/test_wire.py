@@ -14,6 +14,7 @@ from privacy import wire
 from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import PublicKey
+from privacy.sentence import fit_sentence
 from privacy.wire import Body, Close, Closed, Envelope, Join, Problem, make_envelope, open_envelope, read_body
 from tests.privacy.head_makers import standing
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, golden_launch
@@ -86,7 +87,7 @@ def test_golden_message_that_must_fail_is_refused(reason: str) -> None:
 
 
 @given(
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=2000),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=2000).map(fit_sentence),
     st.integers(0, 1 << 40),
     st.lists(st.binary(max_size=100), max_size=4),
 )

@@ -13,6 +13,7 @@ from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import BODIES, Allow, Grant, Population, Recover, Refuse, Reserve, read_entry
+from privacy.sentence import fit_sentence
 from tests.privacy.ledger_makers import (
     COUNTS,
     KEY,
@@ -64,7 +65,7 @@ def test_curve_of_an_entry_is_the_events_at_every_carried_order(path: Path) -> N
 @given(
     study=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,99}", fullmatch=True),
     code=st.from_regex(r"[a-z][a-z0-9-]{0,59}", fullmatch=True),
-    sentence=st.text(st.characters(codec="utf-8"), min_size=1, max_size=2000),
+    sentence=st.text(st.characters(codec="utf-8"), max_size=2000).map(fit_sentence),
     number=st.integers(1, 2**53 - 1),
     time=st.datetimes(timezones=st.none()).map(lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)),
 )
