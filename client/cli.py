@@ -102,7 +102,7 @@ def status(home: SiteHome, as_json: bool) -> None:
 @cli.command()
 @click.pass_obj
 def up(home: SiteHome) -> None:
-    """Connect to the coordinator and take part in studies until stopped (Ctrl-C or SIGTERM)."""
+    """Connect to the coordinator and take part in studies until stopped (Ctrl-C)."""
     from client.up import serve_site
 
     serve_site(home)

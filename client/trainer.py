@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from client.data import StudyFiles, one_by_one, read_study
 from privacy.distributed import SharedNoise, share
 from privacy.errors import Error, TrainingError
+from privacy.lifetime import leave_terminal_to_parent
 from privacy.study import Terms, Unit
 
 _log = logging.getLogger(__name__)
@@ -378,7 +379,7 @@ def _rebuilt(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, An
 
 def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Path) -> None:
     """The child's life: answer until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to judge
+    leave_terminal_to_parent()
     _write_everything_to(log_file)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     trainer: InProcessTrainer | None = None

@@ -6,11 +6,9 @@ Talk goes to stderr, one line an event; figures computed from records go to ``lo
 import fcntl
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
-from types import FrameType
 
 from client.agent import AgentEvent, serve
 from client.data import StudyFiles
@@ -19,11 +17,12 @@ from client.site import Site
 from client.trainer import Trainer
 from privacy.console import say
 from privacy.errors import SiteConfigError
+from privacy.lifetime import stop_on_signals
 from privacy.study import Terms
 
 
 def serve_site(home: SiteHome) -> None:
-    """Take part in studies until SIGTERM or SIGINT.
+    """Take part in studies until stopped by a signal (``privacy/lifetime.py``).
 
     Raises:
         SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
@@ -34,12 +33,7 @@ def serve_site(home: SiteHome) -> None:
     lock = _lock(home)
     _log_to(home)
     stop = threading.Event()
-
-    def leave(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+    stop_on_signals(stop)
 
     def training_for(terms: Terms, files: StudyFiles) -> Trainer:
         return Trainer(terms, files, config.device, home.log_path, config.precision)

@@ -4,6 +4,7 @@ Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 
 program, and those of ``privacy/errors.py``.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Container, Sequence
@@ -13,6 +14,7 @@ import click
 
 from privacy.canonical import Json, to_canonical
 from privacy.errors import Error
+from privacy.lifetime import take_default_signals
 
 INTERRUPTED: Final = 130
 DEFECT: Final = 1
@@ -21,16 +23,17 @@ TRACEBACK: Final = "CONSILIUM_TRACEBACK"
 
 def run(commands: click.Group, name: str) -> NoReturn:
     """Run a console script and end the process; no traceback reaches a user."""
+    take_default_signals()
     try:
         code = commands.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: interrupted", err=True)
+        say(f"{name}: interrupted")
         sys.exit(INTERRUPTED)
     except Error as error:
-        click.echo(f"{name}: {error}", err=True)
+        say(f"{name}: {error}")
         sys.exit(error.exit_code)
     except (BrokenPipeError, SystemExit):  # SystemExit is how click ends when nobody reads stdout any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,10 +41,9 @@ def run(commands: click.Group, name: str) -> NoReturn:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        click.echo(
+        say(
             f"{name}: a defect of this program ({type(error).__name__}); nothing recorded is lost; "
-            f"with {TRACEBACK}=1 in the environment it shows where",
-            err=True,
+            f"with {TRACEBACK}=1 in the environment it shows where"
         )
         sys.exit(DEFECT)
     sys.exit(code if isinstance(code, int) else 0)
@@ -53,8 +55,9 @@ def print_json(value: Json) -> None:
 
 
 def say(text: str) -> None:
-    """Talk, on stderr."""
-    click.echo(text, err=True)
+    """Talk, on stderr; talk that nobody can hear any more (the terminal was closed) is dropped."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:

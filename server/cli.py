@@ -5,17 +5,16 @@ Every command works on one federation's folder: ``--dir``, or the environment va
 """
 
 import logging
-import signal
 import threading
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from privacy.console import print_json, run, say
 from privacy.errors import FederationError
+from privacy.lifetime import stop_on_signals
 from server.commands.sites import sites
 from server.commands.study import study
 from server.commands.testimony import testimony
@@ -58,18 +57,13 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
 @cli.command()
 @click.pass_obj
 def up(federation: Federation) -> None:
-    """Run the coordinator until stopped (Ctrl-C or SIGTERM); studies go on where they were."""
+    """Run the coordinator until stopped (Ctrl-C); studies go on where they were."""
     from server.coordinator import Coordinator
 
     config = federation.config
     _log_to(federation)
     stop = threading.Event()
-
-    def leave(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+    stop_on_signals(stop)
     say(f"coordinating '{config.federation}' at {config.host}:{config.port}")
     Coordinator(federation).serve(stop)
     say("stopped; studies go on with the next 'consilium up'")

@@ -7,7 +7,6 @@ with (each hospital alone, all pooled) is simulated from the source tables, outs
 
 import json
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import yaml
 from privacy.canonical import sha256
 from privacy.console import say
 from privacy.errors import CoordinatorError, FederationError
+from privacy.lifetime import interrupt_on_signals, interrupt_with_parent
 from privacy.study import Terms, parse_terms
 from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
 from server.demo_report import REPEATS, print_report
@@ -64,7 +64,8 @@ class Demo:
         Raises:
             CoordinatorError: a part failed; the sentence says which and why.
         """
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it cleans up as after Ctrl-C
+        interrupt_on_signals()
+        interrupt_with_parent()
         with self._folder() as folder, Processes() as processes:
             federation = LocalFederation(folder, self._terms, self._hospitals, self._step)
             self._step("making a federation and four hospitals, each with its own keys, book and data")

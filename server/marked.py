@@ -17,13 +17,20 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE_S: Final = 10.0
+MARK: Final = "CONSILIUM_SUPERLINK"
+"""What a SuperLink and everything that it starts carry: their folder."""
+OWNER: Final = "CONSILIUM_OWNER"
+"""What tells a SuperLink the descriptor of the pipe by which it notices that its owner is gone."""
 
 
-def stop_marked(name: str, value: str) -> None:
-    """Ask every process whose environment has ``name=value`` to end, then make it; return when all have."""
+def stop_marked(name: str, value: str, *, but: int | None = None) -> None:
+    """Ask every process whose environment has ``name=value`` to end, then make it; return when all have.
+
+    All but the process ``but``.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.ExitStack() as opened:
-            handles = list(_marked(f"{name}={value}".encode()))
+            handles = list(_marked(f"{name}={value}".encode(), but))
             for handle in handles:
                 opened.callback(os.close, handle)
                 with contextlib.suppress(ProcessLookupError):
@@ -35,10 +42,10 @@ def stop_marked(name: str, value: str) -> None:
                 ended.poll(1000 * max(0.0, end - time.monotonic()))
 
 
-def _marked(mark: bytes) -> Iterator[int]:
-    """A pid file descriptor for every live process that carries ``mark``."""
+def _marked(mark: bytes, but: int | None) -> Iterator[int]:
+    """A pid file descriptor for every live process that carries ``mark``, except ``but``."""
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        if not entry.name.isdigit() or int(entry.name) == but:
             continue
         try:
             handle = os.pidfd_open(int(entry.name))

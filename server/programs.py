@@ -4,20 +4,19 @@ Each is a child in a session of its own, so that Ctrl-C reaches only the demonst
 Should the demonstration itself be killed, the kernel ends its children.
 """
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from privacy.errors import CoordinatorError
+from privacy.lifetime import end_with_parent
 
-_PR_SET_PDEATHSIG: Final = 1
 _STOP_S: Final = 20.0
 _RESTARTS: Final = 5
 
@@ -90,7 +89,13 @@ def run_to_end(command: list[str]) -> str:
     Raises:
         CoordinatorError: it failed; its last words.
     """
-    done = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=_end_with_parent)
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(end_with_parent, os.getpid()),
+    )
     if done.returncode != 0:
         words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise CoordinatorError(f"'{Path(command[0]).name} {' '.join(command[1:4])} ...' failed: {words[-1]}")
@@ -111,11 +116,5 @@ def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock here
+            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - no thread of ours holds a lock here
         )
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:  # the parent ended in between
-        os._exit(1)

@@ -4,8 +4,10 @@
   so whoever reaches the port owns the federation: a gateway publishes ``/v1/fleet/`` and ``/health`` alone.
 * Nothing phones home, nothing lands outside the folder, nothing is installed at run time.
 * A run's bundle ships no code (``server/bundle.py``).
-* One SuperLink per folder, by a lock that ends with its owner. What an owner that was killed left running carries
-  the folder's name in its environment; it is stopped before a new start, and nothing else is ever signalled.
+* One SuperLink per folder, by a lock that ends with its owner. It ends with its owner too, however that ended: it
+  reads a pipe of which the owner holds the other end, and ends everything that it started.
+* Should something be left over all the same, it carries the folder's name in its environment; it is stopped before a
+  new start, and nothing else is ever signalled.
 """
 
 import contextlib
@@ -43,10 +45,9 @@ from privacy.keys import node_key_pem
 from server.authority import TlsFiles
 from server.bundle import SERVER_APP, make_bundle
 from server.link_store import database_url
-from server.marked import stop_marked
+from server.marked import MARK, OWNER, stop_marked
 
 HOST: Final = "127.0.0.1"
-_MARK: Final = "CONSILIUM_SUPERLINK"
 _START_S: Final = 60.0
 _RUNS_LOOKED_AT: Final = 100
 _ALLOCATION: Final = {
@@ -102,6 +103,7 @@ class SuperLink:
         self.address = f"{HOST}:{port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
+        self._life: int | None = None
         self._log_start = 0
         self._client: ControlHttpClient | None = None
 
@@ -126,22 +128,30 @@ class SuperLink:
         try:
             self._stop_processes()
             self._expect_free_port()
-            with self.log.open("ab") as log:
-                self._log_start = log.tell()
-                self._process = subprocess.Popen(
-                    self._command(),
-                    env=self._environment(),
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self._process = self._spawn()
             self._wait_until_it_answers(self._process)
             self._end_orphaned_runs()
         except BaseException:
             self.stop()
             raise
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        theirs, self._life = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self._log_start = log.tell()
+                return subprocess.Popen(
+                    self._command(),
+                    env=self._environment() | {OWNER: str(theirs)},
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[theirs],
+                )
+        finally:
+            os.close(theirs)
 
     def stop(self) -> None:
         """Stop the child and everything it started. Safe to call twice."""
@@ -152,6 +162,9 @@ class SuperLink:
             self._client = None
         self._stop_processes()
         self._process = None
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
         os.close(self._lock)
         self._lock = None
 
@@ -269,7 +282,7 @@ class SuperLink:
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
             **_ALLOCATION,
-            _MARK: str(self.folder),
+            MARK: str(self.folder),
         }
 
     def _take_lock(self) -> None:
@@ -323,7 +336,7 @@ class SuperLink:
         return f"{self.log} says: {last[:400]}"
 
     def _stop_processes(self) -> None:
-        stop_marked(_MARK, str(self.folder))
+        stop_marked(MARK, str(self.folder))
         if self._process is not None:
             self._process.wait()
 

@@ -1,10 +1,21 @@
-"""What tests of every package share."""
+"""What tests of every package share.
 
+What tests start inherits no signal that whoever started the tests ignores, as ``nohup`` and a script's ``&`` do.
+"""
+
+import signal
 from pathlib import Path
 
 import pytest
 
+from privacy.lifetime import take_default_signals
 from server.authority import TlsFiles, create_authority, issue_server_certificate
+
+
+def pytest_sessionstart() -> None:
+    """Take signals as if nobody had ignored them."""
+    take_default_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Final, TypeVar
 
 from privacy.errors import TrainingError
+from privacy.lifetime import leave_terminal_to_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,6 +74,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
+    leave_terminal_to_parent()
     Thread(target=_await_parent, daemon=True).start()
 
 

@@ -180,8 +180,8 @@ class Running:
 
     def kill_coordinator(self) -> None:
         """Kill ``consilium up`` and everything that Flower runs for it."""
-        self.kill(COORDINATOR)
         left_over = self.of_superlink()
+        self.kill(COORDINATOR)
         assert left_over, "there was nothing of the SuperLink to kill"
         for pid in left_over:
             with contextlib.suppress(ProcessLookupError):

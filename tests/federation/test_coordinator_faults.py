@@ -57,7 +57,9 @@ def test_coordinator_killed_in_training_and_after_a_commit_finishes_its_study(
     study = wood.launch(terms("killed"))
     wood.wait_for_round(study, 1)
     wood.wait_until_training(study, "ash", 2)
-    wood.kill_coordinator()
+    assert len(wood.of_superlink()) == 3  # SuperLink, SuperExec, ServerApp
+    wood.kill(COORDINATOR)
+    wait_for("what it had started to end by itself", lambda: not wood.of_superlink())
     wood.start(COORDINATOR)
     wood.wait_for_round(study, 2)
     wood.kill_coordinator()

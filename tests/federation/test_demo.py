@@ -1,10 +1,12 @@
 """``consilium demo``: what it prints, a stranger finds again in the folder it keeps; interrupted, it leaves nothing."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +181,9 @@ def test_heart_study_of_four_real_hospitals_ends_and_leaves_nothing(repository: 
     assert list(short_folder.iterdir()) == []
 
 
-def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_folder: Path) -> None:
-    said, temporary = tmp_path / "said", short_folder
+@contextlib.contextmanager
+def demo_in_its_second_round(said: Path, temporary: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A demonstration whose every process is at work, as a script starts it in the background; killed at the end."""
     with said.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).parent / "consilium", "demo", "--rounds", "50"],
@@ -189,8 +192,7 @@ def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_
             stderr=output,
             env=os.environ | {"TMPDIR": str(temporary)},
             start_new_session=True,
-            # a job in the background would inherit that SIGINT is ignored
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509
         )
     try:
         wait_for("the second round", lambda: process.poll() is not None or b"round   2" in said.read_bytes(), 150)
@@ -198,11 +200,22 @@ def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_
         (folder,) = temporary.iterdir()
         assert (folder / "coordinator" / "studies").is_dir()
         assert len(processes_with("TMPDIR", str(temporary))) > 10  # up to a trainer at each hospital
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=60) == INTERRUPTED
+        yield process
     finally:
         process.kill()
         process.wait()
-    assert said.read_text().splitlines()[-1] == "consilium: interrupted"
-    assert processes_with("TMPDIR", str(temporary)) == []
-    assert list(temporary.iterdir()) == []
+
+
+def test_interrupted_demo_leaves_no_process_and_no_folder(tmp_path: Path, short_folder: Path) -> None:
+    with demo_in_its_second_round(tmp_path / "said", short_folder) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == INTERRUPTED
+    assert (tmp_path / "said").read_text().splitlines()[-1] == "consilium: interrupted"
+    assert processes_with("TMPDIR", str(short_folder)) == []
+    assert list(short_folder.iterdir()) == []
+
+
+def test_killed_demo_leaves_no_process(tmp_path: Path, short_folder: Path) -> None:
+    with demo_in_its_second_round(tmp_path / "said", short_folder) as process:
+        process.kill()
+        wait_for("everything to end by itself", lambda: processes_with("TMPDIR", str(short_folder)) == [])

@@ -1,8 +1,10 @@
 """How a command ends: its exit code, its sentence, and never a traceback."""
 
 import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,12 +40,19 @@ run(cli, "tool")
 """
 
 
-def tool(*arguments: str, traceback: bool = False) -> subprocess.CompletedProcess[str]:
+def tool(
+    *arguments: str, traceback: bool = False, ignored: signal.Signals | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])}
     if traceback:
         environment["CONSILIUM_TRACEBACK"] = "1"
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        preexec_fn=None if ignored is None else partial(signal.signal, ignored, signal.SIG_IGN),
     )
 
 
@@ -75,8 +84,9 @@ def test_defect_shows_where_when_asked() -> None:
     assert "Traceback" in done.stderr
 
 
-def test_interruption_is_said_and_ends_with_130() -> None:
-    done = tool("interrupted")
+@pytest.mark.parametrize("ignored", [None, signal.SIGINT], ids=["usual", "in the background of a script"])
+def test_interruption_is_said_and_ends_with_130(ignored: signal.Signals | None) -> None:
+    done = tool("interrupted", ignored=ignored)
     assert done.returncode == 130
     assert "tool: interrupted" in done.stderr
     assert "Traceback" not in done.stderr

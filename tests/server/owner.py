@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from privacy.lifetime import take_default_signals
 from server.authority import TlsFiles
 from server.superlink import SuperLink
 
 if __name__ == "__main__":
+    take_default_signals()
     folder, tls, port = sys.argv[1:]
     with (
         contextlib.suppress(KeyboardInterrupt),

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,18 @@ def superlink(tmp_path_factory: pytest.TempPathFactory, certificates: TlsFiles) 
 
 
 @contextlib.contextmanager
-def owner(folder: Path, tls: TlsFiles) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A process that owns a SuperLink, and the SuperLink's process id."""
+def owner(
+    folder: Path, tls: TlsFiles, prepare: Callable[[], object] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that owns a SuperLink, and the SuperLink's process id; ``prepare`` is called in it at first."""
     command = [sys.executable, "-m", "tests.server.owner", str(folder), str(tls.folder), str(free_port())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=prepare,  # noqa: PLW1509 - no thread of ours holds a lock here
+    ) as process:
         assert process.stdout is not None
         try:
             yield process, int(process.stdout.readline())
@@ -189,9 +198,26 @@ def test_stop_after_an_interrupt_leaves_no_process(tmp_path: Path, certificates:
     assert marked_with(tmp_path) == []
 
 
+@pytest.mark.parametrize("superlink_too", [False, True], ids=["owner", "owner and SuperLink"])
+def test_superlink_whose_owner_was_killed_leaves_no_process(
+    tmp_path: Path, certificates: TlsFiles, superlink_too: bool
+) -> None:
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # which Flower's programs would inherit
+    with owner(tmp_path, certificates, ignore) as (process, superlink):
+        wait_for("the SuperExec to start", lambda: len(marked_with(tmp_path)) == 2)
+        if superlink_too:
+            os.kill(superlink, signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        if superlink_too:
+            os.kill(superlink, signal.SIGKILL)
+        wait_for("all to have ended", lambda: marked_with(tmp_path) == [])
+
+
 def test_start_after_the_owner_was_killed_stops_its_superlink_only(tmp_path: Path, certificates: TlsFiles) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     with owner(mine, certificates) as (process, left_over), owner(other, certificates) as (_, bystander):
+        os.kill(left_over, signal.SIGSTOP)  # it cannot notice that its owner is gone
         process.kill()
         process.wait()
         assert is_alive(left_over)
@@ -199,4 +225,3 @@ def test_start_after_the_owner_was_killed_stops_its_superlink_only(tmp_path: Pat
             assert link.nodes() == {}
             assert not is_alive(left_over)
             assert is_alive(bystander)
-        os.kill(bystander, signal.SIGTERM)
