@@ -6,7 +6,8 @@ Rules:
 * only public choices shape the numbers: ranges and vocabularies of the contract, nothing measured on patients;
 * a number is scaled from its public range to [-1, 1] and clipped to it; a missing one is 0 (the middle) with its
   indicator at 1; a category is one-hot, a missing one all zeros with its indicator at 1;
-* records are grouped by patient, patients and records in file order, the first ``records_per_patient`` of each;
+* records are grouped by patient, who is known by one normal form (``client/identifiers.py``), patients and records in
+  file order, the first ``records_per_patient`` of each;
 * a patient is in the training file or in the test file, never in both;
 * what is trained on is what was registered: the file's SHA-256 is checked at every read.
 
@@ -24,7 +25,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.patients import Objections
+from client.identifiers import is_usable, normalise
+from client.objections import Objections
 from privacy.canonical import sha256
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import Category, DataContract, Number
@@ -151,9 +153,11 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
         raise DataError(f"{path}: expected a CSV file in UTF-8, got other bytes") from None
     columns = _columns(contract, text, path)
     mistakes: list[str] = []
-    ids = columns[contract.patient]
-    if lacking := sum(word in contract.missing for word in ids):
+    ids = [normalise(word) for word in columns[contract.patient]]
+    if lacking := sum(not name or name in contract.missing for name in ids):
         mistakes.append(f"column '{contract.patient}': {lacking} rows without a patient")
+    if unusable := sum(bool(name) and not is_usable(name) for name in ids):
+        mistakes.append(f"column '{contract.patient}': {unusable} rows have a control character in the patient")
     labels = _labels(contract, columns[contract.label.name], mistakes)
     features, clipped = _features(contract, columns, mistakes)
     if mistakes:

@@ -27,7 +27,8 @@ import yaml
 from pydantic import Field
 
 from client.data import StudyFiles
-from client.patients import Objections, PatientRegister
+from client.objections import Objections
+from client.patients import PatientRegister
 from client.weights import PublicWeights
 from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml

@@ -4,64 +4,46 @@
 
     patients/secret                      32 bytes of this site's, its owner's alone
     patients/NAME-COMMITMENT.digests     the population's patients, every one it ever had: sorted digests
-    patients/objections.digests          patients who take part in no later study: sorted digests, then a seal on them
+    patients/objections.digests          patients who take part in no later study (``client/objections.py``)
 
 Rules:
 
-* a patient's digest is HMAC-SHA256 of the identifier under the site's secret: equal at this site, a guess for nobody
-  else; identifiers are compared as they are written, without spaces around them;
-* a budget belongs to people, so a file whose patients are in another population is refused with their number;
+* a patient's digest is HMAC-SHA256 of the identifier's folded form (``client/identifiers.py``) under the site's
+  secret: equal at this site, a guess for nobody else, and the same for ``00012``, ``12`` and ``12.0``;
+* a budget belongs to people, so a file whose patients are in another population, or are written like some, is refused
+  with their number, until people say that those are others;
+* what people say of two populations stands in the ledger with the number of patients, and holds for these patients: who
+  is in the population is not asked about again, who comes anew is;
 * a population only grows: who has left its file has still been paid for;
-* the book holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed;
-* the file of objections is there from the beginning and sealed with the secret: lost or cut, nothing is admitted.
+* the ledger holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed.
 """
 
 import fcntl
 import hashlib
 import hmac
 import os
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from client.objections import DIGEST_BYTES, Objections, patient_digest, read_objections, write_objections
 from privacy.durable import replace
 from privacy.errors import KeyFileError, RefusedError, SiteConfigError
 from privacy.keys import generate_secret, read_secret
 
-_PATIENT: Final = b"consilium patient v1\0"
 _COMMITMENT: Final = b"consilium patients v1\0"
-_OBJECTIONS: Final = b"consilium objections v1\0"
-_BYTES: Final = hashlib.sha256().digest_size
 
 
-@dataclass(frozen=True)
-class Objections:
-    """Patients to be left out, recognised by their digest."""
+class Admitted(NamedTuple):
+    """A population's patients, as the ledger is told of them.
 
-    secret: bytes = field(repr=False)
-    digests: frozenset[bytes] = field(repr=False)
+    ``commitment`` is to their digests. ``said_different`` says how many of them are written like patients of another
+    population, by its name, and are other people by what this site's people say.
+    """
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The digests as sorted hexadecimal."""
-        return tuple(sorted(digest.hex() for digest in self.digests))
-
-    def among(self, texts: Iterable[str]) -> "Objections":
-        """Those of ``texts``: what a study was admitted with, whoever has objected since."""
-        return Objections(self.secret, frozenset(bytes.fromhex(text) for text in texts))
-
-    def hold(self, patient: str) -> bool:
-        """Whether ``patient`` objects."""
-        return bool(self.digests) and patient_digest(self.secret, patient) in self.digests
-
-
-def patient_digest(secret: bytes, patient: str) -> bytes:
-    """The keyed digest of an identifier, 32 bytes."""
-    name = unicodedata.normalize("NFC", patient.strip()).encode("utf-8")
-    return hmac.new(secret, _PATIENT + name, hashlib.sha256).digest()
+    commitment: str
+    said_different: dict[str, int]
 
 
 class PatientRegister:
@@ -82,7 +64,7 @@ class PatientRegister:
         folder.mkdir(mode=0o700)
         generate_secret(folder / "secret")
         register = cls(folder)
-        register._keep_objections(set())
+        write_objections(register._objections_path, register._secret, {})
         return register
 
     @contextmanager
@@ -95,35 +77,41 @@ class PatientRegister:
         finally:
             os.close(descriptor)
 
-    def admit(self, population: str, patients: Iterable[str], known: Mapping[str, str]) -> str:
+    def admit(
+        self,
+        population: str,
+        patients: Iterable[str],
+        known: Mapping[str, str],
+        different_from: Collection[str] = (),
+    ) -> Admitted:
         """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`alone`.
 
         Args:
             population: its name.
             patients: identifiers of everybody in the files.
-            known: the commitment of every population in the book.
+            known: the commitment of every population in the ledger.
+            different_from: populations of other people, whatever the identifiers say; people say so.
 
         Returns:
-            The population's new commitment, for the book. The digests are on disk when this returns.
+            What the ledger is to be told. The digests are on disk when this returns.
 
         Raises:
             RefusedError: ``same-patients``, with their number.
             SiteConfigError: the register is not the one that the book has committed to.
         """
-        new = {patient_digest(self._secret, patient) for patient in patients}
-        for name, commitment in known.items():
-            both = len(new & self._digests(name, commitment)) if name != population else 0
-            if both:
-                raise RefusedError(
-                    "same-patients",
-                    f"{both} of these {len(new)} patients are in the population '{name}': the same patients have one "
-                    f"budget; register the files under it (--population {name}), or leave those patients out",
-                )
-        everybody = new | (self._digests(population, known[population]) if population in known else set())
+        own = self._digests(population, known[population]) if population in known else set()
+        named = {patient_digest(self._secret, patient) for patient in patients}
+        others = {name: self._digests(name, commitment) for name, commitment in known.items() if name != population}
+        for name, digests in others.items():
+            shared = len((named - own) & digests)
+            if shared and name not in different_from:
+                raise RefusedError("same-patients", _sentence(shared, len(named), name))
+        everybody = own | named
         data = b"".join(sorted(everybody))
         commitment = self._commitment(population, data)
         replace(self._path(population, commitment), data, SiteConfigError)
-        return commitment
+        different = {name: len(everybody & digests) for name, digests in others.items()}
+        return Admitted(commitment, {name: count for name, count in different.items() if count})
 
     def forget_older(self, population: str, commitment: str) -> None:
         """Remove what was replaced, once the book holds ``commitment``."""
@@ -133,7 +121,7 @@ class PatientRegister:
                 path.unlink()
 
     def count(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
-        """How many of ``patients`` each of the ``known`` populations holds, without those that hold none.
+        """Count the ``patients`` that each of the ``known`` populations holds, without those that hold none.
 
         Raises:
             SiteConfigError: the register is not the one that the book has committed to.
@@ -142,39 +130,59 @@ class PatientRegister:
         counts = {name: len(asked & self._digests(name, commitment)) for name, commitment in known.items()}
         return {name: count for name, count in counts.items() if count}
 
-    def object(self, patients: Iterable[str]) -> int:
+    def strangers(self, patients: Iterable[str], known: Mapping[str, str]) -> list[str]:
+        """Give those of ``patients`` who are in none of the ``known`` populations.
+
+        Raises:
+            SiteConfigError: the register is not the one that the book has committed to.
+        """
+        everybody = set[bytes]().union(*(self._digests(name, commitment) for name, commitment in known.items()))
+        return [patient for patient in patients if patient_digest(self._secret, patient) not in everybody]
+
+    def count_objecting(self, known: Mapping[str, str]) -> dict[str, int]:
+        """Count who objects in each of the ``known`` populations.
+
+        Raises:
+            SiteConfigError: the register is damaged, or not the one that the book has committed to.
+        """
+        objecting = set(self.objections().since)
+        return {name: len(objecting & self._digests(name, commitment)) for name, commitment in known.items()}
+
+    def object(self, patients: Iterable[str], date: str) -> int:
         """Leave ``patients`` out of every later study; how many object now.
+
+        Args:
+            patients: their identifiers.
+            date: today, as ``2026-03-31``; who objects already keeps their day.
 
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
         """
         with self.alone():
-            objecting = {patient_digest(self._secret, patient) for patient in patients} | self.objections().digests
-            self._keep_objections(objecting)
-        return len(objecting)
+            named = {patient_digest(self._secret, patient): date for patient in patients}
+            since = {**named, **self.objections().since}
+            write_objections(self._objections_path, self._secret, since)
+        return len(since)
+
+    def take_back(self, patients: Iterable[str]) -> int:
+        """Let ``patients`` take part in later studies again; how many object now.
+
+        Raises:
+            SiteConfigError: the file is damaged, or cannot be written.
+        """
+        with self.alone():
+            named = {patient_digest(self._secret, patient) for patient in patients}
+            since = {digest: date for digest, date in self.objections().since.items() if digest not in named}
+            write_objections(self._objections_path, self._secret, since)
+        return len(since)
 
     def objections(self) -> Objections:
-        """Who objects, as of now.
+        """Give who objects, as of now.
 
         Raises:
             SiteConfigError: the file is damaged or lost.
         """
-        path = self._objections_path
-        data = path.read_bytes() if path.exists() else b""
-        digests, seal = data[:-_BYTES], data[-_BYTES:]
-        if not hmac.compare_digest(seal, self._seal(digests)):
-            raise SiteConfigError(
-                f"{path}: the patients who object are not as this site wrote them down: the file is lost, cut or "
-                "altered; restore the folder 'patients' from your backup"
-            )
-        return Objections(self._secret, frozenset(_split(digests)))
-
-    def _keep_objections(self, objecting: Iterable[bytes]) -> None:
-        digests = b"".join(sorted(objecting))
-        replace(self._objections_path, digests + self._seal(digests), SiteConfigError)
-
-    def _seal(self, digests: bytes) -> bytes:
-        return hmac.new(self._secret, _OBJECTIONS + digests, hashlib.sha256).digest()
+        return read_objections(self._objections_path, self._secret)
 
     @property
     def _objections_path(self) -> Path:
@@ -187,7 +195,8 @@ class PatientRegister:
                 f"{path}: the digests of the population '{population}' are not those the book has committed to; "
                 "restore the folder 'patients' from your backup"
             )
-        return set(_split(path.read_bytes()))
+        data = path.read_bytes()
+        return {data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)}
 
     def _commitment(self, population: str, data: bytes) -> str:
         return hmac.new(self._secret, _COMMITMENT + population.encode() + b"\0" + data, hashlib.sha256).hexdigest()
@@ -196,5 +205,11 @@ class PatientRegister:
         return self._folder / f"{population}-{commitment[:16]}.digests"
 
 
-def _split(data: bytes) -> list[bytes]:
-    return [data[start : start + _BYTES] for start in range(0, len(data), _BYTES)]
+def _sentence(shared: int, patients: int, population: str) -> str:
+    """Say who is shared with whom, and what people can do."""
+    return (
+        f"{shared} of these {patients} patients are in the population '{population}', or are written like patients of "
+        "it (00012, 12 and 12.0 are alike): the same patients have one budget; register the files under it "
+        f"(--population {population}), or leave those patients out, or, if they are other people who have the same "
+        f"numbers, say so, for the ledger (--different-from {population})"
+    )

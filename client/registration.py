@@ -3,29 +3,45 @@
 Steps, each durable before the next; whoever is interrupted runs the same command again:
 
 1. both files are checked against the contract;
-2. their patients are compared with every population this site knows, and remembered (``patients/``);
-3. the book is told: the files' digest, the public count, the commitment to the patients;
+2. their patients are compared with each other and with every known population, and remembered (``patients/``);
+3. the ledger is told: the files' digest, the public count, the commitment to the patients, who was said to differ;
 4. the site remembers where the files are (``data.json``); a study in progress keeps those it was admitted with.
 """
 
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from client.data import register
 from client.home import Registration, SiteHome
+from client.identifiers import count_alike
 from privacy.document import parse
-from privacy.errors import SiteConfigError
+from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import DataContract
 
 
 def register_files(
-    home: SiteHome, contract: DataContract, train: Path, test: Path, population: str | None = None
+    home: SiteHome,
+    contract: DataContract,
+    train: Path,
+    test: Path,
+    population: str | None = None,
+    different_from: Collection[str] = (),
 ) -> Registration:
     """Register two files under ``contract``, as patients of ``population`` (the contract's name, if not given).
 
+    Args:
+        home: the site.
+        contract: what the files must keep.
+        train: CSV of the patients to learn from.
+        test: CSV of the held-out patients.
+        population: whose patients they are.
+        different_from: populations whose patients are other people, whatever the identifiers say; the population itself
+            if patients who are written alike within these files are different people.
+
     Raises:
         DataError: a file does not keep the contract.
-        RefusedError: the patients, or the data, belong to another population.
-        LedgerError, SiteConfigError: the book or the folder cannot take it.
+        RefusedError: the patients, or the data, belong to another population, or are written alike.
+        LedgerError, SiteConfigError: the ledger or the folder cannot take it.
     """
     files, patients = register(contract, train.resolve(), test.resolve())
     facts = {
@@ -40,14 +56,48 @@ def register_files(
     register_of_patients = home.patients()
     with register_of_patients.alone(), home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        commitment = register_of_patients.admit(registration.population, patients, known)
+        _require_known(different_from, {*known, registration.population})
+        alike = _require_apart(patients, registration.population, different_from)
+        admitted = register_of_patients.admit(registration.population, patients, known, different_from)
         ledger.register_population(
             registration.population,
             registration.data,
             registration.public_patients,
             contract.records_per_patient,
-            commitment,
+            admitted.commitment,
+            admitted.said_different | ({registration.population: alike} if alike else {}),
         )
-        register_of_patients.forget_older(registration.population, commitment)
+        register_of_patients.forget_older(registration.population, admitted.commitment)
         home.add_registration(contract.name, registration)
     return registration
+
+
+def _require_known(different_from: Collection[str], populations: Set[str]) -> None:
+    """Refuse to say something of a population that there is not.
+
+    Raises:
+        SiteConfigError: naming it.
+    """
+    for name in different_from:
+        if name not in populations:
+            raise SiteConfigError(
+                f"--different-from {name}: this site has no population '{name}'; "
+                f"it has: {', '.join(sorted(populations))}"
+            )
+
+
+def _require_apart(patients: Set[str], population: str, different_from: Collection[str]) -> int:
+    """Count patients of the files who are written like another one of them; people must have said that they differ.
+
+    Raises:
+        RefusedError: ``alike-patients``, with their number.
+    """
+    alike = count_alike(patients)
+    if alike and population not in different_from:
+        raise RefusedError(
+            "alike-patients",
+            f"{alike} patients of these files are written like another one of them (as 00012, 12 and 12.0 are): each "
+            "person must be one patient, in one file; write them alike, or, if they are different people, say so, for "
+            f"the ledger (--different-from {population})",
+        )
+    return alike

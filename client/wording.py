@@ -58,9 +58,13 @@ def _said(body: Body) -> str:
         case Open():
             return f"the book of '{body.site}' begins, signed with the key {body.key}"
         case Population():
+            different = [
+                f"; {count} of them are written like patients of '{name}', people say that they are others"
+                for name, count in body.said_different.items()
+            ]
             return (
                 f"registered '{body.population}': about {body.patients} patients, up to {body.records_per_patient} of "
-                f"a patient's records in a step, files {body.data[:16]}"
+                f"a patient's records in a step, files {body.data[:16]}{''.join(different)}"
             )
         case Grant():
             return (

@@ -10,6 +10,7 @@
     │   ├── KeyFileError        a key file: missing, malformed, or readable by others
     │   ├── DataError           registered data that break their contract
     │   │   └── DataUnavailableError  registered data that cannot be read now
+    │   ├── UnknownPatientsError  patients were named who are not known here; the rest is done
     │   ├── RefusedError        the site's own rules refuse (policy, peers, admission)
     │   ├── BudgetError         the privacy budget does not allow it
     │   ├── LedgerError         the ledger cannot be believed, or is not there
@@ -82,6 +83,12 @@ class DataUnavailableError(DataError):
     """Data that cannot be read now: a share that is not mounted, a disk that fails. Trying again may help."""
 
     exit_code = 30
+
+
+class UnknownPatientsError(SiteError):
+    """Patients were named who are not known here. What was asked is done for all of them; compare the spelling."""
+
+    exit_code = 32
 
 
 class RefusedError(SiteError):

@@ -1,11 +1,10 @@
-"""``consilium-site data``: which files hold whose patients, and who wants to be left out."""
+"""``consilium-site data``: which files hold whose patients."""
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from client.commands.objections import data_object
 from client.data import register
 from client.home import SiteHome
 from client.registration import register_files
@@ -24,10 +23,18 @@ def data() -> None:
 @click.option("--train", required=True, type=click.Path(path_type=Path), help="CSV of the patients to learn from.")
 @click.option("--test", required=True, type=click.Path(path_type=Path), help="CSV of the held-out patients.")
 @click.option("--population", help="Whose patients they are; without it, a population named like the contract.")
+@click.option(
+    "--different-from",
+    multiple=True,
+    metavar="POPULATION",
+    help="Its patients are other people, though identifiers are alike; stands in the ledger. Repeat.",
+)
 @click.pass_obj
-def data_add(home: SiteHome, study: Path, train: Path, test: Path, population: str | None) -> None:
+def data_add(
+    home: SiteHome, study: Path, train: Path, test: Path, population: str | None, different_from: tuple[str, ...]
+) -> None:
     """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
-    registration = register_files(home, read_terms(study).data, train, test, population)
+    registration = register_files(home, read_terms(study).data, train, test, population, different_from)
     say(
         f"registered as patients of '{registration.population}'; others will see a patient count of "
         f"{registration.public_patients}"
@@ -53,31 +60,4 @@ def data_check(home: SiteHome, study: Path, train: Path | None, test: Path | Non
     )
 
 
-@data.command("object")
-@click.argument("patients", metavar="PATIENT...", nargs=-1, required=True)
-@click.pass_obj
-def data_object(home: SiteHome, patients: tuple[str, ...]) -> None:
-    """Leave PATIENT... out of every study admitted from now on; - reads identifiers from stdin, one a line.
-
-    What was spent on them stays spent, and a study that has been admitted keeps its patients.
-    """
-    named = set(_identifiers(sys.stdin if patients == ("-",) else patients))
-    if not named:
-        raise click.UsageError("no patient is named: give identifiers, or - and one a line on stdin")
-    with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-    patient_register = home.patients()
-    found = patient_register.count(named, known)
-    everybody = patient_register.object(named)
-    say(f"{len(named)} patients will be left out of every study admitted from now on; {everybody} object in all")
-    for population, count in found.items():
-        say(f"{count} of them in '{population}'")
-    if strangers := len(named) - sum(found.values()):
-        say(
-            f"{strangers} of them in no population of this site: if you expected them, compare the spelling with the "
-            "table's patient column"
-        )
-
-
-def _identifiers(lines: Iterable[str]) -> Iterable[str]:
-    return (line.strip() for line in lines if line.strip())
+data.add_command(data_object)

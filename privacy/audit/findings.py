@@ -92,6 +92,14 @@ def _cautions(reading: Reading, chapter: Chapter) -> Iterator[str]:
             f"Totals over the held-out patients of {chapter.population} left without noise: these patients are "
             "not protected, and the epsilon below does not speak of them."
         )
+    said_different = chapter.registered[-1][1].said_different if chapter.registered else {}
+    for population, count in said_different.items():
+        written = f"like patients of {population}" if population != chapter.population else "like another of them"
+        yield (
+            f"{many(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written {written}, and "
+            "different people by what the site's people say. If they are the same, they have more than the budget "
+            "below: ask."
+        )
     if not chapter.registered:
         yield f"{chapter.population} is known from a lost book only; its registration is not in this one."
 

@@ -72,7 +72,9 @@ class Population(Body):
     """A registered data set. Under a known name: its file has changed, its budget has not.
 
     ``patients_commitment`` fixes the keyed digests of every patient the population ever had, under a secret of the
-    site; nobody else can test a guess against it.
+    site; nobody else can test a guess against it. ``said_different`` counts patients who, by their identifiers, might
+    be those of another population (its name), or one person twice in these files (this population's own name), and
+    are other people by what the site's people say.
     """
 
     kind: ClassVar[str] = "population"
@@ -82,6 +84,7 @@ class Population(Body):
     patients: Count
     records_per_patient: Count
     patients_commitment: Digest
+    said_different: dict[Name, Count] = Field(default_factory=dict)
     unit: Literal[Unit.PATIENT] = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 

@@ -12,7 +12,7 @@ Rules:
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -169,7 +169,13 @@ class Ledger:
             self._catch_up()
 
     def register_population(
-        self, name: str, data_digest: str, patients: int, records_per_patient: int, patients_commitment: str
+        self,
+        name: str,
+        data_digest: str,
+        patients: int,
+        records_per_patient: int,
+        patients_commitment: str,
+        said_different: Mapping[str, int] | None = None,
     ) -> None:
         """Register a data set's patients, or their changed file.
 
@@ -178,7 +184,8 @@ class Ledger:
             data_digest: SHA-256 of the file as it is now.
             patients: how many, as the site makes it public.
             records_per_patient: the most records of one patient that enter a step.
-            patients_commitment: to the keyed digests of every patient it ever had; see ``privacy/patients.py``.
+            patients_commitment: to the keyed digests of every patient it ever had; see ``client/patients.py``.
+            said_different: patients written like those of another population, whom people say to be others.
 
         Raises:
             RefusedError: the same data are registered under another name.
@@ -191,6 +198,7 @@ class Ledger:
             patients=patients,
             records_per_patient=records_per_patient,
             patients_commitment=patients_commitment,
+            said_different=dict(said_different or {}),
         )
 
     def populations(self) -> dict[str, Population]:

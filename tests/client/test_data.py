@@ -47,6 +47,13 @@ def test_table_records_are_grouped_by_patient_and_cut_in_file_order(tmp_path: Pa
     assert patients.patients == 3
 
 
+def test_table_patient_in_two_unicode_forms_is_one_patient(tmp_path: Path) -> None:
+    rows = ["Zo\u00e9,50,f,yes", "Zoe\u0301 ,20,m,no", "\uff11,30,f,no", "1,40,f,no"]
+    table = read_table(TWICE, write_csv(tmp_path / "t.csv", rows))
+    assert table.ids == ("Zo\u00e9", "1")
+    assert table.patients.patient.tolist() == [0, 0, 1, 1]
+
+
 def test_table_reads_a_byte_order_mark_quotes_and_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('\ufeffid,note,ill,sex,age\r\n"a","x, ""y""\nz",yes,f,50\r\n\r\n'.encode())
@@ -73,7 +80,8 @@ def test_table_scaled_numbers_stay_in_range_and_order(
          "column 'age': 4 rows are not a number"),
         (["a,50,x,yes", "b,50,F,no"], "column 'sex': 2 rows have a word outside the vocabulary"),
         (["a,50,f,perhaps", "b,50,f,"], "column 'ill': 2 rows are neither a positive nor a negative word"),
-        ([",50,f,yes", "?,50,f,no"], "column 'id': 2 rows without a patient"),
+        ([",50,f,yes", "?,50,f,no", "\u200b,50,f,no"], "column 'id': 3 rows without a patient"),
+        (["a\x00b,50,f,yes", "\x07,50,f,no"], "column 'id': 2 rows have a control character in the patient"),
         (["a,50,f", "b,50,f,no,no"], "2 rows do not have the header's 4 fields"),
         ([], "has no rows"),
         (['a,50,"f,no'], "is not CSV"),
@@ -144,6 +152,14 @@ def test_register_patient_in_both_files_is_refused_with_the_count(tmp_path: Path
     train = write_patients(tmp_path / "train.csv", 30, "p")
     test = write_patients(tmp_path / "test.csv", 5, "p")
     with pytest.raises(DataError, match="5 patients are in the training file and in the test file"):
+        register(SMALL, train, test)
+
+
+def test_register_patient_in_both_files_in_two_unicode_forms_is_refused(tmp_path: Path) -> None:
+    rows = [f"p{number},50,f,yes" for number in range(20)]
+    train = write_csv(tmp_path / "train.csv", [*rows, "Zo\u00e9,60,f,yes"])
+    test = write_csv(tmp_path / "test.csv", ["q1,40,m,no", "Zoe\u0301,62,m,no"])
+    with pytest.raises(DataError, match="1 patients are in the training file and in the test file"):
         register(SMALL, train, test)
 
 

@@ -145,7 +145,7 @@ def steps(home: SiteHome) -> list[Callable[[], object]]:
     def remember() -> None:
         with home.open_ledger() as ledger:
             known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        commitments.append(home.patients().admit("small", patients, known))
+        commitments.append(home.patients().admit("small", patients, known).commitment)
 
     def tell_the_book() -> None:
         with home.open_ledger() as ledger:
@@ -243,18 +243,18 @@ def test_patient_who_objects_is_left_out_of_later_studies_and_kept_in_the_one_ad
     """Ash has 60 training patients. One objects before the study is admitted, another while it runs."""
     simulator = Simulator(tmp_path / "wood", small_terms(privacy={"epsilon": 1.0}))
     home = simulator.homes["ash"]
-    home.patients().object(["ash-a0"])
+    home.patients().object(["ash-a0"], "2026-03-31")
     simulator.launch()
     simulator.run(until=lambda: simulator.all_have(0))
     assert patients_in_training(simulator, "ash") == 59
 
-    home.patients().object(["ash-a1"])
+    home.patients().object(["ash-a1"], "2026-03-31")
     simulator.restart_site("ash")
     simulator.run(until=lambda: simulator.all_have(1))
     assert patients_in_training(simulator, "ash") == 59
     spent = budget(simulator, "ash")
     assert spent.epsilon_spent
-    home.patients().object(["ash-a2"])
+    home.patients().object(["ash-a2"], "2026-03-31")
     assert budget(simulator, "ash") == spent
     simulator.run()
     assert simulator.state("ash").closed

@@ -58,7 +58,7 @@ def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> N
         (["ledger", "list", "--kind", "x"], 2, "'x' is not one of 'open'"),
         (["budget", "explain", "none.yaml"], 11, "none.yaml: cannot be read"),
         (["approve", "study.yaml"], 2, "Missing option '--by'"),
-        (["data", "object"], 2, "Missing argument 'PATIENT...'"),
+        (["data", "object"], 2, "no patient is named: give identifiers"),
         (["up"], 21, "the site has not joined a coordinator yet"),
     ],
 )

@@ -1,14 +1,17 @@
 """``consilium-site data``: registering, checking, objecting."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from client.cli import cli
 from client.data import read_study
 from client.home import SiteHome
-from privacy.errors import DataError, RefusedError, SiteConfigError
-from tests.client.commands.terminal import site, with_data
-from tests.client.small_study import small_terms, write_patients, write_study
+from privacy.errors import DataError, RefusedError, SiteConfigError, UnknownPatientsError
+from tests.client.commands.terminal import script, site, with_data
+from tests.client.small_study import small_terms, write_csv, write_patients, write_study
 
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
@@ -102,6 +105,51 @@ def test_population_with_a_name_that_is_none_is_refused_with_a_sentence(folder: 
         with_data(folder, "--population", "St. Ash")
 
 
+def numbered(path: Path, numbers: list[str]) -> Path:
+    return write_csv(path, [f"{number},50,f,{'yes' if row % 2 else 'no'}" for row, number in enumerate(numbers)])
+
+
+def test_patients_written_otherwise_in_a_second_export_are_refused_until_people_say_they_differ(
+    folder: Path,
+) -> None:
+    numbered(folder.parent / "train.csv", [f"{number:05}" for number in range(40)])
+    numbered(folder.parent / "test.csv", [f"{number:05}" for number in range(40, 60)])
+    with_data(folder)
+    numbered(folder.parent / "train.csv", [f"{number}.0" for number in range(30, 60)])
+    numbered(folder.parent / "test.csv", [f"{number}" for number in range(60, 70)])
+    write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}))
+    with pytest.raises(RefusedError, match="30 of these 40 patients are in the population 'small', or are written"):
+        with_data(folder)
+    with pytest.raises(SiteConfigError, match="has no population 'smal'; it has: other, small"):
+        with_data(folder, "--different-from", "smal")
+    with_data(folder, "--different-from", "small")
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.population("other").said_different == {"small": 30}
+        head = ledger.head
+    with_data(folder)
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.head == head
+
+
+@pytest.mark.parametrize("second", ["train.csv", "test.csv"])
+def test_patients_written_in_two_ways_in_one_registration_are_refused_until_people_say_they_differ(
+    folder: Path, second: str
+) -> None:
+    path = folder.parent / second
+    for name, number in (("train.csv", "0012"), (second, "12")):
+        (folder.parent / name).write_text((folder.parent / name).read_text() + f"{number},50,f,no\n")
+    with pytest.raises(
+        RefusedError, match="2 patients of these files are written like another one of them"
+    ) as caught:
+        with_data(folder)
+    assert caught.value.code == "alike-patients"
+    assert SiteHome(folder).registry().contracts == {}
+    with_data(folder, "--different-from", "small")
+    with SiteHome(folder).open_ledger() as ledger:
+        assert ledger.population("small").said_different == {"small": 2}
+    assert "12" in path.read_text()
+
+
 # Objections ------------------------------------------------------------------------------------------------
 
 
@@ -135,10 +183,69 @@ def test_objections_are_read_from_stdin_one_a_line(folder: Path) -> None:
 def test_objection_of_a_stranger_is_kept_and_said(folder: Path) -> None:
     """Whoever is registered later must be left out too; a slip of the pen must be seen."""
     with_data(folder)
-    done = site(folder, "data", "object", "A1", "a2")
+    done = script("data", "object", "stranger-1", "a2", folder=folder)
+    assert done.returncode == UnknownPatientsError.exit_code == 32
+    assert "2 patients will be left out" in done.stderr
     assert "1 of them in 'small'" in done.stderr
-    assert "1 of them in no population of this site: if you expected them, compare the spelling" in done.stderr
-    assert "A1" not in done.stderr
+    assert "1 of them in no population of this site, kept for files that are registered later" in done.stderr
+    assert "stranger-1" not in done.stderr
+    assert "a2" not in trained_on(folder)
+    assert SiteHome(folder).patients().objections().hold("stranger-1")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfa1\r\na2\r\n", "a1\u200b\n\n\u00a0a2\n\ufeff\n".encode(), b"A1\na\xef\xbc\x92"],
+)
+def test_list_of_objections_is_read_as_a_spreadsheet_wrote_it(folder: Path, content: bytes) -> None:
+    with_data(folder)
+    done = CliRunner().invoke(cli, ["--dir", str(folder), "data", "object", "-"], input=content)
+    assert done.exit_code == 0
+    assert "2 of them in 'small'" in done.stderr
+    assert {"a1", "a2"}.isdisjoint(trained_on(folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("a1\n".encode("utf-16"), "the list of patients: expected UTF-8, got other bytes"),
+        (b"a1\na\x002\n", "patient 2 of the list has a control character; nothing was changed"),
+    ],
+)
+def test_list_of_objections_that_cannot_be_read_changes_nothing(
+    folder: Path, content: bytes, sentence: str
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        CliRunner().invoke(
+            cli, ["--dir", str(folder), "data", "object", "-"], input=content, catch_exceptions=False
+        )
+    assert not SiteHome(folder).patients().objections().since
+
+
+def test_objections_are_listed_by_count_and_asked_about_by_name(folder: Path) -> None:
+    with_data(folder)
+    site(folder, "data", "object", "a1", "b2")
+    counts = site(folder, "data", "object", "--list")
+    assert [line.split() for line in counts.stdout.splitlines()][1:] == [["in", "all", "2"], ["in", "'small'", "2"]]
+    today = datetime.now(UTC).date().isoformat()
+    dates = site(folder, "data", "object", "--list", "A1", "a2")
+    assert [line.split() for line in dates.stdout.splitlines()][1:] == [["A1", today], ["a2", "-"]]
+
+
+def test_objection_that_is_taken_back_lets_the_patient_take_part_again(folder: Path) -> None:
+    with_data(folder)
+    site(folder, "data", "object", "a1", "a2")
+    done = site(folder, "data", "object", "--take-back", "a1")
+    assert "1 patients may take part in studies admitted from now on; 1 object in all" in done.stderr
+    assert "a1" in trained_on(folder)
+    assert "a2" not in trained_on(folder)
+    with pytest.raises(UnknownPatientsError, match="1 of those named had not objected"):
+        site(folder, "data", "object", "--take-back", "a1")
+
+
+@pytest.mark.parametrize("arguments", [["--list", "--take-back", "a1"], ["--take-back"], []])
+def test_objection_command_that_asks_for_nothing_is_written_wrongly(folder: Path, arguments: list[str]) -> None:
+    assert site(folder, "data", "object", *arguments).exit_code == 2
 
 
 def test_objection_without_a_patient_is_written_wrongly(folder: Path) -> None:

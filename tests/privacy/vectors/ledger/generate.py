@@ -141,6 +141,7 @@ REGISTERED: Written = (
         "patients": 160,
         "records_per_patient": 1,
         "patients_commitment": "5" * 64,
+        "said_different": {},
         "unit": "patient",
         "neighbouring": "add-or-remove-one",
     },
@@ -180,7 +181,13 @@ def accepted() -> Book:
     book.add("release", 12, {"study": "first", "model": "4" * 64, "to": "sites"})
     policy = "the study asks for epsilon 9, this site's policy allows 3"
     book.add("refuse", 13, {"study": "second", "code": "policy-epsilon", "sentence": policy})
-    grown = {"data": "2" * 64, "patients": 170, "records_per_patient": 3, "patients_commitment": "6" * 64}
+    grown = {
+        "data": "2" * 64,
+        "patients": 170,
+        "records_per_patient": 3,
+        "patients_commitment": "6" * 64,
+        "said_different": {"lung-2026": 12},
+    }
     book.add("population", 14, {**REGISTERED[2], **grown})
     further = {"population": POPULATION, "epsilon": 1, "delta": 0.0001, "order": 32, "limit": LIMIT_32}
     book.add("grant", 15, further)

@@ -1,0 +1,114 @@
+"""``consilium-site data object``: who wants to be left out, who is, and who takes part again.
+
+Rules:
+
+* identifiers that are read from stdin are bytes of a file: UTF-8, with or without a byte order mark;
+* what was asked is done for everybody named, and a name that is not known ends the command with its own exit code: a
+  slip of the pen must not look like success to a script;
+* the site holds digests only: it can say whether somebody who is named objects, and how many do, but not who.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import click
+
+from client.home import SiteHome
+from client.identifiers import is_usable, normalise
+from client.patients import PatientRegister
+from privacy.console import print_table, say
+from privacy.errors import DataError, UnknownPatientsError
+
+_COMPARE = "compare the spelling with the table's patient column"
+
+
+@click.command("object")
+@click.argument("patients", metavar="[PATIENT]...", nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="Say how many object, or since when each PATIENT does.")
+@click.option("--take-back", is_flag=True, help="Let PATIENT... take part in later studies again.")
+@click.pass_obj
+def data_object(home: SiteHome, patients: tuple[str, ...], listed: bool, take_back: bool) -> None:
+    """Leave PATIENT... out of every study admitted from now on; - reads identifiers from stdin, one a line.
+
+    What was spent on them stays spent, and a study that has been admitted keeps its patients. Whoever is written alike
+    (00012, 12 and 12.0) is left out too.
+    """
+    if listed and take_back:
+        raise click.UsageError("give either --list or --take-back")
+    named = _read_patients(patients)
+    if not named and not (listed and not patients):
+        raise click.UsageError("no patient is named: give identifiers, or - and one a line on stdin")
+    with home.open_ledger() as ledger:
+        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
+    register = home.patients()
+    if listed and named:
+        _print_dates(register, named)
+    elif listed:
+        _print_counts(register, known)
+    elif take_back:
+        _take_back(register, named)
+    else:
+        _object(register, named, known)
+
+
+def _object(register: PatientRegister, named: list[str], known: Mapping[str, str]) -> None:
+    found, strangers = register.count(named, known), register.strangers(named, known)
+    everybody = register.object(named, datetime.now(UTC).date().isoformat())
+    say(f"{len(named)} patients will be left out of every study admitted from now on; {everybody} object in all")
+    for population, count in found.items():
+        say(f"{count} of them in '{population}'")
+    if strangers:
+        raise UnknownPatientsError(
+            f"{len(strangers)} of them in no population of this site, kept for files that are registered later; if you "
+            f"expected them, {_COMPARE}"
+        )
+
+
+def _take_back(register: PatientRegister, named: list[str]) -> None:
+    objections = register.objections()
+    unknown = sum(not objections.hold(patient) for patient in named)
+    left = register.take_back(named)
+    say(
+        f"{len(named) - unknown} patients may take part in studies admitted from now on; {left} object in all; a study "
+        "that was admitted without them stays without them"
+    )
+    if unknown:
+        raise UnknownPatientsError(f"{unknown} of those named had not objected; {_COMPARE}")
+
+
+def _print_dates(register: PatientRegister, named: list[str]) -> None:
+    objections = register.objections()
+    print_table(("patient", "objects since"), [(each, objections.date(each) or "-") for each in named])
+
+
+def _print_counts(register: PatientRegister, known: Mapping[str, str]) -> None:
+    days = sorted(register.objections().since.values())
+    rows = [(f"in '{name}'", str(count)) for name, count in register.count_objecting(known).items()]
+    print_table(("", "patients who object"), [("in all", str(len(days))), *rows])
+    if days:
+        say(
+            f"the first since {days[0]}, the last since {days[-1]}; the site holds digests only: name patients to ask"
+        )
+
+
+def _read_patients(words: tuple[str, ...]) -> list[str]:
+    """The normal forms of those named, each once, in order.
+
+    Raises:
+        DataError: the list is not UTF-8, or a line of it names nobody.
+    """
+    lines: Iterable[str] = words
+    if words == ("-",):
+        try:
+            lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise DataError("the list of patients: expected UTF-8, got other bytes; save it as UTF-8") from None
+    named: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        identifier = normalise(line)
+        if identifier and not is_usable(identifier):
+            raise DataError(f"patient {number} of the list has a control character; nothing was changed")
+        if identifier:
+            named[identifier] = None
+    return list(named)
