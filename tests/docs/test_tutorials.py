@@ -94,6 +94,7 @@ def follow_tutorials(folder: Path) -> None:
     for site, terminal in people.items():
         for path in hospitals[site].write(folder):
             assert path.exists()
+        keys["P-1017"] = hospitals[site].train["patient"].iloc[0]
         for words in steps(site_lines(site), "peer trust"):
             terminal.run(peers_of(site, words))
 

@@ -97,7 +97,7 @@ def write_every_kind(path: Path) -> None:
         ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the book")
         ledger.release("first", MODEL)
         ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
-        ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64)
+        ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, {"lung-2026": 12})
         ledger.grant(POPULATION, 1, 1e-4, 32)
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)

@@ -63,7 +63,7 @@ def write_year(path: Path) -> None:
         ledger.allow("pilot", EXPOSED, plan(2, UNPROTECTED, UNPROTECTED), "c" * 64)
         ledger.reserve("pilot", 1, UNPROTECTED)
         ledger.evaluate("pilot", 1, UNPROTECTED)
-        ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64)
+        ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64, {EXPOSED: 31})
         ledger.change_key(OTHER_KEY)
         ledger.incident("pilot", "opening-failed", HOSTILE)
         ledger.approve("c" * 64, HOSTILE[:100])

@@ -113,6 +113,7 @@ def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year:
         "2 incidents recorded",
         "2 rounds were paid and never settled",
         "1 entry at the end nobody has witnessed",
+        "31 patients of sepsis-icu are written like patients of stroke-2025, and different people by what the site's",
     ],
 )
 def test_findings_of_a_bad_year_name_everything(year: Reading, sentence: str) -> None:
