@@ -3,7 +3,7 @@
 Rules:
 
 * counts are clipped at zero first: noise may have turned a cell negative;
-* a score of 0.5 or more is a positive prediction (the number of bins is even, so 0.5 is an edge);
+* a score of 0.5 (``THRESHOLD``) or more is a positive prediction (the number of bins is even, so it is an edge);
 * two patients in one bin are a tie and count half, so the AUROC is that of the binned scores;
 * the AUROC is an exact fraction of whole numbers: what is chosen by it is chosen alike everywhere;
 * a figure that needs a class without patients is None.
@@ -13,8 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
+from typing import Final
 
 import numpy as np
+
+THRESHOLD: Final = 0.5
+"""A score of so much or more is a positive prediction."""
 
 
 @dataclass(frozen=True)

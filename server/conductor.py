@@ -5,7 +5,8 @@ Rules:
 * a reply counts only if its site signed it, it answers the request that was asked, and its blob is the one its
   header binds; anything else is that site's loss, named, never an error of the study;
 * a sealed update is added to the running sum when it arrives, and is not kept;
-* what people watch is written as notes: phases, names, bytes, prices; nothing computed from records.
+* what people watch is written as notes: phases, names, bytes, prices, figures of totals that sites have opened;
+  nothing else computed from records.
 """
 
 import logging
@@ -39,9 +40,10 @@ from privacy.wire import (
 )
 from server.actions import Action, Ask, Commit, Note, Record, Restart
 from server.desk import Patience, Phase
-from server.history import RoundCommitted, RoundVoid, Stopped
+from server.history import Finished, RoundCommitted, RoundVoid, SiteClosed, Stopped, TotalsOpened
 from server.journal import Journal
 from server.machine import StudyMachine
+from server.results_reading import evaluation_result, known_totals
 from server.witness import Witness
 
 _log = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ class Conductor:
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._machine = StudyMachine(signed, journal.history(), patience)
+        self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
+        """Rounds whose figures have been told."""
         self._sum: Aggregate | None = None
         self._asked: dict[str, tuple[Ask, str]] = {}
 
@@ -110,7 +114,7 @@ class Conductor:
         """Start or go on."""
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, CIPHERS[terms.sealing.scheme].masked
-        self._tell("study", private=private, sealed=sealed, rounds=terms.training.rounds)
+        self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
         self._do(self._machine.start(now))
         if (site := self._died_over()) is not None:
             self._do(self._machine.exclude(site, "the process that adds sealed updates died over its", now))
@@ -148,7 +152,7 @@ class Conductor:
                     self._commit(action)
                 case Note(text, site):
                     _log.info("%s%s", f"{site}: " if site else "", text)
-                    self._tell("note", site=site, text=text)
+                    self._tell("note", site=site, text=text, **self._standing(site))
 
     def _ask(self, ask: Ask) -> None:
         blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
@@ -253,6 +257,12 @@ class Conductor:
     def _tell(self, kind: str, **facts: Any) -> None:
         self._journal.tell({"kind": kind, "phase": self._machine.phase, **facts})
 
+    def _standing(self, site: str | None) -> dict[str, Any]:
+        if site is None:
+            return {}
+        view = self._machine.sites[site]
+        return {"standing": view.standing, "why": view.why}
+
     def _tell_of(self, event: object) -> None:
         match event:
             case RoundCommitted(committed=committed):
@@ -263,6 +273,16 @@ class Conductor:
                 self._tell("void", round=event.round, sites=list(event.sites))
             case Stopped():
                 self._tell("stopped", why=event.why)
+        if isinstance(event, RoundCommitted | TotalsOpened | SiteClosed | Finished):
+            self._tell_figures()
+
+    def _tell_figures(self) -> None:
+        """Tell the figures of totals that have become known."""
+        terms, history = self._launch.terms, self._machine.history
+        for totals in known_totals(terms, history)[0]:
+            if totals.round not in self._known:
+                self._known.add(totals.round)
+                self._tell("figures", **evaluation_result(terms, history, totals).model_dump(mode="json"))
 
 
 def _about(content: Any) -> dict[str, Any]:

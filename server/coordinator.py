@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from privacy.errors import FederationError, SuperLinkError
@@ -20,6 +19,7 @@ from server.control import ControlServer
 from server.federation import Federation
 from server.history import Resumed, SiteReadmitted
 from server.journal import Journal, Standing
+from server.results_reading import read_summary
 from server.superlink import SuperLink
 
 _log = logging.getLogger(__name__)
@@ -132,28 +132,19 @@ class Coordinator:
         return {"studies": [self._study(study) for study in self._federation.studies()]}
 
     def _study(self, study: str) -> dict[str, Any]:
-        with Journal(self._federation.study_folder(study)) as journal:
-            history, launch = journal.history(), journal.launch().statement
-            run = self._runs.get(study)
-            return {
-                "study": study,
-                "standing": journal.standing(),
-                "rounds": launch.terms.training.rounds,
-                "committed": len(history.committed),
-                "void": sorted(history.void),
-                "sites": list(launch.names),
-                "out": dict(history.out),
-                "why": history.stopped or (run.why if run else ""),
-            }
+        summary, run = read_summary(self._federation.study_folder(study)), self._runs.get(study)
+        if run is not None and not summary.why:
+            summary = summary.model_copy(update={"why": run.why})
+        return summary.model_dump(mode="json")
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._folder_of(arguments["study"])) as journal:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
             if journal.standing() is Standing.OPEN:
                 (journal.folder / STOP_FILE).touch()
         return {}
 
     def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._folder_of(arguments["study"])) as journal:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
             history = journal.history()
             if journal.standing() is Standing.FINISHED:
                 raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
@@ -173,7 +164,7 @@ class Coordinator:
 
     def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A study's notes after a number, the old ones first, until it is finished or stopped."""
-        with Journal(self._folder_of(arguments["study"])) as journal:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
             last = arguments["after"]
             while True:
                 standing = journal.standing()
@@ -185,8 +176,3 @@ class Coordinator:
                     return
                 yield {"kind": "beat", "time": time.time()}
                 time.sleep(_WATCH_EVERY_S)
-
-    def _folder_of(self, study: str) -> Path:
-        if study not in self._federation.studies():
-            raise FederationError(f"there is no study '{study}' here; see: consilium study list")
-        return self._federation.study_folder(study)

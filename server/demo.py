@@ -30,7 +30,7 @@ from server.explain import explain
 from server.local_federation import LocalFederation
 from server.programs import Processes, program, run_to_end
 from server.progress import Progress
-from server.tally import Tally
+from server.tally import Moved, Tally, moved
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 _STUDIES: Final = {"breast-cancer": "breast_cancer.yaml", "heart": "heart.yaml"}
@@ -113,7 +113,7 @@ class Demo:
             raise CoordinatorError("the hospitals do not hold the same model")
         final = cards[0]["evaluation"][-1] if cards[0]["evaluation"] else {}
         rounds = [each for number, each in tally.rounds.items() if self._terms.trains(number)]
-        exchanges = max(1, sum(len(each.sites) for each in rounds))
+        average = moved([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
         private = self._terms.privacy.epsilon is not None
         return {
             "study": study,
@@ -133,9 +133,9 @@ class Demo:
                 for card in cards
             ],
             "parameters": cards[0]["model"]["parameters"],
-            "bytes_up": round(sum(each.bytes_up for each in rounds) / exchanges),
-            "bytes_down": round(sum(each.bytes_down for each in rounds) / exchanges),
-            "seconds_per_round": round(sum(each.seconds for each in rounds) / max(1, len(rounds)), 3),
+            "bytes_up": average.bytes_up,
+            "bytes_down": average.bytes_down,
+            "seconds_per_round": round(average.seconds, 3),
             "model_sha256": models.pop(),
             "dir": str(federation.folder) if self._choice.keep else None,
         }

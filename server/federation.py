@@ -235,6 +235,18 @@ class Federation:
         """Where a study's journal lies."""
         return self.folder / "studies" / study
 
+    def known_study(self, study: str) -> Path:
+        """Where the journal of a study that was launched here lies.
+
+        Raises:
+            FederationError: there is none of this name, or this is no federation's folder.
+        """
+        if study not in self.studies():
+            raise FederationError(
+                f"there is no study '{study}' in '{self.config.federation}'; see: consilium study list"
+            )
+        return self.study_folder(study)
+
     def studies(self) -> list[str]:
         """Every study launched here, oldest first."""
         launches = (self.folder / "studies").glob("[!.]*/launch.json")

@@ -71,6 +71,11 @@ class StudyMachine:
         return self._desk.sites
 
     @property
+    def history(self) -> History:
+        """What the study has been through."""
+        return self._desk.history
+
+    @property
     def evaluations(self) -> dict[int, tuple[int, ...]]:
         """Totals that sites have opened, by the round whose model was scored."""
         return self._desk.evaluations

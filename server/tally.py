@@ -1,10 +1,14 @@
 """A study's notes, added up: where every site is, and what every round took and moved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from statistics import fmean, median
+from typing import Any, Final, NamedTuple
 
 WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
 NOT_SEALED: Final = "NOT SEALED: the coordinator can read every site's update"
+_LAST: Final = 5
+"""Rounds whose median is the estimate of one more."""
 
 
 @dataclass
@@ -18,6 +22,9 @@ class SiteTally:
     bytes_down: int = 0
     since: float | None = None
     """When the question was asked that it has not answered."""
+    standing: str = "expected"
+    """How the study stood with it when it was last told of (``server/desk.py``), and why."""
+    why: str = ""
 
 
 @dataclass
@@ -47,6 +54,25 @@ class RoundTally:
         return self.committed - self.sealed
 
 
+class Moved(NamedTuple):
+    """What some rounds moved and took, on average."""
+
+    bytes_up: int
+    """A site and round, from the site's side."""
+    bytes_down: int
+    seconds: float
+    """A round."""
+
+
+def moved(rounds: Sequence[RoundTally]) -> Moved | None:
+    """The averages of committed ``rounds``; None of none."""
+    exchanges = sum(len(each.sites) for each in rounds)
+    if not exchanges:
+        return None
+    up, down = (sum(getattr(each, way) for each in rounds) for way in ("bytes_up", "bytes_down"))
+    return Moved(round(up / exchanges), round(down / exchanges), fmean(each.seconds for each in rounds))
+
+
 @dataclass
 class Tally:
     """Everything that a study's notes say."""
@@ -56,7 +82,18 @@ class Tally:
     void: list[int] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     """What is said wherever the study is shown."""
+    exchanges: int = 0
+    """Of the whole study, the closing evaluation included; 0 before it is known."""
     now: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the exchanges still to come may take, as the median of the last ones; None before one is timed."""
+        timed = [each.seconds for _, each in sorted(self.rounds.items()) if each.committed]
+        if not timed or not self.exchanges:
+            return None
+        done = max([*self.void, *(number for number, each in self.rounds.items() if each.committed)])
+        return max(0, self.exchanges - done) * median(timed[-_LAST:])
 
     def take(self, note: dict[str, Any]) -> None:
         """Add one note."""
@@ -65,6 +102,7 @@ class Tally:
             case "study":
                 bare, plain = not note["private"], not note["sealed"]
                 self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
+                self.exchanges = note["exchanges"]
             case "asked":
                 self._asked(note)
             case "answered":
@@ -74,6 +112,9 @@ class Tally:
                 tally.committed, tally.sites = self.now, tuple(note["sites"])
             case "void":
                 self.void.append(note["round"])
+            case "note" if note["site"]:
+                site = self.sites.setdefault(note["site"], SiteTally())
+                site.standing, site.why = note["standing"], note["why"]
 
     def _asked(self, note: dict[str, Any]) -> None:
         site = self.sites.setdefault(note["site"], SiteTally())

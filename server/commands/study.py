@@ -8,7 +8,7 @@ from privacy.console import print_json, say
 from privacy.study import read_terms
 from server.commands.check import check
 from server.commands.reach import reach
-from server.commands.results import list_studies, watch
+from server.commands.results import compare, list_studies, show, watch
 from server.federation import Federation
 
 
@@ -40,6 +40,8 @@ def study_launch(federation: Federation, file: Path, names: tuple[str, ...], as_
 
 
 study.add_command(list_studies)
+study.add_command(show)
+study.add_command(compare)
 study.add_command(watch)
 
 

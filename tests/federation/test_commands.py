@@ -96,9 +96,16 @@ def test_check_says_what_the_study_costs(study_file: Path) -> None:
 
 def test_list_says_that_the_study_is_finished(wood: Running, study: str) -> None:
     (listed,) = ok(wood.consilium("study", "list", "--json")).json["studies"]
-    assert (listed["study"], listed["standing"], listed["committed"]) == (study, "finished", 3)
+    assert (listed["study"], listed["standing"], listed["rounds"]["applied"]) == (study, "finished", 2)
     assert listed["sites"] == list(SITES)
     assert study in ok(wood.consilium("study", "list")).out
+
+
+def test_show_says_what_came_of_the_study(wood: Running, study: str) -> None:
+    shown = ok(wood.consilium("study", "show", study, "--json")).json
+    card = json.loads((wood.folder / "ash" / "studies" / study / "release" / "card.json").read_bytes())
+    assert shown["evaluations"][-1]["auroc"]["value"] == card["evaluation"][-1]["auroc"]
+    assert shown["movement"]["bytes_up"] > 10_000
 
 
 def test_watch_tells_every_round_and_ends(wood: Running, study: str) -> None:
@@ -184,10 +191,9 @@ def test_secrets_of_a_site_never_reach_the_coordinator(wood: Running, study: str
 
 def test_coordinator_stopped_and_started_keeps_what_it_knows(wood: Running, study: str) -> None:
     wood.stop(COORDINATOR)
-    refused = wood.consilium("study", "list")
-    assert refused.code == 41
-    assert "the coordinator does not run" in refused.err
+    assert "the coordinator does not run" in ok(wood.consilium("study", "list")).err
+    assert wood.consilium("sites").code == 41
     wood.start(COORDINATOR)
-    wait_for("the coordinator to answer", lambda: wood.consilium("study", "list").code == 0)
+    wait_for("the coordinator to answer", lambda: wood.consilium("sites").code == 0)
     (listed,) = ok(wood.consilium("study", "list", "--json")).json["studies"]
     assert listed["standing"] == "finished"

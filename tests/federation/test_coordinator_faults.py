@@ -95,7 +95,7 @@ def test_study_that_is_stopped_stands_still_and_goes_on_when_resumed(
     assert listed["standing"] == "stopped"
     assert listed["why"] == "the operator stopped the study"
     wait_for("the study's run to end", lambda: len(wood.of_superlink()) == 2)  # SuperLink, SuperExec, no ServerApp
-    assert len(wood.history(study).committed) == listed["committed"]
+    assert len(wood.history(study).committed) == listed["rounds"]["applied"]
     assert wood.consilium("study", "resume", study).code == 0
     check_once(wood, study, wood.finish(study), trained_before)
     again = wood.consilium("study", "resume", study)

@@ -202,7 +202,7 @@ def test_study_check_of_a_wrong_study_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["sites"], ["study", "list"], ["study", "stop", "x"], ["study", "resume", "x"], ["study", "watch", "x"]],
+    [["sites"], ["study", "stop", "x"], ["study", "resume", "x"], ["study", "watch", "x"]],
 )
 def test_command_without_a_coordinator_says_how_to_start_it(folder: Path, arguments: list[str]) -> None:
     with pytest.raises(FederationError, match="the coordinator does not run; start it with: consilium up"):
@@ -213,7 +213,23 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
     sites = {"sites": [{"name": "ash", "identity": "A" * 43, "online": True}]}
     studies = {
         "studies": [
-            {"study": "small-00000000", "standing": "open", "rounds": 10, "committed": 3, "void": [], "why": ""}
+            {
+                "study": "small-00000000",
+                "standing": "open",
+                "rounds": {
+                    "planned": 10,
+                    "applied": 3,
+                    "void": 1,
+                    "left": 6,
+                    "evaluated": 1,
+                    "evaluations_planned": 2,
+                },
+                "sites": ["ash"],
+                "out": {},
+                "epsilon": None,
+                "auroc": {"value": 0.75, "noise": 0.125, "chance": None},
+                "why": "",
+            }
         ]
     }
     server = ControlServer(folder, {"sites": lambda _: sites, "studies": lambda _: studies}, {})
@@ -221,7 +237,10 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
         assert json.loads(coordinator(folder, "sites", "--json").stdout) == sites
         assert f"ash   online  {'A' * 43}" in coordinator(folder, "sites").stdout
         assert json.loads(coordinator(folder, "study", "list", "--json").stdout) == studies
-        assert "small-00000000  open  3 of 10" in coordinator(folder, "study", "list").stdout
+        assert (
+            "small-00000000  open  3 of 10, 1 void, 6 left  NONE     0.750 ± 0.125"
+            in coordinator(folder, "study", "list").stdout
+        )
     finally:
         server.close()
 

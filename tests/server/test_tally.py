@@ -73,14 +73,17 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.Ca
     output = capfd.readouterr()
     assert output.out == ""
     lines = output.err.splitlines()
-    assert " ".join(lines[0].split()) == "round 1 ash sealed epsilon 0.500 up 500 down 3,000 after 2.0 s"
+    assert " ".join(lines[0].split()) == (
+        "round 1 ash sealed after 2.0 s; so far epsilon 0.500 bytes up 500 down 3,000"
+    )
     assert lines[1].startswith("round   1  birch")
-    assert lines[2] == "[bold]round 1 is done[/bold]"
+    assert lines[2] == "round 1 of ? is done"
+    assert lines[3] == "[bold]round 1 is done[/bold]"
 
 
 def test_progress_says_when_there_is_no_privacy(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        progress.take({"kind": "study", "private": False, "sealed": True})
+        progress.take({"kind": "study", "private": False, "sealed": True, "exchanges": 3})
     assert WITHOUT_PRIVACY in capfd.readouterr().err
 
 
