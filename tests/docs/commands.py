@@ -9,7 +9,9 @@ import click
 import client.cli
 import privacy.audit.cli
 import server.cli
+from server.results import StudyResults, StudySummary
 from tests.docs.pages import ROOT
+from tests.docs.schema_rows import Schema, parts, rows
 
 PROGRAMS: Final[dict[str, click.Group]] = {
     "consilium": server.cli.cli,
@@ -24,6 +26,15 @@ _HEAD: Final = """\
 What each program says of itself. Every command ends with a code of [exit-codes.md](exit-codes.md); data go to stdout,
 talk to stderr. Tutorials: [site](tutorials/site.md), [coordinator](tutorials/coordinator.md),
 [auditor](tutorials/auditor.md).
+"""
+
+_RESULTS: Final = """\
+## What `consilium study show`, `compare` and `list` print with `--json`
+
+`show` prints one [StudyResults](#studyresults); `compare` prints `{"studies": [...]}` of them; `list` prints
+`{"studies": [...]}` of [StudySummary](#studysummary). All of it is opened totals and public quantities: counts, prices,
+bytes, times. Null is what is not defined or not known yet. How `noise` and `chance` are computed is told in
+`models/uncertainty.py`: by resampling the opened histogram, with the public noise or with other patients.
 """
 
 
@@ -41,7 +52,21 @@ def page() -> str:
         sections += [
             f"### {context.command_path}\n\n```text\n{context.get_help()}\n```\n" for context in leaves(program)
         ]
-    return "\n".join(sections)
+    return "\n".join([*sections, *_results()])
+
+
+def _results() -> Iterator[str]:
+    """What ``study show``, ``compare`` and ``list`` print with ``--json``: their documents, key by key."""
+    yield _RESULTS
+    documents: dict[str, Schema] = {}
+    for document in (StudyResults, StudySummary):
+        schema = document.model_json_schema(mode="serialization")
+        for name, part in parts(schema):
+            if name not in documents:
+                documents[name] = part
+                lines = [f"### {name}\n\n{part['description']}\n\n| key | type | meaning |\n| --- | --- | --- |"]
+                lines += [f"| `{row.key}` | {row.kind} | {row.meaning} |" for row in rows(part, schema)]
+                yield "\n".join(lines).replace("``", "`") + "\n"
 
 
 def _leaves(context: click.Context) -> Iterator[click.Context]:
