@@ -3,7 +3,8 @@
 It stands where Flower has ``flower-supernode``. The bundle that a run brings along is never downloaded.
 
 * Speaks the Fleet API through Flower's own client and request signatures, over TLS 1.3, trusting the federation's
-  authority alone. Flower's connection manager is not used: it swallows errors, signals the process, and exits it.
+  authority alone (``client/trust.py``), through a proxy only where ``privacy/proxy.py`` says so. Flower's connection
+  manager is not used: it swallows errors, signals the process, and exits it.
 * An outage, a restart of the coordinator, or a node that still counts as online is waited for, saying why. Only a
   node key that the coordinator does not know, and does not come to know at once, ends the agent.
 * A reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, together
@@ -17,7 +18,6 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
 import contextlib
 import logging
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -61,8 +61,11 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.app import Answer, make_client_app
+from client.trust import explain_refusal, trust
+from privacy.address import is_loopback, split_address
 from privacy.errors import LinkError
 from privacy.keys import load_node_key, node_key_line, node_key_pem
+from privacy.proxy import http_client, proxy_for
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
 """Flower counts a node as online for twice this long after a heartbeat; the least that it accepts."""
@@ -76,6 +79,10 @@ _PIECES_AT_A_TIME: Final = 1
 """The coordinator holds in memory what all sites send at once."""
 _UNKNOWN_S: Final = 5.0
 """A coordinator that has just started answers a moment before it has registered its sites."""
+
+_GATEWAY: Final = (
+    "; a coordinator listens on its own machine's loopback interface only, unless its operator publishes it there"
+)
 
 _random: Final = random.SystemRandom()
 
@@ -147,7 +154,8 @@ def serve(
         stop: ends the agent after the message in hand.
 
     Raises:
-        LinkError: the coordinator does not know the node key, or refuses the node for good.
+        LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment names
+            a proxy that cannot be used.
         KeyFileError: the node key cannot be used; or ``answer`` raised it.
         LedgerError: ``answer`` raised it.
     """
@@ -216,15 +224,19 @@ class _Link:
         stop: threading.Event,
     ) -> None:
         key = load_node_key(node_key)
+        host, port = split_address(address)
+        proxy = proxy_for(host, port)
         self.client = FleetHttpClient(
-            f"https://{address}",
-            interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
-            verify=_trust(ca_certificate),
-            timeout=_CALL_S,
+            f"https://{address}", interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
         )
+        self.client._client.close()  # Flower's takes proxies from the environment by rules of its own
+        self.client._client = http_client(host, port, trust(ca_certificate), _CALL_S)
         self.node = Node()
         self._public_key = node_key_pem(node_key_line(key))
         self._address = address
+        self._ca_certificate = ca_certificate
+        self._way = f" through the proxy {proxy.name}" if proxy else ""
+        self._hint = "" if proxy or is_loopback(host) else _GATEWAY
         self._on_event = on_event
         self._stop = stop
         self._telling = threading.Lock()
@@ -252,7 +264,7 @@ class _Link:
             try:
                 response = ask(request)
             except httpx.TransportError as error:
-                reason = _outage(error)
+                reason = self._outage(error)
             except httpx.HTTPStatusError as error:
                 reason = _server_error(error)
             except ValueError:
@@ -261,8 +273,16 @@ class _Link:
                 if self._waiting_for and self.node.node_id:
                     self.tell(Kind.ONLINE, f"connected to {self._address} again")
                 return response
-            self.wait(f"the coordinator at {self._address} cannot be reached ({reason}); trying again", delay)
+            self.wait(
+                f"the coordinator at {self._address} cannot be reached{self._way} ({reason}){self._hint}; trying again",
+                delay,
+            )
             delay = min(longest, 2 * delay)
+
+    def _outage(self, error: httpx.TransportError) -> str:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return explain_refusal(self._address, self._ca_certificate)
+        return str(error) or type(error).__name__
 
     def wait(self, reason: str, delay_s: float) -> None:
         """Wait, saying why, unless the agent is to stop."""
@@ -297,7 +317,7 @@ class _Link:
                         raise LinkError(f"{reason}; send it the join request and wait for its admission") from None
             else:
                 self.node = Node(node_id=activated.node_id)
-                self.tell(Kind.ONLINE, f"connected to {self._address} as node {activated.node_id}")
+                self.tell(Kind.ONLINE, f"connected to {self._address}{self._way} as node {activated.node_id}")
                 return
             self.wait(f"{reason}; trying again", 1.0)
 
@@ -434,12 +454,6 @@ def _backoff() -> Iterator[float]:
         yield min(longest, shortest * 2**number) * _random.uniform(0.5, 1.5)
 
 
-def _outage(error: httpx.TransportError) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its certificate is not signed by the federation's authority for this address"
-    return str(error) or type(error).__name__
-
-
 def _server_error(error: httpx.HTTPStatusError) -> str:
     """Why the coordinator or its gateway failed; a status that waiting cannot mend is raised."""
     status = error.response.status_code
@@ -450,18 +464,6 @@ def _server_error(error: httpx.HTTPStatusError) -> str:
     if status == 403:
         raise _RunOverError from None
     raise _RefusedError(error) from None
-
-
-def _trust(ca_certificate: Path) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_certificate)
-    except (OSError, ssl.SSLError):
-        raise LinkError(
-            f"{ca_certificate}: expected the federation's authority certificate in PEM form; "
-            "it comes with the coordinator's admission"
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
 
 
 def _tame_logging() -> None:

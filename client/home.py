@@ -32,7 +32,7 @@ from client.patients import PatientRegister
 from client.weights import PublicWeights
 from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml
-from privacy.durable import replace
+from privacy.durable import new_folder, replace
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
@@ -128,17 +128,18 @@ class SiteHome:
             SiteConfigError,
             "site",
         )
-        home = cls(make_private_folder(folder, SiteConfigError))
-        identity = SigningKey.generate()
-        identity.save(folder / "identity.key")
-        generate_node_key(folder / "node.key")
-        (folder / SITE_FILE).write_text(
-            _SITE_YAML + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        )
-        (folder / "studies").mkdir()
-        (folder / "log").mkdir()
-        PatientRegister.create(folder / "patients")
-        Ledger.create(home.ledger_path, identity, name).close()
+        with new_folder(folder, SiteConfigError):
+            home = cls(folder)
+            identity = SigningKey.generate()
+            identity.save(folder / "identity.key")
+            generate_node_key(folder / "node.key")
+            (folder / SITE_FILE).write_text(
+                _SITE_YAML + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            )
+            (folder / "studies").mkdir()
+            (folder / "log").mkdir()
+            PatientRegister.create(folder / "patients")
+            Ledger.create(home.ledger_path, identity, name).close()
         return home
 
     @property
@@ -312,22 +313,6 @@ class SiteHome:
         except (OSError, WireError) as error:
             raise SiteConfigError(f"{path}: cannot be used: {error}; restore it from your backup") from None
         return parse(value, kind, SiteConfigError, str(path))
-
-
-def make_private_folder(folder: Path, error: type[SiteConfigError]) -> Path:
-    """Make ``folder`` its owner's alone.
-
-    Raises:
-        error: there is something in it already, or it cannot be made.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise error(f"{folder}: the folder is not empty; choose another, nothing was changed")
-        folder.chmod(0o700)
-    except OSError as cause:
-        raise error(f"{folder}: cannot be used: {cause.strerror}") from None
-    return folder
 
 
 _SITE_YAML: Final = """\

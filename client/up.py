@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 
@@ -15,6 +16,7 @@ from client.data import StudyFiles
 from client.home import SiteHome
 from client.site import Site
 from client.trainer import Trainer
+from client.trust import warn_in_time
 from privacy.console import say
 from privacy.errors import SiteConfigError
 from privacy.lifetime import stop_on_signals
@@ -41,6 +43,8 @@ def serve_site(home: SiteHome) -> None:
     site = Site(home, training_for)
     try:
         say(f"{site.name}: serving {home.folder}")
+        if warning := warn_in_time(home.ca_path, time.time()):
+            say(f"{site.name}: {warning}")
         serve(
             admission.address, home.ca_path, home.node_key_path, site.answer, on_event=_tell(site.name), stop=stop
         )

@@ -1,7 +1,10 @@
 """A file that is replaced whole or not at all, and that a power cut does not take back."""
 
+import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from privacy.errors import Error
@@ -27,6 +30,31 @@ def replace(path: Path, data: bytes, error: type[Error]) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, error: type[Error]) -> Iterator[Path]:
+    """Make ``folder`` its owner's alone, and fill it in the block: whole, or left as it was before.
+
+    Raises:
+        error: there is something in it already, or it cannot be made or filled.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise error(f"{folder}: the folder is not empty; choose another, nothing was changed")
+        folder.chmod(0o700)
+        try:
+            yield folder
+        except BaseException:
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if made:
+                folder.rmdir()
+            raise
+    except OSError as cause:
+        raise error(f"{folder}: cannot be used: {cause.strerror}; nothing was made") from None
 
 
 def sync_folder(folder: Path) -> None:

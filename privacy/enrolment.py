@@ -5,18 +5,17 @@ compares the site's identity key, the site engineer the coordinator's, each over
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from privacy.address import Address
 from privacy.canonical import from_canonical
 from privacy.document import parse
 from privacy.errors import Error, WireError
 from privacy.launch import KeyText
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
-
-Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$")]
 
 
 class JoinRequest(Statement):

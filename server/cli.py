@@ -50,6 +50,8 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
         {"federation": name, "host": host, "port": port}, CoordinatorConfig, FederationError, "federation"
     )
     federation = Federation.init(folder, config)
+    if config.reach:
+        say(config.reach)
     say(f"made the federation '{name}' in {folder}; its identity key, to be compared with sites' people:")
     click.echo(federation.identity().public.text)
 
@@ -64,7 +66,11 @@ def up(federation: Federation) -> None:
     _log_to(federation)
     stop = threading.Event()
     stop_on_signals(stop)
-    say(f"coordinating '{config.federation}' at {config.host}:{config.port}")
+    for sentence in federation.renew_certificates():
+        say(sentence)
+    say(f"coordinating '{config.federation}' at {config.address}")
+    if config.reach:
+        say(config.reach)
     Coordinator(federation).serve(stop)
     say("stopped; studies go on with the next 'consilium up'")
 

@@ -64,7 +64,7 @@ class ControlClient:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._channel = grpc.insecure_channel(socket_address(folder))
+        self._channel = grpc.insecure_channel(socket_address(folder), [("grpc.enable_http_proxy", 0)])
 
     def call(self, name: str, **arguments: Any) -> Document:
         """The answer of the call ``name``.

@@ -3,6 +3,7 @@
 * A study outlives Flower runs: when a run ends and the study has not, the next one continues it from the journal.
 * A SuperLink that died is started again; what a killed coordinator left behind is stopped first.
 * Sites enrolled while it runs are registered at once.
+* Certificates are renewed before they run out.
 """
 
 import logging
@@ -25,6 +26,7 @@ from server.superlink import SuperLink
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S: Final = 0.5
+_RENEW_EVERY_S: Final = 24 * 3600.0
 _RETRY_S: Final = (1.0, 60.0)
 _WATCH_EVERY_S: Final = 0.2
 
@@ -44,10 +46,13 @@ class Coordinator:
 
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
-        self._superlink = SuperLink(federation.folder, federation.tls, federation.config.port)
+        self._superlink = SuperLink(
+            federation.folder, federation.tls, federation.config.port, federation.config.listens_at
+        )
         self._runs: dict[str, _Run] = {}
         self._online: dict[int, bool] = {}
         self._lock = threading.Lock()
+        self._renewed = time.time()
 
     def serve(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set.
@@ -77,6 +82,7 @@ class Coordinator:
 
     def _look_after(self) -> None:
         try:
+            self._renew_certificates()
             if self._superlink.process is None:
                 _log.warning("the SuperLink ended; starting it again")
                 self._superlink.stop()
@@ -87,6 +93,16 @@ class Coordinator:
                 self._continue(study)
         except SuperLinkError as error:
             _log.warning("%s", error)
+
+    def _renew_certificates(self) -> None:
+        """Once a day, see to it that the certificate that the SuperLink shows does not run out; studies go on."""
+        if abs(time.time() - self._renewed) < _RENEW_EVERY_S:
+            return
+        self._renewed = time.time()
+        if sentences := self._federation.renew_certificates():
+            for sentence in sentences:
+                _log.warning("%s", sentence)
+            self._superlink.stop()
 
     def _register_sites(self) -> None:
         known, sites = self._federation.nodes(), self._federation.sites()

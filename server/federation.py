@@ -13,6 +13,7 @@
 Nothing here opens an update: the coordinator has no study key.
 """
 
+import datetime
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +22,21 @@ from typing import Final
 import yaml
 from pydantic import Field
 
+from privacy.address import Host, is_loopback, join_address
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse, read_yaml
-from privacy.durable import replace
+from privacy.durable import new_folder, replace
 from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
 from privacy.keys import PublicKey, SigningKey, node_key_pem
 from privacy.launch import KeyText, Launch, Member, SignedLaunch
 from privacy.study import Name, Terms
-from server.authority import TlsFiles, create_authority, issue_server_certificate
+from server.authority import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.desk import Patience
 from server.journal import Journal
 from server.witness import Witness
 
+LOOPBACK: Final = "127.0.0.1"
 CONFIG_FILE: Final = "coordinator.yaml"
 
 
@@ -51,10 +54,31 @@ class CoordinatorConfig(Document):
     """``coordinator.yaml``."""
 
     federation: Name
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    host: Host = "127.0.0.1"
     """Where sites reach the coordinator; a name in the server's certificate."""
     port: int = Field(ge=1, le=65535)
     patience: PatienceConfig = PatienceConfig()
+
+    @property
+    def address(self) -> str:
+        """Where sites reach the coordinator, as ``host:port``."""
+        return join_address(self.host, self.port)
+
+    @property
+    def listens_at(self) -> str:
+        """The address of the loopback interface at which the SuperLink listens."""
+        named = self.host.endswith("localhost")
+        return self.host if is_loopback(self.host) and not named else LOOPBACK
+
+    @property
+    def reach(self) -> str:
+        """Who reaches the coordinator as it is, where that is less than ``host`` promises; else empty."""
+        if is_loopback(self.host):
+            return ""
+        return (
+            f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}, and nothing "
+            f"of ours publishes it at {self.address} yet"
+        )
 
 
 class EnrolledSite(Document):
@@ -83,19 +107,13 @@ class Federation:
         Raises:
             FederationError: the folder is not empty or cannot be written.
         """
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise FederationError(f"{folder}: the folder is not empty; choose another, nothing was changed")
-            folder.chmod(0o700)
-        except OSError as cause:
-            raise FederationError(f"{folder}: cannot be used: {cause.strerror}") from None
-        SigningKey.generate().save(folder / "identity.key")
-        issue_server_certificate(create_authority(folder, config.federation), [config.host])
-        (folder / "studies").mkdir()
-        (folder / "superlink").mkdir(exist_ok=True)
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        (folder / CONFIG_FILE).write_text(_CONFIG_YAML + text, encoding="utf-8")
+        with new_folder(folder, FederationError):
+            SigningKey.generate().save(folder / "identity.key")
+            issue_server_certificate(create_authority(folder, config.federation), [config.host])
+            (folder / "studies").mkdir()
+            (folder / "superlink").mkdir(exist_ok=True)
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            (folder / CONFIG_FILE).write_text(_CONFIG_YAML + text, encoding="utf-8")
         return cls(folder)
 
     @property
@@ -121,6 +139,15 @@ class Federation:
     def identity(self) -> SigningKey:
         """The coordinator's identity."""
         return SigningKey.load(self.folder / "identity.key")
+
+    def renew_certificates(self) -> list[str]:
+        """Renew in time what sites trust; what was done, for the operator.
+
+        Raises:
+            FederationError: the authority's files cannot be used.
+            KeyFileError: its key is missing or readable by others.
+        """
+        return renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
 
     def witness(self) -> Witness:
         """What this coordinator has seen of its sites' ledgers."""
@@ -167,7 +194,7 @@ class Federation:
             name=request.name,
             identity=request.identity,
             coordinator=identity.public.text,
-            address=f"{config.host}:{config.port}",
+            address=config.address,
             ca_certificate=self.tls.ca.read_text(encoding="ascii"),
         )
         return SignedAdmission.by(identity, admission)

@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -39,9 +40,11 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 
+from privacy.address import join_address
 from privacy.canonical import sha256
 from privacy.errors import SuperLinkError
 from privacy.keys import node_key_pem
+from privacy.proxy import http_client
 from server.authority import TlsFiles
 from server.bundle import SERVER_APP, make_bundle
 from server.link_store import database_url
@@ -49,6 +52,7 @@ from server.marked import MARK, OWNER, stop_marked
 
 HOST: Final = "127.0.0.1"
 _START_S: Final = 60.0
+_CALL_S: Final = 30.0
 _RUNS_LOOKED_AT: Final = 100
 _ALLOCATION: Final = {
     "MALLOC_ARENA_MAX": "2",
@@ -93,14 +97,16 @@ class SuperLink:
     Args:
         folder: the federation's folder.
         tls: its authority and server certificate.
-        port: where to listen on 127.0.0.1; sites know it, so it stays the same over restarts.
+        port: where to listen; sites know it, so it stays the same over restarts.
+        host: an address of the loopback interface.
     """
 
-    def __init__(self, folder: Path, tls: TlsFiles, port: int) -> None:
+    def __init__(self, folder: Path, tls: TlsFiles, port: int, host: str = HOST) -> None:
         self.folder = folder.resolve() / "superlink"
         self.tls = tls
         self.port = port
-        self.address = f"{HOST}:{port}"
+        self.host = host
+        self.address = join_address(host, port)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._life: int | None = None
@@ -249,22 +255,24 @@ class SuperLink:
 
     def _call(self, ask: Callable[[ControlHttpClient], T]) -> T:
         if self._client is None:
-            self._client = ControlHttpClient.from_server_address(
-                self.address, insecure=False, root_certificates=self.tls.ca.read_bytes(), interceptors=[]
-            )
+            context = ssl.create_default_context(cafile=self.tls.ca)
+            self._client = ControlHttpClient(f"https://{self.address}")
+            self._client._client.close()  # Flower's takes proxies from the environment by rules of its own
+            self._client._client = http_client(self.host, self.port, context, _CALL_S)
         try:
             return ask(self._client)
         except httpx.HTTPStatusError as error:
             raise _refusal(error) from None
         except httpx.HTTPError as error:
             raise SuperLinkError(
-                f"the SuperLink at {self.address} does not answer ({type(error).__name__}); {self._last_words()}"
+                f"the SuperLink at {self.address} does not answer ({str(error) or type(error).__name__}); "
+                f"{self._last_words()}"
             ) from None
 
     def _command(self) -> list[str]:
         return [
             *(sys.executable, "-P", "-m", "server.link_process"),
-            *("--host", HOST, "--port", str(self.port)),
+            *("--host", self.host, "--port", str(self.port)),
             *("--ssl-ca-certfile", str(self.tls.ca.resolve())),
             *("--ssl-certfile", str(self.tls.certificate.resolve())),
             *("--ssl-keyfile", str(self.tls.key.resolve())),
@@ -274,8 +282,10 @@ class SuperLink:
         ]
 
     def _environment(self) -> dict[str, str]:
-        # Flower finds its other programs on the PATH.
-        return os.environ | {
+        # Nothing of it leaves this machine, so no proxy is meant for it. Flower finds its other programs on the PATH.
+        own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        return own | {
+            "NO_PROXY": "*",
             "PATH": f"{_programs()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "FLWR_HOME": str(self.folder / "flower"),
             "FLWR_TELEMETRY_ENABLED": "0",
@@ -300,10 +310,12 @@ class SuperLink:
 
     def _expect_free_port(self) -> None:
         try:
-            socket.create_server((HOST, self.port)).close()
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            socket.create_server((self.host, self.port), family=family).close()
         except OSError as error:
             raise SuperLinkError(
-                f"{self.address} cannot be listened on ({error.strerror}); free that port or name another"
+                f"{self.address} cannot be listened on ({error.strerror}); free that port, or name another one in "
+                "coordinator.yaml (port)"
             ) from None
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:

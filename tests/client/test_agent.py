@@ -25,6 +25,7 @@ def loopback(
 ) -> Iterator[Loopback]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(repository))
+        patch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # which nobody serves, and nobody is to ask
         federation = Loopback(tmp_path_factory.mktemp("federation"), certificates)
         try:
             yield federation

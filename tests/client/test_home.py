@@ -1,5 +1,6 @@
 """A site's folder: made once, its owner's alone, and refused by the name of the file that is wrong."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from client.home import Policy, Registration, SiteHome
 from privacy.enrolment import Admission, SignedAdmission
-from privacy.errors import KeyFileError, SiteConfigError
+from privacy.errors import KeyFileError, LedgerError, SiteConfigError
 from privacy.keys import PublicKey
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
@@ -43,6 +44,25 @@ def test_new_site_is_its_owners_alone(home: SiteHome) -> None:
     assert home.folder.stat().st_mode & 0o777 == 0o700
     for name in ("identity.key", "node.key", "ledger.sqlite"):
         assert (home.folder / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new folder", "empty folder"])
+def test_init_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    folder = tmp_path / "ash"
+    if existing:
+        folder.mkdir()
+    monkeypatch.setattr("sqlite3.connect", full_disk)
+    with pytest.raises((LedgerError, SiteConfigError)):
+        SiteHome.init(folder, "ash")
+    assert list(tmp_path.rglob("*")) == ([folder] if existing else [])
+    monkeypatch.undo()
+    SiteHome.init(folder, "ash").open_ledger().close()
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:

@@ -11,7 +11,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from privacy.errors import FederationError, KeyFileError
-from server.authority import ALWAYS_NAMED, TlsFiles, create_authority, issue_server_certificate
+from server.authority import (
+    ALWAYS_NAMED,
+    AUTHORITY_DAYS,
+    RENEW_DAYS,
+    SERVER_DAYS,
+    TlsFiles,
+    create_authority,
+    issue_server_certificate,
+    renew_in_time,
+)
 
 
 def shake_hands(server: TlsFiles, trusted: Path, name: str) -> str | None:
@@ -105,3 +114,90 @@ def test_issue_for_an_impossible_name_is_refused(tmp_path: Path) -> None:
     files = create_authority(tmp_path, "names")
     with pytest.raises(FederationError, match="neither a host name nor an address"):
         issue_server_certificate(files, ["x" * 64 + ".example"])
+
+
+# Renewal ---------------------------------------------------------------------------------------------------
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def days(count: float) -> datetime.timedelta:
+    return datetime.timedelta(days=count)
+
+
+def test_renewal_of_what_is_good_changes_nothing(tmp_path: Path) -> None:
+    files = create_authority(tmp_path, "good")
+    issue_server_certificate(files, ["fl.example.org"])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert renew_in_time(files, ["fl.example.org"], NOW + days(SERVER_DAYS - RENEW_DAYS - 1)) == []
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("issued", "why"),
+    [
+        (-(SERVER_DAYS + 20), "ran out on"),
+        (-(SERVER_DAYS - RENEW_DAYS + 1), "runs out on"),
+        (2, "is not valid before"),
+    ],
+)
+def test_server_certificate_is_renewed_in_time_and_sites_need_nothing(
+    tmp_path: Path, issued: float, why: str
+) -> None:
+    files = create_authority(tmp_path, "late", NOW - days(1000))
+    issue_server_certificate(files, now=NOW + days(issued))
+    held_by_sites = tmp_path / "held"
+    held_by_sites.write_bytes(files.ca.read_bytes())
+    (said,) = renew_in_time(files, ["fl.example.org"], NOW)
+    assert "the server's certificate does not name fl.example.org" in said
+    issue_server_certificate(files, now=NOW + days(issued))
+    (said,) = renew_in_time(files, [], NOW)
+    assert f"the server's certificate {why}" in said
+    assert f"valid until {NOW + days(SERVER_DAYS):%Y-%m-%d}; sites need nothing" in said
+    assert shake_hands(files, held_by_sites, "localhost") == "TLSv1.3"
+    assert renew_in_time(files, [], NOW) == []
+
+
+@pytest.mark.parametrize("harm", ["missing", "other key", "other authority", "no PEM"])
+def test_server_certificate_that_cannot_be_used_is_replaced(tmp_path: Path, harm: str) -> None:
+    files = create_authority(tmp_path, "harmed")
+    issue_server_certificate(files)
+    (tmp_path / "other").mkdir()
+    other = create_authority(tmp_path / "other", "other")
+    issue_server_certificate(other)
+    match harm:
+        case "missing":
+            files.certificate.unlink()
+        case "other key":
+            files.key.write_bytes(other.key.read_bytes())
+        case "other authority":
+            files.key.write_bytes(other.key.read_bytes())
+            files.certificate.write_bytes(other.certificate.read_bytes())
+        case _:
+            files.certificate.write_text("no certificate")
+    (said,) = renew_in_time(files, [], NOW)
+    assert "a new one is valid until" in said
+    assert shake_hands(files, files.ca, "localhost") == "TLSv1.3"
+
+
+def test_authority_is_renewed_with_the_same_key_before_a_server_certificate_outlives_it(tmp_path: Path) -> None:
+    files = create_authority(tmp_path, "old", NOW - days(AUTHORITY_DAYS - 300))
+    issue_server_certificate(files)
+    held_by_sites = tmp_path / "held"
+    held_by_sites.write_bytes(files.ca.read_bytes())
+    said = renew_in_time(files, [], NOW)
+    assert "hand every site a new admission: consilium sites admit REQUEST --out FILE" in said[0]
+    authority = x509.load_pem_x509_certificate(files.ca.read_bytes())
+    assert authority.not_valid_after_utc > NOW + days(AUTHORITY_DAYS - 1)
+    issue_server_certificate(files)
+    for trusted in (files.ca, held_by_sites):
+        assert shake_hands(files, trusted, "localhost") == "TLSv1.3"
+
+
+def test_server_certificate_never_outlives_its_authority(tmp_path: Path) -> None:
+    files = create_authority(tmp_path, "old", NOW - days(AUTHORITY_DAYS - 300))
+    issue_server_certificate(files)
+    authority, server = (
+        x509.load_pem_x509_certificate(path.read_bytes()) for path in (files.ca, files.certificate)
+    )
+    assert server.not_valid_after_utc == authority.not_valid_after_utc

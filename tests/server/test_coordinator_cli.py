@@ -1,5 +1,6 @@
 """``consilium`` as its operator types it, and the whole enrolment by files between three people."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
+from client.home import SiteHome
 from privacy.canonical import sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from server.cli import cli
@@ -45,6 +47,60 @@ def study_file(folder: Path, value: Any) -> str:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(value.model_dump(mode="json")), encoding="utf-8")
     return str(path)
+
+
+# Making a federation ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("https://fl.example.org", "type --host fl.example.org"),
+        ("fl.example.org:9092", "type --host fl.example.org --port 9092"),
+        ("a b", "a host has no blanks"),
+        ("a" * 64 + ".example.org", "too long for a host name"),
+    ],
+)
+@pytest.mark.parametrize("existing", [False, True], ids=["new folder", "empty folder"])
+def test_init_with_a_host_that_is_none_says_what_to_type_and_leaves_nothing(
+    tmp_path: Path, host: str, sentence: str, existing: bool
+) -> None:
+    if existing:
+        (tmp_path / "wood").mkdir()
+    said = script("consilium", "init", tmp_path / "wood", "--name", "wood", "--host", host, code=41)
+    assert f"federation: host: {host[:40]!r}" in said
+    assert sentence in said
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "wood"] if existing else [])
+
+
+@pytest.mark.parametrize(
+    ("host", "said", "address"),
+    [
+        ("::1", "", "[::1]:9092"),
+        ("localhost", "", "localhost:9092"),
+        ("192.0.2.2", "only this machine reaches it: the SuperLink listens at 127.0.0.1:9092", "192.0.2.2:9092"),
+    ],
+)
+def test_init_says_who_reaches_the_coordinator_and_sites_are_told_the_address(
+    tmp_path: Path, host: str, said: str, address: str
+) -> None:
+    made = CliRunner().invoke(cli, ["init", str(tmp_path / "wood"), "--name", "wood", "--host", host])
+    assert made.exit_code == 0
+    assert said in made.stderr
+    assert ("only this machine" in made.stderr) == bool(said)
+    home = SiteHome.init(tmp_path / "ash", "ash")
+    admission = Federation(tmp_path / "wood").enrol(home.join_request())
+    assert home.accept(admission).address == address
+
+
+def test_up_on_an_address_of_another_machine_says_that_only_this_one_reaches_it(tmp_path: Path) -> None:
+    config = CoordinatorConfig(federation="wood", host="192.0.2.2", port=9)
+    federation = Federation.init(tmp_path / "wood", config)
+    lock = (federation.folder / "superlink" / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as another coordinator holds it: this one ends at once
+    with lock:
+        said = script("consilium", "--dir", federation.folder, "up", code=42)
+    assert "coordinating 'wood' at 192.0.2.2:9\nonly this machine reaches it" in said
 
 
 # Enrolment, by the real commands ---------------------------------------------------------------------------

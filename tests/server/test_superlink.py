@@ -32,6 +32,7 @@ def _environment(home: Path, repository: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(repository))
         patch.setenv("HOME", str(home))
+        patch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # which nobody serves, and nobody is to ask
         yield
 
 
@@ -181,6 +182,12 @@ def test_calls_to_a_stranger_on_the_port_are_not_answered(superlink: SuperLink, 
     deceived = SuperLink(tmp_path, other, superlink.port)
     with pytest.raises(SuperLinkError, match="does not answer"):
         deceived.nodes()
+
+
+def test_superlink_at_an_ipv6_address_answers_and_runs(tmp_path: Path, certificates: TlsFiles) -> None:
+    with SuperLink(tmp_path, certificates, free_port(), "::1") as link:
+        run = link.start_run({"folder": "/nowhere"})
+        assert finished(link, run).reason == "a run's configuration must name 'folder' and 'study'"
 
 
 def test_stop_leaves_no_process(tmp_path: Path, certificates: TlsFiles) -> None:

@@ -1,0 +1,97 @@
+"""Whom a site trusts to be its coordinator, and why a certificate is refused.
+
+* The federation's authority alone, which came with the admission; TLS 1.3.
+* A refused certificate is looked at a second time with its dates left aside. If then it is the authority's and for this
+  address, the dates are what is wrong, and the sentence says which and what to do; else it is somebody else's.
+
+Source: RFC 5280; X509_V_FLAG_NO_CHECK_TIME of OpenSSL.
+"""
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from privacy.address import split_address
+from privacy.errors import LinkError
+from privacy.proxy import http_client
+
+_NO_CHECK_TIME: Final = 0x200000
+_ASK_S: Final = 10.0
+_DAY_S: Final = 86400
+WARN_DAYS: Final = 180
+
+
+def trust(ca_certificate: Path) -> ssl.SSLContext:
+    """Accept certificates of the federation's authority, and no other.
+
+    Raises:
+        LinkError: the file is no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_certificate)
+    except (OSError, ssl.SSLError):
+        raise LinkError(
+            f"{ca_certificate}: expected the federation's authority certificate in PEM form; "
+            "it comes with the coordinator's admission"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def explain_refusal(address: str, ca_certificate: Path) -> str:
+    """Why the certificate that is shown at ``address`` is not accepted, and what to do."""
+    context = trust(ca_certificate)
+    (authority,) = context.get_ca_certs()[:1] or ({},)
+    context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+    host, port = split_address(address)
+    try:
+        with (
+            http_client(host, port, context, _ASK_S) as client,
+            client.stream("GET", f"https://{address}/health") as response,
+        ):
+            shown = response.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()
+    except (httpx.HTTPError, httpx.InvalidURL, AttributeError, KeyError):
+        return "its certificate is not signed by the federation's authority for this address"
+    return describe_dates(authority, shown, time.time())
+
+
+def describe_dates(authority: dict[str, Any], shown: dict[str, Any], now: float) -> str:
+    """Which date of two certificates (as :meth:`ssl.SSLSocket.getpeercert` gives them) refuses them at ``now``."""
+    for whose, certificate in (("the federation's authority", authority), ("its certificate", shown)):
+        begins = ssl.cert_time_to_seconds(certificate["notBefore"])
+        if now < begins:
+            moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime(begins))
+            return f"{whose} is not valid before {moment} UTC: is this machine's clock right?"
+    if now > (ends := _end(shown)):
+        return (
+            f"its certificate ran out on {_day(ends)} and this machine's clock says {_day(now)}: if the clock is "
+            "right, the coordinator's operator renews the certificate by starting the coordinator again"
+        )
+    if now > (ends := _end(authority)):
+        return (
+            f"the federation's authority ran out on {_day(ends)} and this machine's clock says {_day(now)}: if the "
+            "clock is right, ask the coordinator's operator for a new admission (consilium-site join)"
+        )
+    return "its certificate is not accepted"
+
+
+def warn_in_time(ca_certificate: Path, now: float) -> str | None:
+    """Say that the authority runs out soon; nothing if it does not."""
+    (authority,) = trust(ca_certificate).get_ca_certs()[:1] or ({},)
+    if not authority or _end(authority) - now > WARN_DAYS * _DAY_S:
+        return None
+    return (
+        f"the federation's authority runs out on {_day(_end(authority))}: ask the coordinator's operator for a new "
+        "admission before that day (consilium-site join)"
+    )
+
+
+def _end(certificate: dict[str, Any]) -> float:
+    return ssl.cert_time_to_seconds(certificate["notAfter"])
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))

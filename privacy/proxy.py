@@ -1,0 +1,91 @@
+"""Through which proxy a coordinator is reached, by the environment's rules, and an HTTP client that keeps to them.
+
+Rules:
+
+* The loopback interface is never reached through a proxy, whatever the environment says.
+* ``https_proxy``, then ``all_proxy``, name the proxy (lower case before upper case). HTTP and HTTPS proxies are used.
+* ``no_proxy`` is a list of what is reached directly: ``*``, names (with all names below them), addresses, networks
+  (``10.0.0.0/8``), each perhaps with a port. A name is not looked up to see whether it lies in a network.
+* A proxy's user name and password are in no sentence.
+
+Source: curl(1) on NO_PROXY, with networks. Flower and httpx know no networks, which is why this is here.
+"""
+
+import ipaddress
+import re
+import ssl
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from privacy.address import is_loopback, join_address
+from privacy.errors import LinkError
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy; ``url`` may hold a password."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Its host and port, for sentences."""
+        parts = urlsplit(self.url)
+        return join_address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def proxy_for(host: str, port: int) -> Proxy | None:
+    """The proxy by which this environment reaches ``host``; none if it is reached directly.
+
+    Raises:
+        LinkError: the environment names a proxy that cannot be used.
+    """
+    if is_loopback(host):
+        return None
+    environment = urllib.request.getproxies_environment()
+    found = environment.get("https") or environment.get("all")
+    if not found or any(_covers(each, host, port) for each in re.split(r"[,\s]+", environment.get("no", ""))):
+        return None
+    return _usable(found if "://" in found else f"http://{found}")
+
+
+def http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> httpx.Client:
+    """A client for one server, which takes nothing else from the environment."""
+    proxy = proxy_for(host, port)
+    return httpx.Client(verify=verify, timeout=timeout_s, trust_env=False, proxy=proxy.url if proxy else None)
+
+
+def _usable(url: str) -> Proxy:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        kind = url.partition("://")[0]
+        raise LinkError(
+            f"the environment names a proxy of kind '{kind}' that cannot be used (HTTPS_PROXY or ALL_PROXY): expected "
+            "http://host:port; correct it, or name the coordinator in NO_PROXY"
+        )
+    return Proxy(url)
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of ``no_proxy`` covers a server."""
+    if entry == "*":
+        return True
+    name, colon, its_port = entry.rpartition(":")
+    if colon and its_port.isdigit() and (":" not in name or name.endswith("]")):
+        if int(its_port) != port:
+            return False
+        entry = name
+    entry = entry.strip("[]").lower().removeprefix("*").strip(".")
+    if not entry:
+        return False
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return host == entry or host.endswith(f".{entry}")
