@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
 
 MAX_SITES: Final = 64
 
@@ -26,6 +26,19 @@ LayerName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class NullIsWritten:
+    """Says in a JSON schema that nothing is written as ``word``, and never left empty."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of what is annotated, with the word in the place of null."""
+        schema = handler(core)
+        several = [{"const": self._word} if each == {"type": "null"} else each for each in schema["anyOf"]]
+        return {**schema, "anyOf": several}
+
+
 def _none_from_text(value: Any) -> Any:
     if value is None:
         raise ValueError("expected a number, or the word none for no privacy; got nothing")
@@ -36,5 +49,6 @@ Epsilon = Annotated[
     Annotated[float, Field(gt=0, le=100)] | None,
     BeforeValidator(_none_from_text),
     PlainSerializer(lambda value: "none" if value is None else value),
+    NullIsWritten("none"),
 ]
 """A privacy loss bound; the word ``none`` (never an omission) says that there is none."""

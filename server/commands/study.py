@@ -9,6 +9,7 @@ from privacy.study import read_terms
 from server.commands.check import check
 from server.commands.reach import reach
 from server.commands.results import compare, list_studies, show, watch
+from server.commands.schema import schema
 from server.federation import Federation
 
 
@@ -18,6 +19,7 @@ def study() -> None:
 
 
 study.add_command(check)
+study.add_command(schema)
 
 
 @study.command("launch")

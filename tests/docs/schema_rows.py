@@ -108,7 +108,7 @@ def written(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case str():
             return f"`{value}`" if value else '`""`'
-        case [] | {}:
+        case []:
             return "empty"
         case list():
             return "`[" + ", ".join(f'"{each}"' if isinstance(each, str) else str(each) for each in value) + "]`"

@@ -1,0 +1,280 @@
+"""What every key of a study file means, and how to choose it: for ``docs/study-file.md`` and for editors.
+
+Types, limits and defaults are not here: they are the terms' own. A test refuses a key without an entry, and an entry
+without a key.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Guidance(NamedTuple):
+    """What a key means, and how to choose its value; nothing is said of what needs no choice."""
+
+    meaning: str
+    choose: str = ""
+
+
+PARTS: Final[dict[str, str]] = {
+    "Terms": "The file itself. Every mistake in it is named by `consilium study check FILE`, before anybody is asked.",
+    "Model": "`model`: what is learned, where it begins, and which of its layers are trained and shared.",
+    "Adapters": "`model.adapters`: low-rank pairs (LoRA) trained beside frozen layers.",
+    "DataContract": "`data`: the table that every site must have. Everything in it is public and chosen by the author; "
+    "nothing may be measured on patients.",
+    "Number": "An entry of `data.features` with `kind: number`: scaled from its public range to [-1, 1].",
+    "Category": "An entry of `data.features` with `kind: category`: one-hot encoded.",
+    "BinaryLabel": "`data.label`: what is predicted.",
+    "Training": "`training`: the work at a site between two sums, and how all move the shared model.",
+    "Server": "`training.server`: how every site moves the shared model by the opened mean update.",
+    "Privacy": "`privacy`: the promise to a patient of any site, for the whole study. `epsilon: none` stands alone.",
+    "AdaptiveClipping": "`privacy.adaptive_clipping`: with `unit: site`, the clipping norm follows a quantile of the "
+    "sites' updates.",
+    "Cohort": "`cohort`: how many sites a round needs, and how many of them may conspire.",
+    "Sealing": "`sealing`: how an update becomes integers, and how these are sealed.",
+    "Evaluation": "`evaluation`: when the shared model is scored on the sites' test patients, as sealed totals.",
+    "Release": "`release`: who gets which model.",
+}
+
+KEYS: Final[dict[str, Guidance]] = {
+    "Terms.consilium": Guidance("The version of this file's format."),
+    "Terms.name": Guidance(
+        "What the study is called; each launch adds eight digits of its own.",
+        "Keep the name when you launch again: sites then see, and say, how many runs a result was chosen from.",
+    ),
+    "Terms.purpose": Guidance(
+        "Why the study is done, in words.",
+        "Write it for the people who decide at a hospital: they read it before they approve, and an auditor reads it "
+        "afterwards.",
+    ),
+    "Terms.model": Guidance("What is learned."),
+    "Terms.data": Guidance("The table that every site must have."),
+    "Terms.training": Guidance("How it is learned."),
+    "Terms.privacy": Guidance("What is promised to training patients."),
+    "Terms.cohort": Guidance("With how many sites."),
+    "Terms.sealing": Guidance("How updates are sealed."),
+    "Terms.evaluation": Guidance("When and how the model is scored.", "Leave it out to score nothing."),
+    "Terms.release": Guidance("Who gets which model."),
+    "Model.name": Guidance(
+        "A model of the catalogue: `logistic` or `mlp`.",
+        "Begin with `logistic`. With privacy, noise grows with the number of parameters: a few thousand are many for a "
+        "few hundred patients.",
+    ),
+    "Model.options": Guidance(
+        "What the model may be told: for `mlp` `hidden: [32]`, `activation: tanh` or `elu`, `norm: layer` or `none`.",
+        "One hidden layer of 16 to 64 is enough for most tables.",
+    ),
+    "Model.start": Guidance(
+        "SHA-256 of a safetensors file of public weights, which every site must have before the study.",
+        "Use it wherever a public model fits: what need not be learned from patients costs them nothing.",
+    ),
+    "Model.frozen": Guidance("Layers that are not trained; needs `start`."),
+    "Model.trained": Guidance(
+        "The only layers that are trained; needs `start`.", "`[head]` is the cheapest way to use a public model."
+    ),
+    "Model.adapters": Guidance("Train low-rank pairs beside frozen layers; needs `start`."),
+    "Model.personal": Guidance(
+        "Layers that each site trains for itself and never shares.",
+        "For sites that differ much; then the released file has their first values, and each site keeps its own.",
+    ),
+    "Adapters.rank": Guidance("The rank of each pair.", "4 to 16; parameters, noise and bytes grow with it."),
+    "Adapters.scale": Guidance("What the pair's product is multiplied by."),
+    "Adapters.layers": Guidance("Which layers get a pair; left out: every one that is not trained whole."),
+    "DataContract.name": Guidance(
+        "The population: the people whose budget pays. Sites grant budgets by this name.",
+        "The same people, the same name, in every study; other people, another name.",
+    ),
+    "DataContract.patient": Guidance(
+        "The column that tells who a patient is.",
+        "It must tell one person from another in every file of the population: what is equal here is one person, with "
+        "one budget.",
+    ),
+    "DataContract.ranges_from": Guidance(
+        "Where the ranges and words below come from.",
+        "Name the publication, guideline or device; `our patients` would be a leak without a price.",
+    ),
+    "DataContract.features": Guidance(
+        "The columns that are learned from, each with `kind: number` or `kind: category`.",
+        "Fewer are better with privacy: each numeric column costs two inputs, one of them for being missing.",
+    ),
+    "DataContract.label": Guidance("The column that is predicted."),
+    "DataContract.missing": Guidance(
+        "The words that mean that a value is missing.",
+        'List every one that any site writes, and quote them: `["", "NA", "NULL", "."]`. A missing number counts as '
+        "the middle of its range, and the column's indicator is raised.",
+    ),
+    "DataContract.records_per_patient": Guidance(
+        "How many records of one patient may enter, the first ones of the file; the rest is dropped.",
+        "As many as most patients have. With `unit: patient` a patient's records are averaged into one, so that more "
+        "of them cost no privacy; with `unit: record` each is paid for.",
+    ),
+    "Number.kind": Guidance("Always `number`."),
+    "Number.name": Guidance("The column's name, exactly as in the file's header."),
+    "Number.low": Guidance(
+        "The lower end of its public range; a smaller value counts as this.",
+        "What medicine thinks possible, in the unit you name to the sites; not the least value that anybody measured.",
+    ),
+    "Number.high": Guidance(
+        "The upper end; a larger value counts as this.",
+        "A range ten times too wide squeezes all patients into a tenth of the scale, where the noise drowns them.",
+    ),
+    "Category.kind": Guidance("Always `category`."),
+    "Category.name": Guidance("The column's name, exactly as in the file's header."),
+    "Category.values": Guidance(
+        "Its public vocabulary. Any other word breaks the contract.",
+        "Quote what YAML would read as a number, yes or no. Each word is an input: group rare ones at the sites first.",
+    ),
+    "BinaryLabel.name": Guidance("The column that holds it."),
+    "BinaryLabel.positive": Guidance("The words that mean yes.", 'Quote numbers: `["1"]`.'),
+    "BinaryLabel.negative": Guidance("The words that mean no.", "Every record must have one of the two."),
+    "Training.rounds": Guidance(
+        "How many sums are opened, one after another.",
+        "10 to 20 with local noise, where later rounds change little. With distributed noise a round is one step: 20 "
+        "to 100. All are paid at admission; what an early end does not use goes back.",
+    ),
+    "Training.local_steps": Guidance(
+        "Steps of each site in a round. `local_epochs` may stand for it: so many passes over a site's patients, of one "
+        "over the sampling rate steps each.",
+        "5 to 20. Each step is noised and paid, so twice the steps need about 1.4 times the noise. With distributed "
+        "noise over patients it is 1.",
+    ),
+    "Training.accumulate": Guidance(
+        "Lots whose noised gradients are averaged into one step; each is paid.",
+        "Leave it at 1: with privacy, a larger sampling rate is the better way to a calmer step.",
+    ),
+    "Training.sampling_rate": Guidance(
+        "The chance with which each patient enters a lot, drawn anew for every lot.",
+        "0.1 to 0.3 for hundreds of patients a site, 0.01 to 0.1 for many thousands. Larger lots drown the noise "
+        "better and cost more of it; `consilium study check` shows the noise of each choice. A lot should hold some "
+        "tens of patients at the smallest site.",
+    ),
+    "Training.learning_rate": Guidance(
+        "How far a step goes.",
+        "With clipping norm 1, 0.3 to 1 for local steps, and 1 to 3 for one distributed step a round. Try it on public "
+        "or invented data with `consilium-site simulate`: tuning on patients is a study of its own, and is paid for.",
+    ),
+    "Training.schedule": Guidance(
+        "How the learning rate falls over the rounds.", "`linear` calms the last rounds of a noisy study."
+    ),
+    "Training.proximal": Guidance(
+        "FedProx: pulls local steps back to where the round began.",
+        "0, or 0.01 where sites differ much. Not together with `control_variates`.",
+    ),
+    "Training.control_variates": Guidance(
+        "SCAFFOLD: local steps are corrected by what the other sites' gradients were.",
+        "Without privacy the best choice for sites that differ; with privacy it makes updates up to 1.4 times as long.",
+    ),
+    "Training.positive_weight": Guidance(
+        "How much a record with a positive label counts; one with a negative label counts 1.",
+        "About negatives over positives, from published figures, where few are positive and sensitivity matters. "
+        "Scores are no probabilities any more.",
+    ),
+    "Training.server_learning_rate": Guidance(
+        "How far the shared model follows the mean update.", "1; `adam` and `yogi` need a smaller one."
+    ),
+    "Training.server": Guidance("The optimiser of the shared model."),
+    "Training.weights": Guidance(
+        "How sites count: by their public patient counts, or all alike.",
+        "`patients`, unless one site would decide alone. With `unit: site` it is `uniform`.",
+    ),
+    "Server.rule": Guidance(
+        "`average` is FedAvg; the others keep moments.",
+        "`average` with privacy: in what was measured, no other rule ended higher. See docs/optimisers.md.",
+    ),
+    "Server.beta1": Guidance("Decay of the first moment, for all rules but `average`."),
+    "Server.beta2": Guidance("Decay of the second moment, for `adam` and `yogi`."),
+    "Server.tau": Guidance("What keeps `adam` and `yogi` from dividing by nearly nothing."),
+    "Privacy.unit": Guidance(
+        "What is clipped as one: a patient with all records, each record, or a site's whole update. Epsilon is each "
+        "patient's in every case.",
+        "`patient`. `record` where one patient's records differ and are few; `site` for tens of sites.",
+    ),
+    "Privacy.neighbouring": Guidance("Which two data sets the promise compares."),
+    "Privacy.placement": Guidance(
+        "`local`: each site adds all of the noise. `distributed`: sites add shares that sum to one mechanism's noise.",
+        "`distributed` has the accuracy of central noise, and one step a round; it holds against so many insiders as "
+        "`cohort.colluders` says. `local` needs fewer rounds and trusts nobody.",
+    ),
+    "Privacy.epsilon": Guidance(
+        "The most that a training patient pays in the whole study, or `none`: the model may then reveal its patients, "
+        "and these can never be in a private study again.",
+        "1 to 3 are usual. Ask the sites first: their policy and what is left of their grant decide. "
+        "`consilium study check FILE --runs 3` says what several runs cost together.",
+    ),
+    "Privacy.delta": Guidance(
+        "The chance with which the promise may fail. Absent with `epsilon: none`.",
+        "Below one in the patients of the smallest site, or that site refuses: with 800 patients less than 0.00125, so "
+        "0.001.",
+    ),
+    "Privacy.clipping_norm": Guidance(
+        "How long a patient's gradient may be, over all parameters; longer ones are scaled down.",
+        "1 for tables scaled as here, whatever the model. A smaller one needs a larger learning rate and gains nothing "
+        "more; the noise is a multiple of it.",
+    ),
+    "Privacy.adaptive_clipping": Guidance("Let the clipping norm follow the updates; with `unit: site` only."),
+    "AdaptiveClipping.quantile": Guidance("Which share of the updates is to stay unclipped.", "0.5, the median."),
+    "AdaptiveClipping.rate": Guidance("How fast the norm moves, a round."),
+    "AdaptiveClipping.share": Guidance(
+        "How loudly a site's answer is sealed; a louder one noises the update more."
+    ),
+    "Cohort.minimum": Guidance(
+        "Sites that a round needs; with fewer the study waits, then stops. At least 3, and at least `colluders` + 2.",
+        "One or two below the sites you invite, so that a site may be away; the higher, the more a lone update is "
+        "hidden among.",
+    ),
+    "Cohort.maximum": Guidance(
+        "Sites that may be invited.",
+        "As many as you invite. Above 32 sites, or with more than 16 bits, an upload is about twice as large.",
+    ),
+    "Cohort.colluders": Guidance(
+        "How many sites may conspire with the coordinator without reading another's update, or thinning the "
+        "distributed noise below the promise.",
+        "1 for hospitals that know each other; more costs noise where that is distributed, and raises `minimum`.",
+    ),
+    "Cohort.participation": Guidance(
+        "The chance with which a site's update counts in a round; with `unit: site` only.",
+        "1 for few sites, 0.5 for many: what is drawn in secret costs less epsilon.",
+    ),
+    "Sealing.scheme": Guidance(
+        "`bfv` seals; `open` is a plain sum that the coordinator can read, for comparison.",
+        "`bfv`. A site must allow `open` in its policy.",
+    ),
+    "Sealing.bits": Guidance(
+        "Bits of each rounded value.",
+        "Leave it, unless `consilium study check` says that rounding adds noise.",
+    ),
+    "Sealing.value_range": Guidance(
+        "The largest value that is sealed. With local noise: of one site's update, larger values are cut. With "
+        "distributed noise: of the sum over all sites in one coordinate, in clipping norms; a larger sum would wrap "
+        "around.",
+        "`consilium study check` says what is needed. With local noise, learning rate times clipping norm times local "
+        "steps is the most that patients can move a value by in a round; noise comes on top where lots are small. With "
+        "distributed noise: 1.2 expected lots of all sites together, and nine standard deviations of the noise.",
+    ),
+    "Evaluation.rounds": Guidance(
+        "After which rounds the model is scored. `every: 5` may stand for it: every fifth round, and the last one.",
+        "Few: with `epsilon` they share it, so that each of many is noisier.",
+    ),
+    "Evaluation.bins": Guidance(
+        "Bins of the score, for each class; even.",
+        "100 without noise. With `epsilon` every cell is noised, empty ones too: 10 to 20.",
+    ),
+    "Evaluation.epsilon": Guidance(
+        "What each test patient pays for all evaluations together, or `none`: they are not protected, which sites must "
+        "allow.",
+        "1 for thousands of test patients; 2 to 4 for hundreds. `consilium study show` tells what the noise did.",
+    ),
+    "Evaluation.patience": Guidance(
+        "End the study after so many evaluations without a better AUROC.",
+        "2 or 3, with an `epsilon` of the totals. What is not used goes back to the sites.",
+    ),
+    "Release.to": Guidance("Who gets the model: the sites."),
+    "Release.model": Guidance(
+        "The last model, or the evaluated one with the best AUROC of opened totals.",
+        "`last`, unless totals are calm enough to choose by.",
+    ),
+}
+
+THRESHOLD: Final = (
+    "There is no key for the threshold: a score of 0.5 or more counts as positive wherever accuracy, sensitivity and "
+    "specificity are shown, and is named beside them. To move it, use `training.positive_weight`, or choose one of "
+    "your own when you use the released model."
+)

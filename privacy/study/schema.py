@@ -1,0 +1,56 @@
+"""The JSON schema of a study file, for editors: what terms admit, each key with its meaning and how to choose it.
+
+It is the terms' own schema, with the two keys that stand for another (``training.local_epochs`` and
+``evaluation.every``), and the guidance of ``privacy/study/guide.py``. What holds between keys is not in it: that is
+said by ``consilium study check``.
+"""
+
+from typing import Any
+
+from privacy.study.guide import KEYS, PARTS
+from privacy.study.terms import Terms
+
+Schema = dict[str, Any]
+
+
+def study_schema() -> Schema:
+    """The schema, as JSON schema draft 2020-12."""
+    schema = Terms.model_json_schema()
+    _stand_in(
+        schema["$defs"]["Training"],
+        "local_epochs",
+        "local_steps",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 100_000},
+        "Stands for local_steps: so many passes over a site's patients, of one over sampling_rate steps each.",
+    )
+    _stand_in(
+        schema["$defs"]["Evaluation"],
+        "every",
+        "rounds",
+        {"type": "integer", "minimum": 1},
+        "Stands for rounds: after every so many rounds, and after the last one.",
+    )
+    for name, part in {"Terms": schema, **schema["$defs"]}.items():
+        for key, value in part.get("properties", {}).items():
+            value.pop("title", None)
+            words = [each["const"] for each in value.get("anyOf", []) if "const" in each]
+            if words and value.get("default", "") is None:
+                value["default"] = words[0]
+            if guidance := KEYS.get(f"{name}.{key}"):
+                value["description"] = " ".join(each for each in guidance if each)
+        if name in PARTS:
+            part["description"] = PARTS[name]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Terms",
+    }
+
+
+def _stand_in(part: Schema, key: str, other: str, value: Schema, description: str) -> None:
+    """Let ``key`` stand for ``other``."""
+    part["properties"][key] = {**value, "description": description}
+    part["not"] = {"required": [other, key]}
+    if other in part.get("required", []):
+        part["required"] = [name for name in part["required"] if name != other]
+        part["oneOf"] = [{"required": [other]}, {"required": [key]}]

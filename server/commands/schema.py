@@ -1,0 +1,16 @@
+"""``consilium study schema``: a study file's JSON schema, for editors."""
+
+import json
+
+import click
+
+from privacy.study.schema import study_schema
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of a study file, for editors that check while one types.
+
+    Save it, and begin the study file with: # yaml-language-server: $schema=study.schema.json
+    """
+    click.echo(json.dumps(study_schema(), indent=2, ensure_ascii=False))
