@@ -123,6 +123,12 @@ def reasons_against(
         yield from _against_account(terms, registration.population, account)
 
 
+def reasons_of_policy(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
+    """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
+    yield from _against_policy(terms, policy)
+    yield from _against_data(terms, policy, registration)
+
+
 def price_of(terms: Terms) -> Price:
     """What ``terms`` cost any population, and the noise that makes it so.
 

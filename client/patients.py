@@ -99,19 +99,36 @@ class PatientRegister:
             RefusedError: ``same-patients``, with their number.
             SiteConfigError: the register is not the one that the book has committed to.
         """
-        own = self._digests(population, known[population]) if population in known else set()
-        named = {patient_digest(self._secret, patient) for patient in patients}
-        others = {name: self._digests(name, commitment) for name, commitment in known.items() if name != population}
-        for name, digests in others.items():
-            shared = len((named - own) & digests)
-            if shared and name not in different_from:
-                raise RefusedError("same-patients", _sentence(shared, len(named), name))
-        everybody = own | named
+        everybody = self.compare(population, patients, known, different_from)
         data = b"".join(sorted(everybody))
         commitment = self._commitment(population, data)
         replace(self._path(population, commitment), data, SiteConfigError)
-        different = {name: len(everybody & digests) for name, digests in others.items()}
+        different = {name: len(everybody & digests) for name, digests in self._others(population, known).items()}
         return Admitted(commitment, {name: count for name, count in different.items() if count})
+
+    def compare(
+        self,
+        population: str,
+        patients: Iterable[str],
+        known: Mapping[str, str],
+        different_from: Collection[str] = (),
+    ) -> frozenset[bytes]:
+        """Compare ``patients`` with the populations that are not theirs; changes nothing. Arguments as :meth:`admit`.
+
+        Returns:
+            The digests of everybody who would be in ``population``.
+
+        Raises:
+            RefusedError: ``same-patients``, with their number.
+            SiteConfigError: the register is not the one that the ledger has committed to.
+        """
+        own = self._digests(population, known[population]) if population in known else set()
+        named = {patient_digest(self._secret, patient) for patient in patients}
+        for name, digests in self._others(population, known).items():
+            shared = len((named - own) & digests)
+            if shared and name not in different_from:
+                raise RefusedError("same-patients", _sentence(shared, len(named), name))
+        return frozenset(own | named)
 
     def forget_older(self, population: str, commitment: str) -> None:
         """Remove what was replaced, once the book holds ``commitment``."""
@@ -187,6 +204,9 @@ class PatientRegister:
     @property
     def _objections_path(self) -> Path:
         return self._folder / "objections.digests"
+
+    def _others(self, population: str, known: Mapping[str, str]) -> dict[str, set[bytes]]:
+        return {name: self._digests(name, commitment) for name, commitment in known.items() if name != population}
 
     def _digests(self, population: str, commitment: str) -> set[bytes]:
         path = self._path(population, commitment)

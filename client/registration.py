@@ -8,12 +8,14 @@ Steps, each durable before the next; whoever is interrupted runs the same comman
 4. the site remembers where the files are (``data.json``); a study in progress keeps those it was admitted with.
 """
 
+import re
 from collections.abc import Collection, Set
 from pathlib import Path
 
 from client.data import register
 from client.home import Registration, SiteHome
 from client.identifiers import count_alike
+from client.suspicions import shown
 from privacy.document import parse
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import DataContract
@@ -43,6 +45,7 @@ def register_files(
         RefusedError: the patients, or the data, belong to another population, or are written alike.
         LedgerError, SiteConfigError: the ledger or the folder cannot take it.
     """
+    require_name(population or contract.name)
     files, patients = register(contract, train.resolve(), test.resolve())
     facts = {
         "population": population or contract.name,
@@ -56,8 +59,7 @@ def register_files(
     register_of_patients = home.patients()
     with register_of_patients.alone(), home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        _require_known(different_from, {*known, registration.population})
-        alike = _require_apart(patients, registration.population, different_from)
+        alike = require_apart(patients, registration.population, known, different_from)
         admitted = register_of_patients.admit(registration.population, patients, known, different_from)
         ledger.register_population(
             registration.population,
@@ -72,26 +74,35 @@ def register_files(
     return registration
 
 
-def _require_known(different_from: Collection[str], populations: Set[str]) -> None:
-    """Refuse to say something of a population that there is not.
+def require_name(population: str) -> None:
+    """Refuse a name that no population can have, before any file is read.
 
     Raises:
-        SiteConfigError: naming it.
+        SiteConfigError: saying what a name may be.
     """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", population):
+        raise SiteConfigError(
+            f"--population: expected lower-case letters, digits and hyphens, a letter first, at most 40; got "
+            f"{shown(population)}"
+        )
+
+
+def require_apart(
+    patients: Set[str], population: str, known: Collection[str], different_from: Collection[str]
+) -> int:
+    """Count patients of the files who are written like another one of them; people must have said that they differ.
+
+    Raises:
+        RefusedError: ``alike-patients``, with their number.
+        SiteConfigError: people speak of a population that there is not.
+    """
+    populations = {*known, population}
     for name in different_from:
         if name not in populations:
             raise SiteConfigError(
                 f"--different-from {name}: this site has no population '{name}'; "
                 f"it has: {', '.join(sorted(populations))}"
             )
-
-
-def _require_apart(patients: Set[str], population: str, different_from: Collection[str]) -> int:
-    """Count patients of the files who are written like another one of them; people must have said that they differ.
-
-    Raises:
-        RefusedError: ``alike-patients``, with their number.
-    """
     alike = count_alike(patients)
     if alike and population not in different_from:
         raise RefusedError(

@@ -1,16 +1,34 @@
-"""``consilium-site data``: which files hold whose patients."""
+"""``consilium-site data``: which files hold whose patients.
+
+Rules:
+
+* people see what would be trained before it is registered; what is suspicious is asked about, since a registration
+  stands in the ledger for good;
+* the words that a mistake is about are shown here, at their owner's terminal, and nowhere else.
+"""
 
 from pathlib import Path
 
 import click
 
+from client.admission import reasons_of_policy
 from client.commands.objections import data_object
-from client.data import register
-from client.home import SiteHome
-from client.registration import register_files
-from privacy.console import say
-from privacy.errors import SiteConfigError
-from privacy.study import read_terms
+from client.home import Registration, SiteHome
+from client.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
+from client.registration import register_files, require_apart, require_name
+from privacy.console import print_json, print_table, say
+from privacy.errors import RefusedError, SiteConfigError
+from privacy.study import Terms, read_terms
+
+_DIFFERENT_FROM = click.option(
+    "--different-from",
+    multiple=True,
+    metavar="POPULATION",
+    help="Its patients are other people, though identifiers are alike; stands in the ledger. Repeat.",
+)
+_POPULATION = click.option(
+    "--population", help="Whose patients they are; without it, a population named like the contract."
+)
 
 
 @click.group()
@@ -22,19 +40,36 @@ def data() -> None:
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--train", required=True, type=click.Path(path_type=Path), help="CSV of the patients to learn from.")
 @click.option("--test", required=True, type=click.Path(path_type=Path), help="CSV of the held-out patients.")
-@click.option("--population", help="Whose patients they are; without it, a population named like the contract.")
-@click.option(
-    "--different-from",
-    multiple=True,
-    metavar="POPULATION",
-    help="Its patients are other people, though identifiers are alike; stands in the ledger. Repeat.",
-)
+@_POPULATION
+@_DIFFERENT_FROM
+@click.option("--despite", is_flag=True, help="Register the files despite warnings, without asking.")
 @click.pass_obj
 def data_add(
-    home: SiteHome, study: Path, train: Path, test: Path, population: str | None, different_from: tuple[str, ...]
+    home: SiteHome,
+    study: Path,
+    train: Path,
+    test: Path,
+    population: str | None,
+    different_from: tuple[str, ...],
+    despite: bool,
 ) -> None:
     """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
-    registration = register_files(home, read_terms(study).data, train, test, population, different_from)
+    contract = read_terms(study).data
+    require_name(population or contract.name)
+    report = inspect_files(contract, train.resolve(), test.resolve(), home.patients().objections()).report
+    for table in (report.training, report.test):
+        if table is not None:
+            say(_summary(table))
+    for finding in report.findings:
+        _say_finding(finding)
+    report.require_kept()
+    if report.warnings and not despite and not _agreed("register the files despite the warnings?"):
+        raise RefusedError(
+            "warnings",
+            f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
+            "warnings: --despite",
+        )
+    registration = register_files(home, contract, train, test, population, different_from)
     say(
         f"registered as patients of '{registration.population}'; others will see a patient count of "
         f"{registration.public_patients}"
@@ -45,19 +80,119 @@ def data_add(
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--train", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
 @click.option("--test", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
+@_POPULATION
+@_DIFFERENT_FROM
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, without any word of the files.")
 @click.pass_obj
-def data_check(home: SiteHome, study: Path, train: Path | None, test: Path | None) -> None:
-    """Check files against STUDY.yaml's data contract; nothing is registered."""
-    contract = read_terms(study).data
-    known = home.registry().contracts.get(contract.name)
+def data_check(
+    home: SiteHome,
+    study: Path,
+    train: Path | None,
+    test: Path | None,
+    population: str | None,
+    different_from: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what STUDY.yaml would train on, and what in the files is wrong or suspicious; nothing is registered."""
+    terms = read_terms(study)
+    require_name(population or terms.data.name)
+    known = home.registry().contracts.get(terms.data.name)
     if known is None and (train is None or test is None):
-        raise SiteConfigError(f"no data are registered as '{contract.name}'; name both files: --train and --test")
+        raise SiteConfigError(f"no data are registered as '{terms.data.name}'; name both files: --train and --test")
     first = train or Path(known.train if known else "")
     second = test or Path(known.test if known else "")
-    files, _ = register(contract, first.resolve(), second.resolve())
+    inspected = inspect_files(terms.data, first.resolve(), second.resolve(), home.patients().objections())
+    of = population or (known.population if known else terms.data.name)
+    refusal = _refused_by_register(home, inspected, of, different_from)
+    report = inspected.report.with_findings(_said_by_policy(home, terms, inspected.report, of))
+    if refusal is not None:
+        report = report.with_findings([Finding(level="mistake", where="site", sentence=str(refusal))])
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        _print_report(report)
+    inspected.report.require_kept()
+    if refusal is not None:
+        raise refusal
+    asked = f"; {len(report.warnings)} warnings, which 'data add' asks about" if report.warnings else ""
     say(
-        f"both files keep the contract '{contract.name}'; the public patient count would be {files.public_patients}"
+        f"both files keep the contract '{report.contract}'; the public patient count would be "
+        f"{report.public_patients}{asked}"
     )
 
 
 data.add_command(data_object)
+
+
+def _refused_by_register(
+    home: SiteHome, inspected: Inspected, population: str, different_from: tuple[str, ...]
+) -> RefusedError | None:
+    """Whether these patients may be of ``population``."""
+    with home.open_ledger() as ledger:
+        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
+    try:
+        require_apart(inspected.patients, population, known, different_from)
+        home.patients().compare(population, inspected.patients, known, different_from)
+    except RefusedError as error:
+        return error
+    return None
+
+
+def _said_by_policy(home: SiteHome, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
+    """Why this site would refuse the study with these files, as far as that is known before they are registered."""
+    if report.public_patients is None or report.training is None or report.test is None:
+        return []
+    prospect = Registration(
+        population=population,
+        train=report.training.file,
+        test=report.test.file,
+        train_sha256=report.training.sha256,
+        test_sha256=report.test.sha256,
+        public_patients=report.public_patients,
+    )
+    reasons = reasons_of_policy(terms, home.config.policy, prospect)
+    return [Finding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons]
+
+
+def _agreed(question: str) -> bool:
+    """Ask; nobody at the keyboard is a no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        return False
+
+
+def _print_report(report: CheckReport) -> None:
+    for where, table in (("training", report.training), ("test", report.test)):
+        if table is None:
+            continue
+        click.echo(f"{where}: {_summary(table)}")
+        rows = [
+            (each.name, str(each.missing), str(each.below), str(each.above), "constant" if each.constant else "")
+            for each in table.columns
+        ]
+        print_table(("column", "missing", "below the range", "above it", ""), rows)
+        click.echo()
+    for finding in report.findings:
+        for line in _lines_of(finding):
+            click.echo(line)
+
+
+def _say_finding(finding: Finding) -> None:
+    for line in _lines_of(finding):
+        say(line)
+
+
+def _lines_of(finding: Finding) -> list[str]:
+    where = {"training": "training file: ", "test": "test file: ", "site": "this site: ", "both": ""}[finding.where]
+    return [f"{finding.level}: {where}{finding.sentence}", *(f"    {each}" for each in finding.shown)]
+
+
+def _summary(table: TableReport) -> str:
+    objecting = f", {table.objecting} of them object" if table.objecting else ""
+    return (
+        f"{Path(table.file).name}: {table.records} records of {table.patients} patients{objecting}; {table.used} "
+        f"records used, {table.dropped} dropped; labels of those used: {table.positive} positive, {table.negative} "
+        "negative"
+    )

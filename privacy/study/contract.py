@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.study.names import Column, Name
+from privacy.study.names import Column, Name, Word
 
 
 class Number(Document):
@@ -28,7 +28,7 @@ class Category(Document):
 
     kind: Literal["category"]
     name: Column
-    values: tuple[str, ...] = Field(min_length=2, max_length=1000)
+    values: tuple[Word, ...] = Field(min_length=2, max_length=1000)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -41,8 +41,8 @@ class BinaryLabel(Document):
     """What is predicted: the words that mean yes and the words that mean no."""
 
     name: Column
-    positive: tuple[str, ...] = Field(min_length=1)
-    negative: tuple[str, ...] = Field(min_length=1)
+    positive: tuple[Word, ...] = Field(min_length=1)
+    negative: tuple[Word, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
@@ -64,7 +64,7 @@ class DataContract(Document):
     ranges_from: str = Field(min_length=1, max_length=400)
     features: tuple[Annotated[Number | Category, Field(discriminator="kind")], ...] = Field(min_length=1)
     label: BinaryLabel
-    missing: tuple[str, ...] = ("", "?")
+    missing: tuple[Word, ...] = ("", "?")
     records_per_patient: int = Field(default=1, ge=1, le=10_000)
 
     @model_validator(mode="after")

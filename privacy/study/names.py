@@ -1,5 +1,6 @@
 """Words and numbers that terms are made of."""
 
+import unicodedata
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
@@ -18,7 +19,18 @@ def _not_the_coordinator(name: str) -> str:
 
 
 SiteName = Annotated[Name, AfterValidator(_not_the_coordinator)]
-Column = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _as_tables_are_read(word: str) -> str:
+    if word != word.strip():
+        raise ValueError("has spaces around it, which a table's words are read without; write it without them")
+    return unicodedata.normalize("NFC", word)
+
+
+Word = Annotated[str, AfterValidator(_as_tables_are_read)]
+"""A word of a table as it is read: Unicode NFC, no spaces around it."""
+
+Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_as_tables_are_read)]
 Positive = Annotated[float, Field(gt=0)]
 LayerName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")]
 """A layer of a model, as the model names it (``layers.2``); ``head`` is the last one that has parameters."""

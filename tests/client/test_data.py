@@ -102,7 +102,7 @@ def test_table_with_several_mistakes_lists_them_together(tmp_path: Path) -> None
 
 
 def test_table_without_columns_names_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lacks 2 columns of the contract 'small': ill, age"):
+    with pytest.raises(DataError, match="breaks the contract 'small': lacks 2 columns of the contract: ill, age"):
         read_table(SMALL, write_csv(tmp_path / "t.csv", ["a,f"], header="id,sex"))
 
 
@@ -111,7 +111,9 @@ def test_table_with_a_column_twice_is_refused(tmp_path: Path) -> None:
         read_table(SMALL, write_csv(tmp_path / "t.csv", ["a,1,2,f,no"], header="id,age,age,sex,ill"))
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(b"", "lacks 4 columns"), (b"\xff\xfe1", "in UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"", "is empty; the first line must name the columns"), (b"\xff\xfe1", "in UTF-8")]
+)
 def test_table_of_other_bytes_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)

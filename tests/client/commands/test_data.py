@@ -1,14 +1,16 @@
 """``consilium-site data``: registering, checking, objecting."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from client.cli import cli
 from client.data import read_study
 from client.home import SiteHome
+from client.inspection import CheckReport
 from privacy.errors import DataError, RefusedError, SiteConfigError, UnknownPatientsError
 from tests.client.commands.terminal import script, site, with_data
 from tests.client.small_study import small_terms, write_csv, write_patients, write_study
@@ -59,6 +61,111 @@ def test_data_check_registers_nothing(folder: Path) -> None:
     assert SiteHome(folder).registry().contracts == {}
 
 
+def checked(folder: Path, *options: str) -> Result:
+    """``data check`` of the two files beside the site; expected failures are in its result."""
+    beside = folder.parent
+    files = ["--train", str(beside / "train.csv"), "--test", str(beside / "test.csv")]
+    return CliRunner().invoke(
+        cli, ["--dir", str(folder), "data", "check", str(beside / "study.yaml"), *files, *options]
+    )
+
+
+def test_data_check_shows_what_would_be_trained(folder: Path) -> None:
+    rows = [
+        f"p{row},{'' if row < 3 else 90 if row < 7 else 50},f,{'yes' if row < 20 else 'no'}" for row in range(60)
+    ]
+    write_csv(folder.parent / "train.csv", [*rows, "p59,50,f,yes"])
+    SiteHome(folder).patients().object(["p0"], "2026-03-31")
+    done = checked(folder)
+    assert done.exit_code == 0
+    training, headings, age, sex = done.stdout.splitlines()[:4]
+    assert training == (
+        "training: train.csv: 61 records of 60 patients, 1 of them object; 59 records used, 1 dropped; labels of those "
+        "used: 19 positive, 40 negative"
+    )
+    assert headings.split() == ["column", "missing", "below", "the", "range", "above", "it"]
+    assert age.split() == ["age", "3", "0", "4"]
+    assert sex.split() == ["sex", "0", "0", "0", "constant"]
+    assert "note: training file: 1 of 61 records are dropped: records_per_patient is 1" in done.stdout
+    assert "note: training file: 1 of 60 patients object and are left out" in done.stdout
+
+
+def test_data_check_names_row_and_word_at_the_terminal_and_nowhere_else(folder: Path) -> None:
+    path = folder.parent / "train.csv"
+    path.write_text(path.read_text() + "secret-1,NA,f,yes\nsecret-2,50,f,positive\n")
+    test = folder.parent / "test.csv"
+    test.write_text("id;age;sex;ill\nq;50;f;no\n")
+    done = checked(folder)
+    assert done.exit_code == 1  # an exception, which the console script turns into a sentence
+    assert "mistake: training file: column 'age': 1 rows are not a number" in done.stdout
+    assert "    line 66: 'NA'" in done.stdout
+    assert "if it means missing, the study's author adds it to the contract" in done.stdout
+    assert "    line 67: 'positive'" in done.stdout
+    assert (
+        "test file: lacks 4 columns of the contract: id, ill, age, sex; its columns are separated by" in done.stdout
+    )
+    assert isinstance(done.exception, DataError)
+    assert "training file: column 'ill': 1 rows are neither" in str(done.exception)
+    assert "test file: lacks 4 columns" in str(done.exception)
+    document = checked(folder, "--json").stdout
+    for word in ("'NA'", "'positive'", "secret"):
+        assert word not in str(done.exception) + document
+
+
+def test_data_check_as_json_is_a_document_with_lines_and_counts(folder: Path) -> None:
+    path = folder.parent / "train.csv"
+    path.write_text(path.read_text() + "a99,forty,f,yes\n")
+    document = json.loads(checked(folder, "--json").stdout)
+    assert CheckReport.model_validate(document).training is not None
+    assert document["findings"][0] == {
+        "level": "mistake",
+        "where": "training",
+        "lines": [66],
+        "sentence": "column 'age': 1 rows are not a number (decimal point, no units)",
+    }
+    assert (document["training"]["records"], document["test"]["records"]) == (65, 30)
+
+
+def test_data_check_says_what_policy_and_population_will_say(folder: Path) -> None:
+    with_data(folder)
+    overlapping(folder)
+    done = checked(folder)
+    assert "mistake: this site: 7 of these 40 patients are in the population 'small'" in done.stdout
+    assert isinstance(done.exception, RefusedError)
+    assert (
+        "this site: would refuse the study: about 30 patients are registered, this site asks for 50" in done.stdout
+    )
+    assert "this site: would refuse the study: delta 0.001 is more than" not in done.stdout
+    assert checked(folder, "--population", "small").exit_code == 0
+    write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}, privacy={"delta": 0.1}))
+    assert "this site: would refuse the study: delta 0.1 is more than one in 40 patients" in checked(folder).stdout
+
+
+def always_ill(folder: Path) -> None:
+    write_csv(folder.parent / "train.csv", [f"a{row},50,{'fm'[row % 2]},yes" for row in range(64)])
+
+
+def test_suspicious_files_are_registered_only_when_people_say_so(folder: Path) -> None:
+    always_ill(folder)
+    with pytest.raises(RefusedError, match="nothing was registered: 1 warnings; mend"):
+        with_data(folder)
+    assert SiteHome(folder).registry().contracts == {}
+    with_data(folder, "--despite")
+    assert set(SiteHome(folder).registry().contracts) == {"small"}
+
+
+@pytest.mark.parametrize(("answer", "registered"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_suspicious_files_are_asked_about(folder: Path, answer: str, registered: bool) -> None:
+    always_ill(folder)
+    beside = folder.parent
+    files = ["--train", str(beside / "train.csv"), "--test", str(beside / "test.csv")]
+    arguments = ["--dir", str(folder), "data", "add", str(beside / "study.yaml"), *files]
+    done = CliRunner().invoke(cli, arguments, input=answer)
+    assert "warning: training file: column 'ill': the label is the same in all 64 rows" in done.stderr
+    assert "register the files despite the warnings?" in done.stderr
+    assert bool(SiteHome(folder).registry().contracts) is registered
+
+
 def test_data_check_takes_the_registered_files(folder: Path) -> None:
     with pytest.raises(
         SiteConfigError, match="no data are registered as 'small'; name both files: --train and --test"
@@ -101,7 +208,7 @@ def test_patients_of_another_population_are_registered_under_it(folder: Path) ->
 
 
 def test_population_with_a_name_that_is_none_is_refused_with_a_sentence(folder: Path) -> None:
-    with pytest.raises(SiteConfigError, match="the registration: population: string should match pattern"):
+    with pytest.raises(SiteConfigError, match="--population: expected lower-case letters, digits and hyphens"):
         with_data(folder, "--population", "St. Ash")
 
 
