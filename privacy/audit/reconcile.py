@@ -6,6 +6,8 @@ A *contradiction* cannot come from honest parties; a *remark* can, and says from
 * terms: the study that a site admitted is the one that the coordinator launched;
 * heads: what a witness countersigned is in the book, or the book says that it was restored; two witnesses were shown
   one book, not two.
+* copies: a file given twice counts once; of two copies of a site's book where one goes on from the other, the longer
+  one counts; two that part ways are two books.
 """
 
 from collections import defaultdict
@@ -76,9 +78,9 @@ class SiteBook:
 @click.argument("files", metavar="TESTIMONY... LEDGER...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
-    """Compare what witnesses saw (``consilium testimony``) with sites' books or exports of them.
+    """Compare what witnesses saw (see 'consilium testimony export') with sites' ledgers or exports of them.
 
-    Give the files in any order: at least one testimony, and as many books as there are.
+    Give the files in any order: at least one testimony and one ledger, and as many ledgers as there are.
     """
     testimonies, books = _sorted(files)
     found = compare(testimonies, books)
@@ -98,7 +100,8 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         rounds = sum(len(each.rounds) for each in testimonies)
         click.echo(
             f"compared {rounds} rounds and {sum(len(each.heads) for each in testimonies)} heads with "
-            f"{len(books)} books: {contradictions} contradictions, {len(found) - contradictions} remarks"
+            f"{len(books)} {'ledger' if len(books) == 1 else 'ledgers'} ({', '.join(each.name for each in books)}): "
+            f"{contradictions} contradictions, {len(found) - contradictions} remarks"
         )
     if contradictions:
         raise ContradictionError(
@@ -108,7 +111,7 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
 
 def compare(testimonies: Sequence[Testimony], books: Sequence[SiteBook]) -> list[Finding]:
     """Everything on which witnesses and books do not agree, contradictions first."""
-    findings = [*_two_books(testimonies)]
+    findings = [*_two_books(testimonies), *_two_copies(books)]
     for book in books:
         for testimony in testimonies:
             findings += _terms(testimony, book)
@@ -199,6 +202,19 @@ def _two_books(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
             )
 
 
+def _two_copies(books: Sequence[SiteBook]) -> Iterator[Finding]:
+    """Books of one site that part ways; copies that go on from each other were put together before."""
+    for number, book in enumerate(books):
+        for other in books[number + 1 :]:
+            if book.name == other.name:
+                restored = bool(book.recovered or other.recovered)
+                yield (_remark if restored else _contradiction)(
+                    book,
+                    f"two of its ledgers were given that part ways, with {book.book.head.number} and "
+                    f"{other.book.head.number} entries" + ("; one of them was restored" if restored else ""),
+                )
+
+
 def _lost_and_taken_over(head: BookHead, book: SiteBook) -> bool:
     """Whether the book says that it was restored after this head, and with it in view."""
     before = [None, *(each.hash for each in book.recovered)]
@@ -209,17 +225,39 @@ def _lost_and_taken_over(head: BookHead, book: SiteBook) -> bool:
 
 
 def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteBook]]:
-    testimonies, books = [], []
+    testimonies, books = list[Testimony](), list[SiteBook]()
     for path in files:
         if _is_testimony(path):
-            testimonies.append(read_testimony(path))
-            continue
-        site = SiteBook(Book())
-        _, site.book = read(path, watch=site.take)
-        books.append(site)
+            testimony = read_testimony(path)
+            if testimony not in testimonies:
+                testimonies.append(testimony)
+        else:
+            site = SiteBook(Book())
+            _, site.book = read(path, watch=site.take)
+            books.append(site)
     if not testimonies:
-        raise click.UsageError("none of these is a testimony; the coordinator writes one: consilium testimony FILE")
-    return testimonies, books
+        raise click.UsageError(
+            "none of these is a testimony; the coordinator writes one: consilium testimony export FILE"
+        )
+    if not books:
+        raise click.UsageError(
+            "none of these is a ledger, so there is nothing to compare with; a site writes one: "
+            "consilium-site ledger export FILE"
+        )
+    return testimonies, _longest(books)
+
+
+def _longest(books: Sequence[SiteBook]) -> list[SiteBook]:
+    """The books without copies that another one goes on from."""
+    kept: list[SiteBook] = []
+    for book in sorted(books, key=lambda each: -each.book.head.number):
+        if not any(_goes_on_from(other, book) for other in kept):
+            kept.append(book)
+    return sorted(kept, key=lambda each: each.name)
+
+
+def _goes_on_from(longer: SiteBook, book: SiteBook) -> bool:
+    return longer.name == book.name and longer.book.number_of(book.book.head.hash) == book.book.head.number
 
 
 def _is_testimony(path: Path) -> bool:

@@ -1,9 +1,11 @@
 """``consilium-audit verify``: whether a book holds, and where every population's budget stands.
 
 Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
-grant. The file is only read.
+grant. The file is only read. A head that the site gave over another channel is looked for among the entries: a book
+without it was cut, rewritten, or is another; what comes after it is vouched for by the file alone.
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,8 @@ class Verified(Document):
     key_given: bool
     entries: int
     head: str
+    head_given: int | None
+    """The number of the entry whose hash was given; None where none was."""
     last_entry: str
     witnessed: int | None
     recovered: int | None
@@ -43,17 +47,28 @@ class Verified(Document):
 @click.option(
     "--key", "keys", metavar="PUBLICKEY", multiple=True, help="The site's public key, as the site gave it to you."
 )
+@click.option(
+    "--head",
+    "heads",
+    metavar="HASH",
+    multiple=True,
+    help="The hash of the newest entry, as the site gave it to you.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], as_json: bool) -> None:
+def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, ...], as_json: bool) -> None:
     """Check each LEDGER, a site's ledger.sqlite or an export of it, and print every population's budget.
 
     Recomputes every hash, signature, countersignature, charge and budget, and names the first entry that is wrong.
-    With several ledgers, give one --key for each, in the same order, or none.
+    With several ledgers, give one --key for each, in the same order, or none; and the same for --head.
     """
-    if keys and len(keys) != len(ledgers):
-        raise click.UsageError(f"{len(ledgers)} ledgers and {len(keys)} keys: give one --key for each, or none")
+    for option, given in (("key", keys), ("head", heads)):
+        if given and len(given) != len(ledgers):
+            raise click.UsageError(
+                f"{len(ledgers)} ledgers and {len(given)} {option}s: give one --{option} for each, or none"
+            )
     known: list[PublicKey | None] = [given_key(text) for text in keys] or [None] * len(ledgers)
-    found = [check(ledger, key) for ledger, key in zip(ledgers, known, strict=True)]
+    seen: list[str | None] = [_given_head(text) for text in heads] or [None] * len(ledgers)
+    found = [check(ledger, key, head) for ledger, key, head in zip(ledgers, known, seen, strict=True)]
     if as_json:
         documents = [each.model_dump(mode="json") for each in found]
         print_json(documents[0] if len(documents) == 1 else {"ledgers": documents})
@@ -61,14 +76,21 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], as_json: bool) -> N
     click.echo("\n\n".join("\n".join(_report(each)) for each in found))
 
 
-def check(path: Path, key: PublicKey | None) -> Verified:
-    """Verify the book in ``path``, whichever form it has.
+def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:
+    """Verify the book in ``path``, whichever form it has; ``head`` must be the hash of one of its entries.
 
     Raises:
-        LedgerError: it cannot be read, or an entry is wrong (named).
+        LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
     form, book = read(path, key)
-    return _verified(path, form, book, key is not None)
+    number = None if head is None else book.number_of(head)
+    if head is not None and number is None:
+        raise LedgerError(
+            f"{path}: no entry has the hash {head} that was given; its newest, entry {book.head.number}, has "
+            f"{book.head.hash}: its tail was cut off, it was rewritten, or it is another book; ask the site for a new "
+            "export and the head printed with it"
+        )
+    return _verified(path, form, book, key is not None, number)
 
 
 def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> tuple[str, Book]:
@@ -94,6 +116,15 @@ def given_key(text: str) -> PublicKey:
         raise click.BadParameter(str(error), param_hint="--key") from None
 
 
+def _given_head(text: str) -> str:
+    """A hash from the command line."""
+    if not re.fullmatch("[0-9a-f]{64}", text.strip().lower()):
+        raise click.BadParameter(
+            f"expected the 64 hexadecimal digits of a SHA-256, got {len(text)} characters", param_hint="--head"
+        )
+    return text.strip().lower()
+
+
 def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -102,7 +133,7 @@ def _first_bytes(path: Path) -> bytes:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _verified(path: Path, form: str, book: Book, key_given: bool) -> Verified:
+def _verified(path: Path, form: str, book: Book, key_given: bool, head_given: int | None) -> Verified:
     return Verified(
         file=str(path),
         form=form,
@@ -111,6 +142,7 @@ def _verified(path: Path, form: str, book: Book, key_given: bool) -> Verified:
         key_given=key_given,
         entries=book.head.number,
         head=book.head.hash,
+        head_given=head_given,
         last_entry=book.time,
         witnessed=None if book.witnessed is None else book.witnessed.number,
         recovered=None if book.recovered is None else book.recovered.number,
@@ -124,7 +156,7 @@ def _report(found: Verified) -> list[str]:
         f"site         {found.site}",
         f"key          {found.key} ({'as given' if found.key_given else _UNCOMPARED})",
         f"complete     up to entry {found.entries}, written at {found.last_entry}",
-        f"head         {found.head}",
+        f"head         {found.head} ({_compared(found)})",
         "witnessed    "
         + ("by nobody" if found.witnessed is None else f"newest witnessed head: entry {found.witnessed}"),
     ]
@@ -141,6 +173,14 @@ def _report(found: Verified) -> list[str]:
     for budget in found.populations:
         lines += ["", *_population(budget)]
     return lines
+
+
+def _compared(found: Verified) -> str:
+    if found.head_given is None:
+        return "compare it with what the site gave you, or give that with --head"
+    if later := found.entries - found.head_given:
+        return f"the one given is that of entry {found.head_given}; nothing outside this file vouches for {later} later"
+    return "as given"
 
 
 def _population(budget: Budget) -> list[str]:

@@ -196,6 +196,10 @@ class Book:
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
 
+    def number_of(self, hash: str) -> int | None:
+        """The number of the entry of this book with this hash."""
+        return self._hashes.index(hash) + 1 if hash in self._hashes else None
+
     def has_been_seen(self, number: int, hash: str) -> bool:
         """Whether a witness that has seen this entry says nothing new: it, or one after it, is noted as seen."""
         older = self.witnessed is not None and number <= self.witnessed.number

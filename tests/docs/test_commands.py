@@ -41,6 +41,7 @@ def test_command_line_with_an_unknown_option_is_noticed() -> None:
 @pytest.mark.parametrize("context", COMMANDS, ids=lambda context: context.command_path)
 def test_command_is_shown_and_explained(context: click.Context) -> None:
     assert context.command.help
+    assert "``" not in context.command.help, "help is text for people: quote commands as 'consilium up'"
     shown = "".join(each.read_text(encoding="utf-8") for each in TUTORIALS)
     named = (f"$ {context.command_path}", f"`{context.command_path}")
     assert any(each in shown for each in named), f"no tutorial shows {context.command_path}"

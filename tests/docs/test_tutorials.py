@@ -121,8 +121,10 @@ def test_auditor_who_follows_the_tutorial_verifies_file_and_export(
     monkeypatch.chdir(enrolled)
     shutil.copy(enrolled / "site-north" / "ledger.sqlite", enrolled / "ledger.sqlite")
     key = check(enrolled / "north.jsonl", None).key
-    (verify,) = [words for words in lines("auditor.md") if words[:2] == ("consilium-audit", "verify")]
-    terminal = Terminal(enrolled, {"KEY-OF-NORTH": key})
+    verify, compared = [words for words in lines("auditor.md") if words[:2] == ("consilium-audit", "verify")]
+    head = check(enrolled / "north.jsonl", None).head
+    terminal = Terminal(enrolled, {"KEY-OF-NORTH": key, "HEAD-OF-NORTH": head})
+    assert f"{head} (as given)" in terminal.run(compared)
     assert "granted    epsilon 6, delta 0.001" in terminal.run(verify)
     exported = tuple("north.jsonl" if word == "ledger.sqlite" else word for word in verify)
     assert "granted    epsilon 6, delta 0.001" in terminal.run(exported)
@@ -136,4 +138,4 @@ def test_auditor_who_follows_the_tutorial_reports_and_reconciles(
     found = {words[1]: words for words in lines("auditor.md") if words[0] == "consilium-audit"}
     terminal.run(found["report"])
     assert "wisconsin-diagnostic" in (enrolled / "north.html").read_text(encoding="utf-8")
-    assert "2 books: 0 contradictions, 0 remarks" in terminal.run(found["reconcile"])
+    assert "2 ledgers (north, south): 0 contradictions, 0 remarks" in terminal.run(found["reconcile"])

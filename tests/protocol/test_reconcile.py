@@ -60,7 +60,7 @@ def test_honest_study_reconciles(simulator: Simulator, folder: Path) -> None:
     result = CliRunner().invoke(cli, ["reconcile", *map(str, sorted(folder.iterdir()))])
     assert result.exit_code == 0, result.output
     assert f"compared {ROUNDS + 1} rounds" in result.output
-    assert "with 4 books: 0 contradictions, 0 remarks" in result.output
+    assert "with 4 ledgers (ash, birch, cedar, elm): 0 contradictions, 0 remarks" in result.output
 
 
 def test_site_left_out_of_a_round_it_paid_for_is_a_remark(found: Found) -> None:
@@ -123,6 +123,45 @@ def test_two_books_shown_to_two_witnesses_are_found(simulator: Simulator, folder
     (finding,) = compare([first, second], [])
     assert finding.site == shown.site
     assert f"2 different entries {shown.number}" in finding.sentence
+
+
+def reconciled(*files: Path) -> str:
+    result = CliRunner().invoke(cli, ["reconcile", *map(str, files)])
+    assert result.exit_code in (0, 2) or isinstance(result.exception, LedgerError), result.output
+    return result.output
+
+
+def test_copy_given_twice_counts_once(simulator: Simulator, folder: Path) -> None:
+    ledger, testimony = folder / "ash.jsonl", folder / "testimony.jsonl"
+    once = reconciled(testimony, ledger)
+    assert "1 ledger (ash): 0 contradictions, 0 remarks" in once
+    assert reconciled(testimony, ledger, testimony, ledger, simulator.homes["ash"].ledger_path) == once
+
+
+def test_older_copy_beside_a_newer_one_counts_not_at_all(simulator: Simulator, folder: Path) -> None:
+    older = folder / "ash.jsonl"
+    with simulator.homes["ash"].open_ledger() as ledger:
+        ledger.refuse("other-study", "policy", "not allowed here")
+        (folder / "newer.jsonl").write_bytes(b"".join(ledger.export_lines()))
+    assert "1 ledger (ash): 0 contradictions, 0 remarks" in reconciled(
+        folder / "testimony.jsonl", older, folder / "newer.jsonl"
+    )
+
+
+def test_two_ledgers_of_one_site_that_part_ways_are_found(simulator: Simulator, folder: Path) -> None:
+    with Ledger.create(folder / "second.sqlite", simulator.homes["ash"].identity(), "ash") as ledger:
+        ledger.refuse("other-study", "policy", "this site never took part")
+    findings = compare(
+        [read_testimony(folder / "testimony.jsonl")],
+        [site_book(folder / name) for name in ("ash.jsonl", "second.sqlite")],
+    )
+    assert any("two of its ledgers were given that part ways" in each.sentence for each in findings)
+
+
+def test_nothing_to_compare_with_is_a_mistake_that_names_the_command(folder: Path) -> None:
+    """walk.md 21: one testimony alone was "0 contradictions", and the other sentence named no command that is there."""
+    assert "consilium-site ledger export FILE" in reconciled(folder / "testimony.jsonl")
+    assert "consilium testimony export FILE" in reconciled(folder / "ash.jsonl", folder / "elm.jsonl")
 
 
 def test_command_lists_contradictions_and_exits_with_its_code(simulator: Simulator, folder: Path) -> None:

@@ -327,3 +327,38 @@ def test_audit_starts_without_the_heavy_libraries() -> None:
     code = f"import privacy.audit.cli, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "set()\n"
+
+
+# The head that the site gave over another channel ----------------------------------------------------------
+
+
+def verified(*words: str) -> str:
+    done = CliRunner().invoke(cli, ["verify", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def test_verify_compares_the_head_for_the_auditor(export: Path) -> None:
+    head = json.loads(verified(str(export), "--json"))["head"]
+    assert f"{head} (as given)" in verified(str(export), "--head", head.upper())
+    assert json.loads(verified(str(export), "--head", head, "--json"))["head_given"] == 3
+
+
+def test_verify_of_an_older_head_says_what_it_does_not_vouch_for(export: Path) -> None:
+    older = json.loads(export.read_text().splitlines()[2])["entry"]["previous"]
+    assert "that of entry 2; nothing outside this file vouches for 1 later" in verified(
+        str(export), "--head", older
+    )
+
+
+def test_verify_of_a_head_that_the_book_lacks_is_refused(export: Path) -> None:
+    with pytest.raises(LedgerError, match=r"no entry has the hash f{64} that was given; its newest, entry 3, has"):
+        verified(str(export), "--head", "f" * 64)
+
+
+@pytest.mark.parametrize(("heads", "said"), [(("abc",), "64 hexadecimal digits"), (("a" * 64,) * 2, "one --head")])
+def test_verify_with_a_head_that_is_none_is_wrong_usage(export: Path, heads: tuple[str, ...], said: str) -> None:
+    words = [word for head in heads for word in ("--head", head)]
+    done = CliRunner().invoke(cli, ["verify", str(export), *words])
+    assert done.exit_code == 2
+    assert said in done.output
