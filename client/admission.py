@@ -53,7 +53,7 @@ def judge(
     site: str,
     identity: PublicKey,
     admission: Admission,
-    pinned: Mapping[str, str],
+    pinned: Mapping[str, PublicKey],
     policy: Policy,
     registration: Registration | None,
     approved: bool,
@@ -152,7 +152,7 @@ def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
     return launch
 
 
-def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, str]) -> None:
+def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey]) -> None:
     keys = {member.name: member.identity for member in launch.roster}
     if keys.get(site) != identity.text:
         raise RefusedError("roster", "this site is not on the roster with its own key")
@@ -165,8 +165,12 @@ def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mappin
                 f"'{name}' is not a pinned peer; compare its key with its people, "
                 f"then run: consilium-site peer trust {name} KEY",
             )
-        if pinned[name] != key:
-            raise RefusedError("roster", f"the roster gives '{name}' another key than the one this site has pinned")
+        if pinned[name].text != key:
+            raise RefusedError(
+                "roster",
+                f"the roster gives '{name}' another key than the one this site has pinned: "
+                f"{PublicKey.from_text(key).typed}, pinned is {pinned[name].typed}",
+            )
 
 
 def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:

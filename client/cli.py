@@ -20,6 +20,7 @@ from client.home import SiteHome
 from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
 from privacy.errors import SiteConfigError
+from privacy.keys import PublicKey
 from privacy.pricing import study_noise
 from privacy.study import read_terms
 
@@ -49,7 +50,7 @@ def init(folder: Path, name: str, device: str) -> None:
     home = SiteHome.init(folder, name, device)
     say(f"made the site '{name}' in {folder}; read {folder}/site.yaml and set its policy")
     say("its identity key, to be compared with other sites' people:")
-    click.echo(home.identity().public.text)
+    click.echo(home.identity().public.typed)
 
 
 @cli.command()
@@ -68,7 +69,7 @@ def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
     statement = home.accept(read_enrolment(admission, SignedAdmission, SiteConfigError))
     say(f"joined '{statement.federation}' at {statement.address}")
     say("compare the coordinator's identity key with its operator before you start:")
-    click.echo(statement.coordinator)
+    click.echo(PublicKey.from_text(statement.coordinator).typed)
 
 
 @cli.command()

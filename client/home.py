@@ -21,10 +21,10 @@ with the file's name.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from client.data import StudyFiles
 from client.objections import Objections
@@ -36,7 +36,6 @@ from privacy.durable import new_folder, replace
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
-from privacy.launch import KeyText
 from privacy.ledger import Ledger
 from privacy.ledger.witness import Countersigned
 from privacy.study import Name, SiteName
@@ -66,10 +65,25 @@ class SiteConfig(Document):
     policy: Policy = Policy()
 
 
+def _from_typed(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_typed(text)
+    except WireError as error:
+        raise ValueError(str(error)) from None
+
+
+PinnedKey = Annotated[
+    PublicKey,
+    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _from_typed(str(value))),
+    PlainSerializer(lambda key: key.typed),
+]
+"""A key, in the file as people type it."""
+
+
 class Peers(Document):
     """``peers.json``: who may take part in a cohort with this site."""
 
-    pinned: dict[Name, KeyText] = Field(default_factory=dict)
+    pinned: dict[Name, PinnedKey] = Field(default_factory=dict)
 
 
 class Registration(Document):
@@ -211,11 +225,12 @@ class SiteHome:
             SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
         """
         statement = admission.statement
-        config, own = self.config, self.identity().public.text
-        if (statement.name, statement.identity) != (config.name, own):
+        config, own = self.config, self.identity().public
+        if (statement.name, statement.identity) != (config.name, own.text):
+            other = PublicKey.from_text(statement.identity)
             raise SiteConfigError(
-                f"the admission is for '{statement.name}' with the key {statement.identity}, "
-                f"this site is '{config.name}' with {own}; ask the coordinator for your own"
+                f"the admission is for '{statement.name}' with the key {other.typed}, "
+                f"this site is '{config.name}' with {own.typed}; ask the coordinator for your own"
             )
         try:
             admission.verified(PublicKey.from_text(statement.coordinator))
@@ -260,17 +275,17 @@ class SiteHome:
             SiteConfigError: it is the site itself, or the name is pinned with another key.
         """
         pinned = self.peers().pinned
-        if key.text == self.identity().public.text:
+        if key == self.identity().public:
             raise SiteConfigError(f"the key of '{name}' is this site's own key; a site is not its own peer")
-        if pinned.get(name, key.text) != key.text:
+        if pinned.get(name, key) != key:
             raise SiteConfigError(
-                f"'{name}' is pinned with another key ({pinned[name]}); if it really changed its key, "
+                f"'{name}' is pinned with another key ({pinned[name].typed}); if it really changed its key, "
                 f"remove the old one first: consilium-site peer forget {name}"
             )
-        other = next((peer for peer, text in pinned.items() if text == key.text and peer != name), None)
+        other = next((peer for peer, known in pinned.items() if known == key and peer != name), None)
         if other is not None:
             raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
-        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key.text}).to_bytes(), SiteConfigError)
+        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
 
     def forget(self, name: str) -> None:
         """Trust ``name`` no more.

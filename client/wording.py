@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from privacy.accountant import NANO
 from privacy.budget import Planned, described
+from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -56,7 +57,7 @@ def is_about(body: Body, study: str, terms: str) -> bool:
 def _said(body: Body) -> str:
     match body:
         case Open():
-            return f"the book of '{body.site}' begins, signed with the key {body.key}"
+            return f"the book of '{body.site}' begins, signed with the key {PublicKey.from_text(body.key).typed}"
         case Population():
             different = [
                 f"; {count} of them are written like patients of '{name}', people say that they are others"
@@ -96,7 +97,7 @@ def _said(body: Body) -> str:
             seen = body.countersigned.seen.statement
             return f"'{seen.witness}' has seen this book up to entry {seen.number}"
         case KeyChange():
-            return f"signed from here on with the key {body.key}"
+            return f"signed from here on with the key {PublicKey.from_text(body.key).typed}"
         case Recover():
             return body.sentence
     raise AssertionError(f"no words for '{body.kind}'")

@@ -1,7 +1,8 @@
 """Keys: who signs, who can read, and how a key file is kept.
 
 * An **identity** (Ed25519) signs everything a party says and every line of its book. Peers pin its public half,
-  written as 43 characters of base64url, which is also its fingerprint.
+  which is its own fingerprint: people see and type it in groups with check characters (``privacy/typed_keys.py``), what
+  is signed or sent names it by 43 characters of base64url.
 * A **session key** (X25519) lives in memory for one key epoch of one study; two of them give a pair secret.
 * A **node key** (P-384, OpenSSH form) is what Flower authenticates a site's connection with.
 * Every signature carries a label that says what is signed, so that none can be moved to another place.
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from privacy.durable import sync_folder
 from privacy.errors import KeyFileError, WireError
+from privacy.typed_keys import from_typed, to_typed
 
 SECRET_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -55,10 +57,24 @@ class PublicKey:
             raise WireError(f"expected a public key of 43 base64url characters, got {len(text)} characters")
         return cls(raw)
 
+    @classmethod
+    def from_typed(cls, text: str) -> "PublicKey":
+        """Read what a person has typed, compared with :attr:`typed`.
+
+        Raises:
+            WireError: it is no key, or was mistyped.
+        """
+        return cls(from_typed(text))
+
     @property
     def text(self) -> str:
-        """The key as 43 characters of base64url: what people compare."""
+        """The key as 43 characters of base64url: in what is signed and sent."""
         return _text(self.raw)
+
+    @property
+    def typed(self) -> str:
+        """The key as people read it out, type it and compare it."""
+        return to_typed(self.raw)
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Accept ``signature`` over ``message``.
@@ -69,7 +85,7 @@ class PublicKey:
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except InvalidSignature:
-            raise WireError(f"a signature is not by the key {self.text} over these bytes") from None
+            raise WireError(f"a signature is not by the key {self.typed} over these bytes") from None
 
 
 class SigningKey:
@@ -80,14 +96,8 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """A fresh identity from the operating system's randomness.
-
-        Its public text begins with a letter or a digit, so that no command takes it for an option.
-        """
-        while True:
-            key = cls(Ed25519PrivateKey.generate())
-            if key.public.text[0].isalnum():
-                return key
+        """A fresh identity from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":

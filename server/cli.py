@@ -53,7 +53,7 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
     if config.reach:
         say(config.reach)
     say(f"made the federation '{name}' in {folder}; its identity key, to be compared with sites' people:")
-    click.echo(federation.identity().public.text)
+    click.echo(federation.identity().public.typed)
 
 
 @cli.command()

@@ -23,6 +23,10 @@ Call = Callable[[Document], Document]
 Stream = Callable[[Document], Iterator[Document]]
 
 
+class NotRunningError(FederationError):
+    """The coordinator does not run, so nobody answers."""
+
+
 def socket_address(folder: Path) -> str:
     """Where the coordinator of ``folder`` listens.
 
@@ -70,7 +74,8 @@ class ControlClient:
         """The answer of the call ``name``.
 
         Raises:
-            Error: what the coordinator answered with, or FederationError if it does not run.
+            Error: what the coordinator answered with.
+            NotRunningError: it does not run.
         """
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", _to_bytes, _from_bytes)
         try:
@@ -93,7 +98,7 @@ class ControlClient:
 
     def _translated(self, error: grpc.RpcError) -> Error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return FederationError(f"{self._folder}: the coordinator does not run; start it with: consilium up")
+            return NotRunningError(f"{self._folder}: the coordinator does not run; start it with: consilium up")
         if error.code() is grpc.StatusCode.ABORTED:
             answer = json.loads(error.details())
             kind = _error_kinds().get(answer["exit_code"], CoordinatorError)
@@ -107,7 +112,7 @@ def _error_kinds() -> dict[int, type[Error]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__init__ is Error.__init__:
+        if kind.__init__ is Error.__init__ and kind is not NotRunningError:
             kinds[kind.exit_code] = kind
     return kinds
 

@@ -135,7 +135,7 @@ class Coordinator:
         nodes = self._federation.nodes()
         return {
             "sites": [
-                {"name": name, "identity": site.identity, "online": self._online.get(nodes.get(name, -1), False)}
+                {"name": name, "online": self._online.get(nodes.get(name, -1), False)}
                 for name, site in sorted(self._federation.sites().items())
             ]
         }

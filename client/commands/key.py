@@ -35,7 +35,7 @@ def key_change(home: SiteHome, yes: bool) -> None:
     say("the identity key is changed, in the book and on disk; back the folder up now. What is left to do:")
     say("  join the coordinator again: consilium-site join --request FILE, and then --admission FILE")
     say(f"  other sites' people: consilium-site peer forget {home.config.name}, then peer trust with the new key:")
-    click.echo(home.identity().public.text)
+    click.echo(home.identity().public.typed)
 
 
 def _in_progress(home: SiteHome) -> list[str]:

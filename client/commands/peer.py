@@ -18,21 +18,24 @@ def peer() -> None:
 @click.pass_obj
 def peer_list(home: SiteHome, as_json: bool) -> None:
     """The pinned peers and their keys."""
-    pinned = home.peers().pinned
+    rows = [(name, key.typed) for name, key in sorted(home.peers().pinned.items())]
     if as_json:
-        print_json({"peers": [{"name": name, "key": key} for name, key in sorted(pinned.items())]})
+        print_json({"peers": [{"name": name, "key": key} for name, key in rows]})
     else:
-        print_table(("peer", "key"), sorted(pinned.items()))
+        print_table(("peer", "key"), rows)
 
 
 @peer.command("trust")
 @click.argument("name")
-@click.argument("key")
+@click.argument("key", metavar="KEY", nargs=-1, required=True)
 @click.pass_obj
-def peer_trust(home: SiteHome, name: str, key: str) -> None:
-    """Pin KEY as the identity of the site NAME, after comparing it with its people."""
+def peer_trust(home: SiteHome, name: str, key: tuple[str, ...]) -> None:
+    """Pin KEY as the identity of the site NAME, after comparing it with its people.
+
+    KEY is twelve groups of five characters; blanks may stand for the hyphens. Mistyped, it is refused.
+    """
     try:
-        public = PublicKey.from_text(key)
+        public = PublicKey.from_typed(" ".join(key))
     except WireError as error:
         raise SiteConfigError(f"the key of '{name}': {error}") from None
     home.pin(name, public)

@@ -132,7 +132,7 @@ def _identity(reading: Reading) -> Markup:
     form = "an export, whole to its signed trailer" if reading.form == "export" else "the site’s own file"
     return facts(
         ("Book of", book.site),
-        ("Signing key", [digest(book.key.text), f" ({given})"]),
+        ("Signing key", [digest(book.key.typed), f" ({given})"]),
         ("Begun", when(story.opened) if story.opened else None),
         ("Complete up to", f"entry {book.head.number:,}"),
         ("Its hash", digest(book.head.hash)),

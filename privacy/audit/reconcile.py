@@ -22,6 +22,7 @@ from privacy.audit.verify import read
 from privacy.console import print_json
 from privacy.document import Document
 from privacy.errors import ContradictionError
+from privacy.keys import PublicKey
 from privacy.ledger.book import Book
 from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Head, Recover, Reserve
 from privacy.ledger.testimony import Testimony, read_testimony
@@ -131,7 +132,10 @@ def _terms(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
             )
         own = seen.sites.get(book.name)
         if own is not None and own not in [key.text for key in book.book.keys]:
-            yield _contradiction(book, f"the study '{study}' invited the key {own}, which never signed this book")
+            yield _contradiction(
+                book,
+                f"the study '{study}' invited the key {PublicKey.from_text(own).typed}, which never signed this book",
+            )
 
 
 def _rounds(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:

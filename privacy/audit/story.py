@@ -19,6 +19,7 @@ from typing import NamedTuple
 from privacy import budget
 from privacy.accountant import AnyEvent
 from privacy.budget import Account, Purpose
+from privacy.keys import PublicKey
 from privacy.ledger.book import Book
 from privacy.ledger.entries import (
     Allow,
@@ -187,7 +188,7 @@ class Story:
         match entry.body:
             case Open() as body:
                 self.opened = at
-                self.keys.append(Key(at, body.key))
+                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Population() as body:
                 self._chapter(body.population).registered.append((at, body))
                 self._mark(book, at, body.population)
@@ -216,7 +217,7 @@ class Story:
             case Incident() as body:
                 self.incidents.append(Note(at, body.study, body.round, body.code, body.sentence))
             case KeyChange() as body:
-                self.keys.append(Key(at, body.key))
+                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Checkpoint() as body:
                 self._witness(at, body)
             case Recover() as body:

@@ -111,7 +111,7 @@ def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -
 def given_key(text: str) -> PublicKey:
     """A key from the command line."""
     try:
-        return PublicKey.from_text(text)
+        return PublicKey.from_typed(text)
     except Error as error:
         raise click.BadParameter(str(error), param_hint="--key") from None
 
@@ -138,7 +138,7 @@ def _verified(path: Path, form: str, book: Book, key_given: bool, head_given: in
         file=str(path),
         form=form,
         site=book.site,
-        key=book.key.text,
+        key=book.key.typed,
         key_given=key_given,
         entries=book.head.number,
         head=book.head.hash,

@@ -232,7 +232,7 @@ def _answer(book: Book, key_given: bool, account: Account, plan: Sequence[Planne
     delta = min(grant.delta for grant in grants)
     return Answer(
         site=book.site,
-        key=book.key.text,
+        key=book.key.typed,
         key_given=key_given,
         entries=book.head.number,
         population=account.population,

@@ -135,7 +135,7 @@ class Book:
         """
         own = self.key
         if key is not None and key not in self.keys:
-            raise LedgerError(f"expected the book of the key {key.text}, got that of {own.text}")
+            raise LedgerError(f"expected the book of the key {key.typed}, got that of {own.typed}")
 
     def take(self, signed: Signed) -> Entry:
         """Check the next entry and take it in. After an error the book is of no more use.
@@ -166,7 +166,7 @@ class Book:
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
         expected = _opening_key(body) if self.opened is None else self.key
         if key.public != expected:
-            raise LedgerError(f"the book is signed by the key {expected.text}, not by {key.public.text}")
+            raise LedgerError(f"the book is signed by the key {expected.typed}, not by {key.public.typed}")
         self._obey(body)
         signed = sign(entry, key)
         self._advance(entry, signed)

@@ -355,7 +355,7 @@ def verify_signature(signed: Signed, key: PublicKey) -> None:
     try:
         key.verify(signed.signature, _LABEL + signed.entry)
     except Error:
-        raise LedgerError(f"the signature is not by the key {key.text} over these bytes") from None
+        raise LedgerError(f"the signature is not by the key {key.typed} over these bytes") from None
 
 
 def key_proof(key: SigningKey, head: Head) -> str:
@@ -374,7 +374,7 @@ def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
         key.verify(from_text(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
     except Error:
         raise LedgerError(
-            f"the key {key.text} has not signed this book's head, so nobody shows that it exists"
+            f"the key {key.typed} has not signed this book's head, so nobody shows that it exists"
         ) from None
     return key
 

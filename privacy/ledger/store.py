@@ -477,8 +477,8 @@ class Ledger:
             read_on(self._path, self._connection, self._book)
             if self._book.head.number and self._book.key != self._key.public:
                 raise LedgerError(
-                    f"{self._path}: expected the book of the key {self._key.public.text}, got that of "
-                    f"{self._book.key.text}"
+                    f"{self._path}: expected the book of the key {self._key.public.typed}, got that of "
+                    f"{self._book.key.typed}"
                 )
         except LedgerError:
             self._book = Book()

@@ -148,7 +148,9 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
     if testimony is None or not whole:
         raise LedgerError(f"{path}: ends without its signed trailer: its tail was cut off; ask for the whole file")
     if key is not None and testimony.key != key:
-        raise LedgerError(f"{path}: expected the testimony of the key {key.text}, got that of {testimony.key.text}")
+        raise LedgerError(
+            f"{path}: expected the testimony of the key {key.typed}, got that of {testimony.key.typed}"
+        )
     return testimony
 
 

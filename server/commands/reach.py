@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
 
 def reach(federation: Federation) -> "ControlClient":
-    """The door of the coordinator of ``federation``; its library is only loaded by a command that needs it."""
+    """The door of the coordinator of ``federation``; its library is only loaded by a command that needs it.
+
+    Raises:
+        FederationError: the folder is no federation.
+    """
     from server.control import ControlClient
+
+    _ = federation.config
 
     return ControlClient(federation.folder)

@@ -7,6 +7,7 @@ import click
 from privacy.console import print_json, print_table, say
 from privacy.enrolment import SignedJoinRequest, read_enrolment
 from privacy.errors import FederationError
+from privacy.keys import PublicKey
 from server.commands.reach import reach
 from server.federation import Federation
 
@@ -18,12 +19,38 @@ def sites(context: click.Context, as_json: bool) -> None:
     """The enrolled sites, their identity keys, and who is online."""
     if context.invoked_subcommand is not None:
         return
-    found = reach(context.obj).call("sites")
+    federation: Federation = context.obj
+    _ = federation.config
+    enrolled = {name: PublicKey.from_text(site.identity).typed for name, site in sorted(federation.sites().items())}
+    online = _online(federation)
     if as_json:
-        print_json(found)
+        print_json(
+            {
+                "sites": [
+                    {"name": name, "identity": key, "online": None if online is None else name in online}
+                    for name, key in enrolled.items()
+                ]
+            }
+        )
         return
-    rows = [(site["name"], "online" if site["online"] else "-", site["identity"]) for site in found["sites"]]
-    print_table(("site", "", "identity key"), rows)
+    unknown = "?" if online is None else "-"
+    print_table(
+        ("site", "", "identity key"),
+        [(name, "online" if name in (online or ()) else unknown, key) for name, key in enrolled.items()],
+    )
+    if online is None:
+        say("who is online is not known: the coordinator does not run; start it with: consilium up")
+
+
+def _online(federation: Federation) -> list[str] | None:
+    """Who is online; None if nobody can tell."""
+    from server.control import NotRunningError
+
+    try:
+        sites = reach(federation).call("sites")["sites"]
+    except NotRunningError:
+        return None
+    return [site["name"] for site in sites if site["online"]]
 
 
 @sites.command("admit")
@@ -39,7 +66,7 @@ def sites_admit(federation: Federation, request: Path, out: Path) -> None:
     except OSError as error:
         raise FederationError(f"{out}: cannot be written: {error.strerror}") from None
     say(f"enrolled '{admission.statement.name}'; hand {out} back to it. Its identity key:")
-    click.echo(admission.statement.identity)
+    click.echo(PublicKey.from_text(admission.statement.identity).typed)
 
 
 @sites.command("forget")

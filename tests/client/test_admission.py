@@ -13,7 +13,7 @@ from privacy.accountant import Gaussian, SampledGaussian, Unprotected, epsilon
 from privacy.budget import Budget, Purpose
 from privacy.enrolment import Admission
 from privacy.errors import BudgetError, RefusedError
-from privacy.keys import SigningKey
+from privacy.keys import PublicKey, SigningKey
 from privacy.launch import SignedLaunch
 from privacy.ledger import Ledger
 from privacy.study import Terms
@@ -52,8 +52,8 @@ class Case:
     signer: SigningKey = COORDINATOR_KEY
     federation: str = "wood"
     policy: Policy = field(default_factory=Policy)
-    pinned: dict[str, str] = field(
-        default_factory=lambda: {name: SITE_KEYS[name].public.text for name in ("birch", "cedar")}
+    pinned: dict[str, PublicKey] = field(
+        default_factory=lambda: {name: SITE_KEYS[name].public for name in ("birch", "cedar")}
     )
     registration: Registration | None = REGISTRATION
     approved: bool = False
@@ -253,7 +253,7 @@ def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
     case.refused("federation", "")
     case.signer, case.pinned = COORDINATOR_KEY, {}
     case.refused("roster", "")
-    case.pinned = {name: SITE_KEYS[name].public.text for name in ("birch", "cedar")}
+    case.pinned = {name: SITE_KEYS[name].public for name in ("birch", "cedar")}
     case.refused("policy", "")
     case.policy = Policy()
     case.refused("data", "")

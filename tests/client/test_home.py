@@ -9,7 +9,6 @@ import pytest
 from client.home import Policy, Registration, SiteHome
 from privacy.enrolment import Admission, SignedAdmission
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
-from privacy.keys import PublicKey
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 REGISTRATION = Registration(
@@ -188,7 +187,7 @@ def test_peer_is_pinned_and_forgotten(home: SiteHome) -> None:
     home.pin("birch", key_number(3).public)
     home.pin("birch", key_number(3).public)
     home.pin("cedar", key_number(4).public)
-    assert home.peers().pinned == {"birch": key_number(3).public.text, "cedar": key_number(4).public.text}
+    assert home.peers().pinned == {"birch": key_number(3).public, "cedar": key_number(4).public}
     home.forget("birch")
     assert set(home.peers().pinned) == {"cedar"}
 
@@ -199,7 +198,7 @@ def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteHome) 
         home.pin("birch", key_number(5).public)
     home.forget("birch")
     home.pin("birch", key_number(5).public)
-    assert home.peers().pinned == {"birch": key_number(5).public.text}
+    assert home.peers().pinned == {"birch": key_number(5).public}
 
 
 def test_key_of_one_peer_is_not_pinned_for_two(home: SiteHome) -> None:
@@ -210,7 +209,7 @@ def test_key_of_one_peer_is_not_pinned_for_two(home: SiteHome) -> None:
 
 def test_own_key_is_not_a_peers(home: SiteHome) -> None:
     with pytest.raises(SiteConfigError, match="a site is not its own peer"):
-        home.pin("birch", PublicKey.from_text(home.identity().public.text))
+        home.pin("birch", home.identity().public)
 
 
 def test_forgetting_a_stranger_names_who_is_pinned(home: SiteHome) -> None:

@@ -15,7 +15,7 @@ from privacy.errors import LedgerError, SiteConfigError
 from tests.client.commands.terminal import script, site, with_data
 from tests.privacy.launch_makers import key_number
 
-KEY = key_number(3).public.text
+KEY = key_number(3).public.typed
 
 
 # Data on stdout, talk on stderr ----------------------------------------------------------------------------
@@ -24,7 +24,7 @@ KEY = key_number(3).public.text
 def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     done = script("init", str(tmp_path / "ash"), "--name", "ash")
     assert done.returncode == 0
-    assert done.stdout == SiteHome(tmp_path / "ash").identity().public.text + "\n"
+    assert done.stdout == SiteHome(tmp_path / "ash").identity().public.typed + "\n"
     assert "set its policy" in done.stderr
 
 
@@ -49,7 +49,11 @@ def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> N
         (["nothing"], 2, "No such command 'nothing'"),
         (["init", "x"], 2, "Missing option '--name'"),
         (["join"], 2, "give either --request FILE"),
-        (["peer", "trust", "birch", "short"], 21, "expected a public key of 43 base64url characters, got 5"),
+        (
+            ["peer", "trust", "birch", "short"],
+            21,
+            "expected a key of 60 characters in groups of five (k1...), got 5",
+        ),
         (["peer", "forget", "birch"], 21, "'birch' is not pinned; pinned peers: none"),
         (["data", "check", "none.yaml"], 11, "none.yaml: cannot be read: No such file or directory"),
         (["join", "--admission", "none"], 21, "none: cannot be read: No such file or directory"),
@@ -108,7 +112,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         head: dict[str, Any] = {"number": ledger.head.number, "hash": ledger.head.hash}
     assert facts == {
         "site": "ash",
-        "identity": home.identity().public.text,
+        "identity": home.identity().public.typed,
         "coordinator": None,
         "peers": ["birch"],
         "populations": ["small"],
@@ -116,7 +120,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         "studies": [],
     }
     shown = site(folder, "status").stdout
-    for word in ("not joined", "birch", "small", home.identity().public.text, head["hash"]):
+    for word in ("not joined", "birch", "small", home.identity().public.typed, head["hash"]):
         assert word in shown
 
 

@@ -48,7 +48,7 @@ EXPECTED = {
     "refuse": "refused 'second' (policy-epsilon): the study asks for epsilon 9",
     "incident": "incident in round 2 of 'first' (void-round): round 2 is void",
     "checkpoint": "'coordinator' has seen this book up to entry 13",
-    "key": f"signed from here on with the key {OTHER_KEY.public.text}",
+    "key": f"signed from here on with the key {OTHER_KEY.public.typed}",
 }
 
 

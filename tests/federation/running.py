@@ -24,7 +24,6 @@ import yaml
 from client.home import Policy, SiteHome
 from client.registration import register_files
 from privacy.canonical import sha256
-from privacy.keys import PublicKey
 from privacy.study import Terms
 from server.federation import CoordinatorConfig, Federation, PatienceConfig
 from server.history import History
@@ -123,7 +122,7 @@ class Running:
         for name, home in homes.items():
             for peer in self.names:
                 if peer != name:
-                    home.pin(peer, PublicKey.from_text(homes[peer].identity().public.text))
+                    home.pin(peer, homes[peer].identity().public)
 
     def _make_site(self, name: str, number: int, federation: Federation) -> SiteHome:
         policy = Policy(unprotected_test_patients=True, without_privacy=True, open_sealing=True)
@@ -323,7 +322,7 @@ class Running:
 
     def audited(self, name: str) -> Any:
         """What ``consilium-audit verify`` finds in a site's book."""
-        identity = SiteHome(self.folder / name).identity().public.text
+        identity = SiteHome(self.folder / name).identity().public.typed
         said = command(
             "consilium-audit", "verify", self.folder / name / "ledger.sqlite", "--key", identity, "--json"
         )

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from client.home import SiteHome
 from privacy.canonical import sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
+from privacy.keys import PublicKey
 from server.cli import cli
 from server.control import ControlServer
 from server.federation import CoordinatorConfig, Federation
@@ -133,7 +134,8 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
     assert (facts["coordinator"], facts["peers"], facts["populations"]) == (key, ["birch"], ["small"])
     found = json.loads(script("consilium-site", "--dir", tmp_path / "ash", "budget", "--json"))
     assert [each["epsilon_left"] for each in found["populations"]] == [6]
-    assert {name: site.identity for name, site in Federation(wood).sites().items()} == identities
+    enrolled = {name: PublicKey.from_text(site.identity) for name, site in Federation(wood).sites().items()}
+    assert {name: key.typed for name, key in enrolled.items()} == identities
 
     sentence = script(
         "consilium-site", "--dir", tmp_path / "ash", "join", "--admission", tmp_path / "birch.admission", code=21
@@ -154,7 +156,7 @@ def test_admission_given_where_a_request_is_expected_is_refused(folder: Path, tm
 
 def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     done = coordinator(tmp_path, "init", str(tmp_path / "wood"), "--name", "wood")
-    assert done.stdout == Federation(tmp_path / "wood").identity().public.text + "\n"
+    assert done.stdout == Federation(tmp_path / "wood").identity().public.typed + "\n"
     assert "made the federation 'wood'" in done.stderr
 
 
@@ -258,15 +260,37 @@ def test_study_check_of_a_wrong_study_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["sites"], ["study", "stop", "x"], ["study", "resume", "x"], ["study", "watch", "x"]],
+    [["study", "stop", "x"], ["study", "resume", "x"], ["study", "watch", "x"]],
 )
 def test_command_without_a_coordinator_says_how_to_start_it(folder: Path, arguments: list[str]) -> None:
     with pytest.raises(FederationError, match="the coordinator does not run; start it with: consilium up"):
         coordinator(folder, *arguments)
 
 
+def test_sites_without_a_coordinator_are_listed_and_who_is_online_is_not_known(folder: Path) -> None:
+    home = SiteHome.init(folder.parent / "ash", "ash")
+    Federation(folder).enrol(home.join_request())
+    key = home.identity().public.typed
+    listed = json.loads(coordinator(folder, "sites", "--json").stdout)
+    assert listed == {"sites": [{"name": "ash", "identity": key, "online": None}]}
+    said = coordinator(folder, "sites")
+    assert f"ash   ?  {key}" in said.stdout
+    assert "the coordinator does not run; start it with: consilium up" in said.stderr
+
+
+@pytest.mark.parametrize("arguments", [["sites"], ["study", "list"], ["study", "stop", "x"]])
+def test_command_in_a_folder_that_is_no_federation_says_so(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(
+        FederationError, match=r"no coordinator\.yaml here; make a federation with: consilium init DIR"
+    ):
+        coordinator(tmp_path, *arguments)
+
+
 def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None:
-    sites = {"sites": [{"name": "ash", "identity": "A" * 43, "online": True}]}
+    home = SiteHome.init(folder.parent / "ash", "ash")
+    Federation(folder).enrol(home.join_request())
+    key = home.identity().public.typed
+    sites = {"sites": [{"name": "ash", "online": True}]}
     studies = {
         "studies": [
             {
@@ -290,8 +314,9 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
     }
     server = ControlServer(folder, {"sites": lambda _: sites, "studies": lambda _: studies}, {})
     try:
-        assert json.loads(coordinator(folder, "sites", "--json").stdout) == sites
-        assert f"ash   online  {'A' * 43}" in coordinator(folder, "sites").stdout
+        listed = json.loads(coordinator(folder, "sites", "--json").stdout)
+        assert listed == {"sites": [{"name": "ash", "identity": key, "online": True}]}
+        assert f"ash   online  {key}" in coordinator(folder, "sites").stdout
         assert json.loads(coordinator(folder, "study", "list", "--json").stdout) == studies
         assert (
             "small-00000000  open  3 of 10, 1 void, 6 left  NONE     0.750 ± 0.125"

@@ -9,9 +9,9 @@ from tests.client.commands.test_budget import admitted
 
 
 def test_key_is_changed_and_what_is_left_to_do_is_said(folder: Path) -> None:
-    old = SiteHome(folder).identity().public.text
+    old = SiteHome(folder).identity().public.typed
     done = site(folder, "key", "change", typed="y\n")
-    new = SiteHome(folder).identity().public.text
+    new = SiteHome(folder).identity().public.typed
     assert done.exit_code == 0
     assert done.stdout == f"{new}\n"
     assert new != old
@@ -49,4 +49,4 @@ def test_change_that_was_interrupted_is_finished_without_a_question(folder: Path
         step()
     done = site(folder, "key", "change")
     assert "a change was interrupted; it is finished now" in done.stderr
-    assert done.stdout == f"{SiteHome(folder).identity().public.text}\n"
+    assert done.stdout == f"{SiteHome(folder).identity().public.typed}\n"

@@ -9,7 +9,7 @@ from privacy.errors import SiteConfigError
 from tests.client.commands.terminal import site
 from tests.privacy.launch_makers import key_number
 
-KEY = key_number(3).public.text
+KEY = key_number(3).public.typed
 
 
 def test_peers_are_trusted_listed_and_forgotten(folder: Path) -> None:
@@ -23,4 +23,21 @@ def test_peers_are_trusted_listed_and_forgotten(folder: Path) -> None:
 def test_peer_with_another_key_is_refused(folder: Path) -> None:
     site(folder, "peer", "trust", "birch", KEY)
     with pytest.raises(SiteConfigError, match="consilium-site peer forget birch"):
-        site(folder, "peer", "trust", "birch", key_number(4).public.text)
+        site(folder, "peer", "trust", "birch", key_number(4).public.typed)
+
+
+def test_key_read_out_in_groups_is_taken_and_a_mistyped_one_is_not(folder: Path) -> None:
+    site(folder, "peer", "trust", "birch", *KEY.upper().split("-"))
+    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": [{"name": "birch", "key": KEY}]}
+    wrong = KEY[:20] + ("2" if KEY[20] != "2" else "3") + KEY[21:]
+    with pytest.raises(SiteConfigError, match="the key of 'cedar': a key was mistyped"):
+        site(folder, "peer", "trust", "cedar", wrong)
+
+
+def test_key_mistyped_in_the_file_is_refused(folder: Path) -> None:
+    site(folder, "peer", "trust", "birch", KEY)
+    file = folder / "peers.json"
+    assert KEY in file.read_text()
+    file.write_text(file.read_text().replace(KEY, KEY[:-2] + KEY[-1] + KEY[-2]))
+    with pytest.raises(SiteConfigError, match="a key was mistyped"):
+        site(folder, "peer", "list")

@@ -28,6 +28,7 @@ from privacy.audit.report import told
 from privacy.audit.story import Moment, Point, Story
 from privacy.audit.words import share
 from privacy.errors import LedgerError
+from privacy.keys import PublicKey
 from privacy.ledger.book import read_book
 from privacy.ledger.entries import BODIES
 from tests.privacy.audit.report_makers import HOSTILE, long_book, write_year
@@ -48,7 +49,7 @@ from tests.privacy.ledger_makers import (
 )
 
 CHROMIUM = shutil.which("chromium")
-NOBODY = base64.urlsafe_b64encode(bytes(31) + b"\1").decode().rstrip("=")
+NOBODY = PublicKey(bytes(31) + b"\1").typed
 in_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not installed; scripts/install-debian-packages does it"
 )
@@ -103,7 +104,7 @@ def words(page: str) -> str:
 
 def test_report_is_written_for_its_reader_and_says_where(year: Path, tmp_path: Path) -> None:
     output = tmp_path / "report.html"
-    result = command(year, "-o", output, "--key", OTHER_KEY.public.text)
+    result = command(year, "-o", output, "--key", OTHER_KEY.public.typed)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{output}: ")
     assert output.read_bytes() == render(told(year, OTHER_KEY.public))

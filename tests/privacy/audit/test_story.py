@@ -130,7 +130,7 @@ def test_findings_speak_of_the_key_only_when_none_was_given(tmp_path: Path) -> N
 
 def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
     story = year.story
-    assert [each.key for each in story.keys] == [KEY.public.text, OTHER_KEY.public.text]
+    assert [each.key for each in story.keys] == [KEY.public.typed, OTHER_KEY.public.typed]
     (witness,) = story.witnesses.values()
     assert (witness.times, witness.newest) == (2, year.book.head.number - 1)
     assert story.approvals[0].at.entry == 4

@@ -235,7 +235,7 @@ def test_verify_prints_the_budget_of_every_population(story: Path) -> None:
 
 
 def test_verify_with_the_sites_key_prints_one_json_document(story: Path) -> None:
-    result = CliRunner().invoke(cli, ["verify", str(story), "--json", "--key", KEY.public.text])
+    result = CliRunner().invoke(cli, ["verify", str(story), "--json", "--key", KEY.public.typed])
     found = json.loads(result.stdout)
     assert (found["site"], found["key_given"], found["entries"]) == ("north", True, 12)
     (budget,) = found["populations"]
@@ -245,10 +245,10 @@ def test_verify_with_the_sites_key_prints_one_json_document(story: Path) -> None
 
 
 def test_verify_of_every_kind_says_what_was_seen_and_taken_over(every_kind: Path) -> None:
-    done = run("verify", every_kind, "--key", KEY.public.text)
+    done = run("verify", every_kind, "--key", KEY.public.typed)
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
-        f"key          {OTHER_KEY.public.text} (as given)",
+        f"key          {OTHER_KEY.public.typed} (as given)",
         "complete     up to entry 21, written at 2026-03-02T08:21:00Z",
         "newest witnessed head: entry 20",
         "from a backup; a lost book's totals up to its entry 10 are taken over",
@@ -265,7 +265,7 @@ def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
     result = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), "--json"])
     found = json.loads(result.stdout)["ledgers"]
     assert [(each["file"], each["entries"]) for each in found] == [(str(story), 12), (str(every_kind), 21)]
-    keys = ["--key", KEY.public.text, "--key", OTHER_KEY.public.text]
+    keys = ["--key", KEY.public.typed, "--key", OTHER_KEY.public.typed]
     assert CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys]).exit_code == 0
     one = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys[:2]])
     assert one.exit_code == 2
@@ -319,7 +319,7 @@ def test_verify_of_no_file_is_a_sentence(tmp_path: Path, path: str) -> None:
 def test_verify_with_a_key_that_is_none_is_wrong_usage(story: Path) -> None:
     result = CliRunner().invoke(cli, ["verify", str(story), "--key", "abc"])
     assert result.exit_code == 2
-    assert "43 base64url characters" in result.stderr
+    assert "expected a key of 60 characters in groups of five (k1...), got 3 characters" in result.stderr
 
 
 def test_audit_starts_without_the_heavy_libraries() -> None:

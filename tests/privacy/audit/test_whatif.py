@@ -125,7 +125,7 @@ def test_studies_with_a_given_noise_are_as_many_as_the_book_then_admits(book: Pa
 
 def test_answer_in_words_names_the_study_the_room_and_every_grant(book: Path) -> None:
     result = CliRunner().invoke(
-        cli, ["whatif", str(book), "--population", POPULATION, "--like", "first", "--key", KEY.public.text]
+        cli, ["whatif", str(book), "--population", POPULATION, "--like", "first", "--key", KEY.public.typed]
     )
     assert result.exit_code == 0
     for line in (
@@ -208,7 +208,7 @@ def test_population_without_a_grant_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_book_of_another_key_is_not_answered_from(book: Path) -> None:
-    error = refusal(book, "--like", "first", "--key", OTHER_KEY.public.text)
+    error = refusal(book, "--like", "first", "--key", OTHER_KEY.public.typed)
     assert isinstance(error, LedgerError)
 
 

@@ -36,14 +36,14 @@ def test_new_key_opens_the_book_and_the_old_one_does_not(book: Path) -> None:
     with Ledger.open(book, OTHER_KEY) as ledger:
         assert [entry.number for entry in ledger.entries()] == [1, 2, 3, 4, 5, 6]
         ledger.refuse("a", "test", "and goes on")
-    with pytest.raises(LedgerError, match=f"expected the book of the key {KEY.public.text}, got that of"):
+    with pytest.raises(LedgerError, match=f"expected the book of the key {KEY.public.typed}, got that of"):
         Ledger.open(book, KEY)
 
 
 def test_auditor_who_was_given_either_key_accepts(book: Path) -> None:
     for key in (KEY, OTHER_KEY):
         found = check(book, key.public)
-        assert (found.key, found.key_given, found.entries) == (OTHER_KEY.public.text, True, 6)
+        assert (found.key, found.key_given, found.entries) == (OTHER_KEY.public.typed, True, 6)
     with pytest.raises(LedgerError, match="expected the book of the key"):
         check(book, WITNESS.public)
 
@@ -89,7 +89,7 @@ def test_process_that_still_holds_the_old_key_adds_nothing(path: Path) -> None:
     """Its entry would not be believed, and neither would anything after it."""
     with granted_ledger(path) as ledger, Ledger.open(path, KEY) as other:
         ledger.change_key(OTHER_KEY)
-        with pytest.raises(LedgerError, match=f"the book is signed by the key {OTHER_KEY.public.text}, not by"):
+        with pytest.raises(LedgerError, match=f"the book is signed by the key {OTHER_KEY.public.typed}, not by"):
             other.refuse("a", "test", "with the old key")
         with pytest.raises(LedgerError, match="expected the book of the key"):
             list(other.export_lines())
