@@ -107,7 +107,7 @@ def _append(home: SiteHome) -> dict[str, Any]:
     """Add entries one by one, as a site in a study does."""
     event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
     with Ledger.open(home.ledger_path, home.identity()) as ledger:
-        ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST)
+        ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST, "c" * 64, "id")
         ledger.grant(_POPULATION, _EPSILON, _DELTA, _ORDER)
     young = home.ledger_path.read_bytes()
     with Ledger.open(home.ledger_path, home.identity()) as ledger:
@@ -164,7 +164,13 @@ def _life(book: Book, key: SigningKey) -> Iterator[Body]:
     """A population, its grant, and one study after the other."""
     yield Open(site="bench", key=key.public.text)
     yield Population(
-        population=_POPULATION, data=_DIGEST, patients=1000, records_per_patient=1, patients_commitment=_DIGEST
+        population=_POPULATION,
+        contract=_DIGEST,
+        patient_column="id",
+        data=_DIGEST,
+        patients=1000,
+        records_per_patient=1,
+        patients_commitment=_DIGEST,
     )
     yield Grant(
         population=_POPULATION,

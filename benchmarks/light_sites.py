@@ -77,7 +77,11 @@ class LightTraining:
         raise TrainingError("light sites take part in studies without privacy only")
 
     def score(
-        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+        self,
+        vector: Vector,
+        noise_multiplier: float | None,
+        personal: Vector | None = None,
+        key: bytes | None = None,
     ) -> tuple[int, ...]:
         """See :class:`client.trainer.Training`."""
         return (1,) * (2 * self._bins)

@@ -7,11 +7,13 @@ code               the rule
 =================  ====================================================================================
 federation         the launch is for the federation this site joined, signed by the pinned coordinator
 roster             this site is on the roster with its own key, every other member is a pinned peer
-policy             the site's data protection officer allows the model, the epsilon, the number of sites,
-                   and, where the study asks for it, no privacy or unprotected test patients
+policy             the site's data protection officer allows the model, the epsilon of training and evaluation
+                   together, the number of sites and of conspiring ones, and, where the study asks for it, no
+                   privacy or unprotected test patients
 approval           the data protection officer has approved these terms, where the policy asks for it
 weights            the public weights that the terms begin with are at this site, and fit the model
-data               data are registered under the study's contract, with enough patients, as the book knows them
+data               data are registered under exactly the study's contract, with enough patients, as the ledger
+                   knows them; a contract that only has the same name is another one
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
 noise              distributed noise: sums do not wrap, and one site's share is at least three grid units
@@ -35,7 +37,7 @@ from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.launch import Launch, SignedLaunch
 from privacy.pricing import evaluation_event, evaluation_noise, study_noise, training_event
-from privacy.study import Placement, Scheme, Terms
+from privacy.study import DataContract, Placement, Scheme, Terms
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def judge(
         admission: what it has joined.
         pinned: its peers' keys.
         policy: its rules.
-        registration: its files for the study's contract.
+        registration: its files for the study's contract, or for another one of the same name.
         approved: whether the book says that these terms were approved.
         account: the budget of the population that the book knows these files to belong to.
         weights: SHA-256 of the public weights that this site has.
@@ -191,13 +193,21 @@ def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
         yield RefusedError(
             "policy", "the study's updates are not sealed (sealing.scheme: open), which this site does not allow"
         )
+    if terms.cohort.colluders < policy.minimum_colluders:
+        yield RefusedError(
+            "policy",
+            f"the study protects against {terms.cohort.colluders} sites that conspire with the coordinator, this site "
+            f"asks for {policy.minimum_colluders}",
+        )
     epsilon = terms.privacy.epsilon
     if epsilon is None and not policy.without_privacy:
         yield RefusedError("policy", "the study has no privacy (epsilon: none), which this site does not allow")
-    if epsilon is not None and epsilon > policy.epsilon_per_study:
+    scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
+    if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
+        asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
         yield RefusedError(
             "policy",
-            f"the study asks for epsilon {epsilon:g}, this site allows {policy.epsilon_per_study:g} a study",
+            f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
         )
     bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
     if epsilon is not None and bare and not policy.unprotected_test_patients:
@@ -228,8 +238,13 @@ def _against_weights(terms: Terms, weights: Collection[str]) -> Iterator[Refused
 def _against_data(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
     if registration is None:
         yield RefusedError(
-            "data", f"no data are registered as '{terms.data.name}'; run: consilium-site data add STUDY.yaml ..."
+            "data",
+            f"no data are registered under the study's contract '{terms.data.name}' ({terms.data.digest[:16]}); "
+            "look at its columns, then run: consilium-site data add STUDY.yaml ...",
         )
+        return
+    if registration.contract.digest != terms.data.digest:
+        yield RefusedError("data", _other_contract(registration.contract, terms.data))
         return
     patients, most = registration.public_patients, registration.public_patients + PUBLIC_COUNT_STEP
     if patients < policy.minimum_patients:
@@ -241,6 +256,15 @@ def _against_data(terms: Terms, policy: Policy, registration: Registration | Non
         yield RefusedError(
             "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
         )
+
+
+def _other_contract(registered: DataContract, asked: DataContract) -> str:
+    """Say in which parts the study's contract differs from the one that people registered under its name."""
+    parts = [name for name, value in registered if getattr(asked, name) != value]
+    return (
+        f"the data registered as '{asked.name}' keep another contract than the study's: {', '.join(parts)} differ; "
+        "look at the study's columns, then register files for it: consilium-site data add STUDY.yaml ..."
+    )
 
 
 def _against_account(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:

@@ -12,6 +12,7 @@ Rules:
 The public patient count (:func:`public_count`) is the only figure of these that others may see.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from client.encoding import encode_features, encode_labels, name_patients
 from client.objections import Objections
 from client.tables import read_words
-from privacy.errors import DataError
+from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
 
 PUBLIC_COUNT_STEP: Final = 10
@@ -71,12 +72,13 @@ class Table:
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """A site's data for one study, as registered: two files, their digests, the count others may see.
+    """A site's data for one study, as registered: the contract, two files, their digests, the count others may see.
 
     Patients who object are left out; the files and the count stay as they were registered. ``weights`` are the
     public weights that the study begins with, if it does.
     """
 
+    contract: DataContract
     train: Path
     test: Path
     train_sha256: str
@@ -109,23 +111,45 @@ def register(contract: DataContract, train: Path, test: Path) -> tuple[StudyFile
     training, testing = read_table(contract, train), read_table(contract, test)
     _check_disjoint(training, testing)
     count = public_count(training.patients.patients)
-    files = StudyFiles(train, test, training.sha256, testing.sha256, count)
+    files = StudyFiles(contract, train, test, training.sha256, testing.sha256, count)
     return files, frozenset(training.ids) | frozenset(testing.ids)
 
 
-def read_study(contract: DataContract, files: StudyFiles) -> tuple[Table, Table]:
-    """The training and the test table, which must be those registered.
+def require_registered(files: StudyFiles) -> None:
+    """Refuse files that cannot be read now, or are not those that were registered.
+
+    Nothing in the files is looked at but their digest, so that the answer tells nothing about a record.
 
     Raises:
-        DataError: as :func:`register`, or a file changed since.
+        DataUnavailableError: a file cannot be read now.
+        DataError: a file changed since it was registered.
     """
-    training = read_table(contract, files.train, files.objections)
-    testing = read_table(contract, files.test, files.objections)
-    for path, table, digest in (
+    for path, registered in ((files.train, files.train_sha256), (files.test, files.test_sha256)):
+        try:
+            with path.open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as cause:
+            raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
+        if found != registered:
+            raise DataError(f"{path}: the file changed since it was registered; register the new data first")
+
+
+def read_study(files: StudyFiles) -> tuple[Table, Table]:
+    """Read the training and the test table: those registered, under the contract they were registered with.
+
+    Patients who object are left out, be it all of them.
+
+    Raises:
+        DataUnavailableError, DataError: as :func:`require_registered`.
+    """
+    require_registered(files)
+    training = read_table(files.contract, files.train, files.objections)
+    testing = read_table(files.contract, files.test, files.objections)
+    for path, table, registered in (
         (files.train, training, files.train_sha256),
         (files.test, testing, files.test_sha256),
     ):
-        if table.sha256 != digest:
+        if table.sha256 != registered:  # exchanged between the two readings
             raise DataError(f"{path}: the file changed since it was registered; register the new data first")
     _check_disjoint(training, testing)
     return training, testing
@@ -148,8 +172,6 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
         listed = "; ".join(mistake.sentence for mistake in mistakes)
         raise DataError(f"{path}: breaks the contract '{contract.name}': {listed}")
     kept, patient, names = group_records(ids, contract.records_per_patient, objections)
-    if not names:
-        raise DataError(f"{path}: every patient in it has objected")
     patients = Patients(encoded.features[kept], labels[kept], patient, len(names))
     clipped = sum(count.below + count.above for count in encoded.counts)
     return Table(patients, names, clipped, words.sha256)

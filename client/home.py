@@ -38,17 +38,24 @@ from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
 from privacy.ledger import Ledger
 from privacy.ledger.witness import Countersigned
-from privacy.study import Name, SiteName
+from privacy.study import DataContract, Name, Sha256, SiteName
 
 SITE_FILE: Final = "site.yaml"
 
 
 class Policy(Document):
-    """What this site's data protection officer allows a study to do, whatever its budget."""
+    """What this site's data protection officer allows a study to do, whatever its budget.
+
+    Attributes:
+        epsilon_per_study: the most that training and evaluation may promise together.
+        minimum_sites: the fewest sites a round may have.
+        minimum_colluders: how many sites may conspire with the coordinator, at least, without breaking a promise.
+    """
 
     models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
     epsilon_per_study: float = Field(default=3.0, gt=0)
     minimum_sites: int = Field(default=3, ge=3)
+    minimum_colluders: int = Field(default=1, ge=0)
     minimum_patients: int = Field(default=50, ge=10)
     without_privacy: bool = False
     open_sealing: bool = False
@@ -87,8 +94,13 @@ class Peers(Document):
 
 
 class Registration(Document):
-    """Two files that keep one data contract, and the population whose patients they hold."""
+    """Two files that keep one data contract, and the population whose patients they hold.
 
+    The contract is the one that people looked at when they registered the files. A study uses the files only under
+    exactly this contract; whatever else a launch calls by its name is another one.
+    """
+
+    contract: DataContract
     population: Name
     train: str
     test: str
@@ -104,6 +116,7 @@ class Registration(Document):
     def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
         """As the trainer wants it."""
         return StudyFiles(
+            self.contract,
             Path(self.train),
             Path(self.test),
             self.train_sha256,
@@ -115,9 +128,18 @@ class Registration(Document):
 
 
 class Registry(Document):
-    """``data.json``."""
+    """``data.json``: what is registered, by the digest of its contract; the newest registration of each."""
 
-    contracts: dict[Name, Registration] = Field(default_factory=dict)
+    registrations: dict[Sha256, Registration] = Field(default_factory=dict)
+
+    def under(self, contract: DataContract) -> Registration | None:
+        """Return the files that people registered under exactly this contract, if they did."""
+        return self.registrations.get(contract.digest)
+
+    def nearest(self, contract: DataContract) -> Registration | None:
+        """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
+        named = (each for each in self.registrations.values() if each.contract.name == contract.name)
+        return self.under(contract) or next(named, None)
 
 
 D = TypeVar("D", bound=Document)
@@ -312,10 +334,10 @@ class SiteHome:
         """The public weights that lie here."""
         return PublicWeights(self._inside("weights"))
 
-    def add_registration(self, contract: str, registration: Registration) -> None:
-        """Remember the files that keep ``contract`` (the book has been told before)."""
-        contracts = {**self.registry().contracts, contract: registration}
-        replace(self.folder / "data.json", Registry(contracts=contracts).to_bytes(), SiteConfigError)
+    def add_registration(self, registration: Registration) -> None:
+        """Remember registered files; the ledger has been told before."""
+        known = {**self.registry().registrations, registration.contract.digest: registration}
+        replace(self.folder / "data.json", Registry(registrations=known).to_bytes(), SiteConfigError)
 
     def _inside(self, name: str) -> Path:
         if not (self.folder / SITE_FILE).exists():

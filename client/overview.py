@@ -21,7 +21,7 @@ def overview(home: SiteHome) -> dict[str, Any]:
         "identity": home.identity().public.typed,
         "coordinator": coordinator,
         "peers": sorted(home.peers().pinned),
-        "populations": sorted({each.population for each in home.registry().contracts.values()}),
+        "populations": sorted({each.population for each in home.registry().registrations.values()}),
         "ledger": {"number": head.number, "hash": head.hash},
         "studies": [
             _study(StudyStore(path.parent)) for path in sorted((home.folder / "studies").glob("*/state.json"))

@@ -16,6 +16,8 @@ EpochLostError            epoch-lost       its own
 Budget-, Wire-, TermsError  refused        its own
 SealingError              refused          ``SEALING``
 StorageError, OSError     unavailable      ``UNAVAILABLE``
+DataUnavailableError      unavailable      ``UNREADABLE``
+DataError                 data             ``CHANGED``
 anything else             failed           ``FAILED``
 ========================  ===============  ==============================================
 
@@ -27,11 +29,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from client.epochs import EpochLostError
-from privacy.errors import BudgetError, RefusedError, SealingError, StorageError, TermsError, WireError
+from privacy.errors import (
+    BudgetError,
+    DataError,
+    DataUnavailableError,
+    RefusedError,
+    SealingError,
+    StorageError,
+    TermsError,
+    WireError,
+)
 from privacy.sentence import fit_sentence
 
 FAILED: Final = "the site's own log says why"
 SEALING: Final = "what came sealed does not hold; the site's own log says why"
+CHANGED: Final = "the registered files are not those that were registered; this site's people register them again"
+UNREADABLE: Final = "the registered files cannot be read now; nothing was done, and this site can be asked again"
 UNAVAILABLE: Final = "this site's {what} cannot be written now; nothing was done, and it can be asked again"
 
 _OWN_WORDS: Final = (RefusedError, BudgetError, WireError, TermsError)
@@ -51,6 +64,9 @@ def said_of(error: Exception) -> Said:
     if isinstance(error, StorageError | OSError):
         what = error.what if isinstance(error, StorageError) else "disk"
         return Said("unavailable", UNAVAILABLE.format(what=what))
+    if isinstance(error, DataError):
+        unreadable = isinstance(error, DataUnavailableError)
+        return Said("unavailable", UNREADABLE) if unreadable else Said("data", CHANGED)
     code = "failed"
     if isinstance(error, RefusedError):
         code = error.code

@@ -48,6 +48,7 @@ def register_files(
     require_name(population or contract.name)
     files, patients = register(contract, train.resolve(), test.resolve())
     facts = {
+        "contract": contract,
         "population": population or contract.name,
         "train": str(files.train),
         "test": str(files.test),
@@ -67,10 +68,12 @@ def register_files(
             registration.public_patients,
             contract.records_per_patient,
             admitted.commitment,
+            contract.digest,
+            contract.patient,
             admitted.said_different | ({registration.population: alike} if alike else {}),
         )
         register_of_patients.forget_older(registration.population, admitted.commitment)
-        home.add_registration(contract.name, registration)
+        home.add_registration(registration)
     return registration
 
 

@@ -10,6 +10,7 @@ In the model file, which is the same at every site, own layers are at their firs
 a plain model of the catalogue, whatever was trained of it.
 """
 
+import logging
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
 from privacy.errors import StorageError
 from privacy.study import Scheme, Unit
+
+_log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
@@ -54,7 +57,18 @@ def write_release(seat: Seat) -> str:
 
 
 def _write_own(seat: Seat, choice: Chosen) -> None:
-    """What stays here: figures of this site's own test patients, and its own layers."""
+    """Write what stays here: figures of this site's own test patients, and its own layers.
+
+    They come from records, so whatever goes wrong with them must not be seen from outside: the study closes all the
+    same, and the site's log says why they are missing.
+    """
+    try:
+        _write_own_figures(seat, choice)
+    except Exception:
+        _log.exception("%s: the figures of this site's own test patients could not be written", seat.launch.study)
+
+
+def _write_own_figures(seat: Seat, choice: Chosen) -> None:
     figures = {"global": asdict(metrics(seat.training.score(choice.vector, None)))}
     if seat.terms.model.personal:
         own = own_layers(seat, choice.round)

@@ -6,8 +6,13 @@ Rules:
 * requests of a study are numbered and numbers rise; an old one has no effect;
 * a refusal leaves as a code and a sentence made of public facts (``client/problem.py``); what depends on records or on
   the machine (a file's mistakes, why training failed, where a folder lies) stays in the site's own log;
-* a ledger or a disk that cannot be written now refuses the request, and the site stays: it takes part again as soon as
-  it can;
+* a study is judged before a record is read: a launch is for a contract that people registered, or it is refused, and
+  neither the refusal nor its absence depends on what a file holds;
+* a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
+  stays: it takes part again as soon as it can; nothing is written down as a decision;
+* a round that the ledger says is paid, and whose result is gone from the study's folder, is not worked on a second time
+  (``lost``): both results together would tell more than was paid for;
+* training or scoring that fails is an incident in the ledger, which people look at: the failure may depend on a record;
 * a ledger or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
   :class:`SiteConfigError` go through.
 """
@@ -18,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from client.admission import judge
-from client.data import StudyFiles
+from client.data import StudyFiles, require_registered
 from client.epochs import EpochLostError, Epochs
 from client.home import Registration, SiteHome
 from client.participation import Participation
@@ -32,6 +37,7 @@ from privacy.budget import Budget
 from privacy.errors import (
     BudgetError,
     DataError,
+    DataUnavailableError,
     RefusedError,
     SealingError,
     StorageError,
@@ -134,6 +140,9 @@ class Site:
         except _REFUSALS as error:
             said = said_of(error)
             _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
+            if isinstance(error, TrainingError):
+                sentence = "training or scoring failed here; the training log says why"
+                self._ledger.incident(body.study, "training-failed", sentence)
         participation = self._participations.get(body.study)
         base = None if participation is None else participation.base
         return Problem(code=said.code, sentence=said.sentence, base=base), ()
@@ -198,7 +207,8 @@ class Site:
         """Judge the study by every rule of this site; set its whole price aside; begin its folder."""
         launch = signed.statement
         try:
-            registration = self._home.registry().contracts.get(launch.terms.data.name)
+            self._require_study_whole(launch.study)
+            registration = self._home.registry().nearest(launch.terms.data)
             objections = self._home.patients().objections()
             price = judge(
                 signed,
@@ -214,6 +224,7 @@ class Site:
             )
             assert registration is not None
             files = registration.files(objections, self._weights(launch.terms))
+            _require_registered(files)
             training = self._training_for(launch.terms, files)
             self._trainings[launch.study] = training
             shared = first_shared(launch.terms, self._first_model(training, launch.parameters))
@@ -241,18 +252,26 @@ class Site:
         return None if terms.model.start is None else self._home.weights().path(terms.model.start)
 
     def _account(self, registration: Registration) -> Budget | None:
-        """The budget of the population that the book knows these files to belong to; none if it knows otherwise."""
-        known = self._ledger.population_of(registration.data)
-        return self._ledger.budget(registration.population) if known == registration.population else None
+        """Return the budget of the files' population, if the ledger knows the files under their contract."""
+        known = self._ledger.registered(registration.population, registration.contract.digest, registration.data)
+        return self._ledger.budget(registration.population) if known else None
+
+    def _require_study_whole(self, study: str) -> None:
+        """Refuse to begin a study anew that the ledger says has been worked on: its folder is lost.
+
+        An admission that a crash interrupted has paid for nothing yet, and is begun again.
+        """
+        if self._ledger.has_paid(study):
+            sentence = "the ledger has paid work of this study whose results are gone: the study's folder is lost"
+            self._ledger.incident(study, "study-lost", sentence, None)
+            raise RefusedError(
+                "lost",
+                f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
+                f"consilium-site withdraw {study}",
+            )
 
     def _first_model(self, training: Training, parameters: int) -> Vector:
-        try:
-            model = training.initial()
-        except DataError as error:
-            _log.error("%s", error)
-            raise RefusedError(
-                "data", "the registered data do not keep the study's contract; the site's own log says where"
-            ) from None
+        model = training.initial()
         if len(model) != parameters:
             raise RefusedError(
                 "policy", f"the model has {len(model)} parameters here, the launch says {parameters}"
@@ -263,3 +282,20 @@ class Site:
         training = self._trainings.pop(study, None)
         if training is not None:
             training.close()
+
+
+def _require_registered(files: StudyFiles) -> None:
+    """Refuse a study whose files are not those that were registered. No record is looked at.
+
+    Raises:
+        RefusedError: ``data``: a file changed. It is this site's decision, unlike a file that cannot be read now.
+        DataUnavailableError: a file cannot be read now.
+    """
+    try:
+        require_registered(files)
+    except DataUnavailableError:
+        raise
+    except DataError as error:
+        _log.error("%s", error)
+        said = said_of(error)
+        raise RefusedError(said.code, said.sentence) from None

@@ -12,7 +12,8 @@
 * ``personal-NNNNN.npz``: this site's own layers after it trained a round, float32; ``client/personal.py`` says which
   hold.
 * ``draw-NNNNN.key``: the randomness of a round in progress, so that work a crash interrupted is repeated, not drawn
-  anew; deleted when the round's update is stored.
+  anew; there before the round is paid, deleted when the round's update is stored.
+* ``totals-NNNNN.key``: the same for the noise on the totals of the model after round NNNNN.
 
 Keys of an epoch and seeds of own masks are never here: they live in memory only.
 
@@ -38,6 +39,7 @@ from privacy.durable import replace
 from privacy.errors import KeyFileError, SiteConfigError, StorageError, WireError
 from privacy.keys import generate_secret, read_secret
 from privacy.launch import Launch, SignedLaunch
+from privacy.stream import KEY_BYTES
 from privacy.study import Terms
 from privacy.wire import Evaluated
 
@@ -194,9 +196,10 @@ class StudyStore:
         self.save(base=base, model_sha256=digest(shared), **changes)
         if before != base:
             _model_path(self._folder, before).unlink(missing_ok=True)
-        for path in (*self._folder.glob("update-*.npz"), *self._folder.glob("draw-*.key")):
-            if _number_of(path) <= base:
-                path.unlink(missing_ok=True)
+        for pattern in ("update-*.npz", "draw-*.key", "totals-*.key"):
+            for path in self._folder.glob(pattern):
+                if _number_of(path) <= base:
+                    path.unlink(missing_ok=True)
         for path in self._folder.glob("best-*.f64"):
             if self.state.best is None or _number_of(path) != self.state.best.round:
                 path.unlink(missing_ok=True)
@@ -299,24 +302,26 @@ class StudyStore:
         """Remove the own layers of rounds up to ``upto``, but for some."""
         _forget_own(self._folder, "personal-*.npz", upto, but)
 
-    def draw_key(self, number: int) -> bytes:
-        """The 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
-        path = self._draw_path(number)
-        try:
-            key = read_secret(path) if path.exists() else b""
-        except KeyFileError as error:
-            raise SiteConfigError(str(error)) from None
-        if len(key) != 32:  # none yet, or cut short before it was ever used
-            key = self._drawn_anew(path)
-        return key
+    def has_draw(self, number: int) -> bool:
+        """Whether the randomness of round ``number`` was drawn, and its update is not stored yet."""
+        return self._draw_path(number).exists()
 
-    def _drawn_anew(self, path: Path) -> bytes:
-        try:
-            path.unlink(missing_ok=True)
-            generate_secret(path)
-            return read_secret(path)
-        except (OSError, KeyFileError) as error:
-            raise StorageError(f"{path}: the round's randomness cannot be stored: {error}") from None
+    def draw_key(self, number: int) -> bytes:
+        """Return the 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
+        return _secret_at(self._draw_path(number))
+
+    def has_totals_draw(self, base: int) -> bool:
+        """Whether the noise on the totals of the model after round ``base`` was drawn, and they are not stored yet."""
+        return self._totals_path(base).exists()
+
+    def totals_key(self, base: int) -> bytes:
+        """Return the 32 secret bytes behind the noise on totals: fresh the first time, then the same."""
+        return _secret_at(self._totals_path(base))
+
+    def keep_counted(self, counted: Counted) -> None:
+        """Store this site's totals; the randomness they were noised with is no longer needed."""
+        self.save(counted=counted)
+        self._totals_path(counted.base).unlink(missing_ok=True)
 
     @property
     def folder(self) -> Path:
@@ -348,6 +353,9 @@ class StudyStore:
     def _draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"
 
+    def _totals_path(self, base: int) -> Path:
+        return self._folder / f"totals-{base:05d}.key"
+
 
 def first_shared(terms: Terms, model: Vector) -> Vector:
     """What is shared before the first round, as it is stored and digested."""
@@ -372,6 +380,21 @@ def optimiser_of(terms: Terms) -> Optimiser:
         tau=server.tau,
         control_variates=training.control_variates,
     )
+
+
+def _secret_at(path: Path) -> bytes:
+    try:
+        key = read_secret(path) if path.exists() else b""
+    except KeyFileError as error:
+        raise SiteConfigError(str(error)) from None
+    if len(key) == KEY_BYTES:
+        return key
+    try:  # none yet, or cut short before it was ever used
+        path.unlink(missing_ok=True)
+        generate_secret(path)
+        return read_secret(path)
+    except (OSError, KeyFileError) as error:
+        raise StorageError(f"{path}: randomness cannot be stored: {error}") from None
 
 
 def _read_own(path: Path, number: int, what: str) -> Vector:

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data import StudyFiles, one_by_one, read_study
+from client.data import Patients, StudyFiles, one_by_one, read_study
 from privacy.distributed import SharedNoise, share
 from privacy.errors import Error, TrainingError
 from privacy.lifetime import leave_terminal_to_parent
@@ -91,11 +92,16 @@ class Training(Protocol):
         ...
 
     def score(
-        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+        self,
+        vector: Vector,
+        noise_multiplier: float | None,
+        personal: Vector | None = None,
+        key: bytes | None = None,
     ) -> tuple[int, ...]:
         """The score histogram of the model ``vector`` on the test patients, noised unless None; (2 * bins,).
 
-        With the own layers ``personal``, (Q,); without, with their first values.
+        With the own layers ``personal``, (Q,); without, with their first values. ``key``, 32 secret bytes, decides the
+        noise; without it, the noise is fresh.
         """
         ...
 
@@ -107,8 +113,10 @@ class Training(Protocol):
 class InProcessTrainer:
     """Training in this process; what the child runs, and what an in-memory federation uses.
 
+    Whatever needs records raises DataUnavailableError if the files cannot be read now, and DataError if they changed
+    since they were registered.
+
     Raises:
-        DataError: the files break the contract or changed since they were registered.
         TermsError: the model cannot be built.
         RefusedError: ``weights``: the study's public weights cannot be used.
         TrainingError: the device is not available.
@@ -119,21 +127,33 @@ class InProcessTrainer:
         from client.train import begin_model
         from models.parameters import to_personal
 
-        self._terms = terms
+        self._terms, self._files = terms, files
         self._public_patients = files.public_patients
-        training, testing = read_study(terms.data, files)
-        if clipped := training.clipped + testing.clipped:
-            _log.info("%d numbers lie beyond their public range and were clipped", clipped)
-        self._training, self._testing = training.patients, testing.patients
         if terms.privacy.unit is Unit.RECORD:
-            self._training = one_by_one(self._training)
-            self._public_patients *= (
-                terms.data.records_per_patient
-            )  # the most records there can be: a public number
+            # the most records there can be: a public number
+            self._public_patients *= files.contract.records_per_patient
         self._hardware = Hardware.chosen(device, precision)
         self._weights = files.weights
         self._module = begin_model(terms, self._weights)[0].to(self._hardware.device)
         self._first_personal = to_personal(self._module)
+
+    @cached_property
+    def _tables(self) -> tuple[Patients, Patients]:
+        """The training and the test patients; read at first use, since admission must not depend on a record."""
+        training, testing = read_study(self._files)
+        if clipped := training.clipped + testing.clipped:
+            _log.info("%d numbers lie beyond their public range and were clipped", clipped)
+        if self._terms.privacy.unit is Unit.RECORD:
+            return one_by_one(training.patients), testing.patients
+        return training.patients, testing.patients
+
+    @property
+    def _training(self) -> Patients:
+        return self._tables[0]
+
+    @property
+    def _testing(self) -> Patients:
+        return self._tables[1]
 
     def initial(self) -> Vector:
         """See :class:`Training`."""
@@ -210,16 +230,20 @@ class InProcessTrainer:
         return share(total, noise, variance, stream), after
 
     def score(
-        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+        self,
+        vector: Vector,
+        noise_multiplier: float | None,
+        personal: Vector | None = None,
+        key: bytes | None = None,
     ) -> tuple[int, ...]:
         """See :class:`Training`."""
         from client.evaluate import noised, score_histogram
-        from privacy.stream import from_os
+        from privacy.stream import Stream, from_os
 
         self._set(vector, personal)
         counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
         if noise_multiplier is not None:
-            counts = noised(counts, noise_multiplier, from_os())
+            counts = noised(counts, noise_multiplier, from_os() if key is None else Stream(key))
         return tuple(counts.tolist())
 
     def _set(self, vector: Vector, personal: Vector | None) -> None:
@@ -266,7 +290,7 @@ class Trainer:
         return self._child.process.pid if self._child else None
 
     def initial(self) -> Vector:
-        """See :class:`Training`; also a way to have data and model checked early."""
+        """See :class:`Training`; no record is read for it."""
         answer: Vector = self._ask("initial")
         return answer
 
@@ -309,10 +333,14 @@ class Trainer:
         return answer
 
     def score(
-        self, vector: Vector, noise_multiplier: float | None, personal: Vector | None = None
+        self,
+        vector: Vector,
+        noise_multiplier: float | None,
+        personal: Vector | None = None,
+        key: bytes | None = None,
     ) -> tuple[int, ...]:
         """See :class:`Training`."""
-        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier, personal)
+        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier, personal, key)
         return answer
 
     def close(self) -> None:

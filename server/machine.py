@@ -276,7 +276,7 @@ class StudyMachine:
             return self._epochs.refused(site, reply, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
-        if reply.code in ("failed", "refused", "enough"):
+        if reply.code in ("failed", "refused", "enough", "data", "lost"):
             return self.failed(site.name, reply.sentence, now)
         return self._lost(site, reply.sentence, now)
 

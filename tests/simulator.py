@@ -46,6 +46,11 @@ Change = Callable[[str, Envelope], Envelope | None]
 Vector = NDArray[np.float64]
 
 
+def asked_epsilon(terms: Terms) -> float:
+    """What training and evaluation ask for together."""
+    return (terms.privacy.epsilon or 0.0) + (terms.evaluation.epsilon or 0.0)
+
+
 class PowerCut(BaseException):
     """A process dies where a test says so: nothing of ours catches it."""
 
@@ -209,6 +214,7 @@ class Simulator:
         config["policy"] |= {
             "unprotected_test_patients": True,
             "without_privacy": self.terms.privacy.epsilon is None,
+            "epsilon_per_study": max(3.0, asked_epsilon(self.terms)),
         }
         site_file.write_text(yaml.safe_dump(config))
         home.accept(self.federation.enrol(home.join_request()))

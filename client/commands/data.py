@@ -96,7 +96,7 @@ def data_check(
     """Show what STUDY.yaml would train on, and what in the files is wrong or suspicious; nothing is registered."""
     terms = read_terms(study)
     require_name(population or terms.data.name)
-    known = home.registry().contracts.get(terms.data.name)
+    known = home.registry().nearest(terms.data)
     if known is None and (train is None or test is None):
         raise SiteConfigError(f"no data are registered as '{terms.data.name}'; name both files: --train and --test")
     first = train or Path(known.train if known else "")
@@ -143,6 +143,7 @@ def _said_by_policy(home: SiteHome, terms: Terms, report: CheckReport, populatio
     if report.public_patients is None or report.training is None or report.test is None:
         return []
     prospect = Registration(
+        contract=terms.data,
         population=population,
         train=report.training.file,
         test=report.test.file,

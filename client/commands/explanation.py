@@ -12,8 +12,10 @@ def explained(
 ) -> Explanation:
     """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and book as they are now."""
     book = ledger.trial()
-    registration = home.registry().contracts.get(terms.data.name)
-    known = registration is not None and book.population_of(registration.data) == registration.population
+    registration = home.registry().nearest(terms.data)
+    known = registration is not None and book.registered(
+        registration.population, registration.contract.digest, registration.data
+    )
     return explain(
         terms,
         policy=home.config.policy,

@@ -103,10 +103,14 @@ class Book:
         self._hashes: list[str] = []
         self._states: dict[str, list[_State]] = {}
         self._population_of_data: dict[str, str] = {}
+        self._registered: set[tuple[str, str, str]] = set()
+        """Population, contract and data of every registration."""
         self._population_of_study: dict[str, str] = {}
         self._refused: dict[str, Refuse] = {}
         self._incidents: set[Incident] = set()
         self._said: dict[Subject, Body] = {}
+        self._working: set[str] = set()
+        """Studies that have paid for something."""
 
     @property
     def key(self) -> PublicKey:
@@ -230,9 +234,21 @@ class Book:
         said = self._said.get((Allow.kind, study))
         return said if isinstance(said, Allow) else None
 
-    def population_of(self, data: str) -> str | None:
-        """The population that files of this digest were registered under, if they were."""
-        return self._population_of_data.get(data)
+    def registered(self, population: str, contract: str, data: str) -> bool:
+        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
+        return (population, contract, data) in self._registered
+
+    def has_paid(self, study: str) -> bool:
+        """Whether ``study`` has paid for any round or totals."""
+        return study in self._working
+
+    def has_reserved(self, study: str, number: int) -> bool:
+        """Whether the training of round ``number`` is paid."""
+        return (Reserve.kind, study, number) in self._said
+
+    def has_evaluated(self, study: str, number: int) -> bool:
+        """Whether the totals of the model after round ``number`` are paid."""
+        return (Evaluate.kind, study, number) in self._said
 
     def approved(self, terms: str) -> bool:
         """Whether the data protection officer has agreed to the terms of this digest."""
@@ -333,7 +349,16 @@ class Book:
                 f"these data are registered as the population '{owner}': the same patients have one budget, "
                 f"under one name; use '{owner}'",
             )
+        known = self.populations.get(body.population)
+        if known is not None and known.patient_column != body.patient_column:
+            raise RefusedError(
+                "patient-column",
+                f"the patients of '{body.population}' are told by the column '{known.patient_column}', this contract "
+                f"tells them by '{body.patient_column}': whoever is one patient must stay one patient; use a contract "
+                f"with patient: {known.patient_column}, or another population if these are other people",
+            )
         self._population_of_data[body.data] = body.population
+        self._registered.add((body.population, body.contract, body.data))
         self.populations[body.population] = body
         self.accounts.setdefault(body.population, Account(body.population))
 
@@ -352,6 +377,7 @@ class Book:
         _same("charge", body.charge, account.price(body.study, body.event))
         _same("curve", body.curve, carried(body.event))
         account.pay(body.study, purpose, body.event)
+        self._working.add(body.study)
 
     def _checkpoint(self, body: Checkpoint) -> None:
         head = self._seen(body)

@@ -26,7 +26,7 @@ from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.witness import Countersigned
 from privacy.sentence import Sentence
-from privacy.study import Name, Neighbouring, Release, Unit
+from privacy.study import Column, Name, Neighbouring, Release, Unit
 
 VERSION: Final = 1
 FIRST: Final = "0" * 64  # what the first entry names as the entry before it
@@ -69,8 +69,10 @@ class Open(Body):
 
 
 class Population(Body):
-    """A registered data set. Under a known name: its file has changed, its budget has not.
+    """Register a data set under one data contract. Under a known name: its file has changed, its budget has not.
 
+    ``contract`` is the digest of the data contract that people at the site have looked at: only studies of exactly this
+    contract may use the files. ``patient_column`` tells who a patient is, and never changes within a population.
     ``patients_commitment`` fixes the keyed digests of every patient the population ever had, under a secret of the
     site; nobody else can test a guess against it. ``said_different`` counts patients who, by their identifiers, might
     be those of another population (its name), or one person twice in these files (this population's own name), and
@@ -80,6 +82,8 @@ class Population(Body):
     kind: ClassVar[str] = "population"
 
     population: Name
+    contract: Digest
+    patient_column: Column
     data: Digest
     patients: Count
     records_per_patient: Count

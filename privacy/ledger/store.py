@@ -175,6 +175,8 @@ class Ledger:
         patients: int,
         records_per_patient: int,
         patients_commitment: str,
+        contract: str,
+        patient_column: str,
         said_different: Mapping[str, int] | None = None,
     ) -> None:
         """Register a data set's patients, or their changed file.
@@ -185,10 +187,13 @@ class Ledger:
             patients: how many, as the site makes it public.
             records_per_patient: the most records of one patient that enter a step.
             patients_commitment: to the keyed digests of every patient it ever had; see ``client/patients.py``.
+            contract: the digest of the data contract that the file keeps.
+            patient_column: the column that tells who a patient is.
             said_different: patients written like those of another population, whom people say to be others.
 
         Raises:
-            RefusedError: the same data are registered under another name.
+            RefusedError: the same data are registered under another name, or the population's patients are told by
+                another column.
             LedgerError: the book cannot take it.
         """
         self._add(
@@ -198,6 +203,8 @@ class Ledger:
             patients=patients,
             records_per_patient=records_per_patient,
             patients_commitment=patients_commitment,
+            contract=contract,
+            patient_column=patient_column,
             said_different=dict(said_different or {}),
         )
 
@@ -268,6 +275,33 @@ class Ledger:
         """What ``study`` was admitted with (its plan, its terms), if it was."""
         self.refresh()
         return self._book.allowance(study)
+
+    def has_paid(self, study: str) -> bool:
+        """Whether ``study`` has paid for any round or totals.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_paid(study)
+
+    def has_reserved(self, study: str, round: int) -> bool:
+        """Whether the training of ``round`` is paid.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_reserved(study, round)
+
+    def has_evaluated(self, study: str, round: int) -> bool:
+        """Whether the totals of the model after ``round`` are paid.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_evaluated(study, round)
 
     def reserve(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a training round; durable before this returns, so before the first gradient.
@@ -389,10 +423,10 @@ class Ledger:
         self.refresh()
         return self._book.account(population).budget
 
-    def population_of(self, data_digest: str) -> str | None:
-        """The population that files of this digest were registered under, if they were."""
+    def registered(self, population: str, contract: str, data_digest: str) -> bool:
+        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
         self.refresh()
-        return self._book.population_of(data_digest)
+        return self._book.registered(population, contract, data_digest)
 
     def budget_of(self, study: str) -> Budget:
         """Where the population that ``study`` is paid from stands.

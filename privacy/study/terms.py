@@ -9,6 +9,9 @@ Rules, each refused with a sentence when broken:
 * epsilon is promised to the patient, whichever unit is clipped; one neighbouring relation (add or remove one);
 * distributed noise over patients means one global step a round on the sum of all sites' gradients: one lot a round,
   sites weigh by their patients, and there is an epsilon;
+* distributed noise needs masks and an insider: a share alone has a fraction of the noise, so nobody may read one
+  (a scheme without masks is refused), and every site that opens a sum knows its own share (``colluders`` is at
+  least 1);
 * with the site as unit noise is always distributed, and every site counts alike;
 * a model is chosen, or a study stopped, by totals that are paid for.
 
@@ -28,7 +31,7 @@ from privacy.errors import TermsError
 from privacy.study.contract import DataContract
 from privacy.study.model import Model
 from privacy.study.names import Epsilon, Name
-from privacy.study.promise import Cohort, Placement, Privacy, Sealing, Unit
+from privacy.study.promise import Cohort, Placement, Privacy, Scheme, Sealing, Unit
 from privacy.study.training import Training, Weights
 
 
@@ -103,6 +106,8 @@ class Terms(Document):
                 f"data.records_per_patient is {self.data.records_per_patient}: with privacy.unit record a patient is "
                 f"charged for all of them, and at most {MOST_RECORDS} have a known price"
             )
+        if self.privacy.placement is Placement.DISTRIBUTED:
+            self._require_hidden_shares()
         if self.privacy.unit is Unit.SITE:
             self._require_whole_updates()
         elif self.privacy.placement is Placement.DISTRIBUTED:
@@ -136,6 +141,18 @@ class Terms(Document):
                 raise ValueError(
                     f"{what} would choose by test patients who are not paid for; give evaluation.epsilon"
                 )
+
+    def _require_hidden_shares(self) -> None:
+        if self.sealing.scheme is Scheme.OPEN:
+            raise ValueError(
+                "sealing.scheme is open: with distributed noise one site's share has only a part of the noise, and the "
+                "coordinator could read it; write bfv, or placement: local"
+            )
+        if self.cohort.colluders < 1:
+            raise ValueError(
+                "cohort.colluders is 0, expected at least 1: with distributed noise every site knows its own share of "
+                "the noise and opens the sum, so each of them is an insider"
+            )
 
     def _require_one_global_step(self) -> None:
         if self.privacy.epsilon is None:

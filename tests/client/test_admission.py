@@ -16,14 +16,15 @@ from privacy.errors import BudgetError, RefusedError
 from privacy.keys import PublicKey, SigningKey
 from privacy.launch import SignedLaunch
 from privacy.ledger import Ledger
-from privacy.study import Terms
+from privacy.study import DataContract, Terms
 from privacy.wire import Join, Problem, read_body
-from tests.client.small_study import small_terms, without_privacy
+from tests.client.small_study import CONTRACT, small_terms, without_privacy
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, key_number, launch_of
 from tests.simulator import Simulator
 
 PROTECTED: dict[str, Any] = {"evaluation": {"rounds": [2], "epsilon": 1.0}}
 REGISTRATION = Registration(
+    contract=small_terms().data,
     population="small",
     train="/a.csv",
     test="/b.csv",
@@ -36,7 +37,7 @@ REGISTRATION = Registration(
 def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
     """What a real book says of the population."""
     with Ledger.create(folder / "ledger.sqlite", SITE_KEYS["ash"], "ash") as ledger:
-        ledger.register_population("small", "0" * 64, 60, 1, "2" * 64)
+        ledger.register_population("small", "0" * 64, 60, 1, "2" * 64, "c" * 64, "id")
         if epsilon is not None:
             ledger.grant("small", epsilon, 1e-3, order)
         return ledger.budget("small")
@@ -51,11 +52,13 @@ class Case:
     keys: dict[str, SigningKey] = field(default_factory=lambda: dict(SITE_KEYS))
     signer: SigningKey = COORDINATOR_KEY
     federation: str = "wood"
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=lambda: Policy(epsilon_per_study=4.0))
     pinned: dict[str, PublicKey] = field(
         default_factory=lambda: {name: SITE_KEYS[name].public for name in ("birch", "cedar")}
     )
     registration: Registration | None = REGISTRATION
+    registered: DataContract | None = None
+    """The contract that people registered the files under; None is the study's."""
     approved: bool = False
     weights: frozenset[str] = frozenset()
 
@@ -75,11 +78,14 @@ class Case:
             admission=admission,
             pinned=self.pinned,
             policy=self.policy,
-            registration=self.registration,
+            registration=self.registration and self.registration.model_copy(update={"contract": self.contract()}),
             approved=self.approved,
             account=self.budget,
             weights=self.weights,
         )
+
+    def contract(self) -> DataContract:
+        return self.terms.data if self.registered is None else self.registered
 
     def refused(self, code: str, sentence: str) -> None:
         with pytest.raises(RefusedError) as caught:
@@ -167,8 +173,23 @@ def test_study_without_privacy_is_refused_unless_the_policy_allows_it(case: Case
 
 
 def test_study_with_more_epsilon_than_the_policy_allows_is_refused(case: Case) -> None:
+    case.terms = small_terms(evaluation={"rounds": []})
     case.policy = Policy(epsilon_per_study=2.5)
-    case.refused("policy", "the study asks for epsilon 3, this site allows 2.5 a study")
+    case.refused("policy", "the study asks for epsilon 3, this site allows 2.5 a study in all")
+
+
+def test_epsilon_of_training_and_evaluation_together_is_bounded_by_the_policy(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=3.9)
+    case.refused("policy", "asks for epsilon 3 to train and 1 to evaluate, this site allows 3.9 a study in all")
+    case.terms = small_terms(privacy={"epsilon": 0.1}, evaluation={"rounds": [2], "epsilon": 100.0})
+    case.refused("policy", "asks for epsilon 0.1 to train and 100 to evaluate")
+
+
+def test_study_that_withstands_fewer_colluders_than_the_policy_asks_is_refused(case: Case) -> None:
+    case.terms = small_terms(cohort={"colluders": 0}, **PROTECTED)
+    case.refused("policy", "protects against 0 sites that conspire with the coordinator, this site asks for 1")
+    case.policy = Policy(epsilon_per_study=4.0, minimum_colluders=0)
+    assert case.judged().noise_multiplier
 
 
 def test_bare_evaluation_is_refused_unless_the_policy_allows_it(case: Case) -> None:
@@ -202,7 +223,25 @@ def test_study_whose_public_weights_are_not_here_is_refused_with_what_to_run(cas
 
 def test_study_of_data_that_are_not_registered_is_refused(case: Case) -> None:
     case.registration = None
-    case.refused("data", "no data are registered as 'small'; run: consilium-site data add STUDY.yaml")
+    case.refused("data", "no data are registered under the study's contract 'small'")
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"patient": "visit"}, "patient"),
+        ({"label": {"name": "hiv", "positive": ["yes"], "negative": ["no"]}}, "label"),
+        ({"records_per_patient": 40}, "records_per_patient"),
+        ({"missing": ["", "NA"], "ranges_from": "elsewhere"}, "ranges_from, missing"),
+        ({"features": CONTRACT["features"][:1]}, "features"),
+    ],
+)
+def test_contract_that_only_has_the_registered_ones_name_is_refused(
+    case: Case, change: dict[str, Any], parts: str
+) -> None:
+    case.registered = small_terms().data
+    case.terms = small_terms(data=change, **PROTECTED)
+    case.refused("data", f"keep another contract than the study's: {parts} differ; look at the study's columns")
 
 
 def test_study_of_too_few_patients_is_refused(case: Case) -> None:
@@ -255,7 +294,7 @@ def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
     case.refused("roster", "")
     case.pinned = {name: SITE_KEYS[name].public for name in ("birch", "cedar")}
     case.refused("policy", "")
-    case.policy = Policy()
+    case.policy = Policy(epsilon_per_study=4.0)
     case.refused("data", "")
 
 
@@ -269,7 +308,10 @@ def test_refusal_is_answered_and_written_in_the_book(tmp_path: Path) -> None:
     asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
     reply = read_body(simulator.sites["ash"].answer(asked)).content
     assert isinstance(reply, Problem)
-    assert (reply.code, reply.sentence) == ("policy", "the study asks for epsilon 3, this site allows 2 a study")
+    assert (reply.code, reply.sentence) == (
+        "policy",
+        "the study asks for epsilon 3, this site allows 2 a study in all",
+    )
     (entry,) = simulator.entries("ash", "refuse")
     assert entry.body.model_dump() == {"study": simulator.study, "code": reply.code, "sentence": reply.sentence}
     assert simulator.entries("ash", "allow") == []

@@ -146,7 +146,7 @@ def test_register_fixes_digests_and_public_count(tmp_path: Path) -> None:
     files = small_files(tmp_path, small_terms(), train=67)
     assert files.public_patients == 60
     assert files.train_sha256 == sha256(files.train.read_bytes())
-    training, testing = read_study(SMALL, files)
+    training, testing = read_study(files)
     assert (training.patients.patients, testing.patients.patients) == (67, 30)
 
 
@@ -169,4 +169,4 @@ def test_read_study_of_a_file_that_changed_is_refused(tmp_path: Path) -> None:
     files = small_files(tmp_path, small_terms())
     write_patients(files.test, 31, "c")
     with pytest.raises(DataError, match=r"test\.csv: the file changed since it was registered"):
-        read_study(SMALL, files)
+        read_study(files)

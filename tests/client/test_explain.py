@@ -19,6 +19,7 @@ from tests.privacy.ledger_makers import DATA, KEY, PATIENTS, clock
 
 STUDY = small_terms(evaluation={"rounds": [1, 2], "epsilon": 1.0})
 REGISTRATION = Registration(
+    contract=small_terms().data,
     population="small",
     train="/a.csv",
     test="/b.csv",
@@ -31,14 +32,14 @@ REGISTRATION = Registration(
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.create(tmp_path / "ledger.sqlite", KEY, "north", clock()) as made:
-        made.register_population("small", DATA, 60, 1, PATIENTS)
+        made.register_population("small", DATA, 60, 1, PATIENTS, "c" * 64, "id")
         yield made
 
 
 def explained(ledger: Ledger, terms: Terms = STUDY, **changes: Any) -> Explanation:
     facts: dict[str, Any] = {
         "policy": Policy(epsilon_per_study=9.0),
-        "registration": REGISTRATION,
+        "registration": REGISTRATION.model_copy(update={"contract": terms.data}),
         "approved": False,
         "account": ledger.trial().account("small"),
         **changes,

@@ -9,9 +9,11 @@ import pytest
 from client.home import Policy, Registration, SiteHome
 from privacy.enrolment import Admission, SignedAdmission
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
+from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 REGISTRATION = Registration(
+    contract=small_terms().data,
     population="small",
     train="/a.csv",
     test="/b.csv",
@@ -82,7 +84,7 @@ def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
     with home.open_ledger() as ledger:
         assert ledger.site == "ash"
     assert home.peers().pinned == {}
-    assert home.registry().contracts == {}
+    assert home.registry().registrations == {}
     assert list((home.folder / "studies").iterdir()) == []
 
 
@@ -230,7 +232,17 @@ def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
 
 
 def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
-    home.add_registration("small", REGISTRATION)
-    home.add_registration("other", REGISTRATION)
-    assert set(home.registry().contracts) == {"small", "other"}
-    assert home.registry().contracts["small"].files().public_patients == 60
+    other = REGISTRATION.contract.model_copy(update={"name": "other"})
+    home.add_registration(REGISTRATION)
+    home.add_registration(REGISTRATION.model_copy(update={"contract": other, "public_patients": 70}))
+    registry = home.registry()
+    assert len(registry.registrations) == 2
+    found = registry.under(small_terms().data), registry.under(other)
+    assert [each and each.files().public_patients for each in found] == [60, 70]
+
+
+def test_registration_under_a_contract_of_the_same_name_is_another_one(home: SiteHome) -> None:
+    home.add_registration(REGISTRATION)
+    swapped = REGISTRATION.contract.model_copy(update={"patient": "visit"})
+    assert home.registry().under(swapped) is None
+    assert home.registry().nearest(swapped) == REGISTRATION

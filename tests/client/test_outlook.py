@@ -22,7 +22,7 @@ PLAN = price_of(STUDY).plan
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.create(tmp_path / "ledger.sqlite", KEY, "north", clock()) as made:
-        made.register_population("small", DATA, 160, 1, PATIENTS)
+        made.register_population("small", DATA, 160, 1, PATIENTS, "c" * 64, "id")
         yield made
 
 
@@ -101,7 +101,7 @@ def test_advice_admits_what_a_book_at_that_order_does(tmp_path: Path) -> None:
     assert [choice.order for choice in advice.choices] == list(CARRIED)
     for choice in advice.choices[::5]:
         with Ledger.create(tmp_path / f"{choice.order}.sqlite", KEY, "north", clock()) as ledger:
-            ledger.register_population("small", DATA, 160, 1, PATIENTS)
+            ledger.register_population("small", DATA, 160, 1, PATIENTS, "c" * 64, "id")
             ledger.grant("small", 30.0, 1e-3, choice.order)
             assert admitted_until_refused(ledger, PLAN) == int(choice.admits), choice.order
     assert advice.best.admits == max(choice.admits for choice in advice.choices)

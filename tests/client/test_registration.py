@@ -73,8 +73,8 @@ def test_changed_file_is_not_trained_on_before_it_is_registered_again(home: Site
     registration = add(home)
     change_training_file(home)
     with pytest.raises(DataError, match="the file changed since it was registered; register the new data first"):
-        InProcessTrainer(TERMS, registration.files(home.patients().objections()), "cpu")
-    InProcessTrainer(TERMS, add(home).files(home.patients().objections()), "cpu")
+        read_study(registration.files(home.patients().objections()))
+    read_study(add(home).files(home.patients().objections()))
 
 
 def asked_to_join(simulator: Simulator, name: str) -> Reply:
@@ -133,6 +133,7 @@ def steps(home: SiteHome) -> list[Callable[[], object]]:
     beside = home.folder.parent
     files, patients = register(CONTRACT, beside / "train.csv", beside / "test.csv")
     registration = Registration(
+        contract=CONTRACT,
         population="small",
         train=str(files.train),
         test=str(files.test),
@@ -149,13 +150,21 @@ def steps(home: SiteHome) -> list[Callable[[], object]]:
 
     def tell_the_book() -> None:
         with home.open_ledger() as ledger:
-            ledger.register_population("small", registration.data, files.public_patients, 1, commitments[0])
+            ledger.register_population(
+                "small",
+                registration.data,
+                files.public_patients,
+                1,
+                commitments[0],
+                CONTRACT.digest,
+                CONTRACT.patient,
+            )
 
     return [
         remember,
         tell_the_book,
         lambda: home.patients().forget_older("small", commitments[0]),
-        lambda: home.add_registration("small", registration),
+        lambda: home.add_registration(registration),
     ]
 
 
@@ -170,10 +179,10 @@ def test_registration_that_was_interrupted_is_repeated(home: SiteHome, done: int
         step()
     registration = add(home)
     assert len(populations(home)) == 1 + again
-    assert home.registry().contracts == {"small": registration}
+    assert home.registry().registrations == {CONTRACT.digest: registration}
     assert len(list((home.folder / "patients").glob("small-*.digests"))) == 1
     with home.open_ledger() as ledger:
-        assert ledger.population_of(registration.data) == "small"
+        assert ledger.registered("small", CONTRACT.digest, registration.data)
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
     assert home.patients().count(["a0", "b0"], known) == {"small": 2}
 
@@ -184,9 +193,9 @@ def test_files_of_an_interrupted_registration_are_used_only_if_the_book_knows_th
 ) -> None:
     for step in steps(home)[:done]:
         step()
-    registration = home.registry().contracts.get("small")
+    registration = home.registry().under(CONTRACT)
     with home.open_ledger() as ledger:
-        assert registration is None or ledger.population_of(registration.data) == "small"
+        assert registration is None or ledger.registered("small", CONTRACT.digest, registration.data)
 
 
 def register_under(folder: Path, population: str, name: str, begin: "multiprocessing.synchronize.Event") -> None:
@@ -261,8 +270,9 @@ def test_patient_who_objects_is_left_out_of_later_studies_and_kept_in_the_one_ad
     assert simulator.state("ash").patients == 60  # the public count stays as registered
     assert len(simulator.state("ash").objections) == 1
 
-    files = home.registry().contracts["small"].files(home.patients().objections())
-    training, _ = read_study(CONTRACT, files)
+    registered = home.registry().under(CONTRACT)
+    assert registered is not None
+    training, _ = read_study(registered.files(home.patients().objections()))
     assert set(training.ids) == {f"ash-a{number}" for number in range(3, 60)}
     first = simulator.study
     simulator.journal.close()

@@ -10,10 +10,12 @@ from client.home import Registration
 from client.state import AppliedRound, Counted, ReleasedSeed, StudyState, StudyStore
 from models.vector import Vector, digest
 from privacy.errors import KeyFileError, SiteConfigError
+from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import golden_launch
 
 MODEL: Vector = np.array([0.1, -2.0, 1e-300])
 REGISTRATION = Registration(
+    contract=small_terms().data,
     population="small",
     train="/a.csv",
     test="/b.csv",

@@ -14,10 +14,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from client.data import StudyFiles
+from client.objections import Objections, patient_digest
 from client.train import first_model
 from client.trainer import InProcessTrainer, Trainer, _rebuilt
 from privacy.canonical import sha256
-from privacy.errors import DataError, RefusedError, TermsError, TrainingError
+from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms
 from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
 
@@ -95,7 +96,31 @@ def test_trainer_error_of_the_child_crosses_as_itself(tmp_path: Path, terms: Ter
         Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(DataError, match="the file changed since it was registered"),
     ):
-        child.initial()
+        child.score(child.initial(), None)
+
+
+def test_trainer_reads_no_record_before_it_trains_or_scores(
+    tmp_path: Path, terms: Terms, files: StudyFiles
+) -> None:
+    files.train.unlink()
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert child.tensors(start)
+        with pytest.raises(DataUnavailableError, match="cannot be read"):
+            child.train(start, 1, None, KEY)
+
+
+def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: StudyFiles) -> None:
+    """That everybody objects must not be seen from outside: the site trains on nobody, with its noise."""
+    everybody = [f"{prefix}{number}" for prefix in "ab" for number in range(100)]
+    secret = bytes(32)
+    objections = Objections(secret, {patient_digest(secret, each): "" for each in everybody})
+    trainer = InProcessTrainer(small_terms(), replace(files, objections=objections), "cpu")
+    start = trainer.initial()
+    update, _ = trainer.train(start, 1, 1.0, KEY)
+    assert np.isfinite(update).all()
+    assert np.abs(update).max() > 0
+    assert set(trainer.score(start, None)) == {0}
 
 
 def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
@@ -120,7 +145,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
         if __name__ == "__main__":
             terms = parse_terms(privacy.canonical.from_canonical({terms.to_bytes()!r}))
-            files = StudyFiles(Path({str(files.train)!r}), Path({str(files.test)!r}),
+            files = StudyFiles(terms.data, Path({str(files.train)!r}), Path({str(files.test)!r}),
                                {files.train_sha256!r}, {files.test_sha256!r}, {files.public_patients})
             child = Trainer(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
             start = child.initial()

@@ -53,7 +53,7 @@ def clock(*, start: str = "2026-03-02T08:00:00+00:00", step_s: int = 60) -> Call
 def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime] | None = None) -> Ledger:
     """A new book with one population and its grant."""
     ledger = Ledger.create(path, KEY, "north", look or clock())
-    ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS)
+    ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
     ledger.grant(POPULATION, epsilon, 1e-3, 8)
     return ledger
 
@@ -97,7 +97,7 @@ def write_every_kind(path: Path) -> None:
         ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the book")
         ledger.release("first", MODEL)
         ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
-        ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, {"lung-2026": 12})
+        ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, "c" * 64, "id", {"lung-2026": 12})
         ledger.grant(POPULATION, 1, 1e-4, 32)
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)

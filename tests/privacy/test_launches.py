@@ -20,7 +20,7 @@ THESE, OTHER = "1" * 64, "2" * 64
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.create(tmp_path / "ledger.sqlite", KEY, "north", clock()) as made:
-        made.register_population("small", DATA, 60, 1, PATIENTS)
+        made.register_population("small", DATA, 60, 1, PATIENTS, "c" * 64, "id")
         yield made
 
 

@@ -41,6 +41,6 @@ def test_records_are_drawn_one_by_one(found: Found, tmp_path: Path) -> None:
         csv.writer(file).writerows([rows[0], *(row for row in rows[1:] for _ in range(2))])
     registration = register_files(home, simulator.terms.data, tmp_path / "several.csv", home.folder / "test.csv")
     trainer = InProcessTrainer(simulator.terms, registration.files(), "cpu")
-    table, _ = read_study(simulator.terms.data, registration.files())
+    table, _ = read_study(registration.files())
     assert trainer._training.patients == 2 * table.patients.patients == len(table.patients.labels)
     assert trainer._public_patients == 3 * registration.public_patients

@@ -31,7 +31,9 @@ def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
 
 def own_totals(simulator: Simulator, name: str) -> tuple[int, ...]:
     """What the site counts on its own test file, with the model it has reached, without noise."""
-    files = simulator.homes[name].registry().contracts[simulator.terms.data.name].files()
+    registered = simulator.homes[name].registry().under(simulator.terms.data)
+    assert registered is not None
+    files = registered.files()
     return InProcessTrainer(simulator.terms, files, "cpu").score(simulator.store(name).model(), None)
 
 

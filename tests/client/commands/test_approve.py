@@ -38,7 +38,7 @@ def test_approval_shows_the_price_and_stands_in_the_book(folder: Path) -> None:
 
 def test_approval_says_what_still_stands_against_the_study(folder: Path) -> None:
     done = site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "Ada")
-    assert "data: no data are registered as 'small'" in done.stdout
+    assert "data: no data are registered under the study's contract 'small'" in done.stdout
     assert "this site would still refuse the study, for the reasons above" in done.stderr
     assert "this site's policy admits without approval; set 'approval: each-study' in site.yaml" in done.stderr
 

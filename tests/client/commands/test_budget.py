@@ -265,7 +265,7 @@ def test_explanation_before_data_and_grant_tells_what_is_missing(folder: Path) -
     done = site(folder, "budget", "explain", str(folder.parent / "study.yaml"))
     assert "none: no data are registered for it" in done.stdout
     assert "policy: the study's evaluation does not protect test patients" in done.stdout
-    assert "data: no data are registered as 'small'" in done.stdout
+    assert "data: no data are registered under the study's contract 'small'" in done.stdout
     assert [each["code"] for each in explanation(folder)["reasons"]] == ["policy", "data"]
 
 
@@ -273,6 +273,8 @@ def test_explanation_shows_price_and_what_would_be_left(folder: Path) -> None:
     with_data(folder)
     grant(folder)
     write_study(folder.parent / "study.yaml", small_terms(evaluation={"rounds": [2], "epsilon": 1.0}))
+    site_file = folder / "site.yaml"
+    site_file.write_text(site_file.read_text().replace("epsilon_per_study: 3.0", "epsilon_per_study: 4.0"))
     found = explanation(folder)
     assert found["admitted"]
     shown = " ".join(site(folder, "budget", "explain", str(folder.parent / "study.yaml")).stdout.split())
@@ -313,8 +315,8 @@ def test_explanation_after_the_data_changed_hands_asks_to_register_them(folder: 
     """The folder names files that the book has never heard of: a registration that was put back, or edited."""
     with_data(folder)
     home = SiteHome(folder)
-    registration = home.registry().contracts["small"]
-    home.add_registration("small", registration.model_copy(update={"train_sha256": "0" * 64}))
+    (registration,) = home.registry().registrations.values()
+    home.add_registration(registration.model_copy(update={"train_sha256": "0" * 64}))
     assert any("register them again" in each["sentence"] for each in explanation(folder)["reasons"])
 
 

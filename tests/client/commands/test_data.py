@@ -18,7 +18,8 @@ from tests.client.small_study import small_terms, write_csv, write_patients, wri
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
     with_data(folder)
-    registered = SiteHome(folder).registry().contracts["small"]
+    registered = SiteHome(folder).registry().under(small_terms().data)
+    assert registered is not None
     assert registered.public_patients == 60
     with SiteHome(folder).open_ledger() as ledger:
         assert ledger.population("small").patients == 60
@@ -39,7 +40,7 @@ def test_data_registered_under_another_name_are_refused(folder: Path) -> None:
     write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}))
     with pytest.raises(RefusedError, match="small"):
         with_data(folder)
-    assert set(SiteHome(folder).registry().contracts) == {"small"}
+    assert set(SiteHome(folder).registry().registrations) == {small_terms().data.digest}
 
 
 def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) -> None:
@@ -48,7 +49,7 @@ def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) 
     with pytest.raises(DataError, match="column 'age': 1 rows are not a number") as caught:
         with_data(folder)
     assert "forty" not in str(caught.value)
-    assert SiteHome(folder).registry().contracts == {}
+    assert SiteHome(folder).registry().registrations == {}
 
 
 def test_data_check_registers_nothing(folder: Path) -> None:
@@ -58,7 +59,7 @@ def test_data_check_registers_nothing(folder: Path) -> None:
         "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
     )  # fmt: skip
     assert "the public patient count would be 60" in done.stderr
-    assert SiteHome(folder).registry().contracts == {}
+    assert SiteHome(folder).registry().registrations == {}
 
 
 def checked(folder: Path, *options: str) -> Result:
@@ -149,9 +150,9 @@ def test_suspicious_files_are_registered_only_when_people_say_so(folder: Path) -
     always_ill(folder)
     with pytest.raises(RefusedError, match="nothing was registered: 1 warnings; mend"):
         with_data(folder)
-    assert SiteHome(folder).registry().contracts == {}
+    assert SiteHome(folder).registry().registrations == {}
     with_data(folder, "--despite")
-    assert set(SiteHome(folder).registry().contracts) == {"small"}
+    assert set(SiteHome(folder).registry().registrations) == {small_terms().data.digest}
 
 
 @pytest.mark.parametrize(("answer", "registered"), [("y\n", True), ("n\n", False), ("\n", False)])
@@ -163,7 +164,7 @@ def test_suspicious_files_are_asked_about(folder: Path, answer: str, registered:
     done = CliRunner().invoke(cli, arguments, input=answer)
     assert "warning: training file: column 'ill': the label is the same in all 64 rows" in done.stderr
     assert "register the files despite the warnings?" in done.stderr
-    assert bool(SiteHome(folder).registry().contracts) is registered
+    assert bool(SiteHome(folder).registry().registrations) is registered
 
 
 def test_data_check_takes_the_registered_files(folder: Path) -> None:
@@ -194,15 +195,15 @@ def test_patients_of_another_population_are_refused_with_their_number(folder: Pa
         with_data(folder)
     assert caught.value.code == "same-patients"
     assert "--population small" in str(caught.value)
-    assert set(SiteHome(folder).registry().contracts) == {"small"}
+    assert set(SiteHome(folder).registry().registrations) == {small_terms().data.digest}
 
 
 def test_patients_of_another_population_are_registered_under_it(folder: Path) -> None:
     with_data(folder)
     overlapping(folder)
     with_data(folder, "--population", "small")
-    contracts = SiteHome(folder).registry().contracts
-    assert {name: each.population for name, each in contracts.items()} == {"small": "small", "other": "small"}
+    registered = SiteHome(folder).registry().registrations.values()
+    assert {each.contract.name: each.population for each in registered} == {"small": "small", "other": "small"}
     with SiteHome(folder).open_ledger() as ledger:
         assert set(ledger.populations()) == {"small"}
 
@@ -250,7 +251,7 @@ def test_patients_written_in_two_ways_in_one_registration_are_refused_until_peop
     ) as caught:
         with_data(folder)
     assert caught.value.code == "alike-patients"
-    assert SiteHome(folder).registry().contracts == {}
+    assert SiteHome(folder).registry().registrations == {}
     with_data(folder, "--different-from", "small")
     with SiteHome(folder).open_ledger() as ledger:
         assert ledger.population("small").said_different == {"small": 2}
@@ -263,8 +264,9 @@ def test_patients_written_in_two_ways_in_one_registration_are_refused_until_peop
 def trained_on(folder: Path) -> set[str]:
     """The patients that a study admitted now would be trained on."""
     home = SiteHome(folder)
-    files = home.registry().contracts["small"].files(home.patients().objections())
-    training, _ = read_study(small_terms().data, files)
+    registered = home.registry().under(small_terms().data)
+    assert registered is not None
+    training, _ = read_study(registered.files(home.patients().objections()))
     return set(training.ids)
 
 

@@ -37,7 +37,7 @@ def write_year(path: Path) -> None:
     """A year: twelve studies, a grant enlarged, a backup restored, a key changed, a population without any bound."""
     look, backup = clock(start="2025-09-01T07:12:00+00:00", step_s=51 * 3600), path.with_suffix(".backup")
     with Ledger.create(path, KEY, "st-marien-nord", look) as ledger:
-        ledger.register_population(POPULATION, DATA, 1_160, 1, PATIENTS)
+        ledger.register_population(POPULATION, DATA, 1_160, 1, PATIENTS, "c" * 64, "id")
         ledger.grant(POPULATION, 3, 1e-4, 8)
         ledger.approve(TERMS, "Dr. A. Weber, data protection officer")
         for number in range(1, 8):
@@ -53,17 +53,17 @@ def write_year(path: Path) -> None:
     backup.replace(path)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.recover(seen, WITNESS.public)
-        ledger.register_population(POPULATION, "8" * 64, 1_240, 3, PATIENTS)
+        ledger.register_population(POPULATION, "8" * 64, 1_240, 3, PATIENTS, "c" * 64, "id")
         ledger.allow("relapse-risk", POPULATION, plan(3, RECORDS, COUNTS), "9" * 64)
         ledger.reserve("relapse-risk", 1, RECORDS)
         ledger.incident("relapse-risk", "void-round", "round 1 is void: 'south' vanished after sealing", round=1)
-        ledger.register_population(EXPOSED, "a" * 64, 412, 1, "b" * 64)
+        ledger.register_population(EXPOSED, "a" * 64, 412, 1, "b" * 64, "c" * 64, "id")
         ledger.grant(EXPOSED, 1, 1e-5, 16)
         _study(ledger, "lesion-volume", rounds=6, population=EXPOSED)
         ledger.allow("pilot", EXPOSED, plan(2, UNPROTECTED, UNPROTECTED), "c" * 64)
         ledger.reserve("pilot", 1, UNPROTECTED)
         ledger.evaluate("pilot", 1, UNPROTECTED)
-        ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64, {EXPOSED: 31})
+        ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64, "c" * 64, "id", {EXPOSED: 31})
         ledger.change_key(OTHER_KEY)
         ledger.incident("pilot", "opening-failed", HOSTILE)
         ledger.approve("c" * 64, HOSTILE[:100])
@@ -92,7 +92,13 @@ def long_book(entries: int) -> Iterator[tuple[Book, Entry]]:
     yield write(Open(site="north", key=KEY.public.text))
     yield write(
         Population(
-            population=POPULATION, data=DATA, patients=9, records_per_patient=1, patients_commitment=PATIENTS
+            population=POPULATION,
+            contract="c" * 64,
+            patient_column="id",
+            data=DATA,
+            patients=9,
+            records_per_patient=1,
+            patients_commitment=PATIENTS,
         )
     )
     yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=limit(3, 1e-3, 8)))

@@ -201,7 +201,7 @@ def test_study_that_only_evaluates_is_a_sentence(book: Path) -> None:
 def test_population_without_a_grant_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with Ledger.create(path, KEY, "north", clock()) as ledger:
-        ledger.register_population("new", "1" * 64, 160, 1, "5" * 64)
+        ledger.register_population("new", "1" * 64, 160, 1, "5" * 64, "c" * 64, "id")
     described = ("--noise-multiplier", "3", "--rounds", "1", "--steps", "1", "--sampling-rate", "0.1")
     assert "'new' has no privacy budget" in str(refusal(path, *described, population="new"))
     assert "'old' is not registered" in str(refusal(path, *described, population="old"))

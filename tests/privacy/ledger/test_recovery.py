@@ -123,7 +123,7 @@ def test_study_that_the_lost_book_had_closed_is_spent_as_the_restored_one_knows_
 def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site) -> None:
     def enlarge(ledger: Ledger) -> None:
         ledger.grant(POPULATION, 1, 1e-4, 32)
-        ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64)
+        ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64, "c" * 64, "id")
         ledger.grant("lung-2026", 2, 1e-3, 8)
         ledger.allow("lungs", "lung-2026", plan(), TERMS)
 
@@ -133,7 +133,7 @@ def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site)
         assert [grant.order for grant in ledger.budget(POPULATION).grants] == [8, 32]
         assert spent(ledger) == [PRICE, 0]
         assert spent(ledger, "lung-2026") == [PRICE]
-        ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64)
+        ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64, "c" * 64, "id")
         assert spent(ledger, "lung-2026") == [PRICE]
         head = ledger.signed_head().statement
     assert [totals.population for totals in head.accounts] == [POPULATION, "lung-2026"]

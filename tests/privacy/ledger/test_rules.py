@@ -251,7 +251,13 @@ def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> No
     book = verify_file(path, KEY.public)
     before = book.standing()
     again = Population(
-        population="twin", data=DATA, patients=1, records_per_patient=1, patients_commitment=PATIENTS
+        population="twin",
+        contract="c" * 64,
+        patient_column="id",
+        data=DATA,
+        patients=1,
+        records_per_patient=1,
+        patients_commitment=PATIENTS,
     )
     for body, time, error, sentence in (
         (again, "2026-03-02T09:00:00Z", RefusedError, "use 'breast-2026'"),
@@ -265,7 +271,15 @@ def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> No
 
 
 def test_book_that_is_not_begun_takes_only_its_opening() -> None:
-    body = Population(population="twin", data=DATA, patients=1, records_per_patient=1, patients_commitment=PATIENTS)
+    body = Population(
+        population="twin",
+        contract="c" * 64,
+        patient_column="id",
+        data=DATA,
+        patients=1,
+        records_per_patient=1,
+        patients_commitment=PATIENTS,
+    )
     with pytest.raises(LedgerError, match="expected a book to begin with 'open'"):
         Book().write(body, "2026-03-02T09:00:00Z", KEY)
     for ask in (lambda: Book().site, lambda: Book().key, lambda: Book().standing(), lambda: Book().check_key(None)):

@@ -44,7 +44,7 @@ def test_budget_after_the_story_is_what_was_reserved_and_evaluated(path: Path) -
 def test_same_question_twice_is_recorded_once(path: Path) -> None:
     with granted_ledger(path) as ledger:
         for _ in range(2):
-            ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS)
+            ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
             ledger.approve(TERMS, "data protection")
             ledger.allow("a", POPULATION, plan(), TERMS)
             ledger.reserve("a", 1, STEP)
@@ -189,7 +189,7 @@ def test_round_of_a_study_never_admitted_is_refused(path: Path) -> None:
 
 def test_same_data_under_another_name_are_refused(path: Path) -> None:
     with granted_ledger(path) as ledger, pytest.raises(RefusedError, match=f"use '{POPULATION}'") as refused:
-        ledger.register_population("fresh", DATA, 160, 1, PATIENTS)
+        ledger.register_population("fresh", DATA, 160, 1, PATIENTS, "c" * 64, "id")
     assert refused.value.code == "same-data"
 
 
@@ -198,12 +198,12 @@ def test_changed_file_keeps_the_budget_and_both_digests(path: Path) -> None:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)
         before = ledger.budget(POPULATION)
-        ledger.register_population(POPULATION, CHANGED_DATA, 170, 1, "6" * 64)
+        ledger.register_population(POPULATION, CHANGED_DATA, 170, 1, "6" * 64, "c" * 64, "id")
         assert ledger.budget(POPULATION) == before
         assert ledger.population(POPULATION).data == CHANGED_DATA
         for digest in (DATA, CHANGED_DATA):
             with pytest.raises(RefusedError):
-                ledger.register_population("fresh", digest, 160, 1, PATIENTS)
+                ledger.register_population("fresh", digest, 160, 1, PATIENTS, "c" * 64, "id")
 
 
 def test_unprotected_training_has_no_charge_and_marks_the_population(path: Path) -> None:
@@ -223,7 +223,7 @@ def test_unprotected_training_has_no_charge_and_marks_the_population(path: Path)
 )
 def test_grant_that_cannot_be_kept_is_refused(path: Path, asked: float, order: int, sentence: str) -> None:
     with Ledger.create(path, KEY, "north") as ledger:
-        ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS)
+        ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
         with pytest.raises((BudgetError, LedgerError), match=sentence):
             ledger.grant(POPULATION, asked, 1e-3, order)
 

@@ -126,7 +126,7 @@ def test_totals_shown_to_a_witness_are_those_of_that_entry_not_of_now(path: Path
         ledger.allow("a", POPULATION, plan(), TERMS)
         seen = countersigned(ledger)
         ledger.reserve("a", 1, STEP)
-        ledger.register_population("second", "7" * 64, 100, 1, "8" * 64)
+        ledger.register_population("second", "7" * 64, 100, 1, "8" * 64, "c" * 64, "id")
         ledger.grant(POPULATION, 1, 1e-4, 32)
         ledger.checkpoint(seen, WITNESS.public)
         ledger.give_back("a")

@@ -137,6 +137,8 @@ REGISTERED: Written = (
     1,
     {
         "population": POPULATION,
+        "contract": "c" * 64,
+        "patient_column": "id",
         "data": "1" * 64,
         "patients": 160,
         "records_per_patient": 1,
@@ -266,6 +268,8 @@ def _wrong_order() -> Iterator[tuple[str, Book]]:
     book.change_key(4, SITE)
     yield "once-key", book
     yield "population-twin", Book(*BEGUN, ("population", 3, {**REGISTERED[2], "population": "twin"}))
+    visits = {**REGISTERED[2], "contract": "d" * 64, "patient_column": "visit"}
+    yield "population-column", Book(*BEGUN, ("population", 3, visits))
 
 
 def _wrong_prices() -> Iterator[tuple[str, Book]]:
