@@ -14,6 +14,7 @@ from client.commands.data import data
 from client.commands.key import key
 from client.commands.ledger import ledger
 from client.commands.peer import peer
+from client.commands.predict import predict
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.home import SiteHome
@@ -132,7 +133,7 @@ def simulate(
     print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
 
 
-for noun in (peer, data, weights, budget, approve, withdraw, ledger, key):
+for noun in (peer, data, weights, budget, approve, withdraw, ledger, key, predict):
     cli.add_command(noun)
 
 

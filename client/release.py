@@ -1,10 +1,11 @@
 """The end of a study at a site: the model it releases, and a card that says what it is and what it cost.
 
-``studies/NAME/release/`` holds ``model.safetensors`` (named tensors, float32), ``card.json`` and ``card.md`` with
-the same facts. Figures in the card come from the terms, from opened totals and from the book, not from records.
-``studies/NAME/own-figures.json``, beside it, is how the model does on this site's own test patients (``global``), and
-how it does with this site's own layers where the terms let layers stay (``local``): computed from records without
-noise, for this site's eyes, named nowhere else. ``studies/NAME/own-layers.safetensors`` are these layers.
+``studies/NAME/release/`` holds ``model.safetensors`` (named tensors, float32), ``contract.json``, which says how it is
+used (``client/release_contract.py``), and ``card.json`` and ``card.md`` with the same facts. Figures in the card come
+from the terms, from opened totals and from the ledger, not from records. ``studies/NAME/own-figures.json``, beside it,
+is how the model does on this site's own test patients (``global``), and how it does with this site's own layers where
+the terms let layers stay (``local``): computed from records without noise, for this site's eyes, named nowhere else.
+``studies/NAME/own-layers.safetensors`` are these layers.
 
 In the model file, which is the same at every site, own layers are at their first values and adapters are merged: it is
 a plain model of the catalogue, whatever was trained of it.
@@ -18,8 +19,9 @@ from safetensors.numpy import save
 
 from client.choice import Chosen, choice_facts, choice_rows, chosen
 from client.personal import OWN_LAYERS_FILE, own_layers
+from client.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
 from client.seat import Seat
-from models.metrics import metrics
+from models.metrics import THRESHOLD, metrics
 from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
 from privacy.errors import StorageError
@@ -27,7 +29,6 @@ from privacy.study import Scheme, Unit
 
 _log = logging.getLogger(__name__)
 
-MODEL_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
 OWN_FIGURES_FILE: Final = "own-figures.json"
 
@@ -49,8 +50,10 @@ def write_release(seat: Seat) -> str:
     choice = chosen(seat)
     model = save(seat.training.tensors(choice.vector), metadata={"study": seat.launch.study})
     replace(folder / MODEL_FILE, model, StorageError)
+    contract = make_contract(seat.launch.study, seat.terms, sha256(model)).to_bytes() + b"\n"
+    replace(folder / CONTRACT_FILE, contract, StorageError)
     _write_own(seat, choice)
-    card = _card(seat, sha256(model)) | choice_facts(seat, choice)
+    card = _card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice)
     replace(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
     replace(folder / "card.md", _markdown(card).encode("utf-8"), StorageError)
     return sha256(model)
@@ -78,7 +81,7 @@ def _write_own_figures(seat: Seat, choice: Chosen) -> None:
     replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
 
 
-def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
+def _card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
     head = seat.head()
     return {
@@ -98,6 +101,8 @@ def _card(seat: Seat, model_sha256: str) -> dict[str, Any]:
             "personal": list(terms.model.personal),
             "sha256": model_sha256,
         },
+        "contract_sha256": contract_sha256,
+        "threshold": THRESHOLD,
         "rounds": {
             "planned": terms.training.rounds,
             "applied": sum(terms.trains(each.round) for each in seat.state.applied),
@@ -159,6 +164,7 @@ def _markdown(card: dict[str, Any]) -> str:
         f"| model | {model['name']}, {model['parameters']} parameters trained together, {model['inputs']} inputs |",
         *_layer_rows(model),
         f"| file | `{MODEL_FILE}`, SHA-256 `{model['sha256']}` |",
+        f"| to use it | `{CONTRACT_FILE}` has columns, ranges, words and threshold: `consilium-site predict` |",
         f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
         *choice_rows(card),
         f"| privacy of training patients | {promise} |",
@@ -171,6 +177,9 @@ def _markdown(card: dict[str, Any]) -> str:
         "## Evaluation on the sites' held-out patients",
         "",
         *_whose_scores(card),
+        f"A probability of {card['threshold']:g} or more is a positive prediction, fixed before training: accuracy, "
+        "sensitivity and specificity are at that threshold.",
+        "",
         "| after round | AUROC | accuracy | sensitivity | specificity | patients |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

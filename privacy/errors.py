@@ -17,7 +17,8 @@
     │   ├── StorageError        the ledger or a file cannot be read or written now
     │   ├── TrainingError       local training failed
     │   ├── LinkError           the site cannot reach or stay with its coordinator
-    │   └── ContradictionError  records that contradict each other
+    │   ├── ContradictionError  records that contradict each other
+    │   └── ReleaseError        a released model's folder cannot be used
     ├── CoordinatorError      the coordinator's operator must act
     │   ├── FederationError     the federation's folder or an enrolment file
     │   ├── SuperLinkError      the Flower SuperLink does not start or answer
@@ -143,6 +144,12 @@ class ContradictionError(SiteError):
     """Records of the site and of its witnesses contradict each other."""
 
     exit_code = 29
+
+
+class ReleaseError(SiteError):
+    """A released model cannot be used: its folder is incomplete, altered, or of another program."""
+
+    exit_code = 33
 
 
 class CoordinatorError(Error):

@@ -17,7 +17,7 @@ SITES = ("north", "south", "east")
 LASTING = (
     *("up", "study launch", "study list", "study watch", "study stop", "study resume", "demo", "simulate"),
     *("study show", "study compare"),
-    *("testimony head", "sites forget", "withdraw"),
+    *("testimony head", "sites forget", "withdraw", "predict"),
 )
 """What needs a running coordinator or a study, or keeps running; the tests of whole federations show it."""
 

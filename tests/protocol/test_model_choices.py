@@ -253,7 +253,7 @@ def test_own_layers_stay_at_their_site(found: Found) -> None:
     for name in FOUR:
         assert own[name]["layers.3.bias"] != model["layers.3.bias"].tolist()
         beside = {path.name for path in (folder(simulator, name) / "release").iterdir()}
-        assert beside == {"model.safetensors", "card.json", "card.md"}
+        assert beside == {"model.safetensors", "contract.json", "card.json", "card.md"}
         figures = json.loads((folder(simulator, name) / "own-figures.json").read_bytes())
         assert set(figures) == {"global", "local"}
         assert figures["global"]["patients"] == figures["local"]["patients"] == 30
