@@ -9,6 +9,10 @@ Rules:
 * an offer or a grant counts only if it is signed by the identity that this site's roster names, for this launch and
   this epoch; the roster's members are the peers this site has pinned (see ``client/admission.py``);
 * a site accepts a grant only if its own offer is among those the lead has wrapped for;
+* a study key is believed if it is the epoch's own: drawn here, or wrapped by the lead of the epoch's grant. One of an
+  earlier epoch, which a lead sends along, is kept aside until the headers of a round that was sealed under it commit to
+  it; one of a later epoch is refused with its grant. So no lead plants a key for an epoch that is not its own;
+* a lead always draws: of an epoch whose key it has from somebody else it is not the lead;
 * once this site has a newer epoch's keys it seals under no older one; what was sealed under an older one it can open;
 * an aggregate that does not open ends its key epoch: each refusal tells who tampers a bit about the key, so nobody
   is told a second one, and the keys are not taken up again;
@@ -27,8 +31,19 @@ from privacy.errors import RefusedError, WireError
 from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
 from privacy.launch import Launch
 from privacy.sealing.bfv import StudyKey
+from privacy.sealing.parameters import KEY_BYTES
 from privacy.signed import Signed
-from privacy.wire import Grant, KeyParcel, Offer, Wrap, Wrapped, offers_digest, wrapped_bytes, wrapped_text
+from privacy.wire import (
+    MAX_EARLIER,
+    MAX_HELD,
+    Grant,
+    KeyParcel,
+    Offer,
+    Wrap,
+    offers_digest,
+    wrapped_bytes,
+    wrapped_text,
+)
 
 PAIR_LABEL: Final = b"consilium pair secret v1\0"
 WRAP_LABEL: Final = b"consilium wrapping v1\0"
@@ -37,7 +52,10 @@ WRAP_LABEL: Final = b"consilium wrapping v1\0"
 class Keyring(Document):
     """What a grant's keyring holds once it is opened: study keys, by epoch."""
 
-    keys: dict[Annotated[str, Field(pattern=r"^[0-9]{1,12}$")], Wrapped]
+    keys: dict[
+        Annotated[str, Field(pattern=r"^[0-9]{1,13}$")],
+        Annotated[str, Field(max_length=len(wrapped_text(bytes(KEY_BYTES))))],
+    ] = Field(max_length=1 + MAX_EARLIER)
 
 
 class EpochLostError(WireError):
@@ -55,6 +73,9 @@ class Epochs:
         self._keys_of_members = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
         self._sessions: dict[int, SessionKey] = {}
         self._studies: dict[int, StudyKey] = {}
+        self._drawn: set[int] = set()
+        self._unproven: dict[tuple[int, str], StudyKey] = {}
+        """Keys of earlier epochs that leads have sent along, by epoch and commitment."""
         self._pairs: dict[int, dict[str, bytes]] = {}
         self._ended: set[int] = set()
 
@@ -68,7 +89,7 @@ class Epochs:
             epoch=epoch,
             session_key=session.public,
             base=base,
-            holds=tuple(sorted(self._studies)),
+            holds=tuple(sorted(self._studies)[-MAX_HELD:]),
             patients=patients,
         )
         return Signed[Offer].by(self._identity, statement)
@@ -78,12 +99,15 @@ class Epochs:
 
         Raises:
             EpochLostError: this site has made no offer for the epoch, or lost an earlier key.
-            WireError: an offer is not valid.
+            WireError: an offer is not valid, or another lead has wrapped the epoch's keys.
         """
         session = self._session(request.epoch)
         offers = self._verified(request.offers, request.epoch)
-        if request.epoch not in self._studies:
+        if request.epoch not in self._drawn:
+            if request.epoch in self._studies:
+                raise WireError(f"another site has drawn the key of epoch {request.epoch}")
             self._studies[request.epoch] = StudyKey.generate()
+            self._drawn.add(request.epoch)
         if not set(request.earlier) <= set(self._studies):
             raise EpochLostError("this site no longer holds an earlier epoch's key that it is asked to wrap")
         epochs = sorted({request.epoch, *request.earlier})
@@ -138,9 +162,24 @@ class Epochs:
         studies = {int(number): StudyKey.from_bytes(wrapped_bytes(text)) for number, text in keyring.keys.items()}
         if epoch not in studies or studies[epoch].commitment != grant.commitment:
             raise WireError("a key grant commits to another study key than the one it wraps")
-        alive = {number: key for number, key in studies.items() if number not in self._ended}
-        self._studies = {**alive, **self._studies}
+        if max(studies) > epoch:
+            raise WireError(
+                f"a key grant of epoch {epoch} holds a key of epoch {max(studies)}, which is not its to give"
+            )
+        self._studies.setdefault(epoch, studies.pop(epoch))
+        for number, study_key in studies.items():
+            if number not in self._ended and number not in self._studies:
+                self._unproven[number, study_key.commitment] = study_key
         self._pair(epoch, offers)
+
+    def believe(self, epoch: int, commitment: str) -> None:
+        """Run by a site that opens a round: its headers, whose signatures were checked, commit to this study key.
+
+        Of an epoch whose own key this site has, or whose key it lacks, nothing changes.
+        """
+        if (epoch, commitment) in self._unproven and epoch not in self._studies and epoch not in self._ended:
+            self._studies[epoch] = self._unproven[epoch, commitment]
+            self._forget_unproven(epoch)
 
     def study_key(self, epoch: int) -> StudyKey:
         """The study key of ``epoch``.
@@ -175,8 +214,12 @@ class Epochs:
     def end(self, epoch: int) -> None:
         """Drop the keys of ``epoch`` for good."""
         self._ended.add(epoch)
+        self._forget_unproven(epoch)
         for held in (self._sessions, self._studies, self._pairs):
             held.pop(epoch, None)
+
+    def _forget_unproven(self, epoch: int) -> None:
+        self._unproven = {place: key for place, key in self._unproven.items() if place[0] != epoch}
 
     def _session(self, epoch: int) -> SessionKey:
         if epoch not in self._sessions:

@@ -1,7 +1,8 @@
 """A site opens a committed aggregate and applies it: once per round, in order, and only if everything holds.
 
-Checked, in this order: the headers are the cohort's, signed, of one view; the view is of this study, this round and
-the model this site holds; the ciphertext opens; its count, checks and ranges hold (``privacy/sealing/opening.py``).
+Checked, in this order: the headers are the cohort's, signed, of one view; the key they commit to is held (of an earlier
+epoch it is believed from here on); the view is of this study, this round and the model this site holds; the ciphertext
+opens; its count, checks and ranges hold (``privacy/sealing/opening.py``).
 A ciphertext that fails ends its key epoch here: a second refusal would tell who tampers more about the key.
 The mean update is divided by the cohort's weight after opening, so that a smaller cohort seals the same integers.
 The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
@@ -25,7 +26,7 @@ from privacy.sealing.quantise import dequantise, halvings_after
 from privacy.sealing.shape import grid_of, layout_of, shape_digest, shared_noise, weight_of
 from privacy.site_updates import mean_update, next_norm
 from privacy.study import Choice, Placement, Unit
-from privacy.wire import Committed, Evaluated, Header
+from privacy.wire import Committed, Evaluated, Header, View
 
 
 def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
@@ -44,51 +45,67 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
         raise RefusedError(
             "refused", f"round {committed.round} is none of this study, whose last is {seat.terms.last_round}"
         )
-    study_key = seat.epochs.study_key(committed.epoch)
     seat.store.model()  # what the views are compared with is what is on disk
     try:
         headers = verified_headers(seat.launch, committed.cohort, committed.headers)
-        _require_view(seat, committed, headers)
+        view = _agreed_view(seat, committed, headers)
+    except WireError as error:
+        raise _refused(seat, committed, error) from None
+    seat.epochs.believe(view.epoch, view.key)
+    study_key = seat.epochs.study_key(committed.epoch)
+    try:
+        _require_view(seat, committed, view)
         opened = open_aggregate(
             layout_of(seat.launch, committed.round, seat.state.base),
             blob,
             cohort=committed.cohort,
-            context=next(iter(headers.values())).view.to_bytes(),
+            context=view.to_bytes(),
             study_key=study_key,
         )
     except (SealingError, WireError) as error:
-        why = str(error)
         if isinstance(error, SealingError):
             seat.epochs.end(committed.epoch)
-            # the error's own words are a function of what was decrypted
-            why = "its aggregate does not hold; this site's ledger says why"
-        sentence = f"round {committed.round} does not open: {error}"
-        seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
-        raise RefusedError("opening-failed", f"round {committed.round} does not open: {why}") from None
+        raise _refused(seat, committed, error) from None
     _advance(seat, committed, headers, opened)
 
 
-def _require_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> None:
-    views = [header.view for header in headers.values()]
-    view = views[0]
-    if any(other != view for other in views):
+def _refused(seat: Seat, committed: Committed, error: SealingError | WireError) -> RefusedError:
+    """Note in the ledger why a round does not open; what the coordinator is told of it."""
+    sentence, why = f"round {committed.round} does not open: {error}", str(error)
+    if isinstance(error, SealingError):
+        # the error's own words are a function of what was decrypted
+        why = "its aggregate does not hold; this site's ledger says why"
+    seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
+    return RefusedError("opening-failed", f"round {committed.round} does not open: {why}")
+
+
+def _agreed_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> View:
+    """The one view of the cohort's headers, which is of this study and of the round's key epoch."""
+    view = next(iter(headers.values())).view
+    if any(header.view != view for header in headers.values()):
         raise WireError("the cohort's headers show different views of the round")
+    _require_equal(view, study=seat.launch.study, launch=seat.launch.digest, epoch=committed.epoch)
+    return view
+
+
+def _require_view(seat: Seat, committed: Committed, view: View) -> None:
     if view.base > seat.state.base:
         raise RefusedError(
             "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
         )
-    expected = {
-        "study": seat.launch.study,
-        "launch": seat.launch.digest,
-        "epoch": committed.epoch,
-        "round": committed.round,
-        "attempt": committed.attempt,
-        "cohort": digest(committed.cohort),
-        "base": seat.state.base,
-        "model": seat.model_digest(committed.epoch),
-        "key": seat.epochs.study_key(committed.epoch).commitment,
-        "layout": shape_digest(seat.launch, committed.round, seat.state.base, seat.state.halvings),
-    }
+    _require_equal(
+        view,
+        round=committed.round,
+        attempt=committed.attempt,
+        cohort=digest(committed.cohort),
+        base=seat.state.base,
+        model=seat.model_digest(committed.epoch),
+        key=seat.epochs.study_key(committed.epoch).commitment,
+        layout=shape_digest(seat.launch, committed.round, seat.state.base, seat.state.halvings),
+    )
+
+
+def _require_equal(view: View, **expected: str | int) -> None:
     for name, value in expected.items():
         if getattr(view, name) != value:
             raise WireError(f"the cohort sealed from another {name} than this site holds")

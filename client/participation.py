@@ -12,11 +12,12 @@ close     writes the model and its card, returns what the study did not use
 ========  ==================================================================================
 """
 
+from client.epochs import EpochLostError
 from client.opening import apply_aggregate
 from client.release import write_release
 from client.sealing import SealedAttempt, release_mask, seal_attempt
 from client.seat import Seat
-from privacy.errors import RefusedError
+from privacy.errors import ProtocolError, RefusedError
 from privacy.wire import (
     Close,
     Closed,
@@ -71,7 +72,9 @@ class Participation:
             self._note_void_rounds(request)
             self._sealed = None  # before the next one is made: an update may be large
             self._sealed = seal_attempt(self._seat, request)
-        return Sealed(header=self._sealed.header, book=self._sealed.book), self._sealed.blob
+        header = self._sealed.header
+        evaluated = self._seat.evaluated(header.statement.view.base)
+        return Sealed(header=header, book=self._sealed.book, evaluated=evaluated), self._sealed.blob
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, release the own mask.
@@ -117,13 +120,22 @@ class Participation:
 
     def _take(self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None) -> None:
         if keys is not None:
-            self._seat.epochs.accept(keys)
+            self._accept(keys)
         if committed is not None:
             if blob is None:
                 raise RefusedError(
                     "refused", f"the aggregate of round {committed.round} did not come with its headers"
                 )
             apply_aggregate(self._seat, committed, blob)
+
+    def _accept(self, keys: KeyParcel) -> None:
+        """Take an epoch's keys; what does not open is its lead's fault, and named as such."""
+        try:
+            self._seat.epochs.accept(keys)
+        except EpochLostError:
+            raise
+        except ProtocolError as error:
+            raise RefusedError("keys-refused", str(error)) from None
 
     def _require_fitting(self, request: Train) -> None:
         state, terms = self._seat.state, self._seat.terms

@@ -96,7 +96,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         pair_secrets=pair_secrets,
         own_seed=own_seed,
     )
-    book = seat.ledger.signed_head()
+    book, evaluated = seat.ledger.signed_head(), seat.evaluated(seat.state.base)
     header = Header(
         site=seat.site,
         view=view,
@@ -105,7 +105,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         own_mask=seed_commitment(own_seed),
         ledger=Head(number=book.statement.number, hash=book.statement.hash),
         epsilon_spent=seat.epsilon_spent(),
-        evaluated=seat.evaluated(seat.state.base),
+        totals=None if evaluated is None else evaluated.digest,
     )
     return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), book, blob)
 

@@ -4,13 +4,16 @@ The roster names every invited site with its identity key. That the coordinator 
 the coordinator: a site compares each member with the keys that its own data protection officer has pinned.
 """
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
 from privacy.document import Document
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name, SiteName, Terms
+
+MAX_LAUNCH_BYTES: Final = 2 << 20
+"""Half of what a message may have (``privacy/wire.py``)."""
 
 KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 

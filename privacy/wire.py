@@ -9,6 +9,8 @@ Rules:
 * What a reply may contain is what its class below says, nothing else: no loss, no realised lot, no count of
   clipped values, no time that depends on records. Every figure in clear is a function of public quantities.
 * Verification raises; a message that does not verify has no effect.
+* Every list and text has a limit, so that the largest message a study of the most sites can need fits
+  ``MAX_BODY_BYTES``: what one site may send is never too much to be sent on (``tests/privacy/test_wire_sizes.py``).
 """
 
 import base64
@@ -21,9 +23,10 @@ from pydantic import Field
 from privacy.canonical import digest, from_canonical, sha256
 from privacy.document import Document, parse
 from privacy.errors import WireError
-from privacy.keys import PublicKey, SigningKey
+from privacy.keys import SECRET_BYTES, PublicKey, SigningKey
 from privacy.launch import KeyText, SignedLaunch
 from privacy.ledger.witness import BookHead, Countersigned
+from privacy.sealing.parameters import KEY_BYTES
 from privacy.sentence import Sentence
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
@@ -34,7 +37,27 @@ _LABEL: Final = b"consilium message v1\0"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}$")]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
-Wrapped = Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=1_000_000)]
+
+
+def _base64_length(size: int) -> int:
+    return 4 * -(-size // 3)
+
+
+MAX_EARLIER: Final = 16
+"""Earlier epochs whose keys go with a new one; who lacks more gets the rest in a later epoch."""
+MAX_HELD: Final = 256
+"""Epochs that a site says it holds: the newest."""
+MAX_HEAD_BYTES: Final = 1 << 19
+"""A signed head of a site's ledger, which the coordinator sends back to it."""
+_WRAPPING_BYTES: Final = 28
+_KEYRING_BYTES: Final = 32 + (1 + MAX_EARLIER) * (_base64_length(KEY_BYTES) + 32)
+WrappedKey = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_base64_length(SECRET_BYTES + _WRAPPING_BYTES))
+]
+WrappedKeyring = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_base64_length(_KEYRING_BYTES + _WRAPPING_BYTES))
+]
+Total = Annotated[int, Field(ge=-(1 << 40), le=1 << 40)]
 
 
 class Head(Document):
@@ -56,8 +79,8 @@ class Offer(Statement):
     session_key: KeyText
     base: Count
     """The last round that this site has opened and applied."""
-    holds: tuple[Count, ...]
-    """The earlier key epochs whose study keys this site still has in memory."""
+    holds: tuple[Count, ...] = Field(max_length=MAX_HELD)
+    """The newest key epochs whose study keys this site still has in memory."""
     patients: Count
     """Public patient count of the study's population here."""
 
@@ -75,9 +98,9 @@ class Grant(Statement):
     """Over every offer of the epoch: a site checks that its own is among them."""
     commitment: Digest
     """To the epoch's study key: two sites that were given different keys notice."""
-    wrapped: dict[Name, Wrapped]
+    wrapped: dict[Name, WrappedKey] = Field(max_length=MAX_SITES)
     """For each peer, the key of the keyring."""
-    keyring: Wrapped
+    keyring: WrappedKeyring
     """The epoch's study key, and earlier ones that a member lacks, encrypted once for all."""
 
 
@@ -88,7 +111,7 @@ class Evaluated(Document):
     """The round whose model was scored."""
     opened_in: Count
     """The round whose aggregate brought the totals."""
-    counts: tuple[int, ...] = Field(max_length=20_000)
+    counts: tuple[Total, ...] = Field(max_length=20_000)
 
 
 class View(Document):
@@ -127,8 +150,8 @@ class Header(Statement):
     ledger: Head
     epsilon_spent: float | None
     """This study's price so far at this site, a function of public quantities; nothing without privacy."""
-    evaluated: Evaluated | None
-    """The totals that the last opened aggregate brought, if it brought any."""
+    totals: Digest | None
+    """Of the :class:`Evaluated` that the last opened aggregate brought, if it brought any."""
 
 
 class Committed(Document):
@@ -162,7 +185,7 @@ class Wrap(Document):
     kind: Literal["wrap"] = "wrap"
     epoch: Count
     offers: dict[Name, Signed[Offer]] = Field(max_length=MAX_SITES)
-    earlier: tuple[Count, ...] = ()
+    earlier: tuple[Count, ...] = Field(default=(), max_length=MAX_EARLIER)
 
 
 class Train(Document):
@@ -229,6 +252,8 @@ class Sealed(Document):
     kind: Literal["sealed"] = "sealed"
     header: Signed[Header]
     book: Signed[BookHead]
+    evaluated: Evaluated | None
+    """What the header's digest is of: said to the coordinator once, not sent on with the header."""
 
 
 class Released(Document):
@@ -317,7 +342,11 @@ def make_envelope(
     answers: bytes | None = None,
     blobs: tuple[bytes, ...] = (),
 ) -> Envelope:
-    """Write and sign a message; ``answers`` is the body of the request that a reply answers."""
+    """Write and sign a message; ``answers`` is the body of the request that a reply answers.
+
+    Raises:
+        WireError: its body would be larger than a receiver takes.
+    """
     body = Body(
         study=study,
         sender=sender,
@@ -327,6 +356,10 @@ def make_envelope(
         blobs=tuple(BlobNote(length=len(blob), sha256=sha256(blob)) for blob in blobs),
         content=content,
     ).to_bytes()
+    if len(body) > MAX_BODY_BYTES:
+        raise WireError(
+            f"a '{content.kind}' message would have {len(body)} bytes, at most {MAX_BODY_BYTES} are taken"
+        )
     return Envelope(body, key.sign(_LABEL + body), blobs)
 
 

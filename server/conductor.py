@@ -3,22 +3,25 @@
 Rules:
 
 * a reply counts only if its site signed it, it answers the request that was asked, and its blob is the one its
-  header binds; anything else is that site's loss, named, never an error of the study;
+  header binds; anything else is that site's loss, named, never an error of the study, whatever reading it raises;
+* no more of a reply is fetched than what was asked for may have, which follows from the terms;
+* a site over whose replies this process dies twice is out, and the study goes on without it (``server/handling.py``);
 * a sealed update is added to the running sum when it arrives, and is not kept;
 * what people watch is written as notes: phases, names, bytes, prices, figures of totals that sites have opened;
   nothing else computed from records.
 """
 
 import logging
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from privacy.canonical import sha256
 from privacy.durable import replace
-from privacy.errors import FederationError, ProtocolError, WireError
-from privacy.keys import PublicKey, SigningKey
+from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
+from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.witness import BookHead
 from privacy.sealing.aggregate import Aggregate
 from privacy.sealing.ciphers import CIPHERS
@@ -26,12 +29,14 @@ from privacy.sealing.shape import layout_of
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from privacy.wire import (
+    MAX_HEAD_BYTES,
     Closed,
     Envelope,
     Header,
     Joined,
     Problem,
     Reply,
+    Request,
     Sealed,
     Train,
     Wrappings,
@@ -40,7 +45,8 @@ from privacy.wire import (
 )
 from server.actions import Action, Ask, Commit, Note, Record, Restart
 from server.desk import Patience, Phase
-from server.history import Finished, RoundCommitted, RoundVoid, SiteClosed, Stopped, TotalsOpened
+from server.handling import MOST_DEATHS, Handling
+from server.history import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.journal import Journal
 from server.machine import StudyMachine
 from server.results_reading import evaluation_result, known_totals
@@ -49,9 +55,9 @@ from server.witness import Witness
 _log = logging.getLogger(__name__)
 
 STOP_FILE: Final = "stop"
-ADDING_FILE: Final = "adding"
-MOST_DEATHS: Final = 2
-"""Once may be a coincidence: a coordinator may be killed at any time."""
+HANDLING_FILE: Final = "handling"
+_OURS: Final = (CoordinatorError, OSError, sqlite3.Error)
+"""What says nothing about the site whose reply is being handled: the folder, the network, the operator."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,12 @@ class Arrival:
 class Transport(Protocol):
     """How messages reach sites."""
 
-    def send(self, site: str, envelope: Envelope) -> str:
-        """Send, without waiting; the message's id."""
+    def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
+        """Send, without waiting; the message's id. A reply with more than ``reply_bytes`` of blobs is not fetched."""
         ...
 
-    def arrivals(self) -> Iterator[Arrival]:
-        """What has come since the last look, one at a time."""
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+        """What has come since the last look, one at a time; ``coming`` hears whose it is before it is read."""
         ...
 
     def give_up(self, message: str) -> None:
@@ -94,6 +100,8 @@ class Conductor:
         self._transport = transport
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
+        self._handling = Handling(journal.folder / HANDLING_FILE)
+        self._put_out_deadly_sites()
         self._machine = StudyMachine(signed, journal.history(), patience)
         self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
         """Rounds whose figures have been told."""
@@ -116,15 +124,29 @@ class Conductor:
         private, sealed = terms.privacy.epsilon is not None, CIPHERS[terms.sealing.scheme].masked
         self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
         self._do(self._machine.start(now))
-        if (site := self._died_over()) is not None:
-            self._do(self._machine.exclude(site, "the process that adds sealed updates died over its", now))
+
+    def _put_out_deadly_sites(self) -> None:
+        """Leave out, before anything is asked, every site over whose replies this process has died too often."""
+        history = self._journal.history()
+        for site in self._handling.died_over():
+            if site in self._identities and site not in {*history.out, *history.closed}:
+                why = f"this process died {MOST_DEATHS} times over a reply of its"
+                self._journal.record(SiteOut(site=site, why=why))
+                self._journal.tell({"kind": "note", "site": site, "text": f"is out: {why}"})
 
     def step(self, now: float) -> bool:
         """Take what has arrived, and let time pass. Whether anything arrived."""
         busy = False
-        for arrival in self._transport.arrivals():
-            busy = True
-            self._do(self._received(arrival, now))
+        try:
+            for arrival in self._transport.arrivals(self._handling.begin):
+                busy = True
+                self._handling.begin(arrival.site)
+                self._do(self._received(arrival, now))
+                self._handling.end()
+        except _OURS:
+            self._handling.take_back()
+            raise
+        self._handling.take_back()  # of a reply that is not all there yet
         for message, (ask, _) in tuple(self._asked.items()):
             if not self._machine.awaits(ask):
                 del self._asked[message]
@@ -168,9 +190,15 @@ class Conductor:
             number=self._journal.next_number(),
             blobs=blobs,
         )
-        message = self._transport.send(ask.site, envelope)
+        message = self._transport.send(ask.site, envelope, self._blob_bytes(request))
         self._asked[message] = (ask, sha256(envelope.body))
         self._tell("asked", site=ask.site, bytes=envelope.size, **_about(ask.request))
+
+    def _blob_bytes(self, request: Request) -> int:
+        """What the blob of the reply to ``request`` has."""
+        if not isinstance(request, Train):
+            return 0
+        return layout_of(self._launch, request.round, request.base).sealed_bytes
 
     def _commit(self, commit: Commit) -> None:
         assert self._sum is not None
@@ -195,33 +223,16 @@ class Conductor:
             return self._machine.failed(arrival.site, arrival.error, now)
         try:
             reply, blob = self._verified(arrival.site, arrival.envelope, asked)
-            wanted = self._machine.wants(arrival.site, reply)
-            if wanted:
-                self._add(arrival.site, blob)
-        except ProtocolError as error:
-            return self._machine.failed(arrival.site, f"its reply is refused: {error}", now)
+            if self._machine.wants(arrival.site, reply):
+                assert self._sum is not None
+                self._sum.add(blob)
+        except _OURS:
+            raise
+        except Exception as error:
+            why = error if isinstance(error, ProtocolError) else f"it cannot be read ({type(error).__name__})"
+            return self._machine.failed(arrival.site, f"its reply is refused: {why}", now)
         self._tell("answered", site=arrival.site, bytes=arrival.envelope.size, **_about(reply))
         return self._machine.answered(arrival.site, reply, now)
-
-    def _add(self, site: str, blob: bytes) -> None:
-        """Add a sealed update. C++ parses it: if this process dies over one, the next process knows whose."""
-        assert self._sum is not None
-        mark = self._journal.folder / ADDING_FILE
-        deaths = mark.read_text().count(f"{site}\n") if mark.exists() else 0
-        mark.write_text(f"{site}\n" * (deaths + 1))
-        try:
-            self._sum.add(blob)
-        finally:
-            mark.unlink()
-
-    def _died_over(self) -> str | None:
-        """The site over whose sealed updates this process has died too often."""
-        mark = self._journal.folder / ADDING_FILE
-        names = mark.read_text().split() if mark.exists() else []
-        if len(names) < MOST_DEATHS:
-            return None
-        mark.unlink()
-        return names[0]
 
     def _verified(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
         identity = self._identities[site]
@@ -235,21 +246,29 @@ class Conductor:
             raise WireError(f"'{reply.kind}' is no reply")
         match reply:
             case Joined():
-                reply.offer.verified(identity)
+                SessionKey().agree(
+                    reply.offer.verified(identity).session_key, b""
+                )  # else the lead would fail over it
             case Wrappings():
                 reply.grant.verified(identity)
         if isinstance(reply, Joined | Sealed | Closed):
             self._see(site, reply.book)
         if not isinstance(reply, Sealed):
+            if body.blobs:
+                raise WireError(f"its '{reply.kind}' brings a blob that nobody asked for")
             return reply, b""
         header = reply.header.verified(identity)
         if [header.blob] != [note.sha256 for note in body.blobs]:
             raise WireError("its sealed update is not the one its header names")
+        if header.totals != (None if reply.evaluated is None else reply.evaluated.digest):
+            raise WireError("its totals are not those whose digest its header names")
         return reply, envelope.blobs[0]
 
     def _see(self, site: str, book: SignedStatement[BookHead]) -> None:
         if book.verified(self._identities[site]).site != site:
             raise WireError("it shows the head of another site's ledger")
+        if (size := len(book.to_bytes())) > MAX_HEAD_BYTES:
+            raise WireError(f"its ledger's head has {size} bytes, expected at most {MAX_HEAD_BYTES}")
         self._witness.see(book)
 
     # Notes -------------------------------------------------------------------------------------------------

@@ -177,12 +177,23 @@ class Desk:
         site = self.sites[header.site]
         site.base = max(site.base, header.view.base)
         site.patients = header.patients
-        self.remember(header.evaluated)
 
     def remember(self, evaluated: Evaluated | None) -> None:
-        """Take in opened totals."""
+        """Take in opened totals; of a round whose totals are known no site changes them."""
         if evaluated is not None:
-            self.evaluations[evaluated.round] = evaluated.counts
+            self.evaluations.setdefault(evaluated.round, evaluated.counts)
+
+    def brings(self, evaluated: Evaluated | None, base: int) -> bool:
+        """Whether ``evaluated`` has the shape of what round ``base`` brought: None if it brought no totals."""
+        event = self.history.committed.get(base)
+        trained_from = None if event is None else first_view(event.committed).base
+        if trained_from is None or not self.terms.evaluates(base, trained_from):
+            return evaluated is None
+        return (
+            evaluated is not None
+            and (evaluated.round, evaluated.opened_in) == (trained_from, base)
+            and len(evaluated.counts) == 2 * self.terms.evaluation.bins
+        )
 
     # Actions -----------------------------------------------------------------------------------------------
 

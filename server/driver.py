@@ -5,7 +5,7 @@ ended, however it ended.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +28,13 @@ class GridTransport:
         self._nodes = nodes
         self._names = {node: name for name, node in nodes.items()}
 
-    def send(self, site: str, envelope: Envelope) -> str:
+    def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
         """See :class:`server.conductor.Transport`."""
-        return self._grid.send(self._nodes[site], envelope, _TTL_S)
+        return self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """See :class:`server.conductor.Transport`."""
-        for reply in self._grid.poll():
+        for reply in self._grid.poll(lambda node: coming(self._names[node])):
             site = self._names[reply.node_id]
             yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
 

@@ -1,8 +1,8 @@
 """Key epochs at the coordinator: who takes part, and which site wraps the study key. It sees no key itself.
 
 ``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
-enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is a member that still holds every
-earlier key another member lacks, so that whoever missed a round can open it; who failed as lead is asked last.
+enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the member that holds the most of
+the earlier keys that others lack, so that whoever missed a round can open it; who failed as lead is asked last.
 
 Rules:
 
@@ -16,12 +16,15 @@ Rules:
 """
 
 from collections.abc import Callable
+from typing import Final
 
-from privacy.signed import Signed
-from privacy.wire import Join, Joined, KeyParcel, Offer, Problem, Wrap, Wrappings, offers_digest
+from privacy.wire import MAX_EARLIER, Join, Joined, KeyParcel, Problem, Wrap, Wrappings, offers_digest
 from server.actions import Action, Note
 from server.desk import Desk, Phase, SiteView, Standing
 from server.history import EpochAsked, EpochKeyed
+
+MAX_FAILURES_AS_LEAD: Final = 3
+"""From then on nobody counts on the earlier keys that a site says it holds."""
 
 
 class KeyEpochs:
@@ -32,6 +35,8 @@ class KeyEpochs:
         self._then = then
         self._offers_count = False
         """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
+        self._blamed = 0
+        """The last epoch whose grant a member refused."""
 
     def begin(self, now: float) -> list[Action]:
         """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
@@ -60,6 +65,10 @@ class KeyEpochs:
             return self.lost([site], "its key offer is for another study", now)
         if offer.epoch != desk.history.epoch_asked:
             return self.lost([site], "its key offer is for another epoch", now)
+        if offer.base > desk.history.base:
+            return self.lost(
+                [site], f"it claims round {offer.base}, and none after {desk.history.base} is committed", now
+            )
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
             case Phase.JOINING:
@@ -108,11 +117,23 @@ class KeyEpochs:
         expected = (desk.study, desk.launch_digest, site.name, asked.epoch, offers_digest(asked.offers))
         if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
             return self.lost([site], "its key grant does not answer what was asked", now)
+        if set(grant.wrapped) != set(asked.offers) - {site.name}:
+            return self.lost([site], "its key grant is not for exactly the other members", now)
         site.question = None
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = desk.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
         return [*recorded, *self._then(now)]
+
+    def refuse_grant(self, member: SiteView) -> list[Action]:
+        """Count against an epoch's lead, once, that what it wrapped does not open at ``member``: others lead first."""
+        keys = self._desk.history.keys
+        if keys is None or self._blamed == keys.grant.statement.epoch:
+            return []
+        lead = self._desk.sites[keys.grant.statement.lead]
+        self._blamed = keys.grant.statement.epoch
+        lead.failures_as_lead += 1
+        return [Note(f"the keys that it wrapped do not open at {member.name}", lead.name)]
 
     def enrol(self, parcel: KeyParcel) -> None:
         """Whoever's offer is in the parcel is a member."""
@@ -174,37 +195,41 @@ class KeyEpochs:
             return []
         actions = desk.absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
-        earlier = self._lacked_by(members)
-        able = [site for site in members if earlier <= _holdings(site.offer)]
-        if not able:
-            return actions + self._leave_behind(members, now)
+        lacked = {site.name: self._lacked_by(site) for site in members}
+        given = set().union(*(_holdings(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD))
+        if hopeless := [site for site in members if not lacked[site.name] <= given]:
+            return actions + self._leave_behind(hopeless, members, now)
         self._offers_count = False
         self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
-        lead = min(able, key=lambda site: (site.failures_as_lead, site.name))
+        wanted = set().union(*lacked.values())
+        lead = min(members, key=lambda site: _reluctance(site, wanted))
+        earlier = sorted(wanted & _holdings(lead))[:MAX_EARLIER]  # the oldest: they are opened first
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
-        request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(sorted(earlier)))
+        request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
         return [*actions, desk.ask(lead, request, now)]
 
-    def _lacked_by(self, members: list[SiteView]) -> set[int]:
-        """Epochs of committed rounds that some member has still to open, without having their keys."""
-        return {
-            committed.epoch
-            for site in members
-            for committed in self._desk.missed(site)
-            if committed.epoch not in _holdings(site.offer)
-        }
+    def _lacked_by(self, site: SiteView) -> set[int]:
+        """Epochs of committed rounds that a member has still to open, without having their keys."""
+        return {committed.epoch for committed in self._desk.missed(site)} - _holdings(site)
 
-    def _leave_behind(self, members: list[SiteView], now: float) -> list[Action]:
+    def _leave_behind(self, hopeless: list[SiteView], members: list[SiteView], now: float) -> list[Action]:
+        """Go on without sites that can never open a round they missed; stop if that is everybody."""
         desk, newest = self._desk, max(site.base for site in members)
-        if newest < desk.history.base and not desk.history.closed:
+        if newest < desk.history.base and len(hopeless) == len(members) and not desk.history.closed:
             return desk.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
                 "was restarted before it could open the round; launch the study again"
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
-        left = [action for site in members if site.base < desk.history.base for action in desk.put_out(site, why)]
+        left = [action for site in hopeless for action in desk.put_out(site, why)]
         return left + self.begin(now)
 
 
-def _holdings(offer: Signed[Offer] | None) -> set[int]:
-    return set() if offer is None else set(offer.statement.holds)
+def _holdings(site: SiteView) -> set[int]:
+    return set() if site.offer is None else set(site.offer.statement.holds)
+
+
+def _reluctance(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
+    """The site that leads is the one with the least: it holds the most that is wanted, and has seldom failed."""
+    failed = site.failures_as_lead
+    return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _holdings(site)), failed, site.name

@@ -29,7 +29,7 @@ from privacy.durable import new_folder, replace
 from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
 from privacy.keys import PublicKey, SigningKey, node_key_pem
-from privacy.launch import KeyText, Launch, Member, SignedLaunch
+from privacy.launch import MAX_LAUNCH_BYTES, KeyText, Launch, Member, SignedLaunch
 from privacy.study import Name, Terms
 from server.authority import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.desk import Patience
@@ -233,7 +233,7 @@ class Federation:
         """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and begin its journal.
 
         Raises:
-            FederationError: a site is not enrolled, or the terms do not fit so many sites.
+            FederationError: a site is not enrolled, or the terms do not fit so many sites, or no message.
         """
         enrolled = self.sites()
         unknown = sorted(set(names) - set(enrolled))
@@ -255,7 +255,13 @@ class Federation:
             parameters=parameters,
             nonce=secrets.token_hex(16),
         )
-        Journal.create(self.study_folder(launch.study), SignedLaunch.by(self.identity(), launch)).close()
+        signed = SignedLaunch.by(self.identity(), launch)
+        if (size := len(signed.to_bytes())) > MAX_LAUNCH_BYTES:
+            raise FederationError(
+                f"the launch has {size} bytes, and no site takes more than {MAX_LAUNCH_BYTES}; "
+                "name fewer columns, or fewer words for a column"
+            )
+        Journal.create(self.study_folder(launch.study), signed).close()
         return launch.study
 
     def study_folder(self, study: str) -> Path:

@@ -57,7 +57,7 @@ class RoundCommitted(Document):
 
 
 class TotalsOpened(Document):
-    """Every member has opened these totals alike; whether another round follows is known from here on."""
+    """Every member, or everybody who has sealed the next round, has opened these totals alike."""
 
     kind: Literal["totals-opened"] = "totals-opened"
     evaluated: Evaluated
@@ -155,8 +155,8 @@ class History:
     """The last attempt for which a site may have released its mask."""
     committed: dict[int, RoundCommitted] = field(default_factory=dict)
     totals: dict[int, Evaluated] = field(default_factory=dict)
-    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: signed in the headers
-    of the next committed round, or asked for before it."""
+    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: their digest is signed
+    in the headers of the next round, or they were asked for before it."""
     void: set[int] = field(default_factory=set)
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
@@ -176,10 +176,8 @@ class History:
                 self.released = self.attempt
             case RoundCommitted():
                 self.committed[event.committed.round] = event
-                for header in event.committed.headers.values():
-                    self._learn(header.statement.evaluated)
             case TotalsOpened():
-                self._learn(event.evaluated)
+                self.totals[event.evaluated.opened_in] = event.evaluated
             case RoundVoid():
                 self.void.add(event.round)
             case SiteOut():
@@ -194,10 +192,6 @@ class History:
                 self.stopped = None
             case Finished():
                 self.finished = True
-
-    def _learn(self, evaluated: Evaluated | None) -> None:
-        if evaluated is not None:
-            self.totals[evaluated.opened_in] = evaluated
 
     @property
     def base(self) -> int:

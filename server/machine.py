@@ -142,9 +142,9 @@ class StudyMachine:
             case Release(), Released():
                 return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
-                return reply.base >= asked.committed.round and self._totals.fits(reply)
+                return reply.base >= asked.committed.round and self._desk.brings(reply.evaluated, reply.base)
             case Close(), Closed():
-                return reply.base == asked.base
+                return reply.base == asked.base and self._desk.brings(reply.evaluated, reply.base)
         return False
 
     def failed(self, name: str, why: str, now: float) -> list[Action]:
@@ -156,13 +156,6 @@ class StudyMachine:
         out = site.failures >= MAX_FAILURES
         actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}") if out else []
         return actions + self._lost(site, why, now)
-
-    def exclude(self, name: str, why: str, now: float) -> list[Action]:
-        """Leave a site out until the operator re-admits it."""
-        if self.phase in _AT_REST:
-            return []
-        site = self._desk.sites[name]
-        return [*self._desk.put_out(site, why), *self._lost(site, why, now)]
 
     def unreached(self, name: str, now: float) -> list[Action]:
         """The network does not reach a site. It is asked again soon; whoever stays offline is lost."""
@@ -231,7 +224,6 @@ class StudyMachine:
 
     def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
-        self._desk.remember(reply.evaluated)
         return self._totals.opened(site, reply, now) if self.phase is Phase.OPENING else self._go_on(site, now)
 
     def _go_on(self, site: SiteView, now: float) -> list[Action]:
@@ -274,8 +266,10 @@ class StudyMachine:
             return self._unavailable(site, reply, now)
         if isinstance(asked, Join):
             return self._epochs.refused(site, reply, now)
+        if reply.code == "keys-refused":
+            return self._epochs.refuse_grant(site) + self.failed(site.name, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
-            return self._desk.stop(f"{site.name} cannot wrap the study's keys: {reply.sentence}")
+            return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
         if reply.code in ("failed", "refused", "enough", "data", "lost"):
             return self.failed(site.name, reply.sentence, now)
         return self._lost(site, reply.sentence, now)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from privacy.canonical import digest
 from privacy.sealing.masks import seed_commitment
 from privacy.signed import Signed
-from privacy.wire import Committed, Header, Open, Release, Released, Sealed, Train
+from privacy.wire import Committed, Evaluated, Header, Open, Release, Released, Sealed, Train
 from server.actions import Action, Ask, Commit, Note, Restart
 from server.desk import Desk, Phase, SiteView, Standing
-from server.history import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid
+from server.history import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid, TotalsOpened
 
 
 @dataclass
@@ -29,6 +29,8 @@ class _Collection:
 
     asked: AttemptAsked
     headers: dict[str, Signed[Header]] = field(default_factory=dict)
+    evaluated: Evaluated | None = None
+    """What one of the headers' digests is of; once they agree, what all are of."""
     seeds: dict[str, str] = field(default_factory=dict)
 
 
@@ -117,6 +119,7 @@ class Rounds:
             and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
             and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
             and view.cohort == digest(asked.cohort)
+            and self._desk.brings(reply.evaluated, view.base)
         )
 
     def sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
@@ -124,7 +127,7 @@ class Rounds:
         collection = self._collection
         if collection is None:
             return []
-        collection.headers[site.name] = reply.header
+        collection.headers[site.name], collection.evaluated = reply.header, reply.evaluated
         self._desk.learn(reply.header.statement)
         site.question, site.has_keys, site.failures, site.setbacks = None, True, 0, 0
         actions: list[Action] = [Note("has sealed", site.name)]
@@ -133,7 +136,14 @@ class Rounds:
         difference = first_difference([signed.statement for signed in collection.headers.values()])
         if difference is not None:
             return actions + self._desk.stop(difference)
-        return actions + self._ask_to_release(collection, now)
+        return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
+
+    def _note_totals(self, evaluated: Evaluated | None) -> list[Action]:
+        """The cohort has opened these totals alike."""
+        if evaluated is None or evaluated.opened_in in self._desk.history.totals:
+            return []
+        self._desk.remember(evaluated)
+        return self._desk.record(TotalsOpened(evaluated=evaluated))
 
     def _ask_to_release(self, collection: _Collection, now: float) -> list[Action]:
         desk, asked = self._desk, collection.asked
@@ -206,7 +216,7 @@ def first_difference(headers: list[Header]) -> str | None:
     first = headers[0]
     for header in headers[1:]:
         differing = [name for name, value in first.view if getattr(header.view, name) != value]
-        if first.evaluated != header.evaluated:
+        if first.totals != header.totals:
             differing.append("evaluation totals")
         if differing:
             what = ", ".join(differing)

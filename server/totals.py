@@ -1,7 +1,7 @@
 """Totals on which it depends whether another round follows: every member opens them before one is asked for.
 
 Only under the terms' ``evaluation.patience``. The rule is ``models/choosing.py``; sites compute it for themselves, and
-refuse to train once it says stop. Elsewhere totals are learnt from the next round's headers, in passing.
+refuse to train once it says stop. Elsewhere totals are learnt with the next round's sealed updates, in passing.
 
 Rules:
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from privacy.wire import Evaluated, Opened
 from server.actions import Action, Note
-from server.desk import Desk, Phase, SiteView, Standing, first_view
+from server.desk import Desk, Phase, SiteView, Standing
 from server.history import TotalsOpened
 
 
@@ -46,19 +46,8 @@ class Totals:
         committed = missed[0] if missed else desk.unopened
         return [] if committed is None else [desk.ask_to_open(site, committed, now)]
 
-    def fits(self, reply: Opened) -> bool:
-        """Whether a reply to what is asked here brings what it must."""
-        committed, evaluated = self._desk.unopened, reply.evaluated
-        if self._desk.phase is not Phase.OPENING or committed is None or reply.base < committed.round:
-            return True
-        return (
-            evaluated is not None
-            and (evaluated.round, evaluated.opened_in) == (first_view(committed).base, committed.round)
-            and len(evaluated.counts) == 2 * self._desk.terms.evaluation.bins
-        )
-
     def opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
-        """A member has opened what was asked; the reply :meth:`fits`."""
+        """A member has opened what was asked."""
         if self._desk.missed(site) or reply.evaluated is None:
             return self.ask(site, now)
         self._opened[site.name] = reply.evaluated

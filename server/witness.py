@@ -52,6 +52,12 @@ class Witness:
             WireError: it is not of the book that this witness knows.
             FederationError: the file cannot be written.
         """
+        try:
+            self._see(head)
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
+
+    def _see(self, head: Signed[BookHead]) -> None:
         book = head.statement
         recovered = book.recovered or ""
         with closing(self._connect()) as connection, connection:

@@ -53,8 +53,8 @@ class RemoteGrid:
         online: set[int] = self._call("online")
         return online
 
-    def send(self, node_id: int, envelope: Envelope, ttl_s: float = 600.0) -> str:
-        message_id: str = self._call("send", node_id, envelope, ttl_s)
+    def send(self, node_id: int, envelope: Envelope, ttl_s: float = 600.0, reply_bytes: int = 1 << 30) -> str:
+        message_id: str = self._call("send", node_id, envelope, ttl_s, reply_bytes)
         return message_id
 
     def poll(self) -> list[Reply]:

@@ -115,12 +115,12 @@ class MemoryTransport:
         self._late: list[tuple[str, str, Envelope]] = []
         self._sent = 0
 
-    def send(self, site: str, envelope: Envelope) -> str:
+    def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
         self._sent += 1
         self._waiting.append((str(self._sent), site, envelope))
         return str(self._sent)
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         waiting, self._waiting = self._waiting, []
         for message, name, sent in waiting:
             if name in self.cut_off:
@@ -148,6 +148,7 @@ class MemoryTransport:
                 if self.slow(*arrival[1:]):
                     self._late.append(arrival)
                 else:
+                    coming(arrival[1])
                     yield Arrival(*arrival)
 
     def give_up(self, message: str) -> None:

@@ -27,6 +27,7 @@ from privacy.sealing.derivation import Purpose, derive
 from privacy.sealing.parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
+    KEY_BYTES,
     PLAIN_MODULUS,
     POLYNOMIAL_BYTES,
     RING_DEGREE,
@@ -39,7 +40,6 @@ _KEY_LABEL: Final = hashlib.sha256(
     b"consilium study key v1 bfv %d %d %d" % (RING_DEGREE, COEFFICIENT_MODULUS, PLAIN_MODULUS)
 ).digest()
 _COMMITMENT_LABEL: Final = b"consilium study key commitment v1\0"
-KEY_BYTES: Final = len(_KEY_LABEL) + POLYNOMIAL_BYTES
 
 _HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
 _MAGIC: Final = 0xA15E

@@ -30,6 +30,9 @@ SEALED_BYTES: Final = POLYNOMIAL_BYTES + SEED_BYTES
 AGGREGATE_BYTES: Final = 2 * POLYNOMIAL_BYTES
 """A sum of ciphertexts: both polynomials."""
 
+KEY_BYTES: Final = 32 + POLYNOMIAL_BYTES
+"""A study key: a digest of these parameters, and its polynomial."""
+
 _NOISE_VARIANCE: Final = 10.5
 _LEAST_SECURITY_BITS: Final = 128
 

@@ -1,4 +1,4 @@
-"""What a malicious coordinator tries with the keys of an epoch."""
+"""What a malicious coordinator, or a malicious lead, tries with the keys of an epoch."""
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_grant_with_the_offers_of_another_epoch_is_not_taken(mallory: Mallory, o
     """An old grant, whose key is known by now, is sent with the offers of a new epoch: they must belong together."""
     mallory.key(2)
     mixed = KeyParcel(offers=mallory.keys[offers].offers, grant=mallory.keys[grant].grant)
-    require_refused(mallory.train("birch", epoch=2, keys=mixed), "refused", "is for another study or epoch")
+    require_refused(mallory.train("birch", epoch=2, keys=mixed), "keys-refused", "is for another study or epoch")
     assert not mallory.simulator.trained
 
 

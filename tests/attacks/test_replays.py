@@ -116,7 +116,7 @@ def test_keys_headers_and_aggregates_of_another_study_are_refused(found: Found) 
     other = other_study(first)
     assert other.launch.statement.digest != first.launch.statement.digest
     require_refused(other.open("ash", committed, aggregate, keys=other.keys[1]), "opening-failed", "another study")
-    require_refused(other.train("birch", keys=first.keys[1]), "refused", "for another study or epoch")
+    require_refused(other.train("birch", keys=first.keys[1]), "keys-refused", "for another study or epoch")
     other.seal()
     mixed = {**other.headers_of(), "birch": first.headers["birch", 1, 1]}
     require_refused(other.release("ash", headers=mixed), "release-refused", "another view of the round")

@@ -51,7 +51,7 @@ def sealed(simulator: Simulator, reply: Envelope, blob: bytes, **view: object) -
     old = content.header.statement
     new = old.model_copy(update={"blob": sha256(blob), "view": old.view.model_copy(update=view)})
     header = Signed[Header].by(simulator.homes["ash"].identity(), new)
-    return simulator.forged("ash", reply, Sealed(header=header, book=content.book), blob)
+    return simulator.forged("ash", reply, content.model_copy(update={"header": header}), blob)
 
 
 def unbound(simulator: Simulator, reply: Envelope) -> Envelope:

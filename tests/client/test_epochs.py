@@ -5,14 +5,27 @@ import os
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from client.epochs import PAIR_LABEL, WRAP_LABEL, EpochLostError, Epochs
 from privacy.canonical import to_canonical
 from privacy.errors import ProtocolError, RefusedError, WireError
 from privacy.keys import SessionKey, wrap
 from privacy.launch import Launch
+from privacy.sealing.bfv import StudyKey
+from privacy.sealing.parameters import KEY_BYTES
 from privacy.signed import Signed
-from privacy.wire import Grant, KeyParcel, Offer, Wrap, offers_digest, wrapped_bytes, wrapped_text
+from privacy.wire import (
+    MAX_EARLIER,
+    MAX_HELD,
+    Grant,
+    KeyParcel,
+    Offer,
+    Wrap,
+    offers_digest,
+    wrapped_bytes,
+    wrapped_text,
+)
 from tests.privacy.launch_makers import SITE_KEYS, golden_terms, key_number, launch_of
 
 LAUNCH = launch_of(golden_terms())
@@ -124,7 +137,11 @@ def test_restarted_member_gets_the_earlier_key_in_the_next_epoch(sites: dict[str
     keyed(sites, 1)
     old = sites["birch"].study_key(1).to_bytes()
     sites["birch"] = member("birch")
-    keyed(sites, 2, earlier=(1,))
+    parcel = keyed(sites, 2, earlier=(1,))
+    assert holds(sites["birch"]) == (2,)  # the other is only what the lead says
+    sites["birch"].believe(1, parcel.grant.statement.commitment)
+    assert holds(sites["birch"]) == (2,)
+    sites["birch"].believe(1, sites[LEAD].study_key(1).commitment)
     assert sites["birch"].study_key(1).to_bytes() == old
     assert holds(sites["birch"]) == (1, 2)
     with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
@@ -307,6 +324,90 @@ def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
     with pytest.raises(ProtocolError):
         birch.accept(KeyParcel(offers=offers, grant=Signed[Grant].by(SITE_KEYS[LEAD], grant)))
     assert holds(birch) == ()
+
+
+def planted(sites: dict[str, Epochs], epoch: int, keys: dict[int, StudyKey]) -> KeyParcel:
+    """What a lead may put into its keyring: study keys of its choice, one of them the epoch's."""
+    session, offers = SessionKey(), {name: site.offer(epoch, 0, 60) for name, site in sites.items() if name != LEAD}
+    lead = Offer(
+        study=LAUNCH.study, launch=LAUNCH.digest, site=LEAD, epoch=epoch, session_key=session.public, base=0,
+        holds=(), patients=60,
+    )  # fmt: skip
+    offers[LEAD] = Signed[Offer].by(SITE_KEYS[LEAD], lead)
+    said, ring_key = offers_digest(offers), os.urandom(32)
+    context = to_canonical({"study": LAUNCH.study, "launch": LAUNCH.digest, "epoch": epoch, "offers": said})
+    ring = to_canonical({"keys": {str(number): wrapped_text(key.to_bytes()) for number, key in keys.items()}})
+    grant = Grant(
+        study=LAUNCH.study,
+        launch=LAUNCH.digest,
+        lead=LEAD,
+        epoch=epoch,
+        offers=said,
+        commitment=keys[epoch].commitment,
+        wrapped={
+            name: wrapped_text(
+                wrap(session.agree(offer.statement.session_key, WRAP_LABEL + context), ring_key, context)
+            )
+            for name, offer in offers.items()
+            if name != LEAD
+        },
+        keyring=wrapped_text(wrap(ring_key, ring, context)),
+    )
+    return KeyParcel(offers=offers, grant=Signed[Grant].by(SITE_KEYS[LEAD], grant))
+
+
+def test_key_of_a_later_epoch_is_refused_with_its_grant(sites: dict[str, Epochs]) -> None:
+    parcel = planted(sites, 1, {1: StudyKey.generate(), 2: StudyKey.generate()})
+    with pytest.raises(WireError, match="a key grant of epoch 1 holds a key of epoch 2, which is not its to give"):
+        sites["birch"].accept(parcel)
+    assert holds(sites["birch"]) == ()
+
+
+def test_key_of_an_earlier_epoch_is_not_believed_before_a_round_commits_to_it(sites: dict[str, Epochs]) -> None:
+    """Neither held, nor wrapped for others, nor used to open, whoever sends how many."""
+    evil, right = StudyKey.generate(), StudyKey.generate()
+    birch = sites["birch"]
+    birch.accept(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
+    birch.accept(planted(sites, 3, {1: right, 3: StudyKey.generate()}))
+    with pytest.raises(EpochLostError, match="does not hold the study key of epoch 1"):
+        birch.study_key(1)
+    birch.believe(1, right.commitment)
+    assert birch.study_key(1).commitment == right.commitment
+    birch.believe(1, evil.commitment)
+    assert birch.study_key(1).commitment == right.commitment
+
+
+def test_key_that_is_held_is_not_exchanged_for_one_that_a_lead_sends(sites: dict[str, Epochs]) -> None:
+    keyed(sites, 1)
+    birch, evil = sites["birch"], StudyKey.generate()
+    own = birch.study_key(1).commitment
+    birch.accept(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
+    birch.believe(1, evil.commitment)
+    assert birch.study_key(1).commitment == own
+
+
+def test_lead_draws_the_key_of_its_epoch_or_refuses(sites: dict[str, Epochs]) -> None:
+    """It never wraps what another lead has given it as this epoch's key."""
+    keyed(sites, 1)
+    offers = offered(sites, 1)
+    with pytest.raises(WireError, match="another site has drawn the key of epoch 1"):
+        sites["birch"].wrap_for_members(Wrap(epoch=1, offers=offers))
+
+
+def test_keyring_of_the_most_earlier_epochs_fits_its_grant(sites: dict[str, Epochs]) -> None:
+    for epoch in range(1, MAX_EARLIER + 1):
+        keyed(sites, epoch)
+    parcel = keyed(sites, MAX_EARLIER + 1, earlier=tuple(range(1, MAX_EARLIER + 1)))
+    assert len(wrapped_bytes(parcel.grant.statement.keyring)) > MAX_EARLIER * KEY_BYTES
+    with pytest.raises(ValidationError):
+        Wrap(epoch=99, offers={}, earlier=tuple(range(MAX_EARLIER + 1)))
+
+
+def test_site_that_holds_more_keys_than_an_offer_names_names_the_newest(sites: dict[str, Epochs]) -> None:
+    birch = sites["birch"]
+    for epoch in range(1, MAX_HELD + 3):
+        birch._studies[epoch] = birch._studies.get(1) or StudyKey.generate()
+    assert holds(birch) == tuple(range(3, MAX_HELD + 3))
 
 
 def test_lead_that_lost_an_earlier_key_says_so(sites: dict[str, Epochs]) -> None:

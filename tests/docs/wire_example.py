@@ -60,7 +60,7 @@ def example_header() -> Signed[Header]:
         own_mask="5" * 64,
         ledger=Head(number=10, hash="4" * 64),
         epsilon_spent=2.6494,
-        evaluated=None,
+        totals=None,
     )
     return Signed[Header].by(SITE_KEY, header)
 
@@ -69,7 +69,7 @@ def example_sealed() -> Envelope:
     """``north`` answers a request to train."""
     return make_envelope(
         SITE_KEY,
-        Sealed(header=example_header(), book=standing(SITE_KEY, SITE)),
+        Sealed(header=example_header(), book=standing(SITE_KEY, SITE), evaluated=None),
         study=STUDY,
         sender=SITE,
         receiver=COORDINATOR,

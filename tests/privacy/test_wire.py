@@ -14,6 +14,7 @@ from privacy import wire
 from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import PublicKey
+from privacy.launch import SignedLaunch
 from privacy.sentence import fit_sentence
 from privacy.wire import Body, Close, Closed, Envelope, Join, Problem, make_envelope, open_envelope, read_body
 from tests.privacy.head_makers import standing
@@ -138,6 +139,15 @@ def test_body_that_is_too_large_is_refused_before_it_is_parsed() -> None:
         open_envelope(Envelope(body, ASH.sign(b"consilium message v1\0" + body)), ASH.public)
 
 
+def test_message_that_no_receiver_takes_is_not_made() -> None:
+    longest = {f"option{number}": "x" * 1000 for number in range(5000)}
+    terms = golden_launch().statement.terms
+    large = terms.model_copy(update={"model": terms.model.model_copy(update={"options": longest})})
+    launch = golden_launch().statement.model_copy(update={"terms": large})
+    with pytest.raises(WireError, match=r"a 'join' message would have 5\d{6} bytes, at most 4194304 are taken"):
+        sent(Join(launch=SignedLaunch.by(COORDINATOR_KEY, launch), epoch=1))
+
+
 @pytest.mark.parametrize("change", [lambda body: body + b"\n", lambda body: body.replace(b'":', b'": ', 1)])
 def test_body_that_is_not_canonical_is_refused(change: Any) -> None:
     body = change(sent(Close(base=1)).body)
@@ -191,7 +201,7 @@ EVALUATED = {"round", "opened_in", "counts"}
 OFFER = {"study", "launch", "site", "epoch", "session_key", "base", "holds", "patients"}
 GRANT = {"study", "launch", "lead", "epoch", "offers", "commitment", "wrapped", "keyring"}
 VIEW = {"study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference"}
-HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "evaluated"}
+HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "totals"}
 
 BOOK = (
     {"book.signature"}
@@ -203,10 +213,10 @@ LEAVES = {
     "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER} | BOOK,
     "wrapped": {"kind", "grant.signature"} | {f"grant.statement.{name}" for name in GRANT},
     "sealed": {"kind", "header.signature"}
-    | {f"header.statement.{name}" for name in HEADER - {"view", "ledger", "evaluated"}}
+    | {f"header.statement.{name}" for name in HEADER - {"view", "ledger"}}
     | {f"header.statement.view.{name}" for name in VIEW}
     | {f"header.statement.ledger.{name}" for name in HEAD}
-    | {f"header.statement.evaluated.{name}" for name in EVALUATED}
+    | {f"evaluated.{name}" for name in EVALUATED}
     | BOOK,
     "released": {"kind", "round", "attempt", "seed"},
     "opened": {"kind", "base"} | {f"evaluated.{name}" for name in EVALUATED},

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from privacy.study import Terms
-from server.conductor import ADDING_FILE
+from server.conductor import HANDLING_FILE
 from server.history import Event
 from server.journal import Journal
 from tests.client.small_study import small_terms, without_privacy
@@ -112,23 +112,23 @@ def test_study_goes_on_or_says_why_when_a_site_dies_with_the_coordinator(found: 
     assert 40 < moment < EVERY
 
 
-def test_site_over_whose_updates_the_coordinator_dies_twice_is_out(found: Found) -> None:
+def test_site_over_whose_replies_the_coordinator_dies_twice_is_out(found: Found) -> None:
     simulator = found(small_terms(training={"rounds": 2}))
     simulator.run(lambda: 1 in committed(simulator))
-    mark = simulator.journal.folder / ADDING_FILE
-    mark.write_text("ash\n")  # what a process leaves that dies while it adds
+    mark = simulator.journal.folder / HANDLING_FILE
+    mark.write_text("ash\n")  # what a process leaves that dies over a reply
     simulator.restart_coordinator()
     assert "ash" not in simulator.journal.history().out
     mark.write_text("ash\nash\n")
     simulator.restart_coordinator()
     simulator.run(seconds=5)
-    assert "died over its" in simulator.journal.history().out["ash"]
+    assert "died 2 times over a reply of its" in simulator.journal.history().out["ash"]
     assert committed(simulator)[2].committed.cohort == ("birch", "cedar", "elm")
 
 
-def test_update_that_is_added_leaves_no_mark(found: Found) -> None:
+def test_reply_that_is_handled_leaves_no_mark(found: Found) -> None:
     simulator = found(small_terms(training={"rounds": 1}, evaluation={"rounds": []}))
-    mark = simulator.journal.folder / ADDING_FILE
+    mark = simulator.journal.folder / HANDLING_FILE
     mark.write_text("ash\n")
     simulator.run()
     assert not mark.exists()

@@ -160,7 +160,7 @@ def test_head_of_another_sites_book_is_that_sites_loss(simulator: Simulator) -> 
         content = read_body(reply).content
         if name != "ash" or not isinstance(content, Sealed):
             return reply
-        return simulator.forged("ash", reply, Sealed(header=content.header, book=birch), *reply.blobs)
+        return simulator.forged("ash", reply, content.model_copy(update={"book": birch}), *reply.blobs)
 
     simulator.transport.replies = lie
     simulator.run(seconds=10)

@@ -170,6 +170,15 @@ def test_same_terms_launched_twice_are_two_studies(federation: Federation) -> No
     assert federation.launch(small_terms(), 6, []) != federation.launch(small_terms(), 6, [])
 
 
+def test_launch_that_fits_no_message_is_refused(federation: Federation) -> None:
+    """Else the study would end at its first request, and could never begin."""
+    enrol_all(federation)
+    terms = small_terms(model={"name": "logistic", "options": {"words": ["x" * 1000] * 3000}})
+    with pytest.raises(FederationError, match=r"the launch has 3\d{6} bytes, and no site takes more than 2097152"):
+        federation.launch(terms, 6, [])
+    assert federation.studies() == []
+
+
 def test_launch_of_a_site_that_is_not_enrolled_is_refused(federation: Federation) -> None:
     enrol_all(federation)
     with pytest.raises(FederationError, match="not enrolled: oak; enrolled sites: ash, birch, cedar, elm"):

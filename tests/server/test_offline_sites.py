@@ -1,6 +1,6 @@
 """What the coordinator makes of a site that the network says is offline, long before its time to seal is over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,11 @@ OFFLINE_S = PATIENCE.offline_s
 class ReportingTransport(MemoryTransport):
     """As Flower does: what is sent to a site that is offline comes back as lost."""
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         kept = [message for message in self._waiting if message[1] not in self.cut_off]
         lost = [message for message in self._waiting if message[1] in self.cut_off]
         self._waiting = kept
-        yield from super().arrivals()
+        yield from super().arrivals(coming)
         for message, site, _ in lost:
             yield Arrival(message, site, None, "no heartbeat", lost=True)
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.sealing import bfv
-from privacy.sealing.bfv import KEY_BYTES, CiphertextSum, StudyKey, require_sealed
+from privacy.sealing.bfv import CiphertextSum, StudyKey, require_sealed
 from privacy.sealing.parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
+    KEY_BYTES,
     PLAIN_MODULUS,
     POLYNOMIAL_BYTES,
     RING_DEGREE,
