@@ -10,9 +10,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from privacy.address import Address
-from privacy.canonical import from_canonical
+from privacy.by_hand import read_document
 from privacy.document import parse
-from privacy.errors import Error, WireError
+from privacy.errors import Error
 from privacy.launch import KeyText
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
@@ -51,10 +51,4 @@ def read_enrolment(path: Path, kind: type[Signed], error: type[Error]) -> Signed
     Raises:
         error: the file cannot be read or is not of this ``kind``.
     """
-    try:
-        value = from_canonical(path.read_bytes().rstrip(b"\n"))
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from None
-    except WireError as cause:
-        raise error(f"{path}: {cause}") from None
-    return parse(value, kind, error, str(path))
+    return parse(read_document(path, error), kind, error, str(path))

@@ -10,10 +10,10 @@ from client.home import SiteHome
 from client.recovery import Rehearsal, rehearse
 from client.wording import in_words, is_about, studies_named
 from privacy.budget import Budget
-from privacy.canonical import from_canonical
+from privacy.by_hand import read_document
 from privacy.console import print_json, print_table, say
 from privacy.document import parse
-from privacy.errors import LedgerError, SiteConfigError, WireError
+from privacy.errors import LedgerError, SiteConfigError
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES, Entry
 from privacy.ledger.witness import Countersigned
@@ -110,13 +110,7 @@ def _countersigned(home: SiteHome, file: Path | None) -> Countersigned:
                 "coordinator's operator for the newest one (consilium testimony head) and name its file"
             )
         return kept
-    try:
-        value = from_canonical(file.read_bytes().rstrip(b"\n"))
-    except OSError as error:
-        raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
-    except WireError as error:
-        raise LedgerError(f"{file}: not a countersigned head: {error}") from None
-    return parse(value, Countersigned, LedgerError, str(file))
+    return parse(read_document(file, LedgerError), Countersigned, LedgerError, str(file))
 
 
 def _show(rehearsal: Rehearsal) -> None:

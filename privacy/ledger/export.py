@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from privacy.by_hand import plain_line
 from privacy.canonical import sha256, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
@@ -81,8 +82,10 @@ def verify_export(path: Path, key: PublicKey | None = None, watch: Watch | None 
 def _read_lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
+            number = 0
             while line := file.readline(_MAX_LINE_BYTES):
-                yield line
+                number += 1
+                yield plain_line(line, number)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -93,7 +96,9 @@ def _read_line(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise LedgerError("expected canonical JSON, got bytes that are not JSON") from None
+        raise LedgerError(
+            "expected canonical JSON, got bytes that are not JSON; if the file was changed on its way, ask for it again"
+        ) from None
     if not isinstance(value, dict) or set(value) not in ({"entry", "signature"}, {"signature", "trailer"}):
         raise LedgerError("expected an entry or a trailer with its signature")
     if to_canonical(value) + b"\n" != line:

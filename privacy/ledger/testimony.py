@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from privacy.by_hand import plain_line
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError, WireError
@@ -191,9 +192,11 @@ def _check_trailer(value: object, testimony: Testimony, count: int, items: str) 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
+            number = 0
             while line := file.readline(MAX_LINE_BYTES):
                 if not line.endswith(b"\n"):
                     raise LedgerError(f"{path}: cut off or too long: expected a newline at the end of every line")
-                yield line
+                number += 1
+                yield plain_line(line, number)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,5 +1,7 @@
 """The two files that are passed by hand."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from privacy.canonical import to_canonical
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest, read_enrolment
-from privacy.errors import FederationError, SiteConfigError
+from privacy.errors import FederationError, SiteConfigError, WireError
 from privacy.keys import generate_node_key
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS
 
@@ -39,6 +41,32 @@ def test_request_read_back_is_signed_by_the_key_it_names(request_file: Path) -> 
     assert signed.verified(SITE_KEYS["ash"].public).name == "ash"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: b"\n\r\n" + data + b"\n\n",
+        lambda data: json.dumps(json.loads(data), indent=4).encode(),
+        lambda data: json.dumps(json.loads(data), indent=4).replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda data: json.dumps(dict(reversed(json.loads(data).items()))).encode(),
+        lambda data: data.decode().encode("utf-16"),
+    ],
+    ids=["crlf", "mark", "blank lines", "pretty", "pretty, crlf, mark", "other order", "utf-16"],
+)
+def test_request_that_was_changed_on_its_way_is_taken(request_file: Path, change: Callable[[bytes], bytes]) -> None:
+    request_file.write_bytes(change(request_file.read_bytes()))
+    signed = read_enrolment(request_file, SignedJoinRequest, FederationError)
+    assert signed.verified(SITE_KEYS["ash"].public).name == "ash"
+
+
+def test_request_with_another_value_is_not_its_owners(request_file: Path) -> None:
+    request_file.write_text(request_file.read_text().replace('"ash"', '"elm"'))
+    signed = read_enrolment(request_file, SignedJoinRequest, FederationError)
+    with pytest.raises(WireError, match="a signature is not by the key"):
+        signed.verified(SITE_KEYS["ash"].public)
+
+
 def test_request_holds_public_halves_only(request_file: Path) -> None:
     text = request_file.read_text()
     assert "PRIVATE" not in text
@@ -59,7 +87,17 @@ def test_request_given_as_an_admission_is_refused(request_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
-    [(b"\xff\xfe", "bytes that are not JSON"), (b"{ }", "written in another way"), (b"[]", "got a list")],
+    [
+        (b"\xff\xfe", "as an attachment that nothing changes"),
+        (b"", "as an attachment that nothing changes"),
+        (b'{"a":"b\nc"}', "as an attachment that nothing changes"),
+        (b'{"signature":"A","signature":"B"}', "as an attachment that nothing changes"),
+        (b'{"signature":NaN}', "as an attachment that nothing changes"),
+        (b"[" * 100_000, "as an attachment that nothing changes"),
+        (b" " * 10_000_001, "is it another file"),
+        (b"{ }", "2 mistakes"),
+        (b"[]", "got a list"),
+    ],
 )
 def test_file_that_is_no_request_is_refused_with_its_name(tmp_path: Path, data: bytes, sentence: str) -> None:
     (tmp_path / "a.request").write_bytes(data)

@@ -221,7 +221,7 @@ def test_recovery_with_the_head_of_another_site_is_refused(busy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "cannot be read: No such file"), (b"head", "not a countersigned head"), (b"{}", "missing")],
+    [(None, "cannot be read: No such file"), (b"head", "expected a JSON document"), (b"{}", "missing")],
 )
 def test_recovery_from_a_file_that_is_no_head_is_a_sentence(
     busy: Path, content: bytes | None, sentence: str

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,17 @@ def test_export_cut_anywhere_is_refused(witnessed_export: Path) -> None:
         witnessed_export.write_bytes(whole[:length])
         with pytest.raises(LedgerError):
             check(witnessed_export, KEY.public)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda data: data.replace(b"\n", b"\r\n"), lambda data: b"\xef\xbb\xbf" + data],
+    ids=["line ends", "byte order mark"],
+)
+def test_export_that_an_editor_saved_again_says_the_same(export: Path, change: Callable[[bytes], bytes]) -> None:
+    before = check(export, None)
+    export.write_bytes(change(export.read_bytes()))
+    assert (check(export, None).head, check(export, None).entries) == (before.head, before.entries)
 
 
 def test_export_cut_after_an_entry_says_where_it_ends(export: Path) -> None:
