@@ -70,7 +70,7 @@ from privacy.proxy import http_client, proxy_for
 HEARTBEAT_INTERVAL_S: Final = 10.0
 """Flower counts a node as online for twice this long after a heartbeat; the least that it accepts."""
 _BEAT_S: Final = 3.0
-_POLL_S: Final = (0.1, 1.0)
+_POLL_S: Final = (0.1, 2.0)
 _RETRY_S: Final = (0.2, 5.0)
 _CALL_S: Final = 20.0
 _TRIES: Final = 10

@@ -37,6 +37,7 @@ from privacy.lifetime import leave_terminal_to_parent
 from privacy.study import Terms, Unit
 
 _log = logging.getLogger(__name__)
+_LOG_BYTES: Final = 10_000_000
 _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
 
 Vector = NDArray[np.float64]
@@ -433,6 +434,8 @@ def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Pat
 def _write_everything_to(log_file: Path) -> None:
     """Send what Python, torch and drivers print to the log file."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
+    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
+        log_file.replace(log_file.with_name(f"{log_file.name}.1"))
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

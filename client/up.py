@@ -4,12 +4,10 @@ Talk goes to stderr, one line an event; figures computed from records go to ``lo
 """
 
 import fcntl
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
 
 from client.agent import AgentEvent, serve
 from client.data import StudyFiles
@@ -20,6 +18,7 @@ from client.trust import warn_in_time
 from privacy.console import say
 from privacy.errors import SiteConfigError
 from privacy.lifetime import stop_on_signals
+from privacy.logs import log_to
 from privacy.study import Terms
 
 
@@ -33,7 +32,7 @@ def serve_site(home: SiteHome) -> None:
     """
     config, admission = home.config, home.admission()
     lock = _lock(home)
-    _log_to(home)
+    log_to(home.folder / "log", "site")
     stop = threading.Event()
     stop_on_signals(stop)
 
@@ -71,9 +70,3 @@ def _lock(home: SiteHome) -> int:
         os.close(descriptor)
         raise SiteConfigError(f"{home.folder}: another 'consilium-site up' serves this site already") from None
     return descriptor
-
-
-def _log_to(home: SiteHome) -> None:
-    handler = RotatingFileHandler(home.folder / "log" / "site.log", maxBytes=10_000_000, backupCount=5)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

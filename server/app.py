@@ -14,6 +14,7 @@ from flwr.serverapp import Grid as FlowerGrid
 from flwr.serverapp import ServerApp
 
 from privacy.errors import Error, FederationError
+from privacy.logs import bounded_log
 from server.grid import Grid
 
 FOLDER: Final = "folder"
@@ -36,8 +37,7 @@ def main(grid: FlowerGrid, context: Context) -> None:
 
 def keep_log(path: Path) -> None:
     """Write this process's log to ``path``, expected errors as one line."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = bounded_log(path)
     handler.addFilter(_as_sentence)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     root = logging.getLogger()

@@ -4,9 +4,7 @@ Every command works on one federation's folder: ``--dir``, or the environment va
 ``study`` commands talk to the coordinator's process (``consilium up``) on this host.
 """
 
-import logging
 import threading
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import click
 from privacy.console import print_json, run, say
 from privacy.errors import FederationError
 from privacy.lifetime import stop_on_signals
+from privacy.logs import log_to
 from server.commands.sites import sites
 from server.commands.study import study
 from server.commands.testimony import testimony
@@ -63,7 +62,7 @@ def up(federation: Federation) -> None:
     from server.coordinator import Coordinator
 
     config = federation.config
-    _log_to(federation)
+    log_to(federation.folder, "coordinator")
     stop = threading.Event()
     stop_on_signals(stop)
     for sentence in federation.renew_certificates():
@@ -102,9 +101,3 @@ def demo(
 def main() -> None:
     """The console script."""
     run(cli, "consilium")
-
-
-def _log_to(federation: Federation) -> None:
-    handler = RotatingFileHandler(federation.folder / "coordinator.log", maxBytes=10_000_000, backupCount=5)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

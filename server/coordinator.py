@@ -50,7 +50,6 @@ class Coordinator:
             federation.folder, federation.tls, federation.config.port, federation.config.listens_at
         )
         self._runs: dict[str, _Run] = {}
-        self._online: dict[int, bool] = {}
         self._lock = threading.Lock()
         self._renewed = time.time()
 
@@ -88,7 +87,6 @@ class Coordinator:
                 self._superlink.stop()
                 self._superlink.start()
             self._register_sites()
-            self._online = self._superlink.nodes()
             for study in self._federation.studies():
                 self._continue(study)
         except SuperLinkError as error:
@@ -133,9 +131,13 @@ class Coordinator:
 
     def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
         nodes = self._federation.nodes()
+        try:
+            online = self._superlink.nodes()
+        except SuperLinkError:  # it is being started again
+            online = {}
         return {
             "sites": [
-                {"name": name, "online": self._online.get(nodes.get(name, -1), False)}
+                {"name": name, "online": online.get(nodes.get(name, -1), False)}
                 for name, site in sorted(self._federation.sites().items())
             ]
         }

@@ -13,7 +13,6 @@
 import contextlib
 import fcntl
 import os
-import re
 import socket
 import ssl
 import subprocess
@@ -47,6 +46,7 @@ from privacy.keys import node_key_pem
 from privacy.proxy import http_client
 from server.authority import TlsFiles
 from server.bundle import SERVER_APP, make_bundle
+from server.link_log import LinkLog
 from server.link_store import database_url
 from server.marked import MARK, OWNER, stop_marked
 
@@ -60,7 +60,6 @@ _ALLOCATION: Final = {
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
 """The C library gives back what has been freed, instead of keeping a heap for each of Flower's 40 threads."""
-_ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _RUN_FAILURE: Final = "ServerApp failed with exception: "
 
 T = TypeVar("T")
@@ -110,7 +109,7 @@ class SuperLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._life: int | None = None
-        self._log_start = 0
+        self._output: LinkLog | None = None
         self._client: ControlHttpClient | None = None
 
     @property
@@ -135,6 +134,7 @@ class SuperLink:
             self._stop_processes()
             self._expect_free_port()
             self._process = self._spawn()
+            self._output = LinkLog(self.log, self._process)
             self._wait_until_it_answers(self._process)
             self._end_orphaned_runs()
         except BaseException:
@@ -144,18 +144,16 @@ class SuperLink:
     def _spawn(self) -> "subprocess.Popen[bytes]":
         theirs, self._life = os.pipe()
         try:
-            with self.log.open("ab") as log:
-                self._log_start = log.tell()
-                return subprocess.Popen(
-                    self._command(),
-                    env=self._environment() | {OWNER: str(theirs)},
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=[theirs],
-                )
+            return subprocess.Popen(
+                self._command(),
+                env=self._environment() | {OWNER: str(theirs)},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[theirs],
+            )
         finally:
             os.close(theirs)
 
@@ -168,6 +166,8 @@ class SuperLink:
             self._client = None
         self._stop_processes()
         self._process = None
+        if self._output is not None:
+            self._output.close()
         if self._life is not None:
             os.close(self._life)
             self._life = None
@@ -290,7 +290,8 @@ class SuperLink:
             "FLWR_HOME": str(self.folder / "flower"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+            "FLWR_LOG_LEVEL": "WARNING",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1",
             **_ALLOCATION,
             MARK: str(self.folder),
         }
@@ -339,13 +340,7 @@ class SuperLink:
 
     def _last_words(self) -> str:
         """The last error that this child has logged, or its last line."""
-        try:
-            text = self.log.read_bytes()[self._log_start :].decode(errors="replace")
-        except OSError:
-            text = ""
-        lines = [line.strip() for line in _ANSI.sub("", text).splitlines() if line.strip()]
-        last = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "nothing")
-        return f"{self.log} says: {last[:400]}"
+        return f"{self.log} says: {self._output.last_words() if self._output else 'nothing'}"
 
     def _stop_processes(self) -> None:
         stop_marked(MARK, str(self.folder))

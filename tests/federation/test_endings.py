@@ -86,3 +86,17 @@ def test_coordinator_and_site_that_are_left_end_in_order_and_leave_nothing(folde
                 os.close(terminal)
             assert process.wait(timeout=60) == 0
         assert processes_with(_MARK, str(folder)) == []
+
+
+def test_logs_of_an_idle_coordinator_do_not_grow(folder: Path) -> None:
+    with (
+        in_terminal(folder, "consilium", "coordinator"),
+        in_terminal(folder, "consilium-site", "ash"),
+    ):
+        wait_for("the site to be online", lambda: online(folder))
+        logs = [folder / "coordinator" / "coordinator.log", folder / "coordinator" / "superlink" / "superlink.log"]
+        before = [log.read_bytes() for log in logs]
+        for _ in range(5):
+            assert online(folder)
+        assert [log.read_bytes() for log in logs] == before
+        assert all(b"\x1b" not in text and b"list-nodes" not in text for text in before)

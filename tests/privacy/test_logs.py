@@ -1,0 +1,51 @@
+"""Logs that stay small, and keep what went wrong."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from privacy.logs import bounded_log
+
+PROGRAM = """
+import logging, sys
+from pathlib import Path
+from privacy.logs import log_to
+log_to(Path(sys.argv[1]), "site")
+log = logging.getLogger("client.site")
+log.warning("study: refused (policy)")
+for number in range(200_000):
+    log.info("round %d, a sentence of the usual length about what happens in it, and some more", number)
+log.error("the disk is full")
+for name in ("httpx", "flwr"):
+    logging.getLogger(name).info("POST")
+    logging.getLogger(name).warning("%s is not well", name)
+for _ in range(50):
+    log.warning("the SuperLink does not answer")
+"""
+
+
+def test_log_is_bounded_and_problems_outlive_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert sum(map(len, written.values())) < 30_000_000
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    everything = "".join(text for name, text in written.items() if "problems" not in name)
+    assert "refused (policy)" not in everything
+    problems = [line.split(" ", 2)[2] for line in written["site-problems.log"].splitlines()]
+    assert problems == [
+        "WARNING client.site: study: refused (policy)",
+        "ERROR client.site: the disk is full",
+        "WARNING httpx: httpx is not well",
+        "WARNING flwr: flwr is not well",
+        "WARNING client.site: the SuperLink does not answer",
+    ]
+    assert "POST" not in everything
+
+
+def test_sentence_is_written_again_after_another_one(tmp_path: Path) -> None:
+    handler = bounded_log(tmp_path / "x.log", "%(message)s")
+    for word in ("a", "a", "b", "a"):
+        handler.handle(logging.LogRecord("x", logging.INFO, "", 0, word, (), None))
+    handler.close()
+    assert (tmp_path / "x.log").read_text() == "a\nb\na\n"
