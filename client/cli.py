@@ -5,6 +5,7 @@ Every command works on one site's folder: ``--dir``, or the environment variable
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -77,7 +78,7 @@ def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def status(home: SiteHome, as_json: bool) -> None:
-    """Who this site is, what it has joined and registered, and the head of its book."""
+    """Who this site is, whether it runs, where studies stand, and the head of its book."""
     from client.overview import overview
 
     facts = overview(home)
@@ -88,17 +89,36 @@ def status(home: SiteHome, as_json: bool) -> None:
         ("", ""),
         [
             ("site", facts["site"]),
+            ("", _running(facts["running"])),
+            *([("ROLLED BACK", facts["rolled_back"])] if facts["rolled_back"] else []),
             ("identity", facts["identity"]),
             ("coordinator", facts["coordinator"] or "not joined"),
             ("peers", ", ".join(facts["peers"]) or "none pinned"),
             ("data", ", ".join(facts["populations"]) or "none registered"),
             ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
-            *(
-                (f"study {each['study']}", f"round {each['applied']} of {each['rounds']}, {each['state']}")
-                for each in facts["studies"]
-            ),
+            *((f"study {each['study']}", _standing(each)) for each in facts["studies"]),
         ],
     )
+
+
+def _running(link: dict[str, Any] | None) -> str:
+    if link is None:
+        return "does not run; start it with: consilium-site up"
+    since = f"runs since {link['running_since']}" if link["running_since"] else "runs"
+    if link["connected_since"]:
+        return f"{since}, connected since {link['connected_since']}"
+    return f"{since}, not connected: {link['sentence'] or 'it is being tried'}"
+
+
+def _standing(study: dict[str, Any]) -> str:
+    rounds = f"round {study['applied']} of {study['rounds']}"
+    match study["state"]:
+        case "finished":
+            return f"{rounds}, finished; its model is in {study['release']}"
+        case "ended":
+            return f"{rounds}, ended here: the ledger has closed its account"
+        case _:
+            return f"{rounds}, open"
 
 
 @cli.command()

@@ -11,7 +11,7 @@ from typing import Final
 
 from client.seat import Seat
 from privacy.launch import Launch
-from privacy.wire import Close, Join, Reply, Request, Sealed, Train
+from privacy.wire import Close, Reply, Request, Sealed, Train
 
 _log: Final = logging.getLogger("diary")
 
@@ -55,7 +55,7 @@ class Diary:
             about=seat.launch.study,
         )
 
-    def answered(self, seat: Seat, request: Request, reply: Reply) -> None:
+    def answered(self, seat: Seat, request: Request | Reply, reply: Reply) -> None:
         """A request was answered well."""
         study, rounds = seat.launch.study, seat.terms.training.rounds
         if isinstance(request, Train) and isinstance(reply, Sealed):
@@ -65,7 +65,7 @@ class Diary:
             self.tell(f"{study}: {what}; {_spent(seat)} so far", about=study)
         elif isinstance(request, Close):
             self.tell(
-                f"{study}: finished; {_spent(seat)} in all; the model and its card are in {seat.store.folder / 'release'}",
+                f"{study}: finished; {_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
                 about=study,
             )
 

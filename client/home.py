@@ -32,7 +32,7 @@ from client.patients import PatientRegister
 from client.weights import PublicWeights
 from privacy.canonical import digest, from_canonical
 from privacy.document import Document, parse, read_yaml
-from privacy.durable import new_folder, replace
+from privacy.durable import new_folder, replace, require_private
 from privacy.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
@@ -181,7 +181,9 @@ class SiteHome:
     @property
     def config(self) -> SiteConfig:
         """``site.yaml``."""
-        return read_yaml(self._inside(SITE_FILE), SiteConfig, SiteConfigError)
+        path = self._inside(SITE_FILE)
+        require_private(self.folder, SiteConfigError)
+        return read_yaml(path, SiteConfig, SiteConfigError)
 
     def identity(self) -> SigningKey:
         """The site's identity."""
@@ -227,8 +229,20 @@ class SiteHome:
         return self.folder / "studies" / study
 
     def open_ledger(self) -> Ledger:
-        """The book, verified."""
-        return Ledger.open(self.ledger_path, self.identity())
+        """The book, verified.
+
+        Raises:
+            SiteConfigError: it is another site's than ``site.yaml`` says.
+            LedgerError: it cannot be believed.
+        """
+        config, ledger = self.config, Ledger.open(self.ledger_path, self.identity())
+        if ledger.site != config.name:
+            ledger.close()
+            raise SiteConfigError(
+                f"{self.folder}: {SITE_FILE} names the site '{config.name}', its ledger is that of '{ledger.site}': "
+                "put that name back; a site keeps its name"
+            )
+        return ledger
 
     def join_request(self) -> SignedJoinRequest:
         """What the coordinator needs to know of this site; nothing secret."""
@@ -353,5 +367,5 @@ class SiteHome:
 
 
 _SITE_YAML: Final = """\
-# Who this site is, and what it allows. Read once when the site starts.
+# Who this site is, and what it allows. The policy is read anew for every study, the rest when the site starts.
 """

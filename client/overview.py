@@ -3,7 +3,9 @@
 from typing import Any
 
 from client.home import SiteHome
+from client.running import connection
 from client.state import StudyStore
+from client.witnessed import rolled_back
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 
@@ -15,7 +17,14 @@ def overview(home: SiteHome) -> dict[str, Any]:
     except SiteConfigError:
         coordinator = None
     with home.open_ledger() as ledger:
-        head = ledger.head
+        head, rollback = ledger.head, rolled_back(ledger)
+        closed = {
+            study
+            for account in ledger.trial().accounts.values()
+            for study, allowance in account.allowances.items()
+            if allowance.closed
+        }
+    link = connection(home)
     return {
         "site": home.config.name,
         "identity": home.identity().public.typed,
@@ -23,16 +32,22 @@ def overview(home: SiteHome) -> dict[str, Any]:
         "peers": sorted(home.peers().pinned),
         "populations": sorted({each.population for each in home.registry().registrations.values()}),
         "ledger": {"number": head.number, "hash": head.hash},
+        "rolled_back": None if rollback is None else rollback.sentence,
+        "running": None if link is None else link.model_dump(mode="json"),
         "studies": [
-            _study(StudyStore(path.parent)) for path in sorted((home.folder / "studies").glob("*/state.json"))
+            _study(StudyStore(path.parent), closed)
+            for path in sorted((home.folder / "studies").glob("*/state.json"))
         ],
     }
 
 
-def _study(store: StudyStore) -> dict[str, Any]:
+def _study(store: StudyStore, closed: set[str]) -> dict[str, Any]:
+    """Where a study stands: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
+    state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
     return {
         "study": store.launch.study,
         "applied": store.state.base,
         "rounds": store.launch.terms.training.rounds,
-        "state": "closed" if store.state.closed else "open",
+        "state": state,
+        "release": str(store.folder / "release") if state == "finished" else None,
     }

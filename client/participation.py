@@ -44,6 +44,11 @@ class Participation:
         self._sealed: SealedAttempt | None = None
 
     @property
+    def seat(self) -> Seat:
+        """Who the site is in the study."""
+        return self._seat
+
+    @property
     def base(self) -> int:
         """The last round this site has applied."""
         return self._seat.state.base

@@ -49,7 +49,9 @@ def stopped(home: SiteHome, what: str) -> Iterator[None]:
     Raises:
         SiteConfigError: it runs.
     """
-    with _locked(home, f"{home.folder}: this site runs; stop it (consilium-site up) before {what}, nothing was changed"):
+    with _locked(
+        home, f"{home.folder}: this site runs; stop it (consilium-site up) before {what}, nothing was changed"
+    ):
         yield
 
 

@@ -8,6 +8,7 @@ Rules:
   the machine (a file's mistakes, why training failed, where a folder lies) stays in the site's own log;
 * a study is judged before a record is read: a launch is for a contract that people registered, or it is refused, and
   neither the refusal nor its absence depends on what a file holds;
+* the policy is read anew for every study; one that cannot be read now decides nothing;
 * a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
   stays: it takes part again as soon as it can; nothing is written down as a decision;
 * a round that the ledger says is paid, and whose result is gone from the study's folder, is not worked on a second time
@@ -24,14 +25,15 @@ from typing import Final
 
 from client.admission import judge
 from client.data import StudyFiles, require_registered
+from client.diary import Diary
 from client.epochs import EpochLostError, Epochs
-from client.home import Registration, SiteHome
+from client.home import Policy, Registration, SiteHome
 from client.participation import Participation
 from client.problem import said_of
 from client.seat import Seat
 from client.state import StudyState, StudyStore, first_shared
 from client.trainer import Training
-from client.witnessed import require_witnessed
+from client.witnessed import require_not_behind, require_witnessed
 from models.vector import Vector, digest
 from privacy.budget import Budget
 from privacy.errors import (
@@ -40,6 +42,7 @@ from privacy.errors import (
     DataUnavailableError,
     RefusedError,
     SealingError,
+    SiteConfigError,
     StorageError,
     TermsError,
     TrainingError,
@@ -86,10 +89,12 @@ class Site:
     Args:
         home: the site's folder.
         training_for: makes the trainer of a study; a process of its own in a real site.
+        diary: is told what happens.
     """
 
-    def __init__(self, home: SiteHome, training_for: TrainingFor) -> None:
+    def __init__(self, home: SiteHome, training_for: TrainingFor, diary: Diary | None = None) -> None:
         self._home = home
+        self._diary = diary or Diary()
         self._config = home.config
         self._identity = home.identity()
         self._admission = home.admission()
@@ -136,10 +141,14 @@ class Site:
 
     def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
         try:
-            return self._answer(body, blobs)
+            answer = self._answer(body, blobs)
+            self._diary.answered(self._participations[body.study].seat, body.content, answer[0])
+            return answer
         except _REFUSALS as error:
             said = said_of(error)
-            _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
+            if str(error) != said.sentence:
+                _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
+            self._diary.refused(body.study, body.content.kind, said.code, said.sentence)
             if isinstance(error, TrainingError):
                 sentence = "training or scoring failed here; the training log says why"
                 self._ledger.incident(body.study, "training-failed", sentence)
@@ -181,10 +190,14 @@ class Site:
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
         if study not in self._participations:
+            require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
             folder = self._home.study_folder(study)
-            if not StudyStore.exists(folder):
+            new = not StudyStore.exists(folder)
+            if new:
                 self._admit(request.launch, folder)
             self._participations[study] = self._take_up(folder, request.launch)
+            if not new:
+                self._diary.taken_up(self._participations[study].seat)
         return self._participations[study]
 
     def _take_up(self, folder: Path, signed: SignedLaunch) -> Participation:
@@ -216,7 +229,7 @@ class Site:
                 identity=self._identity.public,
                 admission=self._admission,
                 pinned=self._home.peers().pinned,
-                policy=self._config.policy,
+                policy=self._policy(),
                 registration=registration,
                 approved=self._ledger.approved(launch.terms.digest),
                 account=None if registration is None else self._account(registration),
@@ -245,7 +258,24 @@ class Site:
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
         StudyStore.create(folder, signed, state, shared)
-        _log.info("%s: admitted", launch.study)
+        self._diary.admitted(launch)
+
+    def _policy(self) -> Policy:
+        """The policy as ``site.yaml`` has it now: people change it while the site runs.
+
+        Raises:
+            StorageError: it cannot be read now, or names another site. Nothing is decided.
+        """
+        try:
+            config = self._home.config
+        except SiteConfigError as error:
+            raise StorageError(str(error)) from None
+        if config.name != self.name:
+            raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
+        if config.policy != self._config.policy:
+            self._diary.tell("site.yaml has changed: its policy is in force from this study on")
+            self._config = config
+        return config.policy
 
     def _weights(self, terms: Terms) -> Path | None:
         """Where the public weights lie that the study begins with."""

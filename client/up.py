@@ -1,22 +1,25 @@
 """A site at work: the agent in this process, training in a warm child, both ended together.
 
-Talk goes to stderr, one line an event; figures computed from records go to ``log/`` and nowhere else.
+What happens is told in words (``client/diary.py``), on stderr and in ``log/site.log``; figures computed from records go
+to ``log/`` and nowhere else.
 """
 
-import fcntl
-import os
+import logging
 import threading
 import time
 from collections.abc import Callable
 
-from client.agent import AgentEvent, serve
+from client.agent import AgentEvent, Kind, serve
 from client.data import StudyFiles
+from client.diary import Diary
 from client.home import SiteHome
+from client.running import Connection, note, now, serving
 from client.site import Site
 from client.trainer import Trainer
 from client.trust import warn_in_time
+from client.witnessed import rolled_back
 from privacy.console import say
-from privacy.errors import SiteConfigError
+from privacy.errors import Error
 from privacy.lifetime import stop_on_signals
 from privacy.logs import log_to
 from privacy.study import Terms
@@ -31,42 +34,56 @@ def serve_site(home: SiteHome) -> None:
         LedgerError, KeyFileError: book or keys cannot be believed.
     """
     config, admission = home.config, home.admission()
-    lock = _lock(home)
-    log_to(home.folder / "log", "site")
-    stop = threading.Event()
-    stop_on_signals(stop)
 
     def training_for(terms: Terms, files: StudyFiles) -> Trainer:
         return Trainer(terms, files, config.device, home.log_path, config.precision)
 
-    site = Site(home, training_for)
-    try:
-        say(f"{site.name}: serving {home.folder}")
-        if warning := warn_in_time(home.ca_path, time.time()):
-            say(f"{site.name}: {warning}")
-        serve(
-            admission.address, home.ca_path, home.node_key_path, site.answer, on_event=_tell(site.name), stop=stop
-        )
-    finally:
-        site.close()
-        os.close(lock)
-    say(f"{site.name}: stopped")
+    with serving(home):
+        log_to(home.folder / "log", "site")
+        stop = threading.Event()
+        stop_on_signals(stop)
+        diary = Diary(say)
+        note(home, Connection(running_since=now()))
+        site = Site(home, training_for, diary)
+        try:
+            diary.tell(f"'{site.name}' serves {home.folder}")
+            for warning in _warnings(home):
+                diary.tell(warning, level=logging.WARNING)
+            on_event = _tell(home, diary)
+            serve(admission.address, home.ca_path, home.node_key_path, site.answer, on_event=on_event, stop=stop)
+        except Error as error:
+            logging.getLogger(__name__).error("%s", error)
+            raise
+        finally:
+            site.close()
+        diary.tell(f"'{site.name}' has stopped")
 
 
-def _tell(name: str) -> Callable[[AgentEvent], None]:
+def _warnings(home: SiteHome) -> list[str]:
+    """What this site's people have to see to."""
+    warnings = []
+    if ends := warn_in_time(home.ca_path, time.time()):
+        warnings.append(ends)
+    with home.open_ledger() as ledger:
+        if incident := rolled_back(ledger):
+            warnings.append(f"this site cannot train: {incident.sentence}")
+    return warnings
+
+
+def _tell(home: SiteHome, diary: Diary) -> Callable[[AgentEvent], None]:
+    started = now()
+
     def on_event(event: AgentEvent) -> None:
-        size = f" ({event.size} bytes)" if event.size else ""
-        say(f"{name}: {event.kind}: {event.sentence}{size}")
+        match event.kind:
+            case Kind.ONLINE:
+                note(home, Connection(running_since=started, connected_since=now()))
+                diary.tell(event.sentence, about="link")
+            case Kind.WAITING:
+                note(home, Connection(running_since=started, sentence=event.sentence))
+                diary.tell(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
+            case Kind.DROPPED:
+                logging.getLogger(__name__).warning("%s", event.sentence)
+            case _:
+                logging.getLogger(__name__).debug("%s", event.sentence)
 
     return on_event
-
-
-def _lock(home: SiteHome) -> int:
-    """One process serves a site's folder; the lock ends with the process."""
-    descriptor = os.open(home.folder / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SiteConfigError(f"{home.folder}: another 'consilium-site up' serves this site already") from None
-    return descriptor

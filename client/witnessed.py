@@ -10,7 +10,34 @@ from privacy.errors import LedgerError, RefusedError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
 from privacy.ledger.book import BrokenRuleError
+from privacy.ledger.entries import Incident, Recover
 from privacy.ledger.witness import Countersigned
+
+
+def require_not_behind(
+    home: SiteHome, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
+) -> None:
+    """Look up what the coordinator has seen of this site's ledger, before a study is joined.
+
+    Raises:
+        RefusedError: as :func:`require_witnessed`. Nothing seen yet is nothing to be behind of.
+    """
+    if countersigned is not None and not ledger.holds(
+        countersigned.head.statement.number, countersigned.head.statement.hash
+    ):
+        require_witnessed(home, ledger, coordinator, study, countersigned)
+
+
+def rolled_back(ledger: Ledger) -> Incident | None:
+    """What the ledger says of a rollback that nobody has recovered from; None if there is none."""
+    found = None
+    for entry in ledger.entries():
+        match entry.body:
+            case Incident(code="rollback") as incident:
+                found = incident
+            case Recover():
+                found = None
+    return found
 
 
 def require_witnessed(

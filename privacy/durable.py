@@ -57,6 +57,23 @@ def new_folder(folder: Path, error: type[Error]) -> Iterator[Path]:
         raise error(f"{folder}: cannot be used: {cause.strerror}; nothing was made") from None
 
 
+def require_private(folder: Path, error: type[Error]) -> None:
+    """Refuse a folder in which others could replace files.
+
+    Raises:
+        error: its group or others may write in it.
+    """
+    try:
+        mode = folder.stat().st_mode & 0o777
+    except OSError as cause:
+        raise error(f"{folder}: cannot be used: {cause.strerror}") from None
+    if mode & 0o022:
+        raise error(
+            f"{folder}: others may change what is in this folder (mode {mode:04o}, expected 0700); if nobody has, run: "
+            f"chmod 700 {folder}"
+        )
+
+
 def sync_folder(folder: Path) -> None:
     """Make what the folder lists durable: a power cut takes no name back."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -177,6 +177,8 @@ class Join(Document):
     kind: Literal["join"] = "join"
     launch: SignedLaunch
     epoch: Count
+    witnessed: Countersigned | None = None
+    """As in :class:`Train`, so that a site whose ledger is older hears of it before it takes part; None at first."""
 
 
 class Wrap(Document):

@@ -33,6 +33,7 @@ from privacy.wire import (
     Closed,
     Envelope,
     Header,
+    Join,
     Joined,
     Problem,
     Reply,
@@ -179,7 +180,7 @@ class Conductor:
     def _ask(self, ask: Ask) -> None:
         blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
         request = ask.request
-        if isinstance(request, Train):
+        if isinstance(request, Join | Train):
             request = request.model_copy(update={"witnessed": self._witness.newest(ask.site)})
         envelope = make_envelope(
             self._key,

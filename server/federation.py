@@ -25,7 +25,7 @@ from pydantic import Field
 from privacy.address import Host, is_loopback, join_address
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse, read_yaml
-from privacy.durable import new_folder, replace
+from privacy.durable import new_folder, replace, require_private
 from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
 from privacy.keys import PublicKey, SigningKey, node_key_pem
@@ -124,6 +124,7 @@ class Federation:
             raise FederationError(
                 f"{self.folder}: no {CONFIG_FILE} here; make a federation with: consilium init DIR"
             )
+        require_private(self.folder, FederationError)
         return read_yaml(path, CoordinatorConfig, FederationError)
 
     @property

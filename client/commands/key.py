@@ -4,6 +4,7 @@ import click
 
 from client.home import SiteHome
 from client.rotation import Rotation
+from client.running import stopped
 from privacy.console import say
 
 
@@ -21,6 +22,11 @@ def key_change(home: SiteHome, yes: bool) -> None:
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
     new key.
     """
+    with stopped(home, "its key is changed"):
+        _change(home, yes)
+
+
+def _change(home: SiteHome, yes: bool) -> None:
     rotation = Rotation(home)
     if rotation.interrupted:
         say("a change was interrupted; it is finished now")

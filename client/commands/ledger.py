@@ -8,6 +8,7 @@ import click
 
 from client.home import SiteHome
 from client.recovery import Rehearsal, rehearse
+from client.running import stopped
 from client.wording import in_words, is_about, studies_named
 from privacy.budget import Budget
 from privacy.by_hand import read_document
@@ -77,6 +78,11 @@ def ledger_recover(home: SiteHome, file: Path | None, yes: bool) -> None:
     FILE is what the coordinator hands out; without it, the head that this site has kept beside its book.
     What the coordinator has seen of the lost book is taken over, and everything open is charged in full.
     """
+    with stopped(home, "its ledger is taken up again"):
+        _recover(home, file, yes)
+
+
+def _recover(home: SiteHome, file: Path | None, yes: bool) -> None:
     countersigned = _countersigned(home, file)
     coordinator = PublicKey.from_text(home.admission().coordinator)
     with home.open_ledger() as book:

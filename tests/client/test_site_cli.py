@@ -117,10 +117,19 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         "peers": ["birch"],
         "populations": ["small"],
         "ledger": head,
+        "rolled_back": None,
+        "running": None,
         "studies": [],
     }
     shown = site(folder, "status").stdout
-    for word in ("not joined", "birch", "small", home.identity().public.typed, head["hash"]):
+    for word in (
+        "does not run; start it with",
+        "not joined",
+        "birch",
+        "small",
+        home.identity().public.typed,
+        head["hash"],
+    ):
         assert word in shown
 
 

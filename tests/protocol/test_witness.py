@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from client.diary import Diary
+from client.overview import overview
 from privacy.errors import WireError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Recover
@@ -65,7 +67,7 @@ def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simu
     assert simulator.trained["ash", 4] == trained == 0
     incident = simulator.entries("ash", "incident")[-1].body
     assert getattr(incident, "code", "") == "rollback"
-    assert "rolled back" in simulator.journal.history().out["ash"]
+    assert "rolled back" in (simulator.journal.history().stopped or "")
 
 
 def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
@@ -118,7 +120,7 @@ def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> 
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
     simulator.put_back("ash", copy)  # the copy is asked from now on
     simulator.run(seconds=5)
-    assert "ash" in simulator.journal.history().out
+    assert "a copy of it is in use elsewhere" in (simulator.journal.history().stopped or "")
 
 
 def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
@@ -166,3 +168,26 @@ def test_head_of_another_sites_book_is_that_sites_loss(simulator: Simulator) -> 
     simulator.run(seconds=10)
     assert any("its reply is refused" in note.get("text", "") for _, note in simulator.journal.notes())
     assert all("ash" not in each.committed.cohort for each in committed(simulator).values())
+
+
+def test_site_put_back_says_so_itself_before_it_takes_part_in_anything_new(simulator: Simulator) -> None:
+    """Its screen and its log, its status, and the next start; until it has recovered."""
+    simulator.run(lambda: 1 in committed(simulator))
+    copy = simulator.snapshot("ash")
+    simulator.run(lambda: 3 in committed(simulator), seconds=5)
+    simulator.put_back("ash", copy)
+    shown: list[str] = []
+    simulator.sites["ash"]._diary = Diary(shown.append)
+    simulator.run(seconds=5)
+    said = [line for line in shown if "rolled back" in line]
+    assert len(said) == 1
+    assert "refuses admission (refused): entry" in said[0]
+    home = simulator.homes["ash"]
+    assert "consilium-site ledger recover" in overview(home)["rolled_back"]
+    seen = simulator.federation.witness().newest("ash")
+    assert seen is not None
+    simulator.sites["ash"].close()
+    with home.open_ledger() as ledger:
+        ledger.recover(seen, simulator.federation.identity().public)
+    assert overview(home)["rolled_back"] is None
+    assert [each["state"] for each in overview(home)["studies"]] == ["ended"]

@@ -119,7 +119,7 @@ def vectors() -> dict[str, Any]:
         "number": 7,
         "answers": None,
         "blobs": [],
-        "content": {"kind": "join", "launch": signed_launch, "epoch": 1},
+        "content": {"kind": "join", "launch": signed_launch, "epoch": 1, "witnessed": None},
     }
     blob = b"a sealed update"
     reply = {
