@@ -16,7 +16,8 @@ data               data are registered under exactly the study's contract, with 
                    knows them; a contract that only has the same name is another one
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
 budget             the whole study, priced as the book will charge it, fits into what is left
-noise              distributed noise: sums do not wrap, and one site's share is at least three grid units
+noise              distributed noise: the range holds the noise and this site's own patients, and one site's
+                   share is at least three grid units (the others' patients: ``client/room.py``)
 =================  ====================================================================================
 
 The noise is calibrated so that the study alone costs its epsilon (``privacy/pricing.py``). What it costs the population
@@ -87,21 +88,29 @@ def judge(
     for reason in against:
         raise reason
     price = price_of(launch.terms)
-    _judge_shares(launch, price)
+    _judge_shares(launch, price, 0 if registration is None else registration.public_patients)
     return price
 
 
-def _judge_shares(launch: Launch, price: Price) -> None:
-    """With distributed noise, a site's share among the most sites there can be must still be noise."""
+def _judge_shares(launch: Launch, price: Price, patients: int) -> None:
+    """With distributed noise, the range must hold what this site knows of already, and a share must still be noise.
+
+    Others' patients come to it with the key epoch, and are judged before the first round is paid (``client/room.py``).
+    """
     terms = launch.terms
     if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
         return
     # it brings tenseal, without which a command that only shows a budget starts in half the time
     from privacy.sealing.shape import shared_noise
 
-    noise = shared_noise(terms, launch.parameters, price.noise_multiplier)
-    if (problem := noise.problem(len(launch.roster))) is not None:
+    alone = shared_noise(terms, launch.parameters, price.noise_multiplier)
+    own = shared_noise(
+        terms, launch.parameters, price.noise_multiplier, room=patients if terms.sums_patients else 0
+    )
+    if (problem := alone.problem(len(launch.roster))) is not None:
         raise RefusedError("noise", problem)
+    if (problem := own.problem(len(launch.roster))) is not None:
+        raise RefusedError("noise", f"for this site's patients alone, others come on top: {problem}")
 
 
 def reasons_against(

@@ -77,6 +77,7 @@ class Epochs:
         self._unproven: dict[tuple[int, str], StudyKey] = {}
         """Keys of earlier epochs that leads have sent along, by epoch and commitment."""
         self._pairs: dict[int, dict[str, bytes]] = {}
+        self._patients: dict[int, dict[str, int]] = {}
         self._ended: set[int] = set()
 
     def offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
@@ -211,11 +212,21 @@ class Epochs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]
 
+    def patients(self, epoch: int) -> Mapping[str, int]:
+        """The public patient count of each member of ``epoch``, as it has signed it in its offer.
+
+        Raises:
+            EpochLostError: the epoch's keys are not held.
+        """
+        if epoch not in self._patients:
+            raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
+        return self._patients[epoch]
+
     def end(self, epoch: int) -> None:
         """Drop the keys of ``epoch`` for good."""
         self._ended.add(epoch)
         self._forget_unproven(epoch)
-        for held in (self._sessions, self._studies, self._pairs):
+        for held in (self._sessions, self._studies, self._pairs, self._patients):
             held.pop(epoch, None)
 
     def _forget_unproven(self, epoch: int) -> None:
@@ -251,6 +262,7 @@ class Epochs:
 
     def _pair(self, epoch: int, offers: Mapping[str, Offer]) -> None:
         session, context = self._session(epoch), self._context(epoch, "")
+        self._patients[epoch] = {name: offer.patients for name, offer in offers.items()}
         self._pairs[epoch] = {
             name: session.agree(offer.session_key, PAIR_LABEL + context)
             for name, offer in offers.items()

@@ -8,9 +8,12 @@ The mean update is divided by the cohort's weight after opening, so that a small
 The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from client.edges import mark_edge
 from client.personal import forget_own_layers
 from client.sealing import verified_headers
 from client.seat import Seat
@@ -19,11 +22,11 @@ from client.variates import forget_variates, local_work
 from models.choosing import is_best
 from models.vector import Vector
 from privacy.canonical import digest
-from privacy.distributed import opened_sum
+from privacy.distributed import opened_sum, values_at_edge
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.sealing.opening import Opened, open_aggregate
-from privacy.sealing.quantise import dequantise, halvings_after
-from privacy.sealing.shape import grid_of, layout_of, shape_digest, shared_noise, weight_of
+from privacy.sealing.quantise import dequantise, halvings_after, means_at_edge
+from privacy.sealing.shape import layout_of, shared_noise, weight_of
 from privacy.site_updates import mean_update, next_norm
 from privacy.study import Choice, Placement, Unit
 from privacy.wire import Committed, Evaluated, Header, View
@@ -101,7 +104,7 @@ def _require_view(seat: Seat, committed: Committed, view: View) -> None:
         base=seat.state.base,
         model=seat.model_digest(committed.epoch),
         key=seat.epochs.study_key(committed.epoch).commitment,
-        layout=shape_digest(seat.launch, committed.round, seat.state.base, seat.state.halvings),
+        layout=seat.shape_digest(committed.round, view.room),
     )
 
 
@@ -114,18 +117,19 @@ def _require_equal(view: View, **expected: str | int) -> None:
 def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
     view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
     patients = {name: headers[name].patients for name in committed.cohort}
-    norm = seat.store.clipping_norm()
+    norm, edges = seat.store.clipping_norm(), seat.state.edges
     if len(opened.values):
         if seat.terms.privacy.unit is Unit.SITE:
-            mean, norm = _mean_of_sites(seat, opened.values, len(committed.cohort))
+            mean, norm, found = _mean_of_sites(seat, opened.values, len(committed.cohort))
         elif seat.terms.privacy.placement is Placement.DISTRIBUTED:
-            mean = _global_step(seat, opened.values, sum(patients.values()), committed.round)
+            mean, found = _global_step(seat, opened.values, patients, view)
         else:
-            grid, sites = grid_of(seat.terms, halvings), len(committed.cohort)
-            total = dequantise(opened.values, sites, grid)
+            grid, sites = seat.grid(halvings), len(committed.cohort)
+            total, found = dequantise(opened.values, sites, grid), means_at_edge(opened.values, sites, grid)
             halvings = halvings_after(opened.values, sites, grid, halvings)
             weight = sum(weight_of(seat.terms, patients[name], view.reference) for name in sorted(patients))
             mean = total / weight
+        edges = mark_edge(seat, committed.round, found, len(opened.values))
         work = local_work(seat, committed.round, patients, view.reference)
         shared = optimiser_of(seat.terms).advance(shared, mean, work)
     evaluations, best = seat.state.evaluations, seat.state.best
@@ -141,6 +145,7 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
         norm,
         reference=view.reference,
         halvings=halvings,
+        edges=edges,
         evaluations=evaluations,
         best=best,
         applied=(*seat.state.applied, applied),
@@ -149,23 +154,35 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
     forget_own_layers(seat)
 
 
-def _global_step(seat: Seat, opened: NDArray[np.int64], patients: int, number: int) -> Vector:
-    """One step of gradient descent on the cohort's noised sum, divided by its expected lot; (P,)."""
+def _global_step(
+    seat: Seat, opened: NDArray[np.int64], patients: Mapping[str, int], view: View
+) -> tuple[Vector, int]:
+    """One step of gradient descent on the cohort's noised sum, divided by its expected lot, (P,); values at the edge.
+
+    Args:
+        seat: this site's.
+        opened: (d,) the sum as it was opened.
+        patients: public counts of the cohort.
+        view: of the round.
+    """
     sigma, training = seat.state.noise_multiplier, seat.terms.training
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma))
-    return -training.learning_rate_in(number) * total / (training.sampling_rate * patients)
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, room=view.room)
+    lot = training.sampling_rate * sum(patients.values())
+    step = -training.learning_rate_in(view.round) * opened_sum(opened, noise) / lot
+    return step, values_at_edge(opened, noise, len(patients))
 
 
-def _mean_of_sites(seat: Seat, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float]:
-    """The mean update of whole sites, (P,), and the clipping norm of the next round.
+def _mean_of_sites(seat: Seat, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
+    """The mean update of whole sites, (P,), the clipping norm of the next round, and values at the edge.
 
     It is divided by how many sites of the cohort were expected to count: how many did is nobody's to know.
     """
     privacy, norm, sigma = seat.terms.privacy, seat.store.clipping_norm(), seat.state.noise_multiplier
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
     assert norm is not None, "and that needs a norm"
-    total = opened_sum(opened, shared_noise(seat.terms, seat.launch.parameters, sigma, norm))
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, norm)
+    total = opened_sum(opened, noise)
     expected = seat.terms.cohort.participation * sites
     mean = mean_update(total, privacy.adaptive_clipping, expected)
-    return mean, next_norm(total, norm, privacy, expected)
+    return mean, next_norm(total, norm, privacy, expected), values_at_edge(opened, noise, sites)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from safetensors.numpy import save
 
 from client.choice import Chosen, choice_facts, choice_rows, chosen
+from client.edges import edge_facts, edge_rows
 from client.personal import OWN_LAYERS_FILE, own_layers
 from client.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
 from client.seat import Seat
@@ -53,7 +54,7 @@ def write_release(seat: Seat) -> str:
     contract = make_contract(seat.launch.study, seat.terms, sha256(model)).to_bytes() + b"\n"
     replace(folder / CONTRACT_FILE, contract, StorageError)
     _write_own(seat, choice)
-    card = _card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice)
+    card = _card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice) | edge_facts(seat)
     replace(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
     replace(folder / "card.md", _markdown(card).encode("utf-8"), StorageError)
     return sha256(model)
@@ -170,6 +171,7 @@ def _markdown(card: dict[str, Any]) -> str:
         f"| privacy of training patients | {promise} |",
         f"| privacy of test patients | {test} |",
         f"| updates | {sealed} |",
+        *edge_rows(card),
         f"| terms | SHA-256 `{card['terms_sha256']}` |",
         f"| this site | {site['name']}, about {site['patients_about']} patients, "
         f"ledger entry {site['ledger']['number']} `{site['ledger']['hash']}` |",

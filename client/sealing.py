@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from client.room import require_room
 from client.seat import Seat
 from client.state import ReleasedSeed
 from client.work import test_totals, trained_integers
@@ -24,7 +25,7 @@ from privacy.launch import Launch
 from privacy.ledger.witness import BookHead
 from privacy.sealing.masks import seed_commitment
 from privacy.sealing.seal import seal
-from privacy.sealing.shape import layout_of, shape_digest
+from privacy.sealing.shape import layout_of
 from privacy.signed import Signed
 from privacy.wire import Head, Header, Release, Released, Train, View
 
@@ -60,16 +61,19 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
 
     Raises:
         EpochLostError: the epoch's keys are gone.
+        RefusedError: ``noise``: as :mod:`client.room`.
         BudgetError, TrainingError: as :mod:`client.work`.
     """
     study_key = seat.epochs.study_key(request.epoch)
     pair_secrets = seat.epochs.pair_secrets(request.epoch)
     layout = layout_of(seat.launch, request.round, seat.state.base)
+    if layout.parameters:
+        require_room(seat, request)
     model = seat.store.model()
     integers = np.empty(0, dtype=np.uint32)
     if layout.parameters:
         sites = len(request.cohort)
-        integers = trained_integers(seat, request.round, model, request.reference, sites)
+        integers = trained_integers(seat, request.round, model, request.reference, sites, request.room)
     counts = test_totals(seat, model) if layout.counts else ()
     view = View(
         study=seat.launch.study,
@@ -81,8 +85,9 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         base=seat.state.base,
         model=seat.model_digest(request.epoch),
         key=study_key.commitment,
-        layout=shape_digest(seat.launch, request.round, seat.state.base, seat.state.halvings),
+        layout=seat.shape_digest(request.round, request.room),
         reference=request.reference,
+        room=request.room,
     )
     own_seed = os.urandom(32)
     blob = seal(

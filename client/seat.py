@@ -9,6 +9,8 @@ from models.choosing import out_of_patience
 from privacy.keys import SigningKey, keyed_digest
 from privacy.launch import Launch
 from privacy.ledger import Ledger
+from privacy.sealing.quantise import Grid
+from privacy.sealing.shape import grid_of, shape_digest
 from privacy.study import Terms
 from privacy.wire import Evaluated, Head
 
@@ -59,6 +61,15 @@ class Seat:
         """The book's last entry."""
         head = self.ledger.head
         return Head(number=head.number, hash=head.hash)
+
+    def shape_digest(self, number: int, room: int) -> str:
+        """What the sites of a cohort must agree on before they seal round ``number``, with ``room`` for patients."""
+        state = self.state
+        return shape_digest(self.launch, number, state.base, state.halvings, room, state.noise_multiplier)
+
+    def grid(self, halvings: int) -> Grid:
+        """The grid of this site's update with local noise, its range halved so often."""
+        return grid_of(self.terms, halvings, self.state.noise_multiplier)
 
     def epsilon_spent(self) -> float | None:
         """What this study alone has spent here, a function of public quantities; None without privacy."""

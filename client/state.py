@@ -5,8 +5,8 @@
 * ``model-NNNNN.f64``: the shared model after round NNNNN, the shared control variate where there is one, the
   optimiser's moments, and the clipping norm where it adapts; little-endian float64.
 * ``best-NNNNN.f64``: the best evaluated model so far, that after round NNNNN, where the terms release the best one.
-* ``update-NNNNN.npz``: the integers sealed in a round, and the variance of the distributed noise in them; a second
-  attempt seals the same ones, in a smaller cohort with more noise.
+* ``update-NNNNN.npz``: the integers sealed in a round, the variance of the distributed noise in them, and for how
+  many patients the range of their sum is; a second attempt seals the same ones, in a smaller cohort with more noise.
 * ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
 * ``control-NNNNN.npz``: the own control variate that a round gives, float32; ``client/variates.py`` says which holds.
 * ``personal-NNNNN.npz``: this site's own layers after it trained a round, float32; ``client/personal.py`` says which
@@ -79,6 +79,14 @@ class BestModel(Document):
     sha256: str
 
 
+class AtEdge(Document):
+    """A round whose opened sum has ``values`` of its ``of`` values at the edge of the range: it does not hold them."""
+
+    round: int
+    values: int
+    of: int
+
+
 class StudyState(Document):
     """How far this site has come in a study."""
 
@@ -93,6 +101,7 @@ class StudyState(Document):
     reference: int | None = None
     halvings: int = 0
     """How often the terms' value range is halved in the next round."""
+    edges: tuple[AtEdge, ...] = ()
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
@@ -220,20 +229,28 @@ class StudyStore:
         """
         return self._update(number)[1]
 
-    def _update(self, number: int) -> tuple[NDArray[np.uint32], int]:
+    def room(self, number: int) -> int:
+        """How many patients the sum has room for whose part a round's integers are.
+
+        Raises:
+            SiteConfigError: as :meth:`variance`.
+        """
+        return self._update(number)[2]
+
+    def _update(self, number: int) -> tuple[NDArray[np.uint32], int, int]:
         path = self._update_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
-                return file["integers"], int(file["variance"])
+                return file["integers"], int(file["variance"]), int(file["room"])
         except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             raise SiteConfigError(
                 f"{path}: the integers of round {number} cannot be read; restore it from backup"
             ) from None
 
-    def keep_integers(self, number: int, integers: NDArray[np.uint32], variance: int = 0) -> None:
+    def keep_integers(self, number: int, integers: NDArray[np.uint32], variance: int = 0, room: int = 0) -> None:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""
         buffer = io.BytesIO()
-        np.savez(buffer, integers=integers, variance=np.int64(variance))
+        np.savez(buffer, integers=integers, variance=np.int64(variance), room=np.int64(room))
         replace(self._update_path(number), buffer.getvalue(), StorageError)
         self._draw_path(number).unlink(missing_ok=True)
 

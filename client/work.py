@@ -12,11 +12,10 @@ So a round that is paid has its draw or its result here. Where both are gone, th
 the work is refused (``lost``) and written down as an incident, since a second draw may leave beside the first.
 """
 
-import logging
-
 import numpy as np
 from numpy.typing import NDArray
 
+from client.edges import tell_cut_values
 from client.personal import keep_own_layers, own_layers
 from client.seat import Seat
 from client.state import Counted
@@ -26,14 +25,14 @@ from privacy.distributed import LEAST_VARIANCE, topped_up
 from privacy.errors import RefusedError
 from privacy.pricing import evaluation_event, training_event
 from privacy.sealing.quantise import quantise
-from privacy.sealing.shape import grid_of, shared_noise, weight_of
+from privacy.sealing.shape import shared_noise, weight_of
 from privacy.stream import from_os
 from privacy.study import Placement
 
-_log = logging.getLogger(__name__)
 
-
-def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sites: int) -> NDArray[np.uint32]:
+def trained_integers(
+    seat: Seat, number: int, model: Vector, reference: int, sites: int, room: int = 0
+) -> NDArray[np.uint32]:
     """Run by a site. The integers it seals in round ``number`` in a cohort of so many ``sites``, (P,).
 
     Trained and paid the first time it is asked; with distributed noise a smaller cohort gets the same integers
@@ -45,7 +44,7 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sit
         TrainingError: training failed; asked again, it is repeated from the same draw.
     """
     if seat.terms.privacy.placement is Placement.DISTRIBUTED:
-        return _shared_integers(seat, number, model, reference, sites)
+        return _shared_integers(seat, number, model, reference, sites, room)
     stored = seat.store.integers(number)
     if stored is None:
         noise = seat.state.noise_multiplier
@@ -57,9 +56,8 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sit
             keep_variate(seat, number, pull, update)
         keep_own_layers(seat, number, personal)
         left = weight_of(seat.terms, seat.patients, reference) * update + seat.store.left_behind(number)
-        quantised = quantise(left, grid_of(seat.terms, seat.state.halvings), from_os())
-        if quantised.saturated:
-            _log.info("round %d: %d values of the update beyond the range were cut", number, quantised.saturated)
+        quantised = quantise(left, seat.grid(seat.state.halvings), from_os())
+        tell_cut_values(seat, number, quantised)
         stored = quantised.integers
         seat.store.keep_left_behind(number, left)
         seat.store.keep_integers(number, stored)
@@ -67,10 +65,12 @@ def trained_integers(seat: Seat, number: int, model: Vector, reference: int, sit
     return stored
 
 
-def _shared_integers(seat: Seat, number: int, model: Vector, reference: int, sites: int) -> NDArray[np.uint32]:
+def _shared_integers(
+    seat: Seat, number: int, model: Vector, reference: int, sites: int, room: int
+) -> NDArray[np.uint32]:
     sigma = seat.state.noise_multiplier
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, seat.store.clipping_norm())
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, seat.store.clipping_norm(), room)
     wanted = noise.share_variance(sites)
     stored = seat.store.integers(number)
     if stored is None:
@@ -78,13 +78,13 @@ def _shared_integers(seat: Seat, number: int, model: Vector, reference: int, sit
         seat.store.save(reference=reference)
         stored, personal = seat.training.share(model, number, noise, wanted, draw, own_layers(seat))
         keep_own_layers(seat, number, personal)
-        seat.store.keep_integers(number, stored, wanted)
+        seat.store.keep_integers(number, stored, wanted, room)
     seat.ledger.settle(seat.launch.study, number)
     held = seat.store.variance(number)
     if held < wanted:
         more = max(LEAST_VARIANCE, wanted - held)
         stored = topped_up(stored, noise, more, from_os())
-        seat.store.keep_integers(number, stored, held + more)
+        seat.store.keep_integers(number, stored, held + more, room)
     return stored
 
 

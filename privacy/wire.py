@@ -133,6 +133,8 @@ class View(Document):
     """Of quantiser and packing."""
     reference: Count
     """The patient count that weighs 1."""
+    room: Count = 0
+    """With noise that sites add over patients: how many patients the range of the round's sum holds. Otherwise 0."""
 
 
 class Header(Statement):
@@ -202,6 +204,8 @@ class Train(Document):
     cohort: tuple[Name, ...] = Field(max_length=MAX_SITES)
     reference: Count
     """The patient count that weighs 1, the same in every round of the study."""
+    room: Count = 0
+    """How many patients the round's sum has room for, the same in every attempt; a site seals for no larger cohort."""
     keys: KeyParcel | None = None
     """None once the site has sealed in this epoch."""
     committed: Committed | None = None

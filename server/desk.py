@@ -11,6 +11,7 @@ from math import inf
 
 from models.choosing import out_of_patience
 from privacy.launch import SignedLaunch
+from privacy.ranges import most_patients
 from privacy.signed import Signed
 from privacy.wire import Committed, Evaluated, Header, Offer, Open, Request, View
 from server.actions import Action, Ask, Note, Record
@@ -171,6 +172,19 @@ class Desk:
     def bound(self) -> set[str]:
         """The sites that the next round must have: without privacy, after a void round, that round's cohort."""
         return set(self.history.void_cohort) if self.terms.privacy.epsilon is None else set()
+
+    def room(self) -> int:
+        """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
+        counts = {site.name: site.patients for site in self.invited()}
+        largest = max(counts.values(), default=0)
+        return self._room(count or largest for count in counts.values())
+
+    def room_for(self, cohort: Iterable[str]) -> int:
+        """How many patients the sum of a ``cohort`` must hold, by their public counts."""
+        return self._room(self.sites[name].patients for name in cohort)
+
+    def _room(self, counts: Iterable[int]) -> int:
+        return most_patients(counts) if self.terms.sums_patients else 0
 
     def learn(self, header: Header) -> None:
         """Take in what a site's header says of it."""

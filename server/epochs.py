@@ -69,6 +69,8 @@ class KeyEpochs:
             return self.lost(
                 [site], f"it claims round {offer.base}, and none after {desk.history.base} is committed", now
             )
+        if site.patients not in (0, offer.patients):
+            return self.lost([site], "its public patient count is not the one it has given before", now)
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
             case Phase.JOINING:

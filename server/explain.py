@@ -14,8 +14,9 @@ from privacy.accountant import CARRIED, ORDERS, BoundedContribution, SiteUpdates
 from privacy.distributed import SharedNoise
 from privacy.errors import TermsError
 from privacy.pricing import price_of_runs, private_event, study_noise
+from privacy.ranges import COUNT_STEP
 from privacy.sealing.layout import Layout
-from privacy.sealing.shape import sealed_values, shared_noise
+from privacy.sealing.shape import sealed_values, shared_noise, update_range
 from privacy.study import Placement, Terms
 
 FLOAT32_BYTES = 4
@@ -53,10 +54,19 @@ def _built(terms: Terms) -> nn.Module:
     return module
 
 
-def explain(terms: Terms, runs: int | None = None) -> dict[str, Any]:
-    """Parameters, bytes and prices of a study, from its terms alone; also of so many ``runs`` of it together.
+def explain(
+    terms: Terms, runs: int | None = None, patients: int | None = None, sites: int | None = None
+) -> dict[str, Any]:
+    """Parameters, bytes, prices and problems of a study, from public numbers; also of so many ``runs`` of it together.
 
-    Bytes are those of the largest exchange, in which totals ride along with an update.
+    Bytes are those of the largest exchange, in which totals ride along with an update. A problem is told only where it
+    is certain.
+
+    Args:
+        terms: the study.
+        runs: also say what so many cost together.
+        patients: that all sites have together, or at least; None where nothing is known.
+        sites: that are invited; None: as many as the terms allow.
 
     Raises:
         TermsError: the model cannot be built.
@@ -68,6 +78,8 @@ def explain(terms: Terms, runs: int | None = None) -> dict[str, Any]:
     sealing = terms.sealing
     values = sealed_values(terms, parameters)
     layout = Layout(values, cells, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
+    privacy = _privacy(terms, parameters, runs, patients, terms.cohort.maximum if sites is None else sites)
+    shares = privacy.get("shares")
     return {
         "study": terms.name,
         "digest": terms.digest,
@@ -84,11 +96,14 @@ def explain(terms: Terms, runs: int | None = None) -> dict[str, Any]:
         "ciphertexts": layout.parts,
         "values_per_slot": layout.per_slot,
         "sealed": layout.cipher.masked,
-        "privacy": _privacy(terms, parameters, runs),
+        "value_range": "auto" if sealing.value_range is None else sealing.value_range,
+        "first_range": None if shares else update_range(terms, privacy.get("noise_multiplier")),
+        "privacy": privacy,
+        "problems": [shares["problem"]] if shares and shares["problem"] else [],
     }
 
 
-def _privacy(terms: Terms, parameters: int, runs: int | None) -> dict[str, Any]:
+def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | None, sites: int) -> dict[str, Any]:
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return {"private": False}
@@ -99,7 +114,7 @@ def _privacy(terms: Terms, parameters: int, runs: int | None) -> dict[str, Any]:
     return {
         "private": True,
         "placement": promise.placement,
-        "shares": _shares(terms, promise.delta, parameters, noise) if distributed else None,
+        "shares": _shares(terms, promise.delta, parameters, noise, patients, sites) if distributed else None,
         "epsilon": promise.epsilon,
         "delta": promise.delta,
         "unit": promise.unit,
@@ -112,21 +127,42 @@ def _privacy(terms: Terms, parameters: int, runs: int | None) -> dict[str, Any]:
     }
 
 
-def _shares(terms: Terms, delta: float, parameters: int, noise_multiplier: float) -> dict[str, Any]:
-    """What distributed noise means for the largest cohort."""
-    noise, cohort = shared_noise(terms, parameters, noise_multiplier), terms.cohort.maximum
+def _shares(
+    terms: Terms, delta: float, parameters: int, noise_multiplier: float, patients: int | None, cohort: int
+) -> dict[str, Any]:
+    """What distributed noise means for a cohort of so many sites, which have so many patients (None: unknown)."""
+    room = patients or 0 if terms.sums_patients else 0
+    noise = shared_noise(terms, parameters, noise_multiplier, room=room)
     outside = private_event(terms, noise.outsider_multiplier(cohort))
     whole = private_event(terms, noise_multiplier)
+    held = None
+    if terms.sums_patients and terms.sealing.value_range is not None:
+        held = math.floor(max(0.0, noise.sum_held) / terms.training.sampling_rate)
     return {
         "colluders": noise.colluders,
         "epsilon_outside": epsilon([repeated(outside, terms.training.rounds)], delta),
         "inflation": noise.inflation,
-        "proposed_bits": noise.proposed_bits(),
+        "proposed_bits": noise.proposed_bits(cohort),
+        "value_range": noise.value_range,
+        "patients": patients,
+        "patients_held": held,
         "share_units": math.sqrt(noise.share_variance(cohort)),
         "needed_range": noise.needed_range,
-        "problem": noise.problem(cohort),
+        "problem": noise.problem(cohort) or _for_too_few(terms, noise, held),
         "sites": _sites(terms, whole, noise, parameters) if isinstance(whole, SiteUpdates) else None,
     }
+
+
+def _for_too_few(terms: Terms, noise: SharedNoise, held: int | None) -> str | None:
+    """A range that holds fewer patients than the smallest cohort of the smallest sites has."""
+    fewest = terms.cohort.minimum * COUNT_STEP
+    if held is None or held >= fewest:
+        return None
+    return (
+        f"sealing.value_range is {noise.value_range:g} clipping norms, which holds the noise and lots of {held} "
+        f"patients of all sites together; {terms.cohort.minimum} sites have at least {fewest}: write "
+        "sealing.value_range: auto"
+    )
 
 
 def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) -> dict[str, Any]:

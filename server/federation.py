@@ -15,6 +15,7 @@ Nothing here opens an update: the coordinator has no study key.
 
 import datetime
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ from privacy.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.errors import FederationError, WireError
 from privacy.keys import PublicKey, SigningKey, node_key_pem
 from privacy.launch import MAX_LAUNCH_BYTES, KeyText, Launch, Member, SignedLaunch
-from privacy.study import Name, Terms
+from privacy.study import DataContract, Name, Terms
 from server.authority import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.desk import Patience
 from server.journal import Journal
@@ -264,6 +265,16 @@ class Federation:
             )
         Journal.create(self.study_folder(launch.study), signed).close()
         return launch.study
+
+    def known_patients(self, contract: DataContract, names: Iterable[str]) -> dict[str, int]:
+        """Public patient counts that sites have signed in earlier studies on the same ``contract``, of those named."""
+        known: dict[str, int] = {}
+        for study in self.studies():
+            with Journal(self.study_folder(study)) as journal:
+                parcel = journal.history().keys
+                if parcel is not None and journal.launch().statement.terms.data == contract:
+                    known |= {name: signed.statement.patients for name, signed in parcel.offers.items()}
+        return {name: known[name] for name in names if name in known}
 
     def study_folder(self, study: str) -> Path:
         """Where a study's journal lies."""

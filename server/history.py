@@ -39,6 +39,7 @@ class AttemptAsked(Document):
     epoch: int
     cohort: tuple[Name, ...]
     reference: int
+    room: int = 0
 
 
 class ReleaseAsked(Document):

@@ -258,7 +258,7 @@ class StudyMachine:
         if reply.code == "behind" and reply.base is not None and reply.base < site.base:
             site.base = reply.base
             return self._go_on(site, now)
-        if reply.code in ("opening-failed", "release-refused"):
+        if reply.code in ("opening-failed", "release-refused", "noise") and not isinstance(asked, Join):
             return self._desk.stop(f"{site.name}: {reply.sentence}")
         if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
             return self._rounds.void([], now)

@@ -5,6 +5,9 @@ Rules:
 * an attempt's number and cohort are recorded before they are asked; one (round, attempt) is one cohort;
 * a site lost before release leaves the cohort: a new attempt, in which the survivors seal the same integers again;
   never fewer than the terms' minimum, then the study waits for sites to join again;
+* with noise that sites add over patients, a round's sum has room for the patients of all invited sites, as far as their
+  counts are known; the room stays through the round's attempts, since what is sealed is rounded to its range. A site
+  that comes back in mid-round and has more patients than were counted on makes the round void;
 * headers that differ stop the study, and nobody is asked to release;
 * without privacy, the round after a void one has that round's cohort: the difference of two sums could be an update;
 * a site lost between sealing and release makes the round void: it counts, its budget is spent, the site is out until
@@ -54,12 +57,17 @@ class Rounds:
             return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
         cohort = tuple(sorted(desk.bound or members))
         last, number = desk.history.attempt, desk.history.next_round
+        again = last is not None and last.round == number
+        room = last.room if last is not None and again else desk.room()
+        if room < desk.room_for(cohort):  # integers of the round are sealed already, for fewer patients
+            return self.void([], now)
         asked = AttemptAsked(
             round=number,
-            attempt=last.attempt + 1 if last is not None and last.round == number else 1,
+            attempt=last.attempt + 1 if last is not None and again else 1,
             epoch=desk.history.epoch,
             cohort=cohort,
             reference=max(desk.sites[name].patients for name in cohort) if last is None else last.reference,
+            room=room,
         )
         return [*desk.record(asked), *self._collect(asked, now)]
 
@@ -98,6 +106,7 @@ class Rounds:
             base=desk.history.base,
             cohort=asked.cohort,
             reference=asked.reference,
+            room=asked.room,
             keys=keys,
             committed=missed[0] if missed else None,
         )

@@ -13,6 +13,8 @@ from models.metrics import Metrics, metrics
 from models.parameters import from_vector
 from models.vector import advance
 from privacy.accountant import noise_multiplier
+from privacy.pricing import study_noise
+from privacy.sealing.shape import update_range
 from privacy.study import Terms, read_terms
 from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
 
@@ -51,7 +53,7 @@ def test_breast_cancer_example_learns_at_epsilon_3(repository: Path, tmp_path: P
     figures, largest = federated(terms, breast_cancer_hospitals(seed=0), tmp_path)
     assert figures.auroc is not None
     assert figures.auroc > 0.95
-    assert largest < terms.sealing.value_range
+    assert largest < update_range(terms, study_noise(terms))
 
 
 def test_heart_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> None:
@@ -63,4 +65,4 @@ def test_heart_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> 
     figures, largest = federated(terms, heart_hospitals(folder), tmp_path)
     assert figures.auroc is not None
     assert figures.auroc > 0.82
-    assert largest < terms.sealing.value_range
+    assert largest < update_range(terms, study_noise(terms))

@@ -1,9 +1,10 @@
 """An update becomes b-bit integers, and a sum of such integers becomes a sum of updates again.
 
 * The grid is common to all sites: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k stands
-  for k steps. The first range is the terms'; later ones are it, halved as often as the last opened sum allows, which
-  every site computes alike, in integers.
-* A value beyond [-value_range, value_range] saturates. How many did depends on records: it stays at the site.
+  for k steps. The first range is the terms', or what ``auto`` makes of them (``privacy/ranges.py``); later ones are
+  it, halved as often as the last opened sum allows, which every site computes alike, in integers.
+* A value beyond [-value_range, value_range] saturates. How many did depends on records: it stays at the site. What
+  all may know is how many values of the opened mean lie at the range's edge.
 * Rounding is stochastic, so the integer is right on average (below saturation); its randomness is an argument.
 * What rounding and saturation left behind is added to the next round's update (error feedback): errors do not add up
   over rounds. With local noise it is a function of a value that was noised already (post-processing).
@@ -25,6 +26,7 @@ _HEAD_ROOM: Final = 4
 """How many times larger than expected a site's next update may be. Expected is the largest mean times the square root
 of the number of sites: a mean of so many noises is smaller than one of them by that."""
 MOST_HALVINGS: Final = 20
+_EDGE: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ def quantise(update: NDArray[np.float64], grid: Grid, randomness: Stream) -> Qua
 def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.float64]:
     """The sum of the updates whose integers, one vector per site, add up to ``total``; (parameters,)."""
     return (total - sites * grid.zero).astype(np.float64) * grid.step
+
+
+def means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
+    """How many values of a ``total`` on ``grid`` have a mean at the range's edge: all its sites sent what was cut.
+
+    Less than all cannot be told from a sum. Each site counts what it cuts itself.
+    """
+    return int(np.count_nonzero(np.abs(total - sites * grid.zero) >= _EDGE * grid.steps * sites))
 
 
 def halvings_after(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:

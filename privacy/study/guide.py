@@ -238,16 +238,17 @@ KEYS: Final[dict[str, Guidance]] = {
         "`bfv`. A site must allow `open` in its policy.",
     ),
     "Sealing.bits": Guidance(
-        "Bits of each rounded value.",
-        "Leave it, unless `consilium study check` says that rounding adds noise.",
+        "Bits of each rounded value; 24 where nothing is written and noise is distributed.",
+        "Leave it, unless `consilium study check` names another. With distributed noise a sum over all patients needs "
+        "a wide range, and with few bits rounding makes the noise larger.",
     ),
     "Sealing.value_range": Guidance(
-        "The largest value that is sealed. With local noise: of one site's update, larger values are cut. With "
-        "distributed noise: of the sum over all sites in one coordinate, in clipping norms; a larger sum would wrap "
-        "around.",
-        "`consilium study check` says what is needed. With local noise, learning rate times clipping norm times local "
-        "steps is the most that patients can move a value by in a round; noise comes on top where lots are small. With "
-        "distributed noise: 1.2 expected lots of all sites together, and nine standard deviations of the noise.",
+        "The largest value that is sealed, or `auto`. With local noise: of one site's update, larger values are cut "
+        "and sent later. With distributed noise: of the sum over all sites in one coordinate, in clipping norms; a "
+        "larger sum wraps around and ruins the model, so a number that cannot hold it is refused.",
+        "`auto`: with distributed noise every round's range holds the noise and the lots of all sites, by their public "
+        "patient counts; with local noise it holds the longest update, and is refined from the first opened sum on. To "
+        "see it, or to check a number: `consilium study check --patients N`.",
     ),
     "Evaluation.rounds": Guidance(
         "After which rounds the model is scored. `every: 5` may stand for it: every fifth round, and the last one.",

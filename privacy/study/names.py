@@ -64,3 +64,18 @@ Epsilon = Annotated[
     NullIsWritten("none"),
 ]
 """A privacy loss bound; the word ``none`` (never an omission) says that there is none."""
+
+
+def _none_from_auto(value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value != "auto"):
+        raise ValueError(f"expected a number, or the word auto; got {'nothing' if value is None else repr(value)}")
+    return None if value == "auto" else value
+
+
+ValueRange = Annotated[
+    Positive | None,
+    BeforeValidator(_none_from_auto),
+    PlainSerializer(lambda value: "auto" if value is None else value),
+    NullIsWritten("auto"),
+]
+"""How large a value may be; the word ``auto`` leaves it to a rule over public numbers (``privacy/ranges.py``)."""

@@ -1,12 +1,12 @@
 """What a study promises: privacy to a patient, protection of a lone update, and how updates are sealed."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.study.names import MAX_SITES, Epsilon, Positive
+from privacy.study.names import MAX_SITES, Epsilon, Positive, ValueRange
 
 
 class Unit(StrEnum):
@@ -114,14 +114,21 @@ class Scheme(StrEnum):
     OPEN = "open"
 
 
+BITS_OF_SUMS: Final = 24
+"""The default of ``sealing.bits`` where noise is distributed: what is rounded is noised for a sum over all sites, and a
+coarse grid costs noise."""
+
+
 class Sealing(Document):
     """How an update becomes integers, and under which scheme they are sealed.
 
     With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
     beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
-    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around.
+    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. ``auto``, the default,
+    leaves it to ``privacy/ranges.py``.
     """
 
     scheme: Scheme = Scheme.BFV
     bits: int = Field(default=16, ge=8, le=24)
-    value_range: Positive
+    """With distributed noise :data:`BITS_OF_SUMS` unless the terms say otherwise."""
+    value_range: ValueRange = None

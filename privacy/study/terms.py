@@ -31,7 +31,7 @@ from privacy.errors import TermsError
 from privacy.study.contract import DataContract
 from privacy.study.model import Model
 from privacy.study.names import Epsilon, Name
-from privacy.study.promise import Cohort, Placement, Privacy, Scheme, Sealing, Unit
+from privacy.study.promise import BITS_OF_SUMS, Cohort, Placement, Privacy, Scheme, Sealing, Unit
 from privacy.study.training import Training, Weights
 
 
@@ -77,7 +77,7 @@ class Terms(Document):
     training: Training
     privacy: Privacy
     cohort: Cohort
-    sealing: Sealing
+    sealing: Sealing = Sealing()
     evaluation: Evaluation = Evaluation()
     release: Release = Release()
 
@@ -97,6 +97,16 @@ class Terms(Document):
         if type(last) is not int or not 1 <= last <= 10_000:
             raise ValueError("evaluation.every needs training.rounds, a whole number up to 10000")
         return {**fields, "evaluation": {**rest, "rounds": sorted({*range(every, last + 1, every), last})}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fine_grid_for_sums(cls, fields: Any) -> Any:
+        privacy = fields.get("privacy") if isinstance(fields, Mapping) else None
+        sealing = fields.get("sealing", {}) if isinstance(fields, Mapping) else None
+        if not isinstance(privacy, Mapping) or not isinstance(sealing, Mapping) or "bits" in sealing:
+            return fields
+        distributed = privacy.get("placement") == Placement.DISTRIBUTED
+        return {**fields, "sealing": {**sealing, "bits": BITS_OF_SUMS}} if distributed else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -195,6 +205,11 @@ class Terms(Document):
                 "model.personal: with the site as unit a site's own layers are trained without noise, so totals that "
                 "they score must not be opened; leave out evaluation.rounds"
             )
+
+    @property
+    def sums_patients(self) -> bool:
+        """Whether sites add up patients' gradients and noise, so that a sum's range must have room for all patients."""
+        return self.privacy.placement is Placement.DISTRIBUTED and self.privacy.unit is not Unit.SITE
 
     @property
     def last_round(self) -> int:

@@ -6,25 +6,62 @@ from typing import Any
 import click
 
 from privacy.console import print_json, print_table
-from privacy.study import read_terms
+from privacy.errors import TermsError
+from privacy.study import Terms, read_terms
+from server.federation import CONFIG_FILE, Federation
 
 
 @click.command()
 @click.argument("file", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--weights", type=click.Path(path_type=Path), help="Check the public weights that STUDY.yaml names.")
 @click.option("--runs", type=click.IntRange(1, 10_000), help="And what so many runs cost together, to choose one.")
+@click.option(
+    "--patients",
+    type=click.IntRange(1, 1 << 40),
+    help="Of all sites together, about. Without it: what they gave in earlier studies on the same contract.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check(file: Path, weights: Path | None, runs: int | None, as_json: bool) -> None:
-    """Explain what STUDY.yaml would cost and move; nothing is launched."""
+@click.pass_obj
+def check(
+    federation: Federation,
+    file: Path,
+    weights: Path | None,
+    runs: int | None,
+    patients: int | None,
+    as_json: bool,
+) -> None:
+    """Explain what STUDY.yaml would cost and move; nothing is launched. A PROBLEM ends it with 11."""
     from server.explain import explain, require_weights
 
     terms = read_terms(file)
-    found = explain(terms, runs)
+    found = explain(terms, runs, known_patients(federation, terms, ()) if patients is None else patients)
     if weights is not None:
         require_weights(terms, weights)
     if as_json:
         print_json(found)
-        return
+    else:
+        _print(found, weights)
+    require_no_problem(found, "nothing can be launched like this")
+
+
+def known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
+    """How many patients the named sites (all enrolled ones if none is) have at least; None where nothing is known."""
+    if not (federation.folder / CONFIG_FILE).exists():
+        return None
+    return sum(federation.known_patients(terms.data, names or federation.sites()).values()) or None
+
+
+def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
+    """Refuse a study that cannot work, naming every problem.
+
+    Raises:
+        TermsError: it has one.
+    """
+    if found["problems"]:
+        raise TermsError(f"{found['study']}: {'; '.join(found['problems'])} ({otherwise})")
+
+
+def _print(found: dict[str, Any], weights: Path | None) -> None:
     privacy = found["privacy"]
     if privacy["private"]:
         promise = [
@@ -32,13 +69,17 @@ def check(file: Path, weights: Path | None, runs: int | None, as_json: bool) -> 
             *_unit_rows(privacy["unit"]),
             ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
             *_noise_rows(privacy["shares"]),
+            *_range_rows(found),
             ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
             ("sites", f"with at most {privacy['smallest_population']} patients each (1 / delta)"),
             ("test patients", "protected" if privacy["test_patients_protected"] else "NOT protected"),
             *_runs_rows(privacy["runs"]),
         ]
     else:
-        promise = [("privacy", "NONE: the model may reveal its patients; a site must allow that")]
+        promise = [
+            *_range_rows(found),
+            ("privacy", "NONE: the model may reveal its patients; a site must allow that"),
+        ]
     moved = (
         f"{found['bytes_up']:,} bytes up, {found['bytes_down']:,} down "
         f"({found['ciphertexts']} ciphertexts; float32 would take {found['float32_bytes']:,})"
@@ -96,14 +137,35 @@ def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
     if shares["inflation"] > 1.02:
-        rounding += f"; with sealing.bits {shares['proposed_bits']} less"
+        rounding += f"; with sealing.bits: {shares['proposed_bits']} less"
     return [
         ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
         ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),
         ("", f"{rounding}; a share has {shares['share_units']:.0f} grid units"),
         *_site_rows(shares["sites"]),
-        *([("PROBLEM", shares["problem"])] if shares["problem"] else []),
     ]
+
+
+def _range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """How large values may become, and what of it cannot work."""
+    shares, written = found["privacy"].get("shares"), found["value_range"]
+    problems = [("PROBLEM", problem) for problem in found["problems"]]
+    if shares is None:
+        said = f"values up to {found['first_range']:g}, finer steps after the first round"
+        return [("range", f"auto: {said}" if written == "auto" else said), *problems]
+    patients = "" if shares["patients"] is None else f" of {shares['patients']:,} patients"
+    if shares["sites"] is not None:
+        said = f"{shares['value_range']:g} clipping norms; noise and sites need {shares['needed_range']:.3g}"
+    elif written == "auto" and not patients:
+        said = "auto: fixed in each round from the public patient counts of all sites"
+    elif written == "auto":
+        said = f"auto: {shares['value_range']:g} clipping norms for the noise and the lots{patients}"
+    else:
+        said = (
+            f"{written:g} clipping norms hold the noise and lots of up to {shares['patients_held']:,} patients of all "
+            "sites together; auto holds any"
+        )
+    return [("range", said), *problems]
 
 
 def _site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:

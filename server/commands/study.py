@@ -6,7 +6,7 @@ import click
 
 from privacy.console import print_json, say
 from privacy.study import read_terms
-from server.commands.check import check
+from server.commands.check import check, known_patients, require_no_problem
 from server.commands.reach import reach
 from server.commands.results import compare, list_studies, show, watch
 from server.commands.schema import schema
@@ -25,15 +25,20 @@ study.add_command(schema)
 @study.command("launch")
 @click.argument("file", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--site", "names", multiple=True, help="Invite this site; repeat. Without it: all enrolled sites.")
+@click.option("--despite", is_flag=True, help="Launch although 'study check' finds a PROBLEM.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def study_launch(federation: Federation, file: Path, names: tuple[str, ...], as_json: bool) -> None:
+def study_launch(federation: Federation, file: Path, names: tuple[str, ...], despite: bool, as_json: bool) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
-    from server.explain import count_parameters
+    from server.explain import explain
 
     terms = read_terms(file)
+    invited = len(set(names or federation.sites())) or None
+    found = explain(terms, patients=known_patients(federation, terms, names), sites=invited)
+    if not despite:
+        require_no_problem(found, "sites would refuse it; --despite launches it all the same")
     launched = reach(federation).call(
-        "launch", terms=terms.model_dump(mode="json"), parameters=count_parameters(terms), sites=list(names)
+        "launch", terms=terms.model_dump(mode="json"), parameters=found["parameters"], sites=list(names)
     )
     if as_json:
         print_json(launched)

@@ -20,7 +20,7 @@ ROUNDS = [1, 2]
 DISTRIBUTED: dict[str, Any] = {
     "training": {"rounds": 2, "local_steps": 1},
     "privacy": {"placement": "distributed"},
-    "sealing": {"value_range": 60.0, "bits": 20},
+    "sealing": {"value_range": "auto", "bits": 20},
 }
 WHOLE_SITES: dict[str, Any] = {
     "training": {"rounds": 2, "weights": "uniform"},

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from privacy.accountant import DistributedGaussian, SampledGaussian, charge
-from privacy.distributed import LEAST_VARIANCE, SharedNoise, opened_sum, share, topped_up
+from privacy.distributed import LEAST_VARIANCE, SharedNoise, opened_sum, share, topped_up, values_at_edge
 from privacy.stream import Stream, from_os
 
 NOISE = SharedNoise(clipping_norm=0.5, noise_multiplier=2.0, parameters=400, bits=16, value_range=40.0, colluders=1)
@@ -105,3 +106,81 @@ def test_charge_is_the_central_mechanisms() -> None:
     central = SampledGaussian(noise_multiplier=1.3, sampling_rate=0.05, steps=20)
     for order in (2, 8, 64):
         assert 0 <= charge(shared, order) - charge(central, order) <= 1
+
+
+def summed(noise: SharedNoise, signal: NDArray[np.float64], cohort: int) -> NDArray[np.int64]:
+    """The integers that a cohort's shares of ``signal`` add up to."""
+    variance = noise.share_variance(cohort)
+    total = share(signal, noise, variance, from_os()).astype(np.int64)
+    for _ in range(cohort - 1):
+        total += share(np.zeros_like(signal), noise, variance, from_os())
+    return total
+
+
+def test_range_that_fits_is_named_and_holds() -> None:
+    """The range that a refused one is told to be: refused no more, and the largest sum comes back unwrapped."""
+    small = SharedNoise(1.0, 3.0, 500, 24, 128.0, 1, largest_sum=4000.0, usual_sum=3640.0, minimum=3)
+    said = str(small.problem(4))
+    assert "sealing.value_range is 128 clipping norms, the noise and the sum need 4030: sums would wrap" in said
+    named = float(said.rsplit(" ", 1)[1])
+    fitting = SharedNoise(1.0, 3.0, 500, 24, named, 1, largest_sum=4000.0, usual_sum=3640.0, minimum=3)
+    assert fitting.problem(4) is None
+    assert fitting.value_range >= fitting.needed_range
+    assert small.with_fitting_range() == fitting
+    signal = np.full(500, -4000.0)
+    error = opened_sum(summed(fitting, signal, 3), fitting) - signal
+    assert np.abs(error).max() < 8 * 3.0 * fitting.inflation * math.sqrt(3 / 2)
+
+
+def test_bits_that_ruin_the_noise_are_refused_with_those_to_write() -> None:
+    """At 16 bits the grid of a sum of 4,000 clipping norms makes the noise more than three times as large."""
+    coarse = SharedNoise(1.0, 3.0, 500, 16, 1.0, 1, largest_sum=4000.0, usual_sum=3640.0).with_fitting_range()
+    said = str(coarse.problem(4))
+    assert "rounding to sealing.bits 16" in said
+    finer = SharedNoise(1.0, 3.0, 500, int(said.rsplit(" ", 1)[1]), coarse.value_range, 1, 4000.0, 3640.0)
+    assert finer.problem(4) is None
+    assert 1 < finer.inflation < 1.02
+
+
+def test_bits_that_no_number_makes_enough_are_said_to_be_so() -> None:
+    hopeless = SharedNoise(1.0, 50.0, 10**9, 24, 1.0, 1).with_fitting_range()
+    assert "no sealing.bits are enough" in str(hopeless.problem(4))
+
+
+@pytest.mark.parametrize("cohort", [3, 8])
+@pytest.mark.parametrize("parameters", [6, 20_000])
+def test_largest_sum_in_a_range_that_fits_has_no_value_at_its_edge(parameters: int, cohort: int) -> None:
+    """Every gradient in one coordinate, and as much in all others as cannot be; 20 draws a case."""
+    noise = SharedNoise(
+        0.5, 2.0, parameters, 24, 1.0, 1, largest_sum=300.0, usual_sum=250.0, minimum=3
+    ).with_fitting_range()
+    signal = np.full(parameters, 300 * 0.5)
+    marks = [values_at_edge(summed(noise, signal, cohort), noise, cohort) for _ in range(20)]
+    assert not any(marks)
+
+
+@pytest.mark.parametrize("parameters", [1, 6, 500, 10**5])
+def test_chance_of_a_false_mark_is_at_most_one_in_a_million(parameters: int) -> None:
+    """Where the edge begins, by bisection; how likely noise on the largest sum reaches it, by the error function."""
+    noise = SharedNoise(1.0, 2.0, parameters, 24, 1.0, 1, largest_sum=50.0, minimum=3).with_fitting_range()
+    total = np.zeros(parameters, dtype=np.int64)
+    below, edge = 0, 1 << 23
+    while edge - below > 1:
+        total[0] = (below + edge) // 2
+        if values_at_edge(total, noise, 3):
+            edge = int(total[0])
+        else:
+            below = int(total[0])
+    deviation = math.sqrt(3 * noise.share_variance(3))
+    needed = (edge - 50.0 / noise.unit) / deviation
+    assert parameters * math.erfc(needed / math.sqrt(2)) <= 1.001e-6
+
+
+def test_sum_that_wraps_has_values_at_the_edge() -> None:
+    """As SUPPORT2's: a range that holds the noise, not the sum. 40 coordinates, spread over thrice the range."""
+    noise = SharedNoise(1.0, 3.0, 40, 20, 64.0, 1, largest_sum=400.0, usual_sum=364.0, minimum=3)
+    found = [
+        values_at_edge(summed(noise, np.random.default_rng(seed).normal(0, 190, 40), 4), noise, 4)
+        for seed in range(20)
+    ]
+    assert np.mean([each > 0 for each in found]) > 0.9

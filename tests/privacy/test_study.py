@@ -93,7 +93,9 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ('positive: ["yes"]', "positive: []", "positive: tuple should have at least 1 item"),
         ("value_range: 4", "value_range: 4, scheme: ckks", "sealing.scheme: input should be 'bfv'"),
         ("value_range: 4", "value_range: 4, bits: 32", "sealing.bits: input should be less than or equal to 24"),
-        ("sealing: {value_range: 4}", "sealing: {}", "sealing.value_range: missing"),
+        ("value_range: 4", "value_range: wide", "sealing.value_range: expected a number, or the word auto; got 'wide'"),
+        ("value_range: 4", "value_range:", "sealing.value_range: expected a number, or the word auto; got nothing"),
+        ("value_range: 4", "value_range: 0", "sealing.value_range: input should be greater than 0"),
         ("name: golden", "name: golden\nname: other", "the key 'name' is written twice"),
     ],
 )  # fmt: skip

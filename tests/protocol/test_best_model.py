@@ -220,7 +220,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "distributed": {
         "training": {"local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "sealing": {"value_range": "auto", "bits": 20},
     },
     "sites": {
         "training": {"weights": "uniform"},

@@ -17,13 +17,15 @@ from tests.protocol.moments import committed, in_phase, trained_once
 from tests.simulator import FOUR, Simulator
 
 ROUNDS = 4
+ROOM = (60 + 10) + (70 + 10) + (80 + 10) + (90 + 10)
+"""Public counts of the simulator's four sites, each rounded down by up to ten."""
 
 
 def distributed_terms() -> Terms:
     return small_terms(
         training={"rounds": ROUNDS, "local_steps": 1},
         privacy={"placement": "distributed"},
-        sealing={"value_range": 60.0, "bits": 20},
+        sealing={"value_range": "auto", "bits": 20},
     )
 
 
@@ -44,7 +46,7 @@ def test_whole_study_ends_with_one_model_at_all_sites(found: Found) -> None:
 def test_shares_are_those_of_the_cohort(found: Found) -> None:
     simulator = found(distributed_terms())
     in_phase(simulator, Phase.RELEASING)
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms))
+    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
     assert variances(simulator, 1) == dict.fromkeys(FOUR, noise.share_variance(4))
 
 
@@ -57,7 +59,7 @@ def test_survivors_top_their_shares_up_without_training_or_paying_again(found: F
     before = {name: simulator.store(name).integers(1) for name in FOUR}
     simulator.transport.cut_off.add("ash")
     simulator.run(lambda: 1 in committed(simulator), seconds=30)
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms))
+    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
     assert committed(simulator)[1].committed.cohort == FOUR[1:]
     assert simulator.trained["birch", 1] == 1
     assert len(simulator.entries("birch", "reserve")) == 1
@@ -79,7 +81,7 @@ def test_topped_up_integers_are_the_first_ones_and_more_noise(found: Found) -> N
     second = simulator.store("birch").integers(1)
     assert first is not None
     assert second is not None
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms))
+    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
     half, modulus = 1 << 19, 1 << 20
     moved = (second.astype(np.int64) - first + half) % modulus - half
     added = noise.share_variance(3) - noise.share_variance(4)

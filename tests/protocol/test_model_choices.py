@@ -51,7 +51,7 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "distributed": {
         "training": {"rounds": 3, "local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "sealing": {"value_range": "auto", "bits": 20},
     },
     "sites": {
         "training": {"rounds": 3, "weights": "uniform"},

@@ -26,7 +26,7 @@ PLACES: dict[str, Sections] = {
     "distributed": {
         "training": {"local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "sealing": {"value_range": "auto", "bits": 20},
     },
     "whole sites": {
         "training": {"weights": "uniform"},

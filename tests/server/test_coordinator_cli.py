@@ -225,7 +225,7 @@ def test_study_check_of_whole_sites_says_when_it_is_mostly_noise(folder: Path) -
         training={"weights": "uniform"},
         privacy={"unit": "site", "placement": "distributed"},
         cohort={"maximum": 3},
-        sealing={"value_range": 60.0, "bits": 20},
+        sealing={"value_range": "auto", "bits": 20},
     )
     shown = coordinator(folder, "study", "check", study_file(folder, few)).stdout
     for words in (
