@@ -48,13 +48,18 @@ def ledger_list(home: SiteHome, study: str | None, kind: str | None, as_json: bo
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.pass_obj
 def ledger_export(home: SiteHome, file: Path) -> None:
-    """Write the book to FILE, for an auditor: signed JSON lines, ending in a signed trailer."""
+    """Write the book to FILE, for an auditor: signed JSON lines, ending in a signed trailer.
+
+    With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
+    """
+    from client.papers import papers_of
+
     last = b""
     with home.open_ledger() as book:
         try:
             with file.open("xb") as out:
                 try:
-                    for last in book.export_lines():
+                    for last in book.export_lines(papers_of(home, book)):
                         out.write(last)
                     out.flush()
                     os.fsync(out.fileno())

@@ -18,6 +18,7 @@ from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Book, verify_export, verify_file
 from privacy.ledger.book import Watch
+from privacy.ledger.papers import Paper
 
 _SQLITE: Final = b"SQLite format 3\0"
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"
@@ -93,8 +94,10 @@ def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verifie
     return _verified(path, form, book, key is not None, number)
 
 
-def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> tuple[str, Book]:
-    """The verified book in ``path``, and which form it has.
+def read(
+    path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
+) -> tuple[str, Book]:
+    """The verified book in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
 
     Raises:
         LedgerError: naming the file: it cannot be read, or an entry is wrong (named).
@@ -102,7 +105,7 @@ def read(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -
     try:
         if _first_bytes(path) == _SQLITE:
             return "sqlite", verify_file(path, key, watch)
-        return "export", verify_export(path, key, watch)
+        return "export", verify_export(path, key, watch, papers)
     except LedgerError as error:
         said = str(error)
         raise LedgerError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None

@@ -4,6 +4,7 @@ Rules:
 
 * One line an entry: the entry as it was signed, and its signature; every line is canonical JSON and ends in a
   newline.
+* After the entries come the papers of studies, where the site hands any over (``privacy/ledger/papers.py``).
 * The last line is a trailer that the site signs: how many entries there are, and the hash of the last. A tail that
   was cut off shows.
 """
@@ -21,10 +22,12 @@ from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.book import Book, Watch
-from privacy.ledger.entries import FIRST, MAX_ENTRY_BYTES, VERSION, Digest, Signed, from_text, to_text
+from privacy.ledger.entries import FIRST, VERSION, Digest, Signed, from_text, to_text
+from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verified_paper
 
 _LABEL: Final = b"consilium ledger trailer v1\0"
-_MAX_LINE_BYTES: Final = MAX_ENTRY_BYTES + 1024
+_MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
+_KINDS: Final = ({"entry", "signature"}, {"paper"}, {"signature", "trailer"})
 
 
 class Trailer(Document):
@@ -35,32 +38,42 @@ class Trailer(Document):
     head: Digest
 
 
-def lines(entries: Iterable[Signed], key: SigningKey) -> Iterator[bytes]:
+def lines(entries: Iterable[Signed], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
     """Write an export. Run by a site."""
     count, head = 0, FIRST
     for signed in entries:
         count, head = count + 1, sha256(signed.entry)
         # the entry's own bytes, not a rewriting of them
         yield b'{"entry":' + signed.entry + b',"signature":"' + to_text(signed.signature).encode() + b'"}\n'
+    for paper in papers:
+        yield to_canonical({"paper": SignedPaper.by(key, paper).model_dump(mode="json")}) + b"\n"
     trailer = Trailer(count=count, head=head)
     signature = key.sign(_LABEL + trailer.to_bytes())
     yield to_canonical({"signature": to_text(signature), "trailer": trailer.model_dump()}) + b"\n"
 
 
-def verify_export(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> Book:
-    """Check an export, as :func:`read_book` does a book. Run by an auditor.
+def verify_export(
+    path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
+) -> Book:
+    """Check an export, as :func:`read_book` does a book; put the papers of studies into ``papers``. Run by an auditor.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
     """
     book = Book()
+    found = {} if papers is None else papers
     whole = False
     for number, line in enumerate(_read_lines(path), start=1):
         if whole:
             raise LedgerError(f"line {number}: something follows the trailer")
         try:
             value = _read_line(line)
+            if "paper" in value:
+                _take_paper(value["paper"], book, found)
+                continue
             signature = from_text(value["signature"])
+            if found and "entry" in value:
+                raise LedgerError("an entry follows the papers of studies")
             if "trailer" in value:
                 _check_trailer(value["trailer"], signature, book)
                 whole = True
@@ -99,13 +112,20 @@ def _read_line(line: bytes) -> dict[str, Any]:
         raise LedgerError(
             "expected canonical JSON, got bytes that are not JSON; if the file was changed on its way, ask for it again"
         ) from None
-    if not isinstance(value, dict) or set(value) not in ({"entry", "signature"}, {"signature", "trailer"}):
-        raise LedgerError("expected an entry or a trailer with its signature")
+    if not isinstance(value, dict) or set(value) not in _KINDS:
+        raise LedgerError("expected an entry or a trailer with its signature, or the paper of a study")
     if to_canonical(value) + b"\n" != line:
         raise LedgerError("the bytes are not the canonical form (RFC 8785) of what they say")
-    if not isinstance(value["signature"], str):
+    if not isinstance(value.get("signature", ""), str):
         raise LedgerError("expected a signature as text")
     return value
+
+
+def _take_paper(value: Any, book: Book, found: dict[str, Paper]) -> None:
+    paper = verified_paper(parse(value, SignedPaper, LedgerError, "the paper"), book)
+    if paper.said.study in found:
+        raise LedgerError(f"the study '{paper.said.study}' has a paper already")
+    found[paper.said.study] = paper
 
 
 def _check_trailer(value: Any, signature: bytes, book: Book) -> None:

@@ -12,7 +12,7 @@ Rules:
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +48,7 @@ from privacy.ledger.entries import (
 )
 from privacy.ledger.export import lines
 from privacy.ledger.launches import Launches, launches_of
+from privacy.ledger.papers import Paper
 from privacy.ledger.steps import Addition, Creation, read_on, written
 from privacy.ledger.witness import BookHead, Countersigned
 from privacy.sentence import fit_sentence
@@ -476,11 +477,11 @@ class Ledger:
             for signed in signed_entries(self._connection):
                 yield read_entry(signed.entry)
 
-    def export_lines(self) -> Iterator[bytes]:
-        """The book as signed JSON lines, ending in a signed trailer; see ``docs/ledger.md``."""
+    def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
+        """The book as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
         self.refresh()
         with sentences(self._path):
-            yield from lines(signed_entries(self._connection), self._key)
+            yield from lines(signed_entries(self._connection), self._key, papers)
 
     def addition(self, body_for: Callable[[Book], Body | None]) -> "Addition":
         """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""

@@ -1,0 +1,88 @@
+"""The papers of a study: what an export holds of it beside the book, so that its reader knows what it was about.
+
+A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose, columns,
+label, terms, who took part), and the figures of the totals that the site has opened. The site signs it as a whole.
+
+Rules, each checked when an export is read:
+
+* the book has admitted this very study under these very terms, whose digest its entry has carried since;
+* the launch is signed by the key that the paper names as the coordinator's; whether this key has countersigned the
+  book, and so is the book's coordinator, is for the reader to see;
+* the book's site is among those invited;
+* a study has one paper. One that was left out says nothing: nothing of the book depends on it.
+
+Figures are the site's word: the book does not hold them, and other sites' papers can be laid beside them.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from privacy.document import Document
+from privacy.errors import LedgerError, WireError
+from privacy.keys import PublicKey
+from privacy.launch import KeyText, Launch, SignedLaunch
+from privacy.ledger.book import Book
+from privacy.signed import Signed, Statement
+
+MAX_PAPER_BYTES: Final = 4 << 20
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Scores(Document):
+    """Say how the shared model did on the test patients of all sites of a cohort, by opened totals."""
+
+    after_round: Annotated[int, Field(ge=0, le=10_000)]
+    patients: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    threshold: Share
+    auroc: Share | None
+    accuracy: Share | None
+    sensitivity: Share | None
+    specificity: Share | None
+
+
+class Paper(Statement):
+    """Hand an auditor what a study was about. Run by a site."""
+
+    label: ClassVar[str] = "consilium study paper v1"
+
+    version: Literal[1] = 1
+    launch: SignedLaunch
+    coordinator: KeyText
+    scores: tuple[Scores, ...] = Field(default=(), max_length=10_000)
+
+    @property
+    def said(self) -> Launch:
+        """What was launched."""
+        return self.launch.statement
+
+
+SignedPaper = Signed[Paper]
+
+
+def verified_paper(signed: SignedPaper, book: Book) -> Paper:
+    """The paper, if ``book`` vouches for it. Run by an auditor.
+
+    Raises:
+        LedgerError: which rule it breaks.
+    """
+    try:
+        paper = signed.verified(book.key)
+    except WireError:
+        raise LedgerError("the paper of a study is not signed by the book's key") from None
+    said = paper.said
+    allowed = book.allowance(said.study)
+    if allowed is None:
+        raise LedgerError(f"there is a paper of the study '{said.study}', which this book never admitted")
+    if allowed.terms != said.terms.digest:
+        raise LedgerError(
+            f"the paper of '{said.study}' has the terms {said.terms.digest}, the book admitted {allowed.terms}"
+        )
+    if book.site not in said.names:
+        raise LedgerError(f"the paper of '{said.study}' does not invite '{book.site}', whose book this is")
+    try:
+        paper.launch.verified(PublicKey.from_text(paper.coordinator))
+    except WireError:
+        raise LedgerError(f"the launch in the paper of '{said.study}' is not signed by the key it names") from None
+    return paper
