@@ -7,7 +7,7 @@ Rules:
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from privacy.audit.story import Chapter, Note, Story
 from privacy.audit.words import day, many
 from privacy.ledger.book import Book
+from privacy.ledger.papers import Paper
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Reading:
     form: str
     """``sqlite`` or ``export``."""
     key_given: bool
+    papers: dict[str, Paper] = field(default_factory=dict)
+    """What an export has of studies beside the book, by study."""
 
     @cached_property
     def incidents(self) -> dict[str, list[Note]]:

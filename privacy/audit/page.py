@@ -20,26 +20,27 @@ from privacy.audit.population import population_part
 from privacy.audit.sheets import SecondFigure, notes_table
 from privacy.audit.story import Approval, Chapter, Key, Witness
 from privacy.audit.words import NONE, Column, day, digest, entry, facts, figure, many, quoted, small, table, when
+from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
 
 POPULATIONS: Final = 50
 _PROMISE: Final = (
-    "Epsilon and delta bound what anybody who sees all models and totals of these studies, with whatever else he "
-    "knows, can learn from one patient’s having taken part: any conclusion becomes at most ",
+    "Epsilon and delta limit what anybody can learn from one patient’s having taken part, from all models and results "
+    "of these studies together: any conclusion about this patient becomes at most ",
     element("i", "e", element("sup", "epsilon")),
-    " times as likely, or as unlikely, as it would have been without that patient (1.65 times at epsilon 0.5, 2.72 at "
-    "1, 20.1 at 3), but for a chance of about delta. It is a promise about one patient’s presence, in the worst case, "
-    "and not about what the models say of people in general. “Spent” is what the grant’s filter has counted, at one "
-    "order fixed when the grant was given, so that it holds although each study was chosen in view of earlier results; "
-    "it is what this site enforced. ",
+    " times as likely, or as unlikely, as without them (1.65 times at epsilon 0.5, 2.72 at 1, 20.1 at 3), but for a "
+    "chance of about delta. What the models say of people in general is not limited.",
+)
+_SPENT: Final = (
+    "“Spent” is what this site has counted against its grants, at one order fixed when each grant was given, so that "
+    "it holds although each study was chosen in view of earlier results. A study’s own figure is smaller: its sheet "
+    "shows both. A grant enlarged after results were seen is sound as arithmetic, but a board should ask why."
 )
 _NOT_COVERED: Final = (
-    "The figures hold if the site did what it wrote down: a book cannot show that a site trained with the noise, the "
-    "clipping and the sampling it names, nor that two populations hold different people. They do not cover what is "
-    "public by design (how many patients there are, which studies ran and when, the digests of files), totals over "
-    "held-out patients that left without noise, nor the same patient’s data at another hospital, whose book adds its "
-    "own epsilon to this one. Whether an epsilon is small enough is for people to decide; a grant enlarged after "
-    "results were seen is sound as arithmetic, but a board should ask why."
+    "The figures hold if the site did what it wrote down: no book shows that it trained with the noise it names, or "
+    "that two populations are different people. Not covered are what is public by design (how many patients, which "
+    "studies and when), results that left without noise, and the same patient’s data at another hospital, whose book "
+    "adds its own epsilon to this one. Whether an epsilon is small enough is for people to decide."
 )
 
 
@@ -66,7 +67,7 @@ def render(reading: Reading, second: SecondFigure | None = None) -> bytes:
             element("h2", "All populations", id="all"),
             _overview(reading, chapters),
             element("h2", "What these numbers mean", id="meaning"),
-            element("p", _PROMISE, _NOT_COVERED),
+            [element("p", each) for each in (_PROMISE, _SPENT, _NOT_COVERED)],
             [population_part(reading, each, anchors[each.population], second) for each in shown],
             _left_out(len(chapters) - len(shown)),
             _rest(reading),
@@ -100,9 +101,14 @@ def _head(site: str) -> Markup:
 
 def _lead(reading: Reading) -> Markup:
     book = reading.book
+    whose = (
+        element("span", "✓ Verified with the site’s key. ", class_="calm")
+        if reading.key_given
+        else element("span", "△ Consistent in itself, not verified: no key was given. ", class_="caution")
+    )
     return element(
         "p",
-        element("span", "✓ Verified. ", class_="calm"),
+        whose,
         f"Complete up to entry {book.head.number:,}, written on {day(book.time)}. Every hash, signature, charge and "
         "budget was computed again from the signed bytes.",
         class_="lead",
@@ -156,7 +162,7 @@ def _attention(found: Sequence[Finding]) -> Markup:
 def _overview(reading: Reading, chapters: Sequence[Chapter]) -> Markup:
     columns = [Column("Population")]
     columns += [
-        Column(name, True) for name in ("Patients", "Granted", "Delta", "Spent", "Set aside", "Left", "Studies")
+        Column(name, True) for name in ("Spent", "Left", "Granted", "Delta", "Set aside", "Patients", "Studies")
     ]
 
     def row(chapter: Chapter) -> Sequence[Content]:
@@ -164,18 +170,18 @@ def _overview(reading: Reading, chapters: Sequence[Chapter]) -> Markup:
         unbounded = element("b", "no bound", class_="alarm")
         return (
             chapter.population,
-            f"{chapter.registered[-1][1].patients:,}" if chapter.registered else NONE,
+            unbounded if budget.epsilon_spent is None else figure(budget.epsilon_spent),
+            f"{budget.epsilon_left:.4f}",
             NONE if budget.epsilon_granted is None else f"{budget.epsilon_granted:g}",
             NONE if budget.delta is None else small(budget.delta),
-            unbounded if budget.epsilon_spent is None else figure(budget.epsilon_spent),
             f"{budget.epsilon_set_aside:.4f}",
-            f"{budget.epsilon_left:.4f}",
+            f"{chapter.registered[-1][1].patients:,}" if chapter.registered else NONE,
             f"{budget.studies:,}",
         )
 
     if not chapters:
         return element("p", "No data set is registered.")
-    return table("Epsilon of every population, at its delta", columns, chapters, row, at_once=50)
+    return table("Epsilon of every population, at its delta", columns, chapters, row, at_once=50, cards=True)
 
 
 def _left_out(count: int) -> Content:
@@ -238,7 +244,13 @@ def _witnesses(witnesses: Sequence[Witness]) -> Markup:
 
     def row(witness: Witness) -> Sequence[Content]:
         seen = f"entry {witness.newest:,}"
-        return witness.name, digest(witness.key), f"{witness.times:,}", seen, entry(witness.at)
+        return (
+            witness.name,
+            digest(PublicKey.from_text(witness.key).typed),
+            f"{witness.times:,}",
+            seen,
+            entry(witness.at),
+        )
 
     return table("Who has seen this book", columns, witnesses, row)
 

@@ -6,6 +6,7 @@ Rules:
   figure, words are placed by percentages.
 * What several entries do within one thousandth of the width is one mark: the highest and the last are kept.
 * A drawing never says anything by colour alone, and has a description in words.
+* The axis has two times at least, with seconds where minutes would be too few.
 * No style is written on an element: the page's policy admits its one style sheet only.
 """
 
@@ -21,7 +22,10 @@ from privacy.audit.words import MONTHS
 _SIDE: Final = 1000
 _HEADROOM: Final = 1.12
 _MOST_TICKS: Final = 5
-_STEPS_S: Final = (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
+_MOST_LONG_TICKS: Final = 3
+"""Of labels with seconds, which stand side by side on a phone too."""
+_SHORT_S: Final = (1, 2, 5, 10, 20, 30)
+_STEPS_S: Final = (60, 120, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 _STEPS_DAYS: Final = (1, 2, 7, 14)
 _STEPS_MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1200, 6000, 12000)
 
@@ -40,7 +44,7 @@ class Span:
     def __init__(self, first: str, last: str) -> None:
         self.first = datetime.fromisoformat(first)
         self.last = datetime.fromisoformat(last)
-        self.length = max(self.last - self.first, timedelta(minutes=1))
+        self.length = max(self.last - self.first, timedelta(seconds=5))
 
     def place(self, time: datetime) -> float:
         """From 0 to 1000."""
@@ -52,9 +56,13 @@ class Span:
 
     def ticks(self) -> Iterator[tuple[float, str]]:
         """Round times within the span, with a label each."""
+        for step in (timedelta(seconds=each) for each in _SHORT_S):
+            if self.length / step <= _MOST_LONG_TICKS:
+                yield from self._every(step, "{0:%H:%M:%S}")
+                return
         for step in (timedelta(seconds=each) for each in _STEPS_S):
             if self.length / step <= _MOST_TICKS:
-                yield from self._every(step, "{0.hour:02}:{0.minute:02}")
+                yield from self._every(step, "{0:%H:%M}")
                 return
         for step in (timedelta(days=each) for each in _STEPS_DAYS):
             if self.length / step <= _MOST_TICKS:

@@ -178,7 +178,13 @@ def _grants(chapter: Chapter) -> Markup:
             remark = "before any result"
         return f"{number}", f"{grant.epsilon:g}", small(grant.delta), f"{grant.order}", entry(at), remark
 
-    return table("What the data protection officer allowed", columns, list(enumerate(chapter.grants, start=1)), row)
+    return table(
+        "What the data protection officer allowed",
+        columns,
+        list(enumerate(chapter.grants, start=1)),
+        row,
+        cards=True,
+    )
 
 
 def _shares(chapter: Chapter, account: Account, number: int) -> Content:
@@ -222,4 +228,6 @@ def _registrations(chapter: Chapter) -> Markup:
         at, body = registered
         return entry(at), f"{body.patients:,}", f"{body.records_per_patient:,}", digest(body.data)
 
-    return table("The data that these patients are known by", columns, chapter.registered, row, at_once=5)
+    return table(
+        "The data that these patients are known by", columns, chapter.registered, row, at_once=5, cards=True
+    )

@@ -16,6 +16,7 @@ from privacy.console import say
 from privacy.durable import replace
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
+from privacy.ledger.papers import Paper
 from privacy.pld import epsilon
 
 
@@ -28,8 +29,9 @@ from privacy.pld import epsilon
 def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) -> None:
     """Check LEDGER and write what it says as one HTML page, to read and to print.
 
-    The page needs no network and no script. It shows what every study did under which terms, epsilon over time
-    against the grants, models released, incidents, and grants enlarged after results were seen.
+    The page needs no network and no script. It shows what every study was about and did, under which terms (an
+    export has them, a copy of ledger.sqlite has not), epsilon over time against the grants, models released,
+    incidents, and grants enlarged after results were seen.
     """
     if output.exists():
         _refuse_to_destroy(output, ledger, force)
@@ -45,9 +47,9 @@ def told(ledger: Path, key: PublicKey | None) -> Reading:
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
-    story = Story()
-    form, book = read(ledger, key, story.take)
-    return Reading(book, story, form, key is not None)
+    story, papers = Story(), dict[str, Paper]()
+    form, book = read(ledger, key, story.take, papers)
+    return Reading(book, story, form, key is not None, papers)
 
 
 def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:

@@ -4,15 +4,17 @@ Rules:
 
 * A study's own epsilon is at the delta of the grant that pays it. Its whole plan was fixed in advance by its terms; a
   study that stopped early may have stopped because of results, so the plan's figure stands beside that of its rounds.
-* What the book does not hold (the clipping norm) is named, with the place where it stands.
+* One study has several epsilons, none of them wrong: each stands with what it is of.
+* What the book does not hold comes from the study's paper, where there is one (``privacy/audit/about.py``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from math import isinf
 from typing import Final
 
 from privacy.accountant import AnyEvent, Unprotected, epsilon, repeated
+from privacy.audit.about import about
 from privacy.audit.findings import Reading
 from privacy.audit.markup import Content, Markup, element, joined
 from privacy.audit.story import Approval, Chapter, Note, Release, Study
@@ -78,6 +80,7 @@ def _sheet(
             element("span", f"{day(study.admitted.time)} · {_state(study)}{_took(chapter, study)}", class_="quiet"),
             [element("b", f" · {remark}", class_="caution") for remark in remarks],
         ),
+        about(reading, study),
         facts(
             ("Admitted", entry(study.admitted)),
             ("Terms (SHA-256)", digest(said.terms)),
@@ -90,12 +93,11 @@ def _sheet(
                 f"{len(study.settled):,}" + (f"; {unsettled:,} not, counted in full" if unsettled else ""),
             ),
             ("Rounds evaluated", _rounds(study.evaluated)),
-            *_own_figures(chapter, account, study, second),
-            ("Clipping norm", "not in the book: it stands in the terms whose digest is above"),
             ("Closed", _closed(study)),
             ("Models released", [_released(each) for each in study.releases[:20]] or "none"),
             ("", f"and {len(study.releases) - 20:,} more" if len(study.releases) > 20 else None),
         ),
+        _epsilons(reading, chapter, account, study, second),
         _plan(study),
         notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
         notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
@@ -154,26 +156,67 @@ def _closed(study: Study) -> Content:
     return joined(entry(study.closed), f", {limit}")
 
 
-def _own_figures(
+def _epsilons(
+    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+) -> Markup:
+    """Every epsilon that people may hear of this study, and why they differ."""
+    rows = [_promised(reading, study), *_computed(chapter, account, study, second)]
+    columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
+    caption = f"Why {study.name} has several epsilons: each answers another question"
+    return table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
+
+
+def _promised(reading: Reading, study: Study) -> Sequence[Content] | None:
+    paper = reading.papers.get(study.name)
+    if paper is None:
+        return None
+    epsilon, delta = paper.said.terms.privacy.epsilon, paper.said.terms.privacy.delta
+    if epsilon is None or delta is None:
+        return None
+    return (
+        "promised",
+        f"{epsilon:g}",
+        f"the terms: at most this much for a training patient, at delta {small(delta)}; what is paid for test patients "
+        "is not in it",
+    )
+
+
+def _computed(
     chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
-) -> list[tuple[str, Content]]:
+) -> Iterator[Sequence[Content]]:
     if study.said.grant is None or not account.allowances[study.name].private:
-        alarm = element("b", "no bound", class_="alarm")
-        private = account.allowances[study.name].private
-        plain = "nothing of it is charged: it has no training, and totals without noise"
-        return [("Its own epsilon", plain if private and study.said.grant is None else alarm)]
-    delta = chapter.grants[study.said.grant - 1].grant.delta
-    paid = account.events_of(study.name)
-    own = f"{figure(_own(tuple(paid), delta))} at delta {small(delta)}, for the rounds it paid"
-    figures: list[tuple[str, Content]] = [("Its own epsilon", own)]
-    plan = planned_events(study)
+        if account.allowances[study.name].private and study.said.grant is None:
+            yield "charged", NONE, "nothing of it is charged: it has no training, and totals without noise"
+        else:
+            yield "spent", element("b", "no bound", class_="alarm"), "it trained without privacy"
+        return
+    filter_ = account.filter(study.said.grant)
+    grant, paid, plan = filter_.granted, account.events_of(study.name), planned_events(study)
+    at = f"at delta {small(grant.delta)}, the grant’s"
     if set(plan) != set(paid):
-        figures.append(
-            ("if all its plan ran", f"{figure(_own(tuple(plan), delta))}, fixed in advance by its terms")
-        )
+        yield "planned", figure(_own(tuple(plan), grant.delta)), f"all of its plan, training and totals, {at}"
+    own = "the rounds and totals it paid for, as if there were no other study"
+    yield "spent", figure(_own(tuple(paid), grant.delta)), f"{own}, {at}, at the order that shows it best"
+    yield (
+        "charged",
+        figure(float(filter_.epsilon_of(study.spent))),
+        f"the same at order {grant.order}, which was fixed when grant {study.said.grant} was given, as if the grant "
+        "had paid for nothing else: what later studies find used up",
+    )
     if second:
-        figures.append(("the same by PLD", figure_by(second, plan, delta, f"its whole plan, {Certainty.EXACT}")))
-    return figures
+        yield "by PLD", *_by_pld(second, plan, grant.delta)
+
+
+def _by_pld(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tuple[str, str]:
+    try:
+        found = second(plan, delta)
+    except BudgetError as error:
+        return NONE, f"none: {error}"
+    if isinf(found):
+        return NONE, f"no epsilon is large enough at delta {small(delta)}"
+    return figure(
+        found
+    ), f"its whole plan by privacy loss distributions, {Certainty.EXACT}, at delta {small(delta)}"
 
 
 def planned_events(study: Study) -> list[AnyEvent]:
@@ -200,7 +243,13 @@ def _plan(study: Study) -> Markup:
         Column("Rounds paid", True),
     ]
     return table(
-        f"What {study.name} was admitted with", columns, study.said.plan, partial(_planned_row, study), 6, 100
+        f"What {study.name} was admitted with",
+        columns,
+        study.said.plan,
+        partial(_planned_row, study),
+        6,
+        100,
+        cards=True,
     )
 
 

@@ -105,16 +105,21 @@ def table(
     row: Callable[[T], Sequence[Content]],
     at_once: int = 20,
     most: int = 500,
+    *,
+    cards: bool = False,
 ) -> Markup:
-    """A table of ``items``: the first ``at_once`` in view, up to ``most`` on demand, any more counted."""
-    parts = [_table(caption, columns, [row(item) for item in items[:at_once]])]
+    """A table of ``items``: the first ``at_once`` in view, up to ``most`` on demand, any more counted.
+
+    With ``cards`` a row is a list of names and values where the page is as narrow as a phone.
+    """
+    parts = [_table(caption, columns, [row(item) for item in items[:at_once]], cards)]
     if rest := items[at_once:most]:
         title = f"{caption}, continued"
         parts.append(
             element(
                 "details",
                 element("summary", f"{many(len(rest), 'further row')}: {caption}"),
-                _table(title, columns, [row(item) for item in rest]),
+                _table(title, columns, [row(item) for item in rest], cards),
             )
         )
     if len(items) > most:
@@ -125,9 +130,9 @@ def table(
     return joined(parts)
 
 
-def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]]) -> Markup:
+def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]], cards: bool) -> Markup:
     head = [element("th", each.title, scope="col", class_="figure" if each.figures else None) for each in columns]
-    body = [element("tr", [_cell(n, columns[n], cell) for n, cell in enumerate(row)]) for row in rows]
+    body = [element("tr", [_cell(n, columns[n], cell, cards) for n, cell in enumerate(row)]) for row in rows]
     return element(
         "div",
         element(
@@ -136,13 +141,16 @@ def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cont
             element("thead", element("tr", head)),
             element("tbody", body),
         ),
-        class_="wide",
+        class_="wide cards" if cards else "wide",
         role="region",
         aria_label=caption,
         tabindex=0,
     )
 
 
-def _cell(number: int, column: Column, content: Content) -> Markup:
-    style = "figure" if column.figures else None
-    return element("td", content, class_=style) if number else element("th", content, scope="row", class_=style)
+def _cell(number: int, column: Column, content: Content, cards: bool) -> Markup:
+    style, label = "figure" if column.figures else None, column.title if cards else None
+    content = element("div", content) if cards else content  # beside its label, a cell has one part
+    if number:
+        return element("td", content, class_=style, data_label=label)
+    return element("th", content, scope="row", class_=style, data_label=label)

@@ -156,13 +156,14 @@ def test_report_of_a_book_that_does_not_hold_is_no_page(year: Path, tmp_path: Pa
         "The patients of stroke-2025 were trained on without privacy",
         "▲ enlarged after results were seen",
         "No bound.",
-        "not in the book: it stands in the terms whose digest is above",
+        "Consistent in itself, not verified: no key was given.",
+        "What it was about not in this file. Purpose, columns, clipping norm and who took part stand in the terms",
         "Held-out patients: not protected.",
         "the lost part of the book",
         "Studies that were refused and never admitted",
         "the study asks for epsilon 9, this site's policy allows 3",
         "Dr. A. Weber, data protection officer",
-        "nor the same patient’s data at another hospital",
+        "and the same patient’s data at another hospital",
         "No budget was granted for these patients.",
         "round 1 is void: 'south' vanished after sealing",
     ],
@@ -206,6 +207,7 @@ def test_report_of_a_witnessed_book_with_its_key_needs_no_attention(tmp_path: Pa
     text = words(render(told(export, KEY.public)).decode())
     assert "Nothing in this book needs attention." in text
     assert "as it was given to the reader" in text
+    assert "✓ Verified with the site’s key." in text
 
 
 def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
@@ -350,8 +352,10 @@ def test_thinned_points_keep_every_peak_and_the_end() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "labels"),
     [
-        ("2026-03-02T08:00:00Z", "2026-03-02T08:00:00Z", ["08:00"]),
-        ("2026-03-02T08:00:30Z", "2026-03-02T08:03:00Z", ["08:01", "08:02", "08:03"]),
+        ("2026-03-02T08:00:00Z", "2026-03-02T08:00:00Z", ["08:00:00"]),
+        ("2026-03-02T08:00:07Z", "2026-03-02T08:00:11Z", ["08:00:08", "08:00:10"]),
+        ("2026-03-02T08:00:10Z", "2026-03-02T08:01:08Z", ["08:00:20", "08:00:40", "08:01:00"]),
+        ("2026-03-02T08:00:30Z", "2026-03-02T08:04:00Z", ["08:01", "08:02", "08:03", "08:04"]),
         ("2026-02-27T08:00:00Z", "2026-03-02T09:00:00Z", ["28 Feb", "1 Mar", "2 Mar"]),
         ("2025-11-15T08:00:00Z", "2026-03-15T08:00:00Z", ["Dec 2025", "Jan 2026", "Feb 2026", "Mar 2026"]),
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z", []),
