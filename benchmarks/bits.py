@@ -129,7 +129,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
         if bits is None:
             total: Vector = np.sum(list(updates.values()), axis=0)
         else:
-            grid = grid_of(terms, halvings)
+            grid = grid_of(terms, halvings, noise)
             summed = np.zeros(len(model), dtype=np.int64)
             for name, update in updates.items():
                 left[name] = update + left[name].astype("<f4")  # as a site keeps it

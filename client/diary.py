@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from client.edges import sentence_of
 from client.seat import Seat
 from privacy.launch import Launch
 from privacy.wire import Close, Reply, Request, Sealed, Train
@@ -58,6 +59,9 @@ class Diary:
     def answered(self, seat: Seat, request: Request | Reply, reply: Reply) -> None:
         """A request was answered well."""
         study, rounds = seat.launch.study, seat.terms.training.rounds
+        for mark in seat.state.edges:
+            about = f"{study}, round {mark.round}"
+            self.tell(f"{study}: {sentence_of(seat, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
             if request.round > rounds:

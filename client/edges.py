@@ -2,7 +2,8 @@
 
 Rules:
 
-* marks are made from opened sums, which every site has and which are paid for: all sites mark alike;
+* marks are made from opened sums, which every site has and which are paid for: all sites mark alike, and
+  ``client/diary.py`` tells them;
 * with distributed noise one value at the edge is a mark, since a range that holds brings none there: sums have wrapped
   around. It is an incident in the ledger, so that an auditor reads of it;
 * with local noise a mark needs a share of the values that matters: what was cut is sent in the next round, so a few
@@ -51,14 +52,19 @@ def mark_edge(seat: Seat, number: int, values: int, size: int) -> tuple[AtEdge, 
     if not values or (not distributed and values < _NOTABLE * size):
         return seat.state.edges
     mark = AtEdge(round=number, values=values, of=size)
-    sentence = f"round {number}: {values} of {size} values of the sum lie at the edge of sealing.value_range: "
     if distributed:
-        sentence += "sums have wrapped around; do not use the model, launch the study again with value_range: auto"
-        seat.ledger.incident(seat.launch.study, "wrapped-around", sentence, number)
-    else:
-        sentence += "updates were cut; the next study needs a larger one, or auto"
-    _log.warning("%s: %s", seat.launch.study, sentence)
+        seat.ledger.incident(seat.launch.study, "wrapped-around", sentence_of(seat, mark), number)
     return (*seat.state.edges, mark)
+
+
+def sentence_of(seat: Seat, mark: AtEdge) -> str:
+    """What a mark means, for people."""
+    lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of sealing.value_range"
+    if seat.terms.privacy.placement is Placement.DISTRIBUTED:
+        return (
+            f"{lie}: sums have wrapped around; do not use the model, launch the study again with value_range: auto"
+        )
+    return f"{lie}: updates were cut; the next study needs a larger one, or auto"
 
 
 def edge_facts(seat: Seat) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
 ) -> None:
     """Sites whose people have taken the rule out: the range holds the noise and a tenth of the sum."""
     monkeypatch.setattr(SharedNoise, "problem", lambda *_: None)
-    caplog.set_level(logging.WARNING, "client.edges")
+    caplog.set_level(logging.WARNING, "diary")
     simulator = found(terms_with(20))
     simulator.run()
     require_finished(simulator)
@@ -141,7 +141,8 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
         assert "**do not use this model**" in text
         codes = [getattr(entry.body, "code", "") for entry in simulator.entries(name, "incident")]
         assert codes == ["wrapped-around"] * len(marks)
-    assert len([record for record in caplog.records if "sums have wrapped around" in record.message]) >= len(marks)
+    told = [record.getMessage() for record in caplog.records if record.name == "diary"]
+    assert sum("sums have wrapped around; do not use the model" in each for each in told) == len(FOUR) * len(marks)
 
 
 @pytest.mark.parametrize("private", [False, True])
@@ -179,3 +180,15 @@ def test_auto_range_of_local_noise_cuts_nothing_and_is_refined(
     launch: Launch = simulator.store("ash").launch
     assert launch.terms.sealing.value_range is None
     assert update_range(launch.terms, simulator.state("ash").noise_multiplier) > 1
+
+
+def test_coordinator_that_has_seen_the_sites_knows_before_a_launch(found: Found) -> None:
+    """Counts that sites have signed in an earlier study on the same contract, and of no other contract."""
+    simulator = found(terms_with("auto"))
+    simulator.run(lambda: 1 in committed(simulator))
+    contract = simulator.terms.data
+    known = simulator.federation.known_patients(contract, FOUR)
+    assert known == {"ash": 60, "birch": 70, "cedar": 80, "elm": 90}
+    assert simulator.federation.known_patients(contract, ("elm", "oak")) == {"elm": 90}
+    other = contract.model_copy(update={"name": "other"})
+    assert simulator.federation.known_patients(other, FOUR) == {}

@@ -240,6 +240,47 @@ def test_study_check_of_whole_sites_says_when_it_is_mostly_noise(folder: Path) -
     assert "MOSTLY NOISE" not in coordinator(folder, "study", "check", study_file(folder, many)).stdout
 
 
+def narrow(value_range: float) -> Any:
+    return small_terms(
+        training={"local_steps": 1},
+        privacy={"placement": "distributed"},
+        sealing={"value_range": value_range, "bits": 20},
+    )
+
+
+def test_study_check_with_a_problem_ends_with_11_and_names_what_to_write(folder: Path) -> None:
+    path = study_file(folder, narrow(8))
+    said = script("consilium", "--dir", folder, "study", "check", path, code=11)
+    assert "sealing.value_range is 8 clipping norms, the noise alone needs" in said
+    assert "write sealing.value_range: auto, or at least" in said
+    with pytest.raises(TermsError, match="sites would refuse it; --despite launches it all the same"):
+        coordinator(folder, "study", "launch", path)
+
+
+def test_study_check_judges_a_range_by_the_patients_that_are_named(folder: Path) -> None:
+    path = study_file(folder, narrow(60))
+    shown = coordinator(folder, "study", "check", path).stdout
+    assert "PROBLEM" not in shown
+    held = int(shown.split("lots of up to ")[1].split(" ")[0])
+    assert coordinator(folder, "study", "check", path, "--patients", str(held)).exit_code == 0
+    with pytest.raises(TermsError, match="the noise and the sum need"):
+        coordinator(folder, "study", "check", path, "--patients", str(held + 4))
+    auto = small_terms(
+        training={"local_steps": 1}, privacy={"placement": "distributed"}, sealing={"value_range": "auto"}
+    )
+    shown = coordinator(folder, "study", "check", study_file(folder, auto), "--patients", "7280").stdout
+    assert "clipping norms for the noise and the lots of 7,280 patients" in shown
+
+
+def test_study_launched_despite_a_problem_reaches_the_coordinator(folder: Path) -> None:
+    path = study_file(folder, narrow(8))
+    server = ControlServer(folder, {"launch": lambda asked: {"study": f"small-{len(asked['sites'])}"}}, {})
+    try:
+        assert coordinator(folder, "study", "launch", path, "--despite").stdout == "small-0\n"
+    finally:
+        server.close()
+
+
 def test_study_check_needs_no_federation(tmp_path: Path) -> None:
     path = study_file(tmp_path, small_terms())
     assert coordinator(tmp_path / "none", "study", "check", path).exit_code == 0
