@@ -7,6 +7,7 @@ import click
 from privacy.console import print_json, say
 from privacy.study import read_terms
 from server.commands.check import check, known_patients, require_no_problem
+from server.commands.new import new
 from server.commands.reach import reach
 from server.commands.results import compare, list_studies, show, watch
 from server.commands.schema import schema
@@ -18,6 +19,7 @@ def study() -> None:
     """Studies: check, launch, watch."""
 
 
+study.add_command(new)
 study.add_command(check)
 study.add_command(schema)
 
