@@ -7,14 +7,15 @@
      "data": {"patient": ..., "features": [{"kind": "number", "name": "age", "low": 20, "high": 80}, ...], "label": ...,
               "missing": [...], ...},
      "inputs": ["age", "age is missing", "sex is f", ...],
-     "threshold": {"value": 0.5, "chosen": ...}}
+     "threshold": {"value": 0.5, "chosen": ...}, "positive_weight": 1}
 
 Rules:
 
 * ``data`` is the study's data contract as the terms have it: columns, ranges, words, what counts as missing;
 * ``inputs`` names the numbers that the model takes, in their order; ``client/encoding.py`` makes them;
 * the model gives one logit; its sigmoid is the probability of a positive label, and from the threshold on it is a
-  positive prediction. No patient was looked at to choose the threshold;
+  positive prediction. No patient was looked at to choose the threshold. With a ``positive_weight`` other than 1 it is a
+  score, and no probability: positive labels counted for more in training than they are frequent;
 * nothing in it was measured on patients: all of it is known before the study begins, but the model file's SHA-256.
 """
 
@@ -61,6 +62,7 @@ class ReleaseContract(Document):
     data: DataContract
     inputs: tuple[str, ...]
     threshold: Threshold
+    positive_weight: float
 
 
 def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContract:
@@ -78,6 +80,7 @@ def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContrac
         data=terms.data,
         inputs=name_inputs(terms.data),
         threshold=Threshold(value=THRESHOLD, chosen="fixed before training; no patient was looked at to choose it"),
+        positive_weight=terms.training.positive_weight,
     )
 
 

@@ -45,7 +45,7 @@ _MISSING: Final = frozenset(
 _DECIMAL_COMMA: Final = re.compile(r"-?[0-9]+,[0-9]+")
 _GROUPED: Final = re.compile(r"-?[0-9]{1,3}([,.' ][0-9]{3})+([.,][0-9]+)?")
 _LIMIT: Final = re.compile(r"[<>\u2264\u2265]=?\s*[0-9].*")
-_UNIT: Final = re.compile(r"-?[0-9.]+\s*[^0-9.,\s].*")
+_UNIT: Final = re.compile(r"-?[0-9.]+\s*(%|[^\W\d_]|[^\W\d_]{2,}.*)")
 
 
 def suspicions_of(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
@@ -57,7 +57,8 @@ def suspicions_of(contract: DataContract, words: Words, counts: Sequence[ColumnC
         if count.name in numbers and count.missing < count.rows:
             yield from _of_numbers(numbers[count.name], words.columns[count.name], contract.missing, count)
     label = words.columns.get(contract.label.name, ())
-    if label and len({word in contract.label.positive for word in label}) == 1:
+    meant = {word in contract.label.positive for word in label}
+    if len(meant) == 1 and set(label) <= {*contract.label.positive, *contract.label.negative}:
         yield f"column '{contract.label.name}': the label is the same in all {len(label)} rows: nothing can be learnt"
     rounded = sum(_ROUNDED_ID.fullmatch(word) is not None for word in words.columns.get(contract.patient, ()))
     if rounded:

@@ -203,7 +203,8 @@ def _read(lines: Iterator[str], names: Sequence[str], hashed: _Hashed) -> Words:
     present = [name for name in names if name in header]
     if not present:
         why = _separated(names, first) or _above(names, rows) or "; the first line must name the columns"
-        raise DataError(_lacking(names, names, header) + why)
+        lacking = _lacking(names, names, header)
+        raise DataError(lacking if "did you mean" in lacking else lacking + why)
     mistakes = []
     if absent := [name for name in names if name not in header]:
         mistakes.append(Mistake(_lacking(absent, names, header)))

@@ -49,6 +49,11 @@ def predict(folder: Path, table: Path, out: Path | None) -> None:
         _write(out, text)
     if contract.model.personal:
         say(f"the layers {', '.join(contract.model.personal)} have their first values: each site trained its own")
+    if contract.positive_weight != 1:
+        say(
+            f"trained with a positive_weight of {contract.positive_weight:g}: its probabilities are scores, good for "
+            "order and threshold only"
+        )
     say(
         f"{len(found.patients)} records of '{contract.study}'; class at the threshold {contract.threshold.value:g} "
         f"({contract.threshold.chosen}). Research output: not a medical device, no advice about any patient"

@@ -34,6 +34,13 @@ def release(tmp_path: Path) -> Path:
     return folder
 
 
+def test_prediction_of_a_model_whose_scores_are_no_probabilities_says_so(release: Path) -> None:
+    terms = small_terms(training={"positive_weight": 5})
+    digest = sha256((release / "model.safetensors").read_bytes())
+    (release / "contract.json").write_bytes(make_contract("small-1234", terms, digest).to_bytes())
+    assert "trained with a positive_weight of 5" in predicted(release, ["a,50,f"], "--out", str(release / "p.csv"))
+
+
 def predicted(release: Path, rows: list[str], *options: str) -> str:
     table = write_csv(release.parent / "new.csv", rows, header="id,age,sex")
     done = CliRunner().invoke(cli, ["predict", str(release), str(table), *options], catch_exceptions=False)

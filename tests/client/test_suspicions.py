@@ -88,6 +88,10 @@ def test_label_that_is_always_the_same_is_suspicious(tmp_path: Path, label: str)
     ]
 
 
+def test_label_of_words_that_nobody_knows_is_a_mistake_and_not_suspicious(tmp_path: Path) -> None:
+    assert suspicions(tmp_path, ["50", "60"], label="1.0") == []
+
+
 def test_identifiers_that_a_spreadsheet_has_rounded_are_suspicious(tmp_path: Path) -> None:
     rows = ["1.23457E+11,50,f,yes", "1,2E+5,50,f,no".replace("1,2", "1.2"), "12,50,f,no", "1E5,50,f,no"]
     words = read_words(write_csv(tmp_path / "t.csv", rows), columns_of(SMALL))
