@@ -250,9 +250,8 @@ def _separated(names: Sequence[str], header: str) -> str:
     """Say by what the columns of the line ``header`` are separated, if not by commas."""
     wanted = {loosened(name) for name in names}
     for separator, words in _SEPARATORS.items():
-        if separator in header and len({loosened(part) for part in header.split(separator)} & wanted) * 2 > len(
-            wanted
-        ):
+        found = len({loosened(part) for part in header.split(separator)} & wanted)
+        if separator in header and ("," not in header or found * 2 > len(wanted)):
             return f"; its columns are separated by {words}: export it with commas"
     return ""
 

@@ -61,6 +61,7 @@ def test_table_with_a_long_field_in_a_column_nobody_asks_for_is_read(tmp_path: P
         ("id;age;ill\na;1;x\n", "its columns are separated by semicolons: export it with commas"),
         ('"id";"age";"ill"\n', "its columns are separated by semicolons"),
         ("id\tage\till\na\t1\tx\n", "its columns are separated by tabs"),
+        ("a\tb\n1\t2\n", "its columns are separated by tabs"),
         ("id|age|ill\n", "its columns are separated by vertical bars"),
         (
             "ID,Age,I LL\na,1,x\n",
