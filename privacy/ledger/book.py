@@ -153,6 +153,8 @@ class Book:
             self._obey(entry.body)
         except Error as error:
             raise LedgerError(f"entry {number} breaks the rule '{_rule_broken_by(error)}': {error}") from None
+        except Exception as error:  # whoever wrote the file chose every byte of it
+            raise LedgerError(f"entry {number} cannot be read ({type(error).__name__})") from error
         self._advance(entry, signed)
         return entry
 

@@ -79,6 +79,8 @@ def verify_export(
                 whole = True
         except Error as error:
             raise LedgerError(f"line {number}: {error}") from None
+        except Exception as error:  # whoever wrote the file chose every byte of it
+            raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
         if not whole:
             entry = book.take(Signed(to_canonical(value["entry"]), signature))
             if watch is not None:

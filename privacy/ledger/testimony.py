@@ -144,6 +144,8 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
             testimony = _take(testimony, item)
         except Error as error:
             raise LedgerError(f"{path}: line {number}: {error}") from None
+        except Exception as error:  # whoever wrote the file chose every byte of it
+            raise LedgerError(f"{path}: line {number}: it cannot be read ({type(error).__name__})") from error
         count += 1
         everything.update(line)
     if testimony is None or not whole:
