@@ -135,6 +135,7 @@ class LightSites:
                 answer,
                 on_event=tell,
                 stop=self._stop,
+                blob_bytes=site.blob_bytes,
             )
         finally:
             site.close()

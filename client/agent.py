@@ -9,6 +9,8 @@ It stands where Flower has ``flower-supernode``. The bundle that a run brings al
   node key that the coordinator does not know, and does not come to know at once, ends the agent.
 * A reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, together
   with whatever else it lacks; a reply is given up only when nothing of it is stored for half a minute.
+* Of a message no more is fetched than the largest that the site can be asked: what is announced with more pieces, or
+  turns out to be larger, is dropped.
 * A message is delivered once. Of those that wait, the newest of each run is answered: a run has one question at a
   time, and what came before it was the same question or an older one. What belongs to a run that has ended is dropped:
   the coordinator asks again in its next run.
@@ -45,6 +47,7 @@ from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
+    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
@@ -63,7 +66,8 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from client.app import Answer, make_client_app
 from client.trust import explain_refusal, trust
 from privacy.address import is_loopback, split_address
-from privacy.errors import LinkError
+from privacy.errors import LinkError, WireError
+from privacy.flower import Limit
 from privacy.keys import load_node_key, node_key_line, node_key_pem
 from privacy.proxy import http_client, proxy_for
 
@@ -142,6 +146,7 @@ def serve(
     *,
     on_event: Callable[[AgentEvent], None],
     stop: threading.Event,
+    blob_bytes: Callable[[], int],
 ) -> None:
     """Answer the coordinator's messages until ``stop`` is set.
 
@@ -152,6 +157,7 @@ def serve(
         answer: called in this thread, one envelope at a time.
         on_event: called from this and other threads, never from two at once; must be quick.
         stop: ends the agent after the message in hand.
+        blob_bytes: the most that a message's blobs may have now.
 
     Raises:
         LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment names
@@ -166,10 +172,10 @@ def serve(
             with contextlib.suppress(_StoppingError, _LostError):
                 link.activate()
                 with link.beating():
-                    _answer_messages(link, app, stop)
+                    _answer_messages(link, app, stop, blob_bytes)
 
 
-def _answer_messages(link: "_Link", app: ClientApp, stop: threading.Event) -> None:
+def _answer_messages(link: "_Link", app: ClientApp, stop: threading.Event, blob_bytes: Callable[[], int]) -> None:
     """Ask for messages: often after one has come, ever less often while none does."""
     shortest, longest = _POLL_S
     heard = time.monotonic()
@@ -180,24 +186,27 @@ def _answer_messages(link: "_Link", app: ClientApp, stop: threading.Event) -> No
             link.wait(f"the coordinator refuses a call ({error}); trying again", _RETRY_S[1])
             continue
         for pulled in waiting:
-            _answer_message(link, app, pulled)
+            _answer_message(link, app, pulled, Limit.of_blobs(blob_bytes()))
             heard = time.monotonic()
 
 
-def _answer_message(link: "_Link", app: ClientApp, pulled: PullMessagesResponse) -> None:
+def _answer_message(link: "_Link", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
     try:
-        _exchange(link, app, pulled)
+        _exchange(link, app, pulled, limit)
     except _RunOverError:
         link.tell(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
     except _RefusedError as error:
         link.wait(f"the coordinator refuses a call ({error}); going on with the next message", _RETRY_S[1])
 
 
-def _exchange(link: "_Link", app: ClientApp, pulled: PullMessagesResponse) -> None:
+def _exchange(link: "_Link", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
     try:
-        message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
+        message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], limit)
     except _InterruptError:
         raise
+    except WireError as error:
+        link.tell(Kind.DROPPED, f"a message was dropped: {error}")
+        return
     except Exception as error:
         # Whatever another party can put into a message must not end the agent.
         link.tell(Kind.DROPPED, f"a message was dropped: it cannot be read ({type(error).__name__})")
@@ -365,8 +374,14 @@ class _Link:
             newest[run_id] = pulled  # the oldest comes first
         return newest.values()
 
-    def receive(self, notice: Message, tree: ObjectTree) -> Message:
-        """Download the message that ``notice`` announces."""
+    def receive(self, notice: Message, tree: ObjectTree, limit: Limit) -> Message:
+        """Download the message that ``notice`` announces.
+
+        Raises:
+            WireError: it is larger than ``limit``.
+        """
+        pieces = sum(1 for _ in iterate_object_tree(tree))
+        limit.require(pieces)
         run_id = notice.metadata.run_id
         pull = make_pull_object_fn_protobuf(
             lambda request: self.call(self.client.PullObject, request), self.node, run_id
@@ -379,6 +394,7 @@ class _Link:
         def pull_and_count(object_id: str) -> bytes:
             content = pull(object_id)
             sizes.append(len(content))
+            limit.require(pieces, sum(sizes))
             return content
 
         # A message is announced before its parts are there, so Flower's first pause of a second is too long.

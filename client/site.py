@@ -18,6 +18,7 @@ Rules:
   :class:`SiteConfigError` go through.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ from privacy.errors import (
     BudgetError,
     DataError,
     DataUnavailableError,
+    Error,
     RefusedError,
     SealingError,
     SiteConfigError,
@@ -50,6 +52,7 @@ from privacy.errors import (
 )
 from privacy.keys import PublicKey
 from privacy.launch import SignedLaunch
+from privacy.sealing.shape import largest_aggregate
 from privacy.study import COORDINATOR, Terms
 from privacy.wire import (
     Body,
@@ -104,6 +107,7 @@ class Site:
         self._trainings: dict[str, Training] = {}
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
+        self._largest: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -116,6 +120,14 @@ class Site:
             training.close()
         self._trainings.clear()
         self._ledger.close()
+
+    def blob_bytes(self) -> int:
+        """The most that a request's blob may have: the largest aggregate of the studies that this site has admitted."""
+        for path in (self._home.folder / "studies").glob("*/state.json"):
+            if path.parent.name not in self._largest:
+                with contextlib.suppress(Error):  # what is wrong with it is said when the study goes on
+                    self._largest[path.parent.name] = largest_aggregate(StudyStore(path.parent).launch)
+        return max(self._largest.values(), default=0)
 
     def answer(self, envelope: Envelope) -> Envelope:
         """The signed reply to a request.

@@ -50,7 +50,15 @@ def serve_site(home: SiteHome) -> None:
             for warning in _warnings(home):
                 diary.tell(warning, level=logging.WARNING)
             on_event = _tell(home, diary)
-            serve(admission.address, home.ca_path, home.node_key_path, site.answer, on_event=on_event, stop=stop)
+            serve(
+                admission.address,
+                home.ca_path,
+                home.node_key_path,
+                site.answer,
+                on_event=on_event,
+                stop=stop,
+                blob_bytes=site.blob_bytes,
+            )
         except Error as error:
             logging.getLogger(__name__).error("%s", error)
             raise

@@ -7,6 +7,7 @@
 Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -18,12 +19,40 @@ from privacy.wire import MAX_BODY_BYTES, Envelope
 PIECE_BYTES: Final = 1 << 20
 """What is sent in one request. Flower's own 5 MB, several times over for each site that sends, is what a coordinator
 of many sites would hold in memory."""
+_FRAME_BYTES: Final = 4096
+"""More than Flower writes around a body, and around each piece of a blob."""
+_FRAME_PIECES: Final = 64
 _ENVELOPE: Final = "envelope"
 _BLOBS: Final = "blobs"
 _PARTS: Final = ("body", "signature")
 _RAW: Final = "consilium.bytes"
 
 flower_array.__dict__["FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"] = PIECE_BYTES
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a message may have at most, known before anything of it is fetched."""
+
+    pieces: int
+    size: int
+
+    @classmethod
+    def of_blobs(cls, blob_bytes: int) -> "Limit":
+        """Of a message whose blobs have at most ``blob_bytes``."""
+        pieces = _FRAME_PIECES + blob_bytes // PIECE_BYTES
+        return cls(pieces, MAX_BODY_BYTES + blob_bytes + pieces * _FRAME_BYTES)
+
+    def require(self, pieces: int, size: int = 0) -> None:
+        """Accept what is announced, or has come so far.
+
+        Raises:
+            WireError: it is more than this.
+        """
+        if pieces > self.pieces:
+            raise WireError(f"a message has {pieces} pieces, expected at most {self.pieces}")
+        if size > self.size:
+            raise WireError(f"a message has more than the {self.size} bytes that are taken here")
 
 
 def to_records(envelope: Envelope) -> RecordDict:

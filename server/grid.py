@@ -34,14 +34,11 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supercore.run import RunNotRunningException
 
 from privacy.errors import StoppedError, SuperLinkError, WireError
-from privacy.flower import PIECE_BYTES, from_records, to_records
+from privacy.flower import Limit, from_records, to_records
 from privacy.sentence import fit_sentence
-from privacy.wire import MAX_BODY_BYTES, Envelope
+from privacy.wire import Envelope
 
 _LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
-_FRAME_BYTES: Final = 4096
-"""More than Flower writes around a body, and around each piece of a blob."""
-_FRAME_PIECES: Final = 64
 _MOST_GAPS: Final = 100
 """A piece that another node has announced too may come after the last one of a reply; it does not take for ever."""
 
@@ -63,8 +60,7 @@ class _Asked:
     """A message that waits for its reply; ``tree`` names the reply's pieces once it is announced."""
 
     node_id: int
-    most_pieces: int
-    most_bytes: int
+    limit: Limit
     tree: ObjectTree | None = None
     gaps: int = 0
     """How often a piece was not there although the last one was."""
@@ -106,8 +102,7 @@ class Grid:
             raise SuperLinkError(
                 f"the SuperLink does not take a message of {envelope.size} bytes for node {node_id}"
             )
-        pieces = _FRAME_PIECES + reply_bytes // PIECE_BYTES
-        self._asked[message_id] = _Asked(node_id, pieces, reply_bytes + MAX_BODY_BYTES + pieces * _FRAME_BYTES)
+        self._asked[message_id] = _Asked(node_id, Limit.of_blobs(reply_bytes))
         return str(message_id)
 
     def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[Reply]:
@@ -178,16 +173,14 @@ class Grid:
         """
         pull = make_pull_object_fn_protobuf(self._client.PullObject, Node(node_id=SUPERLINK_NODE_ID), self._run_id)
         pieces = list(dict.fromkeys(each.object_id for each in iterate_object_tree(tree)))
-        if len(pieces) > asked.most_pieces:
-            raise WireError(f"its reply has {len(pieces)} pieces, expected at most {asked.most_pieces}")
+        asked.limit.require(len(pieces))
         contents: dict[str, bytes] = {}
         size = 0
         try:
             for piece in reversed(pieces):
                 contents[piece] = pull(piece)
                 size += len(contents[piece])
-                if size > asked.most_bytes:
-                    raise WireError(f"its reply has more than the {asked.most_bytes} bytes that were asked for")
+                asked.limit.require(len(pieces), size)
                 if piece == tree.object_id:
                     coming(asked.node_id)
         except ObjectUnavailableError:

@@ -29,6 +29,13 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     )
 
 
+def largest_aggregate(launch: Launch) -> int:
+    """The most bytes that an aggregate of the study can have."""
+    terms = launch.terms
+    base = max(terms.evaluation.rounds, default=0)
+    return max(layout_of(launch, 1, base).aggregate_bytes, layout_of(launch, 1, 0).aggregate_bytes)
+
+
 def sealed_values(terms: Terms, parameters: int) -> int:
     """How many values a site seals in a training round: one a shared parameter, and its answer about the norm."""
     return parameters + (terms.privacy.adaptive_clipping is not None)

@@ -14,9 +14,12 @@ B2      a lone ciphertext to a colluder                               ``test_lon
 B5      a site that missed a round is shut out, or led astray         ``test_tampered_sums``
 C3      a decryption oracle                                           ``test_tampered_sums``, ``test_keys``
 C4      old epochs, two study keys, a lead of one's choice            ``test_keys``
+--      planted study keys, grants that do not open, false claims     ``test_keys``
 C5      vandalism: nonsense, wrong seeds, withheld releases           ``test_vandals``
 --      replay, also from another study                               ``test_replays``
 --      a study in the clear passed off as sealed                     ``test_open_studies``
+--      replies of garbage at every step, a reply that kills          ``test_garbage_replies``
+--      a refusal too long or too odd to be written down              ``test_long_refusals``
 ======  ============================================================  ==========================================
 
 What no protocol of sums stops (poisoning, trap weights, differences across rounds) is in ``docs/threat-model.md``.

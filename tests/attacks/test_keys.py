@@ -1,20 +1,38 @@
 """What a malicious coordinator, or a malicious lead, tries with the keys of an epoch."""
 
+import os
+
 import pytest
 
+from client.epochs import WRAP_LABEL, Epochs
+from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
-from privacy.keys import SigningKey
+from privacy.keys import SigningKey, wrap
+from privacy.sealing.bfv import StudyKey
+from privacy.signed import Signed
 from privacy.wire import (
+    MAX_EARLIER,
+    Envelope,
+    Grant,
+    Joined,
     KeyParcel,
+    Offer,
     Opened,
     Problem,
     Sealed,
     Wrap,
+    Wrappings,
+    offers_digest,
+    read_body,
+    wrapped_text,
 )
 from tests.attacks.test_lone_updates import looks_random, slots_of
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished
 from tests.protocol.mallory import Mallory, require_refused, require_unexplained
 from tests.protocol.moments import THREE
-from tests.simulator import FOUR
+from tests.simulator import FOUR, Simulator
 
 
 def test_offer_of_a_puppet_in_a_peers_place_is_not_wrapped_for(mallory: Mallory) -> None:
@@ -120,3 +138,134 @@ def test_keys_of_an_ended_epoch_seal_nothing(mallory: Mallory) -> None:
     with pytest.raises(RefusedError, match="key epoch 1 has ended here"):
         epochs.study_key(1)
     assert epochs.offer(9, base=0, patients=60).statement.holds == ()
+
+
+# A lead that is malicious ----------------------------------------------------------------------------------
+
+
+def evil_grant(mallory: Mallory, names: tuple[str, ...], epoch: int, keys: dict[int, StudyKey]) -> KeyParcel:
+    """What ``elm`` grants with its identity and a key ceremony of its own: any study keys."""
+    launch, identity = mallory.launch.statement, mallory.simulator.homes["elm"].identity()
+    evil = Epochs(launch, "elm", identity)
+    offers = {name: offer_of(mallory.join(name, epoch)) for name in names if name != "elm"}
+    offers["elm"] = evil.offer(epoch, 0, 90)
+    context = evil._context(epoch, offers_digest(offers))
+    ring_key, session = os.urandom(32), evil._session(epoch)
+    ring = to_canonical({"keys": {str(number): wrapped_text(key.to_bytes()) for number, key in keys.items()}})
+    wrapped = {
+        name: wrap(session.agree(offer.statement.session_key, WRAP_LABEL + context), ring_key, context)
+        for name, offer in offers.items()
+        if name != "elm"
+    }
+    grant = Grant(
+        study=launch.study,
+        launch=launch.digest,
+        lead="elm",
+        epoch=epoch,
+        offers=offers_digest(offers),
+        commitment=keys[epoch].commitment,
+        wrapped={name: wrapped_text(data) for name, data in wrapped.items()},
+        keyring=wrapped_text(wrap(ring_key, ring, context)),
+    )
+    return KeyParcel(offers=offers, grant=Signed[Grant].by(identity, grant))
+
+
+def offer_of(reply: object) -> Signed[Offer]:
+    assert isinstance(reply, Joined), reply
+    return reply.offer
+
+
+def test_keys_planted_for_later_epochs_are_refused_with_their_grant(mallory: Mallory) -> None:
+    """A lead that is out of the study tomorrow would know the keys of every epoch to come."""
+    planted = {2: StudyKey.generate(), **{epoch: StudyKey.generate() for epoch in range(3, 9)}}
+    mallory.keys[2] = evil_grant(mallory, FOUR, 2, planted)
+    require_refused(
+        mallory.train("ash", epoch=2), "keys-refused", "holds a key of epoch 8, which is not its to give"
+    )
+    parcel = mallory.key(3, THREE, lead="ash")
+    assert parcel.grant.statement.commitment != planted[3].commitment
+    assert isinstance(mallory.train("birch", epoch=3, cohort=THREE, keys=parcel), Sealed)
+    assert mallory.headers["birch", 1, 1].statement.view.key == parcel.grant.statement.commitment
+
+
+def test_key_planted_for_an_epoch_of_the_past_opens_nothing_and_is_not_passed_on(mallory: Mallory) -> None:
+    """A site that was restarted is given a wrong key of a round it has still to open: it waits for the right one."""
+    committed, aggregate = mallory.honest_round()
+    mallory.simulator.restart_site("birch")
+    mallory.keys[2] = evil_grant(mallory, FOUR, 2, {1: StudyKey.generate(), 2: StudyKey.generate()})
+    reply = mallory.open("birch", committed, aggregate, keys=mallory.keys[2])
+    require_refused(reply, "epoch-lost", "does not hold the study key of epoch 1")
+    assert mallory.simulator.entries("birch", "incident") == []
+    assert offer_of(mallory.join("birch", 3)).statement.holds == (2,)
+    parcel = mallory.key(3, lead="ash", earlier=(1,))
+    assert mallory.open("birch", committed, aggregate, keys=parcel) == Opened(base=1, evaluated=None)
+    assert offer_of(mallory.join("birch", 4)).statement.holds == (1, 2, 3)
+
+
+def test_lead_whose_grant_nobody_can_open_leads_last_and_puts_nobody_out(found: Found) -> None:
+    """Else a lead could have every honest site put out, one failure after the other."""
+    simulator = found(small_terms())
+    for name in THREE:
+        simulator.conductor.machine.sites[name].failures_as_lead = 1  # so that elm leads first
+
+    def spoil(name: str, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        if name != "elm" or not isinstance(content, Wrappings):
+            return reply
+        grant = content.grant.statement
+        wrapped = {peer: wrapped_text(os.urandom(60)) for peer in grant.wrapped}
+        identity = simulator.homes["elm"].identity()
+        spoiled = Signed[Grant].by(identity, grant.model_copy(update={"wrapped": wrapped}))
+        return simulator.forged("elm", reply, Wrappings(grant=spoiled))
+
+    simulator.transport.replies = spoil
+    simulator.run(seconds=5)
+    require_finished(simulator, *THREE)
+    assert simulator.journal.history().out == {}
+    notes = [note for _, note in simulator.journal.notes() if "do not open" in note.get("text", "")]
+    assert notes[0]["site"] == "elm"
+    assert "the keys that it wrapped do not open at ash" in notes[0]["text"]
+
+
+def test_site_that_refuses_every_leads_keys_is_out_itself(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 3}))
+    problem = Problem(code="keys-refused", sentence="a wrapped key does not open", base=0)
+
+    def refuse(name: str, reply: Envelope) -> Envelope:
+        asked = simulator.transport.asked[name]
+        kind = read_body(asked).content.kind
+        return simulator.forged(name, reply, problem) if name == "elm" and kind == "train" else reply
+
+    simulator.transport.replies = refuse
+    simulator.run(seconds=5)
+    require_finished(simulator, *THREE)
+    assert set(simulator.journal.history().out) <= {"elm"}
+
+
+def test_site_that_claims_to_have_opened_and_to_hold_nothing_makes_no_lead_fail(found: Found) -> None:
+    """After many key epochs: the lead is asked to wrap them all, beyond what a message takes, or to give up."""
+    epochs = MAX_EARLIER + 4
+    simulator = found(small_terms(training={"rounds": epochs + 2}, evaluation={"rounds": []}))
+    simulator.run(lambda: 1 in committed_rounds(simulator))
+    for number in range(2, epochs + 1):  # a key epoch for every round
+        simulator.restart_site("birch")
+        simulator.run(lambda number=number: number in committed_rounds(simulator), seconds=5)  # type: ignore[misc]
+
+    def claim(name: str, reply: Envelope) -> Envelope:
+        content = read_body(reply).content
+        if name != "elm" or not isinstance(content, Joined):
+            return reply
+        statement = content.offer.statement.model_copy(update={"base": 0, "holds": ()})
+        offer = Signed[Offer].by(simulator.homes["elm"].identity(), statement)
+        return simulator.forged("elm", reply, content.model_copy(update={"offer": offer}))
+
+    simulator.transport.replies = claim
+    simulator.restart_site("birch")
+    simulator.run(seconds=5)
+    require_finished(simulator, *THREE)
+    assert set(simulator.journal.history().out) <= {"elm"}
+    assert all(simulator.conductor.machine.sites[name].failures_as_lead == 0 for name in THREE)
+
+
+def committed_rounds(simulator: Simulator) -> set[int]:
+    return set(simulator.journal.history().committed)

@@ -4,12 +4,22 @@ import contextlib
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flwr.app import Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
 
+from client.agent import AgentEvent, _Link
+from privacy.canonical import sha256
 from privacy.errors import LinkError
+from privacy.flower import Limit
 from privacy.wire import Envelope
 from server.authority import TlsFiles, create_authority
 from server.bundle import pack_bundle
@@ -59,6 +69,30 @@ def test_agent_answers_two_sites_with_large_blobs_unchanged(loopback: Loopback, 
         assert reply.envelope.body == b"answer to large"
         assert reply.envelope.blobs == blobs
     assert agent.stop() == (0, "")
+
+
+def test_agent_drops_a_message_that_is_larger_than_the_site_can_be_asked(
+    loopback: Loopback, site: tuple[Agent, int]
+) -> None:
+    """The coordinator sends what fills a site's memory: no more is fetched than an aggregate of its studies has."""
+    agent, node = site
+    assert loopback.grid.ask(node, b"take little").envelope is not None
+    loopback.grid.send(node, Envelope(b"much", b"", (os.urandom(8 << 20),)))
+    assert "a message has more than the" in agent.expect("dropped")
+    assert loopback.grid.ask(node, b"take much", os.urandom(1 << 20)).envelope is not None
+
+
+def test_reply_that_is_larger_than_was_asked_for_is_not_fetched(
+    loopback: Loopback, site: tuple[Agent, int]
+) -> None:
+    """The same towards the coordinator; the node hears nothing of it, and is asked again."""
+    _, node = site
+    large = Envelope(b"echo", b"", (os.urandom(8 << 20),))
+    message = loopback.grid.send(node, large, reply_bytes=1 << 20)
+    (reply,) = wait_for("a reply", loopback.grid.poll)
+    assert (reply.message_id, reply.node_id, reply.envelope, reply.lost) == (message, node, None, False)
+    assert "a message has more than the" in reply.error
+    assert loopback.grid.ask(node, b"again").envelope is not None
 
 
 def test_agent_whose_site_refuses_sends_the_sentence(loopback: Loopback, site: tuple[Agent, int]) -> None:
@@ -230,3 +264,81 @@ def test_agent_outlives_a_superlink_that_is_killed(loopback: Loopback, site: tup
     code, logged = agent.stop()
     assert code == 0
     assert "patient 4711 has no heart rate" in logged  # the site's own log says why it failed earlier
+
+
+# Nodes that send garbage; what they announce and never send stays with the SuperLink ------------------------
+
+HEAD = b"%s %s %d\0"
+
+
+def stored(kind: bytes, body: bytes, *children: str) -> tuple[str, bytes]:
+    """One of Flower's objects as it is stored, and its id."""
+    content = HEAD % (kind, ",".join(children).encode(), len(body)) + body
+    return sha256(content), content
+
+
+GARBAGE: dict[str, tuple[tuple[str, bytes], ...]] = {
+    "no protobuf": (stored(b"Message", b"\xff\xfe\xfd"),),
+    "another class": (stored(b"ConfigRecord", b""),),
+    "a child that is nowhere": (stored(b"Message", b"", "0" * 64),),
+    "an array that is none": (stored(b"Array", b"{"),),
+    "not a Flower object's body": (stored(b"ArrayRecord", b"["),),
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> None:
+    """An enrolled node uploads objects that Flower cannot inflate: the coordinator's process goes on, and names it."""
+    key, node = loopback.key(f"garbage-{len(what)}")
+    told: list[AgentEvent] = []
+    link = _Link(loopback.superlink.address, loopback.superlink.tls.ca, key, told.append, threading.Event())
+    with contextlib.closing(link):
+        link.activate()
+        message = loopback.grid.send(node, Envelope(b"asked", b""))
+        (pulled,) = wait_for("the message", lambda: tuple(link.waiting()))
+        asked = link.receive(
+            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.of_blobs(0)
+        )
+        reply = Message(RecordDict(), reply_to=asked)
+        (root, content), *_ = GARBAGE[what]
+        reply.metadata.__dict__["_message_id"] = root
+        run_id = reply.metadata.run_id
+        pushed = link.client.PushMessages(
+            PushMessagesRequest(
+                node=link.node,
+                messages_list=[message_to_proto(remove_content_from_message(reply))],
+                message_object_trees=[ObjectTree(object_id=root)],
+            )
+        )
+        request = PushObjectRequest(
+            node=link.node, run_id=run_id, object_id=root, object_content=content, session_id=pushed.session_id
+        )
+        assert link.client.PushObject(request).stored
+        (answer,) = wait_for("its reply", loopback.grid.poll)
+    assert (answer.message_id, answer.node_id, answer.envelope, answer.lost) == (message, node, None, False)
+    assert "its reply cannot be read" in answer.error or "records" in answer.error
+
+
+def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback, site: tuple[Agent, int]) -> None:
+    """A node announces a reply and sends nothing of it: other nodes' replies are fetched meanwhile."""
+    _, quick = site
+    key, node = loopback.key("silent")
+    link = _Link(loopback.superlink.address, loopback.superlink.tls.ca, key, lambda event: None, threading.Event())
+    with contextlib.closing(link):
+        link.activate()
+        loopback.grid.send(node, Envelope(b"asked", b""))
+        (pulled,) = wait_for("the message", lambda: tuple(link.waiting()))
+        asked = link.receive(
+            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.of_blobs(0)
+        )
+        reply = Message(RecordDict(), reply_to=asked)
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        link.client.PushMessages(
+            PushMessagesRequest(
+                node=link.node,
+                messages_list=[message_to_proto(remove_content_from_message(reply))],
+                message_object_trees=[get_object_tree(reply)],
+            )
+        )
+        assert all(reply.node_id != node for reply in loopback.grid.poll())
+        assert loopback.grid.ask(quick, b"quick").envelope is not None

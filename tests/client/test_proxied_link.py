@@ -164,4 +164,12 @@ def test_proxy_that_cannot_be_used_ends_the_site_with_a_sentence(
     key = files.folder / "node.key"
     generate_node_key(key)
     with pytest.raises(LinkError, match="a proxy of kind 'socks5' that cannot be used"):
-        serve(f"{NAME}:9092", files.ca, key, lambda request: request, on_event=print, stop=threading.Event())
+        serve(
+            f"{NAME}:9092",
+            files.ca,
+            key,
+            lambda request: request,
+            on_event=print,
+            stop=threading.Event(),
+            blob_bytes=int,
+        )
