@@ -20,7 +20,7 @@ Rules:
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -212,15 +212,21 @@ class Epochs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]
 
-    def patients(self, epoch: int) -> Mapping[str, int]:
-        """The public patient count of each member of ``epoch``, as it has signed it in its offer.
+    def patients(self, epoch: int, cohort: Collection[str]) -> Mapping[str, int]:
+        """The public patient counts that the sites of ``cohort`` have offered in ``epoch``.
 
         Raises:
-            EpochLostError: the epoch's keys are not held.
+            EpochLostError: the epoch's offers are not held.
+            WireError: a site of the cohort has made no offer.
         """
-        if epoch not in self._patients:
-            raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
-        return self._patients[epoch]
+        offered = self._patients.get(epoch)
+        if offered is None:
+            raise EpochLostError(f"this site holds no offers of epoch {epoch}: it was restarted since")
+        if lacking := sorted(set(cohort) - set(offered)):
+            raise WireError(
+                f"{', '.join(lacking)} offered no key in epoch {epoch}, so no cohort of it can have them"
+            )
+        return {name: offered[name] for name in cohort}
 
     def end(self, epoch: int) -> None:
         """Drop the keys of ``epoch`` for good."""

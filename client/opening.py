@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from client.edges import mark_edge
 from client.personal import forget_own_layers
-from client.sealing import verified_headers
+from client.sealing import counts_of, verified_headers
 from client.seat import Seat
 from client.state import AppliedRound, optimiser_of
 from client.variates import forget_variates, local_work
@@ -83,11 +83,18 @@ def _refused(seat: Seat, committed: Committed, error: SealingError | WireError) 
 
 
 def _agreed_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> View:
-    """The one view of the cohort's headers, which is of this study and of the round's key epoch."""
+    """The one view of the cohort's headers: of this study, the round's key epoch, cohort and patient counts."""
     view = next(iter(headers.values())).view
     if any(header.view != view for header in headers.values()):
         raise WireError("the cohort's headers show different views of the round")
-    _require_equal(view, study=seat.launch.study, launch=seat.launch.digest, epoch=committed.epoch)
+    _require_equal(
+        view,
+        study=seat.launch.study,
+        launch=seat.launch.digest,
+        epoch=committed.epoch,
+        cohort=digest(committed.cohort),
+        patients=counts_of(headers),
+    )
     return view
 
 
@@ -100,7 +107,6 @@ def _require_view(seat: Seat, committed: Committed, view: View) -> None:
         view,
         round=committed.round,
         attempt=committed.attempt,
-        cohort=digest(committed.cohort),
         base=seat.state.base,
         model=seat.model_digest(committed.epoch),
         key=seat.epochs.study_key(committed.epoch).commitment,

@@ -7,12 +7,14 @@ join      offers a session key for the epoch
 wrap      as lead: draws the epoch's study key, wraps it for the members
 train     opens the last aggregate, does the round's work once, seals it; not after totals that end the study
 release   compares everybody's headers, releases its own mask
-open      opens an aggregate it missed
-close     writes the model and its card, returns what the study did not use
+open      opens an aggregate it missed; at the end, signs which model it holds
+close     compares the sites' models, writes its own and its card, returns what the study did not use
 ========  ==================================================================================
 """
 
+from client.bare_sums import require_same_cohort
 from client.epochs import EpochLostError
+from client.held_models import require_same_model, sign_held_model
 from client.opening import apply_aggregate
 from client.release import write_release
 from client.sealing import SealedAttempt, release_mask, seal_attempt
@@ -97,18 +99,20 @@ class Participation:
             EpochLostError: its key is not held.
         """
         self._take(request.keys, request.committed, blob)
-        return Opened(base=self.base, evaluated=self._seat.evaluated(self.base))
+        held = None if request.sign_held is None else sign_held_model(self._seat, request.sign_held)
+        return Opened(base=self.base, evaluated=self._seat.evaluated(self.base), held=held)
 
     def close(self, request: Close) -> Closed:
-        """Write the model and its card, return what the study did not use. Asked again, the same answer.
+        """Compare the sites' models, write it and its card, return what the study did not use. Again: the same answer.
 
         Raises:
-            RefusedError: ``behind`` if a round is still to be opened.
+            RefusedError: ``behind`` if a round is still to be opened; as :func:`client.held_models.require_same_model`.
         """
         seat = self._seat
         if self.base < request.base:
             raise RefusedError("behind", f"this site has applied round {self.base}, not round {request.base}")
         if not seat.state.closed:
+            require_same_model(seat, request.held)
             seat.ledger.give_back(seat.launch.study)
             model_sha256 = write_release(seat)
             seat.ledger.release(seat.launch.study, model_sha256)
@@ -170,22 +174,12 @@ class Participation:
             self._seat.ledger.incident(self._seat.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
-        """After a release this site seals no other attempt of that round.
-
-        Without privacy, a round that starts from the same model needs the same cohort: the difference of two sums
-        could be one site's update.
-        """
-        released, state = self._seat.state.released, self._seat.state
-        if released is None:
-            return
-        if released.round > request.round:
+        """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""
+        released = self._seat.state.released
+        if released is not None and released.round > request.round:
             raise RefusedError("stale", f"this site has released its mask of round {released.round}")
-        if released.round == request.round:
+        if released is not None and released.round == request.round:
             raise RefusedError(
                 "released", f"this site released its mask of this round in attempt {released.attempt}"
             )
-        bare = self._seat.terms.privacy.epsilon is None
-        if bare and released.base == state.base and released.cohort != request.cohort:
-            raise RefusedError(
-                "release-refused", "without privacy, the round after a void one needs the identical cohort"
-            )
+        require_same_cohort(self._seat, request.round, request.cohort)

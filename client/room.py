@@ -27,6 +27,7 @@ def require_room(seat: Seat, request: Train) -> None:
 
     Raises:
         EpochLostError: the epoch's keys are gone.
+        WireError: the cohort names a site that is no member of the epoch.
         RefusedError: ``noise``: why the sum would not hold; ``refused``: the room is not that of the round.
     """
     terms, sigma = seat.terms, seat.state.noise_multiplier
@@ -35,10 +36,7 @@ def require_room(seat: Seat, request: Train) -> None:
             raise RefusedError("refused", "the study's sums need no room for patients, and the request names one")
         return
     if terms.sums_patients:
-        counts = seat.epochs.patients(request.epoch)
-        if not set(request.cohort) <= set(counts):
-            raise RefusedError("refused", "the cohort names sites that are no members of its key epoch")
-        needed = most_patients(counts[name] for name in request.cohort)
+        needed = most_patients(seat.epochs.patients(request.epoch, request.cohort).values())
         if request.room < needed:
             raise RefusedError(
                 "noise",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from client.bare_sums import with_bare_sum
 from client.room import require_room
 from client.seat import Seat
 from client.state import ReleasedSeed
@@ -27,7 +28,7 @@ from privacy.sealing.masks import seed_commitment
 from privacy.sealing.seal import seal
 from privacy.sealing.shape import layout_of
 from privacy.signed import Signed
-from privacy.wire import Head, Header, Release, Released, Train, View
+from privacy.wire import Head, Header, Release, Released, Train, View, counts_digest
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
     """
     study_key = seat.epochs.study_key(request.epoch)
     pair_secrets = seat.epochs.pair_secrets(request.epoch)
+    patients = seat.epochs.patients(request.epoch, request.cohort)
     layout = layout_of(seat.launch, request.round, seat.state.base)
     if layout.parameters:
         require_room(seat, request)
@@ -88,6 +90,7 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         layout=seat.shape_digest(request.round, request.room),
         reference=request.reference,
         room=request.room,
+        patients=counts_digest(patients),
     )
     own_seed = os.urandom(32)
     blob = seal(
@@ -134,6 +137,8 @@ def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) ->
     for name, header in headers.items():
         if header.view != own.view:
             raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
+    if counts_of(headers) != own.view.patients:
+        raise RefusedError("release-refused", "a header has another patient count than its site offered")
     if headers[seat.site] != own:
         raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
     released = seat.state.released
@@ -142,9 +147,15 @@ def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) ->
     seat.store.save(
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.request.cohort, base=seat.state.base
-        )
+        ),
+        **with_bare_sum(seat, request.round, attempt.request.cohort),
     )
     return Released(round=request.round, attempt=request.attempt, seed=attempt.own_seed.hex())
+
+
+def counts_of(headers: Mapping[str, Header]) -> str:
+    """Digest the patient counts that a cohort's headers show, as a view does those offered in the key epoch."""
+    return counts_digest({name: header.patients for name, header in headers.items()})
 
 
 def verified_headers(

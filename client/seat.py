@@ -6,6 +6,7 @@ from client.epochs import Epochs
 from client.state import StudyState, StudyStore
 from client.trainer import Training
 from models.choosing import out_of_patience
+from privacy.canonical import to_canonical
 from privacy.keys import SigningKey, keyed_digest
 from privacy.launch import Launch
 from privacy.ledger import Ledger
@@ -79,6 +80,12 @@ class Seat:
     def evaluated(self, base: int) -> Evaluated | None:
         """The opened totals of the aggregate that made round ``base``, if it carried any."""
         return next((each for each in self.state.evaluations if each.opened_in == base), None)
+
+    def held_digest(self, epoch: int) -> str:
+        """Digest the model that is held and the best one, so that only holders of the epoch's key can compare."""
+        key = self.epochs.study_key(epoch).digest_key
+        best = None if self.state.best is None else self.state.best.sha256
+        return keyed_digest(key, to_canonical({"model": self.state.model_sha256, "best": best}))
 
     def model_digest(self, epoch: int) -> str:
         """A digest of the shared model and moments that only holders of the epoch's key can compute."""

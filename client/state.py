@@ -29,6 +29,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from client.home import Registration
 from models.optimiser import Optimiser, Rule
@@ -105,6 +106,8 @@ class StudyState(Document):
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
+    bare_sums: dict[str, str] = Field(default_factory=dict)
+    """By digest of the model, the digest of the one cohort in which a sum without noise was released from it."""
     counted: Counted | None = None
     evaluations: tuple[Evaluated, ...] = ()
     best: BestModel | None = None

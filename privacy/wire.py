@@ -135,6 +135,8 @@ class View(Document):
     """The patient count that weighs 1."""
     room: Count = 0
     """With noise that sites add over patients: how many patients the range of the round's sum holds. Otherwise 0."""
+    patients: Digest
+    """Of the cohort's public patient counts, as offered in the key epoch: whoever signs two counts is noticed."""
 
 
 class Header(Statement):
@@ -164,6 +166,21 @@ class Committed(Document):
     epoch: Count
     cohort: tuple[Name, ...] = Field(max_length=MAX_SITES)
     headers: dict[Name, Signed[Header]] = Field(max_length=MAX_SITES)
+
+
+class HeldModel(Statement):
+    """Run by a site at the end: the model it holds. Sites compare these before any of them releases it."""
+
+    label: ClassVar[str] = "consilium held model v1"
+
+    study: StudyId
+    launch: Digest
+    site: Name
+    epoch: Count
+    """The key epoch whose key the digest is made with."""
+    base: Count
+    model: Digest
+    """Keyed digest of the model and of what it is chosen by: equal at all sites, a guess for nobody else."""
 
 
 class KeyParcel(Document):
@@ -223,18 +240,21 @@ class Release(Document):
 
 
 class Open(Document):
-    """Asked of a site that missed a round: open and apply this aggregate."""
+    """Asked of a site that missed a round: open and apply this aggregate. At the end: say what model you hold."""
 
     kind: Literal["open"] = "open"
     keys: KeyParcel | None = None
     committed: Committed
+    sign_held: Count | None = None
+    """The key epoch under which to sign the model that is held; None while rounds follow."""
 
 
 class Close(Document):
-    """Asked of every site at the end: open what is left, write the model, close the study's account."""
+    """Asked of every site at the end: compare the others' models with your own, write it, close the study's account."""
 
     kind: Literal["close"] = "close"
     base: Count
+    held: dict[Name, Signed[HeldModel]] = Field(default_factory=dict, max_length=MAX_SITES)
 
 
 class Joined(Document):
@@ -277,6 +297,8 @@ class Opened(Document):
     kind: Literal["opened"] = "opened"
     base: Count
     evaluated: Evaluated | None
+    held: Signed[HeldModel] | None = None
+    """Where it was asked for."""
 
 
 class Closed(Document):
@@ -391,6 +413,11 @@ def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
     if [(note.length, note.sha256) for note in body.blobs] != [(len(b), sha256(b)) for b in envelope.blobs]:
         raise WireError("a message's blobs are not those that its body names: lengths or digests differ")
     return body
+
+
+def counts_digest(patients: Mapping[str, int]) -> str:
+    """Digest a cohort's public patient counts."""
+    return digest(dict(patients))
 
 
 def offers_digest(offers: Mapping[str, Signed[Offer]]) -> str:

@@ -13,7 +13,7 @@ from models.choosing import out_of_patience
 from privacy.launch import SignedLaunch
 from privacy.ranges import most_patients
 from privacy.signed import Signed
-from privacy.wire import Committed, Evaluated, Header, Offer, Open, Request, View
+from privacy.wire import Committed, Evaluated, Header, HeldModel, Offer, Open, Request, View
 from server.actions import Action, Ask, Note, Record
 from server.history import Event, History, SiteOut, Stopped
 
@@ -83,6 +83,8 @@ class SiteView:
     offer: Signed[Offer] | None = None
     """For the newest epoch asked."""
     has_keys: bool = False
+    held: Signed[HeldModel] | None = None
+    """Which model it has signed to hold at the end, in the present key epoch."""
     patients: int = 0
     failures: int = 0
     """Training failures since the last sealed update."""
@@ -170,8 +172,9 @@ class Desk:
 
     @property
     def bound(self) -> set[str]:
-        """The sites that the next round must have: without privacy, after a void round, that round's cohort."""
-        return set(self.history.void_cohort) if self.terms.privacy.epsilon is None else set()
+        """The sites that the next round must have: after a void round whose sum had no noise, that round's cohort."""
+        bare = self.terms.opens_bare(self.history.next_round, self.history.base)
+        return set(self.history.void_cohort) if bare else set()
 
     def room(self) -> int:
         """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
@@ -217,10 +220,11 @@ class Desk:
         site.question = Question(ask, now)
         return ask
 
-    def ask_to_open(self, site: SiteView, committed: Committed, now: float) -> Ask:
-        """Ask a site to open a round."""
+    def ask_to_open(self, site: SiteView, committed: Committed, now: float, *, sign_held: int | None = None) -> Ask:
+        """Ask a site to open a round; at the end, also to sign under a key epoch which model it holds."""
         keys = None if site.has_keys else self.history.keys
-        return self.ask(site, Open(keys=keys, committed=committed), now, committed.round)
+        request = Open(keys=keys, committed=committed, sign_held=sign_held)
+        return self.ask(site, request, now, committed.round)
 
     def ask_again(self, now: float) -> list[Action]:
         """Repeat questions that wait long: a message is delivered once, and may die with its receiver."""
@@ -284,7 +288,7 @@ class Desk:
             return self.stop(f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})")
         if lacking := sorted(self.bound - {site.name for site in possible}):
             return self.stop(
-                f"without privacy, the round after a void one needs the same sites; re-admit {', '.join(lacking)} "
+                f"without noise, the round after a void one needs the same sites; re-admit {', '.join(lacking)} "
                 f"to go on ({shut})"
             )
         return []

@@ -12,8 +12,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from privacy.canonical import from_canonical
 from privacy.document import Document
 from privacy.errors import FederationError, WireError
+from privacy.signed import Signed
 from privacy.study import Name
-from privacy.wire import Closed, Committed, Evaluated, KeyParcel
+from privacy.wire import Closed, Committed, Evaluated, HeldModel, KeyParcel
 
 
 class EpochAsked(Document):
@@ -95,6 +96,13 @@ class SiteClosed(Document):
     closed: Closed
 
 
+class ModelsHeld(Document):
+    """The sites have signed which model they hold; who is asked to close is shown these."""
+
+    kind: Literal["models-held"] = "models-held"
+    held: dict[Name, Signed[HeldModel]]
+
+
 class Stopped(Document):
     """The study stands still until the operator resumes it."""
 
@@ -125,6 +133,7 @@ Event = (
     | SiteOut
     | SiteReadmitted
     | SiteClosed
+    | ModelsHeld
     | Stopped
     | Resumed
     | Finished
@@ -161,6 +170,8 @@ class History:
     void: set[int] = field(default_factory=set)
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
+    held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
+    """Which model each site has signed to hold at the end."""
     stopped: str | None = None
     finished: bool = False
 
@@ -187,6 +198,8 @@ class History:
                 self.out.pop(event.site, None)
             case SiteClosed():
                 self.closed[event.site] = event.closed
+            case ModelsHeld():
+                self.held = event.held
             case Stopped():
                 self.stopped = event.why
             case Resumed():

@@ -6,14 +6,13 @@
        ^___________________|  a member lost its keys, came back, or too few are left
 
 Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; where totals decide whether another round
-follows, ``opening`` comes after the commit (``server/totals.py``); here is how they follow each other and how a study
-ends. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
+follows, ``opening`` comes after the commit (``server/totals.py``); the end is told in ``server/closing.py``; here is
+how they follow each other. Whoever drives the machine delivers events (:meth:`StudyMachine.answered`,
 :meth:`~StudyMachine.failed`, :meth:`~StudyMachine.tick`) and carries out the actions returned, in order; a ``Record``
 is durable before the next. After a restart the machine is built anew from the history and asks the same questions;
 sites answer them with the same bytes.
 
-A reply counts only if it answers the question that stands: what a site says to an older one has no effect. No site's
-account is closed before everybody has the final model, since who was restarted needs the others' keys to open it.
+A reply counts only if it answers the question that stands: what a site says to an older one has no effect.
 
 What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
 that is refused, too few sites that may take part.
@@ -40,9 +39,10 @@ from privacy.wire import (
     Wrappings,
 )
 from server.actions import Action, Ask, Note
+from server.closing import Closing
 from server.desk import Desk, Patience, Phase, SiteView, Standing
 from server.epochs import KeyEpochs
-from server.history import Finished, History, SiteClosed
+from server.history import History
 from server.rounds import Rounds
 from server.totals import Totals
 
@@ -58,7 +58,7 @@ class StudyMachine:
         self._epochs = KeyEpochs(self._desk, self._next_step)
         self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
         self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
-        self._gave_up = False
+        self._closing = Closing(self._desk)
 
     @property
     def phase(self) -> Phase:
@@ -93,7 +93,7 @@ class StudyMachine:
             site.standing = Standing.ABSENT
         actions: list[Action] = [Note("going on after a restart")]
         if desk.over:
-            return actions + self._close(now)
+            return actions + self._closing.begin(now)
         return actions + (self._totals.begin(now) if desk.unopened else self._rounds.begin_again(now))
 
     def awaits(self, ask: Ask) -> bool:
@@ -142,7 +142,10 @@ class StudyMachine:
             case Release(), Released():
                 return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
-                return reply.base >= asked.committed.round and self._desk.brings(reply.evaluated, reply.base)
+                brought = self._desk.brings(reply.evaluated, reply.base) and self._closing.has_signed(
+                    site, asked, reply
+                )
+                return reply.base >= asked.committed.round and brought
             case Close(), Closed():
                 return reply.base == asked.base and self._desk.brings(reply.evaluated, reply.base)
         return False
@@ -187,67 +190,38 @@ class StudyMachine:
                 return self._rounds.late(now)
             case Phase.OPENING:
                 return self._totals.late(now)
-            case _ if self._gave_up:
-                return self._finish_if_closed(waited=True)
             case _:
-                self._gave_up, self._desk.deadline = True, now + self._desk.patience.join_s
-                return self._close_if_opened(now)
+                return self._closing.late(now)
 
     def _next_step(self, now: float) -> list[Action]:
         """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
         if self._desk.returned():
             return self._epochs.begin(now)
         if self._desk.over:
-            return self._close(now)
+            return self._closing.begin(now)
         return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
-
-    # The end -----------------------------------------------------------------------------------------------
-
-    def _close(self, now: float) -> list[Action]:
-        desk = self._desk
-        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
-        behind = [site for site in desk.standing(Standing.MEMBER) if desk.missed(site)]
-        return [*(self._ask_to_open(site, now) for site in behind), *self._close_if_opened(now)]
-
-    def _close_if_opened(self, now: float) -> list[Action]:
-        """Ask for the accounts to be closed, once everybody has the final model or was waited for."""
-        desk = self._desk
-        ready = [site for site in desk.standing(Standing.MEMBER) if not desk.missed(site)]
-        if len(ready) < len(desk.invited()) and not self._gave_up:
-            return []
-        close = Close(base=desk.history.base)
-        asked: list[Action] = [desk.ask(site, close, now) for site in ready if not site.is_asked(Close)]
-        return asked + self._finish_if_closed()
-
-    def _ask_to_open(self, site: SiteView, now: float) -> Action:
-        return self._desk.ask_to_open(site, self._desk.missed(site)[0], now)
 
     def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
-        return self._totals.opened(site, reply, now) if self.phase is Phase.OPENING else self._go_on(site, now)
+        match self.phase:
+            case Phase.OPENING:
+                return self._totals.opened(site, reply, now)
+            case Phase.CLOSING:
+                return self._closing.opened(site, reply, now)
+        return self._rounds.ask(site, now)
 
     def _go_on(self, site: SiteView, now: float) -> list[Action]:
         """What the present phase asks of a site whose base has just been learnt."""
-        if self.phase is Phase.CLOSING:
-            return [self._ask_to_open(site, now)] if self._desk.missed(site) else self._close_if_opened(now)
-        if self.phase is Phase.OPENING:
-            return self._totals.ask(site, now)
+        match self.phase:
+            case Phase.CLOSING:
+                return self._closing.go_on(site, now)
+            case Phase.OPENING:
+                return self._totals.ask(site, now)
         return self._rounds.ask(site, now)
 
     def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
         self._desk.remember(reply.evaluated)
-        site.standing, site.question = Standing.CLOSED, None
-        actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
-        return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
-
-    def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
-        open_sites = [site.name for site in self._desk.invited()]
-        awaited = self._desk.standing(Standing.MEMBER) if self._gave_up else open_sites
-        if awaited and not waited:
-            return []
-        self._desk.phase = Phase.DONE
-        left = f"; not closed at {', '.join(open_sites)}" if open_sites else ""
-        return [*self._desk.record(Finished()), Note(f"the study is finished{left}")]
+        return self._closing.closed(site, reply)
 
     # Trouble -----------------------------------------------------------------------------------------------
 
@@ -268,6 +242,8 @@ class StudyMachine:
             return self._epochs.refused(site, reply, now)
         if reply.code == "keys-refused":
             return self._epochs.refuse_grant(site) + self.failed(site.name, reply.sentence, now)
+        if reply.code in ("too-few", "different-models"):
+            return self._desk.put_out(site, reply.sentence) + self._lost(site, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
         if reply.code in ("failed", "refused", "enough", "data", "lost"):

@@ -9,7 +9,8 @@ Rules:
   counts are known; the room stays through the round's attempts, since what is sealed is rounded to its range. A site
   that comes back in mid-round and has more patients than were counted on makes the round void;
 * headers that differ stop the study, and nobody is asked to release;
-* without privacy, the round after a void one has that round's cohort: the difference of two sums could be an update;
+* the round after a void one whose sum had no noise (no privacy, or exact totals) has that round's cohort: the
+  difference of two sums could be one site's;
 * a site lost between sealing and release makes the round void: it counts, its budget is spent, the site is out until
   the operator re-admits it. So is a round that a site has released before the coordinator could commit it.
 """
@@ -126,6 +127,7 @@ class Rounds:
             name in asked.cohort
             and name not in self._collection.headers
             and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
+            and header.patients == self._desk.sites[name].patients
             and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
             and view.cohort == digest(asked.cohort)
             and self._desk.brings(reply.evaluated, view.base)

@@ -94,6 +94,13 @@ class Cohort(Document):
     colluders: int = Field(default=1, ge=0, le=MAX_SITES)
     participation: float = Field(default=1.0, gt=0, le=1)
 
+    def quorum(self, sites: int) -> int:
+        """How many of a round's ``sites`` must hold the same model before one of them releases it.
+
+        Any two quorums share a site that does not conspire: honest sites never release different models.
+        """
+        return (sites + self.colluders) // 2 + 1
+
     @model_validator(mode="after")
     def _protects_lone_updates(self) -> Self:
         least = max(3, self.colluders + 2)

@@ -220,6 +220,13 @@ class Terms(Document):
         """Whether sites train in round ``number`` (the closing evaluation only counts)."""
         return number <= self.training.rounds
 
+    def opens_bare(self, number: int, base: int) -> bool:
+        """Whether the sum of round ``number``, from the model after round ``base``, holds something without noise."""
+        if number > self.last_round:
+            return False
+        bare_updates = self.privacy.epsilon is None and self.trains(number)
+        return bare_updates or (self.evaluation.epsilon is None and self.evaluates(number, base))
+
     def evaluates(self, number: int, base: int) -> bool:
         """Whether round ``number``, from the model after round ``base``, carries totals of that model."""
         return base in self.evaluation.rounds or not self.trains(number)

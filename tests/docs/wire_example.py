@@ -9,7 +9,7 @@ from privacy.canonical import digest, sha256
 from privacy.keys import SigningKey
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
-from privacy.wire import Envelope, Head, Header, Release, Released, Sealed, View, make_envelope
+from privacy.wire import Envelope, Head, Header, Release, Released, Sealed, View, counts_digest, make_envelope
 from tests.privacy.head_makers import standing
 
 SITE, STUDY, COHORT = "north", "breast-cancer-5f3a9c21", ("east", "north", "south")
@@ -51,6 +51,7 @@ def example_header() -> Signed[Header]:
         key="2" * 64,
         layout="3" * 64,
         reference=170,
+        patients=counts_digest({"east": 170, "north": 120, "south": 80}),
     )
     header = Header(
         site=SITE,

@@ -56,7 +56,7 @@ def key_limit() -> int:
 def header(name: str) -> Signed[Header]:
     view = View(
         study=STUDY, launch=DIGEST, epoch=MOST, round=MOST, attempt=MOST, cohort=DIGEST, base=MOST, model=DIGEST,
-        key=DIGEST, layout=DIGEST, reference=MOST,
+        key=DIGEST, layout=DIGEST, reference=MOST, patients=DIGEST,
     )  # fmt: skip
     return Signed[Header].by(
         KEY,
