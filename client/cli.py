@@ -3,7 +3,6 @@
 Every command works on one site's folder: ``--dir``, or the environment variable ``CONSILIUM_SITE``, or here.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from client.commands.key import key
 from client.commands.ledger import ledger
 from client.commands.peer import peer
 from client.commands.predict import predict
+from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.home import SiteHome
@@ -23,8 +23,6 @@ from privacy.console import print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
-from privacy.pricing import study_noise
-from privacy.study import read_terms
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -130,30 +128,7 @@ def up(home: SiteHome) -> None:
     serve_site(home)
 
 
-@cli.command()
-@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--train", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; repeat to pool.")
-@click.option("--test", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; may be repeated.")
-@click.option("--private/--not-private", required=True, help="With the study's epsilon, or without privacy.")
-@click.option(
-    "--repeats", default=1, show_default=True, type=click.IntRange(1, 1000), help="Fresh randomness each."
-)
-@click.option(
-    "--weights", "start", type=click.Path(path_type=Path), help="Public weights that STUDY.yaml begins with."
-)
-def simulate(
-    study: Path, train: tuple[Path, ...], test: tuple[Path, ...], private: bool, repeats: int, start: Path | None
-) -> None:
-    """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
-    from client.simulate import simulate as simulated
-
-    terms = read_terms(study)
-    noise = study_noise(terms) if private else None
-    runs = simulated(terms, train, test, noise, repeats, start)
-    print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
-
-
-for noun in (peer, data, weights, budget, approve, withdraw, ledger, key, predict):
+for noun in (peer, data, weights, budget, approve, withdraw, ledger, key, predict, simulate):
     cli.add_command(noun)
 
 

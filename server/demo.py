@@ -147,7 +147,7 @@ def _compared(federation: LocalFederation, private: bool) -> dict[str, Any]:
 
     def simulated(trains: list[Path], private: bool) -> float | None:
         train = [word for path in trains for word in ("--train", str(path))]
-        how = ("--private" if private else "--not-private", "--repeats", str(REPEATS))
+        how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
         command = [program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
         found = [run["auroc"] for run in json.loads(run_to_end(command))["runs"]]
         return None if None in found else fmean(found)

@@ -1,10 +1,13 @@
+import json
 from pathlib import Path
 
 import numpy as np
+from click.testing import CliRunner
 
+from client.cli import cli
 from client.data import read_table
 from client.simulate import pooled, simulate
-from tests.client.small_study import small_terms, write_patients
+from tests.client.small_study import small_terms, write_patients, write_study
 
 TRAINING = {"rounds": 5, "local_steps": 10, "sampling_rate": 0.5, "learning_rate": 1.0}
 
@@ -32,3 +35,19 @@ def test_pooled_keeps_patients_apart(tmp_path: Path) -> None:
     assert together.patients == 11
     assert together.patient.tolist() == list(range(11))
     np.testing.assert_array_equal(together.features[5:], parts[1].features)
+
+
+def test_command_prints_a_table_for_people_and_json_for_programs(tmp_path: Path) -> None:
+    """walk.md 21: raw JSON with 16 digits only."""
+    study = write_study(tmp_path / "study.yaml", small_terms(training=TRAINING))
+    train, test = (write_patients(tmp_path / f"{name}.csv", 60, name) for name in ("train", "test"))
+    words = ["simulate", str(study), "--train", str(train), "--test", str(test), "--private", "--repeats", "2"]
+    said = CliRunner().invoke(cli, words, catch_exceptions=False).stdout.splitlines()
+    assert said[0] == "simulated in one place, with noise for epsilon 3, on 60 test patients, threshold 0.5"
+    assert said[1].split() == ["AUROC", "accuracy", "sensitivity", "specificity"]
+    assert [line.split()[0] for line in said[2:]] == ["training", "training", "mean"]
+    assert all(len(word) <= 5 for word in said[2].split()[2:])
+    found = json.loads(CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False).stdout)
+    assert [set(run) for run in found["runs"]] == [
+        {"auroc", "accuracy", "sensitivity", "specificity", "patients"}
+    ] * 2

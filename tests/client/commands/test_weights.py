@@ -78,5 +78,5 @@ def test_study_is_simulated_with_its_weights(folder: Path, file: Path) -> None:
     ]
     with pytest.raises(RefusedError, match="not here"):
         site(folder, "simulate", str(study), *tables)
-    found = json.loads(site(folder, "simulate", str(study), *tables, "--weights", str(file)).stdout)
+    found = json.loads(site(folder, "simulate", str(study), *tables, "--weights", str(file), "--json").stdout)
     assert found["runs"][0]["patients"] == 30

@@ -1,0 +1,67 @@
+"""``consilium-site simulate``: what a federation is compared with, trained in one place on public tables."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, stdev
+
+import click
+
+from models.metrics import THRESHOLD, Metrics
+from privacy.console import print_json, print_table
+from privacy.pricing import study_noise
+from privacy.study import read_terms
+
+_FIGURES = {"auroc": "AUROC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
+
+
+@click.command()
+@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--train", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; repeat to pool.")
+@click.option("--test", required=True, multiple=True, type=click.Path(path_type=Path), help="CSV; may be repeated.")
+@click.option("--private/--not-private", required=True, help="With the study's epsilon, or without privacy.")
+@click.option(
+    "--repeats", default=1, show_default=True, type=click.IntRange(1, 1000), help="Fresh randomness each."
+)
+@click.option(
+    "--weights", "start", type=click.Path(path_type=Path), help="Public weights that STUDY.yaml begins with."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def simulate(
+    study: Path,
+    train: tuple[Path, ...],
+    test: tuple[Path, ...],
+    private: bool,
+    repeats: int,
+    start: Path | None,
+    as_json: bool,
+) -> None:
+    """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
+    from client.simulate import simulate as simulated
+
+    terms = read_terms(study)
+    noise = study_noise(terms) if private else None
+    runs = simulated(terms, train, test, noise, repeats, start)
+    if as_json:
+        print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
+        return
+    how = f"with noise for epsilon {terms.privacy.epsilon:g}" if private else "WITHOUT PRIVACY"
+    click.echo(f"simulated in one place, {how}, on {runs[0].patients:,} test patients, threshold {THRESHOLD:g}")
+    rows = [(f"training {number}", *map(_shown, _figures(run))) for number, run in enumerate(runs, start=1)]
+    if len(runs) > 1:
+        rows.append(("mean and spread", *map(_mean, zip(*map(_figures, runs), strict=True))))
+    print_table(("", *_FIGURES.values()), rows)
+
+
+def _figures(run: Metrics) -> list[float | None]:
+    return [getattr(run, name) for name in _FIGURES]
+
+
+def _shown(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3f}"
+
+
+def _mean(figures: Sequence[float | None]) -> str:
+    """The mean, and the standard deviation from one training to the next."""
+    known = [each for each in figures if each is not None]
+    return f"{fmean(known):.3f} ± {stdev(known):.3f}" if len(known) > 1 else "-"
