@@ -2,7 +2,7 @@
 FROM python:3.11-slim
 
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --create-home --uid 10001 consilium && install -d -o consilium -m 0700 /data
+RUN useradd --create-home --uid 10001 consilium && install -d -o consilium -m 0700 /data /exchange
 
 WORKDIR /opt/consilium
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install torch==2.13.0
@@ -15,4 +15,4 @@ RUN /opt/venv/bin/pip install --constraint constraints.txt .
 
 ENV PATH=/opt/venv/bin:$PATH
 USER consilium
-VOLUME /data
+VOLUME ["/data", "/exchange"]

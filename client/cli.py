@@ -19,13 +19,14 @@ from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.home import SiteHome
-from privacy.console import print_json, print_table, run, say
+from privacy.console import Commands, print_json, print_table, run, say
 from privacy.enrolment import SignedAdmission, read_enrolment
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 @click.option(
     "--dir",
     "folder",

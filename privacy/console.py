@@ -21,6 +21,18 @@ DEFECT: Final = 1
 TRACEBACK: Final = "CONSILIUM_TRACEBACK"
 
 
+class Commands(click.Group):
+    """A group of commands whose summaries are shown whole, on as many lines as they need."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click, which cuts a summary that is longer than the line."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, each.get_short_help_str(10_000)) for name, each in found if each is not None]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
 def run(commands: click.Group, name: str) -> NoReturn:
     """Run a console script and end the process; no traceback reaches a user."""
     take_default_signals()

@@ -13,10 +13,10 @@ import types
 import typing
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from privacy.canonical import digest, to_canonical
 from privacy.errors import Error
@@ -112,9 +112,61 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
             return f"{where}: {message}" if where else message
         case "string_type":
             return f"{where}: expected text; put it in quotes if YAML reads it as a number, yes or no"
-        case _:
-            message = mistake["msg"]
-            return f"{where}: {message[0].lower()}{message[1:]}"
+        case kind_of_mistake:
+            return f"{where}: {_expected(kind_of_mistake, mistake.get('ctx', {}), mistake['msg'])}"
+
+
+def _expected(kind: str, bounds: Mapping[str, Any], words: str) -> str:
+    """What was expected, in plain words; the library's own ``words`` where there are no better ones."""
+    match kind:
+        case "string_pattern_mismatch":
+            return _WRITTEN.get(bounds["pattern"], "it is not written as expected")
+        case "greater_than":
+            return f"expected more than {bounds['gt']}"
+        case "greater_than_equal":
+            return f"expected at least {bounds['ge']}"
+        case "less_than":
+            return f"expected less than {bounds['lt']}"
+        case "less_than_equal":
+            return f"expected at most {bounds['le']}"
+        case "multiple_of":
+            return f"expected a multiple of {bounds['multiple_of']}"
+        case "too_short":
+            return f"expected at least {bounds['min_length']} entries, got {bounds['actual_length']}"
+        case "too_long":
+            return f"expected at most {bounds['max_length']} entries, got {bounds['actual_length']}"
+        case "string_too_short":
+            return f"expected at least {bounds['min_length']} characters"
+        case "string_too_long":
+            return f"expected at most {bounds['max_length']} characters"
+        case "literal_error" | "enum":
+            return f"expected {bounds['expected']}"
+    return _EXPECTED.get(kind, f"{words[0].lower()}{words[1:]}")
+
+
+_EXPECTED: Final = {
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "finite_number": "expected a finite number",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "dict_type": "expected keys and values",
+    "model_type": "expected keys and values",
+    "model_attributes_type": "expected keys and values",
+}
+_WRITTEN: dict[str, str] = {}
+"""By a field's pattern, how it is to be written."""
+
+
+def written_as(pattern: str, words: str) -> Any:
+    """A text field of ``pattern``, which a mistake's sentence calls ``words``."""
+    _WRITTEN[pattern] = f"expected {words}"
+    return Field(pattern=pattern)
 
 
 def _known_keys(kind: Any, location: Location) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from privacy.console import print_json, run, say
+from privacy.console import Commands, print_json, run, say
 from privacy.errors import FederationError
 from privacy.lifetime import stop_on_signals
 from privacy.logs import log_to
@@ -20,7 +20,8 @@ from server.commands.testimony import testimony
 from server.federation import CoordinatorConfig, Federation
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 @click.option(
     "--dir",
     "folder",

@@ -157,9 +157,10 @@ class Coordinator:
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         with Journal(self._federation.known_study(arguments["study"])) as journal:
-            if journal.standing() is Standing.OPEN:
+            standing = journal.standing()
+            if standing is Standing.OPEN:
                 (journal.folder / STOP_FILE).touch()
-        return {}
+        return {"standing": standing}
 
     def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
         with Journal(self._federation.known_study(arguments["study"])) as journal:

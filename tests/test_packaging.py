@@ -60,15 +60,15 @@ def test_constraints_pin_every_dependency_once() -> None:
     assert {word.split("=")[0].split(">")[0].lower() for word in wanted} <= set(names)
 
 
-def test_compose_file_runs_a_coordinator_and_two_sites_without_privileges() -> None:
+def test_compose_file_runs_a_coordinator_and_three_sites_without_privileges() -> None:
     services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert set(services) == {"coordinator", "site-a", "site-b"}
+    assert set(services) == {"coordinator", "site-a", "site-b", "site-c"}
     for service in services.values():
         assert service["cap_drop"] == ["ALL"]
         assert service["read_only"] is True
         assert service["command"][-1] == "up"
     volumes = [service["volumes"][0].split(":")[0] for service in services.values()]
-    assert len(set(volumes)) == 3, "keys, books and data of two parties share a volume"
+    assert len(set(volumes)) == 4, "keys, books and data of two parties share a volume"
 
 
 def test_image_pins_the_torch_of_the_makefile() -> None:

@@ -12,12 +12,12 @@ from client.outlook import OrderAdvice, Room, advise, results_seen, room_for_mor
 from privacy.accountant import CARRIED, NANO
 from privacy.budget import Account, Budget, GrantFigures, OrderChoice, rounded_up
 from privacy.canonical import Json
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.errors import BudgetError
 from privacy.study import read_terms
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def budget(context: click.Context, as_json: bool) -> None:

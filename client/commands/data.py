@@ -16,7 +16,7 @@ from client.commands.objections import data_object
 from client.home import Registration, SiteHome
 from client.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
 from client.registration import register_files, require_apart, require_name
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import Terms, read_terms
 
@@ -31,7 +31,7 @@ _POPULATION = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def data() -> None:
     """The tables this site has, each a population of patients with one budget."""
 

@@ -5,10 +5,10 @@ import click
 from client.home import SiteHome
 from client.rotation import Rotation
 from client.running import stopped
-from privacy.console import say
+from privacy.console import Commands, say
 
 
-@click.group()
+@click.group(cls=Commands)
 def key() -> None:
     """This site's identity key, which signs everything it says and its book."""
 

@@ -12,7 +12,7 @@ from client.running import stopped
 from client.wording import in_words, is_about, studies_named
 from privacy.budget import Budget
 from privacy.by_hand import read_document
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.keys import PublicKey
@@ -20,7 +20,7 @@ from privacy.ledger.entries import BODIES, Entry
 from privacy.ledger.witness import Countersigned
 
 
-@click.group()
+@click.group(cls=Commands)
 def ledger() -> None:
     """This site's book of every bit of privacy that was granted and spent."""
 

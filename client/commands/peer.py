@@ -3,12 +3,12 @@
 import click
 
 from client.home import SiteHome
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey
 
 
-@click.group()
+@click.group(cls=Commands)
 def peer() -> None:
     """The other sites this one deals with: keys that people have compared."""
 

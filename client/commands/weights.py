@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from client.home import SiteHome
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError
 from privacy.study import Terms, read_terms
 
 
-@click.group()
+@click.group(cls=Commands)
 def weights() -> None:
     """Public weights that studies begin with; nothing is fetched when a study runs."""
 

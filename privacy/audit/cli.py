@@ -12,10 +12,11 @@ from privacy.audit.reconcile import reconcile
 from privacy.audit.report import report
 from privacy.audit.verify import verify
 from privacy.audit.whatif import whatif
-from privacy.console import run
+from privacy.console import Commands, run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 def cli() -> None:
     """Check a hospital's privacy ledger offline, trusting nobody."""
 

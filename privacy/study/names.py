@@ -5,11 +5,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
 
+from privacy.document import written_as
+
 MAX_SITES: Final = 64
 
 COORDINATOR: Final = "coordinator"
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Name = Annotated[
+    str,
+    written_as(
+        r"^[a-z][a-z0-9-]{0,39}$",
+        "a name: a small letter, then small letters, digits and hyphens, at most 40 in all",
+    ),
+]
 
 
 def _not_the_coordinator(name: str) -> str:
@@ -32,10 +40,12 @@ Word = Annotated[str, AfterValidator(_as_tables_are_read)]
 
 Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_as_tables_are_read)]
 Positive = Annotated[float, Field(gt=0)]
-LayerName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")]
+LayerName = Annotated[
+    str, written_as(r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$", "the name of a layer: letters, digits, _ and .")
+]
 """A layer of a model, as the model names it (``layers.2``); ``head`` is the last one that has parameters."""
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, written_as(r"^[0-9a-f]{64}$", "a SHA-256: 64 digits of 0 to 9 and a to f")]
 
 
 class NullIsWritten:

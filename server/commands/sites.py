@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from privacy.console import print_json, print_table, say
+from privacy.console import Commands, print_json, print_table, say
 from privacy.enrolment import SignedJoinRequest, read_enrolment
 from privacy.errors import FederationError
 from privacy.keys import PublicKey
@@ -12,7 +12,7 @@ from server.commands.reach import reach
 from server.federation import Federation
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def sites(context: click.Context, as_json: bool) -> None:

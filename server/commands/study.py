@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from privacy.console import print_json, say
+from privacy.console import Commands, print_json, say
+from privacy.errors import FederationError
 from privacy.study import read_terms
 from server.commands.check import check, known_patients, require_no_problem
 from server.commands.new import new
@@ -14,7 +15,7 @@ from server.commands.schema import schema
 from server.federation import Federation
 
 
-@click.group()
+@click.group(cls=Commands)
 def study() -> None:
     """Studies: check, launch, watch."""
 
@@ -59,8 +60,13 @@ study.add_command(watch)
 @click.pass_obj
 def study_stop(federation: Federation, name: str) -> None:
     """Let STUDY stand still; nothing is lost."""
-    reach(federation).call("stop", study=name)
-    say(f"'{name}' stops after what is in hand; go on with: consilium study resume {name}")
+    standing = reach(federation).call("stop", study=name)["standing"]
+    if standing == "open":
+        say(f"'{name}' stops after what is in hand; go on with: consilium study resume {name}")
+    elif standing == "stopped":
+        say(f"'{name}' stands still already; go on with: consilium study resume {name}")
+    else:
+        raise FederationError(f"the study '{name}' is {standing}; there is nothing to stop")
 
 
 @study.command("resume")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from privacy.console import say
+from privacy.console import Commands, say
 from privacy.durable import replace
 from privacy.errors import FederationError
 from server.federation import Federation
 
 
-@click.group()
+@click.group(cls=Commands)
 def testimony() -> None:
     """What this coordinator has seen of its sites' ledgers, for auditors and for a site that lost its own."""
 

@@ -109,7 +109,7 @@ def test_site_is_not_made_over_another(home: SiteHome) -> None:
 
 
 def test_name_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(SiteConfigError, match="site: name: string should match pattern"):
+    with pytest.raises(SiteConfigError, match="site: name: expected a name: a small letter"):
         SiteHome.init(tmp_path / "new", "St. Ash")
     assert not (tmp_path / "new").exists()
 
@@ -125,10 +125,10 @@ def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) ->
     ("line", "sentence"),
     [
         ("epsilon_per_stdy: 1", "policy.epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
-        ("minimum_sites: 2", "policy.minimum_sites: input should be greater than or equal to 3"),
-        ("minimum_patients: 5", "policy.minimum_patients: input should be greater than or equal to 10"),
-        ("without_privacy: perhaps", "policy.without_privacy: input should be a valid boolean"),
-        ("models: []", "policy.models: tuple should have at least 1 item"),
+        ("minimum_sites: 2", "policy.minimum_sites: expected at least 3"),
+        ("minimum_patients: 5", "policy.minimum_patients: expected at least 10"),
+        ("without_privacy: perhaps", "policy.without_privacy: expected true or false"),
+        ("models: []", "policy.models: expected at least 1 entries, got 0"),
         ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
     ],
 )

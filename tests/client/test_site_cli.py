@@ -45,7 +45,7 @@ def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["init", ".", "--name", "A B"], 21, "name: string should match pattern"),
+        (["init", ".", "--name", "A B"], 21, "name: expected a name: a small letter"),
         (["nothing"], 2, "No such command 'nothing'"),
         (["init", "x"], 2, "Missing option '--name'"),
         (["join"], 2, "give either --request FILE"),

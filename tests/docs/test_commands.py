@@ -76,3 +76,12 @@ def test_table_of_a_studys_sections_is_the_terms() -> None:
     table = rows(ROOT / "docs" / "tutorials" / "coordinator.md", "4. Write and check a study")
     plain = {"consilium", "name", "purpose"}
     assert [row[0].strip("`") for row in table] == [field for field in Terms.model_fields if field not in plain]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_summary_is_cut_at_80_columns(program: str) -> None:
+    groups = [PROGRAMS[program]]
+    for group in groups:
+        context = click.Context(group, terminal_width=80, max_content_width=80)
+        assert "..." not in re.sub(r"\w+\.\.\.", "", group.get_help(context).split("Commands:")[-1])
+        groups += [each for each in group.commands.values() if isinstance(each, click.Group)]

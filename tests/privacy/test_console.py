@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,9 @@ def test_reader_that_leaves_early_is_no_failure() -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("program", ["consilium", "consilium-site", "consilium-audit"])
+def test_version_is_that_of_the_package(program: str) -> None:
+    done = subprocess.run([Path(sys.executable).parent / program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{program} {version('consilium')}\n")

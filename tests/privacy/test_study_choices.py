@@ -80,7 +80,7 @@ def test_terms_of_ways_that_go_together_are_terms(changes: list[dict[str, Any]])
         ([{"model": {"adapters": {"rank": 2}}}], "adapters needs start"),
         ([{"model": {"start": START, "frozen": ["a"], "trained": ["b"]}}], "say the same thing twice"),
         ([{"model": {"start": START, "frozen": ["a"], "adapters": {"rank": 2}}}], "leave out frozen"),
-        ([{"model": {"start": "cafe"}}], "model.start: string should match pattern"),
+        ([{"model": {"start": "cafe"}}], "model.start: expected a SHA-256"),
         (
             [{"evaluation": {"patience": 2}}],
             "evaluation.patience would choose by test patients who are not paid for",

@@ -163,8 +163,8 @@ def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--name", "A Wood"], "federation: string should match pattern"),
-        (["--name", "w", "--port", "0"], "port: input"),
+        (["--name", "A Wood"], "federation: expected a name: a small letter"),
+        (["--name", "w", "--port", "0"], "port: expected"),
     ],
 )
 def test_init_with_a_mistake_makes_nothing(tmp_path: Path, arguments: list[str], sentence: str) -> None:

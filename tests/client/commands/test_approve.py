@@ -70,7 +70,7 @@ def test_approval_is_of_exactly_these_terms(folder: Path) -> None:
 
 
 def test_approval_by_nobody_is_refused(folder: Path) -> None:
-    with pytest.raises(LedgerError, match="by: string should have at least 1 character"):
+    with pytest.raises(LedgerError, match="by: expected at least 1 characters"):
         site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "")
     assert not approved(folder)
 
