@@ -25,6 +25,10 @@ a layer that mixes records                refused by name (:func:`check_module`)
 a weight used outside its layer, a loss   refused before a study starts, by name (:func:`self_test`)
 or a layer that looks at several records
 rounding while clipping                   clipping aims at C (1 - 1e-4), a hundred times what float32 loses
+numbers at the ends of float32, and rows  norm and sum in float64: a norm is never smaller than what is added
+of a patient that cancel
+a sum longer than its patients allow      impossible; checked all the same, and then summed again patient by patient,
+                                          said in the site's log only
 rounding inside a float32 module and in   the others in a batch can change the last bits (a relative 1e-7 of the sum);
 the sum                                   not covered by the guarantee; a float64 module has margin for it
 no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else alike
@@ -32,8 +36,8 @@ a frozen parameter                        neither computed nor counted
 ========================================  ==========================================================================
 
 How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
-site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layers``, ``rows``, ``convolution``,
-``anything``; then ``checks``, ``self_test``, ``reference``.
+site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layers``, ``norms``, ``rows``,
+``convolution``, ``anything``; then ``checks``, ``self_test``, ``reference``.
 """
 
 from privacy.dpsgd.checks import check_module

@@ -7,6 +7,7 @@ nor constants, and what ``vmap`` cannot do.
 """
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,9 +29,18 @@ def anything(layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dty
            if parameter.requires_grad}  # fmt: skip
     sums: dict[str, torch.Tensor] = {}
     for call in calls:
-        for name, gradients in _of_call(layer, own, call, batch).items():
+        for name, gradients in _of_call(layer, own, widened(call, dtype), batch).items():
             sums[name] = sums[name] + gradients if name in sums else gradients
     return {name: Built(gradients.to(dtype)) for name, gradients in sums.items()}
+
+
+def widened(call: Call, dtype: torch.dtype) -> Call:
+    """The call with its floating-point tensors in ``dtype``: in mixed precision they are narrower than parameters."""
+
+    def wide(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    return replace(call, inputs=tuple(wide(value) for value in call.inputs), gradient=wide(call.gradient))
 
 
 def _of_call(layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch) -> dict[str, torch.Tensor]:

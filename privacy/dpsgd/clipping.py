@@ -5,12 +5,13 @@ persons as the unit: a patient's gradient is the mean over the records, so a rec
 number. For every batch:
 
 1. forward and backward, keeping what each layer saw (:mod:`privacy.dpsgd.capture`);
-2. from that, each patient's squared norm, layer by layer (:mod:`privacy.dpsgd.layers`), added up in float64;
+2. from that, each patient's norm, layer by layer (:mod:`privacy.dpsgd.layers`), put together in float64;
 3. a factor for each patient, and one weighted sum per layer, added to one flat sum.
 
-**Guarantee.** What a patient adds has norm at most C. The factor aims at ``CLIP_MARGIN * C``: norms and products in
-float32 are off by about a part in a million, and the margin is a hundred times that. Where the rows of one patient
-cancel to less than a hundredth of their size, float32 is coarser than the margin, in this engine as in any.
+**Guarantee.** What a patient adds has norm at most C, for any parameters and any records. The factor aims at
+``CLIP_MARGIN * C``: norms and products in float32 are off by about a part in a million, and the margin is a hundred
+times that. Where float32 would be coarser (near both ends of its range, and where a patient's rows cancel) norm and
+sum are float64 (:mod:`privacy.dpsgd.rows`).
 
 A patient whose norm is not finite is left out and the batch is computed again without, so nobody else is touched.
 """
@@ -26,6 +27,7 @@ from torch import nn
 from privacy.dpsgd.capture import Capture, Survey, described, survey
 from privacy.dpsgd.layers import kind_of
 from privacy.dpsgd.lots import Batch
+from privacy.dpsgd.norms import exact_float32
 from privacy.dpsgd.rows import Share
 from privacy.errors import TermsError
 
@@ -34,8 +36,6 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
-
-_SLICE: Final = 1 << 22  # numbers of a long vector that are worked on at once
 
 
 class Trainable:
@@ -142,17 +142,18 @@ class BookKeeping:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
         shares = self._shares(features, labels, batch)
-        squared = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
-        for share in shares.values():
-            squared += share.squared_norms()
-        usable = torch.isfinite(squared)
-        if usable.all():
-            factors = clip_factors(squared.sqrt(), norm).to(into.dtype)
-            views = self._trainable.views(into)
-            while shares:
-                name, share = shares.popitem()
-                share.add(factors, views[name])
-            return
+        with exact_float32():
+            norms = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
+            for share in shares.values():
+                norms = torch.hypot(norms, share.norms())
+            usable = torch.isfinite(norms)
+            if usable.all():
+                factors = clip_factors(norms, norm)
+                views = self._trainable.views(into)
+                while shares:
+                    name, share = shares.popitem()
+                    share.add(factors, views[name])
+                return
         del shares
         if usable.any():
             kept = usable[batch.owner.to(usable.device)]
@@ -179,7 +180,7 @@ class BookKeeping:
 
 
 def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
-    """What each gradient is multiplied with; at most 1."""
+    """What each gradient is multiplied with; at most 1. (patients,) float64, which a tiny factor needs."""
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
 
 
@@ -235,8 +236,3 @@ def add_plain(
     for view, gradient in zip(trainable.views(into).values(), found, strict=True):
         if gradient is not None:
             view.add_(gradient)
-
-
-def whole_norm(flat: torch.Tensor) -> torch.Tensor:
-    """Norm of a long vector, added up in float64 without a copy of it; a scalar."""
-    return torch.stack([part.double().square().sum() for part in torch.split(flat, _SLICE)]).sum().sqrt()

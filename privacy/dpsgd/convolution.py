@@ -15,7 +15,16 @@ from torch.nn import functional
 
 from privacy.dpsgd.capture import Call
 from privacy.dpsgd.lots import Batch, Run
-from privacy.dpsgd.rows import Built, Share, building_is_cheaper, by_patient, gram_norms, in_slices, squares
+from privacy.dpsgd.rows import (
+    Built,
+    Share,
+    add_outer_products,
+    building_is_cheaper,
+    by_patient,
+    gram_norms,
+    in_slices,
+    unsafe_factors,
+)
 
 _WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
 
@@ -39,13 +48,14 @@ class _Weight:
     def __init__(self, layer: Any, passes: list[tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> None:
         self._layer, self._batch = layer, batch
         self._passes = [_Pass(layer, rows, gradient, batch.records) for rows, gradient in passes]
-        self._built: dict[int, torch.Tensor] = {}
+        self._built: dict[int, Built] = {}
+        self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
         groups, weight = layer.groups, layer.weight
         self._outputs = weight.shape[0]
         self._inputs = groups * weight[0].numel()
         self._numbers = weight.numel()
 
-    def squared_norms(self) -> torch.Tensor:
+    def norms(self) -> torch.Tensor:
         """See :class:`privacy.dpsgd.rows.Share`."""
         return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
@@ -54,25 +64,30 @@ class _Weight:
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:
-                into.view(-1).addmv_(self._built[place].T, own)
+                self._built[place].add(own, into)
                 continue
-            weights = own.repeat_interleave(run.each)
+            apart = self._apart[place] | unsafe_factors(own)
+            weights = own.masked_fill(apart, 0.0).to(into.dtype).repeat_interleave(run.each)
             for one in self._passes:
                 into += one.gradient(run.records, weights).view_as(into)
+            for patient in apart.nonzero().flatten().tolist():
+                self._add_apart(_within(run, slice(patient, patient + 1)), run.each, own[patient], into)
 
     def _run_norms(self, place: int, run: Run) -> torch.Tensor:
         positions = run.each * sum(one.positions for one in self._passes)
         work = positions * self._numbers
         if not building_is_cheaper(positions, self._outputs, self._inputs):
             window = positions * (self._outputs + self._inputs)
-            return in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
+            found = in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
+            norms, self._apart[place] = found[:, 0], found[:, 1] > 0
+            return norms
         if work >= _WORTH_A_CALL:
             built = torch.stack([self._one(_within(run, slice(at, at + 1))) for at in range(run.count)])
         else:
             window = positions * (self._outputs + self._inputs)
             built = in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
-        self._built[place] = built
-        return squares(built)
+        self._built[place] = Built(built)
+        return self._built[place].norms()
 
     def _one(self, records: slice) -> torch.Tensor:
         return torch.stack([one.gradient(records).flatten() for one in self._passes]).sum(0)
@@ -83,8 +98,17 @@ class _Weight:
         return torch.bmm(left.mT, right).reshape(patients, self._numbers)
 
     def _by_gram(self, records: slice, each: int) -> torch.Tensor:
-        patients = (records.stop - records.start) // each
-        return gram_norms(*self._rows(records, each)).reshape(patients, self._layer.groups).sum(1)
+        """The patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
+        patients, groups = (records.stop - records.start) // each, self._layer.groups
+        norms, apart = (part.view(patients, groups) for part in gram_norms(*self._rows(records, each)))
+        return torch.stack([norms.square().sum(1).sqrt(), apart.any(1).double()], dim=1)
+
+    def _add_apart(self, records: slice, each: int, factor: torch.Tensor, into: torch.Tensor) -> None:
+        """Add one patient's gradient times ``factor`` in float64."""
+        left, right = self._rows(records, each)
+        for group, matrix in enumerate(into.view(self._layer.groups, left.shape[2], right.shape[2])):
+            some = slice(group, group + 1)
+            add_outer_products(left[some], right[some], factor[None], matrix)
 
     def _rows(self, records: slice, each: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of some patients for each group of channels: (patients * groups, rows, width) left and right."""

@@ -26,7 +26,8 @@ from privacy.dpsgd.anything import anything
 from privacy.dpsgd.capture import Call
 from privacy.dpsgd.convolution import convolution
 from privacy.dpsgd.lots import Batch
-from privacy.dpsgd.rows import Built, OuterProducts, Share, by_patient, squares
+from privacy.dpsgd.norms import SLICE, row_norms
+from privacy.dpsgd.rows import Built, OuterProducts, Share, by_patient
 
 Shares = Mapping[str, Share]
 """By the name of the parameter within its layer."""
@@ -75,23 +76,26 @@ class _Lookups:
     """
 
     def __init__(self, left: torch.Tensor, indices: torch.Tensor, batch: Batch, entries: int) -> None:
-        self._left, self._indices, self._entries = left, indices, entries
-        self._owner = batch.owner.to(left.device)
-        self._patients = batch.patients
+        self._entries, self._patients = entries, batch.patients
+        keys = (batch.owner.to(left.device)[:, None] * entries + indices).flatten()
+        self._found, place = torch.unique(keys, return_inverse=True)  # of a patient and an index, once each
+        self._sums = left.new_zeros(len(self._found), left.shape[2])
+        self._sums.index_add_(0, place, left.flatten(0, 1))
 
-    def squared_norms(self) -> torch.Tensor:
+    def norms(self) -> torch.Tensor:
         """See :class:`privacy.dpsgd.rows.Share`."""
-        keys = (self._owner[:, None] * self._entries + self._indices).flatten()
-        found, place = torch.unique(keys, return_inverse=True)
-        sums = self._left.new_zeros(len(found), self._left.shape[2])
-        sums.index_add_(0, place, self._left.flatten(0, 1))
-        squared = torch.zeros(self._patients, dtype=torch.float64, device=self._left.device)
-        return squared.index_add_(0, found // self._entries, squares(sums))
+        squared = torch.zeros(self._patients, dtype=torch.float64, device=self._sums.device)
+        return squared.index_add_(0, self._found // self._entries, row_norms(self._sums).square()).sqrt()
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """See :class:`privacy.dpsgd.rows.Share`."""
-        left = self._left * factors[self._owner][:, None, None]
-        into.view(self._entries, -1).index_add_(0, self._indices.flatten(), left.flatten(0, 1))
+        own = factors[self._found // self._entries]
+        table = into.view(self._entries, -1)
+        at_once = max(1, SLICE // self._sums.shape[1])
+        for first in range(0, len(own), at_once):
+            some = slice(first, first + at_once)
+            rows = (self._sums[some].double() * own[some, None]).to(into.dtype)
+            table.index_add_(0, self._found[some] % self._entries, rows)
 
 
 def group_norm(layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:

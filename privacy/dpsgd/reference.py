@@ -13,7 +13,8 @@ from opacus.grad_sample import GradSampleModule
 from privacy.dpsgd.capture import described
 from privacy.dpsgd.clipping import Lens, Trainable, clip_factors, owners
 from privacy.dpsgd.lots import Batch
-from privacy.dpsgd.rows import by_patient, squares
+from privacy.dpsgd.norms import row_norms
+from privacy.dpsgd.rows import Built, by_patient
 from privacy.errors import TermsError
 
 _COPIES = 4  # a record's gradient is held by Opacus, put in one row, summed, and clipped
@@ -43,10 +44,9 @@ class OpacusHooks:
     ) -> None:
         """See :meth:`privacy.dpsgd.clipping.BookKeeping.add_clipped`."""
         patients = by_patient(self._record_gradients(features, labels, batch), batch)  # (patients, P)
-        norms = squares(patients).sqrt()
-        usable = torch.isfinite(norms)
-        factors = torch.where(usable, clip_factors(norms, norm), 0.0).to(into.dtype)
-        into.addmv_(torch.where(usable[:, None], patients, 0.0).T, factors)
+        usable = torch.isfinite(row_norms(patients))
+        kept = Built(torch.where(usable[:, None], patients, 0.0))
+        kept.add(clip_factors(kept.norms(), norm), into)
 
     def _record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The gradient of each record, times its weight; (records, P)."""

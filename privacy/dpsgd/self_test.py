@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from privacy.dpsgd.checks import check_module
-from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain, whole_norm
+from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
 from privacy.dpsgd.lots import batches
+from privacy.dpsgd.norms import whole_norm
 from privacy.dpsgd.step import Method, Records, choose_clipper
 from privacy.errors import TermsError
 

@@ -5,6 +5,9 @@ Rules:
 * sampling and noise come from a :class:`privacy.stream.Stream` alone, never from torch's generator;
 * out of memory halves the physical batch and sums the same lot again: memory never draws;
 * a patient with more records than a physical batch is summed on a vector of its own, then clipped;
+* the sum over a lot of n patients is checked before its noise: longer than n C it cannot be, rounding apart. If it
+  is, that is a mistake of this program, and the lot is summed again, every patient on a vector of its own. The step
+  goes on either way, with a correct sum: that it was wrong depends on records, so nobody but the site may see it;
 * noise is added in slices in float64, so that a large model needs one vector of its size and no more.
 """
 
@@ -19,8 +22,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privacy.dpsgd.checks import check_module
-from privacy.dpsgd.clipping import BookKeeping, Lens, Loss, Trainable, add_plain, clip_factors, whole_norm
+from privacy.dpsgd.clipping import BookKeeping, Lens, Loss, Trainable, add_plain, clip_factors
 from privacy.dpsgd.lots import Batch, batches
+from privacy.dpsgd.norms import add_scaled, whole_norm
 from privacy.errors import TermsError, TrainingError
 from privacy.stream import Stream
 
@@ -28,6 +32,8 @@ Method = Literal["auto", "book-keeping", "opacus"]
 
 BATCH_BYTES: Final = 1 << 30  # what a physical batch may take, about
 _SLICE: Final = 1 << 15  # parameters that get their noise at once: a block of the stream, too small for threads
+_NORMS: Final = (1e-30, 1e30)  # clipping norms for which a float32 sum keeps its digits
+_ROUNDING: Final = 1e-3  # how much longer than its patients' norms a sum may be by rounding; a mistake is more
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +45,7 @@ class Mechanism:
     Attributes:
         sampling_rate: q, each patient's probability to enter the lot.
         public_patients: the patient count the expected lot is taken from; public, so it is a rounded one.
-        clipping_norm: C; None together with the noise multiplier switches privacy off.
+        clipping_norm: C, in 1e-30..1e30; None together with the noise multiplier switches privacy off.
         noise_multiplier: sigma; the noise has standard deviation sigma * C.
     """
 
@@ -51,6 +57,10 @@ class Mechanism:
     def __post_init__(self) -> None:
         if (self.clipping_norm is None) != (self.noise_multiplier is None):
             raise ValueError("a clipping norm and a noise multiplier come together or not at all")
+        if self.clipping_norm is not None and not _NORMS[0] <= self.clipping_norm <= _NORMS[1]:
+            raise ValueError(
+                f"expected a clipping norm in {_NORMS[0]:g}..{_NORMS[1]:g}, got {self.clipping_norm:g}"
+            )
         if self.expected_lot <= 0:
             raise ValueError("the expected lot must be positive")
 
@@ -139,26 +149,50 @@ class DpSgd:
         """
         total = self._trainable.zeros()
         counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
-        while not _fits(lambda: self._sum(records, counts, chosen, total)):
+        self._sum_in_memory(records, counts, chosen, total)
+        norm = self._mechanism.clipping_norm
+        if norm is not None and not float(whole_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
+            _log.warning(
+                "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
+                "please report it; it is summed again, patient by patient"
+            )
+            total.zero_()
+            self._sum_in_memory(records, counts, chosen, total, apart=True)
+        return total
+
+    def _sum_in_memory(
+        self,
+        records: Records,
+        counts: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        total: torch.Tensor,
+        apart: bool = False,
+    ) -> None:
+        while not _fits(lambda: self._sum(records, counts, chosen, total, apart)):
             if self._limit == 1 or self._limit is None:
                 raise TrainingError("there is not enough memory for the gradient of a single record")
             self._limit //= 2
             _log.info("not enough memory; from now on %d records at a time", self._limit)
             total.zero_()
-        return total
 
     def _sum(
-        self, records: Records, counts: NDArray[np.int64], chosen: NDArray[np.int64], total: torch.Tensor
+        self,
+        records: Records,
+        counts: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        total: torch.Tensor,
+        apart: bool,
     ) -> None:
         if len(chosen) and self._limit is None:
             self._limit = max(1, self._batch_bytes // self._clipper.record_bytes(records.features))
-        for batch in batches(counts, chosen, self._limit or 1):
-            self._add(records, batch, total)
+        for batch in batches(counts, chosen, 1 if apart else self._limit or 1):
+            self._add(records, batch, total, apart)
 
-    def _add(self, records: Records, batch: Batch, total: torch.Tensor) -> None:
+    def _add(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
+        """Add a batch's gradients; ``apart``: of one patient, whose gradient is built whole."""
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
-        if norm is not None and batch.records <= limit:
+        if norm is not None and batch.records <= limit and not apart:
             self._clipper.add_clipped(*_of(records, batch), batch, norm, total)
             return
         into = total if norm is None else torch.zeros_like(total)
@@ -167,7 +201,7 @@ class DpSgd:
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
             add_plain(self._lens, self._trainable, *_of(records, part), weights, into)
         if norm is not None and torch.isfinite(length := whole_norm(into)):
-            total.add_(into, alpha=float(clip_factors(length, norm)))
+            add_scaled(total, into, float(clip_factors(length, norm)))
 
 
 def choose_clipper(lens: Lens, trainable: Trainable, method: Method) -> Clipper:
