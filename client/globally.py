@@ -12,7 +12,7 @@ from torch import nn
 
 from client.data import Patients
 from client.hardware import Hardware
-from client.train import DeviceRecords, loss_of, model_to_train
+from client.train import DeviceRecords, loss_of, model_to_train, require_usable, self_test_once
 from models.parameters import from_vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
 from privacy.stream import Stream
@@ -42,11 +42,14 @@ def global_step(
         model: the study's model as it begins; without it, one that needs no public weights is built.
 
     Raises:
-        TermsError: the model cannot be built or has no gradient of each record.
+        TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
+        DivergedError: the shared model left the numbers that a model can compute with.
     """
+    require_usable(start, terms)
     module = model_to_train(terms, model).to(hardware.device)
-    from_vector(module, start)
     records = DeviceRecords(patients, hardware.device)
+    self_test_once(records, terms, hardware.device)
+    from_vector(module, start)
     rate = terms.training.sampling_rate
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
     private = DpSgd(module, loss_of(terms), mechanism, stream, precision=hardware.precision)

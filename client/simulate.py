@@ -14,7 +14,7 @@ from client.data import Patients, public_count, read_table
 from client.evaluate import score_histogram
 from client.hardware import CPU
 from client.state import optimiser_of
-from client.train import begin_model, first_model, train
+from client.train import begin_model, first_model, require_usable, train
 from models.metrics import Metrics, metrics
 from models.parameters import from_personal, from_vector, to_personal
 from privacy.errors import TermsError
@@ -43,7 +43,7 @@ def simulate(
         DataError: a file breaks the contract, or there are too few patients.
         TermsError: the model cannot be built, or the unit is the site.
         RefusedError: the weights are not those of the terms.
-        TrainingError: the parameters left the finite numbers.
+        DivergedError: the parameters left the numbers that a model can compute with.
     """
     if noise_multiplier is not None and terms.privacy.unit is Unit.SITE:
         raise TermsError(
@@ -82,6 +82,7 @@ def _trained_once(
             number=number, model=module, personal=personal,
         )  # fmt: skip
         shared, personal = optimiser.advance(shared, trained.update), trained.personal
+    require_usable(optimiser.model_of(shared), terms)
     from_vector(module, optimiser.model_of(shared))
     from_personal(module, personal)
     return metrics(score_histogram(module, testing, terms.evaluation.bins).tolist())

@@ -9,13 +9,19 @@ Rules:
 * the update is float64, a difference of two float32 models;
 * a site's own layers are clipped and noised with the shared ones, as one gradient: what they learnt bare would be in
   the next update;
-* before a study's first private training here, its model's gradients are compared with a loop on invented records.
+* before a study's first private training here, wherever its noise is added, its model's gradients are compared with a
+  loop on invented records;
+* training has diverged when a parameter left the numbers that a model can compute with. With privacy parameters are
+  what the mechanism lets go, so to say that they diverged costs nothing more. The loss is computed from records
+  without noise: it goes to the log, and decides nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,12 +64,18 @@ Vector = NDArray[np.float64]
 _ONE_THREAD: Final = 100_000
 """Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""
 
+_LARGEST: Final = 1e9
+"""The largest parameter of a model that is of use. Four layers of such weights still multiply to a finite float32."""
+
 _SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64
 _tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
+_log = logging.getLogger(__name__)
+
+
 class DivergedError(TrainingError):
-    """The parameters left the finite numbers."""
+    """The parameters left the numbers that a model can compute with."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +194,12 @@ def train(
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
-        DivergedError: the parameters left the finite numbers.
+        DivergedError: the parameters left the numbers that a model can compute with.
     """
+    require_usable(start, terms)
     module = model_to_train(terms, model).to(hardware.device)
     records = DeviceRecords(patients, hardware.device)
-    _self_test_once(records, terms, hardware.device)
+    self_test_once(records, terms, hardware.device)
     from_vector(module, start)
     if personal is not None:
         from_personal(module, personal)
@@ -200,14 +213,32 @@ def train(
     began = time.perf_counter()
     with _threads_for(_size(module)):
         _descend(module, records, mechanism, terms, hardware.precision, stream or from_os(), number, correction)
-    update, own = to_vector(module) - begin, to_personal(module)
-    if not (np.isfinite(update).all() and np.isfinite(own).all()):
+    end, own = to_vector(module), to_personal(module)
+    require_usable(end, terms)
+    require_usable(own, terms)
+    loss = _loss(module, records, loss_of(terms))
+    if not math.isfinite(loss):  # over records and without noise: whether this is so must not show in any answer
+        _log.warning(
+            "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
+            "too large. Training goes on: only this log may say so", number, terms.training.learning_rate,
+        )  # fmt: skip
+    return Trained(end - begin, own, {"loss": loss, "seconds": time.perf_counter() - began})
+
+
+def require_usable(parameters: Vector, terms: Terms) -> None:
+    """Check that a model's parameters, (P,), are numbers it can compute with.
+
+    With privacy they are outputs of the mechanism, or shared by all sites, so that whether this raises is
+    post-processing.
+
+    Raises:
+        DivergedError: they are not.
+    """
+    if not (np.abs(parameters) <= _LARGEST).all():  # nor where one is no number
         raise DivergedError(
-            "the parameters left the finite numbers; the study's learning_rate "
+            f"training diverged: a parameter is beyond {_LARGEST:g}, or no finite number; the study's learning_rate "
             f"({terms.training.learning_rate:g}) is too large for its data"
         )
-    log = {"loss": _loss(module, records, loss_of(terms)), "seconds": time.perf_counter() - began}
-    return Trained(update, own, log)
 
 
 def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
@@ -286,8 +317,14 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
-    """The engine's self-test, with the arbitrary parameters of a new module; once for a study and process."""
+def self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
+    """Run the engine's self-test, with the arbitrary parameters of a new module; once for a study and process.
+
+    Nothing is tested where no patient is clipped: without privacy, and with the site as unit.
+
+    Raises:
+        TermsError: a patient's gradient would not be the one that is clipped. Records are invented: it depends on none.
+    """
     if _clipping_norm(terms) is None or terms.digest in _tested:
         return
     module = build_model(terms).to(device)

@@ -39,7 +39,20 @@ Word = Annotated[str, AfterValidator(_as_tables_are_read)]
 """A word of a table as it is read: Unicode NFC, no spaces around it."""
 
 Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_as_tables_are_read)]
-Positive = Annotated[float, Field(gt=0)]
+
+# Public numbers have bounds of an ordinary size: one near the ends of floating point can make a model leave the finite
+# numbers, or move by nothing at all, just as its author likes.
+Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
+ClippingNorm = Annotated[float, Field(ge=1e-4, le=1e4)]
+"""Of a gradient: far from where squares and sums of float32 lose their digits."""
+
+LearningRate = Annotated[float, Field(ge=1e-9, le=1e38)]
+"""Up to what a float32 holds. Whether it is too large depends on model and data: parameters that diverge say so."""
+
+ServerRate = Annotated[float, Field(ge=1e-6, le=1e3)]
+RangeEnd = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""An end of a column's public range."""
+
 LayerName = Annotated[
     str, written_as(r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$", "the name of a layer: letters, digits, _ and .")
 ]

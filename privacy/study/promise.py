@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.study.names import MAX_SITES, Epsilon, Positive, ValueRange
+from privacy.study.names import MAX_SITES, ClippingNorm, Epsilon, ValueRange
 
 
 class Unit(StrEnum):
@@ -60,7 +60,7 @@ class Privacy(Document):
     placement: Placement = Placement.LOCAL
     epsilon: Epsilon
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    clipping_norm: Positive | None = None
+    clipping_norm: ClippingNorm | None = None
     adaptive_clipping: AdaptiveClipping | None = None
 
     @model_validator(mode="after")

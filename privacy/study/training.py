@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.study.names import Positive
+from privacy.study.names import LearningRate, Positive, ServerRate
 
 
 class Weights(StrEnum):
@@ -62,13 +62,13 @@ class Training(Document):
     rounds: int = Field(ge=1, le=10_000)
     local_steps: int = Field(ge=1, le=100_000)
     accumulate: int = Field(default=1, ge=1, le=1000)
-    sampling_rate: float = Field(gt=0, le=1)
-    learning_rate: Positive
+    sampling_rate: float = Field(ge=1e-9, le=1)
+    learning_rate: LearningRate
     schedule: Schedule = Schedule.CONSTANT
     proximal: float = Field(default=0.0, ge=0, le=1000)
     control_variates: bool = False
-    positive_weight: float = Field(default=1.0, gt=0, le=1000)
-    server_learning_rate: Positive = 1.0
+    positive_weight: float = Field(default=1.0, ge=0.001, le=1000)
+    server_learning_rate: ServerRate = 1.0
     server: Server = Server()
     weights: Weights = Weights.PATIENTS
 

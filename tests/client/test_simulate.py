@@ -2,11 +2,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from client.cli import cli
 from client.data import read_table
 from client.simulate import pooled, simulate
+from privacy.errors import TrainingError
 from tests.client.small_study import small_terms, write_patients, write_study
 
 TRAINING = {"rounds": 5, "local_steps": 10, "sampling_rate": 0.5, "learning_rate": 1.0}
@@ -26,6 +28,14 @@ def test_simulate_with_ruinous_noise_is_another_mechanism(tmp_path: Path) -> Non
     files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
     noisy = simulate(small_terms(training=TRAINING), files[:1], files[1:], 30.0, repeats=4)
     assert len({metrics.auroc for metrics in noisy}) > 1
+
+
+def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
+    """Seen in public reports: the losses are infinite, and the run goes on and ends well."""
+    files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
+    terms = small_terms(training={**TRAINING, "learning_rate": 1e38})
+    with pytest.raises(TrainingError, match=r"learning_rate \(1e\+38\) is too large"):
+        simulate(terms, files[:1], files[1:], 1.5)
 
 
 def test_pooled_keeps_patients_apart(tmp_path: Path) -> None:

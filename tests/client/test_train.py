@@ -1,3 +1,5 @@
+import logging
+import re
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from client.admission import price_of
 from client.data import Patients, read_table
 from client.globally import global_step
 from client.hardware import CPU
-from client.train import DeviceRecords, build_model, first_model, loss_of, record_losses, train
+from client.train import DeviceRecords, DivergedError, build_model, first_model, loss_of, record_losses, train
+from models import catalogue
 from models.parameters import from_vector, to_vector
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.errors import TermsError, TrainingError
+from privacy.errors import TermsError
 from privacy.pricing import training_event
 from privacy.stream import Stream
 from server.explain import explain
@@ -67,17 +70,73 @@ def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
     assert first.update.tobytes() != second.update.tobytes()
 
 
-def test_train_without_a_step_size_moves_nothing(patients: Patients) -> None:
-    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-30})
+def test_train_with_the_least_step_size_hardly_moves(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-9})
     update = train(first_model(terms), terms, patients, 40, 1.0, CPU).update
     assert update.dtype == np.float64
-    assert not update.any()
+    assert np.abs(update).max() < 1e-8
 
 
-def test_train_that_diverges_is_a_sentence(patients: Patients) -> None:
-    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e300})
-    with pytest.raises(TrainingError, match=r"learning_rate \(1e\+300\) is too large"):
+@pytest.mark.parametrize("rate", [1e12, 1e38])
+def test_train_that_diverges_is_a_sentence(patients: Patients, rate: float) -> None:
+    """At 1e38 the parameters stay finite: sums of their losses do not."""
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": rate})
+    with pytest.raises(
+        DivergedError, match=rf"beyond 1e\+09.* learning_rate \({re.escape(f'{rate:g}')}\) is too large"
+    ):
         train(first_model(terms), terms, patients, 40, 1.0, CPU)
+
+
+@pytest.mark.parametrize("value", [2e9, np.inf, np.nan])
+def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, value: float) -> None:
+    """Where noise is added together the sites move the model by what they open, and find out here."""
+    local = small_terms()
+    with pytest.raises(DivergedError, match="training diverged"):
+        train(np.full_like(first_model(local), value), local, patients, 40, 1.0, CPU)
+    together = small_terms(training={"local_steps": 1}, privacy={"placement": "distributed"})
+    with pytest.raises(DivergedError, match="training diverged"):
+        global_step(np.full_like(first_model(together), value), together, patients, 40, CPU, Stream(KEY))
+
+
+def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
+    patients: Patients, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is computed from records without noise: the same bytes leave whether one record's loss is infinite or not."""
+    terms = small_terms()
+    strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
+    strange.features[strange.patient == 3] = np.inf
+    key = bytes(32)
+    whole = train(first_model(terms), terms, strange, 40, 1.0, CPU, Stream(key))
+    assert np.isfinite(whole.update).all()
+    assert not np.isfinite(whole.log["loss"])
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "the loss over this site's records is not a finite number" in warning.getMessage()
+
+
+class Borrowing(torch.nn.Module):
+    """Uses a weight outside its layer, so that a patient's gradient is not the one that is clipped."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(inputs, inputs), torch.nn.Linear(inputs, inputs)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(torch.tanh(self.first(features)))
+        return torch.nn.functional.linear(found, self.first.weight).sum(1)
+
+
+@pytest.mark.parametrize("placement", ["local", "distributed"])
+def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains(
+    patients: Patients, placement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lying = catalogue._CATALOGUE["logistic"]._replace(build=lambda options, inputs: Borrowing(inputs))
+    monkeypatch.setattr(catalogue, "_CATALOGUE", {"logistic": lying})
+    terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
+    start = first_model(terms)
+    step = {"local": lambda: train(start, terms, patients, 40, 1.0, CPU),
+            "distributed": lambda: global_step(start, terms, patients, 40, CPU, Stream(KEY))}  # fmt: skip
+    with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
+        step[placement]()
 
 
 def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:

@@ -168,7 +168,7 @@ def test_coordinator_killed_changes_nothing(found: Found) -> None:
     assert trained_once(simulator)
 
 
-@pytest.mark.parametrize("learning_rate", [1e-30, 1e40])
+@pytest.mark.parametrize("learning_rate", [1e-9, 1e38])
 def test_what_sites_train_does_not_show_in_how_a_study_goes(found: Found, learning_rate: float) -> None:
     """Nothing, or training that diverges at every site: zeros and noise, and a study that ends."""
     simulator = found(site_terms("adaptive", training={"learning_rate": learning_rate}))
