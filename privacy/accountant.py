@@ -3,8 +3,10 @@
 Rules:
 
 * A mechanism is an event with public parameters only (noise, rate, steps); its cost never depends on records.
-* Neighbours differ by one patient, added or removed. The curve is known at the integer orders 2 to 256; events
-  compose by adding their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
+* Neighbours differ by one patient, added or removed. The curve is known at integer orders; events compose by adding
+  their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
+* Every order gives a sound epsilon, and a study may take the best of them. Orders 2 to 256 are looked at, and where
+  256 is the best of these, as it is for a small epsilon, the larger ones up to 16384 too.
 * A book writes down each event's curve at the orders of ``CARRIED``, where budgets may be kept.
 * Budgets are kept in integers, in nano (1e-9) units of Renyi divergence at one order. A charge is rounded up, a
   limit down: every rounding is against the spender.
@@ -32,6 +34,9 @@ from privacy.document import Document
 from privacy.errors import BudgetError
 
 ORDERS: Final = range(2, 257)
+LARGER: Final = tuple(round(256 * 2 ** (quarter / 4)) for quarter in range(1, 25))
+"""Up to 16384, a quarter of an octave apart: the best of them is within a hundredth of the best order between."""
+
 CARRIED: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 NANO: Final = 10**9
 AT_LEAST: Final = 2**53 - 1
@@ -44,6 +49,9 @@ _DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _SUM_OF_SHARES: Final = Decimal("1e-24")
 """More than a sum of discrete Gaussians of at least 3 units each, in 10^9 coordinates, differs from one."""
 _GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millionths
+_MOST_NOISE: Final = 10**6 * _GRID  # of NoiseMultiplier
+_ALL: Final = (ORDERS, *(LARGER[first : first + 4] for first in range(0, len(LARGER), 4)))  # octave by octave
+_OF_SEVERAL: Final = ((2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32), (40, 48, 64, 96, 128))
 
 
 class SampledGaussian(Document):
@@ -160,6 +168,11 @@ class BoundedContribution(Document):
     records_per_patient: Annotated[int, Field(ge=1, le=MOST_RECORDS)]
     steps: Annotated[int, Field(ge=1, le=10**9)]
 
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it is neither one Gaussian nor a sampled one."""
+        return self.records_per_patient > 1 and self.sampling_rate < 1
+
     def rho(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
         if self.sampling_rate == 1:  # all his records are drawn: once Gaussian noise, that many times smaller
@@ -167,7 +180,7 @@ class BoundedContribution(Document):
         if self.records_per_patient == 1:
             return _sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
         if order not in CARRIED:
-            return UNBOUNDED
+            return UNBOUNDED  # computed by integration, which is slow
         with localcontext(_DIGITS):
             return self.steps * several_records(
                 self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
@@ -245,8 +258,8 @@ def conversion(delta: float, order: int) -> Decimal:
     """What turning divergence at ``order`` into epsilon at ``delta`` adds (proposition 12)."""
     if not 0 < delta < 1:
         raise BudgetError(f"expected 0 < delta < 1, got {delta:g}")
-    if order not in ORDERS:
-        raise BudgetError(f"expected an order from {ORDERS[0]} to {ORDERS[-1]}, got {order}")
+    if not ORDERS[0] <= order <= LARGER[-1]:
+        raise BudgetError(f"expected an order from {ORDERS[0]} to {LARGER[-1]}, got {order}")
     return _conversion(delta, order)
 
 
@@ -269,6 +282,12 @@ def epsilon(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> flo
 def best_order(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> int:
     """The order at which ``events`` have the smallest epsilon at ``delta``."""
     return _by_order(events, delta, orders)[1]
+
+
+def is_cut_short(events: Events, delta: float) -> bool:
+    """Whether ``events`` would cost less at an order beyond the largest that is looked at."""
+    events = list(events)
+    return best_order(events, delta) == _octaves(events)[-1][-1]
 
 
 def noise_multiplier(
@@ -294,13 +313,12 @@ def noise_multiplier(
         rounds: how often such a round is charged.
         orders: where to look; one order for a budget that is kept at that order.
         records: how many records a patient may have, where records are sampled one by one; then carried orders
-            up to 32 are looked at, since larger ones are slow and never the best.
+            up to 32 are looked at, and those up to 128, which are slow, where 32 is the best.
 
     Raises:
         BudgetError: no noise multiplier up to a million is enough.
     """
-    if records > 1:
-        orders = [order for order in orders if order in CARRIED and order <= 32]
+    slow = records > 1 and sampling_rate < 1
 
     def with_noise(noise: float) -> Bounded:
         if records == 1:
@@ -312,7 +330,9 @@ def noise_multiplier(
     what = (
         f"{rounds * steps} steps at rate {sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
     )
-    return _least_noise(with_noise, epsilon, delta, rounds, orders, what)
+    if orders != ORDERS:
+        return _least_noise(with_noise, epsilon, delta, rounds, [orders], what)
+    return _least_noise(with_noise, epsilon, delta, rounds, _OF_SEVERAL if slow else _ALL, what)
 
 
 @lru_cache(maxsize=64)
@@ -335,7 +355,7 @@ def site_noise_multiplier(epsilon: float, delta: float, participation: float, ro
         return SiteUpdates(noise_multiplier=noise, participation=participation, steps=1, colluders=0)
 
     what = f"{rounds} rounds of whole sites' updates: ask for a larger epsilon, a larger delta or fewer rounds"
-    return _least_noise(with_noise, epsilon, delta, rounds, ORDERS, what)
+    return _least_noise(with_noise, epsilon, delta, rounds, _ALL, what)
 
 
 def _least_noise(
@@ -343,12 +363,35 @@ def _least_noise(
     epsilon: float,
     delta: float,
     rounds: int,
-    orders: Sequence[int],
+    octaves: Sequence[Sequence[int]],
     what: str,
 ) -> float:
-    """The least noise, in millionths, with which ``rounds`` times the event fits at one of ``orders``."""
+    """The least noise, in millionths, with which ``rounds`` times the event fits at one order.
+
+    The orders of the first of ``octaves`` are looked at; where its largest is the best, those of the next one too.
+    """
+    least: int | None = None
+    for orders in octaves:
+        found, order = _least_at(with_noise, epsilon, delta, rounds, orders, least or _MOST_NOISE)
+        least = found if found is not None else least
+        if least is not None and order != orders[-1]:
+            break
+    if least is None:
+        raise BudgetError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {what}")
+    return least / _GRID
+
+
+def _least_at(
+    with_noise: Callable[[float], Bounded],
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    orders: Sequence[int],
+    high: int,
+) -> tuple[int | None, int | None]:
+    """The least noise up to ``high``, in millionths, at one of ``orders``, and the largest order that allows it."""
     room = {order: limit(epsilon, delta, order) for order in orders}
-    low, high = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
+    low = _GRID // 100
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
         event = with_noise(noise / _GRID)
@@ -356,7 +399,7 @@ def _least_noise(
 
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:
-        raise BudgetError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {what}")
+        return None, None
     while low < high:
         middle = isqrt(low * high)
         # an order that lacks room at some noise lacks it at any smaller one, so the candidates only get fewer
@@ -364,7 +407,7 @@ def _least_noise(
             fit, high = still, middle
         else:
             low = middle + 1
-    return high / _GRID
+    return high, max(fit)
 
 
 @lru_cache(maxsize=16384)
@@ -385,11 +428,29 @@ def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Deci
     events = list(events)
     if not events:
         return Decimal(0), orders[0]
+    octaves = _octaves(events) if orders == ORDERS else [orders]
     with localcontext(_DIGITS):
-        return min(
-            (max(Decimal(0), sum(event.rho(order) for event in events) + conversion(delta, order)), order)
-            for order in orders
-        )
+        best = (UNBOUNDED, orders[0])
+        for some in octaves:
+            best = min(
+                best,
+                *(
+                    (max(Decimal(0), sum(event.rho(order) for event in events) + conversion(delta, order)), order)
+                    for order in some
+                ),
+            )
+            if best[1] != some[-1]:
+                break
+        return best
+
+
+def _octaves(events: Events) -> Sequence[Sequence[int]]:
+    """Orders to look at, the next ones where the largest of the first is the best."""
+    return (
+        _OF_SEVERAL
+        if any(isinstance(event, BoundedContribution) and event.is_mixture for event in events)
+        else _ALL
+    )
 
 
 def _rounded_up(value: Decimal) -> float:

@@ -7,8 +7,6 @@ Renyi order that serves the study best may be taken.
 from typing import NamedTuple
 
 from privacy.accountant import (
-    CARRIED,
-    ORDERS,
     BoundedContribution,
     DistributedGaussian,
     Gaussian,
@@ -124,8 +122,7 @@ def price_of_runs(terms: Terms, runs: int) -> Runs:
     one = private_event(terms, study_noise(terms))
     noise, delta = evaluation_noise(terms), terms.privacy.delta
     assert delta is not None, "an epsilon comes with a delta, which the terms check"
-    several = isinstance(one, BoundedContribution) and one.records_per_patient > 1
-    training = epsilon([repeated(one, terms.training.rounds * runs)], delta, CARRIED[:16] if several else ORDERS)
+    training = epsilon([repeated(one, terms.training.rounds * runs)], delta)
     if noise is None:
         return Runs(runs, training, None)
     totals = repeated(evaluation_event(noise), len(terms.evaluation.rounds) * runs)

@@ -10,7 +10,7 @@ from models.beginning import put_weights
 from models.catalogue import build
 from models.errors import ModelError
 from models.layers import arrange, counts
-from privacy.accountant import CARRIED, ORDERS, BoundedContribution, SiteUpdates, epsilon, repeated
+from privacy.accountant import SiteUpdates, epsilon, is_cut_short, repeated
 from privacy.distributed import SharedNoise
 from privacy.errors import TermsError
 from privacy.pricing import price_of_runs, private_event, study_noise
@@ -109,7 +109,6 @@ def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | No
         return {"private": False}
     noise = study_noise(terms)
     one = private_event(terms, noise)
-    several = isinstance(one, BoundedContribution) and one.records_per_patient > 1
     distributed = promise.placement is Placement.DISTRIBUTED
     return {
         "private": True,
@@ -120,7 +119,8 @@ def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | No
         "unit": promise.unit,
         "steps": training.rounds * one.steps,
         "noise_multiplier": noise,
-        "epsilon_after_first_round": epsilon([one], promise.delta, CARRIED[:16] if several else ORDERS),
+        "orders_end_too_early": is_cut_short([repeated(one, training.rounds)], promise.delta),
+        "epsilon_after_first_round": epsilon([one], promise.delta),
         "smallest_population": round(1 / promise.delta),
         "runs": None if runs is None else price_of_runs(terms, runs)._asdict(),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,

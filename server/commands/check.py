@@ -68,6 +68,7 @@ def _print(found: dict[str, Any], weights: Path | None) -> None:
             ("privacy", f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, for each patient"),
             *_unit_rows(privacy["unit"]),
             ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
+            *_order_rows(privacy["orders_end_too_early"]),
             *_noise_rows(privacy["shares"]),
             *_range_rows(found),
             ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
@@ -122,6 +123,15 @@ def _runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [
         (f"{runs} runs", f"together epsilon {together['training']:.3f} for each training patient{held_out}"),
         ("", f"the best of {runs} costs as much; each site's book charges every launch"),
+    ]
+
+
+def _order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
+    """A remark where a larger Renyi order than any that is looked at would need less noise."""
+    if not orders_end_too_early:
+        return []
+    return [
+        ("", "more than is needed: for so small an epsilon the best Renyi order is beyond those that are known")
     ]
 
 

@@ -1,5 +1,6 @@
 import logging
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -133,8 +134,10 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
     monkeypatch.setattr(catalogue, "_CATALOGUE", {"logistic": lying})
     terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
     start = first_model(terms)
-    step = {"local": lambda: train(start, terms, patients, 40, 1.0, CPU),
-            "distributed": lambda: global_step(start, terms, patients, 40, CPU, Stream(KEY))}  # fmt: skip
+    step: dict[str, Callable[[], object]] = {
+        "local": lambda: train(start, terms, patients, 40, 1.0, CPU),
+        "distributed": lambda: global_step(start, terms, patients, 40, CPU, Stream(KEY)),
+    }
     with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
         step[placement]()
 

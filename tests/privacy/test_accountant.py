@@ -4,6 +4,7 @@ import math
 from decimal import Decimal
 
 import dp_accounting
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from dp_accounting.rdp import RdpAccountant
@@ -13,10 +14,12 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from pydantic import TypeAdapter, ValidationError
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.special import log_ndtr
 
 from privacy.accountant import (
     AT_LEAST,
     CARRIED,
+    LARGER,
     NANO,
     ORDERS,
     AnyEvent,
@@ -33,6 +36,7 @@ from privacy.accountant import (
     charge,
     conversion,
     epsilon,
+    is_cut_short,
     limit,
     noise_multiplier,
     repeated,
@@ -109,6 +113,72 @@ def test_noise_of_one_gaussian_is_above_the_analytic_one(asked: float, expected:
     assert exact == pytest.approx(expected, abs=1e-6)
     # the Renyi curve asks for more noise than is needed: by less than a tenth, and never for less
     assert exact < noise_multiplier(asked, 1e-5, 1.0, 1) < 1.1 * exact
+
+
+def analytic_noise(asked: float, delta: float) -> float:
+    """The least noise of one Gaussian (Balle and Wang 2018, arXiv 1805.06530, equation 6), by bisection."""
+
+    def excess(noise: float) -> float:
+        a, b = 0.5 / noise, asked * noise
+        return float(math.exp(log_ndtr(a - b)) - math.exp(asked + log_ndtr(-a - b)) - delta)
+
+    return float(brentq(excess, 0.1, 1e6, xtol=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("asked", "delta", "known"),
+    [(0.1, 1e-5, 30.75), (0.02, 1e-5, 131.8), (0.03, 1e-6, 111.3), (0.02, 1e-6, 161.9), (0.001, 1e-5, 1724.3)],
+)
+def test_noise_for_a_small_epsilon_is_near_the_analytic_one(asked: float, delta: float, known: float) -> None:
+    exact = analytic_noise(asked, delta)
+    assert exact == pytest.approx(known, rel=1e-3)
+    noise = noise_multiplier(asked, delta, 1.0, 1)
+    assert exact < noise < 1.2 * exact
+    assert 0.99 * asked < epsilon([Gaussian(noise_multiplier=noise, count=1)], delta) <= asked
+
+
+@pytest.mark.parametrize(("rate", "steps"), [(0.1, 100), (0.01, 1000), (0.5, 10)])
+def test_epsilon_of_sampled_steps_at_large_orders_is_dp_accountings(rate: float, steps: int) -> None:
+    asked, delta = 0.01, 1e-6
+    noise = noise_multiplier(asked, delta, rate, steps)
+    event = sampled(noise, rate, steps)
+    assert best_order([event], delta) in LARGER
+    theirs = by_dp_accounting(noise, rate, steps, [*ORDERS, *LARGER]).get_epsilon(delta)
+    assert epsilon([event], delta) == pytest.approx(theirs, rel=1e-6)
+    assert epsilon([event], delta) <= asked
+
+
+@pytest.mark.parametrize(("noise", "rate", "order"), [(5.0, 0.01, 362), (40.0, 0.1, 2048), (300.0, 0.5, 16384)])
+def test_curve_at_large_orders_is_that_of_forty_digits(noise: float, rate: float, order: int) -> None:
+    """The moment of one step by mpmath, from its definition, with another count of digits and order of summation."""
+    with mpmath.workdps(80):
+        q, variance = mpmath.mpf(rate), mpmath.mpf(noise) ** 2
+        terms = (
+            mpmath.binomial(order, k) * (1 - q) ** (order - k) * q**k * mpmath.exp((k * k - k) / (2 * variance))
+            for k in range(order, -1, -1)
+        )
+        want = mpmath.log(mpmath.fsum(terms)) / (order - 1)
+        got = mpmath.mpf(str(sampled(noise, rate, 1).rho(order)))
+        assert abs(got - want) < mpmath.mpf(10) ** -40 * (1 + want)
+    assert charge(sampled(noise, rate, 1), order) == math.ceil(want * NANO)
+
+
+def test_orders_that_end_too_early_are_said() -> None:
+    assert not is_cut_short([Gaussian(noise_multiplier=4000, count=1)], 1e-5)
+    assert is_cut_short([Gaussian(noise_multiplier=40_000, count=1)], 1e-5)
+
+
+def test_noise_where_all_records_are_drawn_is_that_of_one_gaussian() -> None:
+    """Records of a patient that are all drawn are once Gaussian noise, whose curve is known at every order."""
+    several = noise_multiplier(0.02, 1e-5, 1.0, 1, records=3)
+    assert several == pytest.approx(3 * noise_multiplier(0.02, 1e-5, 1.0, 1), abs=1e-5)
+
+
+def test_noise_for_a_small_epsilon_where_records_are_sampled_is_found_at_an_order_beyond_32() -> None:
+    noise = noise_multiplier(0.1, 1e-6, 0.1, 1, records=2)
+    event = BoundedContribution(noise_multiplier=noise, sampling_rate=0.1, records_per_patient=2, steps=1)
+    assert best_order([event], 1e-6) > 32
+    assert 0.09 < epsilon([event], 1e-6) <= 0.1
 
 
 def test_filter_of_feldman_and_zrnic_takes_eight_full_batches() -> None:
@@ -336,8 +406,8 @@ def test_noise_multiplier_at_one_order_fits_that_order() -> None:
 
 
 def test_noise_multiplier_beyond_reach_is_refused() -> None:
-    with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0.001 at delta 1e-09 .* larger epsilon"):
-        noise_multiplier(0.001, 1e-9, 0.5, 100)
+    with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0.0001 at delta 1e-09 .* larger epsilon"):
+        noise_multiplier(0.0001, 1e-9, 0.5, 100)
 
 
 def test_best_order_is_where_epsilon_is_least() -> None:
@@ -389,7 +459,7 @@ def test_event_unknown_or_out_of_range_is_refused(value: dict[str, object]) -> N
         TypeAdapter(Event).validate_python(value)
 
 
-@pytest.mark.parametrize(("delta", "order"), [(0, 8), (1, 8), (1e-5, 1), (1e-5, 257)])
+@pytest.mark.parametrize(("delta", "order"), [(0, 8), (1, 8), (1e-5, 1), (1e-5, 16385)])
 def test_conversion_out_of_range_is_refused(delta: float, order: int) -> None:
     with pytest.raises(BudgetError, match="expected"):
         conversion(delta, order)

@@ -149,7 +149,7 @@ def test_noise_without_sampling_is_twice_that_of_as_many_gaussians() -> None:
 
 def test_noise_that_nothing_reaches_is_refused() -> None:
     with pytest.raises(BudgetError, match="for 10 rounds of whole sites' updates: ask for"):
-        site_noise_multiplier(0.001, 1e-9, 0.5, 10)
+        site_noise_multiplier(0.0001, 1e-9, 0.5, 10)
 
 
 def test_sampled_charge_is_of_second_order_in_the_rate() -> None:

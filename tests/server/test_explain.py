@@ -78,8 +78,8 @@ def test_test_patients_are_protected_when_totals_are_noised_or_none_are_taken() 
 
 
 def test_epsilon_that_no_noise_reaches_is_refused() -> None:
-    with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0\.001"):
-        explain(small_terms(privacy={"epsilon": 0.001, "delta": 1e-9}))
+    with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0\.0001"):
+        explain(small_terms(privacy={"epsilon": 0.0001, "delta": 1e-9}))
 
 
 @pytest.mark.parametrize(("bits", "maximum"), [(8, 3), (16, 8), (16, 64), (24, 64)])
