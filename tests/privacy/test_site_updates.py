@@ -202,3 +202,11 @@ def test_range_must_hold_the_sum_of_all_sites_beside_the_noise() -> None:
     assert noise.problem(8) is None
     tight = shared_noise(site_terms(sealing={"value_range": 36.0}), 6, 4.0)
     assert "the noise and the sum need 47.2" in str(tight.problem(8))
+
+
+def test_auto_range_holds_the_updates_of_all_sites_and_the_noise() -> None:
+    """Eight sites at most, each one norm; the noise of the smallest cohort, of which one site conspires."""
+    fitting = shared_noise(site_terms(sealing={"value_range": "auto"}), 6, 4.0)
+    assert fitting.problem(8) is None
+    needed = 8 + 8 * 4.0 * math.sqrt(3 / 2) * fitting.inflation
+    assert needed <= fitting.value_range * (1 + 1e-9) < 1.1 * needed
