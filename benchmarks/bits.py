@@ -72,8 +72,8 @@ def _compared(name: str, epsilon: float | None, heart: Path | None, seeds: int) 
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="bits-") as folder:
             sites = _sites(terms, _hospitals(name, heart, seed), Path(folder))
-        for bits, each in outcomes.items():
-            each.append(federated(terms, sites, bits, seed))
+            for bits, each in outcomes.items():
+                each.append(federated(terms, sites, bits, seed))
     rows = []
     for bits, each in outcomes.items():
         aurocs = [outcome.auroc for outcome in each]
