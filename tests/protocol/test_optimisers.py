@@ -91,9 +91,15 @@ def require_one_shared_state(simulator: Simulator) -> None:
 PAIRS = [(place, way) for place, way in product(PLACES, WAYS) if (place, way) not in REFUSED]
 
 
-@pytest.mark.parametrize("scheme", list(Scheme))
+SCHEMES = [
+    (place, way, scheme)
+    for (place, way), scheme in product(PAIRS, Scheme)
+    if place == "local" or scheme is not Scheme.OPEN  # a share alone has too little noise to be read
+]
+
+
 @pytest.mark.parametrize("rule", list(ServerRule))
-@pytest.mark.parametrize(("place", "way"), PAIRS)
+@pytest.mark.parametrize(("place", "way", "scheme"), SCHEMES)
 def test_combination_runs_through(found: Found, place: str, way: str, rule: str, scheme: str) -> None:
     simulator = found(small_terms(**sections_of(place, way, rule, scheme)), names=THREE)
     if scheme == Scheme.OPEN:
@@ -108,9 +114,9 @@ def test_combination_runs_through(found: Found, place: str, way: str, rule: str,
 
 @pytest.mark.parametrize(("place", "way"), REFUSED)
 def test_combination_that_cannot_be_is_refused_with_the_reason(place: str, way: str) -> None:
-    for rule, scheme in product(ServerRule, Scheme):
+    for rule in ServerRule:
         with pytest.raises(TermsError) as caught:
-            small_terms(**sections_of(place, way, rule, scheme))
+            small_terms(**sections_of(place, way, rule, Scheme.BFV))
         assert REFUSED[place, way] in str(caught.value)
 
 
