@@ -12,6 +12,7 @@ a plain model of the catalogue, whatever was trained of it.
 """
 
 import logging
+import math
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from client.personal import OWN_LAYERS_FILE, own_layers
 from client.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
 from client.seat import Seat
 from models.metrics import THRESHOLD, metrics
+from models.uncertainty import noise_errors
 from privacy.canonical import sha256, to_canonical
 from privacy.durable import replace
 from privacy.errors import StorageError
@@ -126,7 +128,12 @@ def _card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]
             "evaluation_epsilon": terms.evaluation.epsilon,
         },
         "evaluation": [
-            {"after_round": each.round, **asdict(metrics(each.counts))} for each in seat.state.evaluations
+            {
+                "after_round": each.round,
+                **asdict(metrics(each.counts)),
+                "noise": asdict(noise_errors(each.counts, _noise_deviation(seat, each.opened_in))),
+            }
+            for each in seat.state.evaluations
         ],
         "site": {
             "name": seat.site,
@@ -186,8 +193,8 @@ def _markdown(card: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {each['after_round']} | {_figure(each['auroc'])} | {_figure(each['accuracy'])} | "
-        f"{_figure(each['sensitivity'])} | {_figure(each['specificity'])} | {each['patients']} |"
+        f"| {each['after_round']} | {_with_noise(each, 'auroc')} | {_with_noise(each, 'accuracy')} | "
+        f"{_with_noise(each, 'sensitivity')} | {_with_noise(each, 'specificity')} | {each['patients']} |"
         for each in card["evaluation"]
     ]
     return "\n".join(lines) + "\n"
@@ -220,6 +227,18 @@ def _whose_scores(card: dict[str, Any]) -> list[str]:
         "**Not of the file**: each site scored the shared layers with layers of its own, which are not in it.",
         "",
     ]
+
+
+def _noise_deviation(seat: Seat, number: int) -> float:
+    """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
+    sites = next(len(each.sites) for each in seat.state.applied if each.round == number)
+    return (seat.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
+
+
+def _with_noise(each: dict[str, Any], name: str) -> str:
+    """A figure, and what the noise in its totals does to it."""
+    noise = each["noise"][name]
+    return _figure(each[name]) + (f" ± {noise:.3f}" if noise and each[name] is not None else "")
 
 
 def _figure(value: float | None) -> str:

@@ -35,7 +35,7 @@ def facts(found: StudyResults) -> Rows:
         ("study", f"{found.study}: {found.standing}" + (f" ({found.why})" if found.why else "")),
         ("purpose", terms.purpose),
         ("terms", f"SHA-256 {terms.sha256}"),
-        ("predicts", f"{terms.label}, from {len(terms.columns)} columns: {', '.join(terms.columns)}"),
+        ("predicts", f"{terms.label}, from {len(terms.columns)} columns: {_some(terms.columns)}"),
         ("model", f"{terms.model}, {terms.parameters:,} parameters trained together"),
         (
             "training",
@@ -156,6 +156,11 @@ def seconds(count: float) -> str:
     if count < 120:
         return f"{count:.1f} s" if count < 10 else f"{count:.0f} s"
     return f"{count / 60:.0f} min" if count < 7200 else f"{count / 3600:.1f} h"
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _promised(found: StudyResults) -> str:

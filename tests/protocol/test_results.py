@@ -55,6 +55,7 @@ def test_results_are_those_of_every_sites_card(found: Found, terms: Terms) -> No
     for name in simulator.names:
         for mine, theirs in zip(shown.evaluations, card(simulator, name)["evaluation"], strict=True):
             assert {each: getattr(mine, each).value for each in FIGURES} == {each: theirs[each] for each in FIGURES}
+            assert {each: getattr(mine, each).noise for each in FIGURES} == theirs["noise"]
             assert mine.patients == theirs["patients"]
     assert {each.name: each.epsilon_spent for each in shown.sites} == {
         name: card(simulator, name)["site"]["epsilon_spent_by_this_study"] for name in simulator.names
