@@ -1,5 +1,5 @@
 # One image for coordinator and sites; which it is, the command says. Keys, books and data live in a volume.
-FROM python:3.11-slim
+FROM python:3.13-slim
 
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --create-home --uid 10001 consilium && install -d -o consilium -m 0700 /data /exchange

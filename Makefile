@@ -1,6 +1,9 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. Each sets up .venv first.
 
-PYTHON ?= python3
+# The newest interpreter here with which everything is tested; `make PYTHON=... ` names another one.
+SUITABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for each in python3.14 python3.13 python3.12 python3.11; do \
+	if "$$each" -c '$(SUITABLE)' 2>/dev/null; then echo "$$each"; exit; fi; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -33,8 +36,8 @@ clean:
 
 # torch first: plain pip takes the build that fits the machine, CPU or CUDA.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-		{ echo "make: $(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+		{ echo "make: $(PYTHON) is not Python 3.11 to 3.14, and no other was found; name one: make PYTHON=python3.13 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "make: no virtual environment can be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)

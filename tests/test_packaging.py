@@ -2,6 +2,8 @@
 
 import ast
 import importlib.metadata
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -48,6 +50,41 @@ def test_vendor_is_imported_through_its_doors_only(vendor: str) -> None:
 def test_command_starts_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("working", "taken"),
+    [
+        (["python3.12", "python3.11"], "python3.12"),
+        (["python3.13", "python3.12"], "python3.13"),
+        (["python3.14"], "python3.14"),
+        ([], "python3"),
+    ],
+)
+def test_make_takes_the_newest_python_that_works(tmp_path: Path, working: list[str], taken: str) -> None:
+    for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
+        script = tmp_path / name
+        script.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" "$@"\n' if name in working else "#!/bin/sh\nexit 1\n"
+        )
+        script.chmod(0o755)
+    command = ["make", "--no-print-directory", "--eval", "found: ; @echo $(PYTHON)", "found"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == taken
+
+
+def test_pythons_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [line.split(" :: ")[-1] for line in project["classifiers"] if "Python :: 3." in line]
+    first, last = (int(version.split(".")[1]) for version in (named[0], named[-1]))
+    assert named == [f"3.{minor}" for minor in range(first, last + 1)]
+    assert project["requires-python"] == f">=3.{first},<3.{last + 1}"
+    assert f"(3, {first}) <= sys.version_info < (3, {last + 1})" in (ROOT / "Makefile").read_text()
+    for page in ("README.md", "CONTRIBUTING.md", "docs/tutorials/site.md"):
+        assert f"Python 3.{first} to 3.{last}" in (ROOT / page).read_text(encoding="utf-8")
+    (image,) = re.findall(r"FROM python:(\S+)-slim", (ROOT / "Dockerfile").read_text())
+    assert image in named
 
 
 def test_constraints_pin_every_dependency_once() -> None:

@@ -95,7 +95,7 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ("value_range: 4", "value_range: 4, bits: 32", "sealing.bits: expected at most 24"),
         ("value_range: 4", "value_range: wide", "sealing.value_range: expected a number, or the word auto; got 'wide'"),
         ("value_range: 4", "value_range:", "sealing.value_range: expected a number, or the word auto; got nothing"),
-        ("value_range: 4", "value_range: 0", "sealing.value_range: expected more than 0"),
+        ("value_range: 4", "value_range: 0", "sealing.value_range: expected at least 1e-09"),
         ("name: golden", "name: golden\nname: other", "the key 'name' is written twice"),
     ],
 )  # fmt: skip
