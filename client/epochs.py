@@ -1,8 +1,8 @@
-"""Key epochs of one study at one site: who holds which key, in memory only.
+"""Key epochs of one study at one site: who holds which key.
 
 In every epoch each member offers a fresh X25519 session key, signed with its identity. The lead site draws the
 study's BFV key and wraps it for the other members; the coordinator relays what it cannot open. A member that was
-restarted has nothing left of an epoch, says so, and gets what it needs in the next.
+restarted can seal nothing more in an epoch, says so, and gets what it needs in the next.
 
 Rules:
 
@@ -15,8 +15,8 @@ Rules:
 * a lead always draws: of an epoch whose key it has from somebody else it is not the lead;
 * once this site has a newer epoch's keys it seals under no older one; what was sealed under an older one it can open;
 * an aggregate that does not open ends its key epoch: each refusal tells who tampers a bit about the key, so nobody
-  is told a second one, and the keys are not taken up again;
-* nothing of this is ever written down.
+  is told a second one, and the keys are not taken up again, after a restart neither;
+* session keys and pair secrets are never written down; of study keys only what ``client/kept.py`` says.
 """
 
 import os
@@ -63,22 +63,37 @@ class EpochLostError(WireError):
 
 
 class Epochs:
-    """The keys that one site holds in one study."""
+    """The keys that one site holds in one study.
 
-    def __init__(self, launch: Launch, site: str, identity: SigningKey) -> None:
+    Args:
+        launch: the study.
+        site: this site's name.
+        identity: its key.
+        kept: study keys that outlived a restart, by epoch.
+        ended: epochs whose keys are not taken up again.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        site: str,
+        identity: SigningKey,
+        kept: Mapping[int, StudyKey] | None = None,
+        ended: Collection[int] = (),
+    ) -> None:
         self._launch = launch
         self._launch_digest = launch.digest
         self._site = site
         self._identity = identity
         self._keys_of_members = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
         self._sessions: dict[int, SessionKey] = {}
-        self._studies: dict[int, StudyKey] = {}
+        self._studies: dict[int, StudyKey] = dict(kept or {})
         self._drawn: set[int] = set()
         self._unproven: dict[tuple[int, str], StudyKey] = {}
         """Keys of earlier epochs that leads have sent along, by epoch and commitment."""
         self._pairs: dict[int, dict[str, bytes]] = {}
         self._patients: dict[int, dict[str, int]] = {}
-        self._ended: set[int] = set()
+        self._ended: set[int] = set(ended)
 
     def offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
         """Run by a site: a session key for ``epoch``. The same question gets the same key."""
@@ -228,12 +243,23 @@ class Epochs:
             )
         return {name: offered[name] for name in cohort}
 
-    def end(self, epoch: int) -> None:
-        """Drop the keys of ``epoch`` for good."""
+    def end(self, epoch: int) -> tuple[int, ...]:
+        """Drop the keys of ``epoch`` for good; all epochs that have ended so."""
         self._ended.add(epoch)
         self._forget_unproven(epoch)
         for held in (self._sessions, self._studies, self._pairs, self._patients):
             held.pop(epoch, None)
+        return tuple(sorted(self._ended))
+
+    def held(self, epochs: Collection[int]) -> dict[int, StudyKey]:
+        """The study keys of ``epochs``, as far as they are held."""
+        return {epoch: key for epoch, key in self._studies.items() if epoch in epochs}
+
+    def forget(self) -> None:
+        """Drop all keys: the study is closed here."""
+        for held in (self._sessions, self._studies, self._pairs, self._patients):
+            held.clear()
+        self._unproven.clear()
 
     def _forget_unproven(self, epoch: int) -> None:
         self._unproven = {place: key for place, key in self._unproven.items() if place[0] != epoch}

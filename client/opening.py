@@ -3,7 +3,8 @@
 Checked, in this order: the headers are the cohort's, signed, of one view; the key they commit to is held (of an earlier
 epoch it is believed from here on); the view is of this study, this round and the model this site holds; the ciphertext
 opens; its count, checks and ranges hold (``privacy/sealing/opening.py``).
-A ciphertext that fails ends its key epoch here: a second refusal would tell who tampers more about the key.
+A ciphertext that fails ends its key epoch here, after a restart too: a second refusal would tell who tampers more
+about the key.
 The mean update is divided by the cohort's weight after opening, so that a smaller cohort seals the same integers.
 The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
@@ -67,7 +68,8 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
         )
     except (SealingError, WireError) as error:
         if isinstance(error, SealingError):
-            seat.epochs.end(committed.epoch)
+            seat.store.save(ended_epochs=seat.epochs.end(committed.epoch))
+            seat.keep_keys()
         raise _refused(seat, committed, error) from None
     _advance(seat, committed, headers, opened)
 
@@ -144,7 +146,12 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
         evaluations = (*evaluations, totals)
         if seat.terms.release.model is Choice.BEST and is_best([each.counts for each in evaluations]):
             best = seat.store.keep_as_best()  # the totals are of the model that is left now
-    applied = AppliedRound(round=committed.round, sites=committed.cohort, patients=tuple(patients.values()))
+    applied = AppliedRound(
+        round=committed.round,
+        epoch=committed.epoch,
+        sites=committed.cohort,
+        patients=tuple(patients.values()),
+    )
     seat.store.advance(
         shared,
         committed.round,
@@ -158,6 +165,7 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
     )
     forget_variates(seat)
     forget_own_layers(seat)
+    seat.forget_what_is_over()
 
 
 def _global_step(

@@ -17,7 +17,7 @@ from client.epochs import EpochLostError
 from client.held_models import require_same_model, sign_held_model
 from client.opening import apply_aggregate
 from client.release import write_release
-from client.sealing import SealedAttempt, release_mask, seal_attempt
+from client.sealing import SealedAttempt, release_mask, require_sent, seal_attempt
 from client.seat import Seat
 from privacy.errors import ProtocolError, RefusedError
 from privacy.wire import (
@@ -43,7 +43,9 @@ class Participation:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._sealed: SealedAttempt | None = None
+        seat.forget_what_is_over()
+        kept = seat.kept.attempt()
+        self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
 
     @property
     def seat(self) -> Seat:
@@ -70,7 +72,7 @@ class Participation:
         Raises:
             RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
                 totals that it has opened end the study (``enough``).
-            EpochLostError: the site was restarted since the epoch began.
+            EpochLostError: the site was restarted since the epoch began, or since it sealed this attempt.
         """
         self._take(request.keys, request.committed, blob)
         self._require_fitting(request)
@@ -79,9 +81,11 @@ class Participation:
             self._note_void_rounds(request)
             self._sealed = None  # before the next one is made: an update may be large
             self._sealed = seal_attempt(self._seat, request)
-        header = self._sealed.header
+        elif self._sealed.sent is None:
+            self._require_unreleased(request)
+        sent, header = require_sent(self._sealed), self._sealed.kept.header
         evaluated = self._seat.evaluated(header.statement.view.base)
-        return Sealed(header=header, book=self._sealed.book, evaluated=evaluated), self._sealed.blob
+        return Sealed(header=header, book=sent.book, evaluated=evaluated), sent.blob
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, release the own mask.
@@ -120,6 +124,8 @@ class Participation:
             seat.store.forget_left_behind()
             seat.store.forget_variates(upto=seat.terms.last_round)
         self._sealed = None
+        seat.kept.forget()
+        seat.epochs.forget()
         return Closed(
             base=self.base,
             evaluated=seat.evaluated(self.base),

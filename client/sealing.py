@@ -3,9 +3,11 @@
 Rules:
 
 * one (round, attempt) is one cohort and one epoch: asked again, the same bytes; asked otherwise, refused;
-* the own mask's seed is fresh for every attempt and never written down;
-* it is released for one attempt of a round, ever, and only when the headers of the whole cohort are signed by its
-  members, show the same view as this site's own, and are as many as the terms demand.
+* the own mask's seed is fresh for every attempt; it is kept, encrypted, until the next attempt is sealed or the round
+  is applied, so that a site that was restarted can still release (``client/kept.py``);
+* a site that was restarted has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
+* the seed is released for one attempt of a round, ever, and only when the headers of the whole cohort are signed by
+  its members, show the same view as this site's own, and are as many as the terms demand.
 """
 
 import os
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.bare_sums import with_bare_sum
+from client.epochs import EpochLostError
+from client.kept import KeptAttempt
 from client.room import require_room
 from client.seat import Seat
 from client.state import ReleasedSeed
@@ -33,13 +37,13 @@ from privacy.wire import Head, Header, Release, Released, Train, View, counts_di
 
 @dataclass(frozen=True)
 class SealedAttempt:
-    """The one attempt whose mask this site can still release: in memory only."""
+    """The one attempt whose mask this site can still release.
 
-    request: Train
-    own_seed: bytes
-    header: Signed[Header]
-    book: Signed[BookHead]
-    blob: bytes
+    ``sent`` is what it answered with; None after a restart, which that does not outlive.
+    """
+
+    kept: KeptAttempt
+    sent: "SentUpdate | None" = None
 
     def answers(self, request: Train) -> bool:
         """Whether this is the answer to ``request``, asked again.
@@ -47,7 +51,7 @@ class SealedAttempt:
         Raises:
             RefusedError: the attempt is over, or was asked with another cohort or epoch.
         """
-        mine = self.request
+        mine = self.kept
         if mine.round != request.round or mine.attempt < request.attempt:
             return False
         if mine.attempt > request.attempt:
@@ -57,8 +61,16 @@ class SealedAttempt:
         return True
 
 
+@dataclass(frozen=True)
+class SentUpdate:
+    """The sealed bytes, and the head of the ledger that went with them."""
+
+    book: Signed[BookHead]
+    blob: bytes
+
+
 def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
-    """Run by a site whose model has reached ``request.base``.
+    """Run by a site whose model has reached ``request.base``. What it takes to release is kept when this returns.
 
     Raises:
         EpochLostError: the epoch's keys are gone.
@@ -115,23 +127,46 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
         epsilon_spent=seat.epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
     )
-    return SealedAttempt(request, own_seed, Signed[Header].by(seat.identity, header), book, blob)
+    kept = KeptAttempt(
+        round=request.round,
+        attempt=request.attempt,
+        epoch=request.epoch,
+        cohort=request.cohort,
+        own_seed=own_seed.hex(),
+        header=Signed[Header].by(seat.identity, header),
+    )
+    seat.keep_keys(request.epoch)
+    seat.kept.keep_attempt(kept)
+    return SealedAttempt(kept, SentUpdate(book, blob))
+
+
+def require_sent(attempt: SealedAttempt) -> SentUpdate:
+    """What was answered when the attempt was sealed.
+
+    Raises:
+        EpochLostError: this site was restarted since.
+    """
+    if attempt.sent is None:
+        raise EpochLostError(
+            f"this site was restarted since it sealed attempt {attempt.kept.attempt} of round {attempt.kept.round}"
+        )
+    return attempt.sent
 
 
 def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) -> Released:
     """Run by a site, once everybody has sealed. The seed of its own mask.
 
     Raises:
-        RefusedError: ``epoch-lost`` if this site was restarted since it sealed; ``release-refused`` if the headers
+        RefusedError: ``epoch-lost`` if this site has no mask for the attempt; ``release-refused`` if the headers
             are not one consistent view of the cohort it sealed for, or another attempt was released.
     """
-    if attempt is None or (attempt.request.round, attempt.request.attempt) != (request.round, request.attempt):
+    if attempt is None or (attempt.kept.round, attempt.kept.attempt) != (request.round, request.attempt):
         raise RefusedError(
             "epoch-lost", f"this site has no mask for attempt {request.attempt} of round {request.round}"
         )
-    own = attempt.header.statement
+    own = attempt.kept.header.statement
     try:
-        headers = verified_headers(seat.launch, attempt.request.cohort, request.headers)
+        headers = verified_headers(seat.launch, attempt.kept.cohort, request.headers)
     except WireError as error:
         raise RefusedError("release-refused", str(error)) from None
     for name, header in headers.items():
@@ -146,11 +181,11 @@ def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) ->
         raise RefusedError("release-refused", f"this site released attempt {released.attempt} of this round before")
     seat.store.save(
         released=ReleasedSeed(
-            round=request.round, attempt=request.attempt, cohort=attempt.request.cohort, base=seat.state.base
+            round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
         ),
-        **with_bare_sum(seat, request.round, attempt.request.cohort),
+        **with_bare_sum(seat, request.round, attempt.kept.cohort),
     )
-    return Released(round=request.round, attempt=request.attempt, seed=attempt.own_seed.hex())
+    return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
 
 
 def counts_of(headers: Mapping[str, Header]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from client.epochs import Epochs
+from client.kept import KeptSecrets, epochs_to_keep
 from client.state import StudyState, StudyStore
 from client.trainer import Training
 from models.choosing import out_of_patience
@@ -27,6 +28,7 @@ class Seat:
     ledger: Ledger
     training: Training
     epochs: Epochs
+    kept: KeptSecrets
 
     @property
     def launch(self) -> Launch:
@@ -57,6 +59,20 @@ class Seat:
         upto = self.state.base if base is None else base
         applied = (each.round for each in self.state.applied if self.site in each.sites and each.round <= upto)
         return max((number for number in applied if self.terms.trains(number)), default=None)
+
+    def keep_keys(self, *epochs: int) -> None:
+        """Keep the study keys of ``epochs``, and those that others may need, across a restart; no others."""
+        needed = epochs_to_keep(self.state.applied, self.launch.names)
+        self.kept.keep_keys(self.epochs.held(needed | set(epochs)))
+
+    def forget_what_is_over(self) -> None:
+        """Remove secrets that no round needs any more: those of an attempt whose round is applied, and old keys."""
+        attempt = self.kept.attempt()
+        if attempt is not None and attempt.round > self.state.base:
+            self.keep_keys(attempt.epoch)
+        else:
+            self.kept.forget_attempt()
+            self.keep_keys()
 
     def head(self) -> Head:
         """The book's last entry."""

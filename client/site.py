@@ -29,6 +29,7 @@ from client.data import StudyFiles, require_registered
 from client.diary import Diary
 from client.epochs import EpochLostError, Epochs
 from client.home import Policy, Registration, SiteHome
+from client.kept import KeptSecrets
 from client.participation import Participation
 from client.problem import said_of
 from client.seat import Seat
@@ -176,9 +177,7 @@ class Site:
         request = body.content
         if isinstance(request, Join):
             return self._admitted(request, body.study).join(request), ()
-        participation = self._participations.get(body.study)
-        if participation is None:
-            raise EpochLostError("this site was restarted since it joined the study")
+        participation = self._begun(body.study)
         match request:
             case Wrap():
                 return participation.wrap(request), ()
@@ -196,26 +195,37 @@ class Site:
                 return closed, ()
         raise WireError(f"a site does not answer '{request.kind}'")
 
+    def _begun(self, study: str, *, new: bool = False) -> Participation:
+        """The site's part in a study that it has begun: as it is, or taken up again after a restart.
+
+        Raises:
+            EpochLostError: nothing of the study is here.
+        """
+        if study not in self._participations:
+            folder = self._home.study_folder(study)
+            if not StudyStore.exists(folder):
+                raise EpochLostError("this site has not joined the study")
+            self._participations[study] = self._take_up(StudyStore(folder))
+            if not new:
+                self._diary.taken_up(self._participations[study].seat)
+        return self._participations[study]
+
     def _admitted(self, request: Join, study: str) -> Participation:
-        """The site's part in the study: as it is, taken up again after a restart, or newly admitted."""
+        """The site's part in the study, which is admitted if it is new here."""
         launch = request.launch.statement
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
         if study not in self._participations:
             require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
-            folder = self._home.study_folder(study)
-            new = not StudyStore.exists(folder)
-            if new:
-                self._admit(request.launch, folder)
-            self._participations[study] = self._take_up(folder, request.launch)
-            if not new:
-                self._diary.taken_up(self._participations[study].seat)
-        return self._participations[study]
-
-    def _take_up(self, folder: Path, signed: SignedLaunch) -> Participation:
-        store = StudyStore(folder)
-        if store.launch.digest != signed.statement.digest:
+        folder = self._home.study_folder(study)
+        new = not StudyStore.exists(folder)
+        if new:
+            self._admit(request.launch, folder)
+        if StudyStore(folder).launch.digest != launch.digest:
             raise RefusedError("refused", "this study was admitted with another launch")
+        return self._begun(study, new=new)
+
+    def _take_up(self, store: StudyStore) -> Participation:
         terms = store.launch.terms
         if study_training := self._trainings.get(store.launch.study):
             training = study_training
@@ -223,9 +233,10 @@ class Site:
             objections = self._home.patients().objections().among(store.state.objections)
             files = store.state.registration.files(objections, self._weights(terms))
             training = self._trainings[store.launch.study] = self._training_for(terms, files)
-        epochs = Epochs(store.launch, self.name, self._identity)
+        kept = KeptSecrets(store.folder, store.launch, self._identity)
+        epochs = Epochs(store.launch, self.name, self._identity, kept.keys(), store.state.ended_epochs)
         return Participation(
-            Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs)
+            Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept)
         )
 
     def _admit(self, signed: SignedLaunch, folder: Path) -> None:

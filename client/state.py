@@ -15,7 +15,9 @@
   anew; there before the round is paid, deleted when the round's update is stored.
 * ``totals-NNNNN.key``: the same for the noise on the totals of the model after round NNNNN.
 
-Keys of an epoch and seeds of own masks are never here: they live in memory only.
+* ``attempt.sealed``, ``keys.sealed``: the few secrets that outlive a restart, encrypted; ``client/kept.py``.
+
+Session keys and pair secrets are never here: they live in memory only.
 
 What cannot be written now is a :class:`~privacy.errors.StorageError`: nothing was done, and the same request can be
 made again. What was written and does not read back is a :class:`~privacy.errors.SiteConfigError`.
@@ -66,9 +68,10 @@ class Counted(Document):
 
 
 class AppliedRound(Document):
-    """A round whose aggregate this site has opened, the sites it was made of, and their public patient counts."""
+    """A round whose aggregate this site has opened: its key epoch, its sites, their public patient counts."""
 
     round: int
+    epoch: int
     sites: tuple[str, ...]
     patients: tuple[int, ...]
 
@@ -112,6 +115,8 @@ class StudyState(Document):
     evaluations: tuple[Evaluated, ...] = ()
     best: BestModel | None = None
     applied: tuple[AppliedRound, ...] = ()
+    ended_epochs: tuple[int, ...] = ()
+    """Key epochs of which an aggregate did not open here: their keys are not taken up again."""
     closed: bool = False
 
 

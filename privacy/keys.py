@@ -126,6 +126,10 @@ class SigningKey:
         """The public half."""
         return PublicKey(self._private.public_key().public_bytes_raw())
 
+    def derived_key(self, label: bytes) -> bytes:
+        """A 32-byte key that only this identity's owner can compute, for the purpose ``label``."""
+        return derive_key(self._private.private_bytes_raw(), label)
+
     def sign(self, message: bytes) -> bytes:
         """Sign ``message`` (which begins with a label); 64 bytes."""
         return self._private.sign(message)

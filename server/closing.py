@@ -6,8 +6,9 @@ Rules:
   keys to open it;
 * sites compare their models before one of them releases it (``client/held_models.py``). What they have signed is
   recorded before the first is asked to close, since a site that has closed signs nothing any more;
-* who holds another model than a quorum of the last round's cohort is out. Without a quorum the study stands still,
-  unless a void round followed: in it sites have compared the model that they hold.
+* who holds another model than a quorum of the last round's cohort is out. Without a quorum the study waits for sites
+  that are away, and stands still if there are none or they stay away; unless a void round followed: in it sites have
+  compared the model that they hold.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from privacy.keys import PublicKey
 from privacy.wire import Close, Closed, HeldModel, Open, Opened
 from server.actions import Action, Note
 from server.desk import Desk, Phase, SiteView, Standing
-from server.history import Finished, ModelsHeld, SiteClosed
+from server.history import Finished, ModelsHeld, SiteClosed, WaitBegan
 
 
 class Closing:
@@ -26,11 +27,13 @@ class Closing:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._gave_up = False
+        self._waits = False
 
     def begin(self, now: float) -> list[Action]:
         """Ask every member for what it lacks to close."""
         desk = self._desk
         desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
+        self._waits = False
         lacking = [site for site in desk.standing(Standing.MEMBER) if not self._is_ready(site)]
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
 
@@ -50,7 +53,9 @@ class Closing:
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 
     def late(self, now: float) -> list[Action]:
-        """The time to open, or to close, is over."""
+        """The time to open, to close, or to wait, is over."""
+        if self._waits:
+            return self._close_if_ready(now, over=True)
         if self._gave_up:
             return self._finish_if_closed(waited=True)
         self._gave_up, self._desk.deadline = True, now + self._desk.patience.join_s
@@ -87,20 +92,29 @@ class Closing:
         last = committed.round == history.base
         return self._desk.ask_to_open(site, committed, now, sign_held=history.epoch if last else None)
 
-    def _close_if_ready(self, now: float) -> list[Action]:
+    def _close_if_ready(self, now: float, *, over: bool = False) -> list[Action]:
         desk = self._desk
         ready = [site for site in desk.standing(Standing.MEMBER) if self._is_ready(site)]
         if len(ready) < len(desk.invited()) and not self._gave_up:
             return []
-        actions = self._compare(ready) if desk.history.committed else []
-        if desk.phase is Phase.STOPPED:
+        actions = self._compare(ready, now, over=over) if desk.history.committed else []
+        if desk.phase is Phase.STOPPED or self._waits:
             return actions
         close = Close(base=desk.history.base, held=desk.history.held)
         ready = [site for site in ready if site.standing is Standing.MEMBER and not site.is_asked(Close)]
         return [*actions, *(desk.ask(site, close, now) for site in ready), *self._finish_if_closed()]
 
-    def _compare(self, ready: list[SiteView]) -> list[Action]:
-        """Record which models are held; put out who holds another one than the quorum."""
+    def _wait(self, why: str, now: float) -> list[Action]:
+        """Sites whose word is needed are away, and nobody is shut out: they are waited for."""
+        desk = self._desk
+        if not self._waits:
+            self._waits, desk.deadline = True, now + max(0.0, desk.patience.wait_s - desk.waited_s)
+        if desk.history.waiting == why:
+            return []
+        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+
+    def _compare(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
+        """Record which models are held; put out who holds another one than the quorum; wait where there is none yet."""
         desk, history = self._desk, self._desk.history
         words = {site.name: site.held for site in ready if site.held is not None and self._has_current_word(site)}
         held = {**words, **history.held}
@@ -111,10 +125,15 @@ class Closing:
         quorum = desk.terms.cohort.quorum(len(cohort))
         compared = history.released is not None and history.released.round > history.base
         if count < quorum and not compared:
-            return desk.stop(
-                f"{count} of the last round's {len(cohort)} sites hold the same model at the end, expected {quorum}; "
-                f"when the others are back: consilium study resume {desk.study}"
+            why = (
+                f"{count} of the last round's {len(cohort)} sites hold the same model at the end, expected {quorum}"
             )
+            away = [site.name for site in desk.invited() if site.name in cohort and site.name not in statements]
+            if count + len(away) >= quorum and not over:
+                return self._wait(f"{why}; away: {', '.join(away)}", now)
+            change = "the others are back" if away else "it is clear which of them differ, and those are restored"
+            return desk.stop(why, f"when {change}, run: {desk.resume_with()}")
+        self._waits = False
         actions = [] if held == history.held else desk.record(ModelsHeld(held=held))
         for site in ready:
             if site.name in statements and _model_of(statements[site.name]) != model:

@@ -87,6 +87,10 @@ class Transport(Protocol):
         """Look for the reply to ``message`` no more."""
         ...
 
+    def back(self) -> list[str]:
+        """Sites whose process has come online since the last look."""
+        ...
+
 
 class Conductor:
     """One study in progress."""
@@ -124,7 +128,7 @@ class Conductor:
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, CIPHERS[terms.sealing.scheme].masked
         self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
-        self._do(self._machine.start(now))
+        self._do(self._machine.start(now, self._journal.waited_s()))
 
     def _put_out_deadly_sites(self) -> None:
         """Leave out, before anything is asked, every site over whose replies this process has died too often."""
@@ -138,6 +142,8 @@ class Conductor:
     def step(self, now: float) -> bool:
         """Take what has arrived, and let time pass. Whether anything arrived."""
         busy = False
+        for site in self._transport.back():
+            self._do(self._machine.back(site, now))
         try:
             for arrival in self._transport.arrivals(self._handling.begin):
                 busy = True

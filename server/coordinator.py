@@ -17,6 +17,7 @@ from privacy.study import parse_terms
 from server.app import FOLDER, STUDY
 from server.conductor import STOP_FILE
 from server.control import ControlServer
+from server.desk import Desk
 from server.federation import Federation
 from server.history import Resumed, SiteReadmitted
 from server.journal import Journal, Standing
@@ -50,6 +51,7 @@ class Coordinator:
             federation.folder, federation.tls, federation.config.port, federation.config.listens_at
         )
         self._runs: dict[str, _Run] = {}
+        self._activations: dict[str, str] = {}
         self._lock = threading.Lock()
         self._renewed = time.time()
 
@@ -87,6 +89,7 @@ class Coordinator:
                 self._superlink.stop()
                 self._superlink.start()
             self._register_sites()
+            self._tell_who_came_online()
             for study in self._federation.studies():
                 self._continue(study)
         except SuperLinkError as error:
@@ -107,6 +110,14 @@ class Coordinator:
         if set(known) != set(sites):
             nodes = {name: self._superlink.register_node(site.node_key) for name, site in sites.items()}
             self._federation.remember_nodes(nodes)
+
+    def _tell_who_came_online(self) -> None:
+        """For the runs: they cannot see it, and what a site's process was asked is lost with it."""
+        activated, names = self._superlink.activations(), self._federation.nodes()
+        seen = {name: activated[node] for name, node in names.items() if node in activated}
+        if seen != self._activations:
+            self._federation.remember_activations(seen)
+            self._activations = seen
 
     def _continue(self, study: str) -> None:
         """See to it that an open study has a run."""
@@ -173,13 +184,24 @@ class Coordinator:
                     raise FederationError(f"'{site}' is not out of this study; sites that are out: {out}")
             if history.stopped is None:
                 raise FederationError("the study runs; stop it before sites are re-admitted or it is resumed")
-            for site in arguments["readmit"]:
-                journal.record(SiteReadmitted(site=site))
+            readmitted = [SiteReadmitted(site=site) for site in arguments["readmit"]]
+            self._require_enough(journal, readmitted)
+            for event in readmitted:
+                journal.record(event)
             (journal.folder / STOP_FILE).unlink(missing_ok=True)
             journal.record(Resumed())
         with self._lock:
             self._runs.pop(arguments["study"], None)
         return {}
+
+    def _require_enough(self, journal: Journal, readmitted: list[SiteReadmitted]) -> None:
+        """Refuse to resume a study that would stand still again at once, too few sites being let in."""
+        history = journal.history()
+        for event in readmitted:
+            history.apply(event)
+        lack = Desk(journal.launch(), history, self._federation.patience).lack()
+        if lack is not None:
+            raise FederationError("; ".join(lack))
 
     def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A study's notes after a number, the old ones first, until it is finished or stopped."""

@@ -13,7 +13,19 @@ from models.choosing import out_of_patience
 from privacy.launch import SignedLaunch
 from privacy.ranges import most_patients
 from privacy.signed import Signed
-from privacy.wire import Committed, Evaluated, Header, HeldModel, Offer, Open, Request, View
+from privacy.wire import (
+    Close,
+    Committed,
+    Evaluated,
+    Header,
+    HeldModel,
+    Offer,
+    Open,
+    Release,
+    Request,
+    View,
+    Wrap,
+)
 from server.actions import Action, Ask, Note, Record
 from server.history import Event, History, SiteOut, Stopped
 
@@ -22,6 +34,7 @@ class Phase(StrEnum):
     """What the study is waiting for."""
 
     JOINING = "joining"
+    WAITING = "waiting"
     WRAPPING = "wrapping"
     SEALING = "sealing"
     RELEASING = "releasing"
@@ -47,13 +60,22 @@ _SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds to wait: for sites to join, to train and seal or to open, to release or close, offline; to ask again."""
+    """Seconds to wait, and how often a site's absence may cost everybody a round."""
 
     join_s: float = 120.0
+    """For sites to join, to wrap keys, to close."""
     seal_s: float = 3600.0
-    release_s: float = 120.0
+    """To train and seal, or to open."""
+    release_s: float = 900.0
+    """To release: a site that restarts meanwhile comes back and does. Then the round is void."""
     offline_s: float = 60.0
+    """For a site that is offline, unless its release is awaited."""
+    wait_s: float = 7 * 86_400.0
+    """For sites that are away, while fewer than the terms' minimum are here. Then the study stops."""
     ask_again_s: float = 15.0
+    """Between two askings of the same question, at first."""
+    forgiven_voids: int = 2
+    """So many rounds a site may make void by its absence; with the next one it is out."""
 
 
 @dataclass
@@ -69,8 +91,9 @@ class Question:
 
     @property
     def doubt(self) -> int:
-        """How much longer than usual to wait before asking again: silence is most often work."""
-        return 1 if self.returned else 2 ** min(self.times + 1, 6)
+        """How much longer than usual to wait before asking again: silence is work, where there is work to do."""
+        at_once = isinstance(self.ask.request, Release | Wrap | Close)
+        return 1 if self.returned or at_once else 2 ** min(self.times + 1, 6)
 
 
 @dataclass
@@ -113,6 +136,7 @@ class Desk:
         self.patience = patience
         self.phase = Phase.JOINING
         self.deadline = 0.0
+        self.waited_s = 0.0
         self.evaluations: dict[int, tuple[int, ...]] = {}
         self.sites = {name: SiteView(name) for name in self.launch.names}
         for event in history.committed.values():
@@ -243,6 +267,14 @@ class Desk:
         if site.question is not None:
             site.question.returned = True
 
+    def ask_now(self, site: SiteView, now: float) -> list[Action]:
+        """A site's process has just started: what an older one was asked is lost, and it can be asked."""
+        site.lost_at = -inf
+        if site.question is None:
+            return []
+        site.question.sent, site.question.offline_since, site.question.returned = now, None, False
+        return [site.question.ask]
+
     def offline_s(self, site: SiteView, now: float) -> float:
         """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""
         question = site.question
@@ -275,23 +307,44 @@ class Desk:
         site.standing, site.why, site.offer = Standing.OUT, why, None
         return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
 
-    def stop(self, why: str) -> list[Action]:
-        """Stand still until the operator resumes the study."""
+    def stop(self, why: str, way_out: str) -> list[Action]:
+        """Stand still until the operator resumes the study; ``way_out`` says what they can do."""
         self.phase = Phase.STOPPED
+        why = f"{why}; {way_out}"
         return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
+
+    def resume_with(self, *readmit: str) -> str:
+        """The command that lets the study go on."""
+        return " ".join(["consilium study resume", self.study, *(f"--readmit {name}" for name in readmit)])
 
     def stop_if_too_few(self) -> list[Action]:
         """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
+        lack = self.lack()
+        return [] if lack is None else self.stop(*lack)
+
+    def lack(self) -> tuple[str, str] | None:
+        """Why the sites that are not shut out cannot make the next cohort, and the way out; None if they can."""
         possible = self.invited()
         shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
+        out = {site.name for site in self.standing(Standing.OUT)}
         if len(possible) < self.needed:
-            return self.stop(f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})")
-        if lacking := sorted(self.bound - {site.name for site in possible}):
-            return self.stop(
-                f"without noise, the round after a void one needs the same sites; re-admit {', '.join(lacking)} "
-                f"to go on ({shut})"
+            why = f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})"
+            return why, self._way_out(out, self.needed - len(possible))
+        if lacking := self.bound - {site.name for site in possible}:
+            why = (
+                f"without noise, the round after a void one needs the same sites, {', '.join(sorted(lacking))} too"
             )
-        return []
+            return f"{why} ({shut})", self._way_out(out & lacking, len(lacking))
+        return None
+
+    def _way_out(self, out: set[str], needed: int) -> str:
+        if len(out) >= needed:
+            choice = "" if len(out) == needed else f" (at least {needed} of them)"
+            return f"let them in again with: {self.resume_with(*sorted(out))}{choice}"
+        refused = ", ".join(site.name for site in self.standing(Standing.REFUSED))
+        if refused and len(out) + len(self.standing(Standing.REFUSED)) >= needed:
+            return f"once {refused} would admit the study, run: {self.resume_with(*sorted(out))}"
+        return "it cannot go on; launch the study again"
 
 
 def first_view(committed: Committed) -> View:

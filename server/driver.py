@@ -23,9 +23,11 @@ _TTL_S: Final = 24 * 3600.0
 class GridTransport:
     """Sites by name over Flower's grid."""
 
-    def __init__(self, grid: Grid, nodes: dict[str, int]) -> None:
+    def __init__(self, grid: Grid, federation: Federation) -> None:
         self._grid = grid
-        self._nodes = nodes
+        self._federation = federation
+        self._activations = federation.activations()
+        self._nodes = nodes = federation.nodes()
         self._names = {node: name for name, node in nodes.items()}
 
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
@@ -41,6 +43,13 @@ class GridTransport:
     def give_up(self, message: str) -> None:
         """See :class:`server.conductor.Transport`."""
         self._grid.forget(message)
+
+    def back(self) -> list[str]:
+        """See :class:`server.conductor.Transport`."""
+        before, self._activations = self._activations, self._federation.activations()
+        return [
+            name for name, when in self._activations.items() if name in self._nodes and before.get(name) != when
+        ]
 
 
 def run(folder: Path, study: str, grid: Grid) -> None:
@@ -62,7 +71,11 @@ def run(folder: Path, study: str, grid: Grid) -> None:
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
         conductor = Conductor(
-            journal, federation.identity(), federation.witness(), federation.patience, GridTransport(grid, nodes)
+            journal,
+            federation.identity(),
+            federation.witness(),
+            federation.patience,
+            GridTransport(grid, federation),
         )
         conductor.begin(time.monotonic())
         while conductor.running:

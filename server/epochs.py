@@ -2,13 +2,15 @@
 
 ``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
 enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the member that holds the most of
-the earlier keys that others lack, so that whoever missed a round can open it; who failed as lead is asked last.
+the earlier keys that others lack, so that whoever missed a round can open it; who failed as lead is asked last. While
+too few are here because others are away, the study is ``waiting``, and goes on by itself when they are back.
 
 Rules:
 
 * an epoch's number is recorded before it is asked, and nobody is asked to wrap an epoch twice: a lead that failed
   keeps the key it drew;
 * a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
+* nobody waits for ever: after ``wait_s``, counted over restarts of the coordinator, the study stops;
 * who lacks a key that nobody holds any more can never catch up and is out; if nobody could open the last committed
   round, the study stops;
 * refusals that leave too few sites stop the study once every site has answered, or the time is over: whoever launches
@@ -21,7 +23,9 @@ from typing import Final
 from privacy.wire import MAX_EARLIER, Join, Joined, KeyParcel, Problem, Wrap, Wrappings, offers_digest
 from server.actions import Action, Note
 from server.desk import Desk, Phase, SiteView, Standing
-from server.history import EpochAsked, EpochKeyed
+from server.history import EpochAsked, EpochKeyed, WaitBegan
+
+_GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 
 MAX_FAILURES_AS_LEAD: Final = 3
 """From then on nobody counts on the earlier keys that a site says it holds."""
@@ -73,7 +77,7 @@ class KeyEpochs:
             return self.lost([site], "its public patient count is not the one it has given before", now)
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
-            case Phase.JOINING:
+            case Phase.JOINING | Phase.WAITING:
                 site.standing = Standing.EXPECTED
                 return [Note("has joined", site.name), *self._after_answer(now)]
             case Phase.CLOSING:
@@ -85,7 +89,7 @@ class KeyEpochs:
         """A site refuses the study by its own rules."""
         site.standing, site.why, site.question = Standing.REFUSED, reply.sentence, None
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
-        if self._desk.phase is not Phase.JOINING:
+        if self._desk.phase not in _GATHERING:
             return actions
         return actions + self._after_answer(now)
 
@@ -97,18 +101,41 @@ class KeyEpochs:
         actions = self._desk.absent(sites, why, now)
         if leads:
             return actions + self.begin(now)
-        if self._desk.phase is Phase.JOINING:
+        if self._desk.phase in _GATHERING:
             actions += self._after_answer(now)
         return actions
 
     def late(self, now: float) -> list[Action]:
-        """The time to join, or to wrap, is over."""
+        """The time to join, to wait, or to wrap, is over."""
         desk = self._desk
         if desk.phase is Phase.JOINING:
-            desk.deadline = now + desk.patience.join_s
-            return self._after_answer(now, waited=True)
+            return self._after_answer(now, waited=True) or self._wait(now)
+        if desk.phase is Phase.WAITING:
+            days = desk.patience.wait_s / 86_400
+            return desk.stop(
+                f"after {days:.3g} days of waiting: {self._who_is_here()}",
+                f"when they are back, run: {desk.resume_with()}",
+            )
         lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
         return self.lost(lead, "has not wrapped the keys in time", now)
+
+    def _wait(self, now: float) -> list[Action]:
+        """Too few have joined, and nobody is shut out: they are waited for."""
+        desk, why = self._desk, self._who_is_here()
+        desk.phase = Phase.WAITING
+        desk.deadline = now + max(0.0, desk.patience.wait_s - desk.waited_s)
+        if desk.history.waiting == why:
+            return []
+        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+
+    def _who_is_here(self) -> str:
+        desk = self._desk
+        joined = [site.name for site in desk.invited() if site.offer is not None]
+        away = ", ".join(site.name for site in desk.invited() if site.offer is None)
+        needed = (
+            f"a round needs {desk.needed}" if len(joined) < desk.needed else "the next round needs the same sites"
+        )
+        return f"{len(joined)} sites are here, {needed}; away: {away}"
 
     def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
         """The lead has wrapped the epoch's keys."""
@@ -121,7 +148,7 @@ class KeyEpochs:
             return self.lost([site], "its key grant does not answer what was asked", now)
         if set(grant.wrapped) != set(asked.offers) - {site.name}:
             return self.lost([site], "its key grant is not for exactly the other members", now)
-        site.question = None
+        site.question, desk.waited_s = None, 0.0
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = desk.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
@@ -163,7 +190,8 @@ class KeyEpochs:
     def _after_answer(self, now: float, *, waited: bool = False) -> list[Action]:
         """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
         awaited = [site for site in self._desk.standing(Standing.EXPECTED) if site.offer is None]
-        too_few = self._if_too_few(now) if waited or not awaited else []
+        over = waited or self._desk.phase is Phase.WAITING or not awaited
+        too_few = self._if_too_few(now) if over else []
         return too_few or self._wrap_if_joined(now, waited=waited)
 
     def _if_too_few(self, now: float) -> list[Action]:
@@ -193,7 +221,11 @@ class KeyEpochs:
         desk = self._desk
         joined = {site.name: site.offer for site in desk.invited() if site.offer is not None}
         missing = [site for site in desk.standing(Standing.EXPECTED) if site.offer is None]
-        if len(joined) < desk.needed or not desk.bound <= set(joined) or (missing and not waited):
+        if len(joined) < desk.needed or not desk.bound <= set(joined):
+            return []
+        if missing and not waited:
+            if desk.phase is Phase.WAITING:  # enough are back: the others have a moment more
+                desk.phase, desk.deadline = Phase.JOINING, now + desk.patience.join_s
             return []
         actions = desk.absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
@@ -206,7 +238,7 @@ class KeyEpochs:
         wanted = set().union(*lacked.values())
         lead = min(members, key=lambda site: _reluctance(site, wanted))
         earlier = sorted(wanted & _holdings(lead))[:MAX_EARLIER]  # the oldest: they are opened first
-        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.release_s
+        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.join_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
         return [*actions, desk.ask(lead, request, now)]
 
@@ -220,7 +252,8 @@ class KeyEpochs:
         if newest < desk.history.base and len(hopeless) == len(members) and not desk.history.closed:
             return desk.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
-                "was restarted before it could open the round; launch the study again"
+                "was restored or replaced before it could open the round",
+                "it cannot go on; launch the study again",
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
         left = [action for site in hopeless for action in desk.put_out(site, why)]

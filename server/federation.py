@@ -42,13 +42,15 @@ CONFIG_FILE: Final = "coordinator.yaml"
 
 
 class PatienceConfig(Document):
-    """How long to wait for sites, in seconds; see :class:`server.desk.Patience`."""
+    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.desk.Patience`."""
 
     join_s: float = Field(default=Patience.join_s, gt=0)
     seal_s: float = Field(default=Patience.seal_s, gt=0)
     release_s: float = Field(default=Patience.release_s, gt=0)
     offline_s: float = Field(default=Patience.offline_s, gt=0)
+    wait_s: float = Field(default=Patience.wait_s, gt=0)
     ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
+    forgiven_voids: int = Field(default=Patience.forgiven_voids, ge=0, le=1000)
 
 
 class CoordinatorConfig(Document):
@@ -226,6 +228,21 @@ class Federation:
     def remember_nodes(self, nodes: dict[str, int]) -> None:
         """Store what :meth:`nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
         replace(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError)
+
+    def activations(self) -> dict[str, str]:
+        """When each site's present agent came online, as :meth:`remember_activations` was told; for comparison only."""
+        try:
+            return dict(from_canonical(self._activations_path.read_bytes()))
+        except (OSError, WireError):
+            return {}
+
+    def remember_activations(self, activations: dict[str, str]) -> None:
+        """Store what the process that drives a study looks at, to notice a site that was restarted."""
+        replace(self._activations_path, to_canonical(activations), FederationError)
+
+    @property
+    def _activations_path(self) -> Path:
+        return self.folder / "superlink" / "activations.json"
 
     @property
     def _nodes_path(self) -> Path:

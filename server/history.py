@@ -4,6 +4,7 @@ The machine in ``server/machine.py`` is rebuilt from this after every restart. E
 with a kind; unknown kinds are refused.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -65,8 +66,15 @@ class TotalsOpened(Document):
     evaluated: Evaluated
 
 
+class WaitBegan(Document):
+    """Too few sites are here for a round; the study waits for those that are away."""
+
+    kind: Literal["wait-began"] = "wait-began"
+    why: str
+
+
 class RoundVoid(Document):
-    """A site vanished between sealing and release: the round counts, nothing was learned."""
+    """``sites`` have sealed and not released: the round counts, nothing was learned."""
 
     kind: Literal["round-void"] = "round-void"
     round: int
@@ -129,6 +137,7 @@ Event = (
     | ReleaseAsked
     | RoundCommitted
     | TotalsOpened
+    | WaitBegan
     | RoundVoid
     | SiteOut
     | SiteReadmitted
@@ -168,6 +177,10 @@ class History:
     """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: their digest is signed
     in the headers of the next round, or they were asked for before it."""
     void: set[int] = field(default_factory=set)
+    voids_by: Counter[str] = field(default_factory=Counter)
+    """How many rounds each site has made void since it was last admitted."""
+    waiting: str | None = None
+    """Why the study waits, while it does."""
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
     held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
@@ -181,31 +194,35 @@ class History:
             case EpochAsked():
                 self.epoch_asked = event.epoch
             case EpochKeyed():
-                self.keys = event.parcel
+                self.keys, self.waiting = event.parcel, None
             case AttemptAsked():
                 self.attempt = event
             case ReleaseAsked():
-                self.released = self.attempt
+                self.released, self.waiting = self.attempt, None
+            case WaitBegan():
+                self.waiting = event.why
             case RoundCommitted():
                 self.committed[event.committed.round] = event
             case TotalsOpened():
                 self.totals[event.evaluated.opened_in] = event.evaluated
             case RoundVoid():
                 self.void.add(event.round)
+                self.voids_by.update(event.sites)
             case SiteOut():
                 self.out[event.site] = event.why
             case SiteReadmitted():
                 self.out.pop(event.site, None)
+                self.voids_by.pop(event.site, None)
             case SiteClosed():
                 self.closed[event.site] = event.closed
             case ModelsHeld():
-                self.held = event.held
+                self.held, self.waiting = event.held, None
             case Stopped():
-                self.stopped = event.why
+                self.stopped, self.waiting = event.why, None
             case Resumed():
                 self.stopped = None
             case Finished():
-                self.finished = True
+                self.finished, self.waiting = True, None
 
     @property
     def base(self) -> int:

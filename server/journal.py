@@ -130,6 +130,19 @@ class Journal:
         row = self._connection.execute(newest).fetchone()
         return {"stopped": Standing.STOPPED, "finished": Standing.FINISHED}.get(row and row[0], Standing.OPEN)
 
+    def waited_s(self) -> float:
+        """For how many seconds the study has waited for sites; 0 unless it does."""
+        rows = self._connection.execute(
+            "SELECT kind, time FROM event WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
+            "ORDER BY number DESC"
+        )
+        began = None
+        for kind, when in rows:
+            if kind != "wait-began":
+                break
+            began = when
+        return 0.0 if began is None else max(0.0, time.time() - began)
+
     def next_number(self) -> int:
         """A request number higher than any before; durable on return."""
         number = self._write("INSERT INTO request DEFAULT VALUES").lastrowid

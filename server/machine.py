@@ -4,6 +4,7 @@
 
     joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
        ^___________________|  a member lost its keys, came back, or too few are left
+    joining -> waiting -> wrapping   too few are here, since others are away
 
 Key epochs are told in ``server/epochs.py``, a round in ``server/rounds.py``; where totals decide whether another round
 follows, ``opening`` comes after the commit (``server/totals.py``); the end is told in ``server/closing.py``; here is
@@ -15,9 +16,11 @@ sites answer them with the same bytes.
 A reply counts only if it answers the question that stands: what a site says to an older one has no effect.
 
 What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
-that is refused, too few sites that may take part.
+that is refused, too few sites that may take part, too long a wait for sites that are away. Every stop names the way
+out.
 """
 
+from math import inf
 from typing import Final
 
 from privacy.launch import SignedLaunch
@@ -80,9 +83,15 @@ class StudyMachine:
         """Totals that sites have opened, by the round whose model was scored."""
         return self._desk.evaluations
 
-    def start(self, now: float) -> list[Action]:
-        """Begin, or go on from the history: in the same key epoch and attempt where there is one."""
+    def start(self, now: float, waited_s: float = 0.0) -> list[Action]:
+        """Begin, or go on from the history: in the same key epoch and attempt where there is one.
+
+        Args:
+            now: seconds on the caller's clock.
+            waited_s: for how long the study has waited for sites already, before this process.
+        """
         desk = self._desk
+        desk.waited_s = waited_s
         if desk.history.finished or desk.history.stopped is not None:
             desk.phase = Phase.DONE if desk.history.finished else Phase.STOPPED
             return []
@@ -156,16 +165,31 @@ class StudyMachine:
             return []
         site = self._desk.sites[name]
         site.failures += 1
-        out = site.failures >= MAX_FAILURES
-        actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}") if out else []
+        actions: list[Action] = []
+        if site.is_asked(Release):
+            actions = self._desk.put_out(site, f"made round {self._desk.history.next_round} void: {why}")
+        elif site.failures >= MAX_FAILURES:
+            actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}")
         return actions + self._lost(site, why, now)
 
     def unreached(self, name: str, now: float) -> list[Action]:
-        """The network does not reach a site. It is asked again soon; whoever stays offline is lost."""
+        """The network does not reach a site. It is asked again soon; whoever stays offline is lost.
+
+        Not one whose release is awaited: it is waited for until the time to release is over.
+        """
         site = self._desk.sites[name]
-        if self.phase in _AT_REST or self._desk.offline_s(site, now) < self._desk.patience.offline_s:
+        if self.phase in _AT_REST or site.question is None:
             return []
-        return self._lost(site, "is offline", now)
+        first = site.question.offline_since is None
+        offline_s = self._desk.offline_s(site, now)
+        if site.is_asked(Release):
+            wait = f"is offline; its release is waited for {self._desk.patience.release_s:.0f} s"
+            return [Note(wait, name)] if first else []
+        return [] if offline_s < self._desk.patience.offline_s else self._lost(site, "is offline", now)
+
+    def back(self, name: str, now: float) -> list[Action]:
+        """A site's process has just come online: what it was asked before is asked again at once."""
+        return [] if self.phase in _AT_REST else self._desk.ask_now(self._desk.sites[name], now)
 
     def _lost(self, site: SiteView, why: str, now: float) -> list[Action]:
         return self._epochs.lost([site], why, now) + self._rounds.lost([site], now) + self._totals.lost(now)
@@ -180,11 +204,11 @@ class StudyMachine:
 
     def stop(self, why: str) -> list[Action]:
         """Stand still until the operator resumes the study."""
-        return [] if self.phase in _AT_REST else self._desk.stop(why)
+        return [] if self.phase in _AT_REST else self._desk.stop(why, f"go on with: {self._desk.resume_with()}")
 
     def _late(self, now: float) -> list[Action]:
         match self.phase:
-            case Phase.JOINING | Phase.WRAPPING:
+            case Phase.JOINING | Phase.WAITING | Phase.WRAPPING:
                 return self._epochs.late(now)
             case Phase.SEALING | Phase.RELEASING:
                 return self._rounds.late(now)
@@ -232,8 +256,11 @@ class StudyMachine:
         if reply.code == "behind" and reply.base is not None and reply.base < site.base:
             site.base = reply.base
             return self._go_on(site, now)
-        if reply.code in ("opening-failed", "release-refused", "noise") and not isinstance(asked, Join):
-            return self._desk.stop(f"{site.name}: {reply.sentence}")
+        if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
+            return self._desk.stop(f"{site.name}: {reply.sentence}", "it cannot go on; launch the study again")
+        if reply.code == "release-refused" and not isinstance(asked, Join):
+            way_out = f"when it is clear why, run: {self._desk.resume_with()}; else launch the study again"
+            return self._desk.stop(f"{site.name}: {reply.sentence}", way_out)
         if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
             return self._rounds.void([], now)
         if reply.code == "unavailable":
@@ -246,9 +273,12 @@ class StudyMachine:
             return self._desk.put_out(site, reply.sentence) + self._lost(site, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
-        if reply.code in ("failed", "refused", "enough", "data", "lost"):
+        if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):
             return self.failed(site.name, reply.sentence, now)
-        return self._lost(site, reply.sentence, now)
+        actions = self._lost(site, reply.sentence, now)
+        if reply.code == "epoch-lost":
+            site.lost_at = -inf  # it is here, and can be asked to join at once
+        return actions
 
     def _unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""

@@ -11,8 +11,11 @@ Rules:
 * headers that differ stop the study, and nobody is asked to release;
 * the round after a void one whose sum had no noise (no privacy, or exact totals) has that round's cohort: the
   difference of two sums could be one site's;
-* a site lost between sealing and release makes the round void: it counts, its budget is spent, the site is out until
-  the operator re-admits it. So is a round that a site has released before the coordinator could commit it.
+* once everybody has sealed, a site that is offline is waited for until the time to release is over: restarted, it can
+  still release;
+* a site that has not released by then makes the round void: it counts, its budget is spent. That is forgiven a site a
+  few times (``forgiven_voids``), then it is out until the operator re-admits it. A site that releases a wrong seed is
+  out at once. A round is void, too, that a site has released before the coordinator could commit it.
 """
 
 from collections.abc import Callable
@@ -146,7 +149,11 @@ class Rounds:
             return actions
         difference = first_difference([signed.statement for signed in collection.headers.values()])
         if difference is not None:
-            return actions + self._desk.stop(difference)
+            return actions + self._desk.stop(
+                difference,
+                f"once the site that differs is restored or restarted, run: {self._desk.resume_with()}; "
+                "else launch the study again",
+            )
         return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
 
     def _note_totals(self, evaluated: Evaluated | None) -> list[Action]:
@@ -211,11 +218,17 @@ class Rounds:
         return self._desk.absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
 
     def void(self, sites: list[SiteView], now: float) -> list[Action]:
-        """The round counts and yields nothing; ``sites`` are out."""
+        """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
         desk, number = self._desk, self._desk.history.next_round
         actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
         for site in sites:
-            actions += desk.put_out(site, f"vanished between sealing and release of round {number}")
+            made, forgiven = desk.history.voids_by[site.name], desk.patience.forgiven_voids
+            if made > forgiven:
+                why = f"vanished between sealing and release of round {number}"
+                again = f", as in {made - 1} rounds before" if made > 1 else ""
+                actions += desk.put_out(site, why + again)
+            elif site.standing is not Standing.OUT:
+                actions.append(Note(f"has made {made} round(s) void; {forgiven} are forgiven", site.name))
         for name in self._collection.asked.cohort if self._collection else ():
             desk.sites[name].question = None
         self._collection = None

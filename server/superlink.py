@@ -208,6 +208,10 @@ class SuperLink:
         """Every admitted node, and whether it is online."""
         return {int(n.node_id): n.status == "online" for n in self._nodes() if n.status != "unregistered"}
 
+    def activations(self) -> dict[int, str]:
+        """When each admitted node's present agent came online; text that differs from agent to agent."""
+        return {int(n.node_id): n.last_activated_at for n in self._nodes() if n.last_activated_at}
+
     def start_run(self, config: Mapping[str, str | int], app: str = SERVER_APP) -> int:
         """Start a Flower run of the installed server app ``app`` with this run configuration; return its id.
 

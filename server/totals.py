@@ -73,7 +73,10 @@ class Totals:
         evaluated = self._opened[first]
         for other in others:
             if self._opened[other] != evaluated:
-                return desk.stop(f"{first} and {other} have opened different totals of round {evaluated.round}")
+                return desk.stop(
+                    f"{first} and {other} have opened different totals of round {evaluated.round}",
+                    "it cannot go on: find out which of them is altered, then launch the study again",
+                )
         actions = desk.record(TotalsOpened(evaluated=evaluated))
         if desk.out_of_patience:
             actions.append(

@@ -100,6 +100,7 @@ class MemoryTransport:
         self.cut_off: set[str] = set()
         self.offline: set[str] = set()
         """Like ``cut_off``, but the network says so."""
+        self.restarted: list[str] = []
         self.requests: Change = lambda _, envelope: envelope
         self.replies: Change = lambda _, envelope: envelope
         self.slow: Callable[[str, Envelope], bool] = lambda _, envelope: False
@@ -153,6 +154,12 @@ class MemoryTransport:
 
     def give_up(self, message: str) -> None:
         """What is on its way arrives all the same."""
+
+    def back(self) -> list[str]:
+        """Sites that were restarted, once the network reaches them."""
+        reached = [name for name in self.restarted if name not in self.cut_off | self.offline]
+        self.restarted = [name for name in self.restarted if name not in reached]
+        return reached
 
     def answer(self, name: str, envelope: Envelope) -> Envelope | None:
         """What the site answers; nothing if it dies over it, and then it is restarted."""
@@ -271,6 +278,7 @@ class Simulator:
         """A site's process dies and comes back: only its folder is left."""
         self.sites[name].close()
         self.sites[name] = self._start(name)
+        self.transport.restarted.append(name)
 
     def snapshot(self, name: str) -> Path:
         """A site's machine is stopped, copied, and started again; where the copy is."""
