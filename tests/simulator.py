@@ -36,7 +36,7 @@ from server.conductor import Arrival, Conductor
 from server.desk import Patience
 from server.explain import count_parameters
 from server.federation import CoordinatorConfig, Federation
-from server.history import Resumed, SiteReadmitted
+from server.history import AttemptAsked, Resumed, SiteReadmitted
 from server.journal import Journal
 from tests.client.small_study import small_terms, write_patients
 
@@ -195,6 +195,7 @@ class Simulator:
         self.draws: list[tuple[str, int, bytes]] = []
         self.before_training: Callable[[str, int], None] = lambda site, number: None
         self.open_journal: Callable[[Path], Journal] = Journal
+        self.patience = PATIENCE
         self.federation = Federation(folder / COORDINATOR)
         self.homes = {name: SiteHome(folder / name) for name in names}
         if not folder.exists():
@@ -264,7 +265,7 @@ class Simulator:
         """A coordinator's process comes up and goes on from the journal."""
         self.journal = self.open_journal(self.federation.study_folder(self.study))
         self.conductor = Conductor(
-            self.journal, self.federation.identity(), self.federation.witness(), PATIENCE, self.transport
+            self.journal, self.federation.identity(), self.federation.witness(), self.patience, self.transport
         )
         self.conductor.begin(self.now)
 
@@ -359,6 +360,13 @@ class Simulator:
         """How far a site has come, as its folder says."""
         path = self.homes[name].study_folder(self.study) / "state.json"
         return StudyState.model_validate(from_canonical(path.read_bytes()))
+
+    def attempts(self) -> list[AttemptAsked]:
+        """Every attempt that the coordinator has recorded, in order."""
+        rows = self.journal._connection.execute(
+            "SELECT body FROM event WHERE kind = 'attempt-asked' ORDER BY number"
+        )
+        return [AttemptAsked.model_validate_json(body) for (body,) in rows]
 
     def all_have(self, base: int) -> bool:
         """Whether every site has applied round ``base`` (0: has admitted the study)."""

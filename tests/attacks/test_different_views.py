@@ -124,7 +124,7 @@ def test_sum_of_two_views_does_not_open_even_if_masks_were_released(mallory: Mal
         mallory.train(name, cohort=THREE)
     mallory.train("elm", cohort=OTHER_THREE)
     seeds = {name: mallory.simulator.sites[name]._participations[mallory.simulator.study]._sealed for name in FOUR}
-    own = {name: sealed.own_seed for name, sealed in seeds.items() if sealed is not None}
+    own = {name: bytes.fromhex(sealed.kept.own_seed) for name, sealed in seeds.items() if sealed is not None}
     blobs = [mallory.blobs[name, 1, 1] for name in OTHER_THREE]
     aggregate = mallory.aggregate(blobs, {name: own[name] for name in OTHER_THREE})
     committed = mallory.committed(cohort=OTHER_THREE)

@@ -323,7 +323,7 @@ def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found
         if name == "ash" and isinstance(content, Problem) and content.code == "release-refused":
             sealing = simulator.sites["ash"]._participations[simulator.study]._sealed
             assert sealing is not None
-            return simulator.forged("ash", reply, Released(round=1, attempt=1, seed=sealing.own_seed.hex()))
+            return simulator.forged("ash", reply, Released(round=1, attempt=1, seed=sealing.kept.own_seed))
         return reply
 
     simulator.transport.replies = lie

@@ -59,7 +59,7 @@ def test_saved_state_is_there_after_a_restart(store: StudyStore) -> None:
         reference=70,
         released=ReleasedSeed(round=1, attempt=2, cohort=("ash", "birch", "cedar"), base=0),
         counted=Counted(base=0, counts=(1, 2)),
-        applied=(AppliedRound(round=1, sites=("ash", "birch", "cedar"), patients=(60, 70, 80)),),
+        applied=(AppliedRound(round=1, epoch=1, sites=("ash", "birch", "cedar"), patients=(60, 70, 80)),),
         closed=True,
     )
     again = StudyStore(store.folder).state
@@ -256,11 +256,11 @@ def test_file_that_is_damaged_or_missing_is_refused_with_its_name(store: StudySt
 
 
 def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
-    """The state's fields are a closed list: masks' seeds and study keys live in memory only."""
+    """The state's fields are a closed list: what outlives a restart of seeds and keys is encrypted, beside it."""
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
         "released", "counted", "evaluations", "applied", "closed", "registration", "objections", "halvings",
-        "best", "edges",
+        "best", "edges", "ended_epochs",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]

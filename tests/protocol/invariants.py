@@ -6,6 +6,7 @@ from privacy.accountant import epsilon
 from privacy.audit.verify import check
 from privacy.budget import Budget
 from privacy.wire import Released, Sealed, Wrappings
+from tests.protocol.openable import Round
 from tests.simulator import Simulator
 
 
@@ -17,6 +18,8 @@ def require_safe(simulator: Simulator) -> None:
     require_one_cohort_an_attempt(simulator)
     require_one_key_an_epoch(simulator)
     require_equal_models(simulator)
+    for name in simulator.names:
+        require_no_lone_update(simulator, colluder=name)
 
 
 def require_sound_books(simulator: Simulator) -> None:
@@ -54,6 +57,24 @@ def require_one_release_a_round(simulator: Simulator) -> None:
         if isinstance(reply, Released):
             seeds[name, reply.round].add((reply.attempt, reply.seed))
     assert all(len(released) == 1 for released in seeds.values()), seeds
+
+
+def require_no_lone_update(simulator: Simulator, colluder: str) -> None:
+    """What has left the sites, with all that ``colluder`` knows, opens nobody's update alone: by linear algebra."""
+    cohorts = {(asked.round, asked.attempt): asked.cohort for asked in simulator.attempts()}
+    honest = [name for name in simulator.names if name != colluder]
+    numbers = {name: number for number, name in enumerate(honest)} | {colluder: -1}
+    rounds: dict[int, Round] = defaultdict(lambda: Round(len(honest), 1, simulator.terms.cohort.minimum))
+    for name, reply in simulator.transport.said:
+        if name == colluder or not isinstance(reply, Sealed | Released):
+            continue
+        shown = reply.header.statement.view if isinstance(reply, Sealed) else reply
+        cohort = tuple(numbers[member] for member in cohorts[shown.round, shown.attempt])
+        if isinstance(reply, Sealed):
+            rounds[shown.round].seal(numbers[name], (shown.attempt, cohort))
+        else:
+            rounds[shown.round].let_go(numbers[name], (shown.attempt, cohort))
+    assert not any(game.lone_updates() for game in rounds.values())
 
 
 def require_one_draw_a_round(simulator: Simulator) -> None:

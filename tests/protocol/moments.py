@@ -18,6 +18,14 @@ def in_phase(simulator: Simulator, phase: Phase, number: int = 1) -> None:
     assert there()
 
 
+def make_void(simulator: Simulator, number: int, who: str = "birch") -> None:
+    """Let ``who`` be away between sealing and release of round ``number`` until it is void; then it is back."""
+    in_phase(simulator, Phase.RELEASING, number)
+    simulator.transport.cut_off.add(who)
+    simulator.run(lambda: number in simulator.journal.history().void, seconds=20)
+    simulator.transport.cut_off.clear()
+
+
 def trained_once(simulator: Simulator) -> bool:
     return set(simulator.trained.values()) == {1}
 

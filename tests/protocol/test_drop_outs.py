@@ -6,7 +6,6 @@ import pytest
 
 from privacy.wire import Sealed
 from server.desk import Phase
-from server.history import AttemptAsked
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -105,7 +104,5 @@ def test_attempt_numbers_of_the_journal_only_rise(found: Found) -> None:
     simulator.restart_coordinator()
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
-    rows = simulator.journal._connection.execute("SELECT body FROM event WHERE kind = 'attempt-asked'").fetchall()
-    asked = [AttemptAsked.model_validate_json(body) for (body,) in rows]
-    numbers = [(each.round, each.attempt) for each in asked]
+    numbers = [(each.round, each.attempt) for each in simulator.attempts()]
     assert numbers == sorted(set(numbers))

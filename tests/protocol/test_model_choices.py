@@ -28,7 +28,7 @@ from tests.client.small_study import small_terms, without_privacy
 from tests.models.choices import arranged
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.protocol.moments import THREE, committed, in_phase, trained_once
+from tests.protocol.moments import THREE, committed, in_phase, make_void, trained_once
 from tests.simulator import FOUR, PowerCut, Simulator
 
 MLP: dict[str, Any] = {"name": "mlp", "options": {"hidden": [4], "norm": "layer"}}
@@ -315,7 +315,7 @@ def test_own_layers_of_a_void_round_do_not_hold(found: Found) -> None:
     simulator = found(terms_of("personal head", training={"rounds": 5}))
     in_phase(simulator, Phase.RELEASING, 2)
     held = values(simulator, "ash", 1)
-    simulator.restart_site("birch")
+    make_void(simulator, 2)
     simulator.run(lambda: simulator.trained["ash", 3] == 1)
     assert simulator.journal.history().void == {2}
     assert values(simulator, "ash", 1) == held

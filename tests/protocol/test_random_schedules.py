@@ -4,18 +4,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.choosing import out_of_patience
+from privacy.wire import Envelope
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import FOUR, Simulator
 
-REASONS = ("the terms need 3", "under keys that no site holds any more")
-"""Why a study may stop when honest parties die at bad moments."""
+REASONS = ("the terms need 3",)
+"""Why a study may stop when sites are away again and again: never because they were restarted."""
 
 fault = st.one_of(
     st.tuples(st.just("cut off"), st.sampled_from(FOUR)),
     st.tuples(st.just("reconnect"), st.sampled_from(FOUR)),
     st.tuples(st.just("restart"), st.sampled_from(FOUR)),
+    st.tuples(st.just("restart in the middle of an answer"), st.sampled_from(FOUR)),
+    st.tuples(st.just("restart everybody"), st.booleans()),
     st.tuples(st.just("lose the answers of"), st.sampled_from(FOUR)),
     st.tuples(st.just("restart the coordinator"), st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from((0.5, 0.5, 0.5, 6.0, 70.0, 700.0))),
@@ -25,6 +28,15 @@ fault = st.one_of(
 def happen(simulator: Simulator, kind: str, what: object) -> None:
     """One fault, or nothing but time."""
     lost: set[str] = set()
+    dying: list[str] = []
+
+    def deliver(name: str, reply: Envelope) -> Envelope | None:
+        if name in dying:
+            dying.remove(name)
+            simulator.restart_site(name)
+            return None
+        return None if name in lost else reply
+
     match kind, what:
         case "cut off", str(name):
             simulator.transport.cut_off.add(name)
@@ -32,13 +44,20 @@ def happen(simulator: Simulator, kind: str, what: object) -> None:
             simulator.transport.cut_off.discard(name)
         case "restart", str(name):
             simulator.restart_site(name)
+        case "restart everybody", bool(with_coordinator):
+            for name in FOUR:
+                simulator.restart_site(name)
+            if with_coordinator:
+                simulator.restart_coordinator()
+        case "restart in the middle of an answer", str(name):
+            dying.append(name)
         case "lose the answers of", str(name):
             lost.add(name)
         case "restart the coordinator", bool(delivered):
             simulator.restart_coordinator(delivered=delivered)
         case "wait", float(seconds):
             simulator.step(seconds)
-    simulator.transport.replies = lambda name, reply: None if name in lost else reply
+    simulator.transport.replies = deliver
     simulator.step()
 
 
@@ -83,7 +102,14 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
         over = max([*history.committed, *history.void]) == simulator.terms.last_round
         assert out_of_patience(opened, patience) or over
         away = {what for kind, what in faults if kind == "cut off"}  # too long while the study was closed
+        if not away:
+            assert not history.out
         assert set(FOUR) - set(history.closed) - set(history.out) <= away
     else:
         assert any(reason in history.stopped for reason in REASONS), history.stopped
+        assert f"consilium study resume {simulator.study} --readmit" in history.stopped
+        simulator.resume(*history.out)
+        simulator.run(seconds=10)
+        require_safe(simulator)
+        assert simulator.journal.history().finished
     simulator.close()

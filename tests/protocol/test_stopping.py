@@ -15,7 +15,7 @@ from server.history import TotalsOpened
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe
-from tests.protocol.moments import THREE, committed, in_phase
+from tests.protocol.moments import THREE, committed, in_phase, make_void
 from tests.protocol.test_coordinator_killed import EVERY, run_with_power_cut
 from tests.simulator import FOUR, Simulator
 
@@ -246,7 +246,7 @@ def test_too_few_members_after_opening_wait_for_the_others(found: Found) -> None
     simulator.step(1000)
     for _ in range(40):
         simulator.step(5)
-    assert simulator.conductor.machine.phase is Phase.JOINING
+    assert simulator.conductor.machine.phase is Phase.WAITING
     assert 4 not in simulator.journal.history().totals
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
@@ -260,15 +260,13 @@ def test_void_exchange_brings_its_totals_one_exchange_later(found: Found) -> Non
         evaluation={"rounds": list(range(1, 9)), "patience": 1, "epsilon": 2},
     )
     simulator = found(terms)
-    in_phase(simulator, Phase.RELEASING, 2)
-    simulator.restart_site("birch")
+    make_void(simulator, 2)
     simulator.run(seconds=5)
-    left = ("ash", "cedar", "elm")
-    require_ended_by_rule(simulator, *left)
+    require_ended_by_rule(simulator)
     assert simulator.journal.history().void == {2}
     first = simulator.state("ash").evaluations[0]
     assert (first.round, first.opened_in) == (1, 3)
-    for name in left:
+    for name in simulator.names:
         paid_for = [entry.body.round for entry in simulator.entries(name, "evaluate")]  # type: ignore[attr-defined]
         assert len(paid_for) == len(set(paid_for)), "the totals of round 1 were paid once"
 

@@ -23,6 +23,7 @@ from server.history import (
     SiteReadmitted,
     Stopped,
     TotalsOpened,
+    WaitBegan,
     parse_event,
 )
 from tests.privacy.head_makers import standing
@@ -55,6 +56,7 @@ EVENTS: tuple[Event, ...] = (
     ReleaseAsked(round=1, attempt=1),
     committed(1),
     TotalsOpened(evaluated=Evaluated(round=1, opened_in=2, counts=(3, -1, 0, 5))),
+    WaitBegan(why="2 sites are here"),
     RoundVoid(round=2, sites=("ash",)),
     SiteOut(site="ash", why="it vanished"),
     SiteReadmitted(site="ash"),
@@ -140,6 +142,23 @@ def test_site_is_out_until_it_is_readmitted() -> None:
     assert after(out).out == {"ash": "it vanished"}
     assert after(out, SiteReadmitted(site="ash")).out == {}
     assert after(SiteReadmitted(site="ash")).out == {}
+
+
+def test_rounds_that_a_site_made_void_are_counted_until_it_is_readmitted() -> None:
+    void = (
+        RoundVoid(round=1, sites=("ash",)),
+        RoundVoid(round=2, sites=("ash", "elm")),
+        RoundVoid(round=3, sites=()),
+    )
+    assert after(*void).voids_by == {"ash": 2, "elm": 1}
+    assert after(*void, SiteReadmitted(site="ash")).voids_by == {"elm": 1}
+
+
+@pytest.mark.parametrize("end", [ReleaseAsked(round=1, attempt=1), Stopped(why="too long"), Finished()])
+def test_study_waits_until_a_round_goes_on_or_it_stops(end: Event) -> None:
+    waiting = (asked(1), WaitBegan(why="2 sites are here"))
+    assert after(*waiting).waiting == "2 sites are here"
+    assert after(*waiting, end).waiting is None
 
 
 def test_study_stands_still_until_it_is_resumed() -> None:
