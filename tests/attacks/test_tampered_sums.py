@@ -138,6 +138,26 @@ def test_many_tampered_aggregates_tell_one_bit_for_each_site_and_epoch(mallory: 
     require_safe(mallory.simulator)
 
 
+def test_restart_does_not_bring_back_the_key_of_an_epoch_that_has_ended(mallory: Mallory) -> None:
+    """A second bit about the key from a site that was restarted: by the key on its disk, or a peer that still holds it.
+
+    What has ended is on disk before the refusal leaves; the key is gone from there, and is not taken up again.
+    """
+    committed, aggregate = mallory.honest_round()
+    changed = bytearray(aggregate)
+    changed[5] ^= 0x20
+    require_refused(mallory.open("ash", committed, bytes(changed)), "opening-failed", "does not hold")
+    mallory.simulator.restart_site("ash")
+    reply, _ = mallory.simulator.exchange("ash", Open(keys=None, committed=committed), aggregate)
+    require_refused(reply, "opening-failed", "key epoch 1 has ended here")
+    keys = mallory.key(2, lead="birch", earlier=(1,))
+    offer = keys.offers["ash"].statement
+    assert 1 not in offer.holds
+    require_refused(mallory.open("ash", committed, aggregate, keys), "opening-failed", "key epoch 1 has ended here")
+    assert len(mallory.simulator.entries("ash", "incident")) == 1
+    require_not_applied(mallory, "ash")
+
+
 def test_aggregate_that_the_coordinator_made_up_does_not_open(mallory: Mallory) -> None:
     """An encryption of the coordinator's own model: it has no study key, and no check field without one."""
     committed, aggregate = mallory.honest_round()

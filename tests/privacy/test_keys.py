@@ -1,5 +1,6 @@
 """Keys against the RFCs' vectors, and against every file that should be refused."""
 
+import hmac
 import os
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def pem(
 ) -> bytes:
     form = serialization.PrivateFormat.OpenSSH if openssh else serialization.PrivateFormat.PKCS8
     return private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def test_derived_key_is_hkdf_sha256_of_the_private_half() -> None:
+    """RFC 5869 written out: extract without salt, one block of expand."""
+    private = bytes(range(32))
+    extracted = hmac.digest(bytes(32), private, "sha256")
+    expected = hmac.digest(extracted, b"a label\x00" + b"\x01", "sha256")
+    key = SigningKey(Ed25519PrivateKey.from_private_bytes(private))
+    assert key.derived_key(b"a label\0") == expected
+    assert key.derived_key(b"another label\0") != expected
 
 
 # Identities ------------------------------------------------------------------------------------------------
