@@ -38,9 +38,10 @@ CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 
 
 class Standing(StrEnum):
-    """Whether a study goes on."""
+    """Whether a study goes on. One that waits for sites that are away is open, too."""
 
     OPEN = "open"
+    WAITING = "waiting"
     STOPPED = "stopped"
     FINISHED = "finished"
 
@@ -123,7 +124,7 @@ class Journal:
         )
 
     def standing(self) -> "Standing":
-        """Whether there is anything left to do, without reading it all."""
+        """Whether there is anything left to do, without reading it all; a study that waits is just open."""
         newest = (
             "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
         )

@@ -47,7 +47,8 @@ def read_results(folder: Path) -> StudyResults:
         FederationError: the journal cannot be read.
     """
     with Journal(folder) as journal:
-        launch, history, standing = journal.launch().statement, journal.history(), journal.standing()
+        launch, history = journal.launch().statement, journal.history()
+        standing = Standing.WAITING if history.waiting else journal.standing()
         tally, began = Tally(), None
         for _, note in journal.notes():
             began = note["time"] if began is None else began
@@ -57,7 +58,7 @@ def read_results(folder: Path) -> StudyResults:
     return StudyResults(
         study=launch.study,
         standing=standing,
-        why=history.stopped or "",
+        why=history.stopped or history.waiting or "",
         began="" if began is None else f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M:%S}",
         terms=_terms(launch),
         privacy=_promise(launch.terms),
@@ -77,13 +78,14 @@ def read_summary(folder: Path) -> StudySummary:
         FederationError: the journal cannot be read.
     """
     with Journal(folder) as journal:
-        launch, history, standing = journal.launch().statement, journal.history(), journal.standing()
+        launch, history = journal.launch().statement, journal.history()
+        standing = Standing.WAITING if history.waiting else journal.standing()
     totals, _ = known_totals(launch.terms, history)
     newest = evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
     return StudySummary(
         study=launch.study,
         standing=standing,
-        why=history.stopped or "",
+        why=history.stopped or history.waiting or "",
         rounds=_rounds(launch.terms, history, len(totals)),
         sites=launch.names,
         out=dict(history.out),

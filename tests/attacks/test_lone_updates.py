@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.epochs import PAIR_LABEL
+from client.epochs import PAIR_LABEL, EpochLostError
 from privacy.errors import SealingError
 from privacy.keys import SessionKey
 from privacy.sealing.bfv import StudyKey
@@ -14,9 +14,11 @@ from privacy.sealing.opening import open_aggregate
 from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
 from privacy.sealing.shape import layout_of
 from privacy.wire import Released
+from server.desk import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory
+from tests.protocol.moments import in_phase
 from tests.simulator import FOUR
 
 BINS = 64
@@ -127,11 +129,13 @@ def test_aggregate_does_not_open_without_the_study_key(mallory: Mallory) -> None
 def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder(found: Found) -> None:
     """An eavesdropper, or a thief of the coordinator's disk, searches for keys and models: nothing of them is there."""
     simulator = found(small_terms())
-    simulator.run()
+    in_phase(simulator, Phase.RELEASING, 2)
     secrets: list[bytes] = []
     for name in FOUR:
         epochs = simulator.sites[name]._participations[simulator.study]._seat.epochs
         secrets += [epochs.study_key(1).to_bytes(), epochs.study_key(1).check_key, *epochs.pair_secrets(1).values()]
+    simulator.run()
+    for name in FOUR:
         secrets += [simulator.model_file(name), (simulator.homes[name].folder / "identity.key").read_bytes()]
     said = [part for each in simulator.transport.wire for part in (each.body, *each.blobs)]
     kept = [path.read_bytes() for path in simulator.federation.folder.rglob("*") if path.is_file()]
@@ -143,15 +147,21 @@ def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder
 
 
 def test_secrets_of_an_epoch_are_not_in_the_sites_own_folder(found: Found) -> None:
-    """Whoever copies a site's disk, or restores an old copy of it, has no key and no mask."""
+    """Whoever copies a site's disk finds no key and no mask in clear; once the study is closed, none at all."""
     simulator = found(small_terms())
-    simulator.run()
-    seeds = [reply.seed for _, reply in simulator.transport.said if isinstance(reply, Released)]
+    folder = simulator.homes["ash"].folder
+    in_phase(simulator, Phase.RELEASING, 2)
     epochs = simulator.sites["ash"]._participations[simulator.study]._seat.epochs
     secrets = [epochs.study_key(1).to_bytes(), *epochs.pair_secrets(1).values()]
+    kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    simulator.run()
+    seeds = [reply.seed for _, reply in simulator.transport.said if isinstance(reply, Released)]
     secrets += [form for seed in seeds for form in (seed.encode(), bytes.fromhex(seed))]
-    kept = [path.read_bytes() for path in simulator.homes["ash"].folder.rglob("*") if path.is_file()]
+    kept += [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert not any(secret in each for secret in secrets for each in kept)
+    assert not list(folder.rglob("*.sealed"))
+    with pytest.raises(EpochLostError):
+        epochs.study_key(1)
 
 
 def test_pair_secret_needs_a_session_key_of_one_of_the_two(mallory: Mallory) -> None:
