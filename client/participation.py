@@ -74,6 +74,8 @@ class Participation:
                 totals that it has opened end the study (``enough``).
             EpochLostError: the site was restarted since the epoch began, or since it sealed this attempt.
         """
+        if self._seat.state.closed:
+            raise RefusedError("stale", "the study is closed at this site")
         self._take(request.keys, request.committed, blob)
         self._require_fitting(request)
         if self._sealed is None or not self._sealed.answers(request):
@@ -154,8 +156,6 @@ class Participation:
 
     def _require_fitting(self, request: Train) -> None:
         state, terms = self._seat.state, self._seat.terms
-        if state.closed:
-            raise RefusedError("stale", "the study is closed at this site")
         if state.base < request.base:
             raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
         if state.base > request.base or not request.base < request.round <= terms.last_round:
