@@ -134,7 +134,8 @@ class Journal:
     def waited_s(self) -> float:
         """For how many seconds the study has waited for sites; 0 unless it does."""
         rows = self._connection.execute(
-            "SELECT kind, time FROM event WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
+            "SELECT kind, time FROM event "
+            "WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
             "ORDER BY number DESC"
         )
         began = None
