@@ -43,7 +43,7 @@ def _base64_length(size: int) -> int:
     return 4 * -(-size // 3)
 
 
-MAX_EARLIER: Final = 16
+MAX_EARLIER: Final = 32
 """Earlier epochs whose keys go with a new one; who lacks more gets the rest in a later epoch."""
 MAX_HELD: Final = 256
 """Epochs that a site says it holds: the newest."""

@@ -11,13 +11,18 @@ Rules:
   keeps the key it drew;
 * a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
 * nobody waits for ever: after ``wait_s``, counted over restarts of the coordinator, the study stops;
-* who lacks a key that nobody holds any more can never catch up and is out; if nobody could open the last committed
-  round, the study stops;
+* what a member says it has opened and holds is its own risk: a claim makes nobody else fail or wait. At most
+  ``MAX_EARLIER`` keys go with an epoch: each member's oldest in turns, who lacks the fewest first; who lacks more comes
+  back for them;
+* who lacks a key that nobody holds any more can never catch up and is out, and nobody else is; if nobody could open the
+  last committed round, the study stops;
+* a grant that a member cannot open counts against both: its lead leads last, and a member that refuses three is out;
 * refusals that leave too few sites stop the study once every site has answered, or the time is over: whoever launches
   it again then knows all of them.
 """
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Final
 
 from privacy.wire import MAX_EARLIER, Join, Joined, KeyParcel, Problem, Wrap, Wrappings, offers_digest
@@ -237,7 +242,7 @@ class KeyEpochs:
         self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
         wanted = set().union(*lacked.values())
         lead = min(members, key=lambda site: _reluctance(site, wanted))
-        earlier = sorted(wanted & _holdings(lead))[:MAX_EARLIER]  # the oldest: they are opened first
+        earlier = _in_turns(list(lacked.values()), _holdings(lead))
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.join_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
         return [*actions, desk.ask(lead, request, now)]
@@ -268,3 +273,10 @@ def _reluctance(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
     """The site that leads is the one with the least: it holds the most that is wanted, and has seldom failed."""
     failed = site.failures_as_lead
     return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _holdings(site)), failed, site.name
+
+
+def _in_turns(lacked: list[set[int]], held: set[int]) -> list[int]:
+    """The earlier epochs, of those ``held``, whose keys go with a new one: each member's oldest, in turns."""
+    queues = [sorted(each & held) for each in sorted(lacked, key=len)]
+    turns = [epoch for turn in zip_longest(*queues) for epoch in turn if epoch is not None]
+    return sorted(list(dict.fromkeys(turns))[:MAX_EARLIER])

@@ -319,9 +319,10 @@ def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> N
     assert "its reply cannot be read" in answer.error or "records" in answer.error
 
 
-def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback, site: tuple[Agent, int]) -> None:
+def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback) -> None:
     """A node announces a reply and sends nothing of it: other nodes' replies are fetched meanwhile."""
-    _, quick = site
+    other, quick = loopback.key("quick")
+    loopback.agent(other).expect("online")
     key, node = loopback.key("silent")
     link = _Link(loopback.superlink.address, loopback.superlink.tls.ca, key, lambda event: None, threading.Event())
     with contextlib.closing(link):

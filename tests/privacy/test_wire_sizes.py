@@ -6,6 +6,7 @@ Each is built at its limits: 64 sites, 10,000 bins a class, names and numbers as
 import pytest
 
 from privacy.keys import SessionKey, SigningKey
+from privacy.launch import MAX_LAUNCH_BYTES
 from privacy.ledger.witness import AccountTotals, BookHead, Countersigned, GrantTotals
 from privacy.signed import Signed
 from privacy.study import MAX_SITES
@@ -56,7 +57,7 @@ def key_limit() -> int:
 def header(name: str) -> Signed[Header]:
     view = View(
         study=STUDY, launch=DIGEST, epoch=MOST, round=MOST, attempt=MOST, cohort=DIGEST, base=MOST, model=DIGEST,
-        key=DIGEST, layout=DIGEST, reference=MOST, patients=DIGEST,
+        key=DIGEST, layout=DIGEST, reference=MOST, room=MOST, patients=DIGEST,
     )  # fmt: skip
     return Signed[Header].by(
         KEY,
@@ -110,11 +111,13 @@ def messages() -> dict[str, Request | Reply]:
     keys = KeyParcel(offers=offers, grant=grant)
     committed = Committed(round=MOST, attempt=MOST, epoch=MOST, cohort=NAMES, headers=headers)
     book = head()
+    seen = Countersigned.by(KEY, "coordinator", book)
+    assert MAX_LAUNCH_BYTES + len(seen.to_bytes()) + 4096 < MAX_BODY_BYTES  # a join, whose launch has a limit
     return {
         "wrap": Wrap(epoch=MOST, offers=offers, earlier=(MOST,) * MAX_EARLIER),
         "train": Train(
-            round=MOST, attempt=MOST, epoch=MOST, base=MOST, cohort=NAMES, reference=MOST, keys=keys,
-            committed=committed, witnessed=Countersigned.by(KEY, "coordinator", book),
+            round=MOST, attempt=MOST, epoch=MOST, base=MOST, cohort=NAMES, reference=MOST, room=MOST, keys=keys,
+            committed=committed, witnessed=seen,
         ),
         "release": Release(round=MOST, attempt=MOST, headers=headers),
         "open": Open(keys=keys, committed=committed),

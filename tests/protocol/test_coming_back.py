@@ -30,6 +30,28 @@ def test_site_back_after_several_rounds_opens_them_in_order_and_seals_again(foun
     assert ("elm", 3) not in simulator.trained
 
 
+def test_site_that_lacks_more_keys_than_go_with_an_epoch_gets_them_in_several(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every round has had keys of its own; they come two at a time here, the oldest first, and nobody is out."""
+    monkeypatch.setattr("server.epochs.MAX_EARLIER", 2)
+    simulator = found(small_terms(training={"rounds": 12}, evaluation={"rounds": []}))
+    simulator.run(lambda: 1 in committed(simulator))
+    simulator.transport.cut_off.add("elm")
+    simulator.step(1000)
+    for number in range(2, 7):
+        simulator.restart_site("birch")
+        simulator.run(lambda number=number: number in committed(simulator), seconds=5)  # type: ignore[misc]
+    assert len({each.committed.epoch for each in committed(simulator).values()}) >= 5
+    simulator.restart_site("elm")
+    simulator.transport.cut_off.clear()
+    simulator.run(seconds=5)
+    require_finished(simulator)
+    require_safe(simulator)
+    assert simulator.journal.history().out == {}
+    assert [applied.round for applied in simulator.state("elm").applied] == list(range(1, 13))
+
+
 def test_site_that_joins_late_gets_keys_of_an_epoch_that_includes_it(found: Found) -> None:
     """The others have keys of the epoch that it was first asked for; its late answer to that is of no use."""
     simulator = found(small_terms(training={"rounds": 3}))
