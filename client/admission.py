@@ -28,11 +28,10 @@ its ninth round of ten.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy, Registration
 from models import catalogue
 from models.errors import ModelError
-from privacy.budget import Budget, Planned, Purpose
+from privacy.budget import Budget, Planned, Purpose, most_patients
 from privacy.enrolment import Admission
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
@@ -255,7 +254,7 @@ def _against_data(terms: Terms, policy: Policy, registration: Registration | Non
     if registration.contract.digest != terms.data.digest:
         yield RefusedError("data", _other_contract(registration.contract, terms.data))
         return
-    patients, most = registration.public_patients, registration.public_patients + PUBLIC_COUNT_STEP
+    patients, most = registration.public_patients, most_patients(registration.public_patients)
     if patients < policy.minimum_patients:
         yield RefusedError(
             "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"

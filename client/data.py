@@ -16,7 +16,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +23,9 @@ from numpy.typing import NDArray
 from client.encoding import encode_features, encode_labels, name_patients
 from client.objections import Objections
 from client.tables import read_words
+from privacy.budget import PUBLIC_COUNT_STEP
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
-
-PUBLIC_COUNT_STEP: Final = 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -254,7 +254,7 @@ class Site:
                 pinned=self._home.peers().pinned,
                 policy=self._policy(),
                 registration=registration,
-                approved=self._ledger.approved(launch.terms.digest),
+                approved=self._ledger.approved_runs(launch.terms.digest) > 0,
                 account=None if registration is None else self._account(registration),
                 weights=self._home.weights().held(),
             )
@@ -264,7 +264,13 @@ class Site:
             training = self._training_for(launch.terms, files)
             self._trainings[launch.study] = training
             shared = first_shared(launch.terms, self._first_model(training, launch.parameters))
-            self._ledger.allow(launch.study, registration.population, price.plan, launch.terms.digest)
+            self._ledger.allow(
+                launch.study,
+                registration.population,
+                price.plan,
+                launch.terms.digest,
+                approval=self._config.policy.approval == "each-study",
+            )
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"
             if isinstance(error, TermsError):

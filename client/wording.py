@@ -6,6 +6,7 @@ mean in epsilon is in ``consilium-site budget``.
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
 from privacy.accountant import NANO
 from privacy.budget import Planned, described
@@ -15,6 +16,8 @@ from privacy.ledger.entries import (
     Approve,
     Body,
     Checkpoint,
+    Clock,
+    Ending,
     Entry,
     Evaluate,
     Grant,
@@ -27,6 +30,7 @@ from privacy.ledger.entries import (
     Refuse,
     Reserve,
     Return,
+    Revoke,
     Settle,
 )
 
@@ -50,8 +54,8 @@ def studies_named(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def is_about(body: Body, study: str, terms: str) -> bool:
-    """Whether ``body`` is about ``study``, or approves its ``terms``."""
-    return getattr(body, "study", None) == study or (isinstance(body, Approve) and body.terms == terms)
+    """Whether ``body`` is about ``study``, or approves its ``terms``, or takes that back."""
+    return getattr(body, "study", None) == study or (isinstance(body, Approve | Revoke) and body.terms == terms)
 
 
 def _said(body: Body) -> str:
@@ -70,9 +74,13 @@ def _said(body: Body) -> str:
         case Grant():
             return (
                 f"granted '{body.population}' epsilon {body.epsilon:g} at delta {body.delta:g}, order {body.order}"
+                f"{_by(body.by, body.account)}"
             )
         case Approve():
-            return f"{body.by} approved the terms {body.terms[:16]}"
+            runs = "one study" if body.runs == 1 else f"{body.runs} studies"
+            return f"approved {runs} of the terms {body.terms[:16]}{_by(body.by, body.account)}"
+        case Revoke():
+            return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{_by(body.by, body.account)}"
         case Allow():
             return _admitted(body)
         case Reserve():
@@ -85,7 +93,7 @@ def _said(body: Body) -> str:
                 f"{described(body.event)}"
             )
         case Return():
-            return f"closed '{body.study}': {_amount(body.charge)} not used, left again"
+            return f"closed '{body.study}' ({_ENDINGS[body.why]}): {_amount(body.charge)} not used, left again"
         case ModelRelease():
             return f"released the model {body.model[:16]} of '{body.study}' to {body.to}"
         case Refuse():
@@ -98,9 +106,25 @@ def _said(body: Body) -> str:
             return f"'{seen.witness}' has seen this book up to entry {seen.number}"
         case KeyChange():
             return f"signed from here on with the key {PublicKey.from_text(body.key).typed}"
+        case Clock():
+            return f"the clock had been wrong: this entry is dated before the one before it{_by(body.by, body.account)}"
         case Recover():
             return body.sentence
     raise AssertionError(f"no words for '{body.kind}'")
+
+
+_ENDINGS: Final = {
+    Ending.FINISHED: "finished",
+    Ending.WITHDRAWN: "this site withdrew",
+    Ending.GIVEN_UP: "given up by its coordinator",
+    Ending.ABANDONED: "abandoned: nothing came of it for as long as its terms allow",
+}
+
+
+def _by(who: str | None, account: str | None) -> str:
+    """Who said so, in their own words, and the account that the command ran under."""
+    said = "" if who is None else f", by {who}"
+    return said if account is None else f"{said} (account {account})"
 
 
 def _admitted(body: Allow) -> str:
@@ -109,7 +133,8 @@ def _admitted(body: Allow) -> str:
         if body.grant is None
         else f"grant {body.grant} sets {_amount(body.charge)} aside"
     )
-    return f"admitted '{body.study}' to '{body.population}': {_planned(body.plan)}; {paid}"
+    approved = "" if body.approval is None else f", approved in entry {body.approval}"
+    return f"admitted '{body.study}' to '{body.population}'{approved}: {_planned(body.plan)}; {paid}"
 
 
 def _planned(plan: Iterable[Planned]) -> str:

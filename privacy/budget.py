@@ -17,6 +17,8 @@ Rules:
 * A round is one of those the study's plan names: same noise, same rate, same number of steps.
 * Training without privacy marks the population: no epsilon describes it any more, and studies with privacy are
   refused from then on. Evaluation without noise marks the held-out patients only, who are never trained on.
+* A population's deltas together are at most one in its patients, by their public count and what it may leave out: above
+  that, (epsilon, delta) would allow publishing one patient's record.
 * A refusal changes nothing.
 """
 
@@ -44,6 +46,14 @@ from privacy.accountant import (
 )
 from privacy.document import Document
 from privacy.errors import BudgetError
+
+PUBLIC_COUNT_STEP: Final = 10
+"""A site's public patient count is rounded down to a multiple of this."""
+
+
+def most_patients(public: int) -> int:
+    """How many patients a public count may stand for."""
+    return public + PUBLIC_COUNT_STEP
 
 
 class Purpose(StrEnum):
@@ -197,6 +207,28 @@ class Account:
     allowances: dict[str, Allowance] = field(default_factory=dict)
     unprotected_by: str | None = None
     held_out_protected: bool = True
+
+    @property
+    def delta(self) -> float:
+        """The deltas of all grants together."""
+        return sum(each.granted.delta for each in self.filters)
+
+    def require_fitting_delta(self, delta: float, patients: int) -> None:
+        """Accept a further ``delta`` for a population of so many ``patients``, by their public count.
+
+        Raises:
+            BudgetError: with the grants before it, it is more than one in the patients; naming a delta that fits.
+        """
+        most, together = most_patients(patients), self.delta + delta
+        if together * most <= 1:
+            return
+        room = 1 / most - self.delta
+        fits = f"ask for at most {_below(room):g}" if room > 0 else "no further grant fits"
+        before = f", with the grants before it {together:g}," if self.filters else ""
+        raise BudgetError(
+            f"delta {delta:g}{before} is more than one in the {most} patients that '{self.population}' may have: it "
+            f"would allow publishing one patient's record; {fits}"
+        )
 
     def grant(self, epsilon: float, delta: float, order: int) -> Grant:
         """Grant a budget, or a further one.
@@ -502,6 +534,12 @@ def described(event: AnyEvent) -> str:
     """An event in words, for a sentence."""
     fields = ((name.replace("_", " "), value) for name, value in event.model_dump(exclude={"kind"}).items())
     return ", ".join([event.kind, *(f"{name} {value:g}" for name, value in fields)])
+
+
+def _below(value: float) -> float:
+    """``value`` with two digits, rounded down."""
+    digits = Decimal(value)
+    return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))
 
 
 def rounded_up(value: Decimal) -> float:

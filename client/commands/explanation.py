@@ -20,7 +20,7 @@ def explained(
         terms,
         policy=home.config.policy,
         registration=registration,
-        approved=about_to_approve or book.approved(terms.digest),
+        approved=about_to_approve or book.approved_runs(terms.digest) > 0,
         account=book.account(registration.population) if registration is not None and known else None,
         weights=home.weights().held(),
         runs=runs,

@@ -60,9 +60,16 @@ def findings(reading: Reading) -> list[Finding]:
     story, found = reading.story, list[Finding]()
     for chapter in story.chapters.values():
         found += [Finding(Gravity.ALARM, each) for each in _alarms(chapter)]
-        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading, chapter)]
-    found += [Finding(Gravity.CAUTION, each) for each in _about_the_book(reading)]
+        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading.book, chapter)]
+    found += [Finding(Gravity.CAUTION, each) for each in (*_clocks(story), *_about_the_book(reading))]
     return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
+
+
+def of_the_entries(book: Book, story: Story) -> list[str]:
+    """What needs attention in what people and studies did, the gravest first; not how the book was read."""
+    chapters = story.chapters.values()
+    alarms = [each for chapter in chapters for each in _alarms(chapter)]
+    return [*alarms, *(each for chapter in chapters for each in _cautions(book, chapter)), *_clocks(story)]
 
 
 def _by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
@@ -78,9 +85,26 @@ def _alarms(chapter: Chapter) -> Iterator[str]:
             f"The patients of {chapter.population} were trained on without privacy on {day(since.time)} "
             f"(entry {since.entry}). No epsilon describes them any more, and no later entry can change that."
         )
+    yield from _too_much_delta(chapter)
 
 
-def _cautions(reading: Reading, chapter: Chapter) -> Iterator[str]:
+def _too_much_delta(chapter: Chapter) -> Iterator[str]:
+    """Grants whose deltas together are more than one in the patients, as they were counted then or are now."""
+    together = 0.0
+    now = chapter.registered[-1][1].patients if chapter.registered else None
+    for each in chapter.grants:
+        together += each.grant.delta
+        patients = max((count for count in (each.patients, now) if count is not None), default=None)
+        if patients is not None and together * patients > 1:
+            added = "" if together == each.grant.delta else f", {together:g} with the grants before it,"
+            yield (
+                f"The grant of epsilon {each.grant.epsilon:g} to {chapter.population} on {day(each.at.time)} (entry "
+                f"{each.at.entry}) has delta {each.grant.delta:g}{added} which is more than one in about {patients:,} "
+                "patients: what it promises would allow publishing one patient's record."
+            )
+
+
+def _cautions(book: Book, chapter: Chapter) -> Iterator[str]:
     late = [each for each in chapter.grants if each.after_results and not each.lost]
     for number, each in enumerate(late[:3]):
         if number == 2 and len(late) > 3:
@@ -90,7 +114,7 @@ def _cautions(reading: Reading, chapter: Chapter) -> Iterator[str]:
             f"The budget of {chapter.population} was enlarged after results were seen: epsilon "
             f"{each.grant.epsilon:g} on {day(each.at.time)} (entry {each.at.entry})."
         )
-    if not reading.book.accounts[chapter.population].held_out_protected:
+    if not book.accounts[chapter.population].held_out_protected:
         yield (
             f"Totals over the held-out patients of {chapter.population} left without noise: these patients are "
             "not protected, and the epsilon below does not speak of them."
@@ -105,6 +129,14 @@ def _cautions(reading: Reading, chapter: Chapter) -> Iterator[str]:
         )
     if not chapter.registered:
         yield f"{chapter.population} is known from a lost book only; its registration is not in this one."
+
+
+def _clocks(story: Story) -> Iterator[str]:
+    for each in story.clocks:
+        yield (
+            f"The site's clock had been wrong: entry {each.at.entry} is dated {each.at.time}, the one before it "
+            f"{each.before}. {each.by} said so. The order of entries is their numbers; dates before it may be wrong."
+        )
 
 
 def _about_the_book(reading: Reading) -> Iterator[str]:

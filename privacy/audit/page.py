@@ -214,16 +214,23 @@ def _rest(reading: Reading) -> Markup:
 
 
 def _approvals(reading: Reading) -> Markup:
-    studies: dict[str, list[str]] = {}
+    studies: dict[int | None, list[str]] = {}
     for study in reading.story.studies.values():
-        studies.setdefault(study.said.terms, []).append(study.name)
+        studies.setdefault(study.said.approval, []).append(study.name)
 
     def row(approval: Approval) -> Sequence[Content]:
-        named = studies.get(approval.terms, [])
+        named = studies.get(approval.at.entry, [])
         names = ", ".join(named[:5]) + (f" and {len(named) - 5:,} more" if len(named) > 5 else "")
-        return entry(approval.at), quoted(approval.by), names or "none admitted", digest(approval.terms)
+        runs = f"{approval.runs:,}"
+        return entry(approval.at), quoted(approval.by), runs, names or "none admitted", digest(approval.terms)
 
-    columns = [Column("When"), Column("By"), Column("Studies with these terms"), Column("Terms (SHA-256)")]
+    columns = [
+        Column("When"),
+        Column("By"),
+        Column("Runs", True),
+        Column("Studies admitted by it"),
+        Column("Terms (SHA-256)"),
+    ]
     return table("Terms that a person has approved", columns, reading.story.approvals, row)
 
 

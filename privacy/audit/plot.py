@@ -47,8 +47,8 @@ class Span:
         self.length = max(self.last - self.first, timedelta(seconds=5))
 
     def place(self, time: datetime) -> float:
-        """From 0 to 1000."""
-        return round(_SIDE * ((time - self.first) / self.length), 1)
+        """From 0 to 1000; what a clock that was wrong has dated outside of the span is put at its edge."""
+        return round(_SIDE * min(1.0, max(0.0, (time - self.first) / self.length)), 1)
 
     def at(self, moment: Moment) -> float:
         """From 0 to 1000."""

@@ -169,7 +169,7 @@ def _grants(chapter: Chapter) -> Markup:
     ]
 
     def row(numbered: tuple[int, Given]) -> Sequence[Content]:
-        number, (at, grant, after_results, lost) = numbered
+        number, (at, grant, after_results, lost, _) = numbered
         if lost:
             remark: Content = "taken over from the lost book; given before, in an entry that is not here"
         elif after_results:

@@ -69,7 +69,7 @@ def _sheet(
 ) -> Markup:
     said = study.said
     incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
-    approvals = [each for each in reading.story.approvals if each.terms == said.terms]
+    approvals = [each for each in reading.story.approvals if each.at.entry == said.approval]
     unsettled = len(study.reserved) - len(study.settled)
     remarks = [many(len(incidents), "incident")] if incidents else []
     return element(
@@ -85,7 +85,10 @@ def _sheet(
             ("Admitted", entry(study.admitted)),
             ("Terms (SHA-256)", digest(said.terms)),
             ("Launches of it", _launches(reading, study)),
-            ("Approved by a person", [_approval(each) for each in approvals] or "no approval in this book"),
+            (
+                "Approved by a person",
+                [_approval(each) for each in approvals] or "not asked for: admitted by the site's policy",
+            ),
             ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
             ("Training rounds paid", _rounds(study.reserved)),
             (

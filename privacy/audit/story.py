@@ -25,6 +25,8 @@ from privacy.ledger.entries import (
     Allow,
     Approve,
     Checkpoint,
+    Clock,
+    Ending,
     Entry,
     Evaluate,
     Grant,
@@ -57,6 +59,8 @@ class Given(NamedTuple):
     grant: budget.Grant
     after_results: bool
     lost: bool
+    patients: int | None
+    """The public count of the population then; None if no registration is in this book."""
 
 
 class Point(NamedTuple):
@@ -80,10 +84,19 @@ class Note(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Somebody has agreed to terms."""
+    """Somebody has agreed to so many runs of terms."""
 
     at: Moment
     terms: str
+    by: str
+    runs: int
+
+
+class SetBack(NamedTuple):
+    """People have said that the clock had been wrong; ``before`` is when the entry before says it was written."""
+
+    at: Moment
+    before: str
     by: str
 
 
@@ -136,6 +149,7 @@ class Study:
     last_paid: Moment | None = None
     closed: Moment | None = None
     closed_by_recovery: bool = False
+    ending: Ending | None = None
     returned: int = 0
     releases: list[Release] = field(default_factory=list)
 
@@ -179,11 +193,14 @@ class Story:
         self.keys: list[Key] = []
         self.witnesses: dict[str, Witness] = {}
         self.recoveries: list[Recovery] = []
+        self.clocks: list[SetBack] = []
+        self._before: str = ""
         self.opened: Moment | None = None
 
     def take(self, book: Book, entry: Entry) -> None:
         """Hear the next entry; ``book`` stands as it does after it."""
-        at = Moment(entry.number, entry.time)
+        at, before = Moment(entry.number, entry.time), self._before
+        self._before = entry.time
         self.entries[entry.kind] += 1
         match entry.body:
             case Open() as body:
@@ -196,7 +213,7 @@ class Story:
                 self._grant(at, body)
                 self._mark(book, at, body.population)
             case Approve() as body:
-                self.approvals.append(Approval(at, body.terms, body.by))
+                self.approvals.append(Approval(at, body.terms, body.by, body.runs))
             case Allow() as body:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
                 self._chapter(body.population).studies.append(study)
@@ -209,6 +226,7 @@ class Story:
             case Return() as body:
                 study = self.studies[body.study]
                 study.closed, study.returned, study.set_aside = at, body.charge, 0
+                study.ending = body.why
                 self._mark(book, at, study.said.population)
             case ModelRelease() as body:
                 self.studies[body.study].releases.append(Release(at, body.model, body.to))
@@ -220,6 +238,8 @@ class Story:
                 self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Checkpoint() as body:
                 self._witness(at, body)
+            case Clock() as body:
+                self.clocks.append(SetBack(at, before, body.by))
             case Recover() as body:
                 self._recover(book, at, body)
 
@@ -229,7 +249,8 @@ class Story:
     def _grant(self, at: Moment, body: Grant) -> None:
         chapter = self._chapter(body.population)
         granted = budget.Grant(body.epsilon, body.delta, body.order, body.limit)
-        chapter.grants.append(Given(at, granted, chapter.first_result is not None, lost=False))
+        patients = chapter.registered[-1][1].patients if chapter.registered else None
+        chapter.grants.append(Given(at, granted, chapter.first_result is not None, False, patients))
 
     def _pay(self, at: Moment, body: Reserve | Evaluate) -> None:
         study = self.studies[body.study]
@@ -259,7 +280,8 @@ class Story:
             chapter = self._chapter(population)
             for filter_ in account.filters[len(chapter.grants) :]:
                 seen_results = chapter.first_result is not None
-                chapter.grants.append(Given(at, filter_.granted, seen_results, lost=True))
+                patients = chapter.registered[-1][1].patients if chapter.registered else None
+                chapter.grants.append(Given(at, filter_.granted, seen_results, True, patients))
             if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
                 chapter.first_result = chapter.first_result or at
             self._mark(book, at, population)

@@ -11,6 +11,8 @@ from typing import Final
 
 import click
 
+from privacy.audit.findings import of_the_entries
+from privacy.audit.story import Story
 from privacy.budget import Budget
 from privacy.console import print_json
 from privacy.document import Document
@@ -41,6 +43,8 @@ class Verified(Document):
     recovered: int | None
     unsettled_rounds: int
     populations: tuple[Budget, ...]
+    attention: tuple[str, ...]
+    """What a reader must not overlook, the gravest first."""
 
 
 @click.command()
@@ -83,7 +87,8 @@ def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verifie
     Raises:
         LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
-    form, book = read(path, key)
+    story = Story()
+    form, book = read(path, key, story.take)
     number = None if head is None else book.number_of(head)
     if head is not None and number is None:
         raise LedgerError(
@@ -91,7 +96,7 @@ def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verifie
             f"{book.head.hash}: its tail was cut off, it was rewritten, or it is another book; ask the site for a new "
             "export and the head printed with it"
         )
-    return _verified(path, form, book, key is not None, number)
+    return _verified(path, form, book, key is not None, number, of_the_entries(book, story))
 
 
 def read(
@@ -136,7 +141,9 @@ def _first_bytes(path: Path) -> bytes:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _verified(path: Path, form: str, book: Book, key_given: bool, head_given: int | None) -> Verified:
+def _verified(
+    path: Path, form: str, book: Book, key_given: bool, head_given: int | None, attention: list[str]
+) -> Verified:
     return Verified(
         file=str(path),
         form=form,
@@ -151,6 +158,7 @@ def _verified(path: Path, form: str, book: Book, key_given: bool, head_given: in
         recovered=None if book.recovered is None else book.recovered.number,
         unsettled_rounds=len(book.unsettled),
         populations=tuple(book.budgets()),
+        attention=tuple(attention),
     )
 
 
@@ -175,6 +183,8 @@ def _report(found: Verified) -> list[str]:
         lines.append(f"unsettled    rounds reserved and not settled, counted in full: {found.unsettled_rounds}")
     for budget in found.populations:
         lines += ["", *_population(budget)]
+    if found.attention:
+        lines += ["", "attention", *(f"  {each}" for each in found.attention)]
     return lines
 
 

@@ -7,12 +7,13 @@ is checked; a broken one is named together with its entry.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from privacy.accountant import carried, limit
 from privacy.budget import Account, Budget, Filter, Planned, Purpose
-from privacy.errors import BudgetError, Error, LedgerError, RefusedError
+from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
 from privacy.ledger.entries import (
@@ -21,6 +22,7 @@ from privacy.ledger.entries import (
     Approve,
     Body,
     Checkpoint,
+    Clock,
     Entry,
     Evaluate,
     Head,
@@ -33,6 +35,7 @@ from privacy.ledger.entries import (
     Refuse,
     Reserve,
     Return,
+    Revoke,
     Settle,
     Signed,
     Subject,
@@ -52,7 +55,8 @@ class Rule(StrEnum):
     FORM = "form"
     """The bytes are one entry of a known kind, in canonical form."""
     CHAIN = "chain"
-    """Its number follows, it names the hash of the entry before it, and time does not run backwards."""
+    """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
+    in an entry in which people say that the clock had been wrong."""
     OPENING = "opening"
     """The first entry, and no other, opens the book and names the key."""
     SIGNATURE = "signature"
@@ -65,6 +69,8 @@ class Rule(StrEnum):
     """Every limit, curve and charge is what its event comes to when it is computed again."""
     BUDGET = "budget"
     """The grant has room; the study's plan names the round."""
+    APPROVAL = "approval"
+    """An approval that a study uses is of its terms, has a run left, and was not revoked."""
     WITNESS = "witness"
     """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
 
@@ -84,6 +90,21 @@ class _State(NamedTuple):
     protected: bool
     held_out_protected: bool
     amounts: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class _Approval:
+    """What entry ``number`` approved, and how many of its runs are used."""
+
+    number: int
+    terms: str
+    runs: int
+    used: int = 0
+    revoked: bool = False
+
+    @property
+    def left(self) -> int:
+        return 0 if self.revoked else self.runs - self.used
 
 
 class Book:
@@ -111,6 +132,8 @@ class Book:
         self._said: dict[Subject, Body] = {}
         self._working: set[str] = set()
         """Studies that have paid for something."""
+        self._approvals: dict[int, _Approval] = {}
+        self._touched: dict[str, Entry] = {}
 
     @property
     def key(self) -> PublicKey:
@@ -164,10 +187,16 @@ class Book:
         Raises:
             BudgetError: the budget does not allow it.
             RefusedError: the data belong to another population.
-            LedgerError: it contradicts the book, ``key`` does not sign it any more, or the clock was set back.
+            StorageError: the clock is behind the last entry.
+            LedgerError: it contradicts the book, or ``key`` does not sign it any more.
         """
-        if time < self.time:
-            raise LedgerError(f"the clock says {time}, the last entry was written at {self.time}: set the clock")
+        if time < self.time and not isinstance(body, Clock):
+            raise StorageError(
+                f"the clock says {time}, the last entry was written at {self.time}: set the clock; or, if it is right "
+                "now and was wrong then, say so once, in the ledger: consilium-site ledger clock --by NAME",
+                "ledger",
+            )
+        self._require_turned_back(body, time)
         number, previous = self.head.number + 1, self.head.hash
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
         expected = _opening_key(body) if self.opened is None else self.key
@@ -252,9 +281,17 @@ class Book:
         """Whether the totals of the model after round ``number`` are paid."""
         return (Evaluate.kind, study, number) in self._said
 
-    def approved(self, terms: str) -> bool:
-        """Whether the data protection officer has agreed to the terms of this digest."""
-        return (Approve.kind, terms) in self._said
+    def approval_for(self, terms: str) -> int | None:
+        """The entry of the oldest approval of these terms that has a run left; None if none has."""
+        return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
+
+    def approved_runs(self, terms: str) -> int:
+        """How many studies of these terms may still be admitted by what was approved."""
+        return sum(each.left for each in self._approvals.values() if each.terms == terms)
+
+    def last_heard(self, study: str) -> Entry | None:
+        """The last entry that says how far ``study`` has come: it was admitted, a round was paid or has ended."""
+        return self._touched.get(study)
 
     def budgets(self) -> list[Budget]:
         """Every population's figures."""
@@ -281,8 +318,9 @@ class Book:
             raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
         if entry.previous != self.head.hash:
             raise BrokenRuleError(Rule.CHAIN, "it does not follow the entry before it (the hash differs)")
-        if entry.time < self.time:
+        if entry.time < self.time and not isinstance(entry.body, Clock):
             raise BrokenRuleError(Rule.CHAIN, f"written at {entry.time}, before the entry before it ({self.time})")
+        self._require_turned_back(entry.body, entry.time)
         try:
             verify_signature(signed, _opening_key(entry.body) if self.opened is None else self.key)
         except BrokenRuleError:
@@ -318,6 +356,7 @@ class Book:
                 account = self.account_of(body.study)
                 _same("charge", body.charge, account.unused(body.study))
                 account.give_back(body.study)
+                self._restore_approval(body.study)
             case ModelRelease():
                 self.account_of(body.study)
             case Refuse():
@@ -331,7 +370,12 @@ class Book:
             case Incident():
                 self._incidents.add(body)
             case Approve():
-                pass
+                number = self.head.number + 1
+                self._approvals[number] = _Approval(number, body.terms, body.runs)
+            case Revoke():
+                self._revoke(body)
+            case Clock():
+                pass  # its time is checked with the chain
             case _:
                 raise LedgerError(f"the kind '{body.kind}' has no rule")
         if body.subject is not None:
@@ -371,8 +415,45 @@ class Book:
         else:
             _same("charge", body.charge, 0)
         _same("curve", body.curve, plan_curve(body.plan))
+        approval = self._approval_of(body)
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
+        if approval is not None:
+            approval.used += 1
+
+    def _approval_of(self, body: Allow) -> _Approval | None:
+        if body.approval is None:
+            return None
+        approval = self._approvals.get(body.approval)
+        if approval is None or approval.terms != body.terms or not approval.left:
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"entry {body.approval} does not approve the study '{body.study}': it is no approval of its terms, or "
+                "all its runs are used or revoked",
+            )
+        return approval
+
+    def _restore_approval(self, study: str) -> None:
+        """A study that was closed before anything was paid has not used its approval."""
+        said = self.allowance(study)
+        if said is not None and said.approval is not None and not self.account_of(study).allowances[study].paid:
+            self._approvals[said.approval].used -= 1
+
+    def _revoke(self, body: Revoke) -> None:
+        if not self.approved_runs(body.terms):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"nothing is left to revoke: the terms {body.terms[:16]} have no approval that is unused",
+            )
+        for each in self._approvals.values():
+            each.revoked = each.revoked or each.terms == body.terms
+
+    def _require_turned_back(self, body: Body, time: str) -> None:
+        if isinstance(body, Clock) and time >= self.time:
+            raise BrokenRuleError(
+                Rule.CHAIN,
+                f"the clock ({time}) is not behind the last entry ({self.time}): there is nothing to say of it",
+            )
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
         account = self.account_of(body.study)
@@ -428,6 +509,8 @@ class Book:
             if not totals.protected:
                 account.unprotected_by = account.unprotected_by or "a study of the lost book"
             account.held_out_protected = account.held_out_protected and totals.held_out_protected
+        for each in self._approvals.values():
+            each.revoked = True  # it may have been used, or revoked, in the lost book
         self.unsettled.clear()
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)
@@ -474,6 +557,8 @@ class Book:
     def _advance(self, entry: Entry, signed: Signed) -> None:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
+        if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
+            self._touched[entry.body.study] = entry
         self._hashes.append(signed.hash)
         for population, account in self.accounts.items():
             states = self._states.setdefault(population, [])

@@ -14,6 +14,7 @@ import base64
 import binascii
 import json
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
@@ -44,6 +45,11 @@ GrantNumber = Annotated[int, Field(ge=1, le=1000)]
 Key = Annotated[str, Field(min_length=43, max_length=43)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
+EntryNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
+Person = Annotated[Sentence, Field(max_length=100)]
+"""Who says so, as they wrote it; nobody has proven it."""
+Account = Annotated[Sentence, Field(max_length=100)]
+"""The account of the machine that the command ran under, as the operating system named it."""
 
 Subject = tuple[str | int, ...]
 
@@ -103,30 +109,43 @@ class Grant(Body):
     delta: Annotated[float, Field(gt=0, lt=1)]
     order: Annotated[int, Field(ge=2, le=256)]
     limit: Charge
+    by: Person | None = None
+    account: Account | None = None
 
 
 class Approve(Body):
-    """The data protection officer agrees to these terms."""
+    """The data protection officer agrees that studies of these terms are admitted, ``runs`` of them."""
 
     kind: ClassVar[str] = "approve"
 
     terms: Digest
-    by: Annotated[str, Field(min_length=1, max_length=100)]
+    runs: Annotated[int, Field(ge=1, le=1000)]
+    by: Person
+    account: Account | None = None
 
-    @property
-    def subject(self) -> Subject:
-        """Terms are approved once."""
-        return (self.kind, self.terms)
+
+class Revoke(Body):
+    """The data protection officer takes back what of the approvals of these terms is not used."""
+
+    kind: ClassVar[str] = "revoke"
+
+    terms: Digest
+    by: Person
+    account: Account | None = None
 
 
 class Allow(Body):
-    """A study is admitted and its whole price set aside, from one grant; from none if nothing in it has a price."""
+    """A study is admitted and its whole price set aside, from one grant; from none if nothing in it has a price.
+
+    ``approval`` is the entry of the approval that it uses a run of; None where the site's policy asks for none.
+    """
 
     kind: ClassVar[str] = "allow"
 
     study: StudyName
     population: Name
     terms: Digest
+    approval: EntryNumber | None = None
     plan: Plan
     grant: GrantNumber | None
     curve: Curve | None
@@ -186,13 +205,27 @@ class Evaluate(Body):
         return (self.kind, self.study, self.round)
 
 
+class Ending(StrEnum):
+    """Why a study's account is closed."""
+
+    FINISHED = "finished"
+    """It has come to its end, and this site has its model."""
+    WITHDRAWN = "withdrawn"
+    """People of this site have left it."""
+    GIVEN_UP = "given-up"
+    """Its coordinator has said that it will not go on."""
+    ABANDONED = "abandoned"
+    """Nothing came of it for as long as its terms allow."""
+
+
 class Return(Body):
-    """A study has closed; what it had not used goes back."""
+    """A study's account is closed; what it had not used goes back. With nothing paid, its approval is unused again."""
 
     kind: ClassVar[str] = "return"
 
     study: StudyName
     charge: Charge
+    why: Ending = Ending.FINISHED
 
     @property
     def subject(self) -> Subject:
@@ -265,6 +298,15 @@ class KeyChange(Body):
         return (self.kind, self.key)
 
 
+class Clock(Body):
+    """People say that the clock had been wrong: this entry is dated before the one before it."""
+
+    kind: ClassVar[str] = "clock"
+
+    by: Person
+    account: Account | None = None
+
+
 class Recover(Body):
     """The book was restored from a backup; what a witness has seen of the lost one is taken over.
 
@@ -285,6 +327,7 @@ BODIES: Final[dict[str, type[Body]]] = {
         Population,
         Grant,
         Approve,
+        Revoke,
         Allow,
         Reserve,
         Settle,
@@ -295,6 +338,7 @@ BODIES: Final[dict[str, type[Body]]] = {
         Incident,
         Checkpoint,
         KeyChange,
+        Clock,
         Recover,
     )
 }
@@ -309,7 +353,7 @@ class Entry(Document):
     """One line of the book."""
 
     version: Literal[1] = VERSION
-    number: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    number: EntryNumber
     kind: str
     time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_on_the_calendar)]
     previous: Digest

@@ -5,7 +5,8 @@ Rules:
 * **Check, record, then act**: when a method returns, its entry is durable.
 * One addition is one immediate transaction (:class:`Addition`): what other processes added is read and checked, the
   rules are asked, the entry is written. Two processes can never spend the same budget.
-* Asked twice, recorded once: the same question again changes nothing.
+* Asked twice, recorded once: the same question again changes nothing. What people say (a grant, an approval) counts
+  each time.
 * Opening checks the whole book, and a book that is not believed is not opened.
 * What failed for now (:class:`~privacy.errors.StorageError`, from any method that reads or adds) recorded nothing; the
   file is read again before anything else is said of it.
@@ -21,7 +22,7 @@ from typing import Any, Final, Self, TypeVar
 from privacy.accountant import AnyEvent, carried, limit
 from privacy.budget import Budget, Planned
 from privacy.document import parse
-from privacy.errors import Error, LedgerError, StorageError
+from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.book import Book, plan_curve
 from privacy.ledger.disk import TIMEOUT_S, open_file, sentences, signed_entries
@@ -30,6 +31,8 @@ from privacy.ledger.entries import (
     Approve,
     Body,
     Checkpoint,
+    Clock,
+    Ending,
     Entry,
     Evaluate,
     Grant,
@@ -42,6 +45,7 @@ from privacy.ledger.entries import (
     Refuse,
     Reserve,
     Return,
+    Revoke,
     Settle,
     key_proof,
     read_entry,
@@ -54,7 +58,8 @@ from privacy.ledger.witness import BookHead, Countersigned
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
-CLOCK_STEP: Final = timedelta(minutes=1)  # time servers step a clock back by less
+CLOCK_STEP: Final = timedelta(hours=1)
+"""A clock that is behind the last entry by at most this repeats its time: the order is the entries' numbers."""
 
 B = TypeVar("B", bound=Body)
 
@@ -225,45 +230,104 @@ class Ledger:
             raise LedgerError(f"the population '{name}' is not registered in this book")
         return self._book.populations[name]
 
-    def grant(self, population: str, epsilon: float, delta: float, order: int) -> None:
+    def grant(
+        self,
+        population: str,
+        epsilon: float,
+        delta: float,
+        order: int,
+        by: str | None = None,
+        account: str | None = None,
+    ) -> None:
         """Grant ``population`` a budget, or a further one, kept at ``order`` from now on.
 
+        Args:
+            population: whose patients.
+            epsilon: the most that all studies together may cost.
+            delta: with the grants before it at most one in the patients.
+            order: of Renyi divergence.
+            by: who says so, in their own words.
+            account: of the machine, that the command runs under.
+
         Raises:
-            BudgetError: the order leaves it no room.
+            BudgetError: the order leaves it no room, or delta is too large for so few patients.
             LedgerError: the book cannot take it.
         """
-        room = limit(epsilon, delta, order)
-        self._add(Grant, population=population, epsilon=epsilon, delta=delta, order=order, limit=max(0, room))
+        room = max(0, limit(epsilon, delta, order))
+        fields = {"population": population, "epsilon": epsilon, "delta": delta, "order": order, "limit": room}
+        granted = _body(Grant, **fields, by=by, account=account)
 
-    def approve(self, terms_digest: str, by: str) -> None:
-        """Note that ``by``, for the data protection officer, agrees to the terms of this digest.
+        def body(book: Book) -> Body:
+            account = book.account(population)
+            if population not in book.populations:
+                raise LedgerError(
+                    f"the population '{population}' is known from a lost ledger only; register its files first"
+                )
+            account.require_fitting_delta(delta, book.populations[population].patients)
+            return granted
+
+        self._record(body)
+
+    def approve(self, terms_digest: str, by: str, runs: int = 1, account: str | None = None) -> None:
+        """Note that ``by`` agrees to so many further studies of the terms of this digest. It counts each time.
 
         Raises:
-            LedgerError: it was approved by somebody else, or the book cannot take it.
+            LedgerError: the book cannot take it.
         """
-        self._add(Approve, terms=terms_digest, by=by)
+        self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account)
 
-    def approved(self, terms_digest: str) -> bool:
-        """Whether the terms of this digest were approved."""
+    def revoke(self, terms_digest: str, by: str, account: str | None = None) -> None:
+        """Note that ``by`` takes back what of the approvals of these terms is not used.
+
+        Raises:
+            LedgerError: nothing is unused, or the book cannot take it.
+        """
+        self._add(Revoke, terms=terms_digest, by=by, account=account)
+
+    def approved_runs(self, terms_digest: str) -> int:
+        """How many studies of these terms may still be admitted by what was approved."""
         self.refresh()
-        return self._book.approved(terms_digest)
+        return self._book.approved_runs(terms_digest)
 
-    def allow(self, study: str, population: str, plan: Sequence[Planned], terms_digest: str) -> None:
+    def accept_clock(self, by: str, account: str | None = None) -> None:
+        """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
+
+        Raises:
+            LedgerError: the clock is not behind, or the book cannot take it.
+        """
+        said = _body(Clock, by=by, account=account)
+        self._record(lambda book: said, lambda: written(self._clock()))
+
+    def allow(
+        self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
+    ) -> None:
         """Admit ``study``, with everything it will cause, and set its price aside.
+
+        Args:
+            study: what it is called.
+            population: whose patients.
+            plan: everything it will cause.
+            terms_digest: what was agreed to.
+            approval: whether it needs an approval of its terms, and uses a run of it.
 
         Raises:
             BudgetError: it does not fit, or asks for privacy that was given up.
+            RefusedError: ``approval`` if it needs one, and none is left.
             LedgerError: the study was admitted differently before, or the book cannot take it.
         """
 
         def body(book: Book) -> Body:
             account, said = book.account(population), book.allowance(study)
             grant = account.grant_for(study, plan) if said is None else said.grant
+            used = (
+                said.approval if said is not None else _approval_of(book, study, terms_digest) if approval else None
+            )
             return _body(
                 Allow,
                 study=study,
                 population=population,
                 terms=terms_digest,
+                approval=used,
                 plan=tuple(plan),
                 grant=grant,
                 curve=plan_curve(plan),
@@ -330,7 +394,21 @@ class Ledger:
         """
         self._record(lambda book: _paid(Evaluate, book, study, round, event))
 
-    def give_back(self, study: str) -> None:
+    def last_heard(self, study: str) -> Entry | None:
+        """The last entry that says how far ``study`` has come; none if it was never admitted."""
+        self.refresh()
+        return self._book.last_heard(study)
+
+    def is_closed(self, study: str) -> bool:
+        """Whether the account of ``study`` is closed: nothing is paid for it any more.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        self.refresh()
+        return self._book.account_of(study).allowances[study].closed
+
+    def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
         """Close ``study``: what it has not used is left again. Closed already, nothing changes.
 
         Raises:
@@ -342,7 +420,7 @@ class Ledger:
             account = book.account_of(study)
             if account.allowances[study].closed:
                 return None
-            return Return(study=study, charge=account.unused(study))
+            return Return(study=study, charge=account.unused(study), why=why)
 
         self._record(body)
 
@@ -483,17 +561,19 @@ class Ledger:
         with sentences(self._path):
             yield from lines(signed_entries(self._connection), self._key, papers)
 
-    def addition(self, body_for: Callable[[Book], Body | None]) -> "Addition":
+    def addition(
+        self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None
+    ) -> "Addition":
         """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""
-        return Addition(self._path, self._connection, self._book, self._key, self._time, body_for)
+        return Addition(self._path, self._connection, self._book, self._key, time or self._time, body_for)
 
     def _add(self, kind: type[Body], **fields: Any) -> None:
         body = _body(kind, **fields)
         self._record(lambda book: body)
 
-    def _record(self, body_for: Callable[[Book], Body | None]) -> None:
+    def _record(self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None) -> None:
         self._require_in_place()
-        addition = self.addition(body_for)
+        addition = self.addition(body_for, time)
         with sentences(self._path):
             try:
                 for step in addition.steps:
@@ -555,6 +635,13 @@ def _file(path: Path) -> tuple[int, int] | None:
 
 def _body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
+
+
+def _approval_of(book: Book, study: str, terms: str) -> int:
+    found = book.approval_for(terms)
+    if found is None:
+        raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
+    return found
 
 
 def _paid(kind: type[Reserve] | type[Evaluate], book: Book, study: str, round: int, event: AnyEvent) -> Body:

@@ -9,10 +9,9 @@ import yaml
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
-from client.data import PUBLIC_COUNT_STEP
 from client.home import Policy
 from privacy.accountant import NANO, ORDERS, charge, conversion, limit, site_noise_multiplier
-from privacy.budget import Planned, Purpose, choose_order
+from privacy.budget import PUBLIC_COUNT_STEP, Planned, Purpose, choose_order
 from privacy.distributed import SharedNoise, opened_sum, share
 from privacy.pricing import study_noise, training_event
 from privacy.sealing.shape import shared_noise

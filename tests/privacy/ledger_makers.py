@@ -14,7 +14,7 @@ from privacy.budget import Planned, Purpose
 from privacy.canonical import sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Signed
+from privacy.ledger.entries import Ending, Signed
 from privacy.ledger.witness import Countersigned
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -54,7 +54,7 @@ def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime
     """A new book with one population and its grant."""
     ledger = Ledger.create(path, KEY, "north", look or clock())
     ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
-    ledger.grant(POPULATION, epsilon, 1e-3, 8)
+    ledger.grant(POPULATION, epsilon, 1e-3, 8, "Ada", "ada")
     return ledger
 
 
@@ -78,11 +78,11 @@ def write_story(path: Path) -> None:
 
 
 def write_every_kind(path: Path) -> None:
-    """A book with an entry of every kind: a study, a disk that is lost, its backup, a second study, a new key."""
+    """A book with an entry of every kind: a study, a disk that is lost, its backup, a second study, a key, a clock."""
     look, backup = clock(), path.with_suffix(".backup")
     with granted_ledger(path, look=look) as ledger:
         ledger.approve(TERMS, "data protection")
-        ledger.allow("first", POPULATION, plan(), TERMS)
+        ledger.allow("first", POPULATION, plan(), TERMS, approval=True)
         ledger.reserve("first", 1, STEP)
         ledger.settle("first", 1)
         ledger.evaluate("first", 1, TOTALS)
@@ -99,12 +99,16 @@ def write_every_kind(path: Path) -> None:
         ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
         ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, "c" * 64, "id", {"lung-2026": 12})
         ledger.grant(POPULATION, 1, 1e-4, 32)
+        ledger.approve(TERMS, "data protection", runs=3)
+        ledger.revoke(TERMS, "data protection")
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
         ledger.evaluate("third", 1, COUNTS)
-        ledger.give_back("third")
+        ledger.give_back("third", Ending.GIVEN_UP)
         ledger.change_key(OTHER_KEY)
         ledger.checkpoint(countersigned(ledger), WITNESS.public)
+    with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:21:00+00:00")) as ledger:
+        ledger.accept_clock("Ada", "ada")
 
 
 def values_of(path: Path, key: SigningKey = KEY) -> list[Value]:

@@ -66,7 +66,7 @@ def write_year(path: Path) -> None:
         ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64, "c" * 64, "id", {EXPOSED: 31})
         ledger.change_key(OTHER_KEY)
         ledger.incident("pilot", "opening-failed", HOSTILE)
-        ledger.approve("c" * 64, HOSTILE[:100])
+        ledger.approve("c" * 64, HOSTILE.replace("\0", "")[:100])
         ledger.checkpoint(countersigned(ledger), WITNESS.public)
 
 

@@ -11,15 +11,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from privacy.accountant import limit
 from privacy.audit.cli import cli
+from privacy.audit.findings import of_the_entries
+from privacy.audit.story import Story
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
 from privacy.ledger.book import read_book
 from tests.privacy.ledger_makers import (
+    CHANGED_DATA,
     DATA,
     KEY,
     OTHER_KEY,
+    PATIENTS,
+    POPULATION,
     TERMS,
     WITNESS,
     Value,
@@ -261,14 +267,36 @@ def test_verify_of_every_kind_says_what_was_seen_and_taken_over(every_kind: Path
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
         f"key          {OTHER_KEY.public.typed} (as given)",
-        "complete     up to entry 21, written at 2026-03-02T08:21:00Z",
-        "newest witnessed head: entry 20",
+        "complete     up to entry 24, written at 2026-03-02T08:21:00Z",
+        "newest witnessed head: entry 22",
         "from a backup; a lost book's totals up to its entry 10 are taken over",
         "granted    epsilon 3, delta 0.001, kept at order 8",
         "granted    epsilon 1, delta 0.0001, kept at order 32",
         "studies    2",
+        "clock had been wrong: entry 24 is dated 2026-03-02T08:21:00Z, the one before it 2026-03-02T08:23:00Z. Ada",
     ):
         assert line in done.stdout
+
+
+def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_path: Path) -> None:
+    """160 patients when it was given; then the file grew to 400, of whom delta 0.005 is two."""
+    with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.grant(POPULATION, 2.0, 0.0045, 8)
+        assert check(tmp_path / "ledger.sqlite", None).attention == ()
+        ledger.register_population(POPULATION, CHANGED_DATA, 400, 1, PATIENTS, "c" * 64, "id")
+        flagged = check(tmp_path / "ledger.sqlite", None).attention
+        assert [sentence.split(" on ")[0] for sentence in flagged] == ["The grant of epsilon 2 to breast-2026"]
+        assert "delta 0.0045, 0.0055 with the grants before it, which is more than one in about 400" in flagged[0]
+    done = run("verify", tmp_path / "ledger.sqlite")
+    assert "attention\n  The grant of epsilon 2 to breast-2026" in done.stdout
+
+
+def test_verify_flags_a_grant_that_a_site_should_never_have_made(values: list[Value]) -> None:
+    forgery = changed(values, 3, delta=0.9, limit=limit(3, 0.9, 8))
+    story = Story()
+    book = read_book(forged(forgery), watch=story.take)
+    (flagged,) = of_the_entries(book, story)
+    assert "(entry 3) has delta 0.9 which is more than one in about 160 patients" in flagged
 
 
 def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
@@ -276,7 +304,7 @@ def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
 ) -> None:
     result = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), "--json"])
     found = json.loads(result.stdout)["ledgers"]
-    assert [(each["file"], each["entries"]) for each in found] == [(str(story), 12), (str(every_kind), 21)]
+    assert [(each["file"], each["entries"]) for each in found] == [(str(story), 12), (str(every_kind), 24)]
     keys = ["--key", KEY.public.typed, "--key", OTHER_KEY.public.typed]
     assert CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys]).exit_code == 0
     one = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys[:2]])

@@ -14,7 +14,7 @@ import pytest
 from privacy.accountant import carried, charge
 from privacy.errors import LedgerError, StorageError
 from privacy.ledger import Head, Ledger, verify_file
-from privacy.ledger.entries import Reserve
+from privacy.ledger.entries import Entry, Reserve
 from privacy.ledger.steps import Creation
 from tests.privacy.ledger_makers import KEY, POPULATION, STEP, TERMS, clock, granted_ledger, plan, write_story
 
@@ -338,20 +338,34 @@ def test_book_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path) -
     assert verify_file(path, KEY.public).head.number == 3
 
 
-def test_clock_set_back_is_refused(path: Path) -> None:
-    granted_ledger(path).close()
-    with (
-        Ledger.open(path, KEY, clock(start="2026-03-01T08:00:00+00:00")) as ledger,
-        pytest.raises(
-            LedgerError, match=r"the clock says 2026-03-01T08:00:00Z, the last entry .* 2026-03-02T08:02:00Z"
-        ),
-    ):
+def test_clock_set_back_is_refused_until_people_say_that_it_had_been_wrong(path: Path) -> None:
+    """An empty battery: the book was begun 400 days ahead."""
+    granted_ledger(path, look=clock(start="2027-04-06T08:00:00+00:00")).close()
+    with Ledger.open(path, KEY, clock(start="2026-03-02T08:00:00+00:00")) as ledger:
+        with pytest.raises(
+            StorageError,
+            match=r"the clock says 2026-03-02T08:00:00Z, the last .* 2027-04-06T08:02:00Z.*consilium-site ledger clock",
+        ):
+            ledger.refuse("a", "test", "a refusal")
+        ledger.accept_clock("Ada Byron", "ada")
         ledger.refuse("a", "test", "a refusal")
-    assert verify_file(path, KEY.public).head.number == 3
+        with pytest.raises(LedgerError, match="is not behind the last entry"):
+            ledger.accept_clock("Ada Byron", "ada")
+    times = [entry.time[:10] for entry in entries_of(path)]
+    assert times == ["2027-04-06"] * 3 + ["2026-03-02"] * 2
+    assert verify_file(path, KEY.public).head.number == 5
 
 
-def test_clock_stepped_back_by_seconds_keeps_the_last_time(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("now", "then"), [("08:01:30", "08:02:00"), ("07:57:00", "08:02:00"), ("07:02:00", "08:02:00")]
+)
+def test_clock_stepped_back_by_up_to_an_hour_keeps_the_last_time(path: Path, now: str, then: str) -> None:
     granted_ledger(path).close()
-    with Ledger.open(path, KEY, clock(start="2026-03-02T08:01:30+00:00")) as ledger:
+    with Ledger.open(path, KEY, clock(start=f"2026-03-02T{now}+00:00")) as ledger:
         ledger.refuse("a", "test", "a refusal")
-        assert list(ledger.entries())[-1].time == "2026-03-02T08:02:00Z"
+        assert list(ledger.entries())[-1].time == f"2026-03-02T{then}Z"
+
+
+def entries_of(path: Path) -> list[Entry]:
+    with Ledger.open(path, KEY) as ledger:
+        return list(ledger.entries())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from privacy.errors import BudgetError, LedgerError, RefusedError
+from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import verify_file
 from privacy.ledger.book import Book, Rule, read_book
 from privacy.ledger.entries import Population, read_entry
@@ -86,6 +86,7 @@ def test_every_rule_has_a_case_here_or_is_about_signatures() -> None:
         ("reserve", {"study": "nobody"}, Rule.BUDGET, "was never admitted here"),
         ("release", {"study": "nobody"}, Rule.BUDGET, "was never admitted here"),
         ("return", {"study": "nobody"}, Rule.BUDGET, "was never admitted here"),
+        ("allow", {"approval": 3}, Rule.APPROVAL, "entry 3 does not approve the study 'first'"),
     ],
 )
 def test_book_that_its_own_site_falsified_is_refused_by_rule(
@@ -261,7 +262,7 @@ def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> No
     )
     for body, time, error, sentence in (
         (again, "2026-03-02T09:00:00Z", RefusedError, "use 'breast-2026'"),
-        (again, "2026-03-01T09:00:00Z", LedgerError, "set the clock"),
+        (again, "2026-03-01T09:00:00Z", StorageError, "set the clock"),
     ):
         with pytest.raises(error, match=sentence):
             book.write(body, time, KEY)

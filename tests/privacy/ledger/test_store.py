@@ -8,7 +8,7 @@ import pytest
 from privacy.accountant import SampledGaussian, charge, epsilon
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Allow, Reserve
+from privacy.ledger.entries import Allow, Ending, Reserve
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,
@@ -45,7 +45,6 @@ def test_same_question_twice_is_recorded_once(path: Path) -> None:
     with granted_ledger(path) as ledger:
         for _ in range(2):
             ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
-            ledger.approve(TERMS, "data protection")
             ledger.allow("a", POPULATION, plan(), TERMS)
             ledger.reserve("a", 1, STEP)
             ledger.settle("a", 1)
@@ -54,7 +53,7 @@ def test_same_question_twice_is_recorded_once(path: Path) -> None:
             ledger.incident("a", "void-round", "round 1 is void", round=1)
         for _ in range(2):
             ledger.give_back("a")
-        assert ledger.head.number == 3 + 8
+        assert ledger.head.number == 3 + 7
         assert spent(ledger) == charge(STEP, 8) + charge(TOTALS, 8)
 
 
@@ -126,15 +125,76 @@ def test_population_that_is_not_registered_has_no_budget(path: Path) -> None:
         assert list(ledger.populations()) == [POPULATION]
 
 
-def test_approval_is_found_again_and_belongs_to_one_person(path: Path) -> None:
+def test_approval_is_used_up_by_as_many_studies_as_it_names(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        assert not ledger.approved(TERMS)
+        assert ledger.approved_runs(TERMS) == 0
         ledger.approve(TERMS, "data protection")
-        with pytest.raises(LedgerError, match="'approve' is in the book already, and it says something else"):
-            ledger.approve(TERMS, "somebody else")
+        ledger.approve(TERMS, "somebody else", runs=2)
+        ledger.approve("9" * 64, "data protection", runs=9)
     with Ledger.open(path, KEY) as ledger:
-        assert ledger.approved(TERMS)
-        assert not ledger.approved("9" * 64)
+        for number, left in enumerate((2, 1, 0), start=1):
+            for _ in range(2):  # asked again, it is the same study and uses nothing
+                ledger.allow(f"run-{number}", POPULATION, plan(1), TERMS, approval=True)
+            assert ledger.approved_runs(TERMS) == left
+        before = ledger.head
+        with pytest.raises(RefusedError, match="no approval that is unused and not revoked") as caught:
+            ledger.allow("run-4", POPULATION, plan(1), TERMS, approval=True)
+        assert (caught.value.code, ledger.head) == ("approval", before)
+        ledger.allow("run-5", POPULATION, plan(1), TERMS)  # where the policy asks for none
+        assert [said.approval for number in (1, 2, 3, 5) if (said := ledger.allowance(f"run-{number}"))] == [
+            4,
+            5,
+            5,
+            None,
+        ]
+
+
+def test_approval_is_unused_again_once_a_study_is_closed_that_has_paid_nothing(path: Path) -> None:
+    with granted_ledger(path) as ledger:
+        ledger.approve(TERMS, "data protection", runs=2)
+        for study, paid in (("idle", False), ("begun", True)):
+            ledger.allow(study, POPULATION, plan(1), TERMS, approval=True)
+            if paid:
+                ledger.reserve(study, 1, STEP)
+            ledger.give_back(study, Ending.GIVEN_UP)
+        assert ledger.approved_runs(TERMS) == 1
+
+
+def test_approval_that_is_revoked_admits_nothing_more_and_what_it_admitted_goes_on(path: Path) -> None:
+    with granted_ledger(path) as ledger:
+        ledger.approve(TERMS, "data protection", runs=3)
+        ledger.allow("first", POPULATION, plan(1), TERMS, approval=True)
+        ledger.revoke(TERMS, "data protection")
+        assert ledger.approved_runs(TERMS) == 0
+        with pytest.raises(RefusedError, match="no approval"):
+            ledger.allow("second", POPULATION, plan(1), TERMS, approval=True)
+        with pytest.raises(LedgerError, match="nothing is left to revoke"):
+            ledger.revoke(TERMS, "data protection")
+        ledger.give_back("first", Ending.WITHDRAWN)
+        assert ledger.approved_runs(TERMS) == 0
+        ledger.approve(TERMS, "data protection")
+        assert ledger.approved_runs(TERMS) == 1
+
+
+@pytest.mark.parametrize(("delta", "fits"), [(0.999, "0.0058"), (1 / 169, "0.0058"), (0.0059, "0.0058")])
+def test_grant_with_more_delta_than_one_in_the_patients_is_refused(path: Path, delta: float, fits: str) -> None:
+    """160 patients by the public count may be 169; 1 / 170 = 0.00588..."""
+    with Ledger.create(path, KEY, "north") as ledger:
+        ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
+        with pytest.raises(BudgetError, match=f"is more than one in the 170 patients.*ask for at most {fits}$"):
+            ledger.grant(POPULATION, 3.0, delta, 8)
+        assert ledger.head.number == 2
+        ledger.grant(POPULATION, 3.0, float(fits), 8)
+
+
+def test_deltas_of_all_grants_together_are_at_most_one_in_the_patients(path: Path) -> None:
+    with granted_ledger(path) as ledger:
+        ledger.grant(POPULATION, 1.0, 0.004, 16)
+        with pytest.raises(BudgetError, match=r"with the grants before it 0.006, is more.*at most 0.00088$"):
+            ledger.grant(POPULATION, 1.0, 0.001, 16)
+        ledger.grant(POPULATION, 1.0, 0.00088, 16)
+        with pytest.raises(BudgetError, match="is more than one in the 170 patients"):
+            ledger.grant(POPULATION, 1.0, 1e-5, 16)
 
 
 def test_refusal_repeated_is_one_entry_and_a_changed_one_another(path: Path) -> None:

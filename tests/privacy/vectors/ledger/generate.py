@@ -126,7 +126,7 @@ def paid(study: str, event: Value, order: int = 8) -> Value:
 def allowed(study: str, events: list[tuple[str, Value, int]], order: int = 8, **fields: Any) -> Value:
     plan = [{"purpose": purpose, "event": event, "times": times} for purpose, event, times in events]
     curves = [curve(event, times) or [] for _, event, times in events]
-    body = {"study": study, "population": POPULATION, "terms": "3" * 64, "plan": plan, "grant": 1}
+    body = {"study": study, "population": POPULATION, "terms": "3" * 64, "plan": plan, "grant": 1, "approval": None}
     together = [sum(charges) for charges in zip(*curves, strict=True)]
     return {**body, "curve": together, "charge": together[ORDERS.index(order)], **fields}
 
@@ -151,10 +151,29 @@ REGISTERED: Written = (
 GRANTED: Written = (
     "grant",
     2,
-    {"population": POPULATION, "epsilon": 3, "delta": 0.001, "order": 8, "limit": LIMIT},
+    {
+        "population": POPULATION,
+        "epsilon": 3,
+        "delta": 0.001,
+        "order": 8,
+        "limit": LIMIT,
+        "by": "Ada",
+        "account": "ada",
+    },
 )
-APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "by": "data protection"})
+APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "runs": 1, "by": "data protection", "account": None})
+REVOKED: Written = ("revoke", 5, {"terms": "3" * 64, "by": "data protection", "account": None})
 ALLOWED: Written = ("allow", 4, allowed("first", [("train", STEP, 5), ("evaluate", TOTALS, 2)]))
+AGREED: Written = ("allow", 4, {**ALLOWED[2], "approval": 4})
+FURTHER: Value = {
+    **GRANTED[2],
+    "epsilon": 1,
+    "delta": 0.0001,
+    "order": 32,
+    "limit": LIMIT_32,
+    "by": None,
+    "account": None,
+}
 RESERVED: Written = ("reserve", 5, paid("first", STEP))
 SETTLED: Written = ("settle", 6, {"study": "first", "round": 1})
 EVALUATED: Written = ("evaluate", 7, paid("first", TOTALS))
@@ -166,10 +185,13 @@ UNDER_WAY = (*BEGUN, ALLOWED, RESERVED)
 
 
 def accepted() -> Book:
-    """A study; its site's disk is lost after entry 10 and restored up to entry 9; a second study; a new key."""
-    book = Book(*BEGUN, APPROVED, ALLOWED, RESERVED, SETTLED, EVALUATED)
+    """A study; its site's disk is lost after entry 10 and restored up to entry 9; a second study; a new key.
+
+    The clock was wrong at the end, by two minutes.
+    """
+    book = Book(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
     book.add("checkpoint", 8, countersigned(book.standing([grant(PAID, PRICE - PAID)])))
-    lost = Book(*BEGUN, APPROVED, ALLOWED, RESERVED, SETTLED, EVALUATED)
+    lost = Book(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
     lost.add("checkpoint", 8, countersigned(lost.standing([grant(PAID, PRICE - PAID)])))
     lost.add("reserve", 9, {**RESERVED[2], "round": 2})
     spent = PAID + RESERVED[2]["charge"]
@@ -191,17 +213,19 @@ def accepted() -> Book:
         "said_different": {"lung-2026": 12},
     }
     book.add("population", 14, {**REGISTERED[2], **grown})
-    further = {"population": POPULATION, "epsilon": 1, "delta": 0.0001, "order": 32, "limit": LIMIT_32}
-    book.add("grant", 15, further)
+    book.add("grant", 15, FURTHER)
+    book.add("approve", 16, {**APPROVED[2], "runs": 3})
+    book.add("revoke", 17, REVOKED[2])
     third = allowed("third", [("train", RECORDS, 2), ("evaluate", COUNTS, 2)])
-    book.add("allow", 16, third)
-    book.add("reserve", 17, paid("third", RECORDS))
-    book.add("evaluate", 18, paid("third", COUNTS))
+    book.add("allow", 18, third)
+    book.add("reserve", 19, paid("third", RECORDS))
+    book.add("evaluate", 20, paid("third", COUNTS))
     unused = third["charge"] // 2
-    book.add("return", 19, {"study": "third", "charge": unused})
-    book.change_key(20, NEW)
+    book.add("return", 21, {"study": "third", "charge": unused, "why": "given-up"})
+    book.change_key(22, NEW)
     now = book.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    book.add("checkpoint", 21, countersigned(now, NEW))
+    book.add("checkpoint", 23, countersigned(now, NEW))
+    book.add("clock", 21, {"by": "Ada", "account": "ada"})
     return book
 
 
@@ -213,6 +237,7 @@ def refused() -> Iterator[tuple[str, Book]]:
     yield from _wrong_order()
     yield from _wrong_prices()
     yield from _wrong_budgets()
+    yield from _wrong_approvals()
     yield from _wrong_witnesses()
 
 
@@ -239,6 +264,8 @@ def _wrong_chain() -> Iterator[tuple[str, Book]]:
         book = Book(*BEGUN)
         book.add(APPROVED[0], 3, APPROVED[2], **fields)
         yield name, book
+    for name, minute in (("chain-clock-that-is-not-behind", 2), ("chain-clock-ahead", 9)):
+        yield name, Book(*BEGUN, ("clock", minute, {"by": "Ada", "account": None}))
     yield "opening-missing", Book(REGISTERED)
     yield "opening-twice", Book(OPEN, OPEN)
 
@@ -282,7 +309,7 @@ def _wrong_prices() -> Iterator[tuple[str, Book]]:
         yield f"price-{name}", Book(*before, (kind, minute, {**body, "charge": body["charge"] - 1}))
         lowered = [*body["curve"][:-1], body["curve"][-1] - 1]
         yield f"price-{name}-curve", Book(*before, (kind, minute, {**body, "curve": lowered}))
-    more = {"study": "first", "charge": PRICE - RESERVED[2]["charge"] + 1}
+    more = {"study": "first", "charge": PRICE - RESERVED[2]["charge"] + 1, "why": "finished"}
     yield "price-return", Book(*UNDER_WAY, ("return", 6, more))
 
 
@@ -297,19 +324,23 @@ def _wrong_budgets() -> Iterator[tuple[str, Book]]:
         "budget-more-rounds",
         Book(*BEGUN, ("allow", 4, one), RESERVED, ("reserve", 6, {**RESERVED[2], "round": 2})),
     )
-    closed = ("return", 6, {"study": "first", "charge": PRICE - RESERVED[2]["charge"]})
+    closed = ("return", 6, {"study": "first", "charge": PRICE - RESERVED[2]["charge"], "why": "finished"})
     yield "budget-closed", Book(*UNDER_WAY, closed, ("reserve", 7, {**RESERVED[2], "round": 2}))
-    further = (
-        "grant",
-        3,
-        {"population": POPULATION, "epsilon": 1, "delta": 0.0001, "order": 32, "limit": LIMIT_32},
-    )
     second = allowed("first", [("train", STEP, 1)], 32, grant=2)
-    yield "budget-second-grant", Book(*BEGUN, further, ("allow", 4, second))
+    yield "budget-second-grant", Book(*BEGUN, ("grant", 3, FURTHER), ("allow", 4, second))
     bare: Value = {"purpose": "train", "event": {"kind": "unprotected"}, "times": 1}
     without = {**ALLOWED[2], "study": "bare", "plan": [bare], "grant": None, "curve": None, "charge": 0}
     trained = {"study": "bare", "round": 1, "event": {"kind": "unprotected"}, "curve": None, "charge": None}
     yield "budget-unprotected", Book(*BEGUN, ("allow", 3, without), ("reserve", 3, trained), ALLOWED)
+
+
+def _wrong_approvals() -> Iterator[tuple[str, Book]]:
+    agreed = (*BEGUN, APPROVED)
+    yield "approval-none", Book(*BEGUN, ("allow", 4, {**ALLOWED[2], "approval": 3}))
+    yield "approval-of-other-terms", Book(*agreed, ("allow", 4, {**AGREED[2], "terms": "9" * 64}))
+    yield "approval-used", Book(*agreed, AGREED, ("allow", 5, {**AGREED[2], "study": "again"}))
+    yield "approval-revoked", Book(*agreed, REVOKED, ("allow", 6, AGREED[2]))
+    yield "approval-nothing-to-revoke", Book(*agreed, AGREED, REVOKED)
 
 
 def _wrong_witnesses() -> Iterator[tuple[str, Book]]:
@@ -342,7 +373,7 @@ def expected(book: Book, wrong: list[tuple[str, Book]]) -> Value:
             "entries": len(book.lines),
             "head": book.head,
             "last_entry": book.time,
-            "witnessed": 20,
+            "witnessed": 22,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [
