@@ -125,7 +125,7 @@ def reasons_against(
 
     Whether the price fits into what is left is the book's to say.
     """
-    yield from _against_policy(terms, policy)
+    yield from _against_policy(terms, policy, None if registration is None else registration.population)
     yield from _against_approval(terms, policy, approved)
     yield from _against_weights(terms, weights)
     yield from _against_data(terms, policy, registration)
@@ -135,7 +135,7 @@ def reasons_against(
 
 def reasons_of_policy(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
     """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
-    yield from _against_policy(terms, policy)
+    yield from _against_policy(terms, policy, registration.population)
     yield from _against_data(terms, policy, registration)
 
 
@@ -183,7 +183,7 @@ def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mappin
             )
 
 
-def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
+def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
     if terms.model.name not in policy.models:
         yield RefusedError(
             "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
@@ -208,8 +208,13 @@ def _against_policy(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
             f"asks for {policy.minimum_colluders}",
         )
     epsilon = terms.privacy.epsilon
-    if epsilon is None and not policy.without_privacy:
-        yield RefusedError("policy", "the study has no privacy (epsilon: none), which this site does not allow")
+    if epsilon is None and population not in policy.without_privacy:
+        yield RefusedError(
+            "policy",
+            "the study has no privacy (epsilon: none), which this site does not allow for these patients: once trained "
+            "on, they can never be in a study with privacy again; whoever means it lists their population under "
+            "policy.without_privacy in site.yaml",
+        )
     scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
     if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
         asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"

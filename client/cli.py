@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from client.commands.approve import approve
+from client.commands.approve import approve, revoke
 from client.commands.budget import budget
 from client.commands.data import data
 from client.commands.key import key
@@ -129,7 +129,7 @@ def up(home: SiteHome) -> None:
     serve_site(home)
 
 
-for noun in (peer, data, weights, budget, approve, withdraw, ledger, key, predict, simulate):
+for noun in (peer, data, weights, budget, approve, revoke, withdraw, ledger, key, predict, simulate):
     cli.add_command(noun)
 
 

@@ -21,10 +21,10 @@ with the file's name.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
 from client.data import StudyFiles
 from client.objections import Objections
@@ -57,10 +57,20 @@ class Policy(Document):
     minimum_sites: int = Field(default=3, ge=3)
     minimum_colluders: int = Field(default=1, ge=0)
     minimum_patients: int = Field(default=50, ge=10)
-    without_privacy: bool = False
+    without_privacy: tuple[Name, ...] = ()
+    """The populations that a study without privacy may use up: their patients can never be in a private one again."""
     open_sealing: bool = False
     unprotected_test_patients: bool = False
     approval: Literal["automatic", "each-study"] = "automatic"
+
+    @field_validator("without_privacy", mode="before")
+    @classmethod
+    def _names_populations(cls, value: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise ValueError(
+                "list the populations whose patients a study without privacy may use up, such as [ward]; [] for none"
+            )
+        return value
 
 
 class SiteConfig(Document):

@@ -5,8 +5,10 @@ Pure arithmetic on what the book says; the data protection officer's commands sh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 
 from client.admission import price_of
+from privacy.accountant import NANO
 from privacy.budget import Account, OrderChoice, Planned, choose_order, order_choices
 from privacy.errors import TermsError
 from privacy.study import Terms
@@ -61,6 +63,12 @@ def advise(epsilon: float, delta: float, expected: Sequence[Terms], order: int |
     best = choose_order(epsilon, delta, plan)
     taken = best if order is None else order
     return OrderAdvice(tuple(choices.values()), choices[taken], choices[best])
+
+
+def least_epsilon(advice: OrderAdvice) -> float:
+    """The least epsilon, at the best order for it, that holds all expected studies once; rounded up."""
+    needed = min(choice.conversion + Decimal(choice.price) / NANO for choice in advice.choices)
+    return float(needed.quantize(Decimal("0.001"), rounding=ROUND_CEILING))
 
 
 def _expected_plan(terms: Terms) -> tuple[Planned, ...]:

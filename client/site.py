@@ -21,6 +21,7 @@ Rules:
 import contextlib
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from client.admission import judge
 from client.data import StudyFiles, require_registered
 from client.diary import Diary
 from client.epochs import EpochLostError, Epochs
+from client.holds import give_back_abandoned
 from client.home import Policy, Registration, SiteHome
 from client.kept import KeptSecrets
 from client.participation import Participation
@@ -53,12 +55,16 @@ from privacy.errors import (
 )
 from privacy.keys import PublicKey
 from privacy.launch import SignedLaunch
+from privacy.ledger.entries import Ending
+from privacy.ledger.store import utc_now
 from privacy.sealing.shape import largest_aggregate
 from privacy.study import COORDINATOR, Terms
 from privacy.wire import (
     Body,
     Close,
     Envelope,
+    GivenUp,
+    GiveUp,
     Join,
     Open,
     Problem,
@@ -83,6 +89,12 @@ _REFUSALS: Final = (
     OSError,
 )
 """What refuses a request and lets the site go on."""
+
+_OVER: Final = {
+    Ending.WITHDRAWN: "left",
+    Ending.GIVEN_UP: "given up by its coordinator",
+    Ending.ABANDONED: "abandoned, since nothing came of it for as long as its terms allow,",
+}
 
 TrainingFor = Callable[[Terms, StudyFiles], Training]
 
@@ -109,6 +121,8 @@ class Site:
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
         self._largest: dict[str, int] = {}
+        self._freed = datetime.min.replace(tzinfo=UTC)
+        self._free_abandoned()
 
     @property
     def name(self) -> str:
@@ -154,8 +168,11 @@ class Site:
 
     def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
         try:
+            self._free_abandoned()
             answer = self._answer(body, blobs)
-            self._diary.answered(self._participations[body.study].seat, body.content, answer[0])
+            participation = self._participations.get(body.study)
+            if participation is not None:
+                self._diary.answered(participation.seat, body.content, answer[0])
             return answer
         except _REFUSALS as error:
             said = said_of(error)
@@ -175,6 +192,9 @@ class Site:
         self._numbers[body.study] = body.number
         blob = blobs[0] if blobs else None
         request = body.content
+        if isinstance(request, GiveUp):
+            return self._give_up(request, body.study), ()
+        self._require_not_over(body.study)
         if isinstance(request, Join):
             return self._admitted(request, body.study).join(request), ()
         participation = self._begun(body.study)
@@ -209,6 +229,44 @@ class Site:
             if not new:
                 self._diary.taken_up(self._participations[study].seat)
         return self._participations[study]
+
+    def _give_up(self, request: GiveUp, study: str) -> GivenUp:
+        """The coordinator says that the study will not go on: close its account. What was paid stays paid.
+
+        Nothing that this site still holds of the study leaves it any more, and nothing more is paid for it.
+        """
+        folder = self._home.study_folder(study)
+        if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
+            raise RefusedError("refused", "this study was admitted with another launch")
+        if self._ledger.allowance(study) is not None:
+            self._ledger.give_back(study, Ending.GIVEN_UP)
+        self._participations.pop(study, None)
+        self._end_training(study)
+        return GivenUp(book=self._ledger.signed_head())
+
+    def _require_not_over(self, study: str) -> None:
+        """Refuse whatever is asked of a study whose account was closed before its end.
+
+        Raises:
+            RefusedError: ``given-up``.
+        """
+        why = self._ledger.ending(study)
+        if why is not None and why is not Ending.FINISHED:
+            self._participations.pop(study, None)
+            self._end_training(study)
+            raise RefusedError(
+                "given-up",
+                f"this study was {_OVER[why]} at this site: it takes no further part, and releases nothing",
+            )
+
+    def _free_abandoned(self) -> None:
+        """Once an hour: what studies hold of which nothing was heard for as long as their terms allow is free again."""
+        now = utc_now()
+        if now - self._freed < timedelta(hours=1) and now >= self._freed:
+            return
+        self._freed = now
+        for study in give_back_abandoned(self._ledger, self._home, now):
+            _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
 
     def _admitted(self, request: Join, study: str) -> Participation:
         """The site's part in the study, which is admitted if it is new here."""
@@ -246,13 +304,14 @@ class Site:
             self._require_study_whole(launch.study)
             registration = self._home.registry().nearest(launch.terms.data)
             objections = self._home.patients().objections()
+            policy = self._policy()
             price = judge(
                 signed,
                 site=self.name,
                 identity=self._identity.public,
                 admission=self._admission,
                 pinned=self._home.peers().pinned,
-                policy=self._policy(),
+                policy=policy,
                 registration=registration,
                 approved=self._ledger.approved_runs(launch.terms.digest) > 0,
                 account=None if registration is None else self._account(registration),
@@ -269,7 +328,7 @@ class Site:
                 registration.population,
                 price.plan,
                 launch.terms.digest,
-                approval=self._config.policy.approval == "each-study",
+                approval=policy.approval == "each-study",
             )
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else "budget"

@@ -41,6 +41,18 @@ def in_words(body: Body) -> str:
     return "".join(each if each.isprintable() else "?" for each in words)
 
 
+def what_happened(body: Body) -> str:
+    """How far a study had come with an entry, in three words."""
+    match body:
+        case Reserve():
+            return f"round {body.round} paid"
+        case Settle():
+            return f"round {body.round} trained"
+        case Evaluate():
+            return f"totals of round {body.round} paid"
+    return "admitted"
+
+
 def studies_named(entries: Iterable[Entry]) -> dict[str, str]:
     """Every study that the book names, with the digest of its terms where it was admitted (else nothing)."""
     named: dict[str, str] = {}

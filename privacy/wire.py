@@ -257,6 +257,13 @@ class Close(Document):
     held: dict[Name, Signed[HeldModel]] = Field(default_factory=dict, max_length=MAX_SITES)
 
 
+class GiveUp(Document):
+    """Asked of every site of a study that will not go on: close its account, release nothing."""
+
+    kind: Literal["give-up"] = "give-up"
+    launch: Digest
+
+
 class Joined(Document):
     """The study is admitted; the offer stands for the epoch asked."""
 
@@ -311,6 +318,13 @@ class Closed(Document):
     epsilon_spent: float | None
 
 
+class GivenUp(Document):
+    """The study's account is closed at this site; what it had not used is left again, and no model is released."""
+
+    kind: Literal["given-up"] = "given-up"
+    book: Signed[BookHead]
+
+
 class Problem(Document):
     """Why a request had no effect: a code for the coordinator's rules, a sentence for its operator."""
 
@@ -320,8 +334,8 @@ class Problem(Document):
     base: Count | None = None
 
 
-Request = Join | Wrap | Train | Release | Open | Close
-Reply = Joined | Wrappings | Sealed | Released | Opened | Closed | Problem
+Request = Join | Wrap | Train | Release | Open | Close | GiveUp
+Reply = Joined | Wrappings | Sealed | Released | Opened | Closed | GivenUp | Problem
 
 
 class BlobNote(Document):

@@ -32,6 +32,7 @@ from privacy.wire import (
     MAX_HEAD_BYTES,
     Closed,
     Envelope,
+    GivenUp,
     Header,
     Join,
     Joined,
@@ -258,7 +259,7 @@ class Conductor:
                 )  # else the lead would fail over it
             case Wrappings():
                 reply.grant.verified(identity)
-        if isinstance(reply, Joined | Sealed | Closed):
+        if isinstance(reply, Joined | Sealed | Closed | GivenUp):
             self._see(site, reply.book)
         if not isinstance(reply, Sealed):
             if body.blobs:

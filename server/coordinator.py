@@ -19,7 +19,7 @@ from server.conductor import STOP_FILE
 from server.control import ControlServer
 from server.desk import Desk
 from server.federation import Federation
-from server.history import Resumed, SiteReadmitted
+from server.history import GaveUp, Resumed, SiteReadmitted
 from server.journal import Journal, Standing
 from server.results_reading import read_summary
 from server.superlink import SuperLink
@@ -72,6 +72,7 @@ class Coordinator:
                     "studies": self._studies,
                     "stop": self._stop,
                     "resume": self._resume,
+                    "give-up": self._give_up,
                 },
                 {"watch": self._watch},
             )
@@ -202,6 +203,19 @@ class Coordinator:
         lack = Desk(journal.launch(), history, self._federation.patience).lack()
         if lack is not None:
             raise FederationError("; ".join(lack))
+
+    def _give_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
+            if journal.standing() is Standing.FINISHED:
+                raise FederationError(f"the study '{arguments['study']}' is finished; there is nothing to give up")
+            if journal.standing() is not Standing.STOPPED:
+                raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
+            (journal.folder / STOP_FILE).unlink(missing_ok=True)
+            journal.record(GaveUp())
+            journal.record(Resumed())  # its run tells every site
+        with self._lock:
+            self._runs.pop(arguments["study"], None)
+        return {}
 
     def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A study's notes after a number, the old ones first, until it is finished or stopped."""

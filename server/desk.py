@@ -40,6 +40,7 @@ class Phase(StrEnum):
     RELEASING = "releasing"
     OPENING = "opening"
     CLOSING = "closing"
+    GIVING_UP = "giving up"
     DONE = "done"
     STOPPED = "stopped"
 

@@ -124,6 +124,12 @@ class Resumed(Document):
     kind: Literal["resumed"] = "resumed"
 
 
+class GaveUp(Document):
+    """The operator has said that the study will not go on; every site is told."""
+
+    kind: Literal["gave-up"] = "gave-up"
+
+
 class Finished(Document):
     """Nothing is left to do."""
 
@@ -145,6 +151,7 @@ Event = (
     | ModelsHeld
     | Stopped
     | Resumed
+    | GaveUp
     | Finished
 )
 
@@ -186,6 +193,7 @@ class History:
     held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
     """Which model each site has signed to hold at the end."""
     stopped: str | None = None
+    given_up: bool = False
     finished: bool = False
 
     def apply(self, event: Event) -> None:
@@ -221,6 +229,8 @@ class History:
                 self.stopped, self.waiting = event.why, None
             case Resumed():
                 self.stopped = None
+            case GaveUp():
+                self.given_up = True
             case Finished():
                 self.finished, self.waiting = True, None
 

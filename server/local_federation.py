@@ -120,7 +120,7 @@ class LocalFederation:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         evaluation, epsilon = self.terms.evaluation, self.terms.privacy.epsilon
         config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
-        config["policy"]["without_privacy"] = epsilon is None
+        config["policy"]["without_privacy"] = [self.terms.data.name] if epsilon is None else []
         if epsilon is not None:
             config["policy"]["epsilon_per_study"] = epsilon
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

@@ -27,6 +27,8 @@ from privacy.launch import SignedLaunch
 from privacy.wire import (
     Close,
     Closed,
+    GivenUp,
+    GiveUp,
     Join,
     Joined,
     Open,
@@ -45,7 +47,7 @@ from server.actions import Action, Ask, Note
 from server.closing import Closing
 from server.desk import Desk, Patience, Phase, SiteView, Standing
 from server.epochs import KeyEpochs
-from server.history import History
+from server.history import Finished, History
 from server.rounds import Rounds
 from server.totals import Totals
 
@@ -95,6 +97,8 @@ class StudyMachine:
         if desk.history.finished or desk.history.stopped is not None:
             desk.phase = Phase.DONE if desk.history.finished else Phase.STOPPED
             return []
+        if desk.history.given_up:
+            return self._give_up(now)
         if desk.history.keys is None:
             return self._epochs.begin(now)
         self._epochs.enrol(desk.history.keys)
@@ -140,6 +144,8 @@ class StudyMachine:
                 return self._opened(site, reply, now)
             case Closed():
                 return self._closed(site, reply)
+            case GivenUp():
+                return self._told(site, "has given the study up")
 
     def _answers(self, site: SiteView, asked: Request, reply: Reply) -> bool:
         """Whether ``reply`` is of the kind, and about the round, that was asked."""
@@ -155,6 +161,8 @@ class StudyMachine:
                     site, asked, reply
                 )
                 return reply.base >= asked.committed.round and brought
+            case GiveUp(), GivenUp():
+                return True
             case Close(), Closed():
                 return reply.base == asked.base and self._desk.brings(reply.evaluated, reply.base)
         return False
@@ -164,6 +172,8 @@ class StudyMachine:
         if self.phase in _AT_REST:
             return []
         site = self._desk.sites[name]
+        if self.phase is Phase.GIVING_UP:
+            return self._told(site, why)
         site.failures += 1
         actions: list[Action] = []
         if site.is_asked(Release):
@@ -178,7 +188,7 @@ class StudyMachine:
         Not one whose release is awaited: it is waited for until the time to release is over.
         """
         site = self._desk.sites[name]
-        if self.phase in _AT_REST or site.question is None:
+        if self.phase in (*_AT_REST, Phase.GIVING_UP) or site.question is None:
             return []
         first = site.question.offline_since is None
         offline_s = self._desk.offline_s(site, now)
@@ -198,6 +208,9 @@ class StudyMachine:
         """Time has passed: give up on who is late, ask again, look for who may be back."""
         if self.phase in _AT_REST:
             return []
+        if self.phase is Phase.GIVING_UP:
+            over = now >= self._desk.deadline
+            return self._finish_if_told(waited=True) if over else self._desk.ask_again(now)
         if now >= self._desk.deadline and (late := self._late(now)):
             return late
         return [*self._desk.ask_again(now), *self._epochs.look_for_absent(now)]
@@ -247,10 +260,31 @@ class StudyMachine:
         self._desk.remember(reply.evaluated)
         return self._closing.closed(site, reply)
 
+    def _give_up(self, now: float) -> list[Action]:
+        """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
+        desk = self._desk
+        desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.patience.join_s
+        left = [site for _, site in sorted(desk.sites.items()) if site.standing is not Standing.CLOSED]
+        return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
+
+    def _told(self, site: SiteView, text: str) -> list[Action]:
+        site.question = None
+        return [Note(text, site.name), *self._finish_if_told()]
+
+    def _finish_if_told(self, *, waited: bool = False) -> list[Action]:
+        untold = [name for name, site in sorted(self._desk.sites.items()) if site.question is not None]
+        if untold and not waited:
+            return []
+        self._desk.phase = Phase.DONE
+        left = f"; not reached: {', '.join(untold)}" if untold else ""
+        return [*self._desk.record(Finished()), Note(f"the study is given up{left}")]
+
     # Trouble -----------------------------------------------------------------------------------------------
 
     def _problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
         """A site says why a request had no effect."""
+        if self.phase is Phase.GIVING_UP and reply.code != "unavailable":
+            return self._told(site, reply.sentence)
         if reply.code == "stale":
             return []
         if reply.code == "behind" and reply.base is not None and reply.base < site.base:

@@ -143,4 +143,5 @@ _PHASES = {
     "release": "releasing",
     "open": "catching up",
     "close": "closing",
+    "give-up": "giving up",
 }

@@ -222,7 +222,7 @@ class Simulator:
         config = yaml.safe_load(site_file.read_text())
         config["policy"] |= {
             "unprotected_test_patients": True,
-            "without_privacy": self.terms.privacy.epsilon is None,
+            "without_privacy": [self.terms.data.name] if self.terms.privacy.epsilon is None else [],
             "epsilon_per_study": max(3.0, asked_epsilon(self.terms)),
         }
         site_file.write_text(yaml.safe_dump(config))

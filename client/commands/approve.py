@@ -1,40 +1,67 @@
-"""``consilium-site approve``: the data protection officer says yes to one study's terms, for good."""
+"""``consilium-site approve`` and ``revoke``: the data protection officer says yes to studies of exactly these terms.
+
+An approval is for one study, or for as many as are named; each admission uses one up, and what is unused can be taken
+back. ``--by`` is a text that nobody signs: the ledger shows that this site said so, and under which account.
+"""
 
 from pathlib import Path
 
 import click
 
-from client.commands.explanation import explained, print_explanation
+from client.commands.asking import machine_account, require_meant
+from client.commands.explanation import NEVER_AGAIN, explained, print_explanation
 from client.home import SiteHome
 from privacy.console import say
-from privacy.ledger import Ledger
-from privacy.ledger.entries import Approve, Entry
 from privacy.study import read_terms
 
 
 @click.command()
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--by", "name", required=True, help="Who says yes; it stands in the book.")
+@click.option("--by", "name", required=True, help="Who says yes; it stands in the ledger.")
+@click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="For so many launches.")
+@click.option("--further", is_flag=True, help="Add to an approval of these terms that is not used up.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def approve(home: SiteHome, study: Path, name: str) -> None:
-    """Approve exactly these terms, after showing what they would cost; for a policy 'approval: each-study'."""
+def approve(home: SiteHome, study: Path, name: str, runs: int, further: bool, yes: bool) -> None:
+    """Approve exactly these terms, after showing what they would cost; for a policy 'approval: each-study'.
+
+    One approval admits one launch (or --runs of them). A study that is closed before it has paid anything gives its
+    approval back; 'consilium-site revoke' takes back what is unused.
+    """
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        before = _approval(ledger, terms.digest)
-        if before is not None:
-            assert isinstance(before.body, Approve)
-            say(f"{before.body.by} approved these terms already, at {before.time} (entry {before.number})")
+        unused = ledger.approved_runs(terms.digest)
+        if unused and not further:
+            say(
+                f"these terms have an approval already that admits {unused} more: nothing was changed; to add to it, "
+                "say --further"
+            )
             return
         explanation = explained(home, ledger, terms, about_to_approve=True)
         print_explanation(explanation)
-        ledger.approve(terms.digest, name)
-    say(f"approved: the terms {terms.digest[:16]}, by {name}; any change of the study asks for another approval")
+        if terms.privacy.epsilon is None:
+            say(click.style(NEVER_AGAIN, fg="red", bold=True))
+            require_meant("Approve a study without privacy?", yes)
+        ledger.approve(terms.digest, name, runs, machine_account())
+        unused = ledger.approved_runs(terms.digest)
+    launches = "one launch" if unused == 1 else f"{unused} launches"
+    say(f"approved: the terms {terms.digest[:16]}, by {name}, for {launches}; a change of the study needs another")
     if not explanation.admitted:
         say("this site would still refuse the study, for the reasons above")
     if home.config.policy.approval == "automatic":
         say("this site's policy admits without approval; set 'approval: each-study' in site.yaml to be asked")
 
 
-def _approval(ledger: Ledger, terms: str) -> Entry | None:
-    entries = (entry for entry in ledger.entries() if isinstance(entry.body, Approve))
-    return next((entry for entry in entries if isinstance(entry.body, Approve) and entry.body.terms == terms), None)
+@click.command()
+@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--by", "name", required=True, help="Who takes it back; it stands in the ledger.")
+@click.pass_obj
+def revoke(home: SiteHome, study: Path, name: str) -> None:
+    """Take back what is unused of the approvals of exactly these terms.
+
+    Studies that were admitted go on; 'consilium-site withdraw' leaves one.
+    """
+    terms = read_terms(study)
+    with home.open_ledger() as ledger:
+        ledger.revoke(terms.digest, name, machine_account())
+    say(f"revoked: no further study of the terms {terms.digest[:16]} is admitted until they are approved again")

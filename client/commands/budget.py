@@ -3,12 +3,15 @@
 from decimal import Decimal
 from math import floor
 from pathlib import Path
+from typing import Final
 
 import click
 
+from client.commands.asking import ask_at_terminal, machine_account
 from client.commands.explanation import explained, print_explanation
+from client.holds import Hold, holds_of
 from client.home import SiteHome
-from client.outlook import OrderAdvice, Room, advise, results_seen, room_for_more
+from client.outlook import OrderAdvice, Room, advise, least_epsilon, results_seen, room_for_more
 from privacy.accountant import CARRIED, NANO
 from privacy.budget import Account, Budget, GrantFigures, OrderChoice, rounded_up
 from privacy.canonical import Json
@@ -21,14 +24,17 @@ from privacy.study import read_terms
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def budget(context: click.Context, as_json: bool) -> None:
-    """What was granted, spent and set aside for each population, and what is left."""
+    """What was granted, spent and set aside for each population, what is left, and which open study holds what."""
     if context.invoked_subcommand is not None:
         return
     home: SiteHome = context.obj
     with home.open_ledger() as ledger:
-        accounts = list(ledger.trial().accounts.values())
+        book = ledger.trial()
+    accounts = list(book.accounts.values())
+    holds = holds_of(book, home)
     if as_json:
-        print_json({"populations": [_document(account) for account in accounts]})
+        held: list[Json] = [each._asdict() for each in holds]
+        print_json({"populations": [_document(account) for account in accounts], "holds": held})
         return
     rows: list[tuple[str, ...]] = []
     alarming: set[int] = set()
@@ -38,12 +44,20 @@ def budget(context: click.Context, as_json: bool) -> None:
             alarming.add(len(rows))
         rows += _rows(figures, room_for_more(account))
     print_table(_HEADINGS, rows, alarming)
+    if holds:
+        click.echo()
+        print_table(_HOLDS, [_hold_row(each) for each in holds])
+        say(
+            "a study that will not go on is left, and what it holds is free again, by: consilium-site withdraw STUDY"
+        )
 
 
 @budget.command("grant")
 @click.argument("population")
 @click.option("--epsilon", required=True, type=float, help="The most that all studies together may cost.")
-@click.option("--delta", required=True, type=float, help="At most one in the number of patients.")
+@click.option(
+    "--delta", required=True, type=float, help="For all grants together at most one in the number of patients."
+)
 @click.option(
     "--typical",
     "studies",
@@ -58,6 +72,9 @@ def budget(context: click.Context, as_json: bool) -> None:
     type=click.Choice([str(order) for order in CARRIED]),
     help="Keep the grant at this Renyi order instead.",
 )
+@click.option("--by", "name", help="Who grants it; it stands in the ledger (the account of this machine does too).")
+@click.option("--despite", is_flag=True, help="Grant it although it does not hold all typical studies even once.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--further", is_flag=True, help="Add to a grant that the population has: epsilons and deltas add.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
@@ -68,22 +85,39 @@ def budget_grant(
     delta: float,
     studies: tuple[Path, ...],
     order: str | None,
+    name: str | None,
+    despite: bool,
+    yes: bool,
     further: bool,
     as_json: bool,
 ) -> None:
-    """Grant POPULATION a budget, kept at one Renyi order from now on; shows what each order would admit."""
+    """Grant POPULATION a budget, kept at one Renyi order from now on; shows what each order would admit.
+
+    A grant is for good: it is never changed or taken back. At a terminal you are asked once more.
+    """
     expected = [read_terms(study) for study in studies]
     with home.open_ledger() as ledger:
         account = ledger.trial().account(population)
         _check_further(account, further)
+        account.require_fitting_delta(delta, ledger.population(population).patients)
         advice = advise(epsilon, delta, expected, None if order is None else int(order))
         if as_json:
             print_json(_advice_document(population, epsilon, delta, advice))
         else:
             print_table(("order", "conversion takes", "all expected cost", "fit", ""), _advice_rows(advice))
-        for sentence in _worth_knowing(account, delta, ledger.population(population).patients, advice):
+        for sentence in _worth_knowing(account, advice):
             say(sentence)
-        ledger.grant(population, epsilon, delta, advice.taken.order)
+        if advice.taken.admits < 1 and not despite:
+            raise BudgetError(
+                f"the grant does not hold all expected studies even once, and nothing was granted: at delta {delta:g} "
+                f"they take epsilon {least_epsilon(advice):g}; grant that much, or say --despite"
+            )
+        ask_at_terminal(
+            f"this is for good: all studies on the patients of '{population}' together may then cost epsilon "
+            f"{epsilon:g} at delta {delta:g}, and no grant is ever changed or taken back. Grant it?",
+            yes,
+        )
+        ledger.grant(population, epsilon, delta, advice.taken.order, name, machine_account())
     say(f"granted '{population}' epsilon {epsilon:g} at delta {delta:g}, kept at Renyi order {advice.taken.order}")
 
 
@@ -140,6 +174,21 @@ def _grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
     )
 
 
+_HOLDS: Final = ("open study", "population", "grant", "holds", "since", "last heard of", "given back on")
+
+
+def _hold_row(hold: Hold) -> tuple[str, ...]:
+    return (
+        hold.study,
+        hold.population,
+        "-" if hold.grant is None else str(hold.grant),
+        f"{hold.epsilon:.3f}",
+        hold.since[:10],
+        f"{hold.last_heard[:10]}, {hold.last_event}",
+        "-" if hold.given_back_on is None else hold.given_back_on,
+    )
+
+
 def _document(account: Account) -> Json:
     room = room_for_more(account)
     fits = None if room is None else {"like": room.like, "more": room.more}
@@ -161,22 +210,15 @@ def _check_further(account: Account, further: bool) -> None:
         raise BudgetError(f"'{account.population}' has no grant yet, so this is its first: leave out --further")
 
 
-def _worth_knowing(account: Account, delta: float, patients: int, advice: OrderAdvice) -> list[str]:
+def _worth_knowing(account: Account, advice: OrderAdvice) -> list[str]:
     """What the officer should have read before the grant is in the book."""
     taken, best = advice.taken, advice.best
     sentences = [
         f"order {best.order} admits most, {_fit(best)} times all expected studies: at a lower one the conversion to "
         "epsilon takes more of the grant, at a higher one each study costs more"
     ]
-    if best.admits < 1:
-        sentences.append("so it does not hold all expected studies even once")
     if taken.order != best.order:
         sentences.append(f"order {taken.order} is taken as you said; it admits {_fit(taken)} times all of them")
-    if delta * patients > 1:
-        sentences.append(
-            f"delta {delta:g} is more than one in the {patients} patients: it would permit to give a patient away; "
-            f"better at most {1 / patients:.2g}"
-        )
     if account.filters:
         sentences.append("this adds to the grants before: a population's epsilons and deltas are summed")
         if results_seen(account):

@@ -1,10 +1,19 @@
 """How a study is explained at the command line: what is looked up in the site's folder, and how it is shown."""
 
+from typing import Final
+
+import click
+
 from client.explain import Explanation, explain
 from client.home import SiteHome
 from privacy.console import print_table, say
 from privacy.ledger import Ledger
 from privacy.study import Terms
+
+NEVER_AGAIN: Final = (
+    "WITHOUT PRIVACY: once a round is trained, no epsilon describes these patients any more, and they can never again "
+    "be in a study with privacy. Nothing takes that back."
+)
 
 
 def explained(
@@ -46,7 +55,7 @@ def print_explanation(explanation: Explanation) -> None:
 
 def _promise(explanation: Explanation) -> str:
     if explanation.epsilon is None:
-        return "none: without privacy no epsilon describes these patients any more"
+        return click.style(NEVER_AGAIN, fg="red", bold=True)
     promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for the whole training"
     if explanation.noise_multiplier is None:
         return promised
@@ -57,7 +66,7 @@ def _test_patients(explanation: Explanation) -> str:
     if not explanation.evaluated:
         return "not used"
     if explanation.evaluation_epsilon is None:
-        return "not protected: their totals leave without noise"
+        return click.style("NOT PROTECTED: their totals leave without noise, exactly as they are", bold=True)
     return f"epsilon {explanation.evaluation_epsilon:g} for all evaluations"
 
 

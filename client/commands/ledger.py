@@ -2,21 +2,28 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import click
 
+from client.commands.asking import ask_at_terminal, machine_account
 from client.home import SiteHome
 from client.recovery import Rehearsal, rehearse
 from client.running import stopped
+from client.summary import summarise
 from client.wording import in_words, is_about, studies_named
+from privacy.audit.story import Story
 from privacy.budget import Budget
 from privacy.by_hand import read_document
+from privacy.canonical import Json
 from privacy.console import Commands, print_json, print_table, say
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.keys import PublicKey
+from privacy.ledger import verify_file
 from privacy.ledger.entries import BODIES, Entry
+from privacy.ledger.store import utc_now
 from privacy.ledger.witness import Countersigned
 
 
@@ -28,13 +35,15 @@ def ledger() -> None:
 @ledger.command("list")
 @click.option("--study", help="Only what is about this study.")
 @click.option("--kind", type=click.Choice(list(BODIES)), help="Only entries of this kind.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what was written from this day on (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def ledger_list(home: SiteHome, study: str | None, kind: str | None, as_json: bool) -> None:
-    """The entries in words, oldest first."""
+def ledger_list(home: SiteHome, study: str | None, kind: str | None, since: datetime | None, as_json: bool) -> None:
+    """The entries in words, oldest first; 'ledger summary' says the same in epsilon, a line for each study."""
     with home.open_ledger() as book:
         entries = list(book.entries())
-    chosen = [entry for entry in _about(entries, study) if kind in (None, entry.kind)]
+    day = _day(since)
+    chosen = [entry for entry in _about(entries, study) if kind in (None, entry.kind) and entry.time >= day]
     if as_json:
         print_json(
             {"entries": [{**entry.model_dump(mode="json"), "words": in_words(entry.body)} for entry in chosen]}
@@ -42,6 +51,58 @@ def ledger_list(home: SiteHome, study: str | None, kind: str | None, as_json: bo
         return
     rows = [(str(entry.number), entry.time, entry.kind, in_words(entry.body)) for entry in chosen]
     print_table(("entry", "time", "kind", "what"), rows)
+
+
+@ledger.command("summary")
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what is open, or happened from this day on (UTC)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def ledger_summary(home: SiteHome, since: datetime | None, as_json: bool) -> None:
+    """What was granted, and what each study took, in epsilon: a line for each."""
+    story = Story()
+    found = summarise(verify_file(home.ledger_path, home.identity().public, story.take), story, _day(since))
+    if as_json:
+        studies: list[Json] = [each._asdict() for each in found.studies]
+        print_json({**found._asdict(), "studies": studies})
+        return
+    for sentence in found.grants:
+        say(sentence)
+    rows = [
+        (
+            each.study,
+            each.population,
+            each.admitted,
+            each.approved_by or "the policy",
+            f"{each.rounds_paid} of {each.rounds_planned}",
+            "no bound" if each.epsilon is None else f"{each.epsilon:.3f}",
+            each.state,
+        )
+        for each in found.studies
+    ]
+    print_table(("study", "population", "admitted", "approved by", "rounds", "epsilon", "state"), rows)
+    say(f"refused: {found.refused}; incidents: {found.incidents}; 'consilium-site ledger list' has every entry")
+
+
+@ledger.command("clock")
+@click.option("--by", "name", required=True, help="Who says so; it stands in the ledger.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def ledger_clock(home: SiteHome, name: str, yes: bool) -> None:
+    """Say that this machine's clock had been wrong and is right now, so that the ledger can be written again.
+
+    For a machine that once started with a clock far ahead. It stands in the ledger for every reader; the order of
+    entries is their numbers, not their times.
+    """
+    with home.open_ledger() as book:
+        last = list(book.entries())[-1]
+        now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+        say(f"the last entry ({last.number}) is dated {last.time}; this machine's clock says {now}")
+        ask_at_terminal("Is the clock right now, and was it wrong then?", yes)
+        book.accept_clock(name, machine_account())
+        head = book.head
+    say(f"entry {head.number} says so; the ledger can be written again, also by a site that is running")
 
 
 @ledger.command("export")
@@ -99,6 +160,10 @@ def _recover(home: SiteHome, file: Path | None, yes: bool) -> None:
         book.recover(countersigned, coordinator)
         head = book.head
     say(f"recovered by entry {head.number}; every reader of the book will see it. Back the folder up now")
+
+
+def _day(since: datetime | None) -> str:
+    return "" if since is None else f"{since:%Y-%m-%d}"
 
 
 def _about(entries: list[Entry], study: str | None) -> list[Entry]:

@@ -2,14 +2,17 @@
 
 import click
 
+from client.commands.asking import ask_at_terminal
 from client.home import SiteHome
 from privacy.console import say
+from privacy.ledger.entries import Ending
 
 
 @click.command()
 @click.argument("study")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def withdraw(home: SiteHome, study: str) -> None:
+def withdraw(home: SiteHome, study: str, yes: bool) -> None:
     """Take no further part in STUDY: what it has not used of the budget goes back, for good.
 
     For a study that will not go on, and for one that this site leaves. What was trained stays paid; a coordinator that
@@ -17,7 +20,8 @@ def withdraw(home: SiteHome, study: str) -> None:
     """
     with home.open_ledger() as ledger:
         left = ledger.budget_of(study).epsilon_left
-        ledger.give_back(study)
+        ask_at_terminal(f"'{study}' ends here for good, and this site gets no model of it. Leave it?", yes)
+        ledger.give_back(study, Ending.WITHDRAWN)
         after = ledger.budget_of(study)
     say(
         f"'{study}' is closed here; of the population '{after.population}' epsilon {after.epsilon_left:.3f} is left "

@@ -23,6 +23,7 @@ from privacy.ledger.entries import (
     Body,
     Checkpoint,
     Clock,
+    Ending,
     Entry,
     Evaluate,
     Head,
@@ -133,7 +134,8 @@ class Book:
         self._working: set[str] = set()
         """Studies that have paid for something."""
         self._approvals: dict[int, _Approval] = {}
-        self._touched: dict[str, Entry] = {}
+        self._heard: dict[str, tuple[Entry, Entry]] = {}
+        """Of each study, the first and the last entry that says how far it has come."""
 
     @property
     def key(self) -> PublicKey:
@@ -289,9 +291,18 @@ class Book:
         """How many studies of these terms may still be admitted by what was approved."""
         return sum(each.left for each in self._approvals.values() if each.terms == terms)
 
+    def first_heard(self, study: str) -> Entry | None:
+        """The entry that admitted ``study``, if it was."""
+        return self._heard[study][0] if study in self._heard else None
+
     def last_heard(self, study: str) -> Entry | None:
         """The last entry that says how far ``study`` has come: it was admitted, a round was paid or has ended."""
-        return self._touched.get(study)
+        return self._heard[study][1] if study in self._heard else None
+
+    def ending(self, study: str) -> Ending | None:
+        """Why the account of ``study`` was closed, if it was (a recovery closes without a reason)."""
+        said = self._said.get((Return.kind, study))
+        return said.why if isinstance(said, Return) else None
 
     def budgets(self) -> list[Budget]:
         """Every population's figures."""
@@ -558,7 +569,8 @@ class Book:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
         if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
-            self._touched[entry.body.study] = entry
+            first, _ = self._heard.get(entry.body.study, (entry, entry))
+            self._heard[entry.body.study] = first, entry
         self._hashes.append(signed.hash)
         for population, account in self.accounts.items():
             states = self._states.setdefault(population, [])

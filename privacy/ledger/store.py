@@ -394,19 +394,10 @@ class Ledger:
         """
         self._record(lambda book: _paid(Evaluate, book, study, round, event))
 
-    def last_heard(self, study: str) -> Entry | None:
-        """The last entry that says how far ``study`` has come; none if it was never admitted."""
+    def ending(self, study: str) -> Ending | None:
+        """Why the account of ``study`` was closed, if it was."""
         self.refresh()
-        return self._book.last_heard(study)
-
-    def is_closed(self, study: str) -> bool:
-        """Whether the account of ``study`` is closed: nothing is paid for it any more.
-
-        Raises:
-            BudgetError: the study was never admitted.
-        """
-        self.refresh()
-        return self._book.account_of(study).allowances[study].closed
+        return self._book.ending(study)
 
     def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
         """Close ``study``: what it has not used is left again. Closed already, nothing changes.

@@ -233,6 +233,11 @@ KEYS: Final[dict[str, Guidance]] = {
         "The chance with which a site's update counts in a round; with `unit: site` only.",
         "1 for few sites, 0.5 for many: what is drawn in secret costs less epsilon.",
     ),
+    "Cohort.abandon_after_days": Guidance(
+        "After so many days without a word of the study a site closes the study's account: what was set aside is free "
+        "again, and the study cannot go on there.",
+        "30. Longer if a study may have to wait for people.",
+    ),
     "Sealing.scheme": Guidance(
         "`bfv` seals; `open` is a plain sum that the coordinator can read, for comparison.",
         "`bfv`. A site must allow `open` in its policy.",

@@ -87,12 +87,16 @@ class Cohort(Document):
 
     ``participation`` is the chance with which a site's update counts in a round of a study whose unit is the site:
     each draws for itself and tells nobody; a site that was not drawn seals noise alone.
+
+    ``abandon_after_days`` is how long a site waits for a word of the study before it closes the study's account, so
+    that what was set aside is free again.
     """
 
     minimum: int = Field(ge=1, le=MAX_SITES)
     maximum: int = Field(ge=1, le=MAX_SITES)
     colluders: int = Field(default=1, ge=0, le=MAX_SITES)
     participation: float = Field(default=1.0, gt=0, le=1)
+    abandon_after_days: int = Field(default=30, ge=1, le=3650)
 
     def quorum(self, sites: int) -> int:
         """How many of a round's ``sites`` must hold the same model before one of them releases it.

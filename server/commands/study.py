@@ -1,5 +1,6 @@
 """``consilium study``: begin, stop and resume studies; looking at them is beside."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -77,3 +78,19 @@ def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) ->
     """Go on with a STUDY that stands still."""
     reach(federation).call("resume", study=name, readmit=list(readmit))
     say(f"'{name}' goes on")
+
+
+@study.command("give-up")
+@click.argument("name", metavar="STUDY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def study_give_up(federation: Federation, name: str, yes: bool) -> None:
+    """Give up a STUDY that stands still: every site closes its account, and what it has not used is free again.
+
+    For a study that could not begin, or will not go on. No model is released, and it cannot be resumed. A site that
+    cannot be reached now frees its account by itself, after the terms' cohort.abandon_after_days.
+    """
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"'{name}' ends for good, at every site, without a model. Give it up?", abort=True, err=True)
+    reach(federation).call("give-up", study=name)
+    say(f"'{name}' is given up; its sites are being told (see: consilium study watch {name})")

@@ -168,7 +168,9 @@ def test_study_with_fewer_sites_than_the_policy_asks_is_refused(case: Case) -> N
 def test_study_without_privacy_is_refused_unless_the_policy_allows_it(case: Case) -> None:
     case.terms = without_privacy()
     case.refused("policy", "the study has no privacy (epsilon: none), which this site does not allow")
-    case.policy = Policy(without_privacy=True)
+    case.policy = Policy(without_privacy=("other",))
+    case.refused("policy", "they can never be in a study with privacy again")
+    case.policy = Policy(without_privacy=(REGISTRATION.population,))
     assert case.judged().noise_multiplier is None
 
 
@@ -358,7 +360,7 @@ def test_study_that_the_grant_does_not_hold_is_refused_by_the_book(case: Case, t
 
 
 def test_price_without_privacy_is_unbounded(case: Case) -> None:
-    case.terms, case.policy = without_privacy(), Policy(without_privacy=True)
+    case.terms, case.policy = without_privacy(), Policy(without_privacy=(REGISTRATION.population,))
     price = case.judged()
     assert [planned.event for planned in price.plan] == [Unprotected(), Unprotected()]
     assert (price.noise_multiplier, price.evaluation_noise_multiplier) == (None, None)

@@ -180,7 +180,7 @@ def test_study_that_no_noise_makes_cheap_enough_is_refused_once(ledger: Ledger) 
 
 
 def test_study_without_privacy_has_no_cost_and_may_be_admitted(ledger: Ledger) -> None:
-    found = explained(ledger, without_privacy(), policy=Policy(without_privacy=True))
+    found = explained(ledger, without_privacy(), policy=Policy(without_privacy=("small",)))
     assert found.admitted
     assert (found.epsilon, found.cost, found.noise_multiplier) == (None, None, None)
 

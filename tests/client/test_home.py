@@ -74,7 +74,7 @@ def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:
         epsilon_per_study=3.0,
         minimum_sites=3,
         minimum_patients=50,
-        without_privacy=False,
+        without_privacy=(),
         unprotected_test_patients=False,
     )
     assert (home.folder / "site.yaml").read_text().startswith("# Who this site is")
@@ -127,7 +127,7 @@ def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) ->
         ("epsilon_per_stdy: 1", "policy.epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
         ("minimum_sites: 2", "policy.minimum_sites: expected at least 3"),
         ("minimum_patients: 5", "policy.minimum_patients: expected at least 10"),
-        ("without_privacy: perhaps", "policy.without_privacy: expected true or false"),
+        ("without_privacy: true", "policy.without_privacy: list the populations whose patients"),
         ("models: []", "policy.models: expected at least 1 entries, got 0"),
         ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
     ],

@@ -68,7 +68,8 @@ def test_policy_table_is_the_policy() -> None:
     table = rows(ROOT / "docs" / "tutorials" / "site.md", "2. Set the policy")
     shown = {row[0].strip("`"): row[1] for row in table}
     assert shown == {
-        key: ", ".join(value) if isinstance(value, list) else str(value).lower() for key, value in defaults.items()
+        key: (", ".join(value) or "`[]`") if isinstance(value, list) else str(value).lower()
+        for key, value in defaults.items()
     }
 
 

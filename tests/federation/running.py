@@ -125,7 +125,7 @@ class Running:
                     home.pin(peer, homes[peer].identity().public)
 
     def _make_site(self, name: str, number: int, federation: Federation) -> SiteHome:
-        policy = Policy(unprotected_test_patients=True, without_privacy=True, open_sealing=True)
+        policy = Policy(unprotected_test_patients=True, without_privacy=(POPULATION,), open_sealing=True)
         home = SiteHome.init(self.folder / name, name, device="cpu", policy=policy)
         home.accept(federation.enrol(home.join_request()))
         self.write_tables(name, number)

@@ -221,6 +221,7 @@ LEAVES = {
     "released": {"kind", "round", "attempt", "seed"},
     "opened": {"kind", "base"} | {f"evaluated.{name}" for name in EVALUATED},
     "closed": {"kind", "base", "epsilon_spent"} | {f"evaluated.{name}" for name in EVALUATED} | BOOK,
+    "given-up": {"kind"} | BOOK,
     "problem": {"kind", "code", "sentence", "base"},
 }
 """Everything that a site ever says. Each name here was judged: public, or sealed, or a digest of what is sealed."""

@@ -13,6 +13,7 @@ from server.history import (
     EpochAsked,
     Event,
     Finished,
+    GaveUp,
     History,
     ModelsHeld,
     ReleaseAsked,
@@ -67,6 +68,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Stopped(why="the operator stopped it"),
     Resumed(),
+    GaveUp(),
     Finished(),
 )
 

@@ -1,6 +1,8 @@
 """``consilium-site`` as its users type it: in this process, or as a script where that counts."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,23 @@ SCRIPTS = Path(sys.executable).parent
 def site(folder: Path, *arguments: str, typed: str | None = None) -> Result:
     """The command in this process, with ``typed`` on its stdin; expected failures are raised."""
     return CliRunner().invoke(cli, ["--dir", str(folder), *arguments], input=typed, catch_exceptions=False)
+
+
+def at_terminal(folder: Path, typed: str, *arguments: str) -> str:
+    """What the console script shows a person at a terminal who types ``typed`` and Enter."""
+    here, there = pty.openpty()
+    with subprocess.Popen(
+        [SCRIPTS / "consilium-site", "--dir", str(folder), *arguments], stdin=there, stdout=there, stderr=there
+    ) as process:
+        os.close(there)
+        os.write(here, f"{typed}\n".encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the program has ended
+            while part := os.read(here, 4096):
+                shown += part
+        process.wait(timeout=60)
+    os.close(here)
+    return shown.decode()
 
 
 def script(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

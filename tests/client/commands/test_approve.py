@@ -1,5 +1,6 @@
 """``consilium-site approve``: one study's terms are agreed to, and then admitted where the policy asks for it."""
 
+import getpass
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from client.home import SiteHome
 from privacy.errors import LedgerError
 from privacy.wire import Join, Problem, read_body
 from tests.client.commands.terminal import grant, site, with_data
-from tests.client.small_study import small_terms, write_study
+from tests.client.small_study import small_terms, without_privacy, write_study
 from tests.simulator import Simulator
 
 
@@ -33,7 +34,12 @@ def test_approval_shows_the_price_and_stands_in_the_book(folder: Path) -> None:
     assert approved(folder)
     with SiteHome(folder).open_ledger() as ledger:
         (entry,) = [entry for entry in ledger.entries() if entry.kind == "approve"]
-    assert entry.body.model_dump() == {"terms": small_terms().digest, "by": "Ada Byron"}
+    assert entry.body.model_dump() == {
+        "terms": small_terms().digest,
+        "runs": 1,
+        "by": "Ada Byron",
+        "account": getpass.getuser(),
+    }
 
 
 def test_approval_says_what_still_stands_against_the_study(folder: Path) -> None:
@@ -53,14 +59,65 @@ def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> N
     assert "approval:" not in site(folder, "budget", "explain", study).stdout
 
 
-def test_approval_again_tells_who_gave_it_and_changes_nothing(folder: Path) -> None:
+def runs(folder: Path) -> int:
+    with SiteHome(folder).open_ledger() as ledger:
+        return ledger.approved_runs(small_terms().digest)
+
+
+def test_approval_again_changes_nothing_unless_it_is_meant_to_add(folder: Path) -> None:
     study = str(folder.parent / "study.yaml")
+    site(folder, "approve", study, "--by", "Ada", "--runs", "2")
+    assert (
+        "an approval already that admits 2 more: nothing was"
+        in site(folder, "approve", study, "--by", "Bob").stderr
+    )
+    assert runs(folder) == 2
+    site(folder, "approve", study, "--by", "Bob", "--further")
+    assert runs(folder) == 3
+
+
+def test_approval_is_revoked_once_and_can_be_given_again(folder: Path) -> None:
+    study = str(folder.parent / "study.yaml")
+    with pytest.raises(LedgerError, match="nothing is left to revoke"):
+        site(folder, "revoke", study, "--by", "Ada")
+    site(folder, "approve", study, "--by", "Ada", "--runs", "5")
+    site(folder, "revoke", study, "--by", "Bob")
+    assert not approved(folder)
     site(folder, "approve", study, "--by", "Ada")
+    assert runs(folder) == 1
+
+
+def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(folder: Path) -> None:
+    terms = without_privacy()
+    study = str(write_study(folder.parent / "bare.yaml", terms))
+    explained = site(folder, "budget", "explain", study).stdout
+    assert "they can never again be in a study with privacy" in explained
+    done = site(folder, "approve", study, "--by", "Ada")
+    assert (done.exit_code, "say so with --yes" in done.stderr) == (2, True)
+    assert site(folder, "approve", study, "--by", "Ada", "--yes").exit_code == 0
     with SiteHome(folder).open_ledger() as ledger:
-        head = ledger.head
-    assert "Ada approved these terms already" in site(folder, "approve", study, "--by", "Bob").stderr
-    with SiteHome(folder).open_ledger() as ledger:
-        assert ledger.head == head
+        assert ledger.approved_runs(terms.digest) == 1
+
+
+def test_one_approval_admits_one_launch(tmp_path: Path) -> None:
+    """A coordinator launches approved terms again and again, until the grant is empty."""
+    simulator = Simulator(tmp_path / "wood", small_terms())
+    ask_each_study(simulator.homes["ash"])
+    simulator.restart_site("ash")
+    study = write_study(tmp_path / "study.yaml", small_terms())
+    site(simulator.homes["ash"].folder, "approve", str(study), "--by", "Ada")
+    answers = []
+    for _ in range(2):
+        simulator.launch()
+        asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
+        answers.append(read_body(simulator.sites["ash"].answer(asked)).content)
+        simulator.journal.close()
+    assert not isinstance(answers[0], Problem)
+    assert isinstance(answers[1], Problem)
+    assert answers[1].code == "approval"
+    assert len(simulator.entries("ash", "allow")) == 1
+    for each in simulator.sites.values():
+        each.close()
 
 
 def test_approval_is_of_exactly_these_terms(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """``consilium-site budget``: the table, the grant with its orders, the price of a study before anyone says yes."""
 
+import getpass
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from privacy.accountant import CARRIED
 from privacy.budget import choose_order
 from privacy.errors import BudgetError, LedgerError, TermsError
 from privacy.ledger.entries import Grant
-from tests.client.commands.terminal import grant, script, site, with_data
+from tests.client.commands.terminal import at_terminal, grant, script, site, with_data
 from tests.client.small_study import small_terms, without_privacy, write_study
 
 PLAN = price_of(small_terms()).plan
@@ -31,8 +32,8 @@ def admitted(folder: Path, study: str = STUDY, rounds: int = 0) -> None:
 
 
 def table(folder: Path) -> list[list[str]]:
-    """The rows of the budget's table, as words."""
-    return [line.split() for line in site(folder, "budget").stdout.splitlines()[1:]]
+    """The rows of the budget's table, as words; what open studies hold is another table, below it."""
+    return [line.split() for line in site(folder, "budget").stdout.split("\n\n")[0].splitlines()[1:]]
 
 
 def document(folder: Path) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def test_budget_tells_how_many_more_studies_fit(folder: Path) -> None:
 def test_several_grants_are_summed_and_shown_one_by_one(folder: Path) -> None:
     with_data(folder)
     grant(folder)
-    grant(folder, "--further", "--order", "8", epsilon="2", delta="5e-4")
+    grant(folder, "--further", "--despite", "--order", "8", epsilon="2", delta="5e-4")
     admitted(folder, rounds=1)
     whole, first, second = table(folder)
     assert whole[:5] == ["small", "all", "8", "0.0015", "-"]
@@ -204,14 +205,64 @@ def test_first_grant_is_not_a_further_one(folder: Path) -> None:
         grant(folder, "--further")
 
 
-def test_grant_with_a_delta_above_one_in_the_patients_is_warned_of(folder: Path) -> None:
+@pytest.mark.parametrize("delta", ["0.999", "0.015"])
+def test_grant_with_a_delta_above_one_in_the_patients_is_refused_with_one_that_fits(
+    folder: Path, delta: str
+) -> None:
+    """60 patients by the public count may be 69."""
     with_data(folder)
-    assert "delta 0.02 is more than one in the 60 patients" in grant(folder, delta="0.02").stderr
+    with pytest.raises(BudgetError, match=f"delta {delta} is more than one in the 70 patients.*at most 0.014$"):
+        grant(folder, "--yes", delta=delta)
+    assert grants(folder) == []
+    grant(folder, delta="0.014")
+    assert len(grants(folder)) == 1
 
 
-def test_grant_too_small_for_the_expected_studies_is_warned_of(folder: Path) -> None:
+def test_grant_too_small_for_the_expected_studies_is_refused_unless_it_is_meant(folder: Path) -> None:
     with_data(folder)
-    assert "it does not hold all expected studies even once" in grant(folder, epsilon="2").stderr
+    with pytest.raises(BudgetError, match="does not hold all expected studies even once, and nothing") as caught:
+        grant(folder, "--yes", epsilon="2")
+    assert grants(folder) == []
+    least = str(caught.value).split("take epsilon ")[1].split(";")[0]
+    grant(folder, epsilon=least)
+    with pytest.raises(BudgetError, match="even once"):
+        grant(folder, "--further", epsilon=f"{float(least) - 0.01:.3f}")
+    grant(folder, "--further", "--despite", epsilon="2")
+    assert [each.epsilon for each in grants(folder)] == [float(least), 2]
+
+
+@pytest.mark.parametrize(("typed", "granted"), [("y", 1), ("n", 0)])
+def test_grant_at_a_terminal_is_asked_about_first(folder: Path, typed: str, granted: int) -> None:
+    with_data(folder)
+    study = str(folder.parent / "study.yaml")
+    shown = at_terminal(
+        folder, typed, "budget", "grant", "small", "--epsilon", "6", "--delta", "1e-3", "--typical", study
+    )
+    assert "no grant is ever changed or taken back. Grant it? [y/N]" in " ".join(shown.split())
+    assert len(grants(folder)) == granted
+
+
+def test_grant_says_who_gave_it(folder: Path) -> None:
+    with_data(folder)
+    grant(folder, "--by", "Ada Byron")
+    (given,) = grants(folder)
+    assert (given.by, given.account) == ("Ada Byron", getpass.getuser())
+
+
+def test_budget_shows_what_an_open_study_holds_since_when_and_how_to_free_it(folder: Path) -> None:
+    with_data(folder)
+    grant(folder)
+    assert "holds" not in site(folder, "budget").stdout
+    admitted(folder, rounds=1)
+    done = site(folder, "budget")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(STUDY)]
+    (hold,) = json.loads(site(folder, "budget", "--json").stdout)["holds"]
+    assert line.split()[:4] == [STUDY, "small", "1", f"{hold['epsilon']:.3f}"]
+    assert line.endswith("round 1 paid  -")
+    assert hold["epsilon"] == pytest.approx(document(folder)["epsilon_set_aside"], abs=1e-4)
+    assert "consilium-site withdraw STUDY" in done.stderr
+    site(folder, "withdraw", STUDY)
+    assert "holds" not in site(folder, "budget").stdout
 
 
 @pytest.mark.parametrize(
@@ -219,7 +270,7 @@ def test_grant_too_small_for_the_expected_studies_is_warned_of(folder: Path) -> 
 )
 def test_grant_of_an_impossible_budget_is_refused(folder: Path, epsilon: str, delta: str) -> None:
     with_data(folder)
-    with pytest.raises(BudgetError, match=r"expected|room"):
+    with pytest.raises(BudgetError, match=r"expected|room|is more than one in"):
         grant(folder, epsilon=epsilon, delta=delta)
     assert grants(folder) == []
 
@@ -233,7 +284,7 @@ def test_grant_without_room_at_any_order_is_refused(folder: Path) -> None:
 def test_grant_without_room_at_the_order_that_was_said_is_refused(folder: Path) -> None:
     with_data(folder)
     with pytest.raises(BudgetError, match="has no room at order 2"):
-        grant(folder, "--order", "2", epsilon="3")
+        grant(folder, "--order", "2", "--despite", epsilon="3")
     assert grants(folder) == []
 
 
@@ -305,7 +356,7 @@ def test_explanation_changes_nothing(folder: Path) -> None:
 
 def test_explanation_of_a_study_that_does_not_fit_says_so(folder: Path) -> None:
     with_data(folder)
-    grant(folder, epsilon="2.5")
+    grant(folder, "--despite", epsilon="2.5")
     shown = site(folder, "budget", "explain", str(folder.parent / "study.yaml")).stdout
     assert "2.5000 now, it does not fit" in shown
     assert "budget: the study 'small' asks for epsilon" in shown

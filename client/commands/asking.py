@@ -1,0 +1,40 @@
+"""How commands ask before what cannot be undone, and who it was that said so."""
+
+import getpass
+import sys
+
+import click
+
+
+def require_meant(question: str, yes: bool) -> None:
+    """Ask a person before what cannot be undone, unless they have said ``yes`` on the command line.
+
+    Raises:
+        click.UsageError: nobody can be asked here.
+        click.Abort: they say no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "this cannot be undone, and nobody can be asked here: if it is meant, say so with --yes"
+        )
+    click.confirm(question, abort=True, err=True)
+
+
+def ask_at_terminal(question: str, yes: bool) -> None:
+    """Ask the person at the terminal, if there is one; a script has said everything on its command line.
+
+    Raises:
+        click.Abort: they say no.
+    """
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+def machine_account() -> str | None:
+    """The account that this command runs under, as the operating system names it."""
+    try:
+        return getpass.getuser()[:100] or None
+    except (OSError, KeyError):
+        return None
