@@ -10,6 +10,8 @@ from client.problem import said_of
 from privacy import errors
 from privacy.errors import (
     BudgetError,
+    DataError,
+    DataUnavailableError,
     Error,
     RefusedError,
     SealingError,
@@ -54,7 +56,7 @@ def test_errors_over_public_facts_leave_in_their_own_words(kind: type[Error]) ->
     assert said_of(raised(kind, sentence)).sentence == sentence
 
 
-def test_every_other_kind_leaves_as_one_of_three_sentences() -> None:
+def test_every_other_kind_leaves_as_one_of_a_few_sentences() -> None:
     own = (RefusedError, BudgetError, WireError, TermsError)
     for kind in kinds():
         if not issubclass(kind, own):
@@ -62,6 +64,10 @@ def test_every_other_kind_leaves_as_one_of_three_sentences() -> None:
             expected = problem.FAILED
             if issubclass(kind, SealingError):
                 expected = problem.SEALING
+            elif issubclass(kind, DataUnavailableError):
+                expected = problem.UNREADABLE
+            elif issubclass(kind, DataError):
+                expected = problem.CHANGED
             elif issubclass(kind, StorageError):
                 expected = problem.UNAVAILABLE.format(what="disk")
             assert said.sentence == expected, kind
@@ -77,7 +83,7 @@ def test_full_disk_and_held_ledger_are_told_apart_from_failing() -> None:
 
 def test_every_code_that_leaves_is_one_that_a_problem_may_carry_and_the_page_lists() -> None:
     codes = {said_of(raised(kind, "why")).code for kind in kinds()}
-    assert codes == {"policy", "epoch-lost", "refused", "unavailable", "failed"}
+    assert codes == {"policy", "epoch-lost", "refused", "unavailable", "data", "failed"}
 
 
 def test_what_ends_a_site_is_what_cannot_be_believed() -> None:

@@ -127,7 +127,7 @@ def test_auditor_who_follows_the_tutorial_verifies_file_and_export(
     assert f"{head} (as given)" in terminal.run(compared)
     assert "granted    epsilon 6, delta 0.0001" in terminal.run(verify)
     exported = tuple("north.jsonl" if word == "ledger.sqlite" else word for word in verify)
-    assert "granted    epsilon 6, delta 0.001" in terminal.run(exported)
+    assert "granted    epsilon 6, delta 0.0001" in terminal.run(exported)
 
 
 def test_auditor_who_follows_the_tutorial_reports_and_reconciles(
