@@ -18,7 +18,7 @@ from dp_accounting.rdp import RdpAccountant
 
 from server.superlink import free_port
 from tests.client.small_study import small_terms
-from tests.federation.running import COORDINATOR, DELTA, Running, Said, command, wait_for
+from tests.federation.running import COORDINATOR, DELTA, Running, Said, command
 
 pytestmark = pytest.mark.federation
 
