@@ -11,9 +11,9 @@ Rules:
   the next update;
 * before a study's first private training here, wherever its noise is added, its model's gradients are compared with a
   loop on invented records;
-* training has diverged when a parameter left the numbers that a model can compute with. With privacy parameters are
-  what the mechanism lets go, so to say that they diverged costs nothing more. The loss is computed from records
-  without noise: it goes to the log, and decides nothing.
+* training has diverged when it moved a parameter beyond the numbers that a model can compute with. With privacy
+  parameters are what the mechanism lets go, so to say that they diverged costs nothing more. The loss is computed from
+  records without noise: it goes to the log, and decides nothing.
 """
 
 from __future__ import annotations
@@ -196,7 +196,6 @@ def train(
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
         DivergedError: the parameters left the numbers that a model can compute with.
     """
-    require_usable(start, terms)
     module = model_to_train(terms, model).to(hardware.device)
     records = DeviceRecords(patients, hardware.device)
     self_test_once(records, terms, hardware.device)
@@ -213,8 +212,8 @@ def train(
     began = time.perf_counter()
     with _threads_for(_size(module)):
         _descend(module, records, mechanism, terms, hardware.precision, stream or from_os(), number, correction)
-    end, own = to_vector(module), to_personal(module)
-    require_usable(end, terms)
+    update, own = to_vector(module) - begin, to_personal(module)
+    require_usable(update, terms)
     require_usable(own, terms)
     loss = _loss(module, records, loss_of(terms))
     if not math.isfinite(loss):  # over records and without noise: whether this is so must not show in any answer
@@ -222,11 +221,11 @@ def train(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
             "too large. Training goes on: only this log may say so", number, terms.training.learning_rate,
         )  # fmt: skip
-    return Trained(end - begin, own, {"loss": loss, "seconds": time.perf_counter() - began})
+    return Trained(update, own, {"loss": loss, "seconds": time.perf_counter() - began})
 
 
 def require_usable(parameters: Vector, terms: Terms) -> None:
-    """Check that a model's parameters, (P,), are numbers it can compute with.
+    """Check that a model's parameters, (P,), or what training moved them by, are numbers it can compute with.
 
     With privacy they are outputs of the mechanism, or shared by all sites, so that whether this raises is
     post-processing.
