@@ -38,11 +38,12 @@ CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 
 
 class Standing(StrEnum):
-    """Whether a study goes on. One that waits for sites that are away is open, too."""
+    """Whether a study goes on. One that waits for sites that are away is open, too; one given up is finished, too."""
 
     OPEN = "open"
     WAITING = "waiting"
     STOPPED = "stopped"
+    GIVEN_UP = "given up"
     FINISHED = "finished"
 
 

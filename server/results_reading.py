@@ -48,7 +48,7 @@ def read_results(folder: Path) -> StudyResults:
     """
     with Journal(folder) as journal:
         launch, history = journal.launch().statement, journal.history()
-        standing = Standing.WAITING if history.waiting else journal.standing()
+        standing = _standing(history, journal)
         tally, began = Tally(), None
         for _, note in journal.notes():
             began = note["time"] if began is None else began
@@ -71,6 +71,12 @@ def read_results(folder: Path) -> StudyResults:
     )
 
 
+def _standing(history: History, journal: Journal) -> Standing:
+    if history.given_up:
+        return Standing.GIVEN_UP
+    return Standing.WAITING if history.waiting else journal.standing()
+
+
 def read_summary(folder: Path) -> StudySummary:
     """The study in ``folder`` in a line.
 
@@ -79,7 +85,7 @@ def read_summary(folder: Path) -> StudySummary:
     """
     with Journal(folder) as journal:
         launch, history = journal.launch().statement, journal.history()
-        standing = Standing.WAITING if history.waiting else journal.standing()
+        standing = _standing(history, journal)
     totals, _ = known_totals(launch.terms, history)
     newest = evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
     return StudySummary(

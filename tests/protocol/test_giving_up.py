@@ -9,6 +9,8 @@ from privacy.ledger.entries import Ending, Return
 from privacy.wire import Close, GivenUp, GiveUp, Join, Open, Problem, Release
 from server.desk import Phase
 from server.history import GaveUp, Resumed
+from server.journal import Standing
+from server.results_reading import read_results, read_summary
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe
@@ -126,3 +128,13 @@ def test_kinds_of_requests_that_a_withdrawn_site_refuses(mallory: Mallory, kind:
     reply = mallory.open("ash", committed, aggregate) if kind is Open else mallory.release("ash")
     assert isinstance(reply, Problem)
     assert reply.code == "given-up"
+
+
+def test_given_up_study_is_listed_as_such(found: Found) -> None:
+    simulator = found(small_terms())
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
+    simulator.conductor._do(simulator.conductor.machine.stop("enough"))
+    give_up(simulator)
+    simulator.run()
+    folder = simulator.federation.study_folder(simulator.study)
+    assert {read_summary(folder).standing, read_results(folder).standing} == {Standing.GIVEN_UP}
