@@ -184,7 +184,10 @@ class Coordinator:
                     out = ", ".join(sorted(history.out)) or "none"
                     raise FederationError(f"'{site}' is not out of this study; sites that are out: {out}")
             if history.stopped is None:
-                raise FederationError("the study runs; stop it before sites are re-admitted or it is resumed")
+                raise FederationError(
+                    "the study runs; before sites are re-admitted, stop it: "
+                    f"consilium study stop {arguments['study']}"
+                )
             readmitted = [SiteReadmitted(site=site) for site in arguments["readmit"]]
             self._require_enough(journal, readmitted)
             for event in readmitted:

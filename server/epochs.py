@@ -140,7 +140,8 @@ class KeyEpochs:
         needed = (
             f"a round needs {desk.needed}" if len(joined) < desk.needed else "the next round needs the same sites"
         )
-        return f"{len(joined)} sites are here, {needed}; away: {away}"
+        here = "1 site is" if len(joined) == 1 else f"{len(joined)} sites are"
+        return f"{here} here, {needed}; away: {away}"
 
     def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
         """The lead has wrapped the epoch's keys."""

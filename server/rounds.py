@@ -228,7 +228,9 @@ class Rounds:
                 again = f", as in {made - 1} rounds before" if made > 1 else ""
                 actions += desk.put_out(site, why + again)
             elif site.standing is not Standing.OUT:
-                actions.append(Note(f"has made {made} round(s) void; {forgiven} are forgiven", site.name))
+                actions.append(
+                    Note(f"was away too long: void round {made} of {forgiven} that are forgiven", site.name)
+                )
         for name in self._collection.asked.cohort if self._collection else ():
             desk.sites[name].question = None
         self._collection = None

@@ -166,9 +166,9 @@ class Running:
         assert process.poll() is None, f"{name} has ended: {self.log(name)[-600:]}"
         return process.pid
 
-    def kill(self, name: str) -> None:
-        """Kill a process that a test started, without a warning."""
-        os.kill(self.pid(name), signal.SIGKILL)
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill a process that a test started, without a warning unless the signal is one."""
+        os.kill(self.pid(name), number)
         self._processes[name].wait()
 
     def stop(self, name: str) -> None:
@@ -259,9 +259,9 @@ class Running:
         with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
             return journal.history()
 
-    def wait_for_round(self, study: str, number: int) -> None:
+    def wait_for_round(self, study: str, number: int, patience_s: float = 60.0) -> None:
         """Wait until round ``number`` is committed and the study is not over."""
-        wait_for(f"round {number} of {study}", lambda: len(self.history(study).committed) >= number)
+        wait_for(f"round {number} of {study}", lambda: len(self.history(study).committed) >= number, patience_s)
         assert not self.history(study).finished, f"{study} was over before the fault"
 
     def wait_until_training(self, study: str, name: str, number: int) -> Path:

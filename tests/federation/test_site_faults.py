@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from privacy.keys import read_secret
 from privacy.sealing.quantise import dequantise
 from privacy.sealing.shape import grid_of
 from privacy.study import Terms
+from server.journal import Journal
 from tests.client.small_study import small_terms
-from tests.federation.running import Running, is_alive, running, wait_for
+from tests.federation.running import COORDINATOR, Running, is_alive, running, wait_for
 
 pytestmark = pytest.mark.federation
 
@@ -81,6 +83,43 @@ def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood:
         assert wood.paid(name, study) == ([1, 2, 3], [1, 2, 3])
         assert wood.audited(name)["unsettled_rounds"] == 0
     wood.released(study)
+
+
+def test_agent_killed_between_sealing_and_release_comes_back_and_the_three_go_on_by_themselves(
+    wood: Running,
+) -> None:
+    """First by kill -9, then by SIGTERM. Cedar is held up meanwhile, so that nobody is asked to release yet."""
+    study = wood.launch(terms("between", 5, minimum=3), *THREE)
+    for name, number, how in (("ash", 2, signal.SIGKILL), ("birch", 4, signal.SIGTERM)):
+        wood.wait_for_round(study, number - 1, patience_s=180)  # Flower keeps who was killed out for 20 s
+        wood.wait_until_training(study, "cedar", number)
+        cedar = wood.pid("cedar")
+        os.kill(cedar, signal.SIGSTOP)
+        try:
+            wait_for(f"{name} to seal round {number}", partial(has_sealed, wood, study, name, number))
+            wood.kill(name, how)
+        finally:
+            os.kill(cedar, signal.SIGCONT)
+        wood.start(name)
+    history = wood.finish(study)
+    assert history.void == set()
+    assert sorted(history.committed) == [1, 2, 3, 4, 5]
+    assert all(event.committed.cohort == THREE for event in history.committed.values())
+    assert [history.committed[number].committed.attempt for number in (2, 4)] == [1, 1]
+    for name in THREE:
+        assert wood.paid(name, study) == ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+        assert not list((wood.folder / name / "studies" / study).glob("*.sealed"))
+    wood.released(study, *THREE)
+
+
+def has_sealed(wood: Running, study: str, name: str, number: int) -> bool:
+    """Whether the coordinator has a site's sealed update of a round."""
+    with Journal(wood.folder / COORDINATOR / "studies" / study) as journal:
+        return any(
+            note["kind"] == "answered" and note["site"] == name and note.get("round") == number
+            for _, note in journal.notes()
+            if note.get("what") == "sealed"
+        )
 
 
 def test_agent_killed_in_training_is_left_out_and_catches_up_where_fewer_are_enough(wood: Running) -> None:

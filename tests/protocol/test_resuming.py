@@ -1,0 +1,82 @@
+"""What the operator is told of a study that waits or stands still, and what resuming it takes."""
+
+from dataclasses import replace
+
+import pytest
+
+from privacy.errors import FederationError
+from server.coordinator import Coordinator
+from server.desk import Phase
+from server.journal import Standing
+from server.results_reading import read_summary
+from tests.client.small_study import small_terms
+from tests.protocol.conftest import Found
+from tests.protocol.invariants import require_finished
+from tests.protocol.moments import THREE, in_phase, make_void
+from tests.simulator import PATIENCE, Simulator
+
+
+@pytest.fixture
+def stopped(found: Found) -> Simulator:
+    """Three sites, all of them needed; birch is out."""
+    simulator = found(small_terms(training={"rounds": 3}), names=THREE, launch=False)
+    simulator.patience = replace(PATIENCE, forgiven_voids=0)
+    simulator.launch()
+    make_void(simulator, 1)
+    simulator.run()
+    assert list(simulator.journal.history().out) == ["birch"]
+    return simulator
+
+
+def test_resume_that_would_stand_still_again_names_whom_to_readmit_and_changes_nothing(stopped: Simulator) -> None:
+    coordinator = Coordinator(stopped.federation)
+    with pytest.raises(FederationError, match=f"with: consilium study resume {stopped.study} --readmit birch$"):
+        coordinator._resume({"study": stopped.study, "readmit": []})
+    assert stopped.journal.standing() is Standing.STOPPED
+    assert list(stopped.journal.history().out) == ["birch"]
+
+
+def test_resume_with_the_site_that_is_needed_goes_on(stopped: Simulator) -> None:
+    Coordinator(stopped.federation)._resume({"study": stopped.study, "readmit": ["birch"]})
+    assert stopped.journal.standing() is Standing.OPEN
+    stopped.restart_coordinator()
+    stopped.run(seconds=5)
+    require_finished(stopped)
+
+
+def test_readmission_to_a_running_study_says_to_stop_it_first(stopped: Simulator) -> None:
+    coordinator = Coordinator(stopped.federation)
+    coordinator._resume({"study": stopped.study, "readmit": ["birch"]})
+    with pytest.raises(FederationError, match=f"stop it: consilium study stop {stopped.study}$"):
+        coordinator._resume({"study": stopped.study, "readmit": []})
+
+
+def test_study_that_waits_is_listed_as_waiting_with_who_is_away(found: Found) -> None:
+    simulator = found(small_terms(training={"rounds": 3}), names=THREE)
+    in_phase(simulator, Phase.SEALING)
+    simulator.transport.cut_off |= {"ash", "birch"}
+    simulator.step(1000)
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=100)
+    summary = read_summary(simulator.journal.folder)
+    assert summary.standing is Standing.WAITING
+    assert summary.why == "1 site is here, a round needs 3; away: ash, birch"
+    simulator.transport.cut_off.clear()
+    in_phase(simulator, Phase.RELEASING)
+    summary = read_summary(simulator.journal.folder)
+    assert (summary.standing, summary.why) == (Standing.OPEN, "")
+    simulator.run(seconds=5)
+    require_finished(simulator)
+
+
+def test_study_that_ends_waits_for_a_site_whose_word_on_the_model_is_needed(found: Found) -> None:
+    """Of three sites that may have a colluder among them all three must hold the same model."""
+    simulator = found(small_terms(training={"rounds": 2}, evaluation={"rounds": []}), names=THREE)
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.CLOSING)
+    simulator.transport.cut_off.add("birch")
+    simulator.run(lambda: simulator.now > 2000, seconds=50)
+    assert simulator.journal.history().stopped is None
+    assert "hold the same model at the end, expected 3; away: birch" in (simulator.journal.history().waiting or "")
+    simulator.restart_site("birch")
+    simulator.transport.cut_off.clear()
+    simulator.run(seconds=5)
+    require_finished(simulator)
