@@ -10,6 +10,7 @@ Rules:
 
 * session keys and pair secrets are never written down: a lone update stays under its pair masks, whoever reads a disk;
 * how many attempts are released is decided by ``state.json`` alone: a seed on disk adds none;
+* when the study ends here, by its close, given up, withdrawn from or abandoned, both files are removed;
 * a file that does not open (the site's key was changed, or it was damaged) is one that was lost: the site says so and
   goes on in the next key epoch.
 
@@ -102,11 +103,6 @@ class KeptSecrets:
         """Remove the attempt; durable when this returns."""
         self._forget(ATTEMPT_FILE)
 
-    def forget(self) -> None:
-        """Remove everything; durable when this returns."""
-        self._forget(ATTEMPT_FILE)
-        self._forget(KEYS_FILE)
-
     def _read(self, name: str, kind: type[D]) -> D | None:
         path = self._folder / name
         try:
@@ -123,14 +119,24 @@ class KeptSecrets:
         sealed = wrap(self._key, document.to_bytes(), self._context(name))
         replace(self._folder / name, sealed, StorageError)
 
-    def _forget(self, name: str) -> None:
-        path = self._folder / name
-        if path.exists():
-            path.unlink(missing_ok=True)
-            sync_folder(self._folder)
+    def _forget(self, *names: str) -> None:
+        forget_kept(self._folder, *names)
 
     def _context(self, name: str) -> bytes:
         return to_canonical({"study": self._launch.study, "launch": self._launch.digest, "file": name})
+
+
+def forget_kept(folder: Path, *names: str) -> None:
+    """Remove files of a study's secrets, all if none is named: whenever the study has ended here, however it did.
+
+    Durable when this returns.
+    """
+    paths = [folder / name for name in names or (ATTEMPT_FILE, KEYS_FILE)]
+    kept = [path for path in paths if path.exists()]
+    for path in kept:
+        path.unlink(missing_ok=True)
+    if kept:
+        sync_folder(folder)
 
 
 def epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:

@@ -15,6 +15,7 @@ close     compares the sites' models, writes its own and its card, returns what 
 from client.bare_sums import require_same_cohort
 from client.epochs import EpochLostError
 from client.held_models import require_same_model, sign_held_model
+from client.kept import forget_kept
 from client.opening import apply_aggregate
 from client.release import write_release
 from client.sealing import SealedAttempt, release_mask, require_sent, seal_attempt
@@ -126,7 +127,7 @@ class Participation:
             seat.store.forget_left_behind()
             seat.store.forget_variates(upto=seat.terms.last_round)
         self._sealed = None
-        seat.kept.forget()
+        forget_kept(seat.store.folder)
         seat.epochs.forget()
         return Closed(
             base=self.base,

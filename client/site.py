@@ -31,7 +31,7 @@ from client.diary import Diary
 from client.epochs import EpochLostError, Epochs
 from client.holds import give_back_abandoned
 from client.home import Policy, Registration, SiteHome
-from client.kept import KeptSecrets
+from client.kept import KeptSecrets, forget_kept
 from client.participation import Participation
 from client.problem import said_of
 from client.seat import Seat
@@ -240,6 +240,7 @@ class Site:
             raise RefusedError("refused", "this study was admitted with another launch")
         if self._ledger.allowance(study) is not None:
             self._ledger.give_back(study, Ending.GIVEN_UP)
+        forget_kept(folder)
         self._participations.pop(study, None)
         self._end_training(study)
         return GivenUp(book=self._ledger.signed_head())
@@ -252,6 +253,7 @@ class Site:
         """
         why = self._ledger.ending(study)
         if why is not None and why is not Ending.FINISHED:
+            forget_kept(self._home.study_folder(study))
             self._participations.pop(study, None)
             self._end_training(study)
             raise RefusedError(
@@ -267,6 +269,8 @@ class Site:
         self._freed = now
         for study in give_back_abandoned(self._ledger, self._home, now):
             _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
+            forget_kept(self._home.study_folder(study))
+            self._participations.pop(study, None)
 
     def _admitted(self, request: Join, study: str) -> Participation:
         """The site's part in the study, which is admitted if it is new here."""

@@ -318,6 +318,10 @@ class Desk:
         """The command that lets the study go on."""
         return " ".join(["consilium study resume", self.study, *(f"--readmit {name}" for name in readmit)])
 
+    def new_launch(self) -> str:
+        """The way out of what cannot go on: sites get back what the study has set aside."""
+        return f"it cannot go on; give it up with: consilium study give-up {self.study}, and launch the study again"
+
     def stop_if_too_few(self) -> list[Action]:
         """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
         lack = self.lack()
@@ -345,7 +349,7 @@ class Desk:
         refused = ", ".join(site.name for site in self.standing(Standing.REFUSED))
         if refused and len(out) + len(self.standing(Standing.REFUSED)) >= needed:
             return f"once {refused} would admit the study, run: {self.resume_with(*sorted(out))}"
-        return "it cannot go on; launch the study again"
+        return self.new_launch()
 
 
 def first_view(committed: Committed) -> View:

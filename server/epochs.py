@@ -259,7 +259,7 @@ class KeyEpochs:
             return desk.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
                 "was restored or replaced before it could open the round",
-                "it cannot go on; launch the study again",
+                desk.new_launch(),
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
         left = [action for site in hopeless for action in desk.put_out(site, why)]

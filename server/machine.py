@@ -291,9 +291,9 @@ class StudyMachine:
             site.base = reply.base
             return self._go_on(site, now)
         if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
-            return self._desk.stop(f"{site.name}: {reply.sentence}", "it cannot go on; launch the study again")
+            return self._desk.stop(f"{site.name}: {reply.sentence}", self._desk.new_launch())
         if reply.code == "release-refused" and not isinstance(asked, Join):
-            way_out = f"when it is clear why, run: {self._desk.resume_with()}; else launch the study again"
+            way_out = f"when it is clear why, run: {self._desk.resume_with()}; else {self._desk.new_launch()}"
             return self._desk.stop(f"{site.name}: {reply.sentence}", way_out)
         if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
             return self._rounds.void([], now)

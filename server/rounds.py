@@ -152,7 +152,7 @@ class Rounds:
             return actions + self._desk.stop(
                 difference,
                 f"once the site that differs is restored or restarted, run: {self._desk.resume_with()}; "
-                "else launch the study again",
+                f"else {self._desk.new_launch()}",
             )
         return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
 

@@ -75,7 +75,7 @@ class Totals:
             if self._opened[other] != evaluated:
                 return desk.stop(
                     f"{first} and {other} have opened different totals of round {evaluated.round}",
-                    "it cannot go on: find out which of them is altered, then launch the study again",
+                    f"find out which of them is altered; {desk.new_launch()}",
                 )
         actions = desk.record(TotalsOpened(evaluated=evaluated))
         if desk.out_of_patience:

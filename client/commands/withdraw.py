@@ -4,6 +4,7 @@ import click
 
 from client.commands.asking import ask_at_terminal
 from client.home import SiteHome
+from client.kept import forget_kept
 from privacy.console import say
 from privacy.ledger.entries import Ending
 
@@ -22,6 +23,7 @@ def withdraw(home: SiteHome, study: str, yes: bool) -> None:
         left = ledger.budget_of(study).epsilon_left
         ask_at_terminal(f"'{study}' ends here for good, and this site gets no model of it. Leave it?", yes)
         ledger.give_back(study, Ending.WITHDRAWN)
+        forget_kept(home.study_folder(study))
         after = ledger.budget_of(study)
     say(
         f"'{study}' is closed here; of the population '{after.population}' epsilon {after.epsilon_left:.3f} is left "

@@ -73,6 +73,8 @@ def test_given_up_study_keeps_what_it_paid_and_its_site_trains_and_releases_noth
     require_refused(simulator.exchange("ash", join)[0], "given-up", "takes no further part")
     assert isinstance(simulator.exchange("ash", GiveUp(launch=launch))[0], GivenUp)  # again: nothing changes
     assert len(simulator.entries("ash")) == before
+    assert list(simulator.store("birch").folder.glob("*.sealed"))
+    assert not list(simulator.store("ash").folder.glob("*.sealed")), "what it kept to release is gone"
     assert not (simulator.homes["ash"].study_folder(simulator.study) / "release").exists()
     require_safe(simulator)
 
