@@ -277,8 +277,7 @@ class Site:
         launch = request.launch.statement
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
-        if study not in self._participations:
-            require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
+        require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
         folder = self._home.study_folder(study)
         new = not StudyStore.exists(folder)
         if new:

@@ -280,13 +280,13 @@ def test_study_of_a_population_without_a_grant_is_refused(case: Case, tmp_path: 
 
 def test_study_that_no_noise_makes_cheap_enough_is_refused(case: Case) -> None:
     """At so small a delta the conversion alone takes more than the epsilon, at every order."""
-    case.terms = small_terms(privacy={"epsilon": 0.5, "delta": 1e-300}, **PROTECTED)
-    case.refused("budget", "no noise reaches epsilon 0.5 at delta 1e-300")
+    case.terms = small_terms(privacy={"epsilon": 0.02, "delta": 1e-300}, **PROTECTED)
+    case.refused("budget", "no noise reaches epsilon 0.02 at delta 1e-300")
 
 
 def test_evaluation_that_no_noise_makes_cheap_enough_is_refused(case: Case) -> None:
-    case.terms = small_terms(privacy={"delta": 1e-300}, evaluation={"rounds": [2], "epsilon": 0.5})
-    case.refused("budget", "no noise reaches epsilon 0.5 at delta 1e-300 for 1 steps at rate 1")
+    case.terms = small_terms(privacy={"delta": 1e-300}, evaluation={"rounds": [2], "epsilon": 0.02})
+    case.refused("budget", "no noise reaches epsilon 0.02 at delta 1e-300 for 1 steps at rate 1")
 
 
 def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:

@@ -170,12 +170,12 @@ def test_study_of_data_that_are_not_registered_still_shows_its_promise(ledger: L
 
 def test_study_that_no_noise_makes_cheap_enough_is_refused_once(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
-    hopeless = small_terms(privacy={"epsilon": 0.5, "delta": 1e-300}, evaluation={"rounds": []})
+    hopeless = small_terms(privacy={"epsilon": 0.02, "delta": 1e-300}, evaluation={"rounds": []})
     for changes in ({}, {"registration": None, "account": None}):
         found = explained(ledger, hopeless, **changes)
         sentences = [reason.sentence for reason in found.reasons if reason.code == "budget"]
         assert len(sentences) == 1
-        assert "no noise reaches epsilon 0.5 at delta 1e-300" in sentences[0]
+        assert "no noise reaches epsilon 0.02 at delta 1e-300" in sentences[0]
         assert (found.noise_multiplier, found.cost) == (None, None)
 
 

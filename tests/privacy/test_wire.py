@@ -200,7 +200,11 @@ HEAD = {"number", "hash"}
 EVALUATED = {"round", "opened_in", "counts"}
 OFFER = {"study", "launch", "site", "epoch", "session_key", "base", "holds", "patients"}
 GRANT = {"study", "launch", "lead", "epoch", "offers", "commitment", "wrapped", "keyring"}
-VIEW = {"study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference"}
+VIEW = {
+    "study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference", "room",
+    "patients",
+}  # fmt: skip
+HELD = {"study", "launch", "site", "epoch", "base", "model"}
 HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "totals"}
 
 BOOK = (
@@ -219,7 +223,9 @@ LEAVES = {
     | {f"evaluated.{name}" for name in EVALUATED}
     | BOOK,
     "released": {"kind", "round", "attempt", "seed"},
-    "opened": {"kind", "base"} | {f"evaluated.{name}" for name in EVALUATED},
+    "opened": {"kind", "base", "held.signature"}
+    | {f"evaluated.{name}" for name in EVALUATED}
+    | {f"held.statement.{name}" for name in HELD},
     "closed": {"kind", "base", "epsilon_spent"} | {f"evaluated.{name}" for name in EVALUATED} | BOOK,
     "given-up": {"kind"} | BOOK,
     "problem": {"kind", "code", "sentence", "base"},

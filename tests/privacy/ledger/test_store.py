@@ -279,7 +279,7 @@ def test_unprotected_training_has_no_charge_and_marks_the_population(path: Path)
 
 @pytest.mark.parametrize(
     ("asked", "order", "sentence"),
-    [(0.01, 2, "no room at order 2"), (101, 8, "less than"), (3, 9, "one of the orders 2, 3, .* got 9")],
+    [(0.01, 2, "no room at order 2"), (101, 8, "at most 100"), (3, 9, "one of the orders 2, 3, .* got 9")],
 )
 def test_grant_that_cannot_be_kept_is_refused(path: Path, asked: float, order: int, sentence: str) -> None:
     with Ledger.create(path, KEY, "north") as ledger:
