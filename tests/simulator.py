@@ -248,6 +248,8 @@ class Simulator:
 
     def launch(self) -> str:
         """Launch the study over all sites and start driving it."""
+        if self.study:
+            self.journal.close()
         self.study = self.federation.launch(self.terms, count_parameters(self.terms), [])
         self.start_coordinator()
         return self.study
