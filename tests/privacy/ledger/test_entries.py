@@ -111,7 +111,7 @@ REFUSE: dict[str, Any] = {
         ({"body": {"study": "a", "code": "test", "sentence": ""}}, "sentence"),
         ({"body": {"study": "a", "code": "Test", "sentence": "a"}}, "code"),
         ({"body": {"study": "a", "code": "test", "sentence": "a", "patient": "x"}}, "patient: unknown key"),
-        ({"body": None}, "should be a valid dictionary"),
+        ({"body": None}, "expected keys and values"),
     ],
 )
 def test_entry_with_a_field_out_of_range_is_refused(change: dict[str, Any], sentence: str) -> None:

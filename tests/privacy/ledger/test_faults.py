@@ -226,10 +226,12 @@ def test_file_with_any_bytes_overwritten_says_what_it_said_or_is_refused(path: P
     write_story(path)
     whole = path.read_bytes()
     head = verify_file(path, KEY.public).head
-    reads: tuple[Callable[[], Head], ...] = (
-        lambda: Ledger.open(path, KEY, timeout_s=0).head,
-        lambda: verify_file(path, KEY.public).head,
-    )
+
+    def opened() -> Head:
+        with Ledger.open(path, KEY, timeout_s=0) as ledger:
+            return ledger.head
+
+    reads: tuple[Callable[[], Head], ...] = (opened, lambda: verify_file(path, KEY.public).head)
     refused = 0
     for offset in range(0, len(whole) - len(rot), 61):
         path.write_bytes(whole[:offset] + rot + whole[offset + len(rot) :])
