@@ -51,7 +51,7 @@ class StudyError(Error):
 
 
 class TermsError(StudyError):
-    """A study file, or terms, that cannot be used."""
+    """A study file, or terms, that cannot be used; also a PROBLEM that ``consilium study check`` finds."""
 
     exit_code = 11
 

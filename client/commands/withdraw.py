@@ -4,7 +4,6 @@ import click
 
 from client.commands.asking import ask_at_terminal
 from client.home import SiteHome
-from client.kept import forget_kept
 from privacy.console import say
 from privacy.ledger.entries import Ending
 
@@ -19,6 +18,9 @@ def withdraw(home: SiteHome, study: str, yes: bool) -> None:
     For a study that will not go on, and for one that this site leaves. What was trained stays paid; a coordinator that
     asks for another round is refused.
     """
+    # it brings tenseal, without which every other command starts in half the time
+    from client.kept import forget_kept
+
     with home.open_ledger() as ledger:
         left = ledger.budget_of(study).epsilon_left
         ask_at_terminal(f"'{study}' ends here for good, and this site gets no model of it. Leave it?", yes)

@@ -111,7 +111,9 @@ def first_event(address: str, files: TlsFiles) -> AgentEvent:
         raise AssertionError("nobody asks")
 
     serving = threading.Thread(
-        target=serve, args=(address, files.ca, key, answer), kwargs={"on_event": events.put, "stop": stop}
+        target=serve,
+        args=(address, files.ca, key, answer),
+        kwargs={"on_event": events.put, "stop": stop, "blob_bytes": int},
     )
     serving.start()
     try:

@@ -85,7 +85,7 @@ def test_weights_of_other_precision_are_rounded_once(tmp_path: Path, kind: torch
     assert sorted(to_vector(module).tolist()) == sorted(expected.double().tolist())
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_released_model_may_be_what_the_next_study_begins_with(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -23,8 +23,8 @@ CLEANS_UP = """
 import os, signal, time
 from privacy.lifetime import interrupt_on_signals
 interrupt_on_signals()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     os.kill(os.getpid(), signal.SIGTERM)

@@ -118,7 +118,10 @@ def test_issue_for_an_impossible_name_is_refused(tmp_path: Path) -> None:
 
 # Renewal ---------------------------------------------------------------------------------------------------
 
-NOW = datetime.datetime.now(datetime.UTC)
+
+def now() -> datetime.datetime:
+    """The time, when it is asked for: a certificate that is made later must not be one of the future."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 def days(count: float) -> datetime.timedelta:
@@ -129,7 +132,7 @@ def test_renewal_of_what_is_good_changes_nothing(tmp_path: Path) -> None:
     files = create_authority(tmp_path, "good")
     issue_server_certificate(files, ["fl.example.org"])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert renew_in_time(files, ["fl.example.org"], NOW + days(SERVER_DAYS - RENEW_DAYS - 1)) == []
+    assert renew_in_time(files, ["fl.example.org"], now() + days(SERVER_DAYS - RENEW_DAYS - 1)) == []
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -144,18 +147,18 @@ def test_renewal_of_what_is_good_changes_nothing(tmp_path: Path) -> None:
 def test_server_certificate_is_renewed_in_time_and_sites_need_nothing(
     tmp_path: Path, issued: float, why: str
 ) -> None:
-    files = create_authority(tmp_path, "late", NOW - days(1000))
-    issue_server_certificate(files, now=NOW + days(issued))
+    files = create_authority(tmp_path, "late", now() - days(1000))
+    issue_server_certificate(files, now=now() + days(issued))
     held_by_sites = tmp_path / "held"
     held_by_sites.write_bytes(files.ca.read_bytes())
-    (said,) = renew_in_time(files, ["fl.example.org"], NOW)
+    (said,) = renew_in_time(files, ["fl.example.org"], now())
     assert "the server's certificate does not name fl.example.org" in said
-    issue_server_certificate(files, now=NOW + days(issued))
-    (said,) = renew_in_time(files, [], NOW)
+    issue_server_certificate(files, now=now() + days(issued))
+    (said,) = renew_in_time(files, [], now())
     assert f"the server's certificate {why}" in said
-    assert f"valid until {NOW + days(SERVER_DAYS):%Y-%m-%d}; sites need nothing" in said
+    assert f"valid until {now() + days(SERVER_DAYS):%Y-%m-%d}; sites need nothing" in said
     assert shake_hands(files, held_by_sites, "localhost") == "TLSv1.3"
-    assert renew_in_time(files, [], NOW) == []
+    assert renew_in_time(files, [], now()) == []
 
 
 @pytest.mark.parametrize("harm", ["missing", "other key", "other authority", "no PEM"])
@@ -175,27 +178,27 @@ def test_server_certificate_that_cannot_be_used_is_replaced(tmp_path: Path, harm
             files.certificate.write_bytes(other.certificate.read_bytes())
         case _:
             files.certificate.write_text("no certificate")
-    (said,) = renew_in_time(files, [], NOW)
+    (said,) = renew_in_time(files, [], now())
     assert "a new one is valid until" in said
     assert shake_hands(files, files.ca, "localhost") == "TLSv1.3"
 
 
 def test_authority_is_renewed_with_the_same_key_before_a_server_certificate_outlives_it(tmp_path: Path) -> None:
-    files = create_authority(tmp_path, "old", NOW - days(AUTHORITY_DAYS - 300))
+    files = create_authority(tmp_path, "old", now() - days(AUTHORITY_DAYS - 300))
     issue_server_certificate(files)
     held_by_sites = tmp_path / "held"
     held_by_sites.write_bytes(files.ca.read_bytes())
-    said = renew_in_time(files, [], NOW)
+    said = renew_in_time(files, [], now())
     assert "hand every site a new admission: consilium sites admit REQUEST --out FILE" in said[0]
     authority = x509.load_pem_x509_certificate(files.ca.read_bytes())
-    assert authority.not_valid_after_utc > NOW + days(AUTHORITY_DAYS - 1)
+    assert authority.not_valid_after_utc > now() + days(AUTHORITY_DAYS - 1)
     issue_server_certificate(files)
     for trusted in (files.ca, held_by_sites):
         assert shake_hands(files, trusted, "localhost") == "TLSv1.3"
 
 
 def test_server_certificate_never_outlives_its_authority(tmp_path: Path) -> None:
-    files = create_authority(tmp_path, "old", NOW - days(AUTHORITY_DAYS - 300))
+    files = create_authority(tmp_path, "old", now() - days(AUTHORITY_DAYS - 300))
     issue_server_certificate(files)
     authority, server = (
         x509.load_pem_x509_certificate(path.read_bytes()) for path in (files.ca, files.certificate)

@@ -293,7 +293,9 @@ def test_study_check_of_a_wrong_study_is_refused(folder: Path) -> None:
     with pytest.raises(TermsError, match="there is no model 'transformer'; known models: logistic, mlp"):
         coordinator(folder, "study", "check", study_file(folder, small_terms(model={"name": "transformer"})))
     with pytest.raises(BudgetError, match="no noise reaches"):
-        coordinator(folder, "study", "check", study_file(folder, small_terms(privacy={"epsilon": 1e-6})))
+        coordinator(
+            folder, "study", "check", study_file(folder, small_terms(privacy={"epsilon": 0.02, "delta": 1e-300}))
+        )
 
 
 # What talks to the coordinator's process -------------------------------------------------------------------
