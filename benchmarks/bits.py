@@ -20,17 +20,17 @@ import click
 import numpy as np
 import yaml
 
-from client.data import register
-from client.trainer import InProcessTrainer, Vector
-from models.metrics import metrics
-from models.vector import advance
-from privacy.console import print_json, print_table, say
-from privacy.pricing import study_noise
-from privacy.sealing.quantise import dequantise, halvings_after, quantise
-from privacy.sealing.shape import grid_of, weight_of
-from privacy.stream import Stream
+from client.data.dataset import register
+from client.training.worker import InProcessTrainer, Vector
+from models.parameters.vector import advance
+from models.tasks.binary import metrics
+from privacy.command_line import print_json, print_table, say
+from privacy.randomness import Stream
+from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
+from privacy.secure_aggregation.round_layout import grid_of, weight_of
 from privacy.study import Terms, parse_terms
-from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from privacy.study.cost import study_noise
+from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 _BITS: Final = (8, 12, 16)

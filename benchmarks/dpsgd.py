@@ -41,9 +41,9 @@ from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from privacy.console import print_json, print_table, say
+from privacy.command_line import print_json, print_table, say
 from privacy.dpsgd import DpSgd, Mechanism, add_noise
-from privacy.stream import from_os
+from privacy.randomness import from_os
 
 BAR: Final = 2.0
 _RATE: Final = 1e-3

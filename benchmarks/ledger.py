@@ -28,14 +28,19 @@ from typing import Any, Final
 
 import click
 
-from client.home import SiteHome
-from privacy.accountant import CARRIED, Gaussian, SampledGaussian, carried, limit
-from privacy.budget import Account, Planned, Purpose
-from privacy.console import print_json, print_table, say
+from client.site.folder import SiteHome
+from privacy.accounting.account import Account, Planned, Purpose
+from privacy.accounting.epsilon import (
+    CARRIED,
+    Gaussian,
+    SampledGaussian,
+    carried,
+    limit,
+)
+from privacy.command_line import print_json, print_table, say
 from privacy.keys import SigningKey
 from privacy.ledger import Book, Ledger
-from privacy.ledger.book import plan_curve
-from privacy.ledger.disk import lay_out
+from privacy.ledger.database import lay_out
 from privacy.ledger.entries import (
     Allow,
     Body,
@@ -49,7 +54,8 @@ from privacy.ledger.entries import (
     Return,
     Settle,
 )
-from privacy.ledger.witness import BookHead, Countersigned
+from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.state import plan_curve
 from privacy.signed import Signed
 
 SIZES: Final = (10_000, 100_000)

@@ -14,19 +14,19 @@ from typing import Final
 
 import numpy as np
 
-from client.agent import AgentEvent, serve
-from client.data import StudyFiles
-from client.home import SiteHome
-from client.site import Site
-from client.train import build_model
-from client.trainer import Integers, Tensors, Vector
-from models.adapters import plain_tensors
-from models.parameters import from_vector, parameter_count
-from privacy.console import say
-from privacy.distributed import SharedNoise
+from client.connection.agent import AgentEvent, serve
+from client.data.dataset import StudyFiles
+from client.site.folder import SiteHome
+from client.study.request_handler import Site
+from client.training.local_steps import build_model
+from client.training.worker import Integers, Tensors, Vector
+from models.parameters.flatten import from_vector, parameter_count
+from models.parameters.lora import plain_tensors
+from privacy.command_line import say
 from privacy.errors import TrainingError
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.protocol.messages import Envelope, Sealed, read_body
 from privacy.study import Terms
-from privacy.wire import Envelope, Sealed, read_body
 
 _PATIENCE_S: Final = 3600.0
 
@@ -40,16 +40,16 @@ class LightTraining:
         self._bins = terms.evaluation.bins
 
     def initial(self) -> Vector:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         return np.zeros(self._parameters)
 
     def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         from_vector(self._module, vector)
         return plain_tensors(self._module)
 
     def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         return {}
 
     def train(
@@ -61,7 +61,7 @@ class LightTraining:
         correction: Vector | None = None,
         personal: Vector | None = None,
     ) -> tuple[Vector, Vector]:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         return np.full(self._parameters, 0.01), np.zeros(0)
 
     def share(
@@ -73,7 +73,7 @@ class LightTraining:
         key: bytes,
         personal: Vector | None = None,
     ) -> tuple[Integers, Vector]:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         raise TrainingError("light sites take part in studies without privacy only")
 
     def score(
@@ -83,11 +83,11 @@ class LightTraining:
         personal: Vector | None = None,
         key: bytes | None = None,
     ) -> tuple[int, ...]:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
         return (1,) * (2 * self._bins)
 
     def close(self) -> None:
-        """See :class:`client.trainer.Training`."""
+        """See :class:`client.training.worker.Training`."""
 
 
 class LightSites:

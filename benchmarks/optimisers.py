@@ -39,7 +39,7 @@ from benchmarks.optimisers_tuning import (
     tuned,
     tuning_runs,
 )
-from privacy.console import print_json, print_table, say
+from privacy.command_line import print_json, print_table, say
 
 REFERENCE: Final = "fedavg"
 PLANS: Final = (

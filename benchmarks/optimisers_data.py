@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import DATA, Array, Records, federation, pooled, study
-from client.data import Patients, public_count
-from client.train import build_model
-from models.parameters import initial_vector
-from models.vector import Vector
+from client.data.dataset import Patients, public_count
+from client.training.local_steps import build_model
+from models.parameters.flatten import initial_vector
+from models.parameters.vector import Vector
 from privacy.study import Terms, parse_terms
 
 ROUNDS: Final = 20

@@ -1,8 +1,9 @@
 """One federated training with the product's own parts, without keys: what every site does, round after round.
 
 * Local work is that of benchmarks/optimisers_steps.py; the update is weighted, rounded with error feedback and added as
-  integers, as client/work.py does it, and the opened sum moves the model as client/opening.py does it. Sealing changes
-  no integer, so it is left out; what it would send is read from :func:`privacy.sealing.shape.layout_of`.
+  integers, as client/study/local_round.py does it, and the opened sum moves the model as
+  client/study/apply_aggregate.py does it. Sealing changes no integer, so it is left out; what it would send is read
+  from :func:`privacy.secure_aggregation.round_layout.layout_of`.
 * With distributed noise a round is one global step: clipped sums, shares of the noise, their sum.
 * The noise keeps the study's promise over all its rounds. Who watches the held-out patients' AUROC after every round is
   not charged for it: with privacy a study would pay for that, or do without.
@@ -22,20 +23,25 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
-from client.simulate import pooled
-from client.state import optimiser_of
-from client.train import build_model
-from client.variates import reach_of
-from models.optimiser import LocalWork
-from models.parameters import from_vector
-from models.vector import Vector
-from privacy.accountant import noise_multiplier
-from privacy.distributed import opened_sum, share
-from privacy.launch import Launch
-from privacy.sealing.quantise import dequantise, halvings_after, quantise
-from privacy.sealing.shape import grid_of, layout_of, shared_noise, weight_of
-from privacy.stream import Stream
+from client.study.control_variates import reach_of
+from client.study.store import optimiser_of
+from client.training.local_steps import build_model
+from client.training.simulate import pooled
+from models.federated.server_optimiser import LocalWork
+from models.parameters.flatten import from_vector
+from models.parameters.vector import Vector
+from privacy.accounting.epsilon import noise_multiplier
+from privacy.mechanisms.distributed_noise import opened_sum, share
+from privacy.randomness import Stream
+from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
+from privacy.secure_aggregation.round_layout import (
+    grid_of,
+    layout_of,
+    shared_noise,
+    weight_of,
+)
 from privacy.study import Placement, Terms
+from privacy.study.launch import Launch
 
 
 def pooled_patients(federation: Federation) -> Federation:
@@ -116,7 +122,7 @@ class _LocalSteps:
         return dequantise(total, sites, grid) / sum(self._weights)
 
     def _update(self, shared: Vector, number: int, place: int) -> Vector:
-        """One site's update; its own control variate follows, as client/variates.py says."""
+        """One site's update; its own control variate follows, as client/study/control_variates.py says."""
         terms, controlled = self._terms, self._terms.training.control_variates
         correction = self._optimiser.variate_of(shared) - self._variates[place] if controlled else None
         model, noise = self._optimiser.model_of(shared), noise_of(terms)

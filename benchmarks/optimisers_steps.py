@@ -2,7 +2,8 @@
 
 A logistic regression, or a perceptron with one hidden layer of ELU: a record's gradient is an outer product in each
 layer, so its norm is known without making it. :func:`check_against_the_product` runs before anything is measured: local
-steps are those of :func:`client.train.train`, global ones those of :func:`client.globally.global_step`.
+steps are those of :func:`client.training.local_steps.train`, global ones those of
+:func:`client.training.global_step.global_step`.
 """
 
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from client.data import Patients
-from client.globally import global_step
-from client.hardware import CPU
-from client.train import first_model, train
-from models.vector import Vector
+from client.data.dataset import Patients
+from client.training.device import CPU
+from client.training.global_step import global_step
+from client.training.local_steps import first_model, train
+from models.parameters.vector import Vector
 from privacy.dpsgd import CLIP_MARGIN, sample_patients
-from privacy.stream import Stream
+from privacy.randomness import Stream
 from privacy.study import Terms
 
 _CLOSE: Final = 1e-5
@@ -51,7 +52,7 @@ def local_update(
     number: int,
     correction: Vector | None,
 ) -> Vector:
-    """The update of one round's local steps from ``start``, as :func:`client.train.train` gives it; (P,)."""
+    """The update of one round's local steps from ``start``, as :func:`~client.training.local_steps.train` gives it."""
     training, model = terms.training, start
     rate, pulled = training.learning_rate_in(number), 0.0 if correction is None else correction
     expected = training.sampling_rate * site.public_patients

@@ -24,12 +24,12 @@ import click
 
 from benchmarks.stock import stock_flower
 from models.catalogue import build
-from models.parameters import parameter_count
-from privacy.console import print_json, print_table, say
+from models.parameters.flatten import parameter_count
+from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
-from server.federation import PatienceConfig
-from server.journal import Journal
-from server.tally import RoundTally, Tally
+from server.federation.folder import PatienceConfig
+from server.study.journal import Journal
+from server.watch.tally import RoundTally, Tally
 from tests.client.small_study import small_terms, without_privacy
 from tests.federation.running import COORDINATOR, Running, running
 

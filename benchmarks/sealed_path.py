@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.path import CPU, WALL, Laps, Now, Path
-from privacy.sealing.aggregate import Aggregate
-from privacy.sealing.bfv import StudyKey
-from privacy.sealing.layout import Layout
-from privacy.sealing.masks import site_masks
-from privacy.sealing.opening import open_aggregate
-from privacy.sealing.quantise import Grid, dequantise, quantise
-from privacy.sealing.seal import seal
-from privacy.stream import from_os
+from privacy.randomness import from_os
+from privacy.secure_aggregation.aggregate import Aggregate
+from privacy.secure_aggregation.layout import Layout
+from privacy.secure_aggregation.masks import site_masks
+from privacy.secure_aggregation.opening import open_aggregate
+from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.seal import seal
 
 BITS: Final = 16
 MAXIMUM_SITES: Final = 32

@@ -28,7 +28,7 @@ from benchmarks.coordinator_memory import coordinator_memory
 from benchmarks.large import large_update
 from benchmarks.path import WALL, Path, middle
 from benchmarks.sealed_path import float32_path, invented_update, sealed_path
-from privacy.console import print_json, print_table, say
+from privacy.command_line import print_json, print_table, say
 
 Way = Callable[[np.ndarray[Any, Any], int], Path]
 

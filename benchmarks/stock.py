@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from privacy.keys import generate_node_key
-from server.authority import create_authority, issue_server_certificate
-from server.bundle import pack_bundle
-from server.marked import stop_marked
-from server.superlink import RunState, SuperLink, free_port
+from server.federation.certificates import create_authority, issue_server_certificate
+from server.superlink.bundle import pack_bundle
+from server.superlink.process import RunState, SuperLink, free_port
+from server.superlink.process_tags import stop_marked
 
 _APP: Final = Path(__file__).parent / "stock_app"
 _MARK: Final = "CONSILIUM_BENCHMARK"

@@ -35,7 +35,7 @@ from benchmarks.utility_images import Convolutional
 from benchmarks.utility_logistic import Logistic, check_against_the_product
 from benchmarks.utility_plot import picture
 from benchmarks.utility_training import Learner, Promise, Schedule, Task, trained
-from privacy.console import print_json, print_table, say
+from privacy.command_line import print_json, print_table, say
 
 CHOICES: Final = Path(__file__).with_name("utility_choices.json")
 MODES: Final = ("none", "central", "distributed", "local", "alone")

@@ -23,9 +23,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from client.data import public_count, read_table
+from client.data.dataset import public_count, read_table
 from privacy.study import DataContract, Terms, read_terms
-from server.demo_hospitals import breast_cancer_hospitals, heart_hospitals
+from server.demo.hospitals import breast_cancer_hospitals, heart_hospitals
 
 _ROOT: Final = Path(__file__).parent.parent
 DATA: Final = _ROOT.parent / "shared" / "data"

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.utility_data import Array, Records
-from client.train import record_losses
-from models.parameters import from_vector, initial_vector
-from models.tabular import OneLogit
+from client.training.local_steps import record_losses
+from models.parameters.flatten import from_vector, initial_vector
+from models.tabular.mlp import OneLogit
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.stream import Stream
+from privacy.randomness import Stream
 
 
 class _OnDevice:

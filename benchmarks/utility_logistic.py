@@ -2,7 +2,8 @@
 
 The gradient of a patient is (sigmoid(w x + b) - y) (x, 1), so its norm is known without making it.
 :func:`check_against_the_product` runs before anything is measured: the clipped sums are those of
-:meth:`privacy.dpsgd.DpSgd.lot_sum`, and steps with noise those of :func:`client.train.train`, from the same randomness.
+:meth:`privacy.dpsgd.DpSgd.lot_sum`, and steps with noise those of :func:`client.training.local_steps.train`, from
+the same randomness.
 """
 
 import hashlib
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records
 from benchmarks.utility_training import CLIPPING_NORM, Task, descended
-from client.data import Patients, public_count
-from client.hardware import CPU
-from client.train import DeviceRecords, record_losses, train
-from models.parameters import from_vector, initial_vector
-from models.tabular import logistic
+from client.data.dataset import Patients, public_count
+from client.training.device import CPU
+from client.training.local_steps import DeviceRecords, record_losses, train
+from models.parameters.flatten import from_vector, initial_vector
+from models.tabular.mlp import logistic
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
-from privacy.stream import Stream
+from privacy.randomness import Stream
 from privacy.study import Terms
 
 _CLOSE: Final = 1e-5

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, log
 from typing import Any, Final, NamedTuple
 
-from privacy.audit.markup import Content, Markup, element
+from privacy.audit.report.html import Content, Markup, element
 
 DELTA: Final = 1e-5
 _WIDTH, _HEIGHT, _COLUMNS = 260, 190, 3

@@ -2,9 +2,10 @@
 
 * ``none``: all patients in one place, no clipping, no noise.
 * ``central``: all patients in one place, DP-SGD with continuous Gaussian noise; what a federation is compared with.
-* ``distributed``: one global step a round; :func:`privacy.distributed.share` makes integers of a site's clipped sum,
-  they are added as the sealed sum adds them, and :func:`privacy.distributed.opened_sum` reads the total. Sealing
-  itself changes no integer, so it is left out.
+* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.share` makes integers of a
+  site's clipped sum, they are added as the sealed sum adds them, and
+  :func:`privacy.mechanisms.distributed_noise.opened_sum` reads the total. Sealing itself changes no integer, so it
+  is left out.
 * ``local``: every site takes several DP-SGD steps with full noise, then models are averaged by public patients. The
   rounding of the average to 16 bits is left out.
 * ``alone``: one site's patients, DP-SGD, no federation.
@@ -23,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records, Site, pooled
-from client.data import public_count
-from models.vector import advance
-from privacy.accountant import noise_multiplier
-from privacy.distributed import SharedNoise, opened_sum, share
+from client.data.dataset import public_count
+from models.parameters.vector import advance
+from privacy.accounting.epsilon import noise_multiplier
 from privacy.dpsgd import sample_patients
-from privacy.stream import Stream
+from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
+from privacy.randomness import Stream
 
 CLIPPING_NORM: Final = 1.0
 COLLUDERS: Final = 1
@@ -113,7 +114,7 @@ def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
 
 
 def descended(task: Task, start: Array, records: Records, steps: int, stream: Stream) -> Array:
-    """DP-SGD in one place, as :func:`client.train.train` does it; (P,)."""
+    """DP-SGD in one place, as :func:`client.training.local_steps.train` does it; (P,)."""
     model, noise, rate = start, task.noise, task.schedule.sampling_rate
     clipping_norm = None if noise is None else CLIPPING_NORM
     expected = rate * public_count(records.patients)

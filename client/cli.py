@@ -18,11 +18,17 @@ from client.commands.predict import predict
 from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
-from client.home import SiteHome
-from privacy.console import Commands, print_json, print_table, run, say
-from privacy.enrolment import SignedAdmission, read_enrolment
+from client.site.folder import SiteHome
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    run,
+    say,
+)
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
+from privacy.protocol.enrolment import SignedAdmission, read_enrolment
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +84,7 @@ def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
 @click.pass_obj
 def status(home: SiteHome, as_json: bool) -> None:
     """Who this site is, whether it runs, where studies stand, and the head of its book."""
-    from client.overview import overview
+    from client.commands.status import overview
 
     facts = overview(home)
     if as_json:
@@ -124,7 +130,7 @@ def _standing(study: dict[str, Any]) -> str:
 @click.pass_obj
 def up(home: SiteHome) -> None:
     """Connect to the coordinator and take part in studies until stopped (Ctrl-C)."""
-    from client.up import serve_site
+    from client.connection.service import serve_site
 
     serve_site(home)
 

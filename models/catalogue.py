@@ -46,15 +46,15 @@ class MlpOptions(Options):
 
 
 def _logistic(options: LogisticOptions, inputs: int) -> nn.Module:
-    from models import tabular
+    from models.tabular import mlp
 
-    return tabular.logistic(inputs)
+    return mlp.logistic(inputs)
 
 
 def _mlp(options: MlpOptions, inputs: int) -> nn.Module:
-    from models import tabular
+    from models.tabular import mlp
 
-    return tabular.mlp(inputs, options.hidden, options.activation, options.norm)
+    return mlp.mlp(inputs, options.hidden, options.activation, options.norm)
 
 
 class _Entry(NamedTuple):

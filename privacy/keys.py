@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from privacy.durable import sync_folder
 from privacy.errors import KeyFileError, WireError
+from privacy.files import sync_folder
 from privacy.typed_keys import from_typed, to_typed
 
 SECRET_BYTES: Final = 32

@@ -10,14 +10,19 @@ from typing import Any
 
 import click
 
-from privacy.console import Commands, print_json, run, say
+from privacy.command_line import (
+    Commands,
+    print_json,
+    run,
+    say,
+)
 from privacy.errors import FederationError
-from privacy.lifetime import stop_on_signals
 from privacy.logs import log_to
+from privacy.process_lifetime import stop_on_signals
 from server.commands.sites import sites
 from server.commands.study import study
 from server.commands.testimony import testimony
-from server.federation import CoordinatorConfig, Federation
+from server.federation.folder import CoordinatorConfig, Federation
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,7 +65,7 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
 @click.pass_obj
 def up(federation: Federation) -> None:
     """Run the coordinator until stopped (Ctrl-C); studies go on where they were."""
-    from server.coordinator import Coordinator
+    from server.control.coordinator import Coordinator
 
     config = federation.config
     log_to(federation.folder, "coordinator")
@@ -91,7 +96,7 @@ def demo(
     data: str, path: Path | None, folder: Path | None, keep: bool, epsilon: str, rounds: int | None, as_json: bool
 ) -> None:
     """Four hospitals on this machine train one model together, for real."""
-    from server.demo import Demo, DemoChoice
+    from server.demo.demo import Demo, DemoChoice
 
     choice = DemoChoice(data=data, path=path, folder=folder, keep=keep, epsilon=epsilon, rounds=rounds)
     result: dict[str, Any] = Demo(choice, quiet=as_json).run()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from privacy.lifetime import take_default_signals
-from server.authority import TlsFiles, create_authority, issue_server_certificate
+from privacy.process_lifetime import take_default_signals
+from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 
 
 def pytest_sessionstart() -> None:

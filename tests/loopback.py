@@ -12,11 +12,11 @@ from typing import Any
 
 from privacy.errors import Error
 from privacy.keys import generate_node_key
-from privacy.wire import Envelope
-from server.authority import TlsFiles
-from server.bundle import make_bundle
-from server.grid import Reply
-from server.superlink import SuperLink, free_port
+from privacy.protocol.messages import Envelope
+from server.federation.certificates import TlsFiles
+from server.superlink.bundle import make_bundle
+from server.superlink.grid import Reply
+from server.superlink.process import SuperLink, free_port
 
 PATIENCE_S = 40.0
 
@@ -36,7 +36,7 @@ class RemoteGrid:
     def __init__(self, superlink: SuperLink, bundle: Callable[[dict[str, str | int]], bytes] | None = None) -> None:
         name = f"grid{time.monotonic_ns()}"
         config: dict[str, str | int] = {"folder": str(superlink.folder), "study": name}
-        contents = bundle(config) if bundle else make_bundle(config, "tests.server.echo_app:app")
+        contents = bundle(config) if bundle else make_bundle(config, "tests.server.superlink.echo_app:app")
         self.run_id = superlink.start_bundle(contents, config)
         socket = superlink.folder / name
         wait_for("the run to start", socket.exists)
@@ -81,7 +81,7 @@ class Agent:
     def __init__(self, superlink: SuperLink, key: Path, ca: Path | None = None) -> None:
         trusted = ca or superlink.tls.ca
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.client.echo_site", superlink.address, str(trusted), str(key)],
+            [sys.executable, "-m", "tests.client.connection.echo_site", superlink.address, str(trusted), str(key)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

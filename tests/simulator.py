@@ -17,27 +17,33 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from client.data import StudyFiles
-from client.home import SiteHome
-from client.registration import register_files
-from client.site import Site
-from client.state import StudyState, StudyStore
-from client.trainer import InProcessTrainer
-from privacy.budget import Planned, Purpose, choose_order
+from client.data.dataset import StudyFiles
+from client.site.folder import SiteHome
+from client.site.register_data import register_files
+from client.study.request_handler import Site
+from client.study.store import StudyState, StudyStore
+from client.training.worker import InProcessTrainer
+from privacy.accounting.account import Planned, Purpose, choose_order
 from privacy.canonical import from_canonical
-from privacy.distributed import SharedNoise
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
-from privacy.pricing import study_noise, training_event
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.protocol.messages import (
+    Envelope,
+    Reply,
+    Request,
+    make_envelope,
+    read_body,
+)
 from privacy.study import COORDINATOR, Terms
-from privacy.wire import Envelope, Reply, Request, make_envelope, read_body
-from server.conductor import Arrival, Conductor
-from server.desk import Patience
-from server.explain import count_parameters
-from server.federation import CoordinatorConfig, Federation
-from server.history import AttemptAsked, Resumed, SiteReadmitted
-from server.journal import Journal
+from privacy.study.cost import study_noise, training_event
+from server.federation.folder import CoordinatorConfig, Federation
+from server.study.check import count_parameters
+from server.study.events import AttemptAsked, Resumed, SiteReadmitted
+from server.study.journal import Journal
+from server.study.runner import Arrival, Conductor
+from server.study.state import Patience
 from tests.client.small_study import small_terms, write_patients
 
 PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)

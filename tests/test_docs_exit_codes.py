@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy import console, errors
+from privacy import command_line, errors
 from privacy.errors import CoordinatorError, Error, ProtocolError, SiteError, StudyError
 
 RANGES = {
@@ -47,8 +47,8 @@ def test_every_error_has_a_row_with_its_code_and_meaning(rows: list[list[str]]) 
 
 def test_every_other_code_has_a_row(rows: list[list[str]]) -> None:
     others = {int(code) for code, name, _ in rows if not name.endswith("Error")}
-    assert others == {0, console.DEFECT, 2, console.INTERRUPTED}
-    assert Error.exit_code == console.DEFECT
+    assert others == {0, command_line.DEFECT, 2, command_line.INTERRUPTED}
+    assert Error.exit_code == command_line.DEFECT
 
 
 def test_codes_are_unique_and_rise(rows: list[list[str]]) -> None:

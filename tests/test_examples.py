@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.data import public_count, read_table
-from client.evaluate import score_histogram
-from client.hardware import CPU
-from client.train import build_model, first_model, train
-from models.metrics import Metrics, metrics
-from models.parameters import from_vector
-from models.vector import advance
-from privacy.accountant import noise_multiplier
-from privacy.pricing import study_noise
-from privacy.sealing.shape import update_range
+from client.data.dataset import public_count, read_table
+from client.training.device import CPU
+from client.training.local_steps import build_model, first_model, train
+from client.training.scoring import score_histogram
+from models.parameters.flatten import from_vector
+from models.parameters.vector import advance
+from models.tasks.binary import Metrics, metrics
+from privacy.accounting.epsilon import noise_multiplier
+from privacy.secure_aggregation.round_layout import update_range
 from privacy.study import Terms, read_terms
-from server.demo_hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from privacy.study.cost import study_noise
+from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
 
 
 def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tuple[Metrics, float]:

@@ -16,21 +16,21 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("privacy", "models", "client", "server")
 DOORS = {
-    "opacus": {"privacy/dpsgd/reference.py"},
-    "tenseal": {"privacy/sealing/bfv.py"},
-    "cryptography": {"privacy/keys.py", "privacy/stream.py", "server/authority.py"},
+    "opacus": {"privacy/dpsgd/opacus_reference.py"},
+    "tenseal": {"privacy/secure_aggregation/schemes/bfv.py"},
+    "cryptography": {"privacy/keys.py", "privacy/randomness.py", "server/federation/certificates.py"},
     "flwr": {
-        "client/agent.py",
-        "client/app.py",
-        "privacy/flower.py",
-        "server/app.py",
-        "server/grid.py",
-        "server/link_process.py",
-        "server/superlink.py",
+        "client/connection/agent.py",
+        "client/connection/client_app.py",
+        "privacy/protocol/flower_records.py",
+        "server/superlink/server_app.py",
+        "server/superlink/grid.py",
+        "server/superlink/program.py",
+        "server/superlink/process.py",
     },
-    "grpc": {"server/control.py"},
-    "sqlalchemy": {"server/link_store.py"},
-    "dp_accounting": {"privacy/pld.py"},
+    "grpc": {"server/control/channel.py"},
+    "sqlalchemy": {"server/superlink/database.py"},
+    "dp_accounting": {"privacy/accounting/pld.py"},
 }
 
 
@@ -46,7 +46,10 @@ def test_vendor_is_imported_through_its_doors_only(vendor: str) -> None:
     assert found == DOORS[vendor]
 
 
-@pytest.mark.parametrize("module", ["privacy.audit.cli", "client.cli", "server.cli", "client.agent", "server.app"])
+@pytest.mark.parametrize(
+    "module",
+    ["privacy.audit.cli", "client.cli", "server.cli", "client.connection.agent", "server.superlink.server_app"],
+)
 def test_command_starts_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from client.commands.asking import machine_account, require_meant
-from client.commands.explanation import NEVER_AGAIN, explained, print_explanation
-from client.home import SiteHome
-from privacy.console import say
+from client.commands.confirm import machine_account, require_meant
+from client.commands.study_table import NEVER_AGAIN, explained, print_explanation
+from client.site.folder import SiteHome
+from privacy.command_line import say
 from privacy.study import read_terms
 
 

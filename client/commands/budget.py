@@ -7,15 +7,33 @@ from typing import Final
 
 import click
 
-from client.commands.asking import ask_at_terminal, machine_account
-from client.commands.explanation import explained, print_explanation
-from client.holds import Hold, holds_of
-from client.home import SiteHome
-from client.outlook import OrderAdvice, Room, advise, least_epsilon, results_seen, room_for_more
-from privacy.accountant import CARRIED, NANO
-from privacy.budget import Account, Budget, GrantFigures, OrderChoice, rounded_up
+from client.admission.budget_forecast import (
+    OrderAdvice,
+    Room,
+    advise,
+    least_epsilon,
+    results_seen,
+    room_for_more,
+)
+from client.admission.held_budget import Hold, holds_of
+from client.commands.confirm import ask_at_terminal, machine_account
+from client.commands.study_table import explained, print_explanation
+from client.site.folder import SiteHome
+from privacy.accounting.account import (
+    Account,
+    Budget,
+    GrantFigures,
+    OrderChoice,
+    rounded_up,
+)
+from privacy.accounting.epsilon import CARRIED, NANO
 from privacy.canonical import Json
-from privacy.console import Commands, print_json, print_table, say
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    say,
+)
 from privacy.errors import BudgetError
 from privacy.study import read_terms
 

@@ -2,10 +2,10 @@
 
 import click
 
-from client.home import SiteHome
-from client.rotation import Rotation
-from client.running import stopped
-from privacy.console import Commands, say
+from client.site.folder import SiteHome
+from client.site.key_rotation import Rotation
+from client.site.running import stopped
+from privacy.command_line import Commands, say
 
 
 @click.group(cls=Commands)

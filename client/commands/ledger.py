@@ -7,24 +7,29 @@ from pathlib import Path
 
 import click
 
-from client.commands.asking import ask_at_terminal, machine_account
-from client.home import SiteHome
-from client.recovery import Rehearsal, rehearse
-from client.running import stopped
-from client.summary import summarise
-from client.wording import in_words, is_about, studies_named
-from privacy.audit.story import Story
-from privacy.budget import Budget
-from privacy.by_hand import read_document
+from client.commands.confirm import ask_at_terminal, machine_account
+from client.commands.entry_text import in_words, is_about, studies_named
+from client.commands.ledger_summary import summarise
+from client.site.folder import SiteHome
+from client.site.ledger_recovery import Rehearsal, rehearse
+from client.site.running import stopped
+from privacy.accounting.account import Budget
+from privacy.audit.report.timeline import Story
 from privacy.canonical import Json
-from privacy.console import Commands, print_json, print_table, say
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    say,
+)
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
+from privacy.exchanged_files import read_document
 from privacy.keys import PublicKey
 from privacy.ledger import verify_file
 from privacy.ledger.entries import BODIES, Entry
-from privacy.ledger.store import utc_now
-from privacy.ledger.witness import Countersigned
+from privacy.ledger.ledger import utc_now
+from privacy.ledger.signed_head import Countersigned
 
 
 @click.group(cls=Commands)
@@ -113,7 +118,7 @@ def ledger_export(home: SiteHome, file: Path) -> None:
 
     With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
     """
-    from client.papers import papers_of
+    from client.study.papers import papers_of
 
     last = b""
     with home.open_ledger() as book:

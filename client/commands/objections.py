@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 import click
 
-from client.home import SiteHome
-from client.identifiers import is_usable, normalise
-from client.patients import PatientRegister
-from privacy.console import print_table, say
+from client.data.identifiers import is_usable, normalise
+from client.data.patient_register import PatientRegister
+from client.site.folder import SiteHome
+from privacy.command_line import print_table, say
 from privacy.errors import DataError, UnknownPatientsError
 
 _COMPARE = "compare the spelling with the table's patient column"

@@ -2,8 +2,13 @@
 
 import click
 
-from client.home import SiteHome
-from privacy.console import Commands, print_json, print_table, say
+from client.site.folder import SiteHome
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    say,
+)
 from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from client.release_contract import ReleaseContract, read_contract
-from client.suspicions import hint_at, shown
-from client.tables import Mistake
-from privacy.console import say
+from client.data.adapters.csv import Mistake
+from client.data.plausibility import hint_at, shown
+from client.prediction.release_contract import ReleaseContract, read_contract
+from privacy.command_line import say
 from privacy.errors import DataError, ReleaseError
 
 
@@ -27,8 +27,8 @@ def predict(folder: Path, table: Path, out: Path | None) -> None:
     advice.
     """
     contract = read_contract(folder)
-    from client.predict import load_model  # it brings torch, for which nobody waits who mistyped the folder
-    from client.predict import predict as predicted
+    from client.prediction.predict import load_model
+    from client.prediction.predict import predict as predicted
 
     found = predicted(contract, load_model(folder, contract), table)
     for mistake in found.mistakes:

@@ -7,10 +7,10 @@ from statistics import fmean, stdev
 
 import click
 
-from models.metrics import THRESHOLD, Metrics
-from privacy.console import print_json, print_table
-from privacy.pricing import study_noise
+from models.tasks.binary import THRESHOLD, Metrics
+from privacy.command_line import print_json, print_table
 from privacy.study import read_terms
+from privacy.study.cost import study_noise
 
 _FIGURES = {"auroc": "AUROC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
 
@@ -37,7 +37,7 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
-    from client.simulate import simulate as simulated
+    from client.training.simulate import simulate as simulated
 
     terms = read_terms(study)
     noise = study_noise(terms) if private else None

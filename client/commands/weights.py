@@ -4,8 +4,13 @@ from pathlib import Path
 
 import click
 
-from client.home import SiteHome
-from privacy.console import Commands, print_json, print_table, say
+from client.site.folder import SiteHome
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    say,
+)
 from privacy.errors import SiteConfigError
 from privacy.study import Terms, read_terms
 
@@ -43,7 +48,7 @@ def weights_list(home: SiteHome, as_json: bool) -> None:
 
 
 def _require_fitting(file: Path, terms: Terms) -> None:
-    from client.train import begin_model
+    from client.training.local_steps import begin_model
 
     if terms.model.start is None:
         raise SiteConfigError(f"the study '{terms.name}' begins with no public weights (model.start)")

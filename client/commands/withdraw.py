@@ -2,9 +2,9 @@
 
 import click
 
-from client.commands.asking import ask_at_terminal
-from client.home import SiteHome
-from privacy.console import say
+from client.commands.confirm import ask_at_terminal
+from client.site.folder import SiteHome
+from privacy.command_line import say
 from privacy.ledger.entries import Ending
 
 
@@ -19,7 +19,7 @@ def withdraw(home: SiteHome, study: str, yes: bool) -> None:
     asks for another round is refused.
     """
     # it brings tenseal, without which every other command starts in half the time
-    from client.kept import forget_kept
+    from client.study.kept_secrets import forget_kept
 
     with home.open_ledger() as ledger:
         left = ledger.budget_of(study).epsilon_left

@@ -9,10 +9,10 @@ from typing import NoReturn
 import click
 
 from privacy.audit.reconcile import reconcile
-from privacy.audit.report import report
+from privacy.audit.report.command import report
 from privacy.audit.verify import verify
 from privacy.audit.whatif import whatif
-from privacy.console import Commands, run
+from privacy.command_line import Commands, run
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,14 +19,14 @@ from pathlib import Path
 import click
 
 from privacy.audit.verify import read
-from privacy.console import print_json
+from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey
-from privacy.ledger.book import Book
 from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Head, Recover, Reserve
+from privacy.ledger.signed_head import BookHead
+from privacy.ledger.state import Book
 from privacy.ledger.testimony import Testimony, read_testimony
-from privacy.ledger.witness import BookHead
 
 
 class Weight(StrEnum):

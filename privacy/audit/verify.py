@@ -11,16 +11,16 @@ from typing import Final
 
 import click
 
-from privacy.audit.findings import of_the_entries
-from privacy.audit.story import Story
-from privacy.budget import Budget
-from privacy.console import print_json
+from privacy.accounting.account import Budget
+from privacy.audit.report.findings import of_the_entries
+from privacy.audit.report.timeline import Story
+from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Book, verify_export, verify_file
-from privacy.ledger.book import Watch
 from privacy.ledger.papers import Paper
+from privacy.ledger.state import Watch
 
 _SQLITE: Final = b"SQLite format 3\0"
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"

@@ -17,10 +17,24 @@ from typing import Any, Final
 
 import click
 
-from privacy.accountant import AnyEvent, SampledGaussian, Unprotected, epsilon, repeated
+from privacy.accounting.account import (
+    Account,
+    Filter,
+    Planned,
+    Purpose,
+    described,
+    rounded_down,
+    rounded_up,
+)
+from privacy.accounting.epsilon import (
+    AnyEvent,
+    SampledGaussian,
+    Unprotected,
+    epsilon,
+    repeated,
+)
 from privacy.audit.verify import given_key, read
-from privacy.budget import Account, Filter, Planned, Purpose, described, rounded_down, rounded_up
-from privacy.console import print_json, print_table
+from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.ledger import Book

@@ -40,10 +40,16 @@ site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layer
 ``convolution``, ``anything``; then ``checks``, ``self_test``, ``reference``.
 """
 
-from privacy.dpsgd.checks import check_module
-from privacy.dpsgd.clipping import CLIP_MARGIN, Loss
+from privacy.dpsgd.engine import (
+    DpSgd,
+    Mechanism,
+    Records,
+    add_noise,
+    sample_patients,
+)
+from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, Loss
+from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.self_test import Example, self_test
-from privacy.dpsgd.step import DpSgd, Mechanism, Records, add_noise, sample_patients
 
 __all__ = [
     "CLIP_MARGIN",

@@ -20,11 +20,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from privacy.dpsgd.checks import check_module
-from privacy.dpsgd.clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
-from privacy.dpsgd.lots import batches
+from privacy.dpsgd.batching import batches
+from privacy.dpsgd.engine import Method, Records, choose_clipper
+from privacy.dpsgd.ghost_clipping import (
+    CLIP_MARGIN,
+    Lens,
+    Loss,
+    Trainable,
+    add_plain,
+)
+from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.norms import whole_norm
-from privacy.dpsgd.step import Method, Records, choose_clipper
 from privacy.errors import TermsError
 
 TOLERANCE: Final = 1e-4  # of a parameter's gradient

@@ -5,10 +5,10 @@ the site's hand on it, ``steps`` what that hand does, ``disk`` the file it is ke
 given, ``testimony`` what a coordinator can show. The format is in ``docs/ledger.md``.
 """
 
-from privacy.ledger.book import Book as Book
-from privacy.ledger.disk import verify_file as verify_file
+from privacy.ledger.database import verify_file as verify_file
 from privacy.ledger.entries import Entry as Entry
 from privacy.ledger.entries import Head as Head
 from privacy.ledger.entries import Population as Population
 from privacy.ledger.export import verify_export as verify_export
-from privacy.ledger.store import Ledger as Ledger
+from privacy.ledger.ledger import Ledger as Ledger
+from privacy.ledger.state import Book as Book

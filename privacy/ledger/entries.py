@@ -19,13 +19,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
-from privacy.accountant import CARRIED, Event
-from privacy.budget import Plan
+from privacy.accounting.account import Plan
+from privacy.accounting.epsilon import CARRIED, Event
 from privacy.canonical import sha256
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.witness import Countersigned
+from privacy.ledger.signed_head import Countersigned
 from privacy.sentence import Sentence
 from privacy.study import Column, Name, Neighbouring, Release, Unit
 

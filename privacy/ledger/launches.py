@@ -13,8 +13,8 @@ Rules:
 import re
 from typing import NamedTuple
 
-from privacy.budget import rounded_up
-from privacy.ledger.book import Book
+from privacy.accounting.account import rounded_up
+from privacy.ledger.state import Book
 
 
 class Launches(NamedTuple):

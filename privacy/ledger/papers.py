@@ -21,9 +21,9 @@ from pydantic import Field
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
 from privacy.keys import PublicKey
-from privacy.launch import KeyText, Launch, SignedLaunch
-from privacy.ledger.book import Book
+from privacy.ledger.state import Book
 from privacy.signed import Signed, Statement
+from privacy.study.launch import KeyText, Launch, SignedLaunch
 
 MAX_PAPER_BYTES: Final = 4 << 20
 

@@ -13,13 +13,18 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from privacy.by_hand import plain_line
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError, WireError
+from privacy.exchanged_files import plain_line
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Round, StudyName
-from privacy.ledger.witness import Countersigned, Digest, KeyText, Number
+from privacy.ledger.signed_head import (
+    Countersigned,
+    Digest,
+    KeyText,
+    Number,
+)
 from privacy.signed import Signed, Statement
 from privacy.study import Name
 

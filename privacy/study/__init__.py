@@ -5,10 +5,24 @@ at launch together with the roster; every site admits exactly that digest or not
 holds between parts is in ``terms.py``.
 """
 
-from privacy.study.contract import BinaryLabel, Category, DataContract, Number
-from privacy.study.model import Adapters, Model
-from privacy.study.names import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
-from privacy.study.promise import (
+from privacy.fields import (
+    COORDINATOR,
+    MAX_SITES,
+    Column,
+    Epsilon,
+    LayerName,
+    Name,
+    Positive,
+    Sha256,
+    SiteName,
+)
+from privacy.study.data.contract import (
+    BinaryLabel,
+    Category,
+    DataContract,
+    Number,
+)
+from privacy.study.guarantee import (
     AdaptiveClipping,
     Cohort,
     Neighbouring,
@@ -18,6 +32,7 @@ from privacy.study.promise import (
     Sealing,
     Unit,
 )
+from privacy.study.model import Adapters, Model
 from privacy.study.terms import Choice, Evaluation, Release, Terms, parse_terms, read_terms
 from privacy.study.training import Schedule, Server, ServerRule, Training, Weights
 

@@ -25,13 +25,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from privacy.contributions import MOST_RECORDS
+from privacy.accounting.records_per_patient import MOST_RECORDS
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
-from privacy.study.contract import DataContract
+from privacy.fields import Epsilon, Name
+from privacy.study.data.contract import DataContract
+from privacy.study.guarantee import (
+    BITS_OF_SUMS,
+    Cohort,
+    Placement,
+    Privacy,
+    Scheme,
+    Sealing,
+    Unit,
+)
 from privacy.study.model import Model
-from privacy.study.names import Epsilon, Name
-from privacy.study.promise import BITS_OF_SUMS, Cohort, Placement, Privacy, Scheme, Sealing, Unit
 from privacy.study.training import Training, Weights
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.study.names import LearningRate, Positive, ServerRate
+from privacy.fields import LearningRate, Positive, ServerRate
 
 
 class Weights(StrEnum):

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
-from privacy.console import Commands, print_json, print_table, say
-from privacy.enrolment import SignedJoinRequest, read_enrolment
+from privacy.command_line import (
+    Commands,
+    print_json,
+    print_table,
+    say,
+)
 from privacy.errors import FederationError
 from privacy.keys import PublicKey
-from server.commands.reach import reach
-from server.federation import Federation
+from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment
+from server.commands.connect import reach
+from server.federation.folder import Federation
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -44,7 +49,7 @@ def sites(context: click.Context, as_json: bool) -> None:
 
 def _online(federation: Federation) -> list[str] | None:
     """Who is online; None if nobody can tell."""
-    from server.control import NotRunningError
+    from server.control.channel import NotRunningError
 
     try:
         sites = reach(federation).call("sites")["sites"]

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import click
 
-from privacy.console import Commands, print_json, say
+from privacy.command_line import Commands, print_json, say
 from privacy.errors import FederationError
 from privacy.study import read_terms
-from server.commands.check import check, known_patients, require_no_problem
-from server.commands.new import new
-from server.commands.reach import reach
-from server.commands.results import compare, list_studies, show, watch
-from server.commands.schema import schema
-from server.federation import Federation
+from server.commands.connect import reach
+from server.commands.study_check import check, known_patients, require_no_problem
+from server.commands.study_new import new
+from server.commands.study_results import (
+    compare,
+    list_studies,
+    show,
+    watch,
+)
+from server.commands.study_schema import schema
+from server.federation.folder import Federation
 
 
 @click.group(cls=Commands)
@@ -34,7 +39,7 @@ study.add_command(schema)
 @click.pass_obj
 def study_launch(federation: Federation, file: Path, names: tuple[str, ...], despite: bool, as_json: bool) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
-    from server.explain import explain
+    from server.study.check import explain
 
     terms = read_terms(file)
     invited = len(set(names or federation.sites())) or None

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from privacy.console import Commands, say
-from privacy.durable import replace
+from privacy.command_line import Commands, say
 from privacy.errors import FederationError
-from server.federation import Federation
+from privacy.files import replace
+from server.federation.folder import Federation
 
 
 @click.group(cls=Commands)
@@ -20,7 +20,7 @@ def testimony() -> None:
 @click.pass_obj
 def testimony_export(federation: Federation, file: Path) -> None:
     """Write every round and every countersigned head to FILE, signed; see 'consilium-audit reconcile'."""
-    from server.testimony import write_testimony
+    from server.federation.testimony import write_testimony
 
     write_testimony(federation, file)
     say(f"wrote {file}; check it with: consilium-audit reconcile {file} LEDGER...")

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from client.data import Patients
-from client.evaluate import noised, score_histogram
-from client.registration import register_files
-from client.release import OWN_FIGURES_FILE
-from models.adapters import plain_tensors
+from client.data.dataset import Patients
+from client.site.register_data import register_files
+from client.study.release import OWN_FIGURES_FILE
+from client.training.scoring import noised, score_histogram
 from models.catalogue import build
-from models.parameters import from_vector
-from models.vector import Vector
+from models.parameters.flatten import from_vector
+from models.parameters.lora import plain_tensors
+from models.parameters.vector import Vector
 from privacy.canonical import sha256
-from privacy.stream import Stream
-from privacy.wire import Problem
-from server.desk import Phase
+from privacy.protocol.messages import Problem
+from privacy.randomness import Stream
+from server.study.state import Phase
 from tests.client.small_study import small_terms, write_patients
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator

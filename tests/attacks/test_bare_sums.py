@@ -5,8 +5,8 @@ Round numbers do not help: a round that moves the model by nothing makes a new n
 
 import numpy as np
 
+from privacy.protocol.messages import Sealed
 from privacy.study import Terms
-from privacy.wire import Sealed
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused

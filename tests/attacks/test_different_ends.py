@@ -2,10 +2,9 @@
 
 import pytest
 
-from client.release_contract import MODEL_FILE
+from client.prediction.release_contract import MODEL_FILE
 from privacy.keys import SigningKey
-from privacy.signed import Signed
-from privacy.wire import (
+from privacy.protocol.messages import (
     Close,
     Closed,
     Committed,
@@ -18,7 +17,8 @@ from privacy.wire import (
     Reply,
     read_body,
 )
-from server.desk import Phase, Standing
+from privacy.signed import Signed
+from server.study.state import Phase, Standing
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused

@@ -3,12 +3,8 @@
 import pytest
 
 from privacy.keys import SigningKey
+from privacy.protocol.messages import Header, Released, Sealed
 from privacy.signed import Signed
-from privacy.wire import (
-    Header,
-    Released,
-    Sealed,
-)
 from tests.protocol.mallory import Mallory, require_refused
 from tests.protocol.moments import THREE
 from tests.simulator import FOUR

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from privacy.errors import TermsError
-from privacy.sealing.shape import grid_of, weight_of
-from privacy.wire import Sealed
-from server.desk import Phase
+from privacy.protocol.messages import Sealed
+from privacy.secure_aggregation.round_layout import grid_of, weight_of
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import REFERENCE, Mallory
@@ -23,7 +23,7 @@ def test_shared_noise_has_no_feedback_and_no_scale_from_data(found: Found) -> No
     """With shares of noise, what rounding leaves and a scale from sums would both show patients without enough noise.
 
     A study with distributed noise keeps nothing that is left and never changes its scale; values wrap and are not cut
-    (`tests/privacy/test_distributed.py`).
+    (`tests/privacy/mechanisms/test_distributed_noise.py`).
     """
     simulator = found(distributed_terms())
     in_phase(simulator, Phase.RELEASING, 3)

@@ -13,7 +13,7 @@ from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import SessionKey
 from privacy.ledger.entries import to_text
-from privacy.wire import (
+from privacy.protocol.messages import (
     Closed,
     Envelope,
     Joined,

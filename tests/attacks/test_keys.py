@@ -4,13 +4,11 @@ import os
 
 import pytest
 
-from client.epochs import WRAP_LABEL, Epochs
+from client.study.key_epochs import WRAP_LABEL, Epochs
 from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
 from privacy.keys import SigningKey, wrap
-from privacy.sealing.bfv import StudyKey
-from privacy.signed import Signed
-from privacy.wire import (
+from privacy.protocol.messages import (
     Envelope,
     Grant,
     Joined,
@@ -25,6 +23,8 @@ from privacy.wire import (
     read_body,
     wrapped_text,
 )
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.signed import Signed
 from tests.attacks.test_lone_updates import looks_random, slots_of
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -251,7 +251,7 @@ def test_site_that_claims_to_have_opened_and_to_hold_nothing_makes_no_lead_fail(
     found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After many key epochs: the lead is asked to wrap them all, beyond what a message takes, or to give up."""
-    monkeypatch.setattr("server.epochs.MAX_EARLIER", 3)  # 32 would take as many epochs
+    monkeypatch.setattr("server.study.key_epochs.MAX_EARLIER", 3)  # 32 would take as many epochs
     epochs = 6
     simulator = found(small_terms(training={"rounds": epochs + 2}, evaluation={"rounds": []}))
     simulator.run(lambda: 1 in committed_rounds(simulator))

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.epochs import PAIR_LABEL, EpochLostError
+from client.study.key_epochs import PAIR_LABEL, EpochLostError
 from privacy.errors import SealingError
 from privacy.keys import SessionKey
-from privacy.sealing.bfv import StudyKey
-from privacy.sealing.layout import Layout
-from privacy.sealing.masks import own_masks
-from privacy.sealing.opening import open_aggregate
-from privacy.sealing.parameters import PLAIN_MODULUS, SLOTS
-from privacy.sealing.shape import layout_of
-from privacy.wire import Released
-from server.desk import Phase
+from privacy.protocol.messages import Released
+from privacy.secure_aggregation.layout import Layout
+from privacy.secure_aggregation.masks import own_masks
+from privacy.secure_aggregation.opening import open_aggregate
+from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory

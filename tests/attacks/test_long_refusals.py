@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from privacy.launch import Launch, SignedLaunch
+from privacy.protocol.messages import (
+    Joined,
+    Problem,
+    Release,
+    Reply,
+)
 from privacy.sentence import MAX_SENTENCE
-from privacy.wire import Joined, Problem, Release, Reply
+from privacy.study.launch import Launch, SignedLaunch
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, require_refused

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import yaml
 
-from privacy.sealing.bfv import StudyKey
-from privacy.sealing.ciphers import CIPHERS
-from privacy.sealing.layout import CHECKS
-from privacy.sealing.shape import layout_of
+from privacy.protocol.messages import Sealed, read_body
+from privacy.secure_aggregation.layout import CHECKS
+from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.scheme import CIPHERS
 from privacy.study import Scheme
-from privacy.wire import Sealed, read_body
-from server.desk import Phase
-from server.tally import NOT_SEALED, Tally
+from server.study.state import Phase
+from server.watch.tally import NOT_SEALED, Tally
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

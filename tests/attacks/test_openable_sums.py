@@ -1,9 +1,9 @@
 """Which sums a coordinator can open, computed: all its schedules of lies, as linear algebra.
 
-The model (``tests/protocol/openable.py``) is the rules of ``client/sealing.py`` and ``client/participation.py`` for
-one round. Each honest site seals, under rising attempts, whatever cohort the coordinator shows it. It releases once,
-and only when every honest site of its cohort has shown the same view. It may be restarted at any time: the seed of its
-newest sealing is kept, so that a restart changes nothing here.
+The model (``tests/protocol/openable.py``) is the rules of ``client/study/seal_round.py`` and
+``client/study/participation.py`` for one round. Each honest site seals, under rising attempts, whatever cohort the
+coordinator shows it. It releases once, and only when every honest site of its cohort has shown the same view. It
+may be restarted at any time: the seed of its newest sealing is kept, so that a restart changes nothing here.
 
 The rules are then broken one by one, to see that the computation would notice.
 """

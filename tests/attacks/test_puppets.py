@@ -3,8 +3,13 @@
 import pytest
 
 from privacy.keys import SigningKey
-from privacy.launch import Launch, Member, SignedLaunch
-from privacy.wire import Join, Joined, Problem, Reply
+from privacy.protocol.messages import (
+    Join,
+    Joined,
+    Problem,
+    Reply,
+)
+from privacy.study.launch import Launch, Member, SignedLaunch
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory

@@ -4,10 +4,8 @@ import pytest
 
 from privacy.errors import WireError
 from privacy.keys import SigningKey
-from privacy.ledger.witness import BookHead, Countersigned
-from privacy.signed import Signed
-from privacy.study import COORDINATOR
-from privacy.wire import (
+from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.protocol.messages import (
     Close,
     Closed,
     Envelope,
@@ -16,6 +14,8 @@ from privacy.wire import (
     make_envelope,
     read_body,
 )
+from privacy.signed import Signed
+from privacy.study import COORDINATOR
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused, require_unexplained

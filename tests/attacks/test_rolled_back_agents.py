@@ -6,8 +6,8 @@ that has forgotten a release can always be led to seal and release anew. What ho
 
 import pytest
 
-from client.kept import KeptSecrets
-from privacy.wire import Problem, Released, Sealed
+from client.study.kept_secrets import KeptSecrets
+from privacy.protocol.messages import Problem, Released, Sealed
 from tests.attacks.test_lone_updates import looks_random, slots_of
 from tests.protocol.invariants import require_one_release_a_round, require_safe
 from tests.protocol.mallory import Mallory, require_refused

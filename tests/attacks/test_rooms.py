@@ -6,11 +6,18 @@ what one patient can change never falls.
 
 import pytest
 
-from privacy.pricing import study_noise
-from privacy.sealing.shape import shared_noise
+from privacy.protocol.messages import (
+    Envelope,
+    Joined,
+    Offer,
+    Problem,
+    Sealed,
+    read_body,
+)
+from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.signed import Signed
-from privacy.wire import Envelope, Joined, Offer, Problem, Sealed, read_body
-from server.desk import Phase
+from privacy.study.cost import study_noise
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge

@@ -3,7 +3,7 @@
 import pytest
 
 from privacy.errors import TermsError
-from privacy.wire import Sealed
+from privacy.protocol.messages import Sealed
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe

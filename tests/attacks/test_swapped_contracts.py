@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from client.registration import register_files
+from client.site.register_data import register_files
 from privacy.errors import RefusedError
+from privacy.protocol.messages import Join, Problem, Reply
 from privacy.study import Terms
-from privacy.wire import Join, Problem, Reply
 from tests.client.small_study import CONTRACT, small_terms, write_csv
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator

@@ -2,13 +2,9 @@
 
 import numpy as np
 
-from privacy.sealing.parameters import SLOTS
-from privacy.wire import (
-    Open,
-    Opened,
-    Sealed,
-)
-from tests.privacy.sealing.test_tampering import with_evaluator
+from privacy.protocol.messages import Open, Opened, Sealed
+from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS
+from tests.privacy.secure_aggregation.test_tampering import with_evaluator
 from tests.protocol.invariants import require_safe
 from tests.protocol.mallory import Mallory, require_refused, require_unexplained
 from tests.protocol.moments import THREE

@@ -5,12 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from client.site import Site
+from client.study.request_handler import Site
 from privacy.canonical import digest, sha256
 from privacy.keys import SessionKey
-from privacy.sealing.parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
-from privacy.signed import Signed
-from privacy.wire import (
+from privacy.protocol.messages import (
     Closed,
     Envelope,
     Header,
@@ -24,7 +22,9 @@ from privacy.wire import (
     Wrappings,
     read_body,
 )
-from server.desk import Phase
+from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
+from privacy.signed import Signed
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client.home import SiteHome
+from client.site.folder import SiteHome
 from tests.client.small_study import small_terms, write_patients, write_study
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from client.data import StudyFiles, register
+from client.data.dataset import StudyFiles, register
 from privacy.study import Terms, parse_terms
 
 CONTRACT: dict[str, Any] = {

@@ -9,7 +9,7 @@ import click
 import client.cli
 import privacy.audit.cli
 import server.cli
-from server.results import StudyResults, StudySummary
+from server.results.documents import StudyResults, StudySummary
 from tests.docs.pages import ROOT
 from tests.docs.schema_rows import Schema, parts, rows
 
@@ -34,7 +34,7 @@ _RESULTS: Final = """\
 `show` prints one [StudyResults](#studyresults); `compare` prints `{"studies": [...]}` of them; `list` prints
 `{"studies": [...]}` of [StudySummary](#studysummary). All of it is opened totals and public quantities: counts, prices,
 bytes, times. Null is what is not defined or not known yet. How `noise` and `chance` are computed is told in
-`models/uncertainty.py`: by resampling the opened histogram, with the public noise or with other patients.
+`models/tasks/uncertainty.py`: by resampling the opened histogram, with the public noise or with other patients.
 """
 
 

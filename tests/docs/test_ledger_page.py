@@ -4,14 +4,20 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from privacy.accountant import AT_LEAST, CARRIED, AnyEvent
+from privacy.accounting.epsilon import AT_LEAST, CARRIED, AnyEvent
 from privacy.audit.verify import check
 from privacy.document import Document
 from privacy.keys import PublicKey
-from privacy.ledger import disk
-from privacy.ledger.book import Rule
+from privacy.ledger import database
 from privacy.ledger.entries import BODIES, VERSION
-from privacy.ledger.witness import AccountTotals, BookHead, Countersigned, GrantTotals, Seen
+from privacy.ledger.signed_head import (
+    AccountTotals,
+    BookHead,
+    Countersigned,
+    GrantTotals,
+    Seen,
+)
+from privacy.ledger.state import Rule
 from tests.docs.ledger_example import export
 from tests.docs.pages import ROOT, blocks, rows
 from tests.privacy.ledger_makers import KEY
@@ -75,4 +81,4 @@ def test_numbers_of_the_page_are_those_of_the_code() -> None:
     assert tuple(orders) == CARRIED
     assert f"{AT_LEAST} stands for itself" in TEXT
     assert f"format version {VERSION}" in TEXT
-    assert f"`application_id` 0x{disk.APPLICATION_ID:X}, `user_version` {disk.SCHEMA_VERSION}" in TEXT
+    assert f"`application_id` 0x{database.APPLICATION_ID:X}, `user_version` {database.SCHEMA_VERSION}" in TEXT

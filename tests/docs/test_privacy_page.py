@@ -9,15 +9,27 @@ import yaml
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
-from client.home import Policy
-from privacy.accountant import NANO, ORDERS, charge, conversion, limit, site_noise_multiplier
-from privacy.budget import PUBLIC_COUNT_STEP, Planned, Purpose, choose_order
-from privacy.distributed import SharedNoise, opened_sum, share
-from privacy.pricing import study_noise, training_event
-from privacy.sealing.shape import shared_noise
-from privacy.site_updates import contribution, mean_update
-from privacy.stream import Stream
+from client.site.folder import Policy
+from privacy.accounting.account import (
+    PUBLIC_COUNT_STEP,
+    Planned,
+    Purpose,
+    choose_order,
+)
+from privacy.accounting.epsilon import (
+    NANO,
+    ORDERS,
+    charge,
+    conversion,
+    limit,
+    site_noise_multiplier,
+)
+from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
+from privacy.mechanisms.site_clipping import contribution, mean_update
+from privacy.randomness import Stream
+from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.study import MAX_SITES, Sealing, parse_terms, read_terms
+from privacy.study.cost import study_noise, training_event
 from tests.client.small_study import small_terms
 from tests.docs.pages import ROOT
 
@@ -41,7 +53,7 @@ def test_example_of_a_charge_is_computed() -> None:
 
 
 def test_constants_of_the_page_are_those_of_the_code() -> None:
-    assert f"orders {ORDERS[0]} to\n  {ORDERS[-1]}" in TEXT
+    assert f"orders {ORDERS[0]} to {ORDERS[-1]}" in " ".join(TEXT.split())
     assert PUBLIC_COUNT_STEP == 10
     assert "rounded down to tens" in TEXT
     assert f"`minimum_patients` (site.yaml; {Policy().minimum_patients} unless changed)" in TEXT

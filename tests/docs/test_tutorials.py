@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from privacy.audit.verify import check
-from server.demo_hospitals import breast_cancer_hospitals
+from server.demo.hospitals import breast_cancer_hospitals
 from tests.docs.commands import PROGRAMS
 from tests.docs.pages import ROOT, typed
 

@@ -5,15 +5,22 @@ from typing import get_args
 
 import pytest
 
-from client.participation import Participation
-from privacy import enrolment, launch, wire
+from client.study.participation import Participation
 from privacy.canonical import sha256
 from privacy.document import Document
 from privacy.errors import WireError
-from privacy.sealing.ciphers import CIPHERS
-from privacy.sealing.derivation import Purpose
-from privacy.sealing.layout import BLOCK
-from privacy.sealing.parameters import (
+from privacy.protocol import enrolment, messages
+from privacy.protocol.messages import (
+    Envelope,
+    Released,
+    Reply,
+    Request,
+    open_envelope,
+)
+from privacy.secure_aggregation.key_derivation import Purpose
+from privacy.secure_aggregation.layout import BLOCK
+from privacy.secure_aggregation.quantise import MOST_HALVINGS
+from privacy.secure_aggregation.schemes.bfv_parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
@@ -21,10 +28,9 @@ from privacy.sealing.parameters import (
     SEED_BYTES,
     SLOTS,
 )
-from privacy.sealing.quantise import MOST_HALVINGS
+from privacy.secure_aggregation.schemes.scheme import CIPHERS
 from privacy.signed import Statement
-from privacy.study import Scheme
-from privacy.wire import Envelope, Released, Reply, Request, open_envelope
+from privacy.study import Scheme, launch
 from tests.docs.pages import ROOT, blocks, rows
 from tests.docs.wire_example import COORDINATOR_KEY, SITE_KEY, example_released, example_sealed
 from tests.docs.wire_example import blocks as examples
@@ -67,14 +73,14 @@ def test_every_request_has_its_answer_at_a_site() -> None:
 
 
 def test_table_of_statements_is_what_is_signed() -> None:
-    modules = (enrolment, launch, wire)
+    modules = (enrolment, launch, messages)
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     labels = {kind.label for kind in kinds if issubclass(kind, Statement) and kind is not Statement}
     table = rows(PAGE, "Statements")
     assert {row[2].strip("`") for row in table} == labels
     fields = {row[2].strip("`"): set(re.findall(r"`([a-z_]+)`", row[0])) for row in table}
-    assert fields["consilium key offer v1"] == set(wire.Offer.model_fields)
-    assert fields["consilium key grant v1"] == set(wire.Grant.model_fields)
+    assert fields["consilium key offer v1"] == set(messages.Offer.model_fields)
+    assert fields["consilium key grant v1"] == set(messages.Grant.model_fields)
 
 
 def test_table_of_labels_is_the_codes() -> None:
@@ -92,4 +98,4 @@ def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     assert f"{CIPHERS[Scheme.OPEN].sealed_bytes:,} bytes" in section
     assert f"{BLOCK} ciphertexts ({BLOCK * SLOTS:,} slots)" in section
     assert f"at most {MOST_HALVINGS} times" in section
-    assert f"at most {wire.MAX_BODY_BYTES >> 20} MiB" in TEXT
+    assert f"at most {messages.MAX_BODY_BYTES >> 20} MiB" in TEXT

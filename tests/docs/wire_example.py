@@ -7,9 +7,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.canonical import digest, sha256
 from privacy.keys import SigningKey
+from privacy.protocol.messages import (
+    Envelope,
+    Head,
+    Header,
+    Release,
+    Released,
+    Sealed,
+    View,
+    counts_digest,
+    make_envelope,
+)
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
-from privacy.wire import Envelope, Head, Header, Release, Released, Sealed, View, counts_digest, make_envelope
 from tests.privacy.head_makers import standing
 
 SITE, STUDY, COHORT = "north", "breast-cancer-5f3a9c21", ("east", "north", "south")

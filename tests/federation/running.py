@@ -21,15 +21,15 @@ from typing import Any, Final
 
 import yaml
 
-from client.home import Policy, SiteHome
-from client.registration import register_files
+from client.site.folder import Policy, SiteHome
+from client.site.register_data import register_files
 from privacy.canonical import sha256
 from privacy.study import Terms
-from server.federation import CoordinatorConfig, Federation, PatienceConfig
-from server.history import History
-from server.journal import Journal, Standing
-from server.marked import stop_marked
-from server.superlink import free_port
+from server.federation.folder import CoordinatorConfig, Federation, PatienceConfig
+from server.study.events import History
+from server.study.journal import Journal, Standing
+from server.superlink.process import free_port
+from server.superlink.process_tags import stop_marked
 from tests.client.small_study import write_patients
 
 COORDINATOR: Final = "coordinator"

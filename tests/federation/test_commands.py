@@ -16,7 +16,7 @@ from dp_accounting import (
 )
 from dp_accounting.rdp import RdpAccountant
 
-from server.superlink import free_port
+from server.superlink.process import free_port
 from tests.client.small_study import small_terms
 from tests.federation.running import COORDINATOR, DELTA, Running, Said, command
 

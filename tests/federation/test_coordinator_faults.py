@@ -8,7 +8,7 @@ import pytest
 
 from privacy.errors import StoppedError
 from privacy.study import Terms
-from server.history import History
+from server.study.events import History
 from tests.client.small_study import small_terms
 from tests.federation.running import COORDINATOR, Running, running, wait_for
 

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from client.data import read_table
+from client.data.dataset import read_table
 from models.catalogue import build
-from privacy.console import INTERRUPTED
+from privacy.command_line import INTERRUPTED
 from privacy.study import read_terms
-from server.journal import Journal
+from server.study.journal import Journal
 from tests.federation.running import Running, Said, command, processes_with, wait_for
 
 pytestmark = pytest.mark.federation

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from server.superlink import free_port
+from server.superlink.process import free_port
 from tests.federation.running import command, processes_with, wait_for
 
 pytestmark = pytest.mark.federation

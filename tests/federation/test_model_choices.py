@@ -12,9 +12,9 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from client.state import StudyStore
-from models.adapters import plain_tensors
+from client.study.store import StudyStore
 from models.catalogue import build
+from models.parameters.lora import plain_tensors
 from privacy.canonical import sha256
 from tests.client.small_study import small_terms
 from tests.federation.running import Running, running, wait_for

@@ -8,14 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from client.data import register
-from client.state import StudyStore
-from client.trainer import InProcessTrainer
+from client.data.dataset import register
+from client.study.store import StudyStore
+from client.training.worker import InProcessTrainer
 from privacy.keys import read_secret
-from privacy.sealing.quantise import dequantise
-from privacy.sealing.shape import grid_of
+from privacy.secure_aggregation.quantise import dequantise
+from privacy.secure_aggregation.round_layout import grid_of
 from privacy.study import Terms
-from server.journal import Journal
+from server.study.journal import Journal
 from tests.client.small_study import small_terms
 from tests.federation.running import COORDINATOR, Running, is_alive, running, wait_for
 

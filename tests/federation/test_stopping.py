@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.choosing import best_of, out_of_patience
+from models.federated.early_stopping import best_of, out_of_patience
 from tests.client.small_study import small_terms, write_study
 from tests.federation.running import Running, running
 

@@ -1,7 +1,7 @@
 """Heads of books that were never written."""
 
 from privacy.keys import SigningKey
-from privacy.ledger.witness import BookHead
+from privacy.ledger.signed_head import BookHead
 from privacy.signed import Signed
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.keys import SigningKey
-from privacy.launch import Launch, Member, SignedLaunch
 from privacy.study import Terms, read_terms
+from privacy.study.launch import Launch, Member, SignedLaunch
 
 GOLDEN_TERMS = Path(__file__).parent / "vectors" / "terms.yaml"
 

@@ -9,13 +9,20 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.accountant import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
-from privacy.budget import Planned, Purpose
+from privacy.accounting.account import Planned, Purpose
+from privacy.accounting.epsilon import (
+    AnyEvent,
+    BoundedContribution,
+    Gaussian,
+    Laplace,
+    SampledGaussian,
+    Unprotected,
+)
 from privacy.canonical import sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Ending, Signed
-from privacy.ledger.witness import Countersigned
+from privacy.ledger.signed_head import Countersigned
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))

@@ -12,7 +12,7 @@ import logging, sys
 from pathlib import Path
 from privacy.logs import log_to
 log_to(Path(sys.argv[1]), "site")
-log = logging.getLogger("client.site")
+log = logging.getLogger("client.study.request_handler")
 log.warning("study: refused (policy)")
 for number in range(200_000):
     log.info("round %d, a sentence of the usual length about what happens in it, and some more", number)
@@ -34,11 +34,11 @@ def test_log_is_bounded_and_problems_outlive_it(tmp_path: Path) -> None:
     assert "refused (policy)" not in everything
     problems = [line.split(" ", 2)[2] for line in written["site-problems.log"].splitlines()]
     assert problems == [
-        "WARNING client.site: study: refused (policy)",
-        "ERROR client.site: the disk is full",
+        "WARNING client.study.request_handler: study: refused (policy)",
+        "ERROR client.study.request_handler: the disk is full",
         "WARNING httpx: httpx is not well",
         "WARNING flwr: flwr is not well",
-        "WARNING client.site: the SuperLink does not answer",
+        "WARNING client.study.request_handler: the SuperLink does not answer",
     ]
     assert "POST" not in everything
 

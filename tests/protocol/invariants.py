@@ -2,10 +2,10 @@
 
 from collections import Counter, defaultdict
 
-from privacy.accountant import epsilon
+from privacy.accounting.account import Budget
+from privacy.accounting.epsilon import epsilon
 from privacy.audit.verify import check
-from privacy.budget import Budget
-from privacy.wire import Released, Sealed, Wrappings
+from privacy.protocol.messages import Released, Sealed, Wrappings
 from tests.protocol.openable import Round
 from tests.simulator import Simulator
 

@@ -2,14 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from privacy.launch import SignedLaunch
 from privacy.ledger.entries import Incident
-from privacy.ledger.witness import BookHead, Countersigned
-from privacy.sealing.aggregate import Aggregate
-from privacy.sealing.shape import layout_of
-from privacy.signed import Signed
-from privacy.study import COORDINATOR
-from privacy.wire import (
+from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.protocol.messages import (
     Committed,
     Header,
     Join,
@@ -25,6 +20,11 @@ from privacy.wire import (
     Wrap,
     Wrappings,
 )
+from privacy.secure_aggregation.aggregate import Aggregate
+from privacy.secure_aggregation.round_layout import layout_of
+from privacy.signed import Signed
+from privacy.study import COORDINATOR
+from privacy.study.launch import SignedLaunch
 from tests.simulator import Simulator
 
 REFERENCE = 90

@@ -1,7 +1,7 @@
 """Moments of a study that tests wait for."""
 
-from server.desk import Phase
-from server.history import RoundCommitted
+from server.study.events import RoundCommitted
+from server.study.state import Phase
 from tests.simulator import Simulator
 
 THREE = ("ash", "birch", "cedar")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from client.registration import register_files
-from models.vector import Vector
+from client.site.register_data import register_files
+from models.parameters.vector import Vector
 from privacy.study import Terms
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy, write_csv, write_patients
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -154,7 +154,7 @@ def test_power_cut_between_the_best_model_and_the_state_leaves_the_state_right(
 ) -> None:
     """The file is there, the state does not name it: the aggregate is opened again, and one file is left."""
     simulator = found(still(rounds=4, patience=3, release=BEST))
-    from client.state import StudyStore
+    from client.study.store import StudyStore
 
     real, cuts = StudyStore.advance, iter([True])
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from client.admission import price_of
-from privacy.budget import Filter, Grant
+from client.admission.rules import price_of
+from privacy.accounting.account import Filter, Grant
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found

@@ -2,8 +2,8 @@
 
 import pytest
 
-from privacy.wire import Envelope, Joined, read_body
-from server.desk import Phase
+from privacy.protocol.messages import Envelope, Joined, read_body
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -34,7 +34,7 @@ def test_site_that_lacks_more_keys_than_go_with_an_epoch_gets_them_in_several(
     found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every round has had keys of its own; they come two at a time here, the oldest first, and nobody is out."""
-    monkeypatch.setattr("server.epochs.MAX_EARLIER", 2)
+    monkeypatch.setattr("server.study.key_epochs.MAX_EARLIER", 2)
     simulator = found(small_terms(training={"rounds": 12}, evaluation={"rounds": []}))
     simulator.run(lambda: 1 in committed(simulator))
     simulator.transport.cut_off.add("elm")

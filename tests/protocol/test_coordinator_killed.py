@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from privacy.study import Terms
-from server.conductor import HANDLING_FILE
-from server.history import Event
-from server.journal import Journal
+from server.study.events import Event
+from server.study.journal import Journal
+from server.study.runner import HANDLING_FILE
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from client.diary import Diary
+from client.study.activity_log import Diary
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.moments import THREE

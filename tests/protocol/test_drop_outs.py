@@ -4,8 +4,8 @@ from itertools import chain, combinations
 
 import pytest
 
-from privacy.wire import Sealed
-from server.desk import Phase
+from privacy.protocol.messages import Sealed
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

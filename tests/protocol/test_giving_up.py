@@ -4,13 +4,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client.holds import give_back_abandoned, holds_of
+from client.admission.held_budget import give_back_abandoned, holds_of
 from privacy.ledger.entries import Ending, Return
-from privacy.wire import Close, GivenUp, GiveUp, Join, Open, Problem, Release
-from server.desk import Phase
-from server.history import GaveUp, Resumed
-from server.journal import Standing
-from server.results_reading import read_results, read_summary
+from privacy.protocol.messages import (
+    Close,
+    GivenUp,
+    GiveUp,
+    Join,
+    Open,
+    Problem,
+    Release,
+)
+from server.results.read import read_results, read_summary
+from server.study.events import GaveUp, Resumed
+from server.study.journal import Standing
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe

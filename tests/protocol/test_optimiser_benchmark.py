@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_runs import trained
-from client.data import read_table
-from models.vector import Vector
+from client.data.dataset import read_table
+from models.parameters.vector import Vector
 from privacy.study import Terms
 from tests.client.small_study import without_privacy
 from tests.protocol.conftest import Found

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from client.cli import cli as site_cli
 from privacy.audit.cli import cli as audit_cli
-from privacy.audit.page import render
-from privacy.audit.report import told
+from privacy.audit.report.command import told
+from privacy.audit.report.page import render
 from privacy.canonical import to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
-from privacy.launch import SignedLaunch
 from privacy.ledger import verify_export
 from privacy.ledger.papers import Paper, SignedPaper
+from privacy.study.launch import SignedLaunch
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import cli
-from models.metrics import metrics
+from models.tasks.binary import metrics
 from tests.client.small_study import small_terms
 from tests.simulator import Simulator
 

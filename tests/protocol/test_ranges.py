@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from privacy.distributed import SharedNoise
-from privacy.launch import Launch
-from privacy.pricing import study_noise
-from privacy.sealing.shape import shared_noise, update_range
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.secure_aggregation.round_layout import shared_noise, update_range
 from privacy.study import Terms
-from server.desk import Phase
+from privacy.study.cost import study_noise
+from privacy.study.launch import Launch
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -149,7 +149,7 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
 def test_updates_that_local_noise_cuts_are_marked_and_each_site_warned(
     found: Found, caplog: pytest.LogCaptureFixture, *, private: bool
 ) -> None:
-    caplog.set_level(logging.WARNING, "client.edges")
+    caplog.set_level(logging.WARNING, "client.study.cut_values")
     make = small_terms if private else without_privacy
     simulator = found(make(sealing={"value_range": 1e-4}))
     simulator.run()
@@ -169,7 +169,7 @@ def test_updates_that_local_noise_cuts_are_marked_and_each_site_warned(
 def test_auto_range_of_local_noise_cuts_nothing_and_is_refined(
     found: Found, caplog: pytest.LogCaptureFixture, *, private: bool
 ) -> None:
-    caplog.set_level(logging.INFO, "client.edges")
+    caplog.set_level(logging.INFO, "client.study.cut_values")
     make = small_terms if private else without_privacy
     simulator = found(make(sealing={"value_range": "auto"}))
     simulator.run()

@@ -12,11 +12,11 @@ from privacy.audit.verify import read
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.book import Book
+from privacy.ledger.signed_head import Countersigned
+from privacy.ledger.state import Book
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, lines, read_testimony
 from privacy.ledger.testimony import Testimony as Shown
-from privacy.ledger.witness import Countersigned
-from server.testimony import write_testimony
+from server.federation.testimony import write_testimony
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.moments import committed

@@ -3,11 +3,11 @@
 import csv
 from pathlib import Path
 
-from client.data import read_study
-from client.registration import register_files
-from client.trainer import InProcessTrainer
-from privacy.accountant import CARRIED, epsilon
-from privacy.pricing import study_noise
+from client.data.dataset import read_study
+from client.site.register_data import register_files
+from client.training.worker import InProcessTrainer
+from privacy.accounting.epsilon import CARRIED, epsilon
+from privacy.study.cost import study_noise
 from tests.client.small_study import CONTRACT, small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished

@@ -2,7 +2,7 @@
 
 import yaml
 
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.simulator import FOUR, Simulator

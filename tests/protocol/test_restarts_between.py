@@ -4,9 +4,20 @@ from collections.abc import Callable
 
 import pytest
 
+from privacy.protocol.messages import (
+    Closed,
+    Envelope,
+    Joined,
+    Opened,
+    Problem,
+    Released,
+    Reply,
+    Sealed,
+    Wrappings,
+    read_body,
+)
 from privacy.study import Terms
-from privacy.wire import Closed, Envelope, Joined, Opened, Problem, Released, Reply, Sealed, Wrappings, read_body
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -201,7 +212,7 @@ def test_wait_for_sites_that_are_away_ends_after_its_time_over_restarts_of_the_c
     import time
 
     real = time.time
-    monkeypatch.setattr("server.journal.time.time", lambda: real() + clock[0])
+    monkeypatch.setattr("server.study.journal.time.time", lambda: real() + clock[0])
     simulator.restart_coordinator()
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=500)
     simulator.run(seconds=0.1 * wait_s)

@@ -7,16 +7,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from models.metrics import metrics
+from models.tasks.binary import metrics
 from privacy.errors import FederationError
 from privacy.keys import SigningKey
+from privacy.protocol.messages import Closed, Evaluated
 from privacy.study import Terms
-from privacy.wire import Closed, Evaluated
 from server.cli import cli
-from server.history import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
-from server.progress import Progress
-from server.results import StudyResults, StudySummary
-from server.results_reading import known_totals, read_results, read_summary
+from server.results.documents import StudyResults, StudySummary
+from server.results.read import known_totals, read_results, read_summary
+from server.study.events import (
+    Finished,
+    RoundVoid,
+    SiteClosed,
+    SiteOut,
+    SiteReadmitted,
+)
+from server.watch.progress import Progress
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.head_makers import standing
 from tests.protocol.conftest import Found

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from privacy.errors import FederationError
-from server.coordinator import Coordinator
-from server.desk import Phase
-from server.journal import Standing
-from server.results_reading import read_summary
+from server.control.coordinator import Coordinator
+from server.results.read import read_summary
+from server.study.journal import Standing
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.state import optimiser_of
-from privacy.accountant import epsilon
-from privacy.distributed import SharedNoise
-from privacy.pricing import study_noise
-from privacy.sealing.shape import shared_noise
+from client.study.store import optimiser_of
+from privacy.accounting.epsilon import epsilon
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.study import Terms
-from server.desk import Phase
+from privacy.study.cost import study_noise
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -8,10 +8,17 @@ from sklearn.metrics import roc_auc_score
 
 from privacy.canonical import sha256
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
+from privacy.protocol.messages import (
+    Envelope,
+    Opened,
+    Problem,
+    Reply,
+    Train,
+    read_body,
+)
 from privacy.study import Terms
-from privacy.wire import Envelope, Opened, Problem, Reply, Train, read_body
-from server.desk import Phase
-from server.history import TotalsOpened
+from server.study.events import TotalsOpened
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from privacy.wire import Problem
-from server.desk import Phase
+from privacy.protocol.messages import Problem
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

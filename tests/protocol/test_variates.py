@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.data import read_table
-from client.state import StudyStore, optimiser_of
+from client.data.dataset import read_table
+from client.study.store import StudyStore, optimiser_of
 from privacy.study import Terms
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

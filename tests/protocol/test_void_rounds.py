@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

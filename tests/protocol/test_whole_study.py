@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.trainer import InProcessTrainer
-from privacy.sealing.shape import grid_of
+from client.training.worker import InProcessTrainer
+from privacy.secure_aggregation.round_layout import grid_of
 from privacy.study import Terms, parse_terms
-from server.desk import Phase
+from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
-from client.diary import Diary
-from client.overview import overview
+from client.commands.status import overview
+from client.study.activity_log import Diary
 from privacy.errors import WireError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Recover
+from privacy.protocol.messages import Envelope, Sealed, read_body
 from privacy.study import COORDINATOR
-from privacy.wire import Envelope, Sealed, read_body
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished

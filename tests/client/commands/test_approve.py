@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from client.home import SiteHome
+from client.site.folder import SiteHome
 from privacy.errors import LedgerError
-from privacy.wire import Join, Problem, read_body
+from privacy.protocol.messages import Join, Problem, read_body
 from tests.client.commands.terminal import grant, site, with_data
 from tests.client.small_study import small_terms, without_privacy, write_study
 from tests.simulator import Simulator

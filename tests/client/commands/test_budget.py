@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from client.admission import price_of
-from client.home import SiteHome
-from client.outlook import advise
-from privacy.accountant import CARRIED
-from privacy.budget import choose_order
+from client.admission.budget_forecast import advise
+from client.admission.rules import price_of
+from client.site.folder import SiteHome
+from privacy.accounting.account import choose_order
+from privacy.accounting.epsilon import CARRIED
 from privacy.errors import BudgetError, LedgerError, TermsError
 from privacy.ledger.entries import Grant
 from tests.client.commands.terminal import at_terminal, grant, script, site, with_data

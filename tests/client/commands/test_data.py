@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client.cli import cli
-from client.data import read_study
-from client.home import SiteHome
-from client.inspection import CheckReport
+from client.data.dataset import read_study
+from client.data.inspection import CheckReport
+from client.site.folder import SiteHome
 from privacy.errors import DataError, RefusedError, SiteConfigError, UnknownPatientsError
 from tests.client.commands.terminal import script, site, with_data
 from tests.client.small_study import small_terms, write_csv, write_patients, write_study

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from client.home import SiteHome
-from client.rotation import Rotation
+from client.site.folder import SiteHome
+from client.site.key_rotation import Rotation
 from tests.client.commands.terminal import grant, script, site, with_data
 from tests.client.commands.test_budget import admitted
 

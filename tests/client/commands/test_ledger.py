@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from client.home import SiteHome
-from privacy.budget import Budget
+from client.site.folder import SiteHome
+from privacy.accounting.account import Budget
 from privacy.errors import BudgetError, LedgerError, SiteConfigError
 from privacy.ledger import verify_export
-from privacy.ledger.witness import Countersigned
+from privacy.ledger.signed_head import Countersigned
 from privacy.study import COORDINATOR
 from tests.client.commands.terminal import SCRIPTS, grant, script, site, with_data
 from tests.client.commands.test_budget import PLAN, STUDY, admitted
-from tests.client.test_home import admission_for
+from tests.client.site.test_folder import admission_for
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 

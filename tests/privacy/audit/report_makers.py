@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from privacy.accountant import SampledGaussian, carried, limit
-from privacy.budget import Planned, Purpose
+from privacy.accounting.account import Planned, Purpose
+from privacy.accounting.epsilon import SampledGaussian, carried, limit
 from privacy.canonical import sha256
 from privacy.ledger import Entry, Ledger
-from privacy.ledger.book import Book, plan_curve
 from privacy.ledger.entries import Allow, Body, Grant, Open, Population, Reserve, Return, Settle, read_entry
+from privacy.ledger.state import Book, plan_curve
 from tests.privacy.ledger_makers import (
     COUNTS,
     DATA,

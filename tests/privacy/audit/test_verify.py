@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from privacy.accountant import limit
+from privacy.accounting.epsilon import limit
 from privacy.audit.cli import cli
-from privacy.audit.findings import of_the_entries
-from privacy.audit.story import Story
+from privacy.audit.report.findings import of_the_entries
+from privacy.audit.report.timeline import Story
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
-from privacy.ledger.book import read_book
+from privacy.ledger.state import read_book
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from privacy.accountant import Gaussian, SampledGaussian, Unprotected, charge, epsilon, limit, noise_multiplier
+from privacy.accounting.account import Planned, Purpose
+from privacy.accounting.epsilon import (
+    Gaussian,
+    SampledGaussian,
+    Unprotected,
+    charge,
+    epsilon,
+    limit,
+    noise_multiplier,
+)
 from privacy.audit.cli import cli
-from privacy.budget import Planned, Purpose
 from privacy.errors import BudgetError, Error, LedgerError
 from privacy.ledger import Ledger
 from tests.privacy.ledger_makers import KEY, OTHER_KEY, STEP, TERMS, TOTALS, clock, granted_ledger, plan

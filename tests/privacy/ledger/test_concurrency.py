@@ -6,8 +6,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from privacy.accountant import SampledGaussian, charge
-from privacy.budget import Planned
+from privacy.accounting.account import Planned
+from privacy.accounting.epsilon import SampledGaussian, charge
 from privacy.errors import BudgetError
 from privacy.ledger import Book, Entry, Ledger, verify_file
 from privacy.ledger.entries import Reserve

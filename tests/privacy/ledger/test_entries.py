@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.accountant import CARRIED, carried, charge
+from privacy.accounting.epsilon import CARRIED, carried, charge
 from privacy.canonical import Json, to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey

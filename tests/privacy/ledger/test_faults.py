@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accountant import carried, charge
+from privacy.accounting.epsilon import carried, charge
 from privacy.errors import LedgerError, StorageError
 from privacy.ledger import Head, Ledger, verify_file
 from privacy.ledger.entries import Entry, Reserve
-from privacy.ledger.steps import Creation
+from privacy.ledger.transaction import Creation
 from tests.privacy.ledger_makers import KEY, POPULATION, STEP, TERMS, clock, granted_ledger, plan, write_story
 
 ROOT = Path(__file__).parents[3]

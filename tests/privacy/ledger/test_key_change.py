@@ -7,7 +7,7 @@ import pytest
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger, verify_file
-from privacy.ledger.book import read_book
+from privacy.ledger.state import read_book
 from tests.privacy.ledger_makers import (
     KEY,
     OTHER_KEY,

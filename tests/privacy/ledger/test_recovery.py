@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accountant import AnyEvent, charge
+from privacy.accounting.epsilon import AnyEvent, charge
 from privacy.audit.verify import check
 from privacy.errors import BudgetError, LedgerError
 from privacy.ledger import Ledger, verify_file
-from privacy.ledger.witness import BookHead, Countersigned
+from privacy.ledger.signed_head import BookHead, Countersigned
 from privacy.signed import Signed
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,

@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from privacy.accountant import CARRIED, AnyEvent, DistributedGaussian, SiteUpdates, carried
+from privacy.accounting.epsilon import (
+    CARRIED,
+    AnyEvent,
+    DistributedGaussian,
+    SiteUpdates,
+    carried,
+)
 from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
-from privacy.ledger.book import Rule
 from privacy.ledger.entries import BODIES
+from privacy.ledger.state import Rule
 from tests.privacy.ledger_makers import COUNTS, OTHER_KEY, RECORDS, STEP, TOTALS, write_every_kind
 from tests.privacy.vectors.ledger import generate
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, curve

@@ -1,0 +1,83 @@
+"""What a budget has room for: how many more studies like the last one, and what each order would make of a grant.
+
+Pure arithmetic on what the book says; the data protection officer's commands show it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
+from client.admission.rules import price_of
+from privacy.accounting.account import (
+    Account,
+    OrderChoice,
+    Planned,
+    choose_order,
+    order_choices,
+)
+from privacy.accounting.epsilon import NANO
+from privacy.errors import TermsError
+from privacy.study import Terms
+
+
+@dataclass(frozen=True)
+class Room:
+    """``more`` further studies with the plan of the study ``like`` fit into what is left."""
+
+    like: str
+    more: int
+
+
+def room_for_more(account: Account) -> Room | None:
+    """How many more studies like the last admitted one fit; None if there was none, or it had no price."""
+    if not account.allowances:
+        return None
+    study, last = list(account.allowances.items())[-1]
+    if not last.private or last.grant is None:
+        return None
+    if account.unprotected_by is not None:
+        return Room(study, 0)
+    times = last.planned + last.paid
+    plan = [Planned(purpose=purpose, event=event, times=count) for (purpose, event), count in times.items()]
+    return Room(study, sum(max(0, each.left) // each.price_of(plan) for each in account.filters))
+
+
+def results_seen(account: Account) -> bool:
+    """Whether anything that was computed from these patients has left: a round or totals were paid."""
+    paid = any(allowance.paid for allowance in account.allowances.values())
+    return paid or any(each.spent for each in account.filters)  # in a book that was lost, perhaps
+
+
+@dataclass(frozen=True)
+class OrderAdvice:
+    """What each order would admit of the expected studies, the order that is taken, and the one that admits most."""
+
+    choices: tuple[OrderChoice, ...]
+    taken: OrderChoice
+    best: OrderChoice
+
+
+def advise(epsilon: float, delta: float, expected: Sequence[Terms], order: int | None = None) -> OrderAdvice:
+    """At which order a grant of (epsilon, delta) is to be kept for the ``expected`` studies: ``order``, or the best.
+
+    Raises:
+        BudgetError: no order leaves the grant room for any of them.
+        TermsError: one of them has no privacy.
+    """
+    plan = [planned for terms in expected for planned in _expected_plan(terms)]
+    choices = {choice.order: choice for choice in order_choices(epsilon, delta, plan)}
+    best = choose_order(epsilon, delta, plan)
+    taken = best if order is None else order
+    return OrderAdvice(tuple(choices.values()), choices[taken], choices[best])
+
+
+def least_epsilon(advice: OrderAdvice) -> float:
+    """The least epsilon, at the best order for it, that holds all expected studies once; rounded up."""
+    needed = min(choice.conversion + Decimal(choice.price) / NANO for choice in advice.choices)
+    return float(needed.quantize(Decimal("0.001"), rounding=ROUND_CEILING))
+
+
+def _expected_plan(terms: Terms) -> tuple[Planned, ...]:
+    if terms.privacy.epsilon is None:
+        raise TermsError(f"the study '{terms.name}' has no privacy (epsilon: none); name studies that have")
+    return price_of(terms).plan

@@ -1,0 +1,201 @@
+"""What a study would cost this site's patients, and whether this site would admit it, before anyone says yes.
+
+Rules:
+
+* the judgement is admission's own (``client/admission/rules.py``) and the price the book's own
+  (``privacy/accounting/account.py``), tried on a copy of the account;
+* every reason against the study is told, not only the first;
+* who takes part is not judged: that is known when the study is launched.
+"""
+
+from collections.abc import Collection
+from copy import deepcopy
+from decimal import Decimal
+from typing import NamedTuple
+
+from client.admission.rules import Price, price_of, reasons_against
+from client.site.folder import Policy, Registration
+from privacy.accounting.account import (
+    Account,
+    Filter,
+    Purpose,
+    rounded_down,
+    rounded_up,
+)
+from privacy.accounting.epsilon import NANO
+from privacy.document import Document
+from privacy.errors import BudgetError
+from privacy.study import Terms
+from privacy.study.cost import price_of_runs
+
+
+class Reason(Document):
+    """Why the study would be refused: the rule's code, and a sentence."""
+
+    code: str
+    sentence: str
+
+
+class Cost(Document):
+    """What the study would take from one grant, in epsilon at the grant's order and delta.
+
+    A round's share is Renyi divergence; ``conversion`` is what the first charge of all brings beside it, once a grant.
+    """
+
+    grant: int
+    order: int
+    round: float
+    rounds: int
+    evaluation: float
+    evaluations: int
+    conversion: float
+    total: float
+    left_before: float
+    left_after: float | None
+
+
+class Runs(Document):
+    """What several runs of the study would take, charged one after the other as the book would charge them.
+
+    ``epsilon`` is of the grants that pay, at their orders, for all runs if ``fitting`` is all of them, else for those
+    that fit; ``alone`` what the runs cost by themselves if their number is fixed in advance, at the study's delta.
+    """
+
+    runs: int
+    fitting: int
+    epsilon: float
+    alone: float
+    alone_evaluation: float | None
+
+
+class Explanation(Document):
+    """A study as this site sees it. ``epsilon`` and ``delta`` are its own promise, whatever else the patients bear."""
+
+    study: str
+    terms: str
+    epsilon: float | None
+    delta: float | None
+    noise_multiplier: float | None
+    evaluated: bool
+    evaluation_epsilon: float | None
+    evaluation_noise_multiplier: float | None
+    population: str | None
+    cost: Cost | None
+    runs: Runs | None
+    admitted: bool
+    reasons: tuple[Reason, ...]
+
+
+def explain(
+    terms: Terms,
+    *,
+    policy: Policy,
+    registration: Registration | None,
+    approved: bool,
+    account: Account | None,
+    weights: Collection[str] = (),
+    runs: int | None = None,
+) -> Explanation:
+    """What ``terms`` would cost here, and why not, if so.
+
+    Args:
+        terms: the study.
+        policy: this site's rules.
+        registration: its files for the study's contract.
+        approved: whether these terms are approved.
+        account: a copy of the population's account, which is changed; None if the book does not know the files.
+        weights: SHA-256 of the public weights that this site has.
+        runs: also say what so many runs would cost together.
+    """
+    figures = None if account is None else account.budget
+    against = reasons_against(
+        terms, policy=policy, registration=registration, approved=approved, account=figures, weights=weights
+    )
+    reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
+    price = cost = together = None
+    try:
+        price = price_of(terms)
+        if account is not None:
+            cost = _cost(price, account)
+            together = None if runs is None or cost is None else _together(terms, price, deepcopy(account), runs)
+            account.allow(terms.name, price.plan, account.grant_for(terms.name, price.plan))
+    except BudgetError as error:
+        if not any(each.code == "budget" for each in reasons):
+            reasons.append(Reason(code="budget", sentence=str(error)))
+    return Explanation(
+        study=terms.name,
+        terms=terms.digest,
+        epsilon=terms.privacy.epsilon,
+        delta=terms.privacy.delta,
+        noise_multiplier=None if price is None else price.noise_multiplier,
+        evaluated=bool(terms.evaluation.rounds),
+        evaluation_epsilon=terms.evaluation.epsilon,
+        evaluation_noise_multiplier=None if price is None else price.evaluation_noise_multiplier,
+        population=None if registration is None else registration.population,
+        cost=cost,
+        runs=together,
+        admitted=not reasons,
+        reasons=tuple(reasons),
+    )
+
+
+def _cost(price: Price, account: Account) -> Cost | None:
+    """What the grant that would pay is asked for; where none has room, the one with most left."""
+    if price.noise_multiplier is None or not account.filters:
+        return None
+    numbered = list(enumerate(account.filters, start=1))
+    fitting = [each for each in numbered if each[1].price_of(price.plan) <= each[1].left]
+    number, filter_ = fitting[0] if fitting else max(numbered, key=lambda each: each[1].epsilon_left)
+    divergence = filter_.price_of(price.plan)
+    total = filter_.epsilon_asked(divergence)
+    trained, evaluated = (_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
+    return Cost(
+        grant=number,
+        order=filter_.granted.order,
+        round=trained.epsilon,
+        rounds=trained.times,
+        evaluation=evaluated.epsilon,
+        evaluations=evaluated.times,
+        conversion=rounded_up(total - Decimal(divergence) / NANO),
+        total=rounded_up(total),
+        left_before=rounded_down(filter_.epsilon_left),
+        left_after=rounded_down(filter_.epsilon_left - total) if fitting else None,
+    )
+
+
+def _together(terms: Terms, price: Price, account: Account, runs: int) -> Runs:
+    """Charge one run after the other, until one does not fit."""
+    before, fitting = [filter_.set_aside for filter_ in account.filters], 0
+    for number in range(runs):
+        study = f"run {number + 1} of '{terms.name}'"
+        try:
+            account.allow(study, price.plan, account.grant_for(study, price.plan))
+        except BudgetError:
+            break
+        fitting += 1
+    rises = Decimal(0)
+    for filter_, aside in zip(account.filters, before, strict=True):
+        asked, filter_.set_aside = filter_.set_aside - aside, aside
+        rises += filter_.epsilon_asked(asked)
+    alone = price_of_runs(terms, runs)
+    return Runs(
+        runs=runs,
+        fitting=fitting,
+        epsilon=rounded_up(rises),
+        alone=rounded_up(Decimal(alone.training)),
+        alone_evaluation=None if alone.evaluation is None else rounded_up(Decimal(alone.evaluation)),
+    )
+
+
+class _Part(NamedTuple):
+    """How often something is charged, and what each time comes to."""
+
+    times: int
+    epsilon: float
+
+
+def _part(price: Price, filter_: Filter, purpose: Purpose) -> _Part:
+    for planned in price.plan:
+        if planned.purpose is purpose:
+            return _Part(planned.times, rounded_up(Decimal(filter_.price(planned.event) or 0) / NANO))
+    return _Part(0, 0.0)

@@ -1,0 +1,97 @@
+"""What open studies hold of a budget, since when, and when they give it back by themselves.
+
+A study sets its whole price aside at admission. If its coordinator never goes on with it and never says so, nothing
+frees what it has not used; so the terms say after how many days without a word of it the site closes its account.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from client.commands.entry_text import what_happened
+from client.site.folder import SiteHome
+from client.study.store import StudyStore
+from privacy.accounting.account import rounded_up
+from privacy.errors import SiteConfigError
+from privacy.ledger import Book, Ledger
+from privacy.ledger.entries import Ending, Entry
+
+
+class Hold(NamedTuple):
+    """One open study: ``epsilon`` is what the grant would have more without it; times are as entries write them."""
+
+    study: str
+    population: str
+    grant: int | None
+    epsilon: float
+    since: str
+    last_heard: str
+    last_event: str
+    given_back_on: str | None
+    """A day; None if the study's folder is not here."""
+
+
+def holds_of(book: Book, home: SiteHome) -> list[Hold]:
+    """Every open study, in the order of admission."""
+    return [_hold(book, home, study) for study in open_studies(book)]
+
+
+def open_studies(book: Book) -> list[str]:
+    """Studies whose account is not closed, in the order of admission in their populations."""
+    return [
+        study
+        for account in book.accounts.values()
+        for study, allowance in account.allowances.items()
+        if not allowance.closed
+    ]
+
+
+def give_back_abandoned(ledger: Ledger, home: SiteHome, now: datetime) -> list[str]:
+    """Run by a site. Close the account of every study of which nothing was heard for as long as its terms allow.
+
+    A study that trains pays for each round, so a study that goes on is heard of. Returns the studies that were closed.
+    """
+    book, closed = ledger.trial(), list[str]()
+    for study in open_studies(book):
+        days, last = _days(home, study), book.last_heard(study)
+        if days is not None and last is not None and now >= _given_back_at(last, days):
+            ledger.give_back(study, Ending.ABANDONED)
+            closed.append(study)
+    return closed
+
+
+def _hold(book: Book, home: SiteHome, study: str) -> Hold:
+    account = book.account_of(study)
+    allowance = account.allowances[study]
+    first, last = book.first_heard(study), book.last_heard(study)
+    assert first is not None, "an open study was admitted in this book"
+    assert last is not None, "and that is something heard of it"
+    epsilon = 0.0
+    if allowance.grant is not None:
+        filter_ = account.filter(allowance.grant)
+        committed = filter_.spent + filter_.set_aside
+        epsilon = rounded_up(filter_.epsilon_of(committed) - filter_.epsilon_of(committed - allowance.set_aside))
+    days = _days(home, study)
+    return Hold(
+        study=study,
+        population=account.population,
+        grant=allowance.grant,
+        epsilon=epsilon,
+        since=first.time,
+        last_heard=last.time,
+        last_event=what_happened(last.body),
+        given_back_on=None if days is None else f"{_given_back_at(last, days):%Y-%m-%d}",
+    )
+
+
+def _days(home: SiteHome, study: str) -> int | None:
+    folder = home.study_folder(study)
+    if not StudyStore.exists(folder):
+        return None
+    try:
+        return StudyStore(folder).launch.terms.cohort.abandon_after_days
+    except SiteConfigError:  # damaged: the site says so when the study is asked for
+        return None
+
+
+def _given_back_at(last: Entry, days: int) -> datetime:
+    return datetime.fromisoformat(last.time) + timedelta(days=days)

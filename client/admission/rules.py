@@ -1,0 +1,319 @@
+"""A site admits a study, or refuses it: every rule of this site, in one place, without I/O.
+
+A study is admitted when all of these hold; the first that does not is the refusal's code.
+
+=================  ====================================================================================
+code               the rule
+=================  ====================================================================================
+federation         the launch is for the federation this site joined, signed by the pinned coordinator
+roster             this site is on the roster with its own key, every other member is a pinned peer
+policy             the site's data protection officer allows the model, the epsilon of training and evaluation
+                   together, the number of sites and of conspiring ones, and, where the study asks for it, no
+                   privacy or unprotected test patients
+approval           the data protection officer has approved these terms, where the policy asks for it
+weights            the public weights that the terms begin with are at this site, and fit the model
+data               data are registered under exactly the study's contract, with enough patients, as the ledger
+                   knows them; a contract that only has the same name is another one
+delta              delta is at most one in the patients (a larger one would permit giving a record away)
+budget             the whole study, priced as the book will charge it, fits into what is left
+noise              distributed noise: the range holds the noise and this site's own patients, and one site's
+                   share is at least three grid units (the others' patients: ``client/study/room_check.py``)
+=================  ====================================================================================
+
+The noise is calibrated so that the study alone costs its epsilon (``privacy/study/cost.py``). What it costs the
+population is the book's to say, at the order of the grant: the whole study is priced by that rule now, so it is not
+refused in its ninth round of ten.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from client.site.folder import Policy, Registration
+from models import catalogue
+from models.errors import ModelError
+from privacy.accounting.account import (
+    Budget,
+    Planned,
+    Purpose,
+    most_patients,
+)
+from privacy.errors import BudgetError, RefusedError, WireError
+from privacy.keys import PublicKey
+from privacy.protocol.enrolment import Admission
+from privacy.study import DataContract, Placement, Scheme, Terms
+from privacy.study.cost import (
+    evaluation_event,
+    evaluation_noise,
+    study_noise,
+    training_event,
+)
+from privacy.study.launch import Launch, SignedLaunch
+
+
+@dataclass(frozen=True)
+class Price:
+    """What the study costs this population, and the noise that makes it so (None: without)."""
+
+    plan: tuple[Planned, ...]
+    noise_multiplier: float | None
+    evaluation_noise_multiplier: float | None
+
+
+def judge(
+    signed: SignedLaunch,
+    *,
+    site: str,
+    identity: PublicKey,
+    admission: Admission,
+    pinned: Mapping[str, PublicKey],
+    policy: Policy,
+    registration: Registration | None,
+    approved: bool,
+    account: Budget | None,
+    weights: Collection[str] = (),
+) -> Price:
+    """Run by a site. The price of the study, which this site admits.
+
+    Args:
+        signed: the launch.
+        site: this site's name.
+        identity: its key.
+        admission: what it has joined.
+        pinned: its peers' keys.
+        policy: its rules.
+        registration: its files for the study's contract, or for another one of the same name.
+        approved: whether the book says that these terms were approved.
+        account: the budget of the population that the book knows these files to belong to.
+        weights: SHA-256 of the public weights that this site has.
+
+    Raises:
+        RefusedError: the rule that forbids it.
+    """
+    launch = _authentic(signed, admission)
+    _judge_roster(launch, site, identity, pinned)
+    against = reasons_against(
+        launch.terms, policy=policy, registration=registration, approved=approved, account=account, weights=weights
+    )
+    for reason in against:
+        raise reason
+    price = price_of(launch.terms)
+    _judge_shares(launch, price, 0 if registration is None else registration.public_patients)
+    return price
+
+
+def _judge_shares(launch: Launch, price: Price, patients: int) -> None:
+    """With distributed noise, the range must hold what this site knows of already, and a share must still be noise.
+
+    Others' patients come to it with the key epoch, and are judged before the first round is paid
+    (``client/study/room_check.py``).
+    """
+    terms = launch.terms
+    if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
+        return
+    # it brings tenseal, without which a command that only shows a budget starts in half the time
+    from privacy.secure_aggregation.round_layout import shared_noise
+
+    alone = shared_noise(terms, launch.parameters, price.noise_multiplier)
+    own = shared_noise(
+        terms, launch.parameters, price.noise_multiplier, room=patients if terms.sums_patients else 0
+    )
+    if (problem := alone.problem(len(launch.roster))) is not None:
+        raise RefusedError("noise", problem)
+    if (problem := own.problem(len(launch.roster))) is not None:
+        raise RefusedError("noise", f"for this site's patients alone, others come on top: {problem}")
+
+
+def reasons_against(
+    terms: Terms,
+    *,
+    policy: Policy,
+    registration: Registration | None,
+    approved: bool,
+    account: Budget | None,
+    weights: Collection[str] = (),
+) -> Iterator[RefusedError]:
+    """Run by a site. Why it refuses ``terms``, whoever launches them: every reason, in the table's order.
+
+    Whether the price fits into what is left is the book's to say.
+    """
+    yield from _against_policy(terms, policy, None if registration is None else registration.population)
+    yield from _against_approval(terms, policy, approved)
+    yield from _against_weights(terms, weights)
+    yield from _against_data(terms, policy, registration)
+    if registration is not None:
+        yield from _against_account(terms, registration.population, account)
+
+
+def reasons_of_policy(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
+    """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
+    yield from _against_policy(terms, policy, registration.population)
+    yield from _against_data(terms, policy, registration)
+
+
+def price_of(terms: Terms) -> Price:
+    """What ``terms`` cost any population, and the noise that makes it so.
+
+    Raises:
+        BudgetError: no noise reaches the study's epsilon.
+    """
+    noise = None if terms.privacy.epsilon is None else study_noise(terms)
+    noise_of_totals = evaluation_noise(terms)
+    return Price(tuple(_plan(terms, noise, noise_of_totals)), noise, noise_of_totals)
+
+
+def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
+    try:
+        launch = signed.verified(PublicKey.from_text(admission.coordinator))
+    except WireError:
+        raise RefusedError("federation", "the launch is not signed by the coordinator this site joined") from None
+    if launch.federation != admission.federation:
+        raise RefusedError(
+            "federation", f"the launch is for '{launch.federation}', this site joined '{admission.federation}'"
+        )
+    return launch
+
+
+def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey]) -> None:
+    keys = {member.name: member.identity for member in launch.roster}
+    if keys.get(site) != identity.text:
+        raise RefusedError("roster", "this site is not on the roster with its own key")
+    for name, key in keys.items():
+        if name == site:
+            continue
+        if name not in pinned:
+            raise RefusedError(
+                "roster",
+                f"'{name}' is not a pinned peer; compare its key with its people, "
+                f"then run: consilium-site peer trust {name} KEY",
+            )
+        if pinned[name].text != key:
+            raise RefusedError(
+                "roster",
+                f"the roster gives '{name}' another key than the one this site has pinned: "
+                f"{PublicKey.from_text(key).typed}, pinned is {pinned[name].typed}",
+            )
+
+
+def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
+    if terms.model.name not in policy.models:
+        yield RefusedError(
+            "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
+        )
+    try:
+        catalogue.check(terms.model.name, terms.model.options)
+    except ModelError as error:
+        yield RefusedError("policy", str(error))
+    if terms.cohort.minimum < policy.minimum_sites:
+        yield RefusedError(
+            "policy",
+            f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
+        )
+    if terms.sealing.scheme is Scheme.OPEN and not policy.open_sealing:
+        yield RefusedError(
+            "policy", "the study's updates are not sealed (sealing.scheme: open), which this site does not allow"
+        )
+    if terms.cohort.colluders < policy.minimum_colluders:
+        yield RefusedError(
+            "policy",
+            f"the study protects against {terms.cohort.colluders} sites that conspire with the coordinator, this site "
+            f"asks for {policy.minimum_colluders}",
+        )
+    epsilon = terms.privacy.epsilon
+    if epsilon is None and population not in policy.without_privacy:
+        yield RefusedError(
+            "policy",
+            "the study has no privacy (epsilon: none), which this site does not allow for these patients: once trained "
+            "on, they can never be in a study with privacy again; whoever means it lists their population under "
+            "policy.without_privacy in site.yaml",
+        )
+    scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
+    if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
+        asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
+        yield RefusedError(
+            "policy",
+            f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
+        )
+    bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
+    if epsilon is not None and bare and not policy.unprotected_test_patients:
+        yield RefusedError(
+            "policy", "the study's evaluation does not protect test patients, which this site does not allow"
+        )
+
+
+def _against_approval(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
+    if policy.approval == "each-study" and not approved:
+        yield RefusedError(
+            "approval",
+            f"this site approves each study by hand and has not approved the terms {terms.digest[:16]}; "
+            "run: consilium-site approve STUDY.yaml --by NAME",
+        )
+
+
+def _against_weights(terms: Terms, weights: Collection[str]) -> Iterator[RefusedError]:
+    start = terms.model.start
+    if start is not None and start not in weights:
+        yield RefusedError(
+            "weights",
+            f"the study begins with public weights of SHA-256 {start}, which are not here; get the file from its "
+            "publisher, then run: consilium-site weights add FILE",
+        )
+
+
+def _against_data(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
+    if registration is None:
+        yield RefusedError(
+            "data",
+            f"no data are registered under the study's contract '{terms.data.name}' ({terms.data.digest[:16]}); "
+            "look at its columns, then run: consilium-site data add STUDY.yaml ...",
+        )
+        return
+    if registration.contract.digest != terms.data.digest:
+        yield RefusedError("data", _other_contract(registration.contract, terms.data))
+        return
+    patients, most = registration.public_patients, most_patients(registration.public_patients)
+    if patients < policy.minimum_patients:
+        yield RefusedError(
+            "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
+        )
+    delta = terms.privacy.delta
+    if delta is not None and delta * most > 1:
+        yield RefusedError(
+            "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
+        )
+
+
+def _other_contract(registered: DataContract, asked: DataContract) -> str:
+    """Say in which parts the study's contract differs from the one that people registered under its name."""
+    parts = [name for name, value in registered if getattr(asked, name) != value]
+    return (
+        f"the data registered as '{asked.name}' keep another contract than the study's: {', '.join(parts)} differ; "
+        "look at the study's columns, then register files for it: consilium-site data add STUDY.yaml ..."
+    )
+
+
+def _against_account(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:
+    if account is None:
+        yield RefusedError(
+            "data",
+            f"the files registered as '{terms.data.name}' are not what the book knows of the population "
+            f"'{population}': register them again",
+        )
+        return
+    if terms.privacy.epsilon is None:
+        return
+    if not account.grants:
+        yield RefusedError(
+            "budget", f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
+        )
+    try:
+        price_of(terms)
+    except BudgetError as error:
+        yield RefusedError("budget", str(error))
+
+
+def _plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:
+    plan = [Planned(purpose=Purpose.TRAIN, event=training_event(terms, noise), times=terms.training.rounds)]
+    if terms.evaluation.rounds:
+        event = evaluation_event(noise_of_totals)
+        plan.append(Planned(purpose=Purpose.EVALUATE, event=event, times=len(terms.evaluation.rounds)))
+    return plan

@@ -1,0 +1,158 @@
+"""A line of the book in words, for a person who reads it from top to bottom.
+
+An amount is Renyi divergence at the order of the grant that pays: amounts of one grant may be added, and what they
+mean in epsilon is in ``consilium-site budget``.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from privacy.accounting.account import Planned, described
+from privacy.accounting.epsilon import NANO
+from privacy.keys import PublicKey
+from privacy.ledger.entries import (
+    Allow,
+    Approve,
+    Body,
+    Checkpoint,
+    Clock,
+    Ending,
+    Entry,
+    Evaluate,
+    Grant,
+    Incident,
+    KeyChange,
+    ModelRelease,
+    Open,
+    Population,
+    Recover,
+    Refuse,
+    Reserve,
+    Return,
+    Revoke,
+    Settle,
+)
+
+
+def in_words(body: Body) -> str:
+    """What an entry says, on one line of printable characters."""
+    words = " ".join(_said(body).split())
+    return "".join(each if each.isprintable() else "?" for each in words)
+
+
+def what_happened(body: Body) -> str:
+    """How far a study had come with an entry, in three words."""
+    match body:
+        case Reserve():
+            return f"round {body.round} paid"
+        case Settle():
+            return f"round {body.round} trained"
+        case Evaluate():
+            return f"totals of round {body.round} paid"
+    return "admitted"
+
+
+def studies_named(entries: Iterable[Entry]) -> dict[str, str]:
+    """Every study that the book names, with the digest of its terms where it was admitted (else nothing)."""
+    named: dict[str, str] = {}
+    for entry in entries:
+        study = getattr(entry.body, "study", None)
+        if isinstance(entry.body, Allow):
+            named[entry.body.study] = entry.body.terms
+        elif study is not None:
+            named.setdefault(study, "")
+    return named
+
+
+def is_about(body: Body, study: str, terms: str) -> bool:
+    """Whether ``body`` is about ``study``, or approves its ``terms``, or takes that back."""
+    return getattr(body, "study", None) == study or (isinstance(body, Approve | Revoke) and body.terms == terms)
+
+
+def _said(body: Body) -> str:
+    match body:
+        case Open():
+            return f"the book of '{body.site}' begins, signed with the key {PublicKey.from_text(body.key).typed}"
+        case Population():
+            different = [
+                f"; {count} of them are written like patients of '{name}', people say that they are others"
+                for name, count in body.said_different.items()
+            ]
+            return (
+                f"registered '{body.population}': about {body.patients} patients, up to {body.records_per_patient} of "
+                f"a patient's records in a step, files {body.data[:16]}{''.join(different)}"
+            )
+        case Grant():
+            return (
+                f"granted '{body.population}' epsilon {body.epsilon:g} at delta {body.delta:g}, order {body.order}"
+                f"{_by(body.by, body.account)}"
+            )
+        case Approve():
+            runs = "one study" if body.runs == 1 else f"{body.runs} studies"
+            return f"approved {runs} of the terms {body.terms[:16]}{_by(body.by, body.account)}"
+        case Revoke():
+            return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{_by(body.by, body.account)}"
+        case Allow():
+            return _admitted(body)
+        case Reserve():
+            return f"paid round {body.round} of '{body.study}': {_amount(body.charge)}, {described(body.event)}"
+        case Settle():
+            return f"trained round {body.round} of '{body.study}'"
+        case Evaluate():
+            return (
+                f"paid the totals of round {body.round} of '{body.study}': {_amount(body.charge)}, "
+                f"{described(body.event)}"
+            )
+        case Return():
+            return f"closed '{body.study}' ({_ENDINGS[body.why]}): {_amount(body.charge)} not used, left again"
+        case ModelRelease():
+            return f"released the model {body.model[:16]} of '{body.study}' to {body.to}"
+        case Refuse():
+            return f"refused '{body.study}' ({body.code}): {body.sentence}"
+        case Incident():
+            where = f"'{body.study}'" if body.round is None else f"round {body.round} of '{body.study}'"
+            return f"incident in {where} ({body.code}): {body.sentence}"
+        case Checkpoint():
+            seen = body.countersigned.seen.statement
+            return f"'{seen.witness}' has seen this book up to entry {seen.number}"
+        case KeyChange():
+            return f"signed from here on with the key {PublicKey.from_text(body.key).typed}"
+        case Clock():
+            return f"the clock had been wrong: this entry is dated before the one before it{_by(body.by, body.account)}"
+        case Recover():
+            return body.sentence
+    raise AssertionError(f"no words for '{body.kind}'")
+
+
+_ENDINGS: Final = {
+    Ending.FINISHED: "finished",
+    Ending.WITHDRAWN: "this site withdrew",
+    Ending.GIVEN_UP: "given up by its coordinator",
+    Ending.ABANDONED: "abandoned: nothing came of it for as long as its terms allow",
+}
+
+
+def _by(who: str | None, account: str | None) -> str:
+    """Who said so, in their own words, and the account that the command ran under."""
+    said = "" if who is None else f", by {who}"
+    return said if account is None else f"{said} (account {account})"
+
+
+def _admitted(body: Allow) -> str:
+    paid = (
+        "nothing in it has a price"
+        if body.grant is None
+        else f"grant {body.grant} sets {_amount(body.charge)} aside"
+    )
+    approved = "" if body.approval is None else f", approved in entry {body.approval}"
+    return f"admitted '{body.study}' to '{body.population}'{approved}: {_planned(body.plan)}; {paid}"
+
+
+def _planned(plan: Iterable[Planned]) -> str:
+    return ", ".join(f"{each.times} x {each.purpose} ({described(each.event)})" for each in plan)
+
+
+def _amount(charge: int | None) -> str:
+    """A charge to the last digit, so that a reader's sums come out; nothing bounds what has none."""
+    return "no bound" if charge is None else f"divergence {Decimal(charge) / NANO:f}"

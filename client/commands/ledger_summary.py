@@ -1,0 +1,87 @@
+"""The ledger for a data protection officer: who granted what, what each study took in epsilon, and what it still holds.
+
+Amounts are epsilon at the order and delta of the grant that pays, as ``consilium-site budget`` shows them. A study's
+share is what it alone would take of that grant, so shares of one grant add up to more than the grant's own figure.
+"""
+
+from typing import NamedTuple
+
+from privacy.accounting.account import rounded_up
+from privacy.audit.report.timeline import Story, Study
+from privacy.ledger import Book
+from privacy.ledger.entries import Ending
+
+_STATES = {
+    Ending.FINISHED: "finished",
+    Ending.WITHDRAWN: "withdrawn",
+    Ending.GIVEN_UP: "given up",
+    Ending.ABANDONED: "abandoned",
+}
+
+
+class StudyLine(NamedTuple):
+    """One study, in words: days are YYYY-MM-DD, epsilon is None if nothing bounds it."""
+
+    study: str
+    population: str
+    admitted: str
+    approved_by: str | None
+    rounds_paid: int
+    rounds_planned: int
+    epsilon: float | None
+    state: str
+
+
+class Summary(NamedTuple):
+    """What happened since a day."""
+
+    grants: list[str]
+    studies: list[StudyLine]
+    refused: int
+    incidents: int
+
+
+def summarise(book: Book, story: Story, since: str) -> Summary:
+    """What the ledger says from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
+    grants = [
+        f"{each.at.time[:10]}: '{chapter.population}' was granted epsilon {each.grant.epsilon:g} at delta "
+        f"{each.grant.delta:g}" + (", after results were seen" if each.after_results else "")
+        for chapter in story.chapters.values()
+        for each in chapter.grants
+        if each.at.time >= since
+    ]
+    return Summary(
+        grants=grants,
+        studies=[_line(book, story, study) for study in story.studies.values() if _is_since(study, since)],
+        refused=sum(note.at.time >= since for note in story.refusals),
+        incidents=sum(note.at.time >= since for note in story.incidents),
+    )
+
+
+def _is_since(study: Study, since: str) -> bool:
+    last = study.closed or study.last_paid or study.admitted
+    return study.closed is None or last.time >= since
+
+
+def _line(book: Book, story: Story, study: Study) -> StudyLine:
+    together = book.account_of(study.name).committed_by((study.name,))
+    approved = next((each.by for each in story.approvals if each.at.entry == study.said.approval), None)
+    planned = sum(part.times for part in study.said.plan if part.purpose == "train")
+    return StudyLine(
+        study=study.name,
+        population=study.said.population,
+        admitted=study.admitted.time[:10],
+        approved_by=approved,
+        rounds_paid=len(study.reserved),
+        rounds_planned=planned,
+        epsilon=None if together.epsilon is None else rounded_up(together.epsilon),
+        state=_state(study),
+    )
+
+
+def _state(study: Study) -> str:
+    if study.closed is None:
+        return "open"
+    if study.closed_by_recovery or study.ending is None:
+        return f"closed by a recovery on {study.closed.time[:10]}"
+    return f"{_STATES[study.ending]} on {study.closed.time[:10]}"

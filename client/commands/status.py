@@ -1,0 +1,53 @@
+"""What a site can say of itself, for ``consilium-site status``."""
+
+from typing import Any
+
+from client.site.folder import SiteHome
+from client.site.running import connection
+from client.study.store import StudyStore
+from client.study.witness_check import rolled_back
+from privacy.errors import SiteConfigError
+from privacy.keys import PublicKey
+
+
+def overview(home: SiteHome) -> dict[str, Any]:
+    """Public facts of a site: names, keys' public halves, rounds, the book's head."""
+    try:
+        coordinator: str | None = PublicKey.from_text(home.admission().coordinator).typed
+    except SiteConfigError:
+        coordinator = None
+    with home.open_ledger() as ledger:
+        head, rollback = ledger.head, rolled_back(ledger)
+        closed = {
+            study
+            for account in ledger.trial().accounts.values()
+            for study, allowance in account.allowances.items()
+            if allowance.closed
+        }
+    link = connection(home)
+    return {
+        "site": home.config.name,
+        "identity": home.identity().public.typed,
+        "coordinator": coordinator,
+        "peers": sorted(home.peers().pinned),
+        "populations": sorted({each.population for each in home.registry().registrations.values()}),
+        "ledger": {"number": head.number, "hash": head.hash},
+        "rolled_back": None if rollback is None else rollback.sentence,
+        "running": None if link is None else link.model_dump(mode="json"),
+        "studies": [
+            _study(StudyStore(path.parent), closed)
+            for path in sorted((home.folder / "studies").glob("*/state.json"))
+        ],
+    }
+
+
+def _study(store: StudyStore, closed: set[str]) -> dict[str, Any]:
+    """Where a study stands: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
+    state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
+    return {
+        "study": store.launch.study,
+        "applied": store.state.base,
+        "rounds": store.launch.terms.training.rounds,
+        "state": state,
+        "release": str(store.folder / "release") if state == "finished" else None,
+    }

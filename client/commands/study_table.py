@@ -1,0 +1,105 @@
+"""How a study is explained at the command line: what is looked up in the site's folder, and how it is shown."""
+
+from typing import Final
+
+import click
+
+from client.admission.explain import Explanation, explain
+from client.site.folder import SiteHome
+from privacy.command_line import print_table, say
+from privacy.ledger import Ledger
+from privacy.study import Terms
+
+NEVER_AGAIN: Final = (
+    "WITHOUT PRIVACY: once a round is trained, no epsilon describes these patients any more, and they can never again "
+    "be in a study with privacy. Nothing takes that back."
+)
+
+
+def explained(
+    home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
+) -> Explanation:
+    """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and book as they are now."""
+    book = ledger.trial()
+    registration = home.registry().nearest(terms.data)
+    known = registration is not None and book.registered(
+        registration.population, registration.contract.digest, registration.data
+    )
+    return explain(
+        terms,
+        policy=home.config.policy,
+        registration=registration,
+        approved=about_to_approve or book.approved_runs(terms.digest) > 0,
+        account=book.account(registration.population) if registration is not None and known else None,
+        weights=home.weights().held(),
+        runs=runs,
+    )
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """The explanation as a table on stdout."""
+    rows = [
+        ("study", f"{explanation.study}, terms {explanation.terms}"),
+        ("population", explanation.population or "none: no data are registered for it"),
+        ("promise", _promise(explanation)),
+        ("test patients", _test_patients(explanation)),
+        *_cost_rows(explanation),
+        *_runs_rows(explanation),
+    ]
+    if explanation.admitted:
+        rows.append(("verdict", "this site would admit it"))
+    rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_reasons(explanation))]
+    print_table(("", ""), rows)
+    say("who takes part is judged when the study is launched")
+
+
+def _promise(explanation: Explanation) -> str:
+    if explanation.epsilon is None:
+        return click.style(NEVER_AGAIN, fg="red", bold=True)
+    promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for the whole training"
+    if explanation.noise_multiplier is None:
+        return promised
+    return f"{promised}, noise multiplier {explanation.noise_multiplier:g}"
+
+
+def _test_patients(explanation: Explanation) -> str:
+    if not explanation.evaluated:
+        return "not used"
+    if explanation.evaluation_epsilon is None:
+        return click.style("NOT PROTECTED: their totals leave without noise, exactly as they are", bold=True)
+    return f"epsilon {explanation.evaluation_epsilon:g} for all evaluations"
+
+
+def _cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
+    cost = explanation.cost
+    if cost is None:
+        return []
+    rows = [("a round", f"{cost.round:.4f}, {cost.rounds} of them")]
+    if cost.evaluation:
+        rows.append(("an evaluation", f"{cost.evaluation:.4f}, {cost.evaluations} of them"))
+    if cost.conversion:
+        rows.append(("conversion", f"{cost.conversion:.4f}, by the first charge of a grant, once"))
+    left = "it does not fit" if cost.left_after is None else f"{cost.left_after:.4f} afterwards"
+    return [
+        *rows,
+        ("in all", f"epsilon {cost.total:.4f} of grant {cost.grant}, at order {cost.order}"),
+        ("left", f"{cost.left_before:.4f} now, {left}"),
+    ]
+
+
+def _runs_rows(explanation: Explanation) -> list[tuple[str, str]]:
+    together = explanation.runs
+    if together is None:
+        return []
+    runs, fitting = together.runs, together.fitting
+    fit = "all of them fit" if fitting == runs else f"{fitting} of them fit, the next one is refused"
+    test = "" if together.alone_evaluation is None else f", {together.alone_evaluation:.4f} of test patients"
+    return [
+        (f"{runs} runs", f"{fit}; those that fit take epsilon {together.epsilon:.4f} of the grants"),
+        ("", f"alone epsilon {together.alone:.4f} of training patients{test}, if {runs} is fixed in advance"),
+        ("", f"the best of {runs} is charged as {runs}"),
+    ]
+
+
+def _reasons(explanation: Explanation) -> list[str]:
+    return [f"{reason.code}: {reason.sentence}" for reason in explanation.reasons]

@@ -1,0 +1,59 @@
+"""A site's ClientApp: an envelope comes in, an envelope goes out, and only installed code runs.
+
+* One handler for everything; what a request means is written in its envelope, not in Flower's message type.
+* An expected failure goes back as what may leave of it (``client/study/problem.py``). An unexpected one goes back
+  as its class and nothing more: its text could quote a record, so it stays in the site's own log.
+* A failure of the book, a key file or the site's folder ends the agent: a site that cannot record must not act.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from flwr.app import Context, Message
+from flwr.app import Error as FlowerError
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
+
+from client.study.problem import said_of
+from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
+from privacy.protocol.flower_records import from_records, to_records
+from privacy.protocol.messages import Envelope
+
+Answer = Callable[[Envelope], Envelope]
+
+_FATAL: Final = (LedgerError, KeyFileError, SiteConfigError)
+_log = logging.getLogger(__name__)
+
+
+def make_client_app(answer: Answer) -> ClientApp:
+    """A ClientApp that answers every envelope with ``answer``.
+
+    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes an
+    error reply.
+    """
+    app = ClientApp()
+
+    @app.query()
+    def handle(message: Message, _: Context) -> Message:
+        try:
+            return Message(to_records(answer(from_records(message.content))), reply_to=message)
+        except _FATAL:
+            raise
+        except Error as error:
+            _log.warning("a request was refused: %s", error)
+            reason = said_of(error).sentence
+        except Exception as error:
+            _log.exception("a request failed unexpectedly")
+            reason = f"the site failed unexpectedly ({type(error).__name__}); its own log says why"
+        return Message(FlowerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+    return app
+
+
+def _refuse(_: Envelope) -> Envelope:
+    raise RefusedError("no-agent", "this site answers through its own agent only; start it with: consilium-site up")
+
+
+app = make_client_app(_refuse)
+"""What a run's bundle names. A stock SuperNode that loads it finds nothing to run."""

@@ -1,0 +1,102 @@
+"""A site at work: the agent in this process, training in a warm child, both ended together.
+
+What happens is told in words (``client/study/activity_log.py``), on stderr and in ``log/site.log``; figures
+computed from records go to ``log/`` and nowhere else.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from client.connection.agent import AgentEvent, Kind, serve
+from client.connection.tls_trust import warn_in_time
+from client.data.dataset import StudyFiles
+from client.site.folder import SiteHome
+from client.site.running import (
+    Connection,
+    note,
+    now,
+    serving,
+)
+from client.study.activity_log import Diary
+from client.study.request_handler import Site
+from client.study.witness_check import rolled_back
+from client.training.worker import Trainer
+from privacy.command_line import say
+from privacy.errors import Error
+from privacy.logs import log_to
+from privacy.process_lifetime import stop_on_signals
+from privacy.study import Terms
+
+
+def serve_site(home: SiteHome) -> None:
+    """Take part in studies until stopped by a signal (``privacy/process_lifetime.py``).
+
+    Raises:
+        SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
+        LinkError: the coordinator does not know this site.
+        LedgerError, KeyFileError: book or keys cannot be believed.
+    """
+    config, admission = home.config, home.admission()
+
+    def training_for(terms: Terms, files: StudyFiles) -> Trainer:
+        return Trainer(terms, files, config.device, home.log_path, config.precision)
+
+    with serving(home):
+        log_to(home.folder / "log", "site")
+        stop = threading.Event()
+        stop_on_signals(stop)
+        diary = Diary(say)
+        note(home, Connection(running_since=now()))
+        site = Site(home, training_for, diary)
+        try:
+            diary.tell(f"'{site.name}' serves {home.folder}")
+            for warning in _warnings(home):
+                diary.tell(warning, level=logging.WARNING)
+            on_event = _tell(home, diary)
+            serve(
+                admission.address,
+                home.ca_path,
+                home.node_key_path,
+                site.answer,
+                on_event=on_event,
+                stop=stop,
+                blob_bytes=site.blob_bytes,
+            )
+        except Error as error:
+            logging.getLogger(__name__).error("%s", error)
+            raise
+        finally:
+            site.close()
+        diary.tell(f"'{site.name}' has stopped")
+
+
+def _warnings(home: SiteHome) -> list[str]:
+    """What this site's people have to see to."""
+    warnings = []
+    if ends := warn_in_time(home.ca_path, time.time()):
+        warnings.append(ends)
+    with home.open_ledger() as ledger:
+        if incident := rolled_back(ledger):
+            warnings.append(f"this site cannot train: {incident.sentence}")
+    return warnings
+
+
+def _tell(home: SiteHome, diary: Diary) -> Callable[[AgentEvent], None]:
+    started = now()
+
+    def on_event(event: AgentEvent) -> None:
+        match event.kind:
+            case Kind.ONLINE:
+                note(home, Connection(running_since=started, connected_since=now()))
+                diary.tell(event.sentence, about="link")
+            case Kind.WAITING:
+                note(home, Connection(running_since=started, sentence=event.sentence))
+                diary.tell(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
+            case Kind.DROPPED:
+                logging.getLogger(__name__).warning("%s", event.sentence)
+            case _:
+                logging.getLogger(__name__).debug("%s", event.sentence)
+
+    return on_event

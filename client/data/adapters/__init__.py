@@ -1,0 +1,1 @@
+"""Readers of data formats, one format a file."""

@@ -1,0 +1,201 @@
+"""A hospital's table: read once, checked against the study's contract, turned into numbers.
+
+Rules:
+
+* everything that is wrong is reported at once, by column and by count; never a value, never a patient;
+* what a word is, is ``client/data/adapters/csv.py``'s to say; what number it becomes, ``client/data/encoding.py``'s;
+* records are grouped by patient, who is known by one normal form (``client/data/identifiers.py``), patients and
+  records in file order, the first ``records_per_patient`` of each;
+* a patient is in the training file or in the test file, never in both;
+* what is trained on is what was registered: the file's SHA-256 is checked at every read.
+
+The public patient count (:func:`public_count`) is the only figure of these that others may see.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data.adapters.csv import read_words
+from client.data.encoding import encode_features, encode_labels, name_patients
+from client.data.objections import Objections
+from privacy.accounting.account import PUBLIC_COUNT_STEP
+from privacy.errors import DataError, DataUnavailableError
+from privacy.study import DataContract
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Records as numbers, grouped by patient; what training and evaluation see.
+
+    Attributes:
+        features: (records, inputs) float32.
+        labels: (records,) float32, 1 for a positive label and 0 for a negative one.
+        patient: (records,) int64, never falling: record i belongs to patient ``patient[i]`` in 0..patients-1.
+        patients: how many patients there are.
+    """
+
+    features: NDArray[np.float32] = field(repr=False)
+    labels: NDArray[np.float32] = field(repr=False)
+    patient: NDArray[np.int64] = field(repr=False)
+    patients: int
+
+
+def one_by_one(patients: Patients) -> Patients:
+    """Every record as a patient of its own: for studies that sample and clip records."""
+    count = len(patients.labels)
+    return Patients(patients.features, patients.labels, np.arange(count, dtype=np.int64), count)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A file that keeps its contract.
+
+    Attributes:
+        patients: its records as numbers.
+        ids: the patients' identifiers, in the order of ``patients``; they stay at the site.
+        clipped: numbers beyond their public range, for the site's own log.
+        sha256: of the file's bytes, hexadecimal.
+    """
+
+    patients: Patients
+    ids: tuple[str, ...] = field(repr=False)
+    clipped: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """A site's data for one study, as registered: the contract, two files, their digests, the count others may see.
+
+    Patients who object are left out; the files and the count stay as they were registered. ``weights`` are the
+    public weights that the study begins with, if it does.
+    """
+
+    contract: DataContract
+    train: Path
+    test: Path
+    train_sha256: str
+    test_sha256: str
+    public_patients: int
+    objections: Objections | None = None
+    weights: Path | None = None
+
+
+def public_count(patients: int) -> int:
+    """Patients rounded down to a multiple of ten: what the site tells others, and what divides its gradients.
+
+    It changes only where one patient more or less crosses a ten, and is published once, at registration; it is
+    a registered fact, not covered by epsilon.
+
+    Raises:
+        DataError: fewer than ten patients.
+    """
+    if patients < PUBLIC_COUNT_STEP:
+        raise DataError(f"expected at least {PUBLIC_COUNT_STEP} training patients, got {patients}")
+    return patients // PUBLIC_COUNT_STEP * PUBLIC_COUNT_STEP
+
+
+def register(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
+    """Check both files and fix what a study will be trained and tested on; with every patient's identifier.
+
+    Raises:
+        DataError: as :func:`read_table`, or the files share patients, or there are too few.
+    """
+    training, testing = read_table(contract, train), read_table(contract, test)
+    _check_disjoint(training, testing)
+    count = public_count(training.patients.patients)
+    files = StudyFiles(contract, train, test, training.sha256, testing.sha256, count)
+    return files, frozenset(training.ids) | frozenset(testing.ids)
+
+
+def require_registered(files: StudyFiles) -> None:
+    """Refuse files that cannot be read now, or are not those that were registered.
+
+    Nothing in the files is looked at but their digest, so that the answer tells nothing about a record.
+
+    Raises:
+        DataUnavailableError: a file cannot be read now.
+        DataError: a file changed since it was registered.
+    """
+    for path, registered in ((files.train, files.train_sha256), (files.test, files.test_sha256)):
+        try:
+            with path.open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as cause:
+            raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
+        if found != registered:
+            raise DataError(f"{path}: the file changed since it was registered; register the new data first")
+
+
+def read_study(files: StudyFiles) -> tuple[Table, Table]:
+    """Read the training and the test table: those registered, under the contract they were registered with.
+
+    Patients who object are left out, be it all of them.
+
+    Raises:
+        DataUnavailableError, DataError: as :func:`require_registered`.
+    """
+    require_registered(files)
+    training = read_table(files.contract, files.train, files.objections)
+    testing = read_table(files.contract, files.test, files.objections)
+    for path, table, registered in (
+        (files.train, training, files.train_sha256),
+        (files.test, testing, files.test_sha256),
+    ):
+        if table.sha256 != registered:  # exchanged between the two readings
+            raise DataError(f"{path}: the file changed since it was registered; register the new data first")
+    _check_disjoint(training, testing)
+    return training, testing
+
+
+def read_table(contract: DataContract, path: Path, objections: Objections | None = None) -> Table:
+    """Read the CSV file ``path`` and check it against ``contract``; who objects is left out.
+
+    Raises:
+        DataUnavailableError: the file cannot be read now.
+        DataError: it lacks columns or breaks the contract; every mistake is named by its column and the number of
+            rows.
+    """
+    words = read_words(path, columns_of(contract))
+    mistakes = list(words.mistakes)
+    ids, labels = name_patients(contract, words, mistakes), encode_labels(contract, words, mistakes)
+    encoded = encode_features(contract, words)
+    mistakes += encoded.mistakes
+    if mistakes:
+        listed = "; ".join(mistake.sentence for mistake in mistakes)
+        raise DataError(f"{path}: breaks the contract '{contract.name}': {listed}")
+    kept, patient, names = group_records(ids, contract.records_per_patient, objections)
+    patients = Patients(encoded.features[kept], labels[kept], patient, len(names))
+    clipped = sum(count.below + count.above for count in encoded.counts)
+    return Table(patients, names, clipped, words.sha256)
+
+
+def columns_of(contract: DataContract) -> list[str]:
+    """Name the columns that training needs: patient, label, features."""
+    return [contract.patient, contract.label.name, *(feature.name for feature in contract.features)]
+
+
+def group_records(
+    ids: Sequence[str], limit: int, objections: Objections | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+    """Give the rows to keep, grouped by patient; the patient of each; the patients' names by first appearance."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(ids):
+        rows.setdefault(name, []).append(row)
+    if objections is not None:
+        rows = {name: own for name, own in rows.items() if not objections.hold(name)}
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0, np.int64), ()
+    kept = [own[:limit] for own in rows.values()]
+    patient = np.repeat(np.arange(len(kept), dtype=np.int64), [len(own) for own in kept])
+    return np.concatenate([np.array(own, dtype=np.int64) for own in kept]), patient, tuple(rows)
+
+
+def _check_disjoint(training: Table, testing: Table) -> None:
+    if both := len(set(training.ids) & set(testing.ids)):
+        raise DataError(f"{both} patients are in the training file and in the test file; keep each in one of them")

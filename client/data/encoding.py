@@ -1,0 +1,159 @@
+"""A table's words become numbers, by the study's contract and nothing else.
+
+Rules:
+
+* only public choices shape the numbers: ranges and vocabularies of the contract, nothing measured on patients;
+* a number is scaled from its public range to [-1, 1] and clipped to it; a missing one is 0 (the middle) with its
+  indicator at 1; a category is one-hot, a missing one all zeros with its indicator at 1;
+* a patient is known by the normal form of their identifier (``client/data/identifiers.py``);
+* every mistake is found, not only the first; its sentence names column and count, never a value.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data.adapters.csv import Mistake, Words, places_of
+from client.data.identifiers import is_usable, normalise
+from privacy.study import Category, DataContract, Number
+
+Absent = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ColumnCounts:
+    """What was met in a feature's column, over all rows of the file.
+
+    Attributes:
+        name: the column.
+        rows: in the file.
+        missing: rows without a value.
+        below: numbers beyond the lower end of the public range, clipped.
+        above: numbers beyond the upper end, clipped.
+        constant: whether all rows that have a value have the same.
+    """
+
+    name: str
+    rows: int
+    missing: int
+    below: int
+    above: int
+    constant: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A table as numbers, row by row; of no use where there are mistakes.
+
+    Attributes:
+        features: (rows, inputs) float32.
+        counts: of each feature's column, in the contract's order.
+        mistakes: what breaks the contract.
+    """
+
+    features: NDArray[np.float32] = field(repr=False)
+    counts: tuple[ColumnCounts, ...]
+    mistakes: tuple[Mistake, ...]
+
+
+def encode_features(contract: DataContract, words: Words) -> Encoded:
+    """Turn the features of ``words`` into numbers; columns that the file lacks are left out."""
+    parts, counts, mistakes = list[NDArray[np.float64]](), list[ColumnCounts](), list[Mistake]()
+    for feature in contract.features:
+        if feature.name not in words.columns:
+            continue
+        column = words.columns[feature.name]
+        absent = np.array([word in contract.missing for word in column], dtype=bool)
+        if isinstance(feature, Number):
+            encoded, (below, above) = _scaled(feature, column, absent, words.lines, mistakes)
+        else:
+            encoded, (below, above) = _one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
+        parts += [encoded, absent[:, None].astype(np.float64)]
+        seen = {word for word, gone in zip(column, absent, strict=True) if not gone}
+        counts.append(
+            ColumnCounts(feature.name, len(column), int(absent.sum()), below, above, constant=len(seen) == 1)
+        )
+    features = np.concatenate(parts, axis=1) if parts else np.empty((len(words.lines), 0))
+    return Encoded(features.astype(np.float32), tuple(counts), tuple(mistakes))
+
+
+def encode_labels(contract: DataContract, words: Words, mistakes: list[Mistake]) -> NDArray[np.float32]:
+    """Give (rows,) 1 for a positive word, 0 for any other; a word that is neither is a mistake."""
+    label = contract.label
+    column = words.columns.get(label.name, ())
+    known = {*label.positive, *label.negative}
+    unknown = [row for row, word in enumerate(column) if word not in known]
+    _note(label.name, "are neither a positive nor a negative word", column, unknown, words.lines, mistakes)
+    return np.array([word in label.positive for word in column], dtype=np.float32)
+
+
+def name_patients(contract: DataContract, words: Words, mistakes: list[Mistake]) -> list[str]:
+    """Give the normal form of each row's patient, (rows,); a row that names nobody is a mistake."""
+    column = words.columns.get(contract.patient, ())
+    ids = [normalise(word) for word in column]
+    lacking = [row for row, name in enumerate(ids) if not name or name in contract.missing]
+    if lacking:
+        sentence = f"column '{contract.patient}': {len(lacking)} rows without a patient"
+        mistakes.append(Mistake(sentence, contract.patient, places_of(column, words.lines, lacking)))
+    unusable = [row for row, name in enumerate(ids) if name and not is_usable(name)]
+    if unusable:
+        sentence = f"column '{contract.patient}': {len(unusable)} rows have a control character in the patient"
+        mistakes.append(Mistake(sentence, contract.patient, places_of(column, words.lines, unusable)))
+    return ids
+
+
+def read_number(word: str) -> float | None:
+    """Read a finite decimal number, or give None; Python's own extras (1_000, nan, inf) are none."""
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in word else None
+
+
+_NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
+
+
+def _scaled(
+    feature: Number, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """(rows, 1) in [-1, 1] with 0 where absent, and how many were clipped at the lower and at the upper end."""
+    middle = (feature.low + feature.high) / 2
+    numbers = [middle if gone else read_number(word) for word, gone in zip(words, absent, strict=True)]
+    unreadable = [row for row, number in enumerate(numbers) if number is None]
+    _note(feature.name, _NOT_A_NUMBER, words, unreadable, lines, mistakes)
+    values = np.array([math.nan if number is None else number for number in numbers], dtype=np.float64)
+    scaled = 2.0 * (values - feature.low) / (feature.high - feature.low) - 1.0
+    inside = np.where(absent, 0.0, np.clip(scaled, -1.0, 1.0))
+    return inside[:, None], (int((values < feature.low).sum()), int((values > feature.high).sum()))
+
+
+def _one_hot(
+    feature: Category, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
+) -> NDArray[np.float64]:
+    """(rows, vocabulary), all zeros where absent."""
+    place = {word: index for index, word in enumerate(feature.values)}
+    indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
+    unknown = np.flatnonzero((indices < 0) & ~absent).tolist()
+    _note(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
+    hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]
+    return np.asarray(hot, dtype=np.float64)
+
+
+def _note(
+    column: str,
+    what: str,
+    words: Sequence[str],
+    rows: Sequence[int],
+    lines: Sequence[int],
+    mistakes: list[Mistake],
+) -> None:
+    if rows:
+        counted = Counter(words[row] for row in rows)
+        sentence = f"column '{column}': {len(rows)} rows {what}"
+        mistakes.append(Mistake(sentence, column, places_of(words, lines, rows), counted))

@@ -1,0 +1,241 @@
+"""Who is in which population, without a list of names: keyed digests of patient identifiers.
+
+::
+
+    patients/secret                      32 bytes of this site's, its owner's alone
+    patients/NAME-COMMITMENT.digests     the population's patients, every one it ever had: sorted digests
+    patients/objections.digests          patients who take part in no later study (``client/data/objections.py``)
+
+Rules:
+
+* a patient's digest is HMAC-SHA256 of the identifier's folded form (``client/data/identifiers.py``) under the site's
+  secret: equal at this site, a guess for nobody else, and the same for ``00012``, ``12`` and ``12.0``;
+* a budget belongs to people, so a file whose patients are in another population, or are written like some, is refused
+  with their number, until people say that those are others;
+* what people say of two populations stands in the ledger with the number of patients, and holds for these patients: who
+  is in the population is not asked about again, who comes anew is;
+* a population only grows: who has left its file has still been paid for;
+* the ledger holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from client.data.objections import (
+    DIGEST_BYTES,
+    Objections,
+    patient_digest,
+    read_objections,
+    write_objections,
+)
+from privacy.errors import KeyFileError, RefusedError, SiteConfigError
+from privacy.files import replace
+from privacy.keys import generate_secret, read_secret
+
+_COMMITMENT: Final = b"consilium patients v1\0"
+
+
+class Admitted(NamedTuple):
+    """A population's patients, as the ledger is told of them.
+
+    ``commitment`` is to their digests. ``said_different`` says how many of them are written like patients of another
+    population, by its name, and are other people by what this site's people say.
+    """
+
+    commitment: str
+    said_different: dict[str, int]
+
+
+class PatientRegister:
+    """The folder ``patients`` of a site."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._secret = read_secret(folder / "secret")
+        except KeyFileError as error:
+            raise SiteConfigError(
+                f"{error}; without it no patient is recognised: restore it from your backup"
+            ) from None
+
+    @classmethod
+    def create(cls, folder: Path) -> "PatientRegister":
+        """Begin an empty register with a fresh secret."""
+        folder.mkdir(mode=0o700)
+        generate_secret(folder / "secret")
+        register = cls(folder)
+        write_objections(register._objections_path, register._secret, {})
+        return register
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts no other process changes the register."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def admit(
+        self,
+        population: str,
+        patients: Iterable[str],
+        known: Mapping[str, str],
+        different_from: Collection[str] = (),
+    ) -> Admitted:
+        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`alone`.
+
+        Args:
+            population: its name.
+            patients: identifiers of everybody in the files.
+            known: the commitment of every population in the ledger.
+            different_from: populations of other people, whatever the identifiers say; people say so.
+
+        Returns:
+            What the ledger is to be told. The digests are on disk when this returns.
+
+        Raises:
+            RefusedError: ``same-patients``, with their number.
+            SiteConfigError: the register is not the one that the book has committed to.
+        """
+        everybody = self.compare(population, patients, known, different_from)
+        data = b"".join(sorted(everybody))
+        commitment = self._commitment(population, data)
+        replace(self._path(population, commitment), data, SiteConfigError)
+        different = {name: len(everybody & digests) for name, digests in self._others(population, known).items()}
+        return Admitted(commitment, {name: count for name, count in different.items() if count})
+
+    def compare(
+        self,
+        population: str,
+        patients: Iterable[str],
+        known: Mapping[str, str],
+        different_from: Collection[str] = (),
+    ) -> frozenset[bytes]:
+        """Compare ``patients`` with the populations that are not theirs; changes nothing. Arguments as :meth:`admit`.
+
+        Returns:
+            The digests of everybody who would be in ``population``.
+
+        Raises:
+            RefusedError: ``same-patients``, with their number.
+            SiteConfigError: the register is not the one that the ledger has committed to.
+        """
+        own = self._digests(population, known[population]) if population in known else set()
+        named = {patient_digest(self._secret, patient) for patient in patients}
+        for name, digests in self._others(population, known).items():
+            shared = len((named - own) & digests)
+            if shared and name not in different_from:
+                raise RefusedError("same-patients", _sentence(shared, len(named), name))
+        return frozenset(own | named)
+
+    def forget_older(self, population: str, commitment: str) -> None:
+        """Remove what was replaced, once the book holds ``commitment``."""
+        kept = self._path(population, commitment)
+        for path in self._folder.glob(f"{population}-*.digests"):
+            if path != kept and path.name[: -len("-0123456789abcdef.digests")] == population:
+                path.unlink()
+
+    def count(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
+        """Count the ``patients`` that each of the ``known`` populations holds, without those that hold none.
+
+        Raises:
+            SiteConfigError: the register is not the one that the book has committed to.
+        """
+        asked = {patient_digest(self._secret, patient) for patient in patients}
+        counts = {name: len(asked & self._digests(name, commitment)) for name, commitment in known.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def strangers(self, patients: Iterable[str], known: Mapping[str, str]) -> list[str]:
+        """Give those of ``patients`` who are in none of the ``known`` populations.
+
+        Raises:
+            SiteConfigError: the register is not the one that the book has committed to.
+        """
+        everybody = set[bytes]().union(*(self._digests(name, commitment) for name, commitment in known.items()))
+        return [patient for patient in patients if patient_digest(self._secret, patient) not in everybody]
+
+    def count_objecting(self, known: Mapping[str, str]) -> dict[str, int]:
+        """Count who objects in each of the ``known`` populations.
+
+        Raises:
+            SiteConfigError: the register is damaged, or not the one that the book has committed to.
+        """
+        objecting = set(self.objections().since)
+        return {name: len(objecting & self._digests(name, commitment)) for name, commitment in known.items()}
+
+    def object(self, patients: Iterable[str], date: str) -> int:
+        """Leave ``patients`` out of every later study; how many object now.
+
+        Args:
+            patients: their identifiers.
+            date: today, as ``2026-03-31``; who objects already keeps their day.
+
+        Raises:
+            SiteConfigError: the file is damaged, or cannot be written.
+        """
+        with self.alone():
+            named = {patient_digest(self._secret, patient): date for patient in patients}
+            since = {**named, **self.objections().since}
+            write_objections(self._objections_path, self._secret, since)
+        return len(since)
+
+    def take_back(self, patients: Iterable[str]) -> int:
+        """Let ``patients`` take part in later studies again; how many object now.
+
+        Raises:
+            SiteConfigError: the file is damaged, or cannot be written.
+        """
+        with self.alone():
+            named = {patient_digest(self._secret, patient) for patient in patients}
+            since = {digest: date for digest, date in self.objections().since.items() if digest not in named}
+            write_objections(self._objections_path, self._secret, since)
+        return len(since)
+
+    def objections(self) -> Objections:
+        """Give who objects, as of now.
+
+        Raises:
+            SiteConfigError: the file is damaged or lost.
+        """
+        return read_objections(self._objections_path, self._secret)
+
+    @property
+    def _objections_path(self) -> Path:
+        return self._folder / "objections.digests"
+
+    def _others(self, population: str, known: Mapping[str, str]) -> dict[str, set[bytes]]:
+        return {name: self._digests(name, commitment) for name, commitment in known.items() if name != population}
+
+    def _digests(self, population: str, commitment: str) -> set[bytes]:
+        path = self._path(population, commitment)
+        if not path.exists() or self._commitment(population, path.read_bytes()) != commitment:
+            raise SiteConfigError(
+                f"{path}: the digests of the population '{population}' are not those the book has committed to; "
+                "restore the folder 'patients' from your backup"
+            )
+        data = path.read_bytes()
+        return {data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)}
+
+    def _commitment(self, population: str, data: bytes) -> str:
+        return hmac.new(self._secret, _COMMITMENT + population.encode() + b"\0" + data, hashlib.sha256).hexdigest()
+
+    def _path(self, population: str, commitment: str) -> Path:
+        return self._folder / f"{population}-{commitment[:16]}.digests"
+
+
+def _sentence(shared: int, patients: int, population: str) -> str:
+    """Say who is shared with whom, and what people can do."""
+    return (
+        f"{shared} of these {patients} patients are in the population '{population}', or are written like patients of "
+        "it (00012, 12 and 12.0 are alike): the same patients have one budget; register the files under it "
+        f"(--population {population}), or leave those patients out, or, if they are other people who have the same "
+        f"numbers, say so, for the ledger (--different-from {population})"
+    )

@@ -1,0 +1,184 @@
+"""What in a table that keeps its contract is probably not meant: warnings for the people who register it.
+
+Rules:
+
+* a warning is for the hospital's own people, before they register a table; nothing here decides what is trained;
+* a sentence names columns and counts; how a mistaken word was probably meant (:func:`hint_at`) may name words, and goes
+  to the owner's own terminal only;
+* most means more than half: of a column's rows that are missing, of its numbers that are clipped, of records dropped.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data.adapters.csv import Words, loosened
+from client.data.encoding import ColumnCounts, read_number
+from privacy.study import Category, DataContract, Number
+
+_FACTORS: Final = {
+    1000.0: "a thousand",
+    12.0: "12, months for years",
+    100.0: "a hundred",
+    10.0: "ten",
+    1e6: "a million",
+    365.25: "365.25, days for years",
+    18.02: "18.02, mg/dL for mmol/L of glucose",
+    38.67: "38.67, mg/dL for mmol/L of cholesterol",
+    88.4: "88.4, umol/L for mg/dL of creatinine",
+    17.1: "17.1, umol/L for mg/dL of bilirubin",
+    2.54: "2.54, centimetres for inches",
+    2.2046: "2.2046, pounds for kilograms",
+}
+_FITS: Final = 0.5  # of the numbers lie in the range once the factor is taken out
+_CORNER: Final = 0.02  # of the range that holds every number of a column in other units
+_FEW: Final = 10  # rows below which a column in a corner says nothing
+_THOUSANDS: Final = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,3}")
+_ROUNDED_ID: Final = re.compile(r"[0-9][.,][0-9]+[eE]\+[0-9]+")
+_MISSING: Final = frozenset(
+    ("na", "n/a", "#n/a", "nan", "null", "none", "nil", ".", "-", "--", "?", "missing", "unknown", "not available")
+)
+_DECIMAL_COMMA: Final = re.compile(r"-?[0-9]+,[0-9]+")
+_GROUPED: Final = re.compile(r"-?[0-9]{1,3}([,.' ][0-9]{3})+([.,][0-9]+)?")
+_LIMIT: Final = re.compile(r"[<>\u2264\u2265]=?\s*[0-9].*")
+_UNIT: Final = re.compile(r"-?[0-9.]+\s*(%|[^\W\d_]|[^\W\d_]{2,}.*)")
+
+
+def suspicions_of(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
+    """Say what is probably not meant in a file's columns; a sentence each."""
+    numbers = {feature.name: feature for feature in contract.features if isinstance(feature, Number)}
+    for count in counts:
+        if count.missing * 2 > count.rows:
+            yield f"column '{count.name}': {count.missing} of {count.rows} missing"
+        if count.name in numbers and count.missing < count.rows:
+            yield from _of_numbers(numbers[count.name], words.columns[count.name], contract.missing, count)
+    label = words.columns.get(contract.label.name, ())
+    meant = {word in contract.label.positive for word in label}
+    if len(meant) == 1 and set(label) <= {*contract.label.positive, *contract.label.negative}:
+        yield f"column '{contract.label.name}': the label is the same in all {len(label)} rows: nothing can be learnt"
+    rounded = sum(_ROUNDED_ID.fullmatch(word) is not None for word in words.columns.get(contract.patient, ()))
+    if rounded:
+        yield (
+            f"column '{contract.patient}': {rounded} patients are numbers that a spreadsheet has rounded, so that "
+            "several people may have become one; export the column as text"
+        )
+
+
+def hint_at(contract: DataContract, column: str, words: Mapping[str, int]) -> str:
+    """Say how mistaken ``words`` of ``column`` were probably meant, with their counts; may name words."""
+    known = _vocabulary(contract, column)
+    hints = list[str]()
+    missing = {word: count for word, count in words.items() if word.casefold() in _MISSING}
+    if missing and column != contract.label.name:
+        named = ", ".join(f"{shown(word)} {count} times" for word, count in missing.items())
+        listed = ", ".join(f'"{word}"' for word in (*contract.missing, *missing))
+        hints.append(
+            f"{named}: if it means missing, the study's author adds it to the contract: missing: [{listed}]"
+        )
+    if column == contract.label.name and any(not word or word.casefold() in _MISSING for word in words):
+        hints.append("a row without a label cannot be used: leave it out")
+    if known is None:
+        hints += [hint for pattern, hint in _NUMBER_HINTS if any(pattern.fullmatch(word) for word in words)]
+    else:
+        meant = {word: near for word in words if (near := _nearest(word, known)) is not None}
+        hints += [f"{shown(word)} for {shown(near)}?" for word, near in list(meant.items())[:3]]
+        hints.append(f"the contract knows {', '.join(shown(word) for word in known[:20])}")
+    return "; ".join(hints)
+
+
+def shown(word: str) -> str:
+    """Give a word as a terminal may show it: in quotes, no longer than a line, nothing that steers the terminal."""
+    cut = word if len(word) <= 40 else f"{word[:37]}..."
+    plain = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in cut)
+    return f"'{plain}'" if plain else "nothing"
+
+
+_NUMBER_HINTS: Final = (
+    (_DECIMAL_COMMA, "a decimal comma? write a decimal point"),
+    (_GROUPED, "a sign between thousands? write numbers without"),
+    (_LIMIT, "a limit of detection? write the limit, or leave the field empty"),
+    (_UNIT, "a unit? write numbers without"),
+)
+
+
+def _of_numbers(
+    feature: Number, column: Sequence[str], missing: Sequence[str], count: ColumnCounts
+) -> Iterator[str]:
+    present = [word for word in column if word not in missing]
+    read = [(word, number) for word in present if (number := read_number(word)) is not None]
+    if not read:
+        return
+    values = np.array([number for _, number in read])
+    clipped = count.below + count.above
+    if clipped * 2 > len(present):
+        yield (
+            f"column '{feature.name}': {clipped} of {len(present)} beyond the range, clipped"
+            f"{_other_units(feature, values)}"
+        )
+    elif len(values) >= _FEW and _in_a_corner(feature, values):
+        yield (
+            f"column '{feature.name}': all {len(values)} numbers lie within {_CORNER:.0%} of the range "
+            f"{feature.low:g} to {feature.high:g}: other units?"
+        )
+    if grouped := _with_a_point_for_thousands(feature, read):
+        yield (
+            f"column '{feature.name}': {grouped} numbers are written like 1.200, with a point for thousands? they are "
+            "read as decimals; write numbers without a sign between thousands"
+        )
+
+
+def _other_units(feature: Number, values: NDArray[np.float64]) -> str:
+    """Say by which factor the numbers would come into the range, if one does that for most of them."""
+    best, sentence = _FITS, ""
+    for factor, words in _FACTORS.items():
+        for scaled, verb in ((values / factor, "divided"), (values * factor, "multiplied")):
+            fit = float(((scaled >= feature.low) & (scaled <= feature.high)).mean())
+            if fit > best and not _in_a_corner(feature, scaled):
+                best, sentence = fit, f"; {verb} by {words}, they would be in it: other units?"
+    return sentence
+
+
+def _in_a_corner(feature: Number, values: NDArray[np.float64]) -> bool:
+    width = (feature.high - feature.low) * _CORNER
+    return float(values.max()) <= feature.low + width or float(values.min()) >= feature.high - width
+
+
+def _with_a_point_for_thousands(feature: Number, read: Sequence[tuple[str, float]]) -> int:
+    """Count numbers that are written as thousands are; 0 if the others of the column speak against it.
+
+    Every number with a point has three digits after it. And either all others are whole and below 1000, some of them
+    hundreds; or there are no others, and the range has room for what is meant and hardly any for what is read.
+    """
+    dotted = [(word, number) for word, number in read if "." in word]
+    if not dotted or not all(_THOUSANDS.fullmatch(word) for word, _ in dotted):
+        return 0
+    whole = [number for word, number in read if "." not in word]
+    if whole:
+        plain = all(_WHOLE.fullmatch(word) for word, _ in read if "." not in word)
+        return len(dotted) if plain and max(whole) >= 100 else 0
+    meant = all(feature.low <= number * 1000 <= feature.high for _, number in dotted)
+    beyond = all(not feature.low <= number <= feature.high for _, number in dotted)
+    return len(dotted) if meant and (beyond or feature.high >= 100 * max(number for _, number in dotted)) else 0
+
+
+def _vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
+    """The words that ``column`` may have; None if it has numbers."""
+    if column == contract.label.name:
+        return (*contract.label.positive, *contract.label.negative)
+    found = [feature for feature in contract.features if feature.name == column]
+    return found[0].values if found and isinstance(found[0], Category) else None
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    """The word of the contract that ``word`` probably is, in other letter case or written as a number with a point."""
+    number = read_number(word)
+    for each in known:
+        if loosened(each) == loosened(word) and loosened(word):
+            return each
+        if number is not None and read_number(each) == number:
+            return each
+    return None

@@ -1,0 +1,386 @@
+"""A site's folder: what a hospital has, and where it lies.
+
+::
+
+    site.yaml        who the site is and what it allows (the data protection officer's file)
+    identity.key     Ed25519; signs everything the site says, and its book
+    node.key         P-384; Flower's node authentication
+    admission.json   the coordinator's answer to the join request
+    peers.json       identity keys of other sites that this site's people have compared and pinned
+    data.json        registered data: files, digests, public counts, whose patients they are
+    patients/        who is in which population, as keyed digests
+    ledger.sqlite    the book
+    witnessed.json   its newest head that the coordinator has countersigned
+    weights/         public weights to begin studies with, by their SHA-256
+    studies/NAME/    what the site keeps of a study; the final model and its card
+    log/             figures that never leave
+
+Rules: the folder is its owner's alone (0700); files are replaced whole, never half; what cannot be read is refused
+with the file's name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import yaml
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator
+
+from client.data.dataset import StudyFiles
+from client.data.objections import Objections
+from client.data.patient_register import PatientRegister
+from client.site.public_weights import PublicWeights
+from privacy.canonical import digest, from_canonical
+from privacy.document import Document, parse, read_yaml
+from privacy.errors import SiteConfigError, StorageError, WireError
+from privacy.files import new_folder, replace, require_private
+from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
+from privacy.ledger import Ledger
+from privacy.ledger.signed_head import Countersigned
+from privacy.protocol.enrolment import (
+    Admission,
+    JoinRequest,
+    SignedAdmission,
+    SignedJoinRequest,
+)
+from privacy.study import DataContract, Name, Sha256, SiteName
+
+SITE_FILE: Final = "site.yaml"
+
+
+class Policy(Document):
+    """What this site's data protection officer allows a study to do, whatever its budget.
+
+    Attributes:
+        epsilon_per_study: the most that training and evaluation may promise together.
+        minimum_sites: the fewest sites a round may have.
+        minimum_colluders: how many sites may conspire with the coordinator, at least, without breaking a promise.
+    """
+
+    models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
+    epsilon_per_study: float = Field(default=3.0, gt=0)
+    minimum_sites: int = Field(default=3, ge=3)
+    minimum_colluders: int = Field(default=1, ge=0)
+    minimum_patients: int = Field(default=50, ge=10)
+    without_privacy: tuple[Name, ...] = ()
+    """The populations that a study without privacy may use up: their patients can never be in a private one again."""
+    open_sealing: bool = False
+    unprotected_test_patients: bool = False
+    approval: Literal["automatic", "each-study"] = "automatic"
+
+    @field_validator("without_privacy", mode="before")
+    @classmethod
+    def _names_populations(cls, value: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise ValueError(
+                "list the populations whose patients a study without privacy may use up, such as [ward]; [] for none"
+            )
+        return value
+
+
+class SiteConfig(Document):
+    """``site.yaml``."""
+
+    name: SiteName
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    policy: Policy = Policy()
+
+
+def _from_typed(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_typed(text)
+    except WireError as error:
+        raise ValueError(str(error)) from None
+
+
+PinnedKey = Annotated[
+    PublicKey,
+    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _from_typed(str(value))),
+    PlainSerializer(lambda key: key.typed),
+]
+"""A key, in the file as people type it."""
+
+
+class Peers(Document):
+    """``peers.json``: who may take part in a cohort with this site."""
+
+    pinned: dict[Name, PinnedKey] = Field(default_factory=dict)
+
+
+class Registration(Document):
+    """Two files that keep one data contract, and the population whose patients they hold.
+
+    The contract is the one that people looked at when they registered the files. A study uses the files only under
+    exactly this contract; whatever else a launch calls by its name is another one.
+    """
+
+    contract: DataContract
+    population: Name
+    train: str
+    test: str
+    train_sha256: str
+    test_sha256: str
+    public_patients: int
+
+    @property
+    def data(self) -> str:
+        """What the book knows these files by."""
+        return digest({"train": self.train_sha256, "test": self.test_sha256})
+
+    def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
+        """As the trainer wants it."""
+        return StudyFiles(
+            self.contract,
+            Path(self.train),
+            Path(self.test),
+            self.train_sha256,
+            self.test_sha256,
+            self.public_patients,
+            objections,
+            weights,
+        )
+
+
+class Registry(Document):
+    """``data.json``: what is registered, by the digest of its contract; the newest registration of each."""
+
+    registrations: dict[Sha256, Registration] = Field(default_factory=dict)
+
+    def under(self, contract: DataContract) -> Registration | None:
+        """Return the files that people registered under exactly this contract, if they did."""
+        return self.registrations.get(contract.digest)
+
+    def nearest(self, contract: DataContract) -> Registration | None:
+        """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
+        named = (each for each in self.registrations.values() if each.contract.name == contract.name)
+        return self.under(contract) or next(named, None)
+
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class SiteHome:
+    """A site's folder. Reading what is not there, or is damaged, raises SiteConfigError."""
+
+    folder: Path
+
+    @classmethod
+    def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteHome":
+        """Make a site: its keys, its book, its configuration.
+
+        Raises:
+            SiteConfigError: the folder is not empty or cannot be written.
+        """
+        config = parse(
+            {"name": name, "device": device, "policy": (policy or Policy()).model_dump(mode="json")},
+            SiteConfig,
+            SiteConfigError,
+            "site",
+        )
+        with new_folder(folder, SiteConfigError):
+            home = cls(folder)
+            identity = SigningKey.generate()
+            identity.save(folder / "identity.key")
+            generate_node_key(folder / "node.key")
+            (folder / SITE_FILE).write_text(
+                _SITE_YAML + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            )
+            (folder / "studies").mkdir()
+            (folder / "log").mkdir()
+            PatientRegister.create(folder / "patients")
+            Ledger.create(home.ledger_path, identity, name).close()
+        return home
+
+    @property
+    def config(self) -> SiteConfig:
+        """``site.yaml``."""
+        path = self._inside(SITE_FILE)
+        require_private(self.folder, SiteConfigError)
+        return read_yaml(path, SiteConfig, SiteConfigError)
+
+    def identity(self) -> SigningKey:
+        """The site's identity."""
+        if self.next_identity_path.exists():
+            raise SiteConfigError(
+                f"{self.folder}: a change of this site's identity key was interrupted; finish it: "
+                "consilium-site key change"
+            )
+        return SigningKey.load(self.identity_path)
+
+    @property
+    def identity_path(self) -> Path:
+        """The site's identity key."""
+        return self._inside("identity.key")
+
+    @property
+    def next_identity_path(self) -> Path:
+        """The key that is to be the identity, while it is being changed."""
+        return self._inside("identity.key.next")
+
+    @property
+    def node_key_path(self) -> Path:
+        """Flower's node key."""
+        return self.folder / "node.key"
+
+    @property
+    def ca_path(self) -> Path:
+        """The coordinator's certificate authority, as admitted."""
+        return self.folder / "coordinator-ca.pem"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The book."""
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def log_path(self) -> Path:
+        """Figures that never leave."""
+        return self.folder / "log" / "training.log"
+
+    def study_folder(self, study: str) -> Path:
+        """Where the site keeps what it has of ``study``."""
+        return self.folder / "studies" / study
+
+    def open_ledger(self) -> Ledger:
+        """The book, verified.
+
+        Raises:
+            SiteConfigError: it is another site's than ``site.yaml`` says.
+            LedgerError: it cannot be believed.
+        """
+        config, ledger = self.config, Ledger.open(self.ledger_path, self.identity())
+        if ledger.site != config.name:
+            ledger.close()
+            raise SiteConfigError(
+                f"{self.folder}: {SITE_FILE} names the site '{config.name}', its ledger is that of '{ledger.site}': "
+                "put that name back; a site keeps its name"
+            )
+        return ledger
+
+    def join_request(self) -> SignedJoinRequest:
+        """What the coordinator needs to know of this site; nothing secret."""
+        identity = self.identity()
+        request = JoinRequest(
+            name=self.config.name,
+            identity=identity.public.text,
+            node_key=node_key_line(load_node_key(self.node_key_path)),
+        )
+        return SignedJoinRequest.by(identity, request)
+
+    def accept(self, admission: SignedAdmission) -> Admission:
+        """Store the coordinator's answer.
+
+        Raises:
+            SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
+        """
+        statement = admission.statement
+        config, own = self.config, self.identity().public
+        if (statement.name, statement.identity) != (config.name, own.text):
+            other = PublicKey.from_text(statement.identity)
+            raise SiteConfigError(
+                f"the admission is for '{statement.name}' with the key {other.typed}, "
+                f"this site is '{config.name}' with {own.typed}; ask the coordinator for your own"
+            )
+        try:
+            admission.verified(PublicKey.from_text(statement.coordinator))
+        except WireError as error:
+            raise SiteConfigError(f"the admission is damaged: {error}") from None
+        replace(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
+        replace(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
+        return statement
+
+    def admission(self) -> Admission:
+        """The coordinator's answer."""
+        path = self.folder / "admission.json"
+        if not path.exists():
+            raise SiteConfigError(
+                f"{self.folder}: the site has not joined a coordinator yet; hand over the request of "
+                "'consilium-site join --request FILE' and come back with 'consilium-site join --admission FILE'"
+            )
+        return self._read(path, SignedAdmission).statement
+
+    def witnessed(self) -> Countersigned | None:
+        """The newest head of the book that the coordinator has countersigned, if any."""
+        path = self._inside("witnessed.json")
+        return self._read(path, Countersigned) if path.exists() else None
+
+    def keep_witnessed(self, countersigned: Countersigned) -> None:
+        """Keep it beside the book, for the day on which the book is lost."""
+        replace(self._inside("witnessed.json"), countersigned.to_bytes(), StorageError)
+
+    def forget_admission(self) -> None:
+        """Belong to no coordinator any more, until one has admitted this site again."""
+        (self.folder / "admission.json").unlink(missing_ok=True)
+
+    def peers(self) -> Peers:
+        """The pinned peers."""
+        path = self._inside("peers.json")
+        return self._read(path, Peers) if path.exists() else Peers()
+
+    def pin(self, name: str, key: PublicKey) -> None:
+        """Trust ``name`` under ``key``, which people have compared.
+
+        Raises:
+            SiteConfigError: it is the site itself, or the name is pinned with another key.
+        """
+        pinned = self.peers().pinned
+        if key == self.identity().public:
+            raise SiteConfigError(f"the key of '{name}' is this site's own key; a site is not its own peer")
+        if pinned.get(name, key) != key:
+            raise SiteConfigError(
+                f"'{name}' is pinned with another key ({pinned[name].typed}); if it really changed its key, "
+                f"remove the old one first: consilium-site peer forget {name}"
+            )
+        other = next((peer for peer, known in pinned.items() if known == key and peer != name), None)
+        if other is not None:
+            raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
+        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
+
+    def forget(self, name: str) -> None:
+        """Trust ``name`` no more.
+
+        Raises:
+            SiteConfigError: it is not pinned.
+        """
+        pinned = self.peers().pinned
+        if name not in pinned:
+            raise SiteConfigError(f"'{name}' is not pinned; pinned peers: {', '.join(sorted(pinned)) or 'none'}")
+        kept = {peer: text for peer, text in pinned.items() if peer != name}
+        replace(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
+
+    def registry(self) -> Registry:
+        """The registered data."""
+        path = self._inside("data.json")
+        return self._read(path, Registry) if path.exists() else Registry()
+
+    def patients(self) -> PatientRegister:
+        """Who is in which population."""
+        return PatientRegister(self._inside("patients"))
+
+    def weights(self) -> PublicWeights:
+        """The public weights that lie here."""
+        return PublicWeights(self._inside("weights"))
+
+    def add_registration(self, registration: Registration) -> None:
+        """Remember registered files; the ledger has been told before."""
+        known = {**self.registry().registrations, registration.contract.digest: registration}
+        replace(self.folder / "data.json", Registry(registrations=known).to_bytes(), SiteConfigError)
+
+    def _inside(self, name: str) -> Path:
+        if not (self.folder / SITE_FILE).exists():
+            raise SiteConfigError(f"{self.folder}: no {SITE_FILE} here; make a site with: consilium-site init DIR")
+        return self.folder / name
+
+    def _read(self, path: Path, kind: type[D]) -> D:
+        try:
+            value = from_canonical(path.read_bytes())
+        except (OSError, WireError) as error:
+            raise SiteConfigError(f"{path}: cannot be used: {error}; restore it from your backup") from None
+        return parse(value, kind, SiteConfigError, str(path))
+
+
+_SITE_YAML: Final = """\
+# Who this site is, and what it allows. The policy is read anew for every study, the rest when the site starts.
+"""

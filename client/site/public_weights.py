@@ -1,0 +1,92 @@
+"""Public weights that a site has: ``weights/SHA256.safetensors``, put there by its own people before a study.
+
+Rules:
+
+* nothing is fetched when a study runs: what the terms name by its SHA-256 lies here, or the study is refused;
+* a file lies under its own SHA-256, which is computed when it is added and again whenever a model is built of it;
+* only safetensors are taken, of bounded size (``models/parameters/weights_file.py``).
+
+That a file has the hash of the terms says that every site has the same one. It says nothing about who made it, or from
+whose patients (``docs/threat-model.md``).
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ModelError
+from privacy.errors import SiteConfigError
+from privacy.files import sync_folder
+
+
+@dataclass(frozen=True)
+class PublicWeights:
+    """The folder of a site's public weights, which need not be there."""
+
+    folder: Path
+
+    def add(self, file: Path) -> str:
+        """Copy ``file`` here; its SHA-256. Again: no effect.
+
+        Raises:
+            SiteConfigError: it is no safetensors file of floating-point numbers, too large, or cannot be copied.
+        """
+        # it brings safetensors, without which a command that only shows a budget starts sooner
+        from models.parameters.weights_file import weights_digest, weights_shapes
+
+        with _for_the_site(file):
+            weights_shapes(file)
+            digest = weights_digest(file)
+        if digest not in self.held():
+            self._copy(file, digest)
+        return digest
+
+    def held(self) -> frozenset[str]:
+        """SHA-256 of every file that lies here, by name; a file is compared with its name when it is used."""
+        return frozenset(path.stem for path in self.folder.glob("[0-9a-f]*.safetensors"))
+
+    def path(self, digest: str) -> Path:
+        """Where the file lies."""
+        return self.folder / f"{digest}.safetensors"
+
+    def size(self, digest: str) -> int:
+        """Its bytes.
+
+        Raises:
+            SiteConfigError: it is not there.
+        """
+        try:
+            return self.path(digest).stat().st_size
+        except OSError as error:
+            raise SiteConfigError(f"{self.path(digest)}: cannot be read: {error.strerror}") from None
+
+    def _copy(self, file: Path, digest: str) -> None:
+        from models.parameters.weights_file import require_digest
+
+        temporary = None
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", delete=False) as copy:
+                temporary = Path(copy.name)
+                with file.open("rb") as source:
+                    shutil.copyfileobj(source, copy)
+            with _for_the_site(file):
+                require_digest(temporary, digest)
+            temporary.replace(self.path(digest))
+        except OSError as error:
+            raise SiteConfigError(f"{self.folder}: the weights cannot be copied: {error.strerror}") from None
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+        sync_folder(self.folder)
+
+
+@contextmanager
+def _for_the_site(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        raise SiteConfigError(f"{file}: {error}") from None

@@ -1,0 +1,117 @@
+"""Files become a registered data set: whose patients they hold is settled before anything is learned from them.
+
+Steps, each durable before the next; whoever is interrupted runs the same command again:
+
+1. both files are checked against the contract;
+2. their patients are compared with each other and with every known population, and remembered (``patients/``);
+3. the ledger is told: the files' digest, the public count, the commitment to the patients, who was said to differ;
+4. the site remembers where the files are (``data.json``); a study in progress keeps those it was admitted with.
+"""
+
+import re
+from collections.abc import Collection, Set
+from pathlib import Path
+
+from client.data.dataset import register
+from client.data.identifiers import count_alike
+from client.data.plausibility import shown
+from client.site.folder import Registration, SiteHome
+from privacy.document import parse
+from privacy.errors import RefusedError, SiteConfigError
+from privacy.study import DataContract
+
+
+def register_files(
+    home: SiteHome,
+    contract: DataContract,
+    train: Path,
+    test: Path,
+    population: str | None = None,
+    different_from: Collection[str] = (),
+) -> Registration:
+    """Register two files under ``contract``, as patients of ``population`` (the contract's name, if not given).
+
+    Args:
+        home: the site.
+        contract: what the files must keep.
+        train: CSV of the patients to learn from.
+        test: CSV of the held-out patients.
+        population: whose patients they are.
+        different_from: populations whose patients are other people, whatever the identifiers say; the population itself
+            if patients who are written alike within these files are different people.
+
+    Raises:
+        DataError: a file does not keep the contract.
+        RefusedError: the patients, or the data, belong to another population, or are written alike.
+        LedgerError, SiteConfigError: the ledger or the folder cannot take it.
+    """
+    require_name(population or contract.name)
+    files, patients = register(contract, train.resolve(), test.resolve())
+    facts = {
+        "contract": contract,
+        "population": population or contract.name,
+        "train": str(files.train),
+        "test": str(files.test),
+        "train_sha256": files.train_sha256,
+        "test_sha256": files.test_sha256,
+        "public_patients": files.public_patients,
+    }
+    registration = parse(facts, Registration, SiteConfigError, "the registration")
+    register_of_patients = home.patients()
+    with register_of_patients.alone(), home.open_ledger() as ledger:
+        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
+        alike = require_apart(patients, registration.population, known, different_from)
+        admitted = register_of_patients.admit(registration.population, patients, known, different_from)
+        ledger.register_population(
+            registration.population,
+            registration.data,
+            registration.public_patients,
+            contract.records_per_patient,
+            admitted.commitment,
+            contract.digest,
+            contract.patient,
+            admitted.said_different | ({registration.population: alike} if alike else {}),
+        )
+        register_of_patients.forget_older(registration.population, admitted.commitment)
+        home.add_registration(registration)
+    return registration
+
+
+def require_name(population: str) -> None:
+    """Refuse a name that no population can have, before any file is read.
+
+    Raises:
+        SiteConfigError: saying what a name may be.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", population):
+        raise SiteConfigError(
+            f"--population: expected lower-case letters, digits and hyphens, a letter first, at most 40; got "
+            f"{shown(population)}"
+        )
+
+
+def require_apart(
+    patients: Set[str], population: str, known: Collection[str], different_from: Collection[str]
+) -> int:
+    """Count patients of the files who are written like another one of them; people must have said that they differ.
+
+    Raises:
+        RefusedError: ``alike-patients``, with their number.
+        SiteConfigError: people speak of a population that there is not.
+    """
+    populations = {*known, population}
+    for name in different_from:
+        if name not in populations:
+            raise SiteConfigError(
+                f"--different-from {name}: this site has no population '{name}'; "
+                f"it has: {', '.join(sorted(populations))}"
+            )
+    alike = count_alike(patients)
+    if alike and population not in different_from:
+        raise RefusedError(
+            "alike-patients",
+            f"{alike} patients of these files are written like another one of them (as 00012, 12 and 12.0 are): each "
+            "person must be one patient, in one file; write them alike, or, if they are different people, say so, for "
+            f"the ledger (--different-from {population})",
+        )
+    return alike

@@ -1,0 +1,94 @@
+"""Whether a site runs, and how it stands with its coordinator: a lock, and a note beside it.
+
+* One process serves a site's folder. It holds ``up.lock``, which ends with the process, however that ends.
+* What must not happen beside it (another key, a ledger taken up again) holds the same lock meanwhile.
+* ``up.json`` says since when it runs and how it is connected; it counts only while the lock is held.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from client.site.folder import SiteHome
+from privacy.canonical import from_canonical
+from privacy.document import Document, parse
+from privacy.errors import SiteConfigError, WireError
+from privacy.files import replace
+
+_LOCK_FILE: Final = "up.lock"
+_NOTE_FILE: Final = "up.json"
+
+
+class Connection(Document):
+    """How a running site stands with its coordinator. Times are UTC."""
+
+    running_since: str
+    connected_since: str | None = None
+    sentence: str = ""
+    """Why it is not connected."""
+
+
+@contextlib.contextmanager
+def serving(home: SiteHome) -> Iterator[None]:
+    """Be the process that serves the folder.
+
+    Raises:
+        SiteConfigError: another one is.
+    """
+    with _locked(home, f"{home.folder}: another 'consilium-site up' serves this site already"):
+        yield
+
+
+@contextlib.contextmanager
+def stopped(home: SiteHome, what: str) -> Iterator[None]:
+    """Keep the site stopped while the block does ``what``.
+
+    Raises:
+        SiteConfigError: it runs.
+    """
+    with _locked(
+        home, f"{home.folder}: this site runs; stop it (consilium-site up) before {what}, nothing was changed"
+    ):
+        yield
+
+
+def note(home: SiteHome, connection: Connection) -> None:
+    """Run by the process that serves: tell others how it is connected."""
+    replace(home.folder / _NOTE_FILE, connection.to_bytes(), SiteConfigError)
+
+
+def connection(home: SiteHome) -> Connection | None:
+    """How the running site is connected; None if it does not run."""
+    try:
+        with _locked(home, ""):
+            return None
+    except SiteConfigError:
+        pass
+    try:
+        value = from_canonical((home.folder / _NOTE_FILE).read_bytes())
+        return parse(value, Connection, SiteConfigError, _NOTE_FILE)
+    except (OSError, WireError, SiteConfigError):
+        return Connection(running_since="", sentence="it has not said yet how it is connected")
+
+
+def now() -> str:
+    """The time, to the second, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@contextlib.contextmanager
+def _locked(home: SiteHome, taken: str) -> Iterator[None]:
+    _ = home.config  # a folder that is no site gets no lock
+    descriptor = os.open(home.folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SiteConfigError(taken) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""One study at a site: admission to release, round by round."""

@@ -1,0 +1,90 @@
+"""What happens at a site, in words: on its screen with the time, and the same in its log.
+
+Everything said here is public or the site's own: studies, rounds, epsilon from public numbers, rules. Nothing is
+computed from records. What is said twice in a row about a study is told once.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from client.study.context import Seat
+from client.study.cut_values import sentence_of
+from privacy.protocol.messages import (
+    Close,
+    Reply,
+    Request,
+    Sealed,
+    Train,
+)
+from privacy.study.launch import Launch
+
+_log: Final = logging.getLogger("diary")
+
+
+class Diary:
+    """Tells what happens.
+
+    Args:
+        show: takes a line for the screen; nothing is shown by default.
+    """
+
+    def __init__(self, show: Callable[[str], None] = lambda line: None) -> None:
+        self._show = show
+        self._last: dict[str, str] = {}
+
+    def tell(self, sentence: str, *, about: str = "", level: int = logging.INFO) -> None:
+        """Say ``sentence``, unless it is what was said last about the same thing."""
+        if self._last.get(about) == sentence:
+            return
+        self._last[about] = sentence
+        _log.log(level, "%s", sentence)
+        self._show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}")
+
+    def admitted(self, launch: Launch) -> None:
+        """A study has been admitted."""
+        terms = launch.terms
+        promise = (
+            "without privacy"
+            if terms.privacy.epsilon is None
+            else f"epsilon {terms.privacy.epsilon:g}, delta {terms.privacy.delta:g}"
+        )
+        self.tell(
+            f"{launch.study}: admitted: {promise}, {terms.training.rounds} rounds, sites {', '.join(launch.names)}",
+            about=launch.study,
+        )
+
+    def taken_up(self, seat: Seat) -> None:
+        """A study goes on after a restart."""
+        self.tell(
+            f"{seat.launch.study}: goes on after round {seat.state.base} of {seat.terms.training.rounds}",
+            about=seat.launch.study,
+        )
+
+    def answered(self, seat: Seat, request: Request | Reply, reply: Reply) -> None:
+        """A request was answered well."""
+        study, rounds = seat.launch.study, seat.terms.training.rounds
+        for mark in seat.state.edges:
+            about = f"{study}, round {mark.round}"
+            self.tell(f"{study}: {sentence_of(seat, mark)}", about=about, level=logging.WARNING)
+        if isinstance(request, Train) and isinstance(reply, Sealed):
+            what = f"round {request.round} of {rounds} is trained and sealed"
+            if request.round > rounds:
+                what = "the last model is evaluated"
+            self.tell(f"{study}: {what}; {_spent(seat)} so far", about=study)
+        elif isinstance(request, Close):
+            self.tell(
+                f"{study}: finished; {_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
+                about=study,
+            )
+
+    def refused(self, study: str, kind: str, code: str, sentence: str) -> None:
+        """A request was refused."""
+        what = {"join": "admission", "train": "a round"}.get(kind, kind)
+        self.tell(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
+
+
+def _spent(seat: Seat) -> str:
+    spent = seat.epsilon_spent()
+    return "no epsilon describes it" if spent is None else f"epsilon {spent:.3f} spent"

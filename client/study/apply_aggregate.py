@@ -1,0 +1,207 @@
+"""A site opens a committed aggregate and applies it: once per round, in order, and only if everything holds.
+
+Checked, in this order: the headers are the cohort's, signed, of one view; the key they commit to is held (of an earlier
+epoch it is believed from here on); the view is of this study, this round and the model this site holds; the ciphertext
+opens; its count, checks and ranges hold (``privacy/secure_aggregation/opening.py``).
+A ciphertext that fails ends its key epoch here, after a restart too: a second refusal would tell who tampers more
+about the key.
+The mean update is divided by the cohort's weight after opening, so that a smaller cohort seals the same integers.
+The shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.study.context import Seat
+from client.study.control_variates import forget_variates, local_work
+from client.study.cut_values import mark_edge
+from client.study.personal_layers import forget_own_layers
+from client.study.seal_round import counts_of, verified_headers
+from client.study.store import AppliedRound, optimiser_of
+from models.federated.early_stopping import is_best
+from models.parameters.vector import Vector
+from privacy.canonical import digest
+from privacy.errors import RefusedError, SealingError, WireError
+from privacy.mechanisms.distributed_noise import opened_sum, values_at_edge
+from privacy.mechanisms.site_clipping import mean_update, next_norm
+from privacy.protocol.messages import (
+    Committed,
+    Evaluated,
+    Header,
+    View,
+)
+from privacy.secure_aggregation.opening import Opened, open_aggregate
+from privacy.secure_aggregation.quantise import dequantise, halvings_after, means_at_edge
+from privacy.secure_aggregation.round_layout import layout_of, shared_noise, weight_of
+from privacy.study import Choice, Placement, Unit
+
+
+def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
+    """Run by a site, in the cohort or not. Open ``blob``, advance the model, remember the totals; durably.
+
+    A round that is applied already has no effect.
+
+    Raises:
+        RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
+            is also written in the book.
+        EpochLostError: the key of the round's epoch is not held.
+    """
+    if committed.round <= seat.state.base:
+        return
+    if committed.round > seat.terms.last_round:
+        raise RefusedError(
+            "refused", f"round {committed.round} is none of this study, whose last is {seat.terms.last_round}"
+        )
+    seat.store.model()  # what the views are compared with is what is on disk
+    try:
+        headers = verified_headers(seat.launch, committed.cohort, committed.headers)
+        view = _agreed_view(seat, committed, headers)
+    except WireError as error:
+        raise _refused(seat, committed, error) from None
+    seat.epochs.believe(view.epoch, view.key)
+    study_key = seat.epochs.study_key(committed.epoch)
+    try:
+        _require_view(seat, committed, view)
+        opened = open_aggregate(
+            layout_of(seat.launch, committed.round, seat.state.base),
+            blob,
+            cohort=committed.cohort,
+            context=view.to_bytes(),
+            study_key=study_key,
+        )
+    except (SealingError, WireError) as error:
+        if isinstance(error, SealingError):
+            seat.store.save(ended_epochs=seat.epochs.end(committed.epoch))
+            seat.keep_keys()
+        raise _refused(seat, committed, error) from None
+    _advance(seat, committed, headers, opened)
+
+
+def _refused(seat: Seat, committed: Committed, error: SealingError | WireError) -> RefusedError:
+    """Note in the ledger why a round does not open; what the coordinator is told of it."""
+    sentence, why = f"round {committed.round} does not open: {error}", str(error)
+    if isinstance(error, SealingError):
+        # the error's own words are a function of what was decrypted
+        why = "its aggregate does not hold; this site's ledger says why"
+    seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
+    return RefusedError("opening-failed", f"round {committed.round} does not open: {why}")
+
+
+def _agreed_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> View:
+    """The one view of the cohort's headers: of this study, the round's key epoch, cohort and patient counts."""
+    view = next(iter(headers.values())).view
+    if any(header.view != view for header in headers.values()):
+        raise WireError("the cohort's headers show different views of the round")
+    _require_equal(
+        view,
+        study=seat.launch.study,
+        launch=seat.launch.digest,
+        epoch=committed.epoch,
+        cohort=digest(committed.cohort),
+        patients=counts_of(headers),
+    )
+    return view
+
+
+def _require_view(seat: Seat, committed: Committed, view: View) -> None:
+    if view.base > seat.state.base:
+        raise RefusedError(
+            "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
+        )
+    _require_equal(
+        view,
+        round=committed.round,
+        attempt=committed.attempt,
+        base=seat.state.base,
+        model=seat.model_digest(committed.epoch),
+        key=seat.epochs.study_key(committed.epoch).commitment,
+        layout=seat.shape_digest(committed.round, view.room),
+    )
+
+
+def _require_equal(view: View, **expected: str | int) -> None:
+    for name, value in expected.items():
+        if getattr(view, name) != value:
+            raise WireError(f"the cohort sealed from another {name} than this site holds")
+
+
+def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
+    view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
+    patients = {name: headers[name].patients for name in committed.cohort}
+    norm, edges = seat.store.clipping_norm(), seat.state.edges
+    if len(opened.values):
+        if seat.terms.privacy.unit is Unit.SITE:
+            mean, norm, found = _mean_of_sites(seat, opened.values, len(committed.cohort))
+        elif seat.terms.privacy.placement is Placement.DISTRIBUTED:
+            mean, found = _global_step(seat, opened.values, patients, view)
+        else:
+            grid, sites = seat.grid(halvings), len(committed.cohort)
+            total, found = dequantise(opened.values, sites, grid), means_at_edge(opened.values, sites, grid)
+            halvings = halvings_after(opened.values, sites, grid, halvings)
+            weight = sum(weight_of(seat.terms, patients[name], view.reference) for name in sorted(patients))
+            mean = total / weight
+        edges = mark_edge(seat, committed.round, found, len(opened.values))
+        work = local_work(seat, committed.round, patients, view.reference)
+        shared = optimiser_of(seat.terms).advance(shared, mean, work)
+    evaluations, best = seat.state.evaluations, seat.state.best
+    if opened.counts:
+        totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
+        evaluations = (*evaluations, totals)
+        if seat.terms.release.model is Choice.BEST and is_best([each.counts for each in evaluations]):
+            best = seat.store.keep_as_best()  # the totals are of the model that is left now
+    applied = AppliedRound(
+        round=committed.round,
+        epoch=committed.epoch,
+        sites=committed.cohort,
+        patients=tuple(patients.values()),
+    )
+    seat.store.advance(
+        shared,
+        committed.round,
+        norm,
+        reference=view.reference,
+        halvings=halvings,
+        edges=edges,
+        evaluations=evaluations,
+        best=best,
+        applied=(*seat.state.applied, applied),
+    )
+    forget_variates(seat)
+    forget_own_layers(seat)
+    seat.forget_what_is_over()
+
+
+def _global_step(
+    seat: Seat, opened: NDArray[np.int64], patients: Mapping[str, int], view: View
+) -> tuple[Vector, int]:
+    """One step of gradient descent on the cohort's noised sum, divided by its expected lot, (P,); values at the edge.
+
+    Args:
+        seat: this site's.
+        opened: (d,) the sum as it was opened.
+        patients: public counts of the cohort.
+        view: of the round.
+    """
+    sigma, training = seat.state.noise_multiplier, seat.terms.training
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, room=view.room)
+    lot = training.sampling_rate * sum(patients.values())
+    step = -training.learning_rate_in(view.round) * opened_sum(opened, noise) / lot
+    return step, values_at_edge(opened, noise, len(patients))
+
+
+def _mean_of_sites(seat: Seat, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
+    """The mean update of whole sites, (P,), the clipping norm of the next round, and values at the edge.
+
+    It is divided by how many sites of the cohort were expected to count: how many did is nobody's to know.
+    """
+    privacy, norm, sigma = seat.terms.privacy, seat.store.clipping_norm(), seat.state.noise_multiplier
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    assert norm is not None, "and that needs a norm"
+    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, norm)
+    total = opened_sum(opened, noise)
+    expected = seat.terms.cohort.participation * sites
+    mean = mean_update(total, privacy.adaptive_clipping, expected)
+    return mean, next_norm(total, norm, privacy, expected), values_at_edge(opened, noise, sites)

@@ -1,0 +1,94 @@
+"""What a site says of values that the range of a study did not hold: on its own screen, in its ledger, in the card.
+
+Rules:
+
+* marks are made from opened sums, which every site has and which are paid for: all sites mark alike, and
+  ``client/study/activity_log.py`` tells them;
+* with distributed noise one value at the edge is a mark, since a range that holds brings none there: sums have wrapped
+  around. It is an incident in the ledger, so that an auditor reads of it;
+* with local noise a mark needs a share of the values that matters: what was cut is sent in the next round, so a few
+  do no harm;
+* how many values this site's own update has beyond the range is for its own log. With privacy that is computed from
+  what was noised, without privacy from records.
+"""
+
+import logging
+from typing import Any, Final
+
+from client.study.context import Seat
+from client.study.store import AtEdge
+from privacy.secure_aggregation.quantise import Quantised
+from privacy.study import Placement
+
+_log = logging.getLogger(__name__)
+
+_NOTABLE: Final = 0.01
+"""The share of values beyond the range from which on people are warned."""
+
+
+def tell_cut_values(seat: Seat, number: int, quantised: Quantised) -> None:
+    """Run by a site with local noise. Say in its own log how much of its update was cut."""
+    cut, size = quantised.saturated, len(quantised.integers)
+    if cut >= _NOTABLE * size and cut:
+        _log.warning(
+            "%s: round %d: %d of %d values of this site's update (%.0f %%) were beyond the range and were cut; they "
+            "are sent in later rounds, a larger sealing.value_range (or auto) would hold them now",
+            seat.launch.study, number, cut, size, 100 * cut / size,
+        )  # fmt: skip
+    elif cut:
+        _log.info("round %d: %d of %d values of the update beyond the range were cut", number, cut, size)
+
+
+def mark_edge(seat: Seat, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
+    """Run by a site. The study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
+
+    Args:
+        seat: this site's.
+        number: the round.
+        values: of its opened sum that lie at the edge.
+        size: values in all.
+    """
+    distributed = seat.terms.privacy.placement is Placement.DISTRIBUTED
+    if not values or (not distributed and values < _NOTABLE * size):
+        return seat.state.edges
+    mark = AtEdge(round=number, values=values, of=size)
+    if distributed:
+        seat.ledger.incident(seat.launch.study, "wrapped-around", sentence_of(seat, mark), number)
+    return (*seat.state.edges, mark)
+
+
+def sentence_of(seat: Seat, mark: AtEdge) -> str:
+    """What a mark means, for people."""
+    lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of sealing.value_range"
+    if seat.terms.privacy.placement is Placement.DISTRIBUTED:
+        return (
+            f"{lie}: sums have wrapped around; do not use the model, launch the study again with value_range: auto"
+        )
+    return f"{lie}: updates were cut; the next study needs a larger one, or auto"
+
+
+def edge_facts(seat: Seat) -> dict[str, Any]:
+    """What the card says of the range."""
+    written = seat.terms.sealing.value_range
+    return {
+        "range": {
+            "value_range": "auto" if written is None else written,
+            "bits": seat.terms.sealing.bits,
+            "at_edge": [mark.model_dump() for mark in seat.state.edges],
+        }
+    }
+
+
+def edge_rows(card: dict[str, Any]) -> list[str]:
+    """The card's row about values that the range did not hold; nothing where it held all."""
+    marks = card["range"]["at_edge"]
+    if not marks:
+        return []
+    rounds = ", ".join(f"{mark['round']} ({mark['values'] / mark['of']:.1%})" for mark in marks)
+    if card["privacy"]["placement"] == Placement.DISTRIBUTED:
+        said = (
+            "**do not use this model**: values of the sum lie at the edge of the range, so sums have wrapped around"
+        )
+    else:
+        said = "**too narrow**: values of the mean update lie at its edge, so sites' updates were cut"
+    return [f"| range of values | {said}; round (share of values): {rounds} |"]

@@ -1,0 +1,89 @@
+"""The end of a study: sites compare the models they hold before any of them releases its own.
+
+In every round but the last, sites that hold different models are noticed in the next one: masks and views depend on
+the model. After the last round there is no next one. Whoever was shown another aggregate, or another weight of a site,
+would release another model and never know. So:
+
+* each site signs a keyed digest of the model that it holds, and of what the released one is chosen by;
+* a site closes only if a quorum of the last round's cohort has signed the digest that it has itself. Two quorums share
+  a site that does not conspire (``Cohort.quorum``), so honest sites never release different models;
+* who has signed another digest is written down as an incident, and hinders nobody: one site cannot keep the others
+  from their model;
+* a model that the site has released a mask from, in a later round that became void, was compared with that round's
+  whole cohort then; before the first round is applied there is nothing to compare.
+"""
+
+from collections.abc import Mapping
+
+from client.study.context import Seat
+from privacy.errors import RefusedError, WireError
+from privacy.keys import PublicKey
+from privacy.protocol.messages import HeldModel
+from privacy.signed import Signed
+
+
+def sign_held_model(seat: Seat, epoch: int) -> Signed[HeldModel]:
+    """Run by a site. Sign which model it holds, for holders of the epoch's key to compare.
+
+    Raises:
+        EpochLostError: the epoch's key is not held.
+    """
+    statement = HeldModel(
+        study=seat.launch.study,
+        launch=seat.launch.digest,
+        site=seat.site,
+        epoch=epoch,
+        base=seat.state.base,
+        model=seat.held_digest(epoch),
+    )
+    return Signed[HeldModel].by(seat.identity, statement)
+
+
+def require_same_model(seat: Seat, signed: Mapping[str, Signed[HeldModel]]) -> None:
+    """Run by a site that is about to close.
+
+    Raises:
+        RefusedError: ``too-few`` if no quorum has signed; ``different-models`` if that is because models differ.
+    """
+    released = seat.state.released
+    if not seat.state.applied or (released is not None and released.base == seat.state.base):
+        return
+    held = _verified(seat, signed)
+    own = held.get(seat.site)
+    if own is None or own.base != seat.state.base:
+        raise RefusedError("too-few", f"this site's own word on the model of round {seat.state.base} is missing")
+    same = {
+        name
+        for name, each in held.items()
+        if (each.epoch, each.base, each.model) == (own.epoch, own.base, own.model)
+    }
+    if differing := sorted(set(held) - same):
+        sentence = f"this site and {', '.join(differing)} hold different models at the end"
+        seat.ledger.incident(seat.launch.study, "different-models", sentence, own.base)
+    cohort = seat.state.applied[-1].sites
+    quorum, agreeing = seat.terms.cohort.quorum(len(cohort)), len(same & set(cohort))
+    if agreeing < quorum:
+        raise RefusedError(
+            "different-models" if differing else "too-few",
+            f"{agreeing} of the last round's {len(cohort)} sites have signed the model that this site holds, expected "
+            f"{quorum}; nothing is released here",
+        )
+
+
+def _verified(seat: Seat, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
+    """What each site has signed, if it has; of this study."""
+    held = {}
+    for member in seat.launch.roster:
+        if member.name not in signed:
+            continue
+        try:
+            statement = signed[member.name].verified(PublicKey.from_text(member.identity))
+        except WireError:
+            continue  # it counts as not signed, and hinders nobody
+        if (statement.study, statement.launch, statement.site) == (
+            seat.launch.study,
+            seat.launch.digest,
+            member.name,
+        ):
+            held[member.name] = statement
+    return held

@@ -1,0 +1,151 @@
+"""What a site keeps of a study's secrets across a restart: encrypted to the site, and no more than it needs.
+
+* ``attempt.sealed``: the seed of the own mask and the signed header of the one attempt that this site sealed last. With
+  it a site that was restarted can still release. Written before the sealed update leaves; replaced whole by the next
+  attempt's, so there is at most one; removed when its round is applied, and at the end.
+* ``keys.sealed``: study keys of committed or sealed rounds that this site has still to open, or a member of the roster
+  that took no part in them (:func:`epochs_to_keep`). With it the study outlives a restart of all sites at once.
+
+Rules:
+
+* session keys and pair secrets are never written down: a lone update stays under its pair masks, whoever reads a disk;
+* how many attempts are released is decided by ``state.json`` alone: a seed on disk adds none;
+* when the study ends here, by its close, given up, withdrawn from or abandoned, both files are removed;
+* a file that does not open (the site's key was changed, or it was damaged) is one that was lost: the site says so and
+  goes on in the next key epoch.
+
+The key is derived from the site's identity key (HKDF-SHA256), the cipher is AES-256-GCM, bound to the study's launch
+and the file's purpose.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from pydantic import Field
+
+from client.study.store import AppliedRound
+from privacy.canonical import from_canonical, to_canonical
+from privacy.document import Document, parse
+from privacy.errors import SealingError, StorageError, WireError
+from privacy.files import replace, sync_folder
+from privacy.keys import SigningKey, unwrap, wrap
+from privacy.protocol.messages import Header, wrapped_bytes, wrapped_text
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.signed import Signed
+from privacy.study.launch import Launch
+
+KEPT_LABEL: Final = b"consilium kept secrets v1\0"
+ATTEMPT_FILE: Final = "attempt.sealed"
+KEYS_FILE: Final = "keys.sealed"
+
+_log = logging.getLogger(__name__)
+
+D = TypeVar("D", bound=Document)
+
+
+class KeptAttempt(Document):
+    """The attempt whose mask this site can still release."""
+
+    round: int
+    attempt: int
+    epoch: int
+    cohort: tuple[str, ...]
+    own_seed: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    header: Signed[Header]
+
+
+class KeptKeys(Document):
+    """Study keys, by epoch."""
+
+    keys: dict[Annotated[str, Field(pattern=r"^[0-9]{1,12}$")], str]
+
+
+class KeptSecrets:
+    """One study's files of secrets at a site."""
+
+    def __init__(self, folder: Path, launch: Launch, identity: SigningKey) -> None:
+        self._folder = folder
+        self._launch = launch
+        self._key = identity.derived_key(KEPT_LABEL)
+        for name in (ATTEMPT_FILE, KEYS_FILE):
+            for unfinished in folder.glob(f".{name}.*"):  # a power cut came before it took its place
+                unfinished.unlink(missing_ok=True)
+
+    def attempt(self) -> KeptAttempt | None:
+        """The attempt that was sealed last; None if there is none, or it does not open."""
+        return self._read(ATTEMPT_FILE, KeptAttempt)
+
+    def keep_attempt(self, attempt: KeptAttempt) -> None:
+        """Store it in the place of the last one; durable when this returns."""
+        self._write(ATTEMPT_FILE, attempt)
+
+    def keys(self) -> dict[int, StudyKey]:
+        """The study keys that are kept, by epoch; those that do not open are lost."""
+        kept = self._read(KEYS_FILE, KeptKeys)
+        try:
+            texts = {} if kept is None else kept.keys
+            return {int(epoch): StudyKey.from_bytes(wrapped_bytes(text)) for epoch, text in texts.items()}
+        except (SealingError, WireError) as error:
+            _log.warning("%s: %s", self._folder / KEYS_FILE, error)
+            return {}
+
+    def keep_keys(self, keys: Mapping[int, StudyKey]) -> None:
+        """Store exactly these; durable when this returns."""
+        kept = KeptKeys(keys={str(epoch): wrapped_text(key.to_bytes()) for epoch, key in sorted(keys.items())})
+        if not keys:
+            self._forget(KEYS_FILE)
+        elif kept != self._read(KEYS_FILE, KeptKeys):
+            self._write(KEYS_FILE, kept)
+
+    def forget_attempt(self) -> None:
+        """Remove the attempt; durable when this returns."""
+        self._forget(ATTEMPT_FILE)
+
+    def _read(self, name: str, kind: type[D]) -> D | None:
+        path = self._folder / name
+        try:
+            return parse(
+                from_canonical(unwrap(self._key, path.read_bytes(), self._context(name))), kind, WireError, name
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, WireError) as error:
+            _log.warning("%s: cannot be used: %s", path, error)
+            return None
+
+    def _write(self, name: str, document: Document) -> None:
+        sealed = wrap(self._key, document.to_bytes(), self._context(name))
+        replace(self._folder / name, sealed, StorageError)
+
+    def _forget(self, *names: str) -> None:
+        forget_kept(self._folder, *names)
+
+    def _context(self, name: str) -> bytes:
+        return to_canonical({"study": self._launch.study, "launch": self._launch.digest, "file": name})
+
+
+def forget_kept(folder: Path, *names: str) -> None:
+    """Remove files of a study's secrets, all if none is named: whenever the study has ended here, however it did.
+
+    Durable when this returns.
+    """
+    paths = [folder / name for name in names or (ATTEMPT_FILE, KEYS_FILE)]
+    kept = [path for path in paths if path.exists()]
+    for path in kept:
+        path.unlink(missing_ok=True)
+    if kept:
+        sync_folder(folder)
+
+
+def epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:
+    """Epochs of applied rounds that a member of the roster may still have to open without their keys.
+
+    Whoever sealed in a round has applied all rounds before it, and keeps its key until that one is applied too. So
+    what came up to the last round of the whole roster is needed by nobody else.
+    """
+    epochs: set[int] = set()
+    for each in applied:
+        epochs = set() if set(each.sites) == set(roster) else epochs | {each.epoch}
+    return epochs

@@ -1,0 +1,41 @@
+"""Sums that no noise covers, and the one cohort in which each of them may be opened.
+
+Two sums of the same updates, or of the same totals, over cohorts that differ by one site differ by that site's own.
+With noise of their own that difference is a private one. Without noise (``privacy.epsilon: none``, or exact totals over
+test patients) it is the site's update, or its patients' histogram, exactly. So:
+
+* from one model, a site lets a bare sum be opened in one cohort only, whatever the round's number, the attempt or what
+  became of the sum;
+* a model is known by its digest: a round that moves the model by nothing makes a new number of the same model.
+
+What moves the model by next to nothing this does not cover: ``docs/threat-model.md`` says so.
+"""
+
+from client.study.context import Seat
+from models.parameters.vector import digest as digest_of_model
+from privacy.canonical import digest
+from privacy.errors import RefusedError
+
+
+def with_bare_sum(seat: Seat, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
+    """Run by a site that is about to release. The change of its state that remembers a bare sum's cohort."""
+    if not seat.terms.opens_bare(number, seat.state.base):
+        return {}
+    return {"bare_sums": {**seat.state.bare_sums, digest_of_model(seat.store.model()): digest(cohort)}}
+
+
+def require_same_cohort(seat: Seat, number: int, cohort: tuple[str, ...]) -> None:
+    """Run by a site before it seals.
+
+    Raises:
+        RefusedError: ``release-refused``: it has released a bare sum from this model in another cohort.
+    """
+    if not seat.state.bare_sums or not seat.terms.opens_bare(number, seat.state.base):
+        return
+    before = seat.state.bare_sums.get(digest_of_model(seat.store.model()))
+    if before is not None and before != digest(cohort):
+        raise RefusedError(
+            "release-refused",
+            "this site has released its mask of a sum without noise from the same model: another such sum needs the "
+            "identical cohort",
+        )

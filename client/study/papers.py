@@ -1,0 +1,34 @@
+"""The papers of this site's studies, for an export of its ledger (``privacy/ledger/papers.py`` says what they are)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from client.site.folder import SiteHome
+from client.study.store import StudyStore
+from models.tasks.binary import THRESHOLD, metrics
+from privacy.errors import WireError
+from privacy.keys import PublicKey
+from privacy.ledger import Ledger
+from privacy.ledger.papers import Paper, Scores
+
+
+def papers_of(home: SiteHome, ledger: Ledger) -> Iterator[Paper]:
+    """Run by a site. What it still has of the studies that its ledger has admitted; a study's folder may be gone.
+
+    Raises:
+        SiteConfigError: a study's files are damaged.
+    """
+    for path in sorted((home.folder / "studies").glob("*/state.json")):
+        store = StudyStore(path.parent)
+        allowed, coordinator = ledger.allowance(store.launch.study), home.admission().coordinator
+        if allowed is None or allowed.terms != store.launch.terms.digest:
+            continue
+        try:
+            store.signed_launch.verified(PublicKey.from_text(coordinator))
+        except WireError:
+            continue  # launched under a coordinator's key that was changed since
+        scores = (
+            Scores(after_round=each.round, threshold=THRESHOLD, **asdict(metrics(each.counts)))
+            for each in store.state.evaluations
+        )
+        yield Paper(launch=store.signed_launch, coordinator=coordinator, scores=tuple(scores))

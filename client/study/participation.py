@@ -1,0 +1,198 @@
+"""One study at one site: what the site answers to each request of the protocol, and when it refuses.
+
+========  ==================================================================================
+request   the site
+========  ==================================================================================
+join      offers a session key for the epoch
+wrap      as lead: draws the epoch's study key, wraps it for the members
+train     opens the last aggregate, does the round's work once, seals it; not after totals that end the study
+release   compares everybody's headers, releases its own mask
+open      opens an aggregate it missed; at the end, signs which model it holds
+close     compares the sites' models, writes its own and its card, returns what the study did not use
+========  ==================================================================================
+"""
+
+from client.study.apply_aggregate import apply_aggregate
+from client.study.context import Seat
+from client.study.held_models import require_same_model, sign_held_model
+from client.study.kept_secrets import forget_kept
+from client.study.key_epochs import EpochLostError
+from client.study.noiseless_sums import require_same_cohort
+from client.study.release import write_release
+from client.study.seal_round import (
+    SealedAttempt,
+    release_mask,
+    require_sent,
+    seal_attempt,
+)
+from privacy.errors import ProtocolError, RefusedError
+from privacy.protocol.messages import (
+    Close,
+    Closed,
+    Committed,
+    Join,
+    Joined,
+    KeyParcel,
+    Open,
+    Opened,
+    Release,
+    Released,
+    Sealed,
+    Train,
+    Wrap,
+    Wrappings,
+)
+
+
+class Participation:
+    """A site's part in one admitted study."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        seat.forget_what_is_over()
+        kept = seat.kept.attempt()
+        self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
+
+    @property
+    def seat(self) -> Seat:
+        """Who the site is in the study."""
+        return self._seat
+
+    @property
+    def base(self) -> int:
+        """The last round this site has applied."""
+        return self._seat.state.base
+
+    def join(self, request: Join) -> Joined:
+        """Offer a session key for the epoch. Asked again, the same one."""
+        offer = self._seat.epochs.offer(request.epoch, self.base, self._seat.patients)
+        return Joined(offer=offer, book=self._seat.ledger.signed_head())
+
+    def wrap(self, request: Wrap) -> Wrappings:
+        """As lead: draw the epoch's study key and wrap it for the members."""
+        return Wrappings(grant=self._seat.epochs.wrap_for_members(request))
+
+    def train(self, request: Train, blob: bytes | None) -> tuple[Sealed, bytes]:
+        """Open what is new, train, seal. Asked again, the same bytes.
+
+        Raises:
+            RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
+                totals that it has opened end the study (``enough``).
+            EpochLostError: the site was restarted since the epoch began, or since it sealed this attempt.
+        """
+        if self._seat.state.closed:
+            raise RefusedError("stale", "the study is closed at this site")
+        self._take(request.keys, request.committed, blob)
+        self._require_fitting(request)
+        if self._sealed is None or not self._sealed.answers(request):
+            self._require_unreleased(request)
+            self._note_void_rounds(request)
+            self._sealed = None  # before the next one is made: an update may be large
+            self._sealed = seal_attempt(self._seat, request)
+        elif self._sealed.sent is None:
+            self._require_unreleased(request)
+        sent, header = require_sent(self._sealed), self._sealed.kept.header
+        evaluated = self._seat.evaluated(header.statement.view.base)
+        return Sealed(header=header, book=sent.book, evaluated=evaluated), sent.blob
+
+    def release(self, request: Release) -> Released:
+        """Compare the cohort's headers, release the own mask.
+
+        Raises:
+            RefusedError: as :func:`client.study.seal_round.release_mask`.
+        """
+        return release_mask(self._seat, self._sealed, request)
+
+    def open(self, request: Open, blob: bytes | None) -> Opened:
+        """Open a round that this site missed.
+
+        Raises:
+            RefusedError: as :func:`client.study.apply_aggregate.apply_aggregate`.
+            EpochLostError: its key is not held.
+        """
+        self._take(request.keys, request.committed, blob)
+        held = None if request.sign_held is None else sign_held_model(self._seat, request.sign_held)
+        return Opened(base=self.base, evaluated=self._seat.evaluated(self.base), held=held)
+
+    def close(self, request: Close) -> Closed:
+        """Compare the sites' models, write it and its card, return what the study did not use. Again: the same answer.
+
+        Raises:
+            RefusedError: ``behind`` if a round is still to be opened; as
+                :func:`client.study.held_models.require_same_model`.
+        """
+        seat = self._seat
+        if self.base < request.base:
+            raise RefusedError("behind", f"this site has applied round {self.base}, not round {request.base}")
+        if not seat.state.closed:
+            require_same_model(seat, request.held)
+            seat.ledger.give_back(seat.launch.study)
+            model_sha256 = write_release(seat)
+            seat.ledger.release(seat.launch.study, model_sha256)
+            seat.store.save(closed=True)
+            seat.store.forget_left_behind()
+            seat.store.forget_variates(upto=seat.terms.last_round)
+        self._sealed = None
+        forget_kept(seat.store.folder)
+        seat.epochs.forget()
+        return Closed(
+            base=self.base,
+            evaluated=seat.evaluated(self.base),
+            book=seat.ledger.signed_head(),
+            epsilon_spent=seat.epsilon_spent(),
+        )
+
+    def _take(self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None) -> None:
+        if keys is not None:
+            self._accept(keys)
+        if committed is not None:
+            if blob is None:
+                raise RefusedError(
+                    "refused", f"the aggregate of round {committed.round} did not come with its headers"
+                )
+            apply_aggregate(self._seat, committed, blob)
+
+    def _accept(self, keys: KeyParcel) -> None:
+        """Take an epoch's keys; what does not open is its lead's fault, and named as such."""
+        try:
+            self._seat.epochs.accept(keys)
+        except EpochLostError:
+            raise
+        except ProtocolError as error:
+            raise RefusedError("keys-refused", str(error)) from None
+
+    def _require_fitting(self, request: Train) -> None:
+        state, terms = self._seat.state, self._seat.terms
+        if state.base < request.base:
+            raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
+        if state.base > request.base or not request.base < request.round <= terms.last_round:
+            raise RefusedError("stale", f"round {request.round} is over here; this site has applied {state.base}")
+        if self._seat.is_out_of_patience:
+            raise RefusedError(
+                "enough",
+                f"the study has ended after round {state.base}, by its own terms: {terms.evaluation.patience} "
+                "evaluations brought no better AUROC; this site trains no further",
+            )
+        if list(request.cohort) != sorted(set(request.cohort) & set(self._seat.launch.names)):
+            raise RefusedError("refused", "a cohort names members of the roster, each once, in rising order")
+        if self._seat.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
+            raise RefusedError("refused", "a cohort names this site and at least the terms' minimum of sites")
+        if request.reference < 1 or state.reference not in (None, request.reference):
+            raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
+
+    def _note_void_rounds(self, request: Train) -> None:
+        """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
+        for number in range(request.base + 1, request.round):
+            sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
+            self._seat.ledger.incident(self._seat.launch.study, "void-round", sentence, number)
+
+    def _require_unreleased(self, request: Train) -> None:
+        """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""
+        released = self._seat.state.released
+        if released is not None and released.round > request.round:
+            raise RefusedError("stale", f"this site has released its mask of round {released.round}")
+        if released is not None and released.round == request.round:
+            raise RefusedError(
+                "released", f"this site released its mask of this round in attempt {released.attempt}"
+            )
+        require_same_cohort(self._seat, request.round, request.cohort)

@@ -1,0 +1,45 @@
+"""A site's own layers: trained with the shared ones, sent nowhere, stored round by round.
+
+FedBN (Li et al. 2021, arXiv 2102.07623) keeps normalisation at each site, FedRep (Collins et al. 2021,
+arXiv 2102.07078) the head; which layers stay is in the terms (model.personal).
+
+Rules:
+
+* they begin at the same values everywhere, and change only by this site's own rounds;
+* what a round makes of them holds if that round is applied with this site in its cohort: a round that is void, or that
+  was applied without this site, leaves them as they were, as it leaves the shared ones;
+* no message has a field for them, and no file under ``release/``; they end in ``own-layers.safetensors``.
+"""
+
+from typing import Final
+
+from client.study.context import Seat
+from models.parameters.vector import Vector
+
+OWN_LAYERS_FILE: Final = "own-layers.safetensors"
+
+
+def own_layers(seat: Seat, base: int | None = None) -> Vector | None:
+    """Run by a site. Its own layers beside the model after round ``base`` (now, if not given), (Q,).
+
+    None where they are at their first values, or the terms know none.
+
+    Raises:
+        SiteConfigError: they are damaged, or gone.
+    """
+    number = seat.last_part(base) if seat.terms.model.personal else None
+    return None if number is None else seat.store.personal(number)
+
+
+def keep_own_layers(seat: Seat, number: int, values: Vector) -> None:
+    """Run by a site. Store what round ``number`` makes of its own layers, should it be applied with this site."""
+    if seat.terms.model.personal:
+        seat.store.keep_personal(number, values)
+
+
+def forget_own_layers(seat: Seat) -> None:
+    """Run by a site after a round is applied. Remove what holds neither now nor beside the best model so far."""
+    if seat.terms.model.personal:
+        best = seat.state.best
+        bases = [seat.state.base] if best is None else [seat.state.base, best.round]
+        seat.store.forget_personal(upto=seat.state.base, but={seat.last_part(base) for base in bases})

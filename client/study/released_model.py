@@ -1,0 +1,106 @@
+"""Which of a study's models a site releases, why the study ended, and how often it was launched: for its card.
+
+Rules:
+
+* the best model is the best evaluated one (``models/federated/early_stopping.py``), every site's same bytes; where
+  no evaluation has an AUROC there is no best one, and the last is released;
+* the card says by which totals a model was chosen, and that they were paid for, if they were;
+* when a study ends early depends on what was opened, so its promise stays that of all its rounds;
+* a chosen run is never shown as the only one: the card counts the launches that this site's book has seen, and says
+  what all of them cost together.
+"""
+
+from typing import Any, NamedTuple
+
+from client.study.context import Seat
+from models.parameters.vector import Vector
+from models.tasks.binary import metrics
+from privacy.study import Choice
+
+
+class Chosen(NamedTuple):
+    """The model that is released, (P,), and the round after which it was the shared one."""
+
+    round: int
+    vector: Vector
+
+
+def chosen(seat: Seat) -> Chosen:
+    """Run by a site. The model that the terms release: the best evaluated one, or the last.
+
+    Raises:
+        SiteConfigError: it cannot be read.
+    """
+    best, kept = seat.state.best, seat.store.best()
+    if best is not None and kept is not None:
+        return Chosen(best.round, kept)
+    trained = [each.round for each in seat.state.applied if seat.terms.trains(each.round)]
+    return Chosen(max(trained, default=0), seat.store.model())
+
+
+def choice_facts(seat: Seat, choice: Chosen) -> dict[str, Any]:
+    """What the card says of the choice, of the end, and of other launches."""
+    terms, totals = seat.terms, {each.round: each.counts for each in seat.state.evaluations}
+    launches = seat.ledger.launches(seat.launch.study)
+    return {
+        "choice": {
+            "asked": terms.release.model,
+            "after_round": choice.round,
+            "is_best": seat.state.best is not None,
+            "auroc": metrics(totals[choice.round]).auroc if choice.round in totals else None,
+            "evaluations": len(totals),
+            "paid": terms.evaluation.epsilon is not None,
+        },
+        "ended": {
+            "after_round": seat.state.base,
+            "early": seat.is_out_of_patience and seat.state.base < terms.last_round,
+            "patience": terms.evaluation.patience,
+        },
+        "launches": {
+            "name": terms.name,
+            "seen": len(launches.studies),
+            "same_terms": launches.same_terms,
+            "studies": list(launches.studies),
+            "epsilon_together": launches.epsilon,
+            "delta_together": launches.delta,
+            "whole_book": launches.whole,
+        },
+    }
+
+
+def choice_rows(card: dict[str, Any]) -> list[str]:
+    """The same as rows of the card's table."""
+    ended, rounds = card["ended"], card["rounds"]
+    rows = [f"| chosen | {_chosen_as(card['choice'])} |"]
+    if ended["early"]:
+        rows.append(
+            f"| ended | early, after round {ended['after_round']} of {rounds['planned']}: {ended['patience']} "
+            "evaluations brought no better AUROC. That depended on results, so the promise below is that of all "
+            "planned rounds; what was not used went back to the grant |"
+        )
+    return [*rows, f"| launches | {_launched(card['launches'], private=card['privacy']['private'])} |"]
+
+
+def _chosen_as(choice: dict[str, Any]) -> str:
+    after = f"the model after round {choice['after_round']}"
+    if choice["asked"] != Choice.BEST:
+        return f"{after}, the last one"
+    if not choice["is_best"]:
+        return f"{after}, the last one: no evaluation had an AUROC to choose by"
+    how = "that test patients' budget paid for" if choice["paid"] else "**without noise, which nobody paid for**"
+    return f"{after}, the best of {choice['evaluations']} evaluated (AUROC {choice['auroc']:.3f}), by totals {how}"
+
+
+def _launched(launches: dict[str, Any], *, private: bool) -> str:
+    seen, whole = launches["seen"], launches["whole_book"]
+    if seen == 1 and whole:
+        return f"the only one of '{launches['name']}' that this site has admitted so far"
+    epsilon, delta = launches["epsilon_together"], launches["delta_together"]
+    cost = (
+        "no epsilon bounds them" if epsilon is None else f"together they cost epsilon {epsilon:g}, delta {delta:g}"
+    )
+    charged = f": the best of {seen} is charged as {seen}" if private else ""
+    return (
+        f"**one of {'' if whole else 'at least '}{seen}** of '{launches['name']}' at this site, "
+        f"{launches['same_terms']} of them with exactly these terms; {cost}{charged}"
+    )

@@ -1,0 +1,423 @@
+"""A site answers: one verified request in, one signed reply out.
+
+Rules:
+
+* only the coordinator this site has joined is answered, and only with a reply of ``privacy/protocol/messages.py``;
+* requests of a study are numbered and numbers rise; an old one has no effect;
+* a refusal leaves as a code and a sentence made of public facts (``client/study/problem.py``); what depends on
+  records or on the machine (a file's mistakes, why training failed, where a folder lies) stays in the site's own
+  log;
+* a study is judged before a record is read: a launch is for a contract that people registered, or it is refused, and
+  neither the refusal nor its absence depends on what a file holds;
+* the policy is read anew for every study; one that cannot be read now decides nothing;
+* a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
+  stays: it takes part again as soon as it can; nothing is written down as a decision;
+* a round that the ledger says is paid, and whose result is gone from the study's folder, is not worked on a second time
+  (``lost``): both results together would tell more than was paid for;
+* training or scoring that fails is an incident in the ledger, which people look at: the failure may depend on a record;
+* a ledger or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
+  :class:`SiteConfigError` go through.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from client.admission.held_budget import give_back_abandoned
+from client.admission.rules import judge
+from client.data.dataset import StudyFiles, require_registered
+from client.site.folder import Policy, Registration, SiteHome
+from client.study.activity_log import Diary
+from client.study.context import Seat
+from client.study.kept_secrets import KeptSecrets, forget_kept
+from client.study.key_epochs import EpochLostError, Epochs
+from client.study.participation import Participation
+from client.study.problem import said_of
+from client.study.store import StudyState, StudyStore, first_shared
+from client.study.witness_check import require_not_behind, require_witnessed
+from client.training.worker import Training
+from models.parameters.vector import Vector, digest
+from privacy.accounting.account import Budget
+from privacy.errors import (
+    BudgetError,
+    DataError,
+    DataUnavailableError,
+    Error,
+    RefusedError,
+    SealingError,
+    SiteConfigError,
+    StorageError,
+    TermsError,
+    TrainingError,
+    WireError,
+)
+from privacy.keys import PublicKey
+from privacy.ledger.entries import Ending
+from privacy.ledger.ledger import utc_now
+from privacy.protocol.messages import (
+    Body,
+    Close,
+    Envelope,
+    GivenUp,
+    GiveUp,
+    Join,
+    Open,
+    Problem,
+    Release,
+    Reply,
+    Train,
+    Wrap,
+    make_envelope,
+    open_envelope,
+)
+from privacy.secure_aggregation.round_layout import largest_aggregate
+from privacy.study import COORDINATOR, Terms
+from privacy.study.launch import SignedLaunch
+
+_log = logging.getLogger(__name__)
+_REFUSALS: Final = (
+    RefusedError,
+    BudgetError,
+    WireError,
+    SealingError,
+    TermsError,
+    DataError,
+    TrainingError,
+    StorageError,
+    OSError,
+)
+"""What refuses a request and lets the site go on."""
+
+_OVER: Final = {
+    Ending.WITHDRAWN: "left",
+    Ending.GIVEN_UP: "given up by its coordinator",
+    Ending.ABANDONED: "abandoned, since nothing came of it for as long as its terms allow,",
+}
+
+TrainingFor = Callable[[Terms, StudyFiles], Training]
+
+
+class Site:
+    """A hospital's installation, as the protocol sees it.
+
+    Args:
+        home: the site's folder.
+        training_for: makes the trainer of a study; a process of its own in a real site.
+        diary: is told what happens.
+    """
+
+    def __init__(self, home: SiteHome, training_for: TrainingFor, diary: Diary | None = None) -> None:
+        self._home = home
+        self._diary = diary or Diary()
+        self._config = home.config
+        self._identity = home.identity()
+        self._admission = home.admission()
+        self._coordinator = PublicKey.from_text(self._admission.coordinator)
+        self._ledger = home.open_ledger()
+        self._training_for = training_for
+        self._trainings: dict[str, Training] = {}
+        self._participations: dict[str, Participation] = {}
+        self._numbers: dict[str, int] = {}
+        self._largest: dict[str, int] = {}
+        self._freed = datetime.min.replace(tzinfo=UTC)
+        self._free_abandoned()
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self._config.name
+
+    def close(self) -> None:
+        """End the trainers and close the book."""
+        for training in self._trainings.values():
+            training.close()
+        self._trainings.clear()
+        self._ledger.close()
+
+    def blob_bytes(self) -> int:
+        """The most that a request's blob may have: the largest aggregate of the studies that this site has admitted."""
+        for path in (self._home.folder / "studies").glob("*/state.json"):
+            if path.parent.name not in self._largest:
+                with contextlib.suppress(Error):  # what is wrong with it is said when the study goes on
+                    self._largest[path.parent.name] = largest_aggregate(StudyStore(path.parent).launch)
+        return max(self._largest.values(), default=0)
+
+    def answer(self, envelope: Envelope) -> Envelope:
+        """The signed reply to a request.
+
+        Raises:
+            WireError: the request is not the coordinator's, or not for this site; nothing was done.
+            LedgerError, KeyFileError, SiteConfigError: the site cannot go on.
+        """
+        body = open_envelope(envelope, self._coordinator)
+        if (body.sender, body.receiver) != (COORDINATOR, self.name):
+            raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{self.name}'")
+        reply, blobs = self._reply(body, envelope.blobs)
+        return make_envelope(
+            self._identity,
+            reply,
+            study=body.study,
+            sender=self.name,
+            receiver=COORDINATOR,
+            number=body.number,
+            answers=envelope.body,
+            blobs=blobs,
+        )
+
+    def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+        try:
+            self._free_abandoned()
+            answer = self._answer(body, blobs)
+            participation = self._participations.get(body.study)
+            if participation is not None:
+                self._diary.answered(participation.seat, body.content, answer[0])
+            return answer
+        except _REFUSALS as error:
+            said = said_of(error)
+            if str(error) != said.sentence:
+                _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
+            self._diary.refused(body.study, body.content.kind, said.code, said.sentence)
+            if isinstance(error, TrainingError):
+                sentence = "training or scoring failed here; the training log says why"
+                self._ledger.incident(body.study, "training-failed", sentence)
+        participation = self._participations.get(body.study)
+        base = None if participation is None else participation.base
+        return Problem(code=said.code, sentence=said.sentence, base=base), ()
+
+    def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+        if body.number <= self._numbers.get(body.study, -1):
+            raise RefusedError("stale", f"request {body.number} came after request {self._numbers[body.study]}")
+        self._numbers[body.study] = body.number
+        blob = blobs[0] if blobs else None
+        request = body.content
+        if isinstance(request, GiveUp):
+            return self._give_up(request, body.study), ()
+        self._require_not_over(body.study)
+        if isinstance(request, Join):
+            return self._admitted(request, body.study).join(request), ()
+        participation = self._begun(body.study)
+        match request:
+            case Wrap():
+                return participation.wrap(request), ()
+            case Train():
+                require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
+                sealed, sealed_blob = participation.train(request, blob)
+                return sealed, (sealed_blob,)
+            case Release():
+                return participation.release(request), ()
+            case Open():
+                return participation.open(request, blob), ()
+            case Close():
+                closed = participation.close(request)
+                self._end_training(body.study)
+                return closed, ()
+        raise WireError(f"a site does not answer '{request.kind}'")
+
+    def _begun(self, study: str, *, new: bool = False) -> Participation:
+        """The site's part in a study that it has begun: as it is, or taken up again after a restart.
+
+        Raises:
+            EpochLostError: nothing of the study is here.
+        """
+        if study not in self._participations:
+            folder = self._home.study_folder(study)
+            if not StudyStore.exists(folder):
+                raise EpochLostError("this site has not joined the study")
+            self._participations[study] = self._take_up(StudyStore(folder))
+            if not new:
+                self._diary.taken_up(self._participations[study].seat)
+        return self._participations[study]
+
+    def _give_up(self, request: GiveUp, study: str) -> GivenUp:
+        """The coordinator says that the study will not go on: close its account. What was paid stays paid.
+
+        Nothing that this site still holds of the study leaves it any more, and nothing more is paid for it.
+        """
+        folder = self._home.study_folder(study)
+        if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
+            raise RefusedError("refused", "this study was admitted with another launch")
+        if self._ledger.allowance(study) is not None:
+            self._ledger.give_back(study, Ending.GIVEN_UP)
+        forget_kept(folder)
+        self._participations.pop(study, None)
+        self._end_training(study)
+        return GivenUp(book=self._ledger.signed_head())
+
+    def _require_not_over(self, study: str) -> None:
+        """Refuse whatever is asked of a study whose account was closed before its end.
+
+        Raises:
+            RefusedError: ``given-up``.
+        """
+        why = self._ledger.ending(study)
+        if why is not None and why is not Ending.FINISHED:
+            forget_kept(self._home.study_folder(study))
+            self._participations.pop(study, None)
+            self._end_training(study)
+            raise RefusedError(
+                "given-up",
+                f"this study was {_OVER[why]} at this site: it takes no further part, and releases nothing",
+            )
+
+    def _free_abandoned(self) -> None:
+        """Once an hour: what studies hold of which nothing was heard for as long as their terms allow is free again."""
+        now = utc_now()
+        if now - self._freed < timedelta(hours=1) and now >= self._freed:
+            return
+        self._freed = now
+        for study in give_back_abandoned(self._ledger, self._home, now):
+            _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
+            forget_kept(self._home.study_folder(study))
+            self._participations.pop(study, None)
+
+    def _admitted(self, request: Join, study: str) -> Participation:
+        """The site's part in the study, which is admitted if it is new here."""
+        launch = request.launch.statement
+        if launch.study != study:
+            raise WireError("a launch came in a message of another study")
+        require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
+        folder = self._home.study_folder(study)
+        new = not StudyStore.exists(folder)
+        if new:
+            self._admit(request.launch, folder)
+        if StudyStore(folder).launch.digest != launch.digest:
+            raise RefusedError("refused", "this study was admitted with another launch")
+        return self._begun(study, new=new)
+
+    def _take_up(self, store: StudyStore) -> Participation:
+        terms = store.launch.terms
+        if study_training := self._trainings.get(store.launch.study):
+            training = study_training
+        else:
+            objections = self._home.patients().objections().among(store.state.objections)
+            files = store.state.registration.files(objections, self._weights(terms))
+            training = self._trainings[store.launch.study] = self._training_for(terms, files)
+        kept = KeptSecrets(store.folder, store.launch, self._identity)
+        epochs = Epochs(store.launch, self.name, self._identity, kept.keys(), store.state.ended_epochs)
+        return Participation(
+            Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept)
+        )
+
+    def _admit(self, signed: SignedLaunch, folder: Path) -> None:
+        """Judge the study by every rule of this site; set its whole price aside; begin its folder."""
+        launch = signed.statement
+        try:
+            self._require_study_whole(launch.study)
+            registration = self._home.registry().nearest(launch.terms.data)
+            objections = self._home.patients().objections()
+            policy = self._policy()
+            price = judge(
+                signed,
+                site=self.name,
+                identity=self._identity.public,
+                admission=self._admission,
+                pinned=self._home.peers().pinned,
+                policy=policy,
+                registration=registration,
+                approved=self._ledger.approved_runs(launch.terms.digest) > 0,
+                account=None if registration is None else self._account(registration),
+                weights=self._home.weights().held(),
+            )
+            assert registration is not None
+            files = registration.files(objections, self._weights(launch.terms))
+            _require_registered(files)
+            training = self._training_for(launch.terms, files)
+            self._trainings[launch.study] = training
+            shared = first_shared(launch.terms, self._first_model(training, launch.parameters))
+            self._ledger.allow(
+                launch.study,
+                registration.population,
+                price.plan,
+                launch.terms.digest,
+                approval=policy.approval == "each-study",
+            )
+        except (RefusedError, BudgetError, TermsError) as error:
+            code = error.code if isinstance(error, RefusedError) else "budget"
+            if isinstance(error, TermsError):
+                code = "policy"
+            self._ledger.refuse(launch.study, code, str(error))
+            self._end_training(launch.study)
+            raise RefusedError(code, str(error)) from None
+        state = StudyState(
+            model_sha256=digest(shared),
+            patients=registration.public_patients,
+            registration=registration,
+            objections=objections.texts,
+            noise_multiplier=price.noise_multiplier,
+            evaluation_noise_multiplier=price.evaluation_noise_multiplier,
+        )
+        StudyStore.create(folder, signed, state, shared)
+        self._diary.admitted(launch)
+
+    def _policy(self) -> Policy:
+        """The policy as ``site.yaml`` has it now: people change it while the site runs.
+
+        Raises:
+            StorageError: it cannot be read now, or names another site. Nothing is decided.
+        """
+        try:
+            config = self._home.config
+        except SiteConfigError as error:
+            raise StorageError(str(error)) from None
+        if config.name != self.name:
+            raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
+        if config.policy != self._config.policy:
+            self._diary.tell("site.yaml has changed: its policy is in force from this study on")
+            self._config = config
+        return config.policy
+
+    def _weights(self, terms: Terms) -> Path | None:
+        """Where the public weights lie that the study begins with."""
+        return None if terms.model.start is None else self._home.weights().path(terms.model.start)
+
+    def _account(self, registration: Registration) -> Budget | None:
+        """Return the budget of the files' population, if the ledger knows the files under their contract."""
+        known = self._ledger.registered(registration.population, registration.contract.digest, registration.data)
+        return self._ledger.budget(registration.population) if known else None
+
+    def _require_study_whole(self, study: str) -> None:
+        """Refuse to begin a study anew that the ledger says has been worked on: its folder is lost.
+
+        An admission that a crash interrupted has paid for nothing yet, and is begun again.
+        """
+        if self._ledger.has_paid(study):
+            sentence = "the ledger has paid work of this study whose results are gone: the study's folder is lost"
+            self._ledger.incident(study, "study-lost", sentence, None)
+            raise RefusedError(
+                "lost",
+                f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
+                f"consilium-site withdraw {study}",
+            )
+
+    def _first_model(self, training: Training, parameters: int) -> Vector:
+        model = training.initial()
+        if len(model) != parameters:
+            raise RefusedError(
+                "policy", f"the model has {len(model)} parameters here, the launch says {parameters}"
+            )
+        return model
+
+    def _end_training(self, study: str) -> None:
+        training = self._trainings.pop(study, None)
+        if training is not None:
+            training.close()
+
+
+def _require_registered(files: StudyFiles) -> None:
+    """Refuse a study whose files are not those that were registered. No record is looked at.
+
+    Raises:
+        RefusedError: ``data``: a file changed. It is this site's decision, unlike a file that cannot be read now.
+        DataUnavailableError: a file cannot be read now.
+    """
+    try:
+        require_registered(files)
+    except DataUnavailableError:
+        raise
+    except DataError as error:
+        _log.error("%s", error)
+        said = said_of(error)
+        raise RefusedError(said.code, said.sentence) from None

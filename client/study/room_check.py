@@ -1,0 +1,51 @@
+"""A site seals only into a sum that can hold it: with noise that sites add over patients, a sum must not wrap around.
+
+Rules:
+
+* a round has ``room`` for so many patients, chosen by the coordinator when the round is first asked, the same in all
+  its attempts, and named in every view: sites that were told another room do not release;
+* a site believes no smaller room than its cohort needs by the public counts that the members have signed in their key
+  offers (``noise``);
+* nor a range, written in the terms, that surely does not hold the sum, nor a grid that ruins the noise (``noise``).
+  This is found before the round is paid.
+
+A coordinator, or a member, that lies about patients makes its own study useless: a larger room means a coarser grid
+and more noise, a smaller one sums that wrap. The noise over what one patient can change is the same in every case
+(``privacy/mechanisms/distributed_noise.py``).
+"""
+
+from client.study.context import Seat
+from privacy.errors import RefusedError
+from privacy.protocol.messages import Train
+from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.value_range import most_patients
+from privacy.study import Placement
+
+
+def require_room(seat: Seat, request: Train) -> None:
+    """Run by a site, before it pays for a round. Refuse what ``request`` leaves no room for.
+
+    Raises:
+        EpochLostError: the epoch's keys are gone.
+        WireError: the cohort names a site that is no member of the epoch.
+        RefusedError: ``noise``: why the sum would not hold; ``refused``: the room is not that of the round.
+    """
+    terms, sigma = seat.terms, seat.state.noise_multiplier
+    if terms.privacy.placement is not Placement.DISTRIBUTED or sigma is None:
+        if request.room:
+            raise RefusedError("refused", "the study's sums need no room for patients, and the request names one")
+        return
+    if terms.sums_patients:
+        needed = most_patients(seat.epochs.patients(request.epoch, request.cohort).values())
+        if request.room < needed:
+            raise RefusedError(
+                "noise",
+                f"round {request.round} has room for {request.room} patients, its cohort may have {needed}: sums "
+                "would wrap around",
+            )
+    if seat.store.integers(request.round) is not None and seat.store.room(request.round) != request.room:
+        raise RefusedError("refused", f"the room of round {request.round} was another in its first attempt")
+    noise = shared_noise(terms, seat.launch.parameters, sigma, room=request.room)
+    if (problem := noise.problem(len(request.cohort))) is not None:
+        held = f"for the {request.room} patients that all sites may have: " if request.room else ""
+        raise RefusedError("noise", held + problem)

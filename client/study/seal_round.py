@@ -1,0 +1,222 @@
+"""A site seals its round's work, and later releases its own mask.
+
+Rules:
+
+* one (round, attempt) is one cohort and one epoch: asked again, the same bytes; asked otherwise, refused;
+* the own mask's seed is fresh for every attempt; it is kept, encrypted, until the next attempt is sealed or the round
+  is applied, so that a site that was restarted can still release (``client/study/kept_secrets.py``);
+* a site that was restarted has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
+* the seed is released for one attempt of a round, ever, and only when the headers of the whole cohort are signed by
+  its members, show the same view as this site's own, and are as many as the terms demand.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.study.context import Seat
+from client.study.kept_secrets import KeptAttempt
+from client.study.key_epochs import EpochLostError
+from client.study.local_round import test_totals, trained_integers
+from client.study.noiseless_sums import with_bare_sum
+from client.study.room_check import require_room
+from client.study.store import ReleasedSeed
+from privacy.canonical import digest, sha256
+from privacy.errors import RefusedError, WireError
+from privacy.keys import PublicKey
+from privacy.ledger.signed_head import BookHead
+from privacy.protocol.messages import (
+    Head,
+    Header,
+    Release,
+    Released,
+    Train,
+    View,
+    counts_digest,
+)
+from privacy.secure_aggregation.masks import seed_commitment
+from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.seal import seal
+from privacy.signed import Signed
+from privacy.study.launch import Launch
+
+
+@dataclass(frozen=True)
+class SealedAttempt:
+    """The one attempt whose mask this site can still release.
+
+    ``sent`` is what it answered with; None after a restart, which that does not outlive.
+    """
+
+    kept: KeptAttempt
+    sent: "SentUpdate | None" = None
+
+    def answers(self, request: Train) -> bool:
+        """Whether this is the answer to ``request``, asked again.
+
+        Raises:
+            RefusedError: the attempt is over, or was asked with another cohort or epoch.
+        """
+        mine = self.kept
+        if mine.round != request.round or mine.attempt < request.attempt:
+            return False
+        if mine.attempt > request.attempt:
+            raise RefusedError("stale", f"attempt {request.attempt} of round {request.round} is over")
+        if (mine.epoch, mine.cohort) != (request.epoch, request.cohort):
+            raise RefusedError("refused", "an attempt has one cohort and one epoch; it was asked with another")
+        return True
+
+
+@dataclass(frozen=True)
+class SentUpdate:
+    """The sealed bytes, and the head of the ledger that went with them."""
+
+    book: Signed[BookHead]
+    blob: bytes
+
+
+def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
+    """Run by a site whose model has reached ``request.base``. What it takes to release is kept when this returns.
+
+    Raises:
+        EpochLostError: the epoch's keys are gone.
+        RefusedError: ``noise``: as :mod:`client.study.room_check`.
+        BudgetError, TrainingError: as :mod:`client.study.local_round`.
+    """
+    study_key = seat.epochs.study_key(request.epoch)
+    pair_secrets = seat.epochs.pair_secrets(request.epoch)
+    patients = seat.epochs.patients(request.epoch, request.cohort)
+    layout = layout_of(seat.launch, request.round, seat.state.base)
+    if layout.parameters:
+        require_room(seat, request)
+    model = seat.store.model()
+    integers = np.empty(0, dtype=np.uint32)
+    if layout.parameters:
+        sites = len(request.cohort)
+        integers = trained_integers(seat, request.round, model, request.reference, sites, request.room)
+    counts = test_totals(seat, model) if layout.counts else ()
+    view = View(
+        study=seat.launch.study,
+        launch=seat.launch.digest,
+        epoch=request.epoch,
+        round=request.round,
+        attempt=request.attempt,
+        cohort=digest(request.cohort),
+        base=seat.state.base,
+        model=seat.model_digest(request.epoch),
+        key=study_key.commitment,
+        layout=seat.shape_digest(request.round, request.room),
+        reference=request.reference,
+        room=request.room,
+        patients=counts_digest(patients),
+    )
+    own_seed = os.urandom(32)
+    blob = seal(
+        layout,
+        integers,
+        counts,
+        site=seat.site,
+        cohort=request.cohort,
+        context=view.to_bytes(),
+        study_key=study_key,
+        pair_secrets=pair_secrets,
+        own_seed=own_seed,
+    )
+    book, evaluated = seat.ledger.signed_head(), seat.evaluated(seat.state.base)
+    header = Header(
+        site=seat.site,
+        view=view,
+        patients=seat.patients,
+        blob=sha256(blob),
+        own_mask=seed_commitment(own_seed),
+        ledger=Head(number=book.statement.number, hash=book.statement.hash),
+        epsilon_spent=seat.epsilon_spent(),
+        totals=None if evaluated is None else evaluated.digest,
+    )
+    kept = KeptAttempt(
+        round=request.round,
+        attempt=request.attempt,
+        epoch=request.epoch,
+        cohort=request.cohort,
+        own_seed=own_seed.hex(),
+        header=Signed[Header].by(seat.identity, header),
+    )
+    seat.keep_keys(request.epoch)
+    seat.kept.keep_attempt(kept)
+    return SealedAttempt(kept, SentUpdate(book, blob))
+
+
+def require_sent(attempt: SealedAttempt) -> SentUpdate:
+    """What was answered when the attempt was sealed.
+
+    Raises:
+        EpochLostError: this site was restarted since.
+    """
+    if attempt.sent is None:
+        raise EpochLostError(
+            f"this site was restarted since it sealed attempt {attempt.kept.attempt} of round {attempt.kept.round}"
+        )
+    return attempt.sent
+
+
+def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) -> Released:
+    """Run by a site, once everybody has sealed. The seed of its own mask.
+
+    Raises:
+        RefusedError: ``epoch-lost`` if this site has no mask for the attempt; ``release-refused`` if the headers
+            are not one consistent view of the cohort it sealed for, or another attempt was released.
+    """
+    if attempt is None or (attempt.kept.round, attempt.kept.attempt) != (request.round, request.attempt):
+        raise RefusedError(
+            "epoch-lost", f"this site has no mask for attempt {request.attempt} of round {request.round}"
+        )
+    own = attempt.kept.header.statement
+    try:
+        headers = verified_headers(seat.launch, attempt.kept.cohort, request.headers)
+    except WireError as error:
+        raise RefusedError("release-refused", str(error)) from None
+    for name, header in headers.items():
+        if header.view != own.view:
+            raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
+    if counts_of(headers) != own.view.patients:
+        raise RefusedError("release-refused", "a header has another patient count than its site offered")
+    if headers[seat.site] != own:
+        raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
+    released = seat.state.released
+    if released is not None and released.round == request.round and released.attempt != request.attempt:
+        raise RefusedError("release-refused", f"this site released attempt {released.attempt} of this round before")
+    seat.store.save(
+        released=ReleasedSeed(
+            round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
+        ),
+        **with_bare_sum(seat, request.round, attempt.kept.cohort),
+    )
+    return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
+
+
+def counts_of(headers: Mapping[str, Header]) -> str:
+    """Digest the patient counts that a cohort's headers show, as a view does those offered in the key epoch."""
+    return counts_digest({name: header.patients for name, header in headers.items()})
+
+
+def verified_headers(
+    launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
+) -> dict[str, Header]:
+    """The headers of exactly this cohort, each signed by its site.
+
+    Raises:
+        WireError: a site is missing or too many, a signature does not hold, or there are too few for this study.
+    """
+    if len(cohort) < launch.terms.cohort.minimum or sorted(signed) != sorted(cohort):
+        raise WireError(f"expected the headers of {len(cohort)} sites ({', '.join(cohort)}), got {len(signed)}")
+    keys = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
+    headers = {}
+    for name in cohort:
+        if name not in keys:
+            raise WireError(f"'{name}' is not on the study's roster")
+        headers[name] = signed[name].verified(keys[name])
+        if headers[name].site != name:
+            raise WireError(f"the header sent for '{name}' is another site's")
+    return headers

@@ -1,0 +1,81 @@
+"""A book that others have seen: the site works only on the one whose head its coordinator countersigned.
+
+A machine that was put back to yesterday, or a second copy of it, holds another book than the one that was shown; so
+before any work the countersigned head is looked up in the book. What was seen is written down there (``checkpoint``)
+and kept beside it, for the day on which the book has to be restored from a backup.
+"""
+
+from client.site.folder import SiteHome
+from privacy.errors import LedgerError, RefusedError
+from privacy.keys import PublicKey
+from privacy.ledger import Ledger
+from privacy.ledger.entries import Incident, Recover
+from privacy.ledger.signed_head import Countersigned
+from privacy.ledger.state import BrokenRuleError
+
+
+def require_not_behind(
+    home: SiteHome, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
+) -> None:
+    """Look up what the coordinator has seen of this site's ledger, before a study is joined.
+
+    Raises:
+        RefusedError: as :func:`require_witnessed`. Nothing seen yet is nothing to be behind of.
+    """
+    if countersigned is not None and not ledger.holds(
+        countersigned.head.statement.number, countersigned.head.statement.hash
+    ):
+        require_witnessed(home, ledger, coordinator, study, countersigned)
+
+
+def rolled_back(ledger: Ledger) -> Incident | None:
+    """What the ledger says of a rollback that nobody has recovered from; None if there is none."""
+    found = None
+    for entry in ledger.entries():
+        match entry.body:
+            case Incident(code="rollback") as incident:
+                found = incident
+            case Recover():
+                found = None
+    return found
+
+
+def require_witnessed(
+    home: SiteHome, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
+) -> None:
+    """Take in what the coordinator has seen of this site's book.
+
+    Raises:
+        RefusedError: ``refused`` if it is not this book's; the book says so from now on.
+        LedgerError: the book cannot take it.
+    """
+    if countersigned is None:
+        raise RefusedError(
+            "refused", "a request to train carries the newest head that the coordinator has seen of the book"
+        )
+    seen = countersigned.head.statement
+    if ledger.holds(seen.number, seen.hash):
+        try:
+            ledger.checkpoint(countersigned, coordinator)
+        except BrokenRuleError as error:
+            raise RefusedError("refused", str(error)) from None
+        home.keep_witnessed(countersigned)
+        return
+    if _is_own(ledger, countersigned, coordinator):
+        home.keep_witnessed(countersigned)  # for a recovery
+    sentence = (
+        f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the book: it was "
+        "rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
+        "consilium-site ledger recover"
+    )
+    ledger.incident(study, "rollback", sentence)
+    raise RefusedError("refused", sentence)
+
+
+def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:
+    """Whether a head that is not in the book was once this site's, as its key and the coordinator's say."""
+    try:
+        countersigned.verified(ledger.key, coordinator)
+    except LedgerError:
+        return False
+    return True

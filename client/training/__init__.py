@@ -1,0 +1,1 @@
+"""Training and scoring on a device, in a child process that holds the records."""

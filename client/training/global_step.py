@@ -1,0 +1,63 @@
+"""A site's part of one global step: the sum of its sampled patients' clipped gradients.
+
+With distributed noise a site does not move the model by itself. What this returns has no noise yet: it stays in the
+process that trains, which rounds it and adds its share (``privacy/mechanisms/distributed_noise.py``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from client.data.dataset import Patients
+from client.training.device import Hardware
+from client.training.local_steps import (
+    DeviceRecords,
+    loss_of,
+    model_to_train,
+    require_usable,
+    self_test_once,
+)
+from models.parameters.flatten import from_vector
+from privacy.dpsgd import DpSgd, Mechanism, sample_patients
+from privacy.randomness import Stream
+from privacy.study import Terms
+
+Vector = NDArray[np.float64]
+
+
+def global_step(
+    start: Vector,
+    terms: Terms,
+    patients: Patients,
+    public_patients: int,
+    hardware: Hardware,
+    stream: Stream,
+    model: nn.Module | None = None,
+) -> Vector:
+    """Run by a site, after its budget is reserved. The clipped sum over a fresh sample of its patients; (P,).
+
+    Args:
+        start: (P,) the shared model.
+        terms: the study.
+        patients: the site's training patients.
+        public_patients: the registered, rounded patient count.
+        hardware: where to compute, and in which precision.
+        stream: secret randomness.
+        model: the study's model as it begins; without it, one that needs no public weights is built.
+
+    Raises:
+        TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
+        DivergedError: the shared model left the numbers that a model can compute with.
+    """
+    require_usable(start, terms)
+    module = model_to_train(terms, model).to(hardware.device)
+    records = DeviceRecords(patients, hardware.device)
+    self_test_once(records, terms, hardware.device)
+    from_vector(module, start)
+    rate = terms.training.sampling_rate
+    mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
+    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=hardware.precision)
+    total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
+    return total.cpu().double().numpy()

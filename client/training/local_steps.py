@@ -1,0 +1,348 @@
+"""A site's own work in a round: DP-SGD steps from the shared model on the site's patients.
+
+Rules:
+
+* sampling and noise use fresh randomness of the operating system, never a seed from the terms;
+* the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
+* training that breaks is not drawn anew: asked again, it repeats the same draw, so that what leaves is one draw of
+  the mechanism that was paid, whether or not a draw broke it;
+* the update is float64, a difference of two float32 models;
+* a site's own layers are clipped and noised with the shared ones, as one gradient: what they learnt bare would be in
+  the next update;
+* before a study's first private training here, wherever its noise is added, its model's gradients are compared with a
+  loop on invented records;
+* training has diverged when it moved a parameter beyond the numbers that a model can compute with. With privacy
+  parameters are what the mechanism lets go, so to say that they diverged costs nothing more. The loss is computed from
+  records without noise: it goes to the log, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils import parameters_to_vector
+
+from client.data.dataset import Patients
+from client.training.device import Hardware
+from models.catalogue import build
+from models.errors import ModelError
+from models.parameters.flatten import (
+    from_personal,
+    from_vector,
+    initial_personal,
+    initial_vector,
+    to_personal,
+    to_vector,
+    trained,
+    widened,
+)
+from models.parameters.pretrained import put_weights
+from models.parameters.trainable import arrange
+from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
+from privacy.errors import RefusedError, TermsError, TrainingError
+from privacy.randomness import Stream, from_os
+from privacy.study import Terms, Unit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Vector = NDArray[np.float64]
+
+_ONE_THREAD: Final = 100_000
+"""Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""
+
+_LARGEST: Final = 1e9
+"""The largest parameter of a model that is of use. Four layers of such weights still multiply to a finite float32."""
+
+_SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64
+_tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
+
+
+_log = logging.getLogger(__name__)
+
+
+class DivergedError(TrainingError):
+    """The parameters left the numbers that a model can compute with."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What local training gives.
+
+    Attributes:
+        update: (P,) float64, the model after minus the model before; may be sealed.
+        personal: (Q,) the site's own layers afterwards; they stay here.
+        log: figures for the site's own eyes.
+    """
+
+    update: Vector
+    personal: Vector
+    log: dict[str, float]
+
+
+class DeviceRecords:
+    """A site's records on the training device."""
+
+    def __init__(self, patients: Patients, device: torch.device) -> None:
+        self.features = torch.from_numpy(patients.features).to(device)  # (records, inputs)
+        self.labels = torch.from_numpy(patients.labels).to(device)  # (records,)
+        self.patient = torch.from_numpy(patients.patient).to(device)  # (records,)
+        self.patients = patients.patients
+
+
+def build_model(terms: Terms) -> nn.Module:
+    """The study's model, its layers frozen, adapted and set apart as the terms say, with arbitrary parameters.
+
+    Raises:
+        TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
+    """
+    try:
+        module = build(terms.model.name, terms.model.options, terms.data.inputs)
+        arrange(module, terms.model)
+    except ModelError as cause:
+        raise TermsError(str(cause)) from None
+    return module
+
+
+def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
+    """The study's model with its public weights and the first values of personal layers; what the weights gave.
+
+    Args:
+        terms: the study.
+        weights: the file that the terms name (model.start).
+
+    Raises:
+        TermsError: as :func:`build_model`.
+        RefusedError: ``weights``: the file is not here, is another one, or does not fit the model.
+    """
+    module, given, start = build_model(terms), frozenset[str](), terms.model.start
+    if start is not None:
+        try:
+            if weights is None:
+                raise ModelError("not here")
+            given = put_weights(module, weights, start)
+        except ModelError as cause:
+            raise RefusedError(
+                "weights",
+                f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
+                "consilium-site weights add FILE",
+            ) from None
+    from_personal(module, initial_personal(module, terms.digest, given))
+    return module, given
+
+
+def first_model(terms: Terms, weights: Path | None = None) -> Vector:
+    """The shared model before the first round, the same bits at every site; (P,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    module, given = begin_model(terms, weights)
+    return initial_vector(module, terms.digest, given)
+
+
+def first_personal(terms: Terms, weights: Path | None = None) -> Vector:
+    """Every site's own layers before the first round, the same bits at every site; (Q,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return to_personal(begin_model(terms, weights)[0])
+
+
+def train(
+    start: Vector,
+    terms: Terms,
+    patients: Patients,
+    public_patients: int,
+    noise_multiplier: float | None,
+    hardware: Hardware,
+    stream: Stream | None = None,
+    number: int = 1,
+    correction: Vector | None = None,
+    model: nn.Module | None = None,
+    personal: Vector | None = None,
+) -> Trained:
+    """Train ``local_steps`` steps from ``start``. Run by a site, after its budget is reserved.
+
+    Args:
+        start: (P,) the shared model.
+        terms: the study.
+        patients: the site's training patients.
+        public_patients: the registered, rounded patient count.
+        noise_multiplier: sigma; None exactly when the study is without privacy, or noises whole updates of sites.
+        hardware: where to compute, and in which precision.
+        stream: secret randomness; fresh from the operating system unless a test gives one.
+        number: the round, which the learning rate follows.
+        correction: (P,) added to every gradient; none of it may come from patients who are not paid for.
+        model: the study's model as it begins (:func:`begin_model`), of which a copy is trained; without it, one that
+            needs no public weights is built.
+        personal: (Q,) the site's own layers; without it, their first values.
+
+    Raises:
+        TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
+        DivergedError: the parameters left the numbers that a model can compute with.
+    """
+    module = model_to_train(terms, model).to(hardware.device)
+    records = DeviceRecords(patients, hardware.device)
+    self_test_once(records, terms, hardware.device)
+    from_vector(module, start)
+    if personal is not None:
+        from_personal(module, personal)
+    begin = to_vector(module)
+    mechanism = Mechanism(
+        sampling_rate=terms.training.sampling_rate,
+        public_patients=public_patients,
+        clipping_norm=_clipping_norm(terms),
+        noise_multiplier=noise_multiplier,
+    )
+    began = time.perf_counter()
+    with _threads_for(_size(module)):
+        _descend(module, records, mechanism, terms, hardware.precision, stream or from_os(), number, correction)
+    update, own = to_vector(module) - begin, to_personal(module)
+    require_usable(update, terms)
+    require_usable(own, terms)
+    loss = _loss(module, records, loss_of(terms))
+    if not math.isfinite(loss):  # over records and without noise: whether this is so must not show in any answer
+        _log.warning(
+            "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
+            "too large. Training goes on: only this log may say so", number, terms.training.learning_rate,
+        )  # fmt: skip
+    return Trained(update, own, {"loss": loss, "seconds": time.perf_counter() - began})
+
+
+def require_usable(parameters: Vector, terms: Terms) -> None:
+    """Check that a model's parameters, (P,), or what training moved them by, are numbers it can compute with.
+
+    With privacy they are outputs of the mechanism, or shared by all sites, so that whether this raises is
+    post-processing.
+
+    Raises:
+        DivergedError: they are not.
+    """
+    if not (np.abs(parameters) <= _LARGEST).all():  # nor where one is no number
+        raise DivergedError(
+            f"training diverged: a parameter is beyond {_LARGEST:g}, or no finite number; the study's learning_rate "
+            f"({terms.training.learning_rate:g}) is too large for its data"
+        )
+
+
+def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
+    """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return begin_model(terms)[0] if model is None else copy.deepcopy(model)
+
+
+def _clipping_norm(terms: Terms) -> float | None:
+    """Of a patient's gradient; None where no patient's is clipped."""
+    return None if terms.privacy.unit is Unit.SITE else terms.privacy.clipping_norm
+
+
+@contextlib.contextmanager
+def _threads_for(parameters: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if parameters < _ONE_THREAD else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _descend(
+    module: nn.Module,
+    records: DeviceRecords,
+    mechanism: Mechanism,
+    terms: Terms,
+    precision: torch.dtype | None,
+    stream: Stream,
+    number: int,
+    correction: Vector | None,
+) -> None:
+    """Local steps. ``proximal`` pulls them back to where they began, ``correction`` the same way in each.
+
+    Neither costs privacy: they see no patient.
+    """
+    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=precision)
+    parameters = list(trained(module).values())
+    rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
+    with torch.no_grad():
+        begin = parameters_to_vector(parameters)
+    pulled = None if correction is None else torch.from_numpy(widened(module, correction)).to(begin)
+    for _ in range(terms.training.local_steps):
+        gradient = _mean_gradient(private, records, terms.training.accumulate)  # (P,)
+        if pulled is not None:
+            gradient.add_(pulled)
+        with torch.no_grad():
+            for here, pull, origin in _slices(parameters, gradient, begin):
+                moved = here.double()
+                moved -= rate * (pull.double() + proximal * (moved - origin.double()))
+                here.copy_(moved)
+
+
+def _mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
+    """The mean of the noised gradients of so many lots, each drawn and paid for itself; (P,)."""
+    total = private.gradient(records)
+    for _ in range(lots - 1):
+        total.add_(private.gradient(records))
+    return total.div_(lots)
+
+
+def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The parameters beside vectors of their length (P,), a slice of each at a time."""
+    start = 0
+    for parameter in parameters:
+        for part in torch.split(parameter.view(-1), _SLICE):
+            yield part, *(vector[start : start + part.numel()] for vector in vectors)
+            start += part.numel()
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
+    """Run the engine's self-test, with the arbitrary parameters of a new module; once for a study and process.
+
+    Nothing is tested where no patient is clipped: without privacy, and with the site as unit.
+
+    Raises:
+        TermsError: a patient's gradient would not be the one that is clipped. Records are invented: it depends on none.
+    """
+    if _clipping_norm(terms) is None or terms.digest in _tested:
+        return
+    module = build_model(terms).to(device)
+    with _threads_for(_size(module)):
+        self_test(module, loss_of(terms), Example.of(records))
+    _tested.add(terms.digest)
+
+
+def loss_of(terms: Terms) -> Loss:
+    """The loss of the study, of each record."""
+    return partial(record_losses, positive_weight=terms.training.positive_weight)
+
+
+def record_losses(logits: torch.Tensor, labels: torch.Tensor, positive_weight: float = 1.0) -> torch.Tensor:
+    """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
+    weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)
+    return binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weight)
+
+
+def _loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
+    with torch.no_grad():
+        return float(loss(module(records.features), records.labels).mean())

@@ -1,0 +1,62 @@
+"""A site's share of the shared model's score: a histogram of its test patients, never a patient's score.
+
+Rules:
+
+* a test patient adds one to one cell (class x score bin), so one patient more or less changes one count by one;
+* a patient with several records counts with the last one kept;
+* scoring is total: every patient lands in a cell whatever the numbers are. A score that is not a number lands in the
+  lowest bin. Whether a site answers must not depend on a record;
+* with privacy every cell, occupied or not, gets its own exact discrete Gaussian; counts may turn negative, and are
+  not mended here, because sums over sites stay unbiased that way.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from client.data.dataset import Patients
+from privacy.mechanisms.discrete_gaussian import sample
+from privacy.randomness import Stream
+
+BATCH: int = 8192  # records scored at a time
+_LEAST_TOTAL, _LARGEST_TOTAL = -(1 << 31), (1 << 31) - 1
+"""What a sealed total can hold (``privacy/secure_aggregation/layout.py``)."""
+
+
+def score_histogram(module: nn.Module, patients: Patients, bins: int) -> NDArray[np.int64]:
+    """Count test patients by class and score bin: first the negatives' bins, then the positives'; (2 * bins,).
+
+    The score is the probability of a positive label; bin b holds scores in [b/bins, (b+1)/bins), the last one its
+    upper end as well, the first one what is not a number.
+    """
+    last = np.flatnonzero(np.diff(patients.patient, append=patients.patients))  # (patients,)
+    # a steered model can make a score NaN for exactly the patients of its author's choice
+    scores = np.nan_to_num(_scores(module, patients.features[last]), nan=0.0)
+    place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
+    cells = patients.labels[last].astype(np.int64) * bins + place
+    return np.bincount(cells, minlength=2 * bins).astype(np.int64)
+
+
+def noised(counts: NDArray[np.int64], noise_multiplier: float, stream: Stream) -> NDArray[np.int64]:
+    """Add exact discrete Gaussian noise of standard deviation ``noise_multiplier`` to the counts (sensitivity 1).
+
+    What lies beyond a sealed total's 32 bits is cut: after the noise, so that nothing is charged for it.
+    """
+    noise = sample(Fraction(noise_multiplier) ** 2, counts.size, stream)
+    cut = [
+        max(_LEAST_TOTAL, min(_LARGEST_TOTAL, int(count) + each)) for count, each in zip(counts, noise, strict=True)
+    ]
+    return np.array(cut, dtype=np.int64)
+
+
+def _scores(module: nn.Module, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The probability of a positive label, (records,)."""
+    device = next(module.parameters()).device
+    with torch.no_grad():
+        logits = [module(part.to(device)).cpu().double() for part in torch.split(torch.from_numpy(features), BATCH)]
+    return torch.sigmoid(torch.cat(logits)).numpy()

@@ -1,0 +1,100 @@
+"""What a federation is compared with: one table, or several pooled, trained in one place. A simulation.
+
+For public or invented data only: no ledger is asked, no budget is spent, and pooling tables is what a federation
+exists to avoid. Steps, noise and scoring are exactly those of a site, so the figures compare.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from client.data.dataset import Patients, public_count, read_table
+from client.study.store import optimiser_of
+from client.training.device import CPU
+from client.training.local_steps import (
+    begin_model,
+    first_model,
+    require_usable,
+    train,
+)
+from client.training.scoring import score_histogram
+from models.parameters.flatten import from_personal, from_vector, to_personal
+from models.tasks.binary import Metrics, metrics
+from privacy.errors import TermsError
+from privacy.study import Terms, Unit
+
+
+def simulate(
+    terms: Terms,
+    train_files: Sequence[Path],
+    test_files: Sequence[Path],
+    noise_multiplier: float | None,
+    repeats: int = 1,
+    weights: Path | None = None,
+) -> tuple[Metrics, ...]:
+    """Train all rounds of ``terms`` on the pooled ``train_files`` and score on the pooled ``test_files``.
+
+    Args:
+        terms: the study; its schedule of rounds and steps is kept.
+        train_files: one file for a hospital alone, several for pooled training.
+        test_files: whose patients are scored, without noise.
+        noise_multiplier: sigma; None trains without privacy (and without clipping), whatever the terms say.
+        repeats: trainings with fresh randomness, one result each.
+        weights: the public weights that the terms begin with.
+
+    Raises:
+        DataError: a file breaks the contract, or there are too few patients.
+        TermsError: the model cannot be built, or the unit is the site.
+        RefusedError: the weights are not those of the terms.
+        DivergedError: the parameters left the numbers that a model can compute with.
+    """
+    if noise_multiplier is not None and terms.privacy.unit is Unit.SITE:
+        raise TermsError(
+            "the study's unit is the site: its noise is over whole updates of many sites, and one table is none of "
+            "them; compare with training without privacy (--not-private)"
+        )
+    training = pooled([read_table(terms.data, path).patients for path in train_files])
+    testing = pooled([read_table(terms.data, path).patients for path in test_files])
+    studied = terms if noise_multiplier is not None else _without_privacy(terms)
+    return tuple(_trained_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
+
+
+def pooled(parts: Sequence[Patients]) -> Patients:
+    """The patients of all ``parts``, which are taken to be different persons."""
+    offsets = np.cumsum([0, *(part.patients for part in parts)])
+    return Patients(
+        features=np.concatenate([part.features for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        patient=np.concatenate([part.patient + offset for part, offset in zip(parts, offsets[:-1], strict=True)]),
+        patients=int(offsets[-1]),
+    )
+
+
+def _trained_once(
+    terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
+) -> Metrics:
+    public_patients = public_count(training.patients)
+    optimiser = replace(optimiser_of(terms), control_variates=False)  # alone, there is nobody to be corrected by
+    shared = optimiser.start(first_model(terms, weights))
+    module, _ = begin_model(terms, weights)
+    personal = to_personal(module)
+    for number in range(1, terms.training.rounds + 1):
+        model = optimiser.model_of(shared)
+        trained = train(
+            model, terms, training, public_patients, noise_multiplier, CPU,
+            number=number, model=module, personal=personal,
+        )  # fmt: skip
+        shared, personal = optimiser.advance(shared, trained.update), trained.personal
+    require_usable(optimiser.model_of(shared), terms)
+    from_vector(module, optimiser.model_of(shared))
+    from_personal(module, personal)
+    return metrics(score_histogram(module, testing, terms.evaluation.bins).tolist())
+
+
+def _without_privacy(terms: Terms) -> Terms:
+    """The same study with privacy switched off."""
+    off = terms.privacy.model_copy(update={"epsilon": None, "delta": None, "clipping_norm": None})
+    unscored = terms.evaluation.model_copy(update={"epsilon": None})
+    return terms.model_copy(update={"privacy": off, "evaluation": unscored})

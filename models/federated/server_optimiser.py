@@ -1,0 +1,141 @@
+"""What a federated optimiser does on the server, done alike by every site on the opened mean update.
+
+====================  ==========================================================================================
+rule                  x: model, d: mean update, eta: rate, m and v: moments, all element by element
+====================  ==========================================================================================
+average               x + eta d                                              (FedAvg, McMahan et al. 2017)
+momentum              m <- beta1 m + d;  x + eta m                           (FedAvgM, Hsu et al. 2019)
+adam                  m <- beta1 m + (1-beta1) d;  v <- beta2 v + (1-beta2) d^2;  x + eta m / (sqrt(v) + tau)
+yogi                  as adam, with v <- v - (1-beta2) d^2 sign(v - d^2)     (both Reddi et al. 2021, algorithm 2)
+control variate       c <- k c - s (d / r + c), beside any rule              (SCAFFOLD, Karimireddy et al. 2020, II)
+====================  ==========================================================================================
+
+Moments begin at 0, v at tau^2 (Reddi et al.). No bias correction, as in the paper.
+
+The control variate c begins at 0. By option II the variate of a site whose update is d_i changes by -c - d_i / r, where
+r is the reach of its local steps (their number times their rate); so what all of them change by follows from the mean
+update, with the same weights, and nothing has to be sent for it. With s the weight of those who took part, over that
+of all, c is always the weighted mean of all sites' own variates; k is 1 but where the weight of all has grown.
+
+Rules:
+
+* plain numpy float64, one operation after the other, addition, multiplication, division and square root only, which
+  IEEE 754 rounds correctly: the same bits on every machine;
+* moments and the control variate are part of what is shared: they are digested with the model, and stored with it,
+  in the order model, control variate, moments.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from models.parameters.vector import Vector, advance
+
+
+class Rule(StrEnum):
+    """How the shared model follows the mean update."""
+
+    AVERAGE = "average"
+    MOMENTUM = "momentum"
+    ADAM = "adam"
+    YOGI = "yogi"
+
+
+_MOMENTS = {Rule.AVERAGE: 0, Rule.MOMENTUM: 1, Rule.ADAM: 2, Rule.YOGI: 2}
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What lies behind a mean update, public and the same for all sites.
+
+    Attributes:
+        reach: local steps times their learning rate.
+        share: s, the weight of the sites that took part over that of all sites, in (0, 1].
+        kept: k, the weight of all sites before the round over that after it, in [0, 1].
+    """
+
+    reach: float
+    share: float = 1.0
+    kept: float = 1.0
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """A rule with its constants, from the terms; ``control_variates``: whether one is shared beside the model."""
+
+    rule: Rule = Rule.AVERAGE
+    rate: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.99
+    tau: float = 1e-3
+    control_variates: bool = False
+
+    @property
+    def parts(self) -> int:
+        """Vectors of the model's length in what is shared."""
+        return 1 + self.control_variates + _MOMENTS[self.rule]
+
+    def start(self, model: Vector) -> Vector:
+        """What is shared before the first round: model, control variate and first moments; (P * parts,)."""
+        parts = [model]
+        if self.control_variates:
+            parts.append(np.zeros_like(model))
+        if _MOMENTS[self.rule] >= 1:
+            parts.append(np.zeros_like(model))
+        if _MOMENTS[self.rule] == 2:
+            parts.append(np.full_like(model, np.float64(self.tau) * np.float64(self.tau)))
+        return np.concatenate(parts)
+
+    def model_of(self, shared: Vector) -> Vector:
+        """The model; (P,)."""
+        return shared[: shared.size // self.parts]
+
+    def variate_of(self, shared: Vector) -> Vector:
+        """The shared control variate; (P,).
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.control_variates:
+            raise ValueError("these terms share no control variate")
+        length = shared.size // self.parts
+        return shared[length : 2 * length]
+
+    def advance(self, shared: Vector, mean_update: Vector, work: LocalWork | None = None) -> Vector:
+        """What is shared after a round whose mean update was opened; control variates need its ``work``.
+
+        Raises:
+            ValueError: the update is not of the model's length, or there is no ``work``.
+        """
+        model, *others = np.split(shared, self.parts)
+        if model.shape != mean_update.shape:
+            raise ValueError(f"expected an update of {model.size} values, got {mean_update.size}")
+        if not self.control_variates:
+            return _joined(self._moved(model, others, mean_update))
+        if work is None:
+            raise ValueError("control variates need to know the local work behind an update")
+        variate, *moments = others
+        change = (mean_update / np.float64(work.reach) + variate) * np.float64(work.share)
+        variate = variate * np.float64(work.kept) - change
+        model, *moments = self._moved(model, moments, mean_update)
+        return np.concatenate([model, variate, *moments])
+
+    def _moved(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
+        if self.rule is Rule.AVERAGE:
+            return [advance(model, mean_update, self.rate)]
+        if self.rule is Rule.MOMENTUM:
+            momentum = moments[0] * np.float64(self.beta1) + mean_update
+            return [advance(model, momentum, self.rate), momentum]
+        first = moments[0] * np.float64(self.beta1) + mean_update * np.float64(1.0 - self.beta1)
+        square = mean_update * mean_update
+        if self.rule is Rule.ADAM:
+            second = moments[1] * np.float64(self.beta2) + square * np.float64(1.0 - self.beta2)
+        else:
+            second = moments[1] - square * np.float64(1.0 - self.beta2) * np.sign(moments[1] - square)
+        direction = first / (np.sqrt(second) + np.float64(self.tau))
+        return [advance(model, direction, self.rate), first, second]
+
+
+def _joined(parts: list[Vector]) -> Vector:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # a large model is not copied for nothing

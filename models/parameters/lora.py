@@ -1,0 +1,126 @@
+"""Low-rank adapters beside frozen layers, and the plain model that they amount to.
+
+Hu et al. 2022, "LoRA: Low-rank adaptation of large language models": a layer W becomes x -> W x + scale * B A x, of
+which only A (r, inputs) and B (outputs, r) are trained. A convolution W becomes W * x + scale * B * (A * x): A is a
+convolution of the same window, stride, padding and dilation with r channels, B one of a single point.
+
+Rules:
+
+* built of plain torch layers, so that what holds for the gradients of such layers holds here;
+* B begins at zero (:func:`models.parameters.flatten.initial_vector`): the model begins as the public one;
+* a merged weight W + scale * B A is computed in numpy float64, one rank after the other, element by element, and
+  rounded once to float32: the same bits on every machine.
+"""
+
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.errors import ModelError
+
+_CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Adapted(nn.Module):
+    """A frozen ``base`` (linear, or a convolution of one group) with an adapter of rank ``rank`` beside it."""
+
+    def __init__(self, base: nn.Module, rank: int, scale: float) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.down, self.up = _factors(base, rank)
+        self.scale = scale
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """What ``base`` answers to ``features``, and the adapter's share."""
+        adapted: torch.Tensor = self.base(features) + self.scale * self.up(self.down(features))
+        return adapted
+
+    def merged(self) -> NDArray[np.float32]:
+        """The weight of the plain layer that does the same; the shape of the base's weight."""
+        weight, down, up = (_double(layer.weight) for layer in (self.base, self.down, self.up))
+        total = weight.reshape(len(weight), -1)  # (outputs, inputs of a window)
+        for out, into in zip(up.reshape(len(up), -1).T, down.reshape(len(down), -1), strict=True):
+            part = out[:, None] * into[None, :]
+            total = total + np.float64(self.scale) * part
+        return total.reshape(weight.shape).astype(np.float32)
+
+
+def adapt(module: nn.Module, name: str, rank: int, scale: float) -> None:
+    """Put an adapter beside the layer ``name`` of ``module``.
+
+    Raises:
+        ModelError: the layer takes none, or the adapter would be larger than the layer.
+    """
+    base = module.get_submodule(name)
+    if not takes_adapter(base):
+        raise ModelError(
+            f"model.adapters: layer '{name}' ({type(base).__name__}) takes no adapter; Linear and Conv1d to Conv3d of "
+            "one group do"
+        )
+    weight = cast(torch.Tensor, base.weight)
+    most = min(len(weight), weight[0].numel())
+    if rank > most:
+        raise ModelError(
+            f"model.adapters: rank {rank} is more than layer '{name}' has ({most}): train it whole (model.trained), or "
+            "name other layers"
+        )
+    parent, _, local = name.rpartition(".")
+    setattr(module.get_submodule(parent), local, Adapted(base, rank, scale))
+
+
+def takes_adapter(layer: nn.Module) -> bool:
+    """Whether a layer is a linear one, or a convolution of one group."""
+    return type(layer) is nn.Linear or (type(layer) in _CONVOLUTIONS and cast(nn.Conv2d, layer).groups == 1)
+
+
+def plain_names(module: nn.Module) -> dict[str, str]:
+    """The parameters of ``module`` that the model without adapters has as well: their name here, and there."""
+    adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
+    names: dict[str, str] = {}
+    for name, _ in module.named_parameters():
+        inside = next((each for each in adapted if name.startswith(each)), None)
+        if inside is None:
+            names[name] = name
+        elif name.startswith(f"{inside}base."):
+            names[name] = inside + name.removeprefix(f"{inside}base.")
+    return names
+
+
+def plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The parameters of the plain model that ``module`` amounts to, by their names there, adapters merged."""
+    merged = {
+        f"{name}.base.weight": layer.merged()
+        for name, layer in module.named_modules()
+        if isinstance(layer, Adapted)
+    }
+    parameters = dict(module.named_parameters())
+    return {
+        plain: merged[name] if name in merged else _single(parameters[name])
+        for name, plain in plain_names(module).items()
+    }
+
+
+def _factors(base: Any, rank: int) -> tuple[Any, Any]:
+    if isinstance(base, nn.Linear):
+        return nn.Linear(base.in_features, rank, bias=False), nn.Linear(rank, base.out_features, bias=False)
+    kind = type(base)
+    window = {
+        name: getattr(base, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    }
+    return (
+        kind(base.in_channels, rank, bias=False, **window),
+        kind(rank, base.out_channels, kernel_size=1, bias=False),
+    )
+
+
+def _double(parameter: Any) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
+    return values
+
+
+def _single(parameter: nn.Parameter) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = parameter.detach().cpu().float().numpy().copy()
+    return values

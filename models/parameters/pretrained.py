@@ -1,0 +1,60 @@
+"""A model with public weights in it, before anything is trained.
+
+Rules:
+
+* names and shapes are those of the catalogue's plain model; a file that has more, or another shape, is refused;
+* what the file lacks must be trained: it begins at random values, as a new head does; what is frozen is in the file.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models.errors import ModelError
+from models.parameters.lora import plain_names
+from models.parameters.weights_file import opened, require_digest, weights_shapes
+
+
+def put_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
+    """Give an arranged ``module`` the weights of the file ``digest``; the names of the parameters that it gave.
+
+    Raises:
+        ModelError: it is another file, or does not fit the model.
+    """
+    require_digest(path, digest)
+    own = dict(module.named_parameters())
+    parameters = {plain: (name, own[name]) for name, plain in plain_names(module).items()}
+    given = _fitting(path, {plain: (name, tuple(value.shape)) for plain, (name, value) in parameters.items()})
+    lacking = sorted(
+        plain for plain, (name, value) in parameters.items() if not value.requires_grad and name not in given
+    )
+    if lacking:
+        raise ModelError(
+            f"has no tensor '{lacking[0]}', which is frozen; what the file does not have must be trained "
+            "(model.trained)"
+        )
+    with opened(path, "pt") as file, torch.no_grad():
+        for plain, (name, parameter) in parameters.items():
+            if name in given:
+                tensor: torch.Tensor = file.get_tensor(plain)
+                if not torch.isfinite(tensor).all():
+                    raise ModelError(f"tensor '{plain}' has entries that are not finite numbers")
+                parameter.copy_(tensor)
+    return given
+
+
+def _fitting(path: Path, wanted: Mapping[str, tuple[str, tuple[int, ...]]]) -> frozenset[str]:
+    """The model's own names of what the file gives."""
+    given = set()
+    for plain, shape in weights_shapes(path).items():
+        if plain not in wanted:
+            raise ModelError(
+                f"has a tensor '{plain}', the model has none; the model's tensors: {', '.join(sorted(wanted))}"
+            )
+        name, expected = wanted[plain]
+        if shape != expected:
+            raise ModelError(f"tensor '{plain}' has shape {shape}, the model's has {expected}")
+        given.add(name)
+    return frozenset(given)

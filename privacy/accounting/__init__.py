@@ -1,0 +1,1 @@
+"""What is spent: events, Rényi accounting, epsilon, calibration, accounts of grants."""

@@ -1,0 +1,559 @@
+"""One population's privacy budget: what was granted, what is spent, and whether a study still fits.
+
+Pure arithmetic; the site's book and its auditor fold the same entries through it.
+
+Rules:
+
+* A grant is (epsilon, delta) at **one order, fixed when it is granted**. Studies are chosen in view of earlier
+  results, and a Renyi filter is a theorem about a fixed order (Feldman and Zrnic 2021, arXiv 2008.11193, sections 3
+  and 4): whatever is chosen next, as long as the charges at that order stay within the limit, everything together
+  is (epsilon, delta)-DP.
+* A grant is never changed. A further grant is a filter of its own; epsilons and deltas of a population's grants add
+  (whichever studies run at once: concurrent composition, Vadhan and Zhang 2023, arXiv 2207.08335). A study is paid
+  from one grant: the first that has room for all of it.
+* A study sets its whole price aside at admission; its rounds are paid from that and from nothing else, so no study
+  is refused in its ninth round of ten. What it has not used comes back when it closes.
+* A round is paid when it is reserved, in full, whatever becomes of it.
+* A round is one of those the study's plan names: same noise, same rate, same number of steps.
+* Training without privacy marks the population: no epsilon describes it any more, and studies with privacy are
+  refused from then on. Evaluation without noise marks the held-out patients only, who are never trained on.
+* A population's deltas together are at most one in its patients, by their public count and what it may leave out: above
+  that, (epsilon, delta) would allow publishing one patient's record.
+* A refusal changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field
+
+from privacy.accounting.epsilon import (
+    CARRIED,
+    NANO,
+    AnyEvent,
+    Event,
+    Unprotected,
+    charge,
+    conversion,
+    epsilon,
+    limit,
+    repeated,
+)
+from privacy.document import Document
+from privacy.errors import BudgetError
+
+PUBLIC_COUNT_STEP: Final = 10
+"""A site's public patient count is rounded down to a multiple of this."""
+
+
+def most_patients(public: int) -> int:
+    """How many patients a public count may stand for."""
+    return public + PUBLIC_COUNT_STEP
+
+
+class Purpose(StrEnum):
+    """Which patients an event touches."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class Planned(Document):
+    """An event that a study will cause ``times`` times, once in a round."""
+
+    purpose: Purpose
+    event: Event
+    times: Annotated[int, Field(ge=1, le=10_000)]
+
+
+Plan = Annotated[tuple[Planned, ...], Field(min_length=1, max_length=1000)]
+
+
+class GrantFigures(Document):
+    """Where one grant stands: in nano units of Renyi divergence at ``order``, and in epsilon at ``delta``."""
+
+    epsilon: float
+    delta: float
+    order: int
+    limit: int
+    spent: int
+    set_aside: int
+    left: int
+    epsilon_spent: float
+    epsilon_set_aside: float
+    epsilon_left: float
+
+
+class Budget(Document):
+    """Where a population stands: the sum of its grants.
+
+    ``None`` stands for *no grant* in ``epsilon_granted`` and ``delta``, and for *no bound* in ``epsilon_spent``.
+    """
+
+    population: str
+    epsilon_granted: float | None
+    delta: float | None
+    epsilon_spent: float | None
+    epsilon_set_aside: float
+    epsilon_left: float
+    studies: int
+    protected: bool
+    held_out_protected: bool
+    grants: tuple[GrantFigures, ...]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the data protection officer allows for a population, kept at one order."""
+
+    epsilon: float
+    delta: float
+    order: int
+    limit: int
+
+
+@dataclass
+class Filter:
+    """The Renyi filter of one grant: how much of its limit is spent and set aside."""
+
+    granted: Grant
+    spent: int = 0
+    set_aside: int = 0
+
+    @property
+    def left(self) -> int:
+        """What no study has spent or set aside, in nano units."""
+        return self.granted.limit - self.spent - self.set_aside
+
+    def price(self, event: AnyEvent) -> int | None:
+        """What ``event`` costs here in nano units; None if nothing bounds it."""
+        return None if isinstance(event, Unprotected) else charge(event, self.granted.order)
+
+    def price_of(self, plan: Iterable[Planned]) -> int:
+        """What the bounded part of ``plan`` costs, in nano units."""
+        return sum((self.price(planned.event) or 0) * planned.times for planned in plan)
+
+    def epsilon_of(self, amount: int) -> Decimal:
+        """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
+        if amount == 0:
+            return Decimal(0)
+        return max(Decimal(0), Decimal(amount) / NANO + conversion(self.granted.delta, self.granted.order))
+
+    @property
+    def epsilon_left(self) -> Decimal:
+        """What the grant has left in epsilon."""
+        return Decimal(self.granted.epsilon) - self.epsilon_of(self.spent + self.set_aside)
+
+    def epsilon_asked(self, price: int) -> Decimal:
+        """By how much ``price`` would raise the grant's epsilon."""
+        committed = self.spent + self.set_aside
+        return self.epsilon_of(committed + price) - self.epsilon_of(committed)
+
+    @property
+    def figures(self) -> GrantFigures:
+        """The figures as they stand."""
+        granted = self.granted
+        spent, committed = self.epsilon_of(self.spent), self.epsilon_of(self.spent + self.set_aside)
+        return GrantFigures(
+            epsilon=granted.epsilon,
+            delta=granted.delta,
+            order=granted.order,
+            limit=granted.limit,
+            spent=self.spent,
+            set_aside=self.set_aside,
+            left=self.left,
+            epsilon_spent=rounded_up(spent),
+            epsilon_set_aside=rounded_up(committed - spent),
+            epsilon_left=rounded_down(self.epsilon_left),
+        )
+
+
+@dataclass
+class Allowance:
+    """What one study may still cause, the price that is set aside for it, and the grant that pays."""
+
+    planned: Counter[tuple[Purpose, AnyEvent]]
+    grant: int | None
+    set_aside: int
+    private: bool
+    paid: Counter[tuple[Purpose, AnyEvent]] = field(default_factory=Counter)
+    closed: bool = False
+
+
+class Together(NamedTuple):
+    """What several studies cost together: the sum over the grants that pay, each at its own order and delta.
+
+    ``epsilon`` is None if nothing bounds one of them.
+    """
+
+    epsilon: Decimal | None
+    delta: float
+
+
+@dataclass
+class Account:
+    """A population's grants and the studies paid from them: it says yes and keeps count, or raises and changes nothing.
+
+    Grants are numbered from 1, in the order in which they were given.
+    """
+
+    population: str
+    filters: list[Filter] = field(default_factory=list)
+    allowances: dict[str, Allowance] = field(default_factory=dict)
+    unprotected_by: str | None = None
+    held_out_protected: bool = True
+
+    @property
+    def delta(self) -> float:
+        """The deltas of all grants together."""
+        return sum(each.granted.delta for each in self.filters)
+
+    def require_fitting_delta(self, delta: float, patients: int) -> None:
+        """Accept a further ``delta`` for a population of so many ``patients``, by their public count.
+
+        Raises:
+            BudgetError: with the grants before it, it is more than one in the patients; naming a delta that fits.
+        """
+        most, together = most_patients(patients), self.delta + delta
+        if together * most <= 1:
+            return
+        room = 1 / most - self.delta
+        fits = f"ask for at most {_below(room):g}" if room > 0 else "no further grant fits"
+        before = f", with the grants before it {together:g}," if self.filters else ""
+        raise BudgetError(
+            f"delta {delta:g}{before} is more than one in the {most} patients that '{self.population}' may have: it "
+            f"would allow publishing one patient's record; {fits}"
+        )
+
+    def grant(self, epsilon: float, delta: float, order: int) -> Grant:
+        """Grant a budget, or a further one.
+
+        Raises:
+            BudgetError: ``order`` leaves (epsilon, delta) no room, or is not one that entries carry.
+        """
+        if order not in CARRIED:
+            raise BudgetError(f"a grant is kept at one of the orders {', '.join(map(str, CARRIED))}; got {order}")
+        room = limit(epsilon, delta, order)
+        if room <= 0:
+            raise BudgetError(
+                f"epsilon {epsilon:g} at delta {delta:g} has no room at order {order}: the conversion alone takes "
+                f"{conversion(delta, order):.4f}; choose a larger order"
+            )
+        granted = Grant(epsilon, delta, order, room)
+        self.filters.append(Filter(granted))
+        return granted
+
+    def grant_for(self, study: str, plan: Sequence[Planned]) -> int | None:
+        """The number of the first grant with room for all of ``plan``; None if nothing in it has a price.
+
+        Raises:
+            BudgetError: no grant has.
+        """
+        if not _bounded(plan):
+            return None
+        if not self.filters:
+            raise BudgetError(
+                f"the population '{self.population}' has no privacy budget: the data protection officer grants one "
+                "before a study with privacy"
+            )
+        for number, filter_ in enumerate(self.filters, start=1):
+            if filter_.price_of(plan) <= filter_.left:
+                return number
+        roomiest = max(self.filters, key=lambda each: each.epsilon_left)
+        granted = roomiest.granted
+        raise BudgetError(
+            f"the study '{study}' asks for epsilon {rounded_up(roomiest.epsilon_asked(roomiest.price_of(plan))):.4f} "
+            f"of the population '{self.population}', {rounded_down(roomiest.epsilon_left):.4f} is left of "
+            f"{granted.epsilon:g} (delta {granted.delta:g}, order {granted.order})"
+        )
+
+    def filter(self, grant: int) -> Filter:
+        """The filter of grant number ``grant``.
+
+        Raises:
+            BudgetError: there is no such grant.
+        """
+        if not 1 <= grant <= len(self.filters):
+            raise BudgetError(
+                f"the population '{self.population}' has {len(self.filters)} grants, not number {grant}"
+            )
+        return self.filters[grant - 1]
+
+    def allow(self, study: str, plan: Sequence[Planned], grant: int | None) -> None:
+        """Admit ``study``, to be paid from ``grant``, and set its whole price aside.
+
+        Raises:
+            BudgetError: it was admitted before, does not fit, or asks for privacy that was given up.
+        """
+        if study in self.allowances:
+            raise BudgetError(f"the study '{study}' has its allowance already, and only one")
+        private = not any(
+            planned.purpose is Purpose.TRAIN and isinstance(planned.event, Unprotected) for planned in plan
+        )
+        if private:
+            self._refuse_if_unprotected(study)
+        expected = self.grant_for(study, plan)
+        if grant != expected:
+            raise BudgetError(
+                f"the study '{study}' is paid from grant {expected}, not {grant}: the first with room"
+            )
+        price = 0 if grant is None else self.filter(grant).price_of(plan)
+        planned = Counter[tuple[Purpose, AnyEvent]]()
+        for part in plan:
+            planned[part.purpose, part.event] += part.times
+        self.allowances[study] = Allowance(planned, grant, price, private)
+        if grant is not None:
+            self.filter(grant).set_aside += price
+
+    def price(self, study: str, event: AnyEvent) -> int | None:
+        """What ``event`` costs ``study``, at the order of the grant that pays it; None if nothing bounds it.
+
+        Raises:
+            BudgetError: the study is not admitted or closed, or has no grant that could pay.
+        """
+        allowance = self._allowance(study)
+        if isinstance(event, Unprotected):
+            return None
+        if allowance.grant is None:
+            raise BudgetError(f"the study '{study}' was admitted without a price, so no grant pays for this")
+        return self.filter(allowance.grant).price(event)
+
+    def pay(self, study: str, purpose: Purpose, event: AnyEvent) -> None:
+        """Pay one round of ``study`` from its allowance.
+
+        Raises:
+            BudgetError: the study is not admitted or closed, its plan does not name the event or not so often, or
+                it asks for privacy that was given up.
+        """
+        allowance = self._allowance(study)
+        if allowance.private:
+            self._refuse_if_unprotected(study)
+        if not allowance.planned[purpose, event]:
+            raise BudgetError(
+                f"the study '{study}' asks for a round to {purpose} that is not, or no longer, in the plan it was "
+                f"admitted with ({described(event)}): the site pays for what it admitted and nothing else"
+            )
+        price = self.price(study, event)
+        allowance.planned[purpose, event] -= 1
+        allowance.paid[purpose, event] += 1
+        if price is not None and allowance.grant is not None:
+            filter_ = self.filter(allowance.grant)
+            allowance.set_aside -= price
+            filter_.set_aside -= price
+            filter_.spent += price
+        elif purpose is Purpose.TRAIN:
+            self.unprotected_by = self.unprotected_by or study
+        else:
+            self.held_out_protected = False
+
+    def unused(self, study: str) -> int:
+        """What of its allowance ``study`` has not used, in nano units.
+
+        Raises:
+            BudgetError: the study is not admitted, or closed.
+        """
+        return self._allowance(study).set_aside
+
+    def give_back(self, study: str) -> None:
+        """Close ``study``; what it has not used is left again.
+
+        Raises:
+            BudgetError: the study is not admitted, or closed already.
+        """
+        allowance = self._allowance(study)
+        if allowance.grant is not None:
+            self.filter(allowance.grant).set_aside -= allowance.set_aside
+        allowance.closed, allowance.set_aside = True, 0
+
+    def spend_everything_open(self) -> None:
+        """Close every study and count what it had set aside as spent: nobody knows what became of it."""
+        for allowance in self.allowances.values():
+            if not allowance.closed:
+                if allowance.grant is not None:
+                    self.filter(allowance.grant).spent += allowance.set_aside
+                    self.filter(allowance.grant).set_aside -= allowance.set_aside
+                allowance.closed, allowance.set_aside = True, 0
+                if not allowance.private:
+                    self.unprotected_by = self.unprotected_by or "a study that was open"
+                if allowance.planned[Purpose.EVALUATE, Unprotected()]:
+                    self.held_out_protected = False
+                allowance.paid.update(allowance.planned)
+                allowance.planned.clear()
+
+    def take_over(self, number: int, granted: Grant, spent: int) -> None:
+        """Raise what grant ``number`` has spent to what a witness has seen; a grant not known here is made.
+
+        Raises:
+            BudgetError: the grant is known otherwise here, or a grant before it is missing.
+        """
+        if number == len(self.filters) + 1:
+            self.grant(granted.epsilon, granted.delta, granted.order)
+        filter_ = self.filter(number)
+        if filter_.granted != granted:
+            raise BudgetError(f"grant {number} of the population '{self.population}' was given otherwise")
+        filter_.spent = max(filter_.spent, spent)
+
+    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
+
+        A study's rounds are fixed in advance by its terms, so the best order may be taken for it afterwards. What
+        several studies spend together is the grant's to say, at its own order.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        events = self.events_of(study)
+        return epsilon(events, delta) if self.allowances[study].private else None
+
+    def events_of(self, study: str) -> list[AnyEvent]:
+        """What ``study`` has paid for so far, without what has no bound.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        if study not in self.allowances:
+            raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
+        paid = self.allowances[study].paid.items()
+        return [repeated(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
+
+    def committed_by(self, studies: Iterable[str]) -> Together:
+        """What ``studies`` have spent and still set aside, all of them together.
+
+        Raises:
+            BudgetError: one of them was never admitted.
+        """
+        amounts = Counter[int]()
+        bounded = True
+        for study in studies:
+            if study not in self.allowances:
+                raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
+            allowance = self.allowances[study]
+            bounded = bounded and allowance.private
+            if allowance.grant is not None:
+                filter_ = self.filter(allowance.grant)
+                paid = sum((filter_.price(event) or 0) * times for (_, event), times in allowance.paid.items())
+                amounts[allowance.grant] += paid + allowance.set_aside
+        epsilon = sum((self.filter(grant).epsilon_of(amount) for grant, amount in amounts.items()), Decimal(0))
+        delta = sum(self.filter(grant).granted.delta for grant in amounts)
+        return Together(epsilon if bounded else None, delta)
+
+    @property
+    def budget(self) -> Budget:
+        """The figures as they stand."""
+        grants = tuple(filter_.figures for filter_ in self.filters)
+        spent = sum((filter_.epsilon_of(filter_.spent) for filter_ in self.filters), Decimal(0))
+        committed = sum(
+            (filter_.epsilon_of(filter_.spent + filter_.set_aside) for filter_ in self.filters), Decimal(0)
+        )
+        left = sum((filter_.epsilon_left for filter_ in self.filters), Decimal(0))
+        return Budget(
+            population=self.population,
+            epsilon_granted=sum(grant.epsilon for grant in grants) if grants else None,
+            delta=sum(grant.delta for grant in grants) if grants else None,
+            epsilon_spent=None if self.unprotected_by else rounded_up(spent),
+            epsilon_set_aside=rounded_up(committed - spent),
+            epsilon_left=0.0 if self.unprotected_by else rounded_down(left),
+            studies=len(self.allowances),
+            protected=self.unprotected_by is None,
+            held_out_protected=self.held_out_protected,
+            grants=grants,
+        )
+
+    def _allowance(self, study: str) -> Allowance:
+        allowance = self.allowances.get(study)
+        if allowance is None:
+            raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
+        if allowance.closed:
+            raise BudgetError(f"the study '{study}' is closed here: what it had not used went back")
+        return allowance
+
+    def _refuse_if_unprotected(self, study: str) -> None:
+        if self.unprotected_by:
+            raise BudgetError(
+                f"the population '{self.population}' was trained on without privacy by the study "
+                f"'{self.unprotected_by}': no epsilon describes it any more, so a study with privacy "
+                f"('{study}') is refused"
+            )
+
+
+@dataclass(frozen=True)
+class OrderChoice:
+    """What a grant kept at ``order`` would admit: how many of the expected studies, and why.
+
+    ``admits`` is a fraction: 2.75 means two whole studies and three quarters of a third. It is 0 where turning
+    divergence into epsilon (``conversion``) takes all of the grant.
+    """
+
+    order: int
+    conversion: Decimal
+    price: int
+    admits: Fraction
+
+
+def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
+    """What each order would admit of the ``expected`` studies, taken together.
+
+    Raises:
+        BudgetError: the studies have no bound, or epsilon or delta is none.
+    """
+    events = [(planned.event, planned.times) for planned in expected]
+    bounded = [(event, times) for event, times in events if not isinstance(event, Unprotected)]
+    if not bounded:
+        raise BudgetError(
+            "the expected studies have no noise, so nothing bounds them: name studies with an epsilon"
+        )
+    choices = []
+    for order in CARRIED:
+        price = sum(charge(event, order) * times for event, times in bounded)
+        room = max(0, limit(epsilon, delta, order))
+        choices.append(OrderChoice(order, conversion(delta, order), price, Fraction(room, price)))
+    return choices
+
+
+def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> int:
+    """The order at which a grant of (epsilon, delta) admits most of the ``expected`` studies.
+
+    Raises:
+        BudgetError: the studies have no bound, or no order leaves the grant any room.
+    """
+    best = max(order_choices(epsilon, delta, expected), key=lambda choice: (choice.admits, -choice.order))
+    if not best.admits:
+        raise BudgetError(
+            f"epsilon {epsilon:g} at delta {delta:g} admits nothing of the expected studies at any order: grant a "
+            "larger epsilon or delta, or name studies with more noise"
+        )
+    return best.order
+
+
+def described(event: AnyEvent) -> str:
+    """An event in words, for a sentence."""
+    fields = ((name.replace("_", " "), value) for name, value in event.model_dump(exclude={"kind"}).items())
+    return ", ".join([event.kind, *(f"{name} {value:g}" for name, value in fields)])
+
+
+def _below(value: float) -> float:
+    """``value`` with two digits, rounded down."""
+    digits = Decimal(value)
+    return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))
+
+
+def rounded_up(value: Decimal) -> float:
+    """An epsilon that was spent, as it is shown: four digits, never less than it is."""
+    return float(value.quantize(_SHOWN, ROUND_CEILING))
+
+
+def rounded_down(value: Decimal) -> float:
+    """An epsilon that is left, as it is shown: four digits, never more than it is."""
+    return float(max(Decimal(0), value).quantize(_SHOWN, ROUND_FLOOR))
+
+
+_SHOWN: Final = Decimal("0.0001")
+
+
+def _bounded(plan: Iterable[Planned]) -> bool:
+    return any(not isinstance(planned.event, Unprotected) for planned in plan)

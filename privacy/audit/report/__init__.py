@@ -1,0 +1,1 @@
+"""The auditor's page: a ledger's history as HTML."""

@@ -1,0 +1,70 @@
+"""``consilium-audit report``: a verified book as one page that a person can read and print."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from privacy.accounting.epsilon import AnyEvent
+from privacy.accounting.pld import epsilon
+from privacy.audit.report.findings import Reading
+from privacy.audit.report.page import render
+from privacy.audit.report.study_section import SecondFigure
+from privacy.audit.report.timeline import Story
+from privacy.audit.verify import given_key, read
+from privacy.command_line import say
+from privacy.errors import LedgerError
+from privacy.files import replace
+from privacy.keys import PublicKey
+from privacy.ledger.papers import Paper
+
+
+@click.command()
+@click.argument("ledger", metavar="LEDGER", type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="HTML", required=True, type=click.Path(path_type=Path), help="The page.")
+@click.option("--key", metavar="PUBLICKEY", help="The site's public key, as the site gave it to you.")
+@click.option("--pld", is_flag=True, help="Add the epsilon by privacy loss distributions (slower).")
+@click.option("--force", is_flag=True, help="Replace the page if there is one.")
+def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) -> None:
+    """Check LEDGER and write what it says as one HTML page, to read and to print.
+
+    The page needs no network and no script. It shows what every study was about and did, under which terms (an
+    export has them, a copy of ledger.sqlite has not), epsilon over time against the grants, models released,
+    incidents, and grants enlarged after results were seen.
+    """
+    if output.exists():
+        _refuse_to_destroy(output, ledger, force)
+    second = _loss_distributions() if pld else None
+    page = render(told(ledger, None if key is None else given_key(key)), second)
+    replace(output, page, LedgerError)
+    say(f"{output}: {len(page) / 1024:,.0f} KiB")
+
+
+def told(ledger: Path, key: PublicKey | None) -> Reading:
+    """The verified book in ``ledger``, and what it tells.
+
+    Raises:
+        LedgerError: it cannot be read, or an entry is wrong (named).
+    """
+    story, papers = Story(), dict[str, Paper]()
+    form, book = read(ledger, key, story.take, papers)
+    return Reading(book, story, form, key is not None, papers)
+
+
+def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:
+    if ledger.exists() and output.samefile(ledger):
+        raise click.UsageError(f"{output} is the ledger itself: name another file for the page")
+    if not force:
+        raise click.UsageError(f"{output} is there already: name another file, or replace it with --force")
+
+
+def _loss_distributions() -> SecondFigure:
+    if find_spec("dp_accounting") is None:
+        raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
+
+    @cache  # studies of the same terms have the same plan
+    def priced(events: tuple[AnyEvent, ...], delta: float) -> float:
+        return epsilon(events, delta)
+
+    return lambda events, delta: priced(tuple(events), delta)

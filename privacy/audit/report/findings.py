@@ -1,0 +1,168 @@
+"""What a reader of a book must not overlook, in plain sentences, the gravest first.
+
+Rules:
+
+* A finding is a fact of the book, never a suspicion, and names the entries it rests on.
+* **Alarm**: something that no later entry can mend. **Caution**: something that a board should ask about.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from privacy.audit.report.formatting import day, many
+from privacy.audit.report.timeline import Chapter, Note, Story
+from privacy.ledger.papers import Paper
+from privacy.ledger.state import Book
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A verified book, what it tells, and how it was read."""
+
+    book: Book
+    story: Story
+    form: str
+    """``sqlite`` or ``export``."""
+    key_given: bool
+    papers: dict[str, Paper] = field(default_factory=dict)
+    """What an export has of studies beside the book, by study."""
+
+    @cached_property
+    def incidents(self) -> dict[str, list[Note]]:
+        """By study."""
+        return _by_study(self.story.incidents)
+
+    @cached_property
+    def refusals(self) -> dict[str, list[Note]]:
+        """By study, admitted or not."""
+        return _by_study(self.story.refusals)
+
+
+class Gravity(StrEnum):
+    """How much a finding weighs."""
+
+    ALARM = "alarm"
+    CAUTION = "caution"
+
+
+class Finding(NamedTuple):
+    """One sentence, and how much it weighs."""
+
+    gravity: Gravity
+    sentence: str
+
+
+def findings(reading: Reading) -> list[Finding]:
+    """Everything that needs attention; empty if nothing does."""
+    story, found = reading.story, list[Finding]()
+    for chapter in story.chapters.values():
+        found += [Finding(Gravity.ALARM, each) for each in _alarms(chapter)]
+        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading.book, chapter)]
+    found += [Finding(Gravity.CAUTION, each) for each in (*_clocks(story), *_about_the_book(reading))]
+    return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
+
+
+def of_the_entries(book: Book, story: Story) -> list[str]:
+    """What needs attention in what people and studies did, the gravest first; not how the book was read."""
+    chapters = story.chapters.values()
+    alarms = [each for chapter in chapters for each in _alarms(chapter)]
+    return [*alarms, *(each for chapter in chapters for each in _cautions(book, chapter)), *_clocks(story)]
+
+
+def _by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
+    grouped: dict[str, list[Note]] = {}
+    for note in notes:
+        grouped.setdefault(note.study, []).append(note)
+    return grouped
+
+
+def _alarms(chapter: Chapter) -> Iterator[str]:
+    if since := chapter.unbounded_since:
+        yield (
+            f"The patients of {chapter.population} were trained on without privacy on {day(since.time)} "
+            f"(entry {since.entry}). No epsilon describes them any more, and no later entry can change that."
+        )
+    yield from _too_much_delta(chapter)
+
+
+def _too_much_delta(chapter: Chapter) -> Iterator[str]:
+    """Grants whose deltas together are more than one in the patients, as they were counted then or are now."""
+    together = 0.0
+    now = chapter.registered[-1][1].patients if chapter.registered else None
+    for each in chapter.grants:
+        together += each.grant.delta
+        patients = max((count for count in (each.patients, now) if count is not None), default=None)
+        if patients is not None and together * patients > 1:
+            added = "" if together == each.grant.delta else f", {together:g} with the grants before it,"
+            yield (
+                f"The grant of epsilon {each.grant.epsilon:g} to {chapter.population} on {day(each.at.time)} (entry "
+                f"{each.at.entry}) has delta {each.grant.delta:g}{added} which is more than one in about {patients:,} "
+                "patients: what it promises would allow publishing one patient's record."
+            )
+
+
+def _cautions(book: Book, chapter: Chapter) -> Iterator[str]:
+    late = [each for each in chapter.grants if each.after_results and not each.lost]
+    for number, each in enumerate(late[:3]):
+        if number == 2 and len(late) > 3:
+            yield f"The budget of {chapter.population} was enlarged {len(late) - 2} more times after that."
+            break
+        yield (
+            f"The budget of {chapter.population} was enlarged after results were seen: epsilon "
+            f"{each.grant.epsilon:g} on {day(each.at.time)} (entry {each.at.entry})."
+        )
+    if not book.accounts[chapter.population].held_out_protected:
+        yield (
+            f"Totals over the held-out patients of {chapter.population} left without noise: these patients are "
+            "not protected, and the epsilon below does not speak of them."
+        )
+    said_different = chapter.registered[-1][1].said_different if chapter.registered else {}
+    for population, count in said_different.items():
+        written = f"like patients of {population}" if population != chapter.population else "like another of them"
+        yield (
+            f"{many(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written {written}, and "
+            "different people by what the site's people say. If they are the same, they have more than the budget "
+            "below: ask."
+        )
+    if not chapter.registered:
+        yield f"{chapter.population} is known from a lost book only; its registration is not in this one."
+
+
+def _clocks(story: Story) -> Iterator[str]:
+    for each in story.clocks:
+        yield (
+            f"The site's clock had been wrong: entry {each.at.entry} is dated {each.at.time}, the one before it "
+            f"{each.before}. {each.by} said so. The order of entries is their numbers; dates before it may be wrong."
+        )
+
+
+def _about_the_book(reading: Reading) -> Iterator[str]:
+    book, story = reading.book, reading.story
+    for each in story.recoveries:
+        yield (
+            f"The book was restored from a backup on {day(each.at.time)} (entry {each.at.entry}): totals up to "
+            f"entry {each.seen} of the lost book are taken over, everything open counts as spent, and what "
+            "happened in the lost part is not told here."
+        )
+    if story.incidents:
+        yield f"{many(len(story.incidents), 'incident')} recorded, each listed below."
+    if book.unsettled:
+        unsettled = many(
+            len(book.unsettled), "round was paid and never settled", "rounds were paid and never settled"
+        )
+        yield f"{unsettled}: interrupted or still running, counted in full."
+    if not reading.key_given:
+        yield (
+            "The book vouches for itself only: its key came from the book. Compare the key above with the one that "
+            "the site has given you by another way."
+        )
+    if book.witnessed is None:
+        yield "Nobody has witnessed this book: that it was not replaced by an older copy rests on the site's word."
+    elif (behind := book.head.number - book.witnessed.number) and reading.form == "sqlite":
+        yield (
+            f"{many(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show that later "
+            "ones were removed."
+        )

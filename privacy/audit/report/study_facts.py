@@ -1,0 +1,115 @@
+"""What a study was about, for its sheet: from its paper, where the export has one (``privacy/ledger/papers.py``).
+
+Rules:
+
+* the terms are those whose digest the book carries; who launched them is a key, and whether this key has countersigned
+  the book is said;
+* results are the site's word, not the book's, and say so; a figure stands with its threshold;
+* without a paper the sheet says what is not known, and how to get it.
+"""
+
+from collections.abc import Sequence
+
+from privacy.audit.report.findings import Reading
+from privacy.audit.report.formatting import (
+    NONE,
+    Column,
+    digest,
+    facts,
+    many,
+    quoted,
+    small,
+    table,
+)
+from privacy.audit.report.html import Content, element
+from privacy.audit.report.timeline import Study
+from privacy.keys import PublicKey
+from privacy.ledger.papers import Paper, Scores
+from privacy.study import Scheme, Terms, Unit
+
+NO_PAPER = (
+    "not in this file. Purpose, columns, clipping norm and who took part stand in the terms whose digest is below; an "
+    "export that the site makes (consilium-site ledger export) has them"
+)
+_CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
+
+
+def about(reading: Reading, study: Study) -> Content:
+    """Purpose, columns, label, sites, and results."""
+    paper = reading.papers.get(study.name)
+    if paper is None:
+        return facts(("What it was about", NO_PAPER))
+    terms = paper.said.terms
+    return [
+        facts(
+            ("Purpose", quoted(terms.purpose)),
+            ("Predicted", _label(terms)),
+            ("From the columns", ", ".join(feature.name for feature in terms.data.features)),
+            ("Model", f"{terms.model.name}, {many(paper.said.parameters, 'parameter')} trained together"),
+            ("Sites invited", ", ".join(paper.said.names)),
+            ("Launched by", _launcher(reading, paper)),
+            ("Promised", _promise(terms)),
+            ("Clipping norm", _norm(terms)),
+            (
+                "Updates",
+                "sealed" if terms.sealing.scheme is not Scheme.OPEN else element("b", "not sealed", class_="alarm"),
+            ),
+        ),
+        _results(study, paper),
+    ]
+
+
+def _label(terms: Terms) -> str:
+    label = terms.data.label
+    return f"{label.name}: {', '.join(label.positive)} against {', '.join(label.negative)}"
+
+
+def _launcher(reading: Reading, paper: Paper) -> Content:
+    known = paper.coordinator in reading.story.witnesses
+    said = "this key has countersigned this book" if known else "this key has not countersigned this book"
+    return [
+        f"the federation {paper.said.federation}, key ",
+        digest(PublicKey.from_text(paper.coordinator).typed),
+        f" ({said})",
+    ]
+
+
+def _promise(terms: Terms) -> Content:
+    privacy = terms.privacy
+    if privacy.epsilon is None or privacy.delta is None:
+        return element("b", "nothing: trained without privacy", class_="alarm")
+    test = terms.evaluation.epsilon
+    held_out = "" if test is None else f"; epsilon {test:g} for each test patient"
+    return f"epsilon {privacy.epsilon:g} at delta {small(privacy.delta)} for each training patient{held_out}"
+
+
+def _norm(terms: Terms) -> str:
+    privacy = terms.privacy
+    if privacy.clipping_norm is None:
+        return "none: nothing is clipped without privacy"
+    begins = "" if privacy.adaptive_clipping is None else ", where it begins; it follows the updates"
+    return f"{privacy.clipping_norm:g} for each {_CLIPPED[privacy.unit]}{begins}"
+
+
+def _results(study: Study, paper: Paper) -> Content:
+    if not paper.scores:
+        return element("p", "The site has opened no results of it.", class_="quiet")
+    columns = [Column("After round", True)]
+    columns += [Column(name, True) for name in ("AUROC", "Accuracy", "Sensitivity", "Specificity", "Test patients")]
+
+    def row(each: Scores) -> Sequence[Content]:
+        figures = (each.auroc, each.accuracy, each.sensitivity, each.specificity)
+        shown = [NONE if figure is None else f"{figure:.3f}" for figure in figures]
+        return f"{each.after_round:,}", *shown, f"{each.patients:,}"
+
+    noise = (
+        "without noise"
+        if paper.said.terms.evaluation.epsilon is None
+        else "with noise, which these figures contain"
+    )
+    thresholds = sorted({f"{each.threshold:g}" for each in paper.scores})
+    caption = (
+        f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}; a score of "
+        f"{' or '.join(thresholds)} or more counts as positive. The site’s word: the book does not hold results."
+    )
+    return table(caption, columns, paper.scores, row, 6, 100, cards=True)

@@ -1,0 +1,321 @@
+"""A sheet for each study: when, under which terms, with what noise, for which rounds, and what became of it.
+
+Rules:
+
+* A study's own epsilon is at the delta of the grant that pays it. Its whole plan was fixed in advance by its terms; a
+  study that stopped early may have stopped because of results, so the plan's figure stands beside that of its rounds.
+* One study has several epsilons, none of them wrong: each stands with what it is of.
+* What the book does not hold comes from the study's paper, where there is one
+  (``privacy/audit/report/study_facts.py``).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from math import isinf
+from typing import Final
+
+from privacy.accounting.account import (
+    Account,
+    Planned,
+    Purpose,
+    described,
+)
+from privacy.accounting.epsilon import (
+    AnyEvent,
+    Unprotected,
+    epsilon,
+    repeated,
+)
+from privacy.accounting.pld import Certainty
+from privacy.audit.report.findings import Reading
+from privacy.audit.report.formatting import (
+    NONE,
+    Column,
+    day,
+    digest,
+    entry,
+    facts,
+    figure,
+    many,
+    quoted,
+    ranges,
+    share,
+    small,
+    table,
+)
+from privacy.audit.report.html import (
+    Content,
+    Markup,
+    element,
+    joined,
+)
+from privacy.audit.report.study_facts import about
+from privacy.audit.report.timeline import (
+    Approval,
+    Chapter,
+    Note,
+    Release,
+    Study,
+)
+from privacy.errors import BudgetError
+from privacy.ledger.launches import launches_of
+
+SHEETS: Final = 100
+_OPEN_SHEETS: Final = 6
+
+SecondFigure = Callable[[Sequence[AnyEvent], float], float]
+"""Another epsilon of events at a delta, beside the filter's; raises ``BudgetError`` where it has none."""
+
+
+def sheets(reading: Reading, chapter: Chapter, account: Account, second: SecondFigure | None) -> Content:
+    """A sheet for each study, the newest hundred of them."""
+    if not chapter.studies:
+        return element("p", "No study was admitted.")
+    newest = chapter.studies[-SHEETS:]
+    older = len(chapter.studies) - len(newest)
+    is_open = len(newest) <= _OPEN_SHEETS
+    return [
+        element(
+            "p",
+            f"The newest {len(newest)} studies; {older:,} older ones are in the book, in the figures and in the shares "
+            "above, and have no sheet of their own here.",
+        )
+        if older
+        else None,
+        [_sheet(reading, chapter, account, study, second, is_open) for study in newest],
+    ]
+
+
+def _sheet(
+    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None, is_open: bool
+) -> Markup:
+    said = study.said
+    incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
+    approvals = [each for each in reading.story.approvals if each.at.entry == said.approval]
+    unsettled = len(study.reserved) - len(study.settled)
+    remarks = [many(len(incidents), "incident")] if incidents else []
+    return element(
+        "details",
+        element(
+            "summary",
+            element("h4", study.name),
+            element("span", f"{day(study.admitted.time)} · {_state(study)}{_took(chapter, study)}", class_="quiet"),
+            [element("b", f" · {remark}", class_="caution") for remark in remarks],
+        ),
+        about(reading, study),
+        facts(
+            ("Admitted", entry(study.admitted)),
+            ("Terms (SHA-256)", digest(said.terms)),
+            ("Launches of it", _launches(reading, study)),
+            (
+                "Approved by a person",
+                [_approval(each) for each in approvals] or "not asked for: admitted by the site's policy",
+            ),
+            ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
+            ("Training rounds paid", _rounds(study.reserved)),
+            (
+                "of these settled",
+                f"{len(study.settled):,}" + (f"; {unsettled:,} not, counted in full" if unsettled else ""),
+            ),
+            ("Rounds evaluated", _rounds(study.evaluated)),
+            ("Closed", _closed(study)),
+            ("Models released", [_released(each) for each in study.releases[:20]] or "none"),
+            ("", f"and {len(study.releases) - 20:,} more" if len(study.releases) > 20 else None),
+        ),
+        _epsilons(reading, chapter, account, study, second),
+        _plan(study),
+        notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
+        notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
+        class_="study",
+        open=is_open,
+    )
+
+
+def _launches(reading: Reading, study: Study) -> str | None:
+    """How many runs a chosen one was chosen from, and what they cost together; nothing for the only one."""
+    launches = launches_of(reading.book, study.name)
+    if len(launches.studies) == 1:
+        return None
+    cost = "no epsilon bounds them"
+    if launches.epsilon is not None:
+        cost = f"together epsilon {launches.epsilon:.4f} at delta {small(launches.delta)}, at the grants' orders"
+    same = "all with these terms"
+    if launches.same_terms < len(launches.studies):
+        same = f"{launches.same_terms} with exactly these terms"
+    return f"one of {len(launches.studies)} of this name, {same}; {cost}"
+
+
+def _state(study: Study) -> str:
+    if study.closed_by_recovery:
+        return "closed by the recovery"
+    return "closed" if study.closed else "open"
+
+
+def _took(chapter: Chapter, study: Study) -> str:
+    number = study.said.grant
+    if number is None:
+        return ""
+    return f" · {share(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "none"
+    return f"{len(numbers):,} ({'round' if len(numbers) == 1 else 'rounds'} {ranges(numbers)})"
+
+
+def _approval(approval: Approval) -> Markup:
+    return element("div", entry(approval.at), ": ", quoted(approval.by))
+
+
+def _released(release: Release) -> Markup:
+    return element("div", digest(release.model), element("div", entry(release.at), ", to ", quoted(release.to)))
+
+
+def _closed(study: Study) -> Content:
+    if study.closed is None:
+        return "not yet: what is set aside is kept for it"
+    if study.closed_by_recovery:
+        return joined(entry(study.closed), ", by the recovery: all it had set aside counts as spent")
+    limit = "nothing went back" if not study.returned else "what it had not used went back"
+    return joined(entry(study.closed), f", {limit}")
+
+
+def _epsilons(
+    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+) -> Markup:
+    """Every epsilon that people may hear of this study, and why they differ."""
+    rows = [_promised(reading, study), *_computed(chapter, account, study, second)]
+    columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
+    caption = f"Why {study.name} has several epsilons: each answers another question"
+    return table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
+
+
+def _promised(reading: Reading, study: Study) -> Sequence[Content] | None:
+    paper = reading.papers.get(study.name)
+    if paper is None:
+        return None
+    epsilon, delta = paper.said.terms.privacy.epsilon, paper.said.terms.privacy.delta
+    if epsilon is None or delta is None:
+        return None
+    return (
+        "promised",
+        f"{epsilon:g}",
+        f"the terms: at most this much for a training patient, at delta {small(delta)}; what is paid for test patients "
+        "is not in it",
+    )
+
+
+def _computed(
+    chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+) -> Iterator[Sequence[Content]]:
+    if study.said.grant is None or not account.allowances[study.name].private:
+        if account.allowances[study.name].private and study.said.grant is None:
+            yield "charged", NONE, "nothing of it is charged: it has no training, and totals without noise"
+        else:
+            yield "spent", element("b", "no bound", class_="alarm"), "it trained without privacy"
+        return
+    filter_ = account.filter(study.said.grant)
+    grant, paid, plan = filter_.granted, account.events_of(study.name), planned_events(study)
+    at = f"at delta {small(grant.delta)}, the grant’s"
+    if set(plan) != set(paid):
+        yield "planned", figure(_own(tuple(plan), grant.delta)), f"all of its plan, training and totals, {at}"
+    own = "the rounds and totals it paid for, as if there were no other study"
+    yield "spent", figure(_own(tuple(paid), grant.delta)), f"{own}, {at}, at the order that shows it best"
+    yield (
+        "charged",
+        figure(float(filter_.epsilon_of(study.spent))),
+        f"the same at order {grant.order}, which was fixed when grant {study.said.grant} was given, as if the grant "
+        "had paid for nothing else: what later studies find used up",
+    )
+    if second:
+        yield "by PLD", *_by_pld(second, plan, grant.delta)
+
+
+def _by_pld(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tuple[str, str]:
+    try:
+        found = second(plan, delta)
+    except BudgetError as error:
+        return NONE, f"none: {error}"
+    if isinf(found):
+        return NONE, f"no epsilon is large enough at delta {small(delta)}"
+    return figure(
+        found
+    ), f"its whole plan by privacy loss distributions, {Certainty.EXACT}, at delta {small(delta)}"
+
+
+def planned_events(study: Study) -> list[AnyEvent]:
+    """All that the study may cause, each event once, as :meth:`Account.events_of` lists what it did cause."""
+    times: dict[tuple[Purpose, AnyEvent], int] = {}
+    for part in study.said.plan:
+        times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
+    return [repeated(event, n) for (_, event), n in times.items() if not isinstance(event, Unprotected)]
+
+
+@lru_cache(maxsize=1024)
+def _own(events: tuple[AnyEvent, ...], delta: float) -> float:
+    return epsilon(events, delta)
+
+
+def _plan(study: Study) -> Markup:
+    columns = [
+        Column("Purpose"),
+        Column("Mechanism"),
+        Column("Noise", True),
+        Column("Sampling rate", True),
+        Column("Steps a round", True),
+        Column("Rounds planned", True),
+        Column("Rounds paid", True),
+    ]
+    return table(
+        f"What {study.name} was admitted with",
+        columns,
+        study.said.plan,
+        partial(_planned_row, study),
+        6,
+        100,
+        cards=True,
+    )
+
+
+def _planned_row(study: Study, part: Planned) -> Sequence[Content]:
+    event = part.event.model_dump()
+    noise = event.get("noise_multiplier", event.get("scale"))
+    unprotected = isinstance(part.event, Unprotected)
+    return (
+        "training" if part.purpose is Purpose.TRAIN else "totals over held-out patients",
+        element("b", "no noise", class_="alarm") if unprotected else described(part.event).split(",")[0],
+        NONE if noise is None else f"{noise:g}",
+        f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE,
+        NONE if unprotected else f"{event.get('steps', event.get('count')):,}",
+        f"{part.times:,}",
+        f"{study.paid[part.purpose, part.event]:,}",
+    )
+
+
+def notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
+    """Refusals or incidents."""
+    columns = [
+        Column("Study"),
+        Column("When"),
+        Column("Round", True),
+        Column("What"),
+        Column("In the site's words"),
+    ]
+
+    def row(note: Note) -> Sequence[Content]:
+        number = NONE if note.round is None else str(note.round)
+        return note.study, entry(note.at), number, note.code, quoted(note.sentence)
+
+    return table(caption, columns, notes, row, at_once)
+
+
+def figure_by(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
+    """What ``second`` makes of ``events``, or why it makes nothing of them."""
+    try:
+        found = second(events, delta)
+    except BudgetError as error:
+        return f"none: {error}"
+    if isinf(found):
+        return f"none: no epsilon is large enough at delta {small(delta)}"
+    return f"epsilon {figure(found)} at delta {small(delta)}, {label}"

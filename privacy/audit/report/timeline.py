@@ -1,0 +1,302 @@
+"""What a book tells, for people: who its patients are, what each study did with them, and what went wrong.
+
+A pure fold: :meth:`Story.take` is the ``watch`` of a verified reading and sees every entry with the book as it stands
+after it. It believes what the book has checked and checks nothing again.
+
+Rules:
+
+* A population's **first result** is its first payment (``reserve`` or ``evaluate``), or what a recovery took over as
+  spent. A grant that came after it may have been given in view of results, and says so.
+* What a grant has spent is what its studies have spent, and the rest: what the lost part of a recovered book had.
+* A study that a recovery closed counts with everything it had set aside.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from privacy.accounting import account as accounts
+from privacy.accounting.account import Account, Purpose
+from privacy.accounting.epsilon import AnyEvent
+from privacy.keys import PublicKey
+from privacy.ledger.entries import (
+    Allow,
+    Approve,
+    Checkpoint,
+    Clock,
+    Ending,
+    Entry,
+    Evaluate,
+    Grant,
+    Incident,
+    KeyChange,
+    ModelRelease,
+    Open,
+    Population,
+    Recover,
+    Refuse,
+    Reserve,
+    Return,
+    Settle,
+)
+from privacy.ledger.state import Book
+
+Paid = Counter[tuple[Purpose, AnyEvent]]
+
+
+class Moment(NamedTuple):
+    """Where in the book, and when."""
+
+    entry: int
+    time: str
+
+
+class Given(NamedTuple):
+    """A grant. ``lost`` is one that this book has no entry for: a recovery took it over."""
+
+    at: Moment
+    grant: accounts.Grant
+    after_results: bool
+    lost: bool
+    patients: int | None
+    """The public count of the population then; None if no registration is in this book."""
+
+
+class Point(NamedTuple):
+    """Where a population stands after an entry, in epsilon; ``spent`` is None once nothing bounds it."""
+
+    at: Moment
+    granted: float
+    spent: float | None
+    committed: float
+    """Spent and set aside together."""
+
+
+class Note(NamedTuple):
+    """A refusal or an incident, in the site's own words."""
+
+    at: Moment
+    study: str
+    round: int | None
+    code: str
+    sentence: str
+
+
+class Approval(NamedTuple):
+    """Somebody has agreed to so many runs of terms."""
+
+    at: Moment
+    terms: str
+    by: str
+    runs: int
+
+
+class SetBack(NamedTuple):
+    """People have said that the clock had been wrong; ``before`` is when the entry before says it was written."""
+
+    at: Moment
+    before: str
+    by: str
+
+
+class Release(NamedTuple):
+    """A model has left."""
+
+    at: Moment
+    model: str
+    to: str
+
+
+class Key(NamedTuple):
+    """A key came into use."""
+
+    at: Moment
+    key: str
+
+
+class Witness(NamedTuple):
+    """Who has seen this book: how often, and up to where."""
+
+    name: str
+    key: str
+    times: int
+    newest: int
+    at: Moment
+
+
+class Recovery(NamedTuple):
+    """A lost book's totals were taken over; ``seen`` is the last entry that a witness had seen of it."""
+
+    at: Moment
+    seen: int
+    witness: str
+    sentence: str
+
+
+@dataclass
+class Study:
+    """What one study was allowed, and did. Amounts are in nano units at the order of the grant that pays."""
+
+    admitted: Moment
+    said: Allow
+    paid: Paid = field(default_factory=Counter)
+    reserved: list[int] = field(default_factory=list)
+    settled: set[int] = field(default_factory=set)
+    evaluated: list[int] = field(default_factory=list)
+    spent: int = 0
+    set_aside: int = 0
+    last_paid: Moment | None = None
+    closed: Moment | None = None
+    closed_by_recovery: bool = False
+    ending: Ending | None = None
+    returned: int = 0
+    releases: list[Release] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What the study is called."""
+        return self.said.study
+
+
+@dataclass
+class Chapter:
+    """One population: its registrations, its grants, its studies, and where it stood after each of them."""
+
+    population: str
+    registered: list[tuple[Moment, Population]] = field(default_factory=list)
+    grants: list[Given] = field(default_factory=list)
+    studies: list[Study] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    first_result: Moment | None = None
+    unbounded_since: Moment | None = None
+
+    def unattributed(self, account: Account) -> list[int]:
+        """What each grant has spent that no study in this book explains."""
+        rest = [each.spent for each in account.filters]
+        for study in self.studies:
+            if study.said.grant is not None:
+                rest[study.said.grant - 1] -= study.spent
+        return rest
+
+
+class Story:
+    """The whole book, told by population. Its studies are in the order of their admission."""
+
+    def __init__(self) -> None:
+        self.entries: Counter[str] = Counter()
+        self.chapters: dict[str, Chapter] = {}
+        self.studies: dict[str, Study] = {}
+        self.approvals: list[Approval] = []
+        self.refusals: list[Note] = []
+        self.incidents: list[Note] = []
+        self.keys: list[Key] = []
+        self.witnesses: dict[str, Witness] = {}
+        self.recoveries: list[Recovery] = []
+        self.clocks: list[SetBack] = []
+        self._before: str = ""
+        self.opened: Moment | None = None
+
+    def take(self, book: Book, entry: Entry) -> None:
+        """Hear the next entry; ``book`` stands as it does after it."""
+        at, before = Moment(entry.number, entry.time), self._before
+        self._before = entry.time
+        self.entries[entry.kind] += 1
+        match entry.body:
+            case Open() as body:
+                self.opened = at
+                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
+            case Population() as body:
+                self._chapter(body.population).registered.append((at, body))
+                self._mark(book, at, body.population)
+            case Grant() as body:
+                self._grant(at, body)
+                self._mark(book, at, body.population)
+            case Approve() as body:
+                self.approvals.append(Approval(at, body.terms, body.by, body.runs))
+            case Allow() as body:
+                self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
+                self._chapter(body.population).studies.append(study)
+                self._mark(book, at, body.population)
+            case Reserve() | Evaluate() as body:
+                self._pay(at, body)
+                self._mark(book, at, self.studies[body.study].said.population)
+            case Settle() as body:
+                self.studies[body.study].settled.add(body.round)
+            case Return() as body:
+                study = self.studies[body.study]
+                study.closed, study.returned, study.set_aside = at, body.charge, 0
+                study.ending = body.why
+                self._mark(book, at, study.said.population)
+            case ModelRelease() as body:
+                self.studies[body.study].releases.append(Release(at, body.model, body.to))
+            case Refuse() as body:
+                self.refusals.append(Note(at, body.study, None, body.code, body.sentence))
+            case Incident() as body:
+                self.incidents.append(Note(at, body.study, body.round, body.code, body.sentence))
+            case KeyChange() as body:
+                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
+            case Checkpoint() as body:
+                self._witness(at, body)
+            case Clock() as body:
+                self.clocks.append(SetBack(at, before, body.by))
+            case Recover() as body:
+                self._recover(book, at, body)
+
+    def _chapter(self, population: str) -> Chapter:
+        return self.chapters.setdefault(population, Chapter(population))
+
+    def _grant(self, at: Moment, body: Grant) -> None:
+        chapter = self._chapter(body.population)
+        granted = accounts.Grant(body.epsilon, body.delta, body.order, body.limit)
+        patients = chapter.registered[-1][1].patients if chapter.registered else None
+        chapter.grants.append(Given(at, granted, chapter.first_result is not None, False, patients))
+
+    def _pay(self, at: Moment, body: Reserve | Evaluate) -> None:
+        study = self.studies[body.study]
+        purpose = Purpose.TRAIN if isinstance(body, Reserve) else Purpose.EVALUATE
+        (study.reserved if isinstance(body, Reserve) else study.evaluated).append(body.round)
+        study.paid[purpose, body.event] += 1
+        study.spent += body.charge or 0
+        study.set_aside -= body.charge or 0
+        study.last_paid = at
+        chapter = self._chapter(study.said.population)
+        chapter.first_result = chapter.first_result or at
+
+    def _witness(self, at: Moment, body: Checkpoint) -> None:
+        seen = body.countersigned.seen.statement
+        before = self.witnesses.get(body.witness)
+        times, newest = (before.times, before.newest) if before else (0, 0)
+        self.witnesses[body.witness] = Witness(seen.witness, body.witness, times + 1, max(newest, seen.number), at)
+
+    def _recover(self, book: Book, at: Moment, body: Recover) -> None:
+        seen = body.countersigned.seen.statement
+        self.recoveries.append(Recovery(at, seen.number, seen.witness, body.sentence))
+        for study in self.studies.values():
+            if study.closed is None:
+                study.closed, study.closed_by_recovery = at, True
+                study.spent, study.set_aside = study.spent + study.set_aside, 0
+        for population, account in book.accounts.items():
+            chapter = self._chapter(population)
+            for filter_ in account.filters[len(chapter.grants) :]:
+                seen_results = chapter.first_result is not None
+                patients = chapter.registered[-1][1].patients if chapter.registered else None
+                chapter.grants.append(Given(at, filter_.granted, seen_results, True, patients))
+            if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
+                chapter.first_result = chapter.first_result or at
+            self._mark(book, at, population)
+
+    def _mark(self, book: Book, at: Moment, population: str) -> None:
+        account, chapter = book.accounts[population], self.chapters[population]
+        if account.unprotected_by and chapter.unbounded_since is None:
+            chapter.unbounded_since = at
+        spent = sum((each.epsilon_of(each.spent) for each in account.filters), Decimal(0))
+        committed = sum((each.epsilon_of(each.spent + each.set_aside) for each in account.filters), Decimal(0))
+        chapter.points.append(
+            Point(
+                at,
+                sum(each.granted.epsilon for each in account.filters),
+                None if account.unprotected_by else float(spent),
+                float(committed),
+            )
+        )

@@ -1,0 +1,81 @@
+"""How the three commands end: data on stdout, talk on stderr, one sentence and one exit code for every failure.
+
+Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 interrupted, 1 a defect of this
+program, and those of ``privacy/errors.py``.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Container, Sequence
+from typing import Final, NoReturn
+
+import click
+
+from privacy.canonical import Json, to_canonical
+from privacy.errors import Error
+from privacy.process_lifetime import take_default_signals
+
+INTERRUPTED: Final = 130
+DEFECT: Final = 1
+TRACEBACK: Final = "CONSILIUM_TRACEBACK"
+
+
+class Commands(click.Group):
+    """A group of commands whose summaries are shown whole, on as many lines as they need."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click, which cuts a summary that is longer than the line."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, each.get_short_help_str(10_000)) for name, each in found if each is not None]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+def run(commands: click.Group, name: str) -> NoReturn:
+    """Run a console script and end the process; no traceback reaches a user."""
+    take_default_signals()
+    try:
+        code = commands.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        say(f"{name}: interrupted")
+        sys.exit(INTERRUPTED)
+    except Error as error:
+        say(f"{name}: {error}")
+        sys.exit(error.exit_code)
+    except (BrokenPipeError, SystemExit):  # SystemExit is how click ends when nobody reads stdout any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        say(
+            f"{name}: a defect of this program ({type(error).__name__}); nothing recorded is lost; "
+            f"with {TRACEBACK}=1 in the environment it shows where"
+        )
+        sys.exit(DEFECT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def print_json(value: Json) -> None:
+    """One JSON document on stdout."""
+    click.echo(to_canonical(value).decode("utf-8"))
+
+
+def say(text: str) -> None:
+    """Talk, on stderr; talk that nobody can hear any more (the terminal was closed) is dropped."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:
+    """Columns on stdout, wide enough for their longest word; the ``alarming`` rows, by number, in red."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    for number, row in enumerate([headings, *rows], start=-1):
+        line = "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        if line:
+            click.echo(click.style(line, fg="red", bold=True) if number in alarming else line)

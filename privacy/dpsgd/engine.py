@@ -1,0 +1,269 @@
+"""One step of differentially private SGD: who enters the lot, in which batches, and the noise.
+
+Rules:
+
+* sampling and noise come from a :class:`privacy.randomness.Stream` alone, never from torch's generator;
+* out of memory halves the physical batch and sums the same lot again: memory never draws;
+* a patient with more records than a physical batch is summed on a vector of its own, then clipped;
+* the sum over a lot of n patients is checked before its noise: longer than n C it cannot be, rounding apart. If it
+  is, that is a mistake of this program, and the lot is summed again, every patient on a vector of its own. The step
+  goes on either way, with a correct sum: that it was wrong depends on records, so nobody but the site may see it;
+* noise is added in slices in float64, so that a large model needs one vector of its size and no more.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from privacy.dpsgd.batching import Batch, batches
+from privacy.dpsgd.ghost_clipping import (
+    BookKeeping,
+    Lens,
+    Loss,
+    Trainable,
+    add_plain,
+    clip_factors,
+)
+from privacy.dpsgd.layer_checks import check_module
+from privacy.dpsgd.norms import add_scaled, whole_norm
+from privacy.errors import TermsError, TrainingError
+from privacy.randomness import Stream
+
+Method = Literal["auto", "book-keeping", "opacus"]
+
+BATCH_BYTES: Final = 1 << 30  # what a physical batch may take, about
+_SLICE: Final = 1 << 15  # parameters that get their noise at once: a block of the stream, too small for threads
+_NORMS: Final = (1e-30, 1e30)  # clipping norms for which a float32 sum keeps its digits
+_ROUNDING: Final = 1e-3  # how much longer than its patients' norms a sum may be by rounding; a mistake is more
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The public numbers of a step.
+
+    Attributes:
+        sampling_rate: q, each patient's probability to enter the lot.
+        public_patients: the patient count the expected lot is taken from; public, so it is a rounded one.
+        clipping_norm: C, in 1e-30..1e30; None together with the noise multiplier switches privacy off.
+        noise_multiplier: sigma; the noise has standard deviation sigma * C.
+    """
+
+    sampling_rate: float
+    public_patients: int
+    clipping_norm: float | None
+    noise_multiplier: float | None
+
+    def __post_init__(self) -> None:
+        if (self.clipping_norm is None) != (self.noise_multiplier is None):
+            raise ValueError("a clipping norm and a noise multiplier come together or not at all")
+        if self.clipping_norm is not None and not _NORMS[0] <= self.clipping_norm <= _NORMS[1]:
+            raise ValueError(
+                f"expected a clipping norm in {_NORMS[0]:g}..{_NORMS[1]:g}, got {self.clipping_norm:g}"
+            )
+        if self.expected_lot <= 0:
+            raise ValueError("the expected lot must be positive")
+
+    @property
+    def expected_lot(self) -> float:
+        """The sampling rate times the public patient count."""
+        return self.sampling_rate * self.public_patients
+
+
+class Records(Protocol):
+    """Records on the training device, grouped by patient (``patient`` never falls)."""
+
+    features: torch.Tensor  # (records, ...)
+    labels: torch.Tensor  # (records, ...)
+    patient: torch.Tensor  # (records,) int64 in 0..patients-1
+    patients: int
+
+
+class Clipper(Protocol):
+    """Sums clipped gradients of patients."""
+
+    def record_bytes(self, features: torch.Tensor) -> int:
+        """About what a record takes in memory."""
+        ...
+
+    def add_clipped(
+        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
+    ) -> None:
+        """Add each patient's gradient, clipped to ``norm``, to ``into`` (P,)."""
+        ...
+
+
+class DpSgd:
+    """Private gradients of one module. The module stays the caller's, who moves its parameters.
+
+    Args:
+        module: takes features, answers outputs; every record for itself.
+        loss: of each record.
+        mechanism: the public numbers.
+        stream: secret randomness for sampling and noise.
+        method: ``book-keeping``; ``opacus``, the reference; ``auto``: the first where it can.
+        batch_bytes: memory for a physical batch, about; does not change the result.
+        precision: type of the passes (``torch.autocast``), for example bfloat16; clipping is in float32 all the same.
+
+    Raises:
+        TermsError: the module has a layer without a gradient of each record.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        mechanism: Mechanism,
+        stream: Stream,
+        method: Method = "auto",
+        batch_bytes: int = BATCH_BYTES,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        check_module(module)
+        self._lens = Lens(module, loss, precision)
+        self._trainable = Trainable(module)
+        self._clipper = choose_clipper(self._lens, self._trainable, method)
+        self._mechanism = mechanism
+        self._stream = stream
+        self._batch_bytes = batch_bytes
+        self._limit: int | None = None  # records in a physical batch, once known
+
+    def gradient(self, records: Records) -> torch.Tensor:
+        """The gradient of one step, averaged over the expected lot; (P,) on the records' device."""
+        chosen = sample_patients(records.patients, self._mechanism.sampling_rate, self._stream)
+        total = self.lot_sum(records, chosen)
+        if self._mechanism.clipping_norm is not None and self._mechanism.noise_multiplier is not None:
+            add_noise(total, self._mechanism.noise_multiplier * self._mechanism.clipping_norm, self._stream)
+        return total.div_(self._mechanism.expected_lot)
+
+    def lot_sum(self, records: Records, chosen: NDArray[np.int64]) -> torch.Tensor:
+        """Sum over the chosen patients of their (clipped) gradients, without noise; (P,), float32 or float64.
+
+        Args:
+            records: all records of the site.
+            chosen: (lot,) patient indices.
+
+        Raises:
+            TermsError: a layer hides patients' gradients, or the loss is not one number a record.
+            TrainingError: there is not enough memory for a single record.
+        """
+        total = self._trainable.zeros()
+        counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
+        self._sum_in_memory(records, counts, chosen, total)
+        norm = self._mechanism.clipping_norm
+        if norm is not None and not float(whole_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
+            _log.warning(
+                "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
+                "please report it; it is summed again, patient by patient"
+            )
+            total.zero_()
+            self._sum_in_memory(records, counts, chosen, total, apart=True)
+        return total
+
+    def _sum_in_memory(
+        self,
+        records: Records,
+        counts: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        total: torch.Tensor,
+        apart: bool = False,
+    ) -> None:
+        while not _fits(lambda: self._sum(records, counts, chosen, total, apart)):
+            if self._limit == 1 or self._limit is None:
+                raise TrainingError("there is not enough memory for the gradient of a single record")
+            self._limit //= 2
+            _log.info("not enough memory; from now on %d records at a time", self._limit)
+            total.zero_()
+
+    def _sum(
+        self,
+        records: Records,
+        counts: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        total: torch.Tensor,
+        apart: bool,
+    ) -> None:
+        if len(chosen) and self._limit is None:
+            self._limit = max(1, self._batch_bytes // self._clipper.record_bytes(records.features))
+        for batch in batches(counts, chosen, 1 if apart else self._limit or 1):
+            self._add(records, batch, total, apart)
+
+    def _add(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
+        """Add a batch's gradients; ``apart``: of one patient, whose gradient is built whole."""
+        norm, limit = self._mechanism.clipping_norm, self._limit
+        assert limit is not None
+        if norm is not None and batch.records <= limit and not apart:
+            self._clipper.add_clipped(*_of(records, batch), batch, norm, total)
+            return
+        into = total if norm is None else torch.zeros_like(total)
+        parts = [batch] if batch.records <= limit else batch.parts(limit)
+        for part in parts:
+            weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
+            add_plain(self._lens, self._trainable, *_of(records, part), weights, into)
+        if norm is not None and torch.isfinite(length := whole_norm(into)):
+            add_scaled(total, into, float(clip_factors(length, norm)))
+
+
+def choose_clipper(lens: Lens, trainable: Trainable, method: Method) -> Clipper:
+    """The engine for a module.
+
+    Raises:
+        TermsError: no engine can.
+    """
+    if method != "opacus":
+        try:
+            return BookKeeping(lens, trainable)
+        except TermsError as cause:
+            if method == "book-keeping":
+                raise
+            reason = str(cause)
+    from privacy.dpsgd.opacus_reference import OpacusHooks
+
+    try:
+        hooks = OpacusHooks(lens, trainable)
+    except TermsError as cause:
+        raise (cause if method == "opacus" else TermsError(reason)) from None
+    if method == "auto":
+        _log.info("gradients come from Opacus, which is slower: %s", reason)
+    return hooks
+
+
+def sample_patients(patients: int, rate: float, stream: Stream) -> NDArray[np.int64]:
+    """Each of 0..patients-1 with probability ``rate``, independently; rising, (lot,)."""
+    return np.flatnonzero(stream.uniform(patients) < rate).astype(np.int64)
+
+
+def add_noise(total: torch.Tensor, deviation: float, stream: Stream) -> None:
+    """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
+    for part in torch.split(total, _SLICE):
+        noise = torch.from_numpy(stream.normal(part.numel())).to(part.device)
+        part.copy_(part.double().add_(noise, alpha=deviation))  # rounded once
+
+
+def _of(records: Records, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = torch.from_numpy(batch.rows).to(records.features.device)
+    return records.features[rows], records.labels[rows]
+
+
+def _fits(compute: Callable[[], None]) -> bool:
+    """Whether ``compute`` had memory enough; what it held is free again when this returns."""
+    try:
+        compute()
+    except MemoryError:
+        return False
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not _speaks_of_memory(str(error)):
+            raise
+        return False
+    return True
+
+
+def _speaks_of_memory(sentence: str) -> bool:
+    return any(words in sentence for words in ("not enough memory", "can't allocate memory", "out of memory"))

@@ -1,0 +1,243 @@
+"""Clipped sums over patients by book-keeping: one forward pass, one backward pass, no patient's gradient built whole.
+
+Bu et al. 2022, "Differentially private optimization on large model at small cost" (arXiv 2210.00038), with whole
+persons as the unit: a patient's gradient is the mean over the records, so a record's loss weighs one over their
+number. For every batch:
+
+1. forward and backward, keeping what each layer saw (:mod:`privacy.dpsgd.activations`);
+2. from that, each patient's norm, layer by layer (:mod:`privacy.dpsgd.grad_sample.registry`), put together in float64;
+3. a factor for each patient, and one weighted sum per layer, added to one flat sum.
+
+**Guarantee.** What a patient adds has norm at most C, for any parameters and any records. The factor aims at
+``CLIP_MARGIN * C``: norms and products in float32 are off by about a part in a million, and the margin is a hundred
+times that. Where float32 would be coarser (near both ends of its range, and where a patient's rows cancel) norm and
+sum are float64 (:mod:`privacy.dpsgd.grad_sample.outer_products`).
+
+A patient whose norm is not finite is left out and the batch is computed again without, so nobody else is touched.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import nn
+
+from privacy.dpsgd.activations import (
+    Capture,
+    Survey,
+    described,
+    survey,
+)
+from privacy.dpsgd.batching import Batch
+from privacy.dpsgd.grad_sample.outer_products import Share
+from privacy.dpsgd.grad_sample.registry import kind_of
+from privacy.dpsgd.norms import exact_float32
+from privacy.errors import TermsError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(outputs, labels) -> the loss of each record, (records,)."""
+
+CLIP_MARGIN: Final = 1.0 - 1e-4
+"""Clipping aims at this part of C."""
+
+
+class Trainable:
+    """The parameters that train, and their places in a flat vector: the order of ``module.parameters()``.
+
+    Raises:
+        TermsError: there are none.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        if not self.parameters:
+            raise TermsError("the model has no parameter that trains")
+        self.count = sum(parameter.numel() for parameter in self.parameters.values())
+        self.dtype = torch.float32  # never less, whatever the module computes in
+        for parameter in self.parameters.values():
+            self.dtype = torch.promote_types(self.dtype, parameter.dtype)
+
+    def zeros(self) -> torch.Tensor:
+        """A flat vector of zeros where the parameters live; (P,)."""
+        return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Each parameter's part of ``flat`` (P,), in the parameter's shape."""
+        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        parts = zip(self.parameters.items(), torch.split(flat, sizes), strict=True)
+        return {name: part.view(parameter.shape) for (name, parameter), part in parts}
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How a batch becomes losses.
+
+    Attributes:
+        module: the model.
+        loss: of each record.
+        precision: the type that the passes compute in where that is safe (``torch.autocast``); None: the module's.
+    """
+
+    module: nn.Module
+    loss: Loss
+    precision: torch.dtype | None = None
+
+    def total(self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The weighted sum of the records' losses; a scalar.
+
+        Raises:
+            TermsError: the loss does not give one number a record.
+        """
+        with self._cast(features.device):
+            losses = self.loss(self.module(features), labels)
+        if losses.shape != weights.shape:
+            raise TermsError(
+                f"the loss must give one number for each record, expected shape {tuple(weights.shape)}, "
+                f"got {tuple(losses.shape)}; use reduction='none'"
+            )
+        return (losses * weights.to(losses)).sum()
+
+    @contextlib.contextmanager
+    def _cast(self, device: torch.device) -> Iterator[None]:
+        if self.precision is None:
+            yield
+        else:
+            with torch.autocast(device.type, self.precision):
+                yield
+
+
+class BookKeeping:
+    """Clipped sums of one module.
+
+    Args:
+        lens: module and loss.
+        trainable: its parameters.
+
+    Raises:
+        TermsError: one parameter belongs to two layers.
+    """
+
+    def __init__(self, lens: Lens, trainable: Trainable) -> None:
+        self._lens = lens
+        self._trainable = trainable
+        self._names = owners(lens.module, trainable.parameters)
+        layers = dict(lens.module.named_modules())
+        self._layers = {name: layers[name] for name in self._names}
+        self._surveys: dict[torch.Size, Survey] = {}
+
+    def record_bytes(self, features: torch.Tensor) -> int:
+        """About what a record takes."""
+        return self._survey(features).record_bytes
+
+    def add_clipped(
+        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
+    ) -> None:
+        """Add the patients' gradients, each clipped to ``norm``, to ``into`` (P,).
+
+        Args:
+            features: (records, ...) in the batch's order.
+            labels: (records, ...).
+            batch: whose records they are.
+            norm: C.
+            into: the flat sum.
+
+        Raises:
+            TermsError: a layer is used in a way that hides patients' gradients.
+        """
+        shares = self._shares(features, labels, batch)
+        with exact_float32():
+            norms = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
+            for share in shares.values():
+                norms = torch.hypot(norms, share.norms())
+            usable = torch.isfinite(norms)
+            if usable.all():
+                factors = clip_factors(norms, norm)
+                views = self._trainable.views(into)
+                while shares:
+                    name, share = shares.popitem()
+                    share.add(factors, views[name])
+                return
+        del shares
+        if usable.any():
+            kept = usable[batch.owner.to(usable.device)]
+            self.add_clipped(features[kept], labels[kept], batch.only(usable.cpu().numpy()), norm, into)
+
+    def _shares(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> dict[str, Share]:
+        capture = Capture(self._lens.module, self._layers, self._survey(features))
+        with capture():
+            torch.autograd.backward(self._lens.total(features, labels, batch.weights))
+        shares: dict[str, Share] = {}
+        with torch.no_grad():
+            for name, layer in self._layers.items():
+                calls = capture.calls.pop(name)
+                if calls:
+                    found = kind_of(layer)(layer, calls, batch, self._trainable.dtype)
+                    shares |= {self._names[name][local]: share for local, share in found.items()}
+        return shares
+
+    def _survey(self, features: torch.Tensor) -> Survey:
+        shape = features.shape[1:]
+        if shape not in self._surveys:
+            self._surveys[shape] = survey(self._lens.module, self._layers, features)
+        return self._surveys[shape]
+
+
+def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
+    """What each gradient is multiplied with; at most 1. (patients,) float64, which a tiny factor needs."""
+    return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
+
+
+def owners(
+    module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
+) -> dict[str, dict[str, str]]:
+    """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
+
+    A parameter that is also registered further up (as in DPLSTM) belongs to the innermost layer.
+
+    Args:
+        module: the whole model.
+        parameters: those of interest, by name.
+        shared: whether a parameter may belong to several layers.
+
+    Raises:
+        TermsError: a parameter belongs to two layers, neither inside the other, and may not.
+    """
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    holders: dict[str, list[tuple[str, str]]] = {name: [] for name in parameters}
+    for layer_name, layer in module.named_modules():
+        for local, parameter in layer.named_parameters(recurse=False):
+            if id(parameter) in names:
+                holders[names[id(parameter)]].append((layer_name, local))
+    found: dict[str, dict[str, str]] = {}
+    for name, held in holders.items():
+        innermost = [one for one in held if not any(_inside(other, one[0]) for other, _ in held)]
+        if len(innermost) > 1 and not shared:
+            both = " and ".join(described(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
+            raise TermsError(
+                f"parameter '{name}' belongs to {both}; give each layer its own, or use one layer twice"
+            )
+        for layer_name, local in innermost:
+            found.setdefault(layer_name, {})[local] = name
+    return found
+
+
+def _inside(inner: str, outer: str) -> bool:
+    return inner != outer and (outer == "" or inner.startswith(outer + "."))
+
+
+def add_plain(
+    lens: Lens,
+    trainable: Trainable,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    into: torch.Tensor,
+) -> None:
+    """Add the gradient of the weighted sum of the records' losses to ``into`` (P,): no patients, no clipping."""
+    total = lens.total(features, labels, weights)
+    found = torch.autograd.grad(total, list(trainable.parameters.values()), allow_unused=True)
+    for view, gradient in zip(trainable.views(into).values(), found, strict=True):
+        if gradient is not None:
+            view.add_(gradient)

@@ -1,0 +1,1 @@
+"""Per-sample gradients of each kind of layer, one kind a file."""

@@ -1,0 +1,217 @@
+"""Convolutions, plain and transposed: a patient's weight gradient, built or by Gram matrices.
+
+The gradient of a convolution's weight is itself a convolution, of input and output gradient; the library computes it
+for any run of records at once. So a patient's gradient costs one call on the patient's records, and the weighted sum
+one call on all records with weighted output gradients. Small images are cheaper unfolded: every position becomes a
+row (its window), and what holds for rows holds (:mod:`privacy.dpsgd.grad_sample.outer_products`). A transposed
+convolution is the same with the two roles exchanged: windows are cut from the output gradient.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+
+from privacy.dpsgd.activations import Call
+from privacy.dpsgd.batching import Batch, Run
+from privacy.dpsgd.grad_sample.outer_products import (
+    Built,
+    Share,
+    add_outer_products,
+    building_is_cheaper,
+    by_patient,
+    gram_norms,
+    in_slices,
+    unsafe_factors,
+)
+
+_WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
+
+
+def convolution(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> dict[str, Share]:
+    """Weight and bias."""
+    shares: dict[str, Share] = {}
+    passes = [(call.rows.to(dtype), call.output_gradient.to(dtype)) for call in calls]
+    if layer.weight.requires_grad:
+        shares["weight"] = _Weight(layer, passes, batch)
+    if layer.bias is not None and layer.bias.requires_grad:
+        sums = [gradient.flatten(2).sum(2) for _, gradient in passes]  # (rows, outputs)
+        each = torch.stack([part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in sums]).sum(0)
+        shares["bias"] = Built(by_patient(each, batch))
+    return shares
+
+
+class _Weight:
+    """Gradients of a convolution's weight; each pass is (input, output gradient), rows of a record side by side."""
+
+    def __init__(self, layer: Any, passes: list[tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> None:
+        self._layer, self._batch = layer, batch
+        self._passes = [_Pass(layer, rows, gradient, batch.records) for rows, gradient in passes]
+        self._built: dict[int, Built] = {}
+        self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
+        groups, weight = layer.groups, layer.weight
+        self._outputs = weight.shape[0]
+        self._inputs = groups * weight[0].numel()
+        self._numbers = weight.numel()
+
+    def norms(self) -> torch.Tensor:
+        """See :class:`privacy.dpsgd.grad_sample.outer_products.Share`."""
+        return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+
+    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
+        """See :class:`privacy.dpsgd.grad_sample.outer_products.Share`."""
+        for place, run in enumerate(self._batch.runs):
+            own = factors[run.patients]
+            if place in self._built:
+                self._built[place].add(own, into)
+                continue
+            apart = self._apart[place] | unsafe_factors(own)
+            weights = own.masked_fill(apart, 0.0).to(into.dtype).repeat_interleave(run.each)
+            for one in self._passes:
+                into += one.gradient(run.records, weights).view_as(into)
+            for patient in apart.nonzero().flatten().tolist():
+                self._add_apart(_within(run, slice(patient, patient + 1)), run.each, own[patient], into)
+
+    def _run_norms(self, place: int, run: Run) -> torch.Tensor:
+        positions = run.each * sum(one.positions for one in self._passes)
+        work = positions * self._numbers
+        if not building_is_cheaper(positions, self._outputs, self._inputs):
+            window = positions * (self._outputs + self._inputs)
+            found = in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
+            norms, self._apart[place] = found[:, 0], found[:, 1] > 0
+            return norms
+        if work >= _WORTH_A_CALL:
+            built = torch.stack([self._one(_within(run, slice(at, at + 1))) for at in range(run.count)])
+        else:
+            window = positions * (self._outputs + self._inputs)
+            built = in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
+        self._built[place] = Built(built)
+        return self._built[place].norms()
+
+    def _one(self, records: slice) -> torch.Tensor:
+        return torch.stack([one.gradient(records).flatten() for one in self._passes]).sum(0)
+
+    def _by_rows(self, records: slice, each: int) -> torch.Tensor:
+        left, right = self._rows(records, each)
+        patients = (records.stop - records.start) // each
+        return torch.bmm(left.mT, right).reshape(patients, self._numbers)
+
+    def _by_gram(self, records: slice, each: int) -> torch.Tensor:
+        """The patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
+        patients, groups = (records.stop - records.start) // each, self._layer.groups
+        norms, apart = (part.view(patients, groups) for part in gram_norms(*self._rows(records, each)))
+        return torch.stack([norms.square().sum(1).sqrt(), apart.any(1).double()], dim=1)
+
+    def _add_apart(self, records: slice, each: int, factor: torch.Tensor, into: torch.Tensor) -> None:
+        """Add one patient's gradient times ``factor`` in float64."""
+        left, right = self._rows(records, each)
+        for group, matrix in enumerate(into.view(self._layer.groups, left.shape[2], right.shape[2])):
+            some = slice(group, group + 1)
+            add_outer_products(left[some], right[some], factor[None], matrix)
+
+    def _rows(self, records: slice, each: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of some patients for each group of channels: (patients * groups, rows, width) left and right."""
+        patients, groups = (records.stop - records.start) // each, self._layer.groups
+        sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for one in self._passes:
+            for side, part in zip(sides, one.rows(records), strict=True):  # (rows, width, positions)
+                grouped = part.reshape(patients, part.shape[0] // patients, groups, -1, part.shape[2])
+                side.append(grouped.permute(0, 2, 1, 4, 3).flatten(0, 1).flatten(1, 2))
+        left, right = (torch.cat(side, dim=1) for side in sides)
+        return left, right
+
+
+class _Pass:
+    """One call of a convolution.
+
+    Args:
+        layer: the convolution.
+        rows: what went in.
+        gradient: what came back.
+        records: of the batch; each may have several rows.
+    """
+
+    def __init__(self, layer: Any, rows: torch.Tensor, gradient: torch.Tensor, records: int) -> None:
+        self._layer = layer
+        self._padding = list(layer.padding)
+        if not layer.transposed and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
+            mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+            rows = functional.pad(rows, layer._reversed_padding_repeated_twice, mode=mode)
+            self._padding = [0] * len(layer.kernel_size)
+        self._rows, self._gradient = rows, gradient
+        self._each = len(rows) // records
+        small = rows if layer.transposed else gradient
+        self.positions = self._each * small[0, 0].numel()  # of one record
+
+    def gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """The weight's gradient over some records, each with its weight (records,)."""
+        layer, some = self._layer, self._of(records)
+        gradient = self._gradient[some]
+        if weights is not None:
+            every = weights.repeat_interleave(self._each)
+            gradient = gradient * every.view(-1, *[1] * (gradient.dim() - 1))
+        found = torch.ops.aten.convolution_backward(
+            gradient,
+            self._rows[some],
+            layer.weight.detach().to(gradient.dtype),
+            None,
+            layer.stride,
+            self._padding,
+            layer.dilation,
+            layer.transposed,
+            self._output_padding(),
+            layer.groups,
+            [False, True, False],
+        )
+        weight: torch.Tensor = found[1]
+        return weight.contiguous()
+
+    def rows(self, records: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left and right rows of some records, (rows, width, positions)."""
+        some = self._of(records)
+        if self._layer.transposed:
+            small, large = self._rows[some], self._gradient[some]
+        else:
+            small, large = self._gradient[some], self._rows[some]
+        return small.flatten(2), self._windows(large, small.shape[2:])
+
+    def _of(self, records: slice) -> slice:
+        return slice(records.start * self._each, records.stop * self._each)
+
+    def _output_padding(self) -> list[int]:
+        """How much longer the output is than the least; nothing unless transposed."""
+        layer = self._layer
+        if not layer.transposed:
+            return [0] * len(layer.kernel_size)
+        axes = zip(
+            self._gradient.shape[2:], self._rows.shape[2:], layer.kernel_size, layer.stride, self._padding,
+            layer.dilation, strict=True,
+        )  # fmt: skip
+        return [out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
+                for out, size, kernel, stride, pad, dilation in axes]  # fmt: skip
+
+    def _windows(self, image: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+        """What the kernel sees at each place; (rows, channels * kernel, positions)."""
+        layer, dimensions = self._layer, len(places)
+        windows = functional.pad(image, [pad for pad in reversed(self._padding) for _ in range(2)])
+        for axis in range(dimensions):
+            reach = (layer.kernel_size[axis] - 1) * layer.dilation[axis] + 1
+            windows = windows.unfold(2 + axis, reach, layer.stride[axis]).narrow(2 + axis, 0, places[axis])
+            windows = windows[..., :: layer.dilation[axis]]
+        kernel_first = (0, 1, *range(2 + dimensions, 2 + 2 * dimensions), *range(2, 2 + dimensions))
+        return windows.permute(kernel_first).reshape(
+            len(image), -1, windows[0, 0].numel() // _product(layer.kernel_size)
+        )
+
+
+def _within(run: Run, patients: slice) -> slice:
+    """The records of some patients of a run."""
+    return slice(run.records.start + patients.start * run.each, run.records.start + patients.stop * run.each)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    product = 1
+    for size in sizes:
+        product *= size
+    return product

@@ -1,0 +1,45 @@
+"""Layers that are refused on sight, with what to use instead."""
+
+from typing import Final
+
+from torch import nn
+
+from privacy.dpsgd.activations import described
+from privacy.errors import TermsError
+
+_REPLACEMENTS: Final[dict[type[nn.Module], str]] = {
+    nn.LSTM: "DPLSTM of opacus.layers",
+    nn.GRU: "DPGRU of opacus.layers",
+    nn.RNN: "DPRNN of opacus.layers",
+    nn.MultiheadAttention: "DPMultiheadAttention of opacus.layers",
+}
+
+
+def check_module(module: nn.Module) -> None:
+    """Refuse a module in which a record has no gradient of its own, or hides it.
+
+    Raises:
+        TermsError: naming the first such layer, and what to use instead.
+    """
+    for name, layer in module.named_modules():
+        if _mixes_records(layer):
+            raise TermsError(
+                f"{described(name, layer)} mixes records, so no patient's share can be bounded; "
+                "use a normalisation within a record, such as GroupNorm"
+            )
+        if type(layer) in _REPLACEMENTS:
+            raise TermsError(
+                f"{described(name, layer)} computes where no gradient of a record is seen; "
+                f"use {_REPLACEMENTS[type(layer)]}, which has the same parameters"
+            )
+        if isinstance(layer, nn.Embedding) and (layer.scale_grad_by_freq or layer.max_norm is not None):
+            raise TermsError(
+                f"{described(name, layer)} has max_norm or scale_grad_by_freq, which depend on other records; "
+                "leave them out"
+            )
+
+
+def _mixes_records(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        return layer.track_running_stats
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)

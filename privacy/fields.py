@@ -1,0 +1,107 @@
+"""Words and numbers that terms are made of."""
+
+import unicodedata
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
+
+from privacy.document import written_as
+
+MAX_SITES: Final = 64
+
+COORDINATOR: Final = "coordinator"
+
+Name = Annotated[
+    str,
+    written_as(
+        r"^[a-z][a-z0-9-]{0,39}$",
+        "a name: a small letter, then small letters, digits and hyphens, at most 40 in all",
+    ),
+]
+
+
+def _not_the_coordinator(name: str) -> str:
+    if name == COORDINATOR:
+        raise ValueError(f"'{COORDINATOR}' is what messages call the coordinator; choose another name for the site")
+    return name
+
+
+SiteName = Annotated[Name, AfterValidator(_not_the_coordinator)]
+
+
+def _as_tables_are_read(word: str) -> str:
+    if word != word.strip():
+        raise ValueError("has spaces around it, which a table's words are read without; write it without them")
+    return unicodedata.normalize("NFC", word)
+
+
+Word = Annotated[str, AfterValidator(_as_tables_are_read)]
+"""A word of a table as it is read: Unicode NFC, no spaces around it."""
+
+Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_as_tables_are_read)]
+
+# Public numbers have bounds of an ordinary size: one near the ends of floating point can make a model leave the finite
+# numbers, or move by nothing at all, just as its author likes.
+Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
+ClippingNorm = Annotated[float, Field(ge=1e-4, le=1e4)]
+"""Of a gradient: far from where squares and sums of float32 lose their digits."""
+
+LearningRate = Annotated[float, Field(ge=1e-9, le=1e38)]
+"""Up to what a float32 holds. Whether it is too large depends on model and data: parameters that diverge say so."""
+
+ServerRate = Annotated[float, Field(ge=1e-6, le=1e3)]
+RangeEnd = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""An end of a column's public range."""
+
+LayerName = Annotated[
+    str, written_as(r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$", "the name of a layer: letters, digits, _ and .")
+]
+"""A layer of a model, as the model names it (``layers.2``); ``head`` is the last one that has parameters."""
+
+Sha256 = Annotated[str, written_as(r"^[0-9a-f]{64}$", "a SHA-256: 64 digits of 0 to 9 and a to f")]
+
+
+class NullIsWritten:
+    """Says in a JSON schema that nothing is written as ``word``, and never left empty."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of what is annotated, with the word in the place of null."""
+        schema = handler(core)
+        several = [{"const": self._word} if each == {"type": "null"} else each for each in schema["anyOf"]]
+        return {**schema, "anyOf": several}
+
+
+def _none_from_text(value: Any) -> Any:
+    if value is None:
+        raise ValueError("expected a number, or the word none for no privacy; got nothing")
+    return None if value == "none" else value
+
+
+Epsilon = Annotated[
+    Annotated[float, Field(gt=0, le=100)] | None,
+    BeforeValidator(_none_from_text),
+    PlainSerializer(lambda value: "none" if value is None else value),
+    NullIsWritten("none"),
+]
+"""A privacy loss bound; the word ``none`` (never an omission) says that there is none."""
+
+
+def _none_from_auto(value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value != "auto"):
+        raise ValueError(f"expected a number, or the word auto; got {'nothing' if value is None else repr(value)}")
+    return None if value == "auto" else value
+
+
+ValueRange = Annotated[
+    Positive | None,
+    BeforeValidator(_none_from_auto),
+    PlainSerializer(lambda value: "auto" if value is None else value),
+    NullIsWritten("auto"),
+]
+"""How large a value may be; the word ``auto`` leaves it to a rule over public numbers.
+
+The rule: ``privacy/secure_aggregation/value_range.py``.
+"""

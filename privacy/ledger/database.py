@@ -1,0 +1,210 @@
+"""The file that a book is kept in: SQLite, opened with care, and what can be wrong with it as a sentence.
+
+Rules:
+
+* Write-ahead log and ``synchronous=FULL``: what is committed survives a power cut.
+* The file itself refuses to change or remove an entry (triggers), which guards against accidents; the chain and the
+  signatures guard against intent.
+* A file of another application, with other tables or of a newer version is refused, and so is a damaged one.
+* What cannot be read or written *now* (locked, a full disk, a folder without permission) is a :class:`StorageError`:
+  nothing was done, and it can be asked again. What cannot be *believed* is a :class:`LedgerError`.
+* An auditor only reads.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from privacy.errors import LedgerError, StorageError
+from privacy.keys import PublicKey
+from privacy.ledger.entries import Signed
+from privacy.ledger.state import Book, Watch, read_book
+
+APPLICATION_ID: Final = 0x436F6E73  # "Cons"
+SCHEMA_VERSION: Final = 1
+TIMEOUT_S: Final = 10.0
+
+_SCHEMA: Final = """
+CREATE TABLE entry (
+    number INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL,
+    signature BLOB NOT NULL CHECK (length(signature) = 64)
+) STRICT;
+CREATE TRIGGER entry_in_order BEFORE INSERT ON entry
+    WHEN NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM entry)
+    BEGIN SELECT raise(ABORT, 'an entry is added at the end'); END;
+CREATE TRIGGER entry_unchanged BEFORE UPDATE ON entry
+    BEGIN SELECT raise(ABORT, 'an entry is never changed'); END;
+CREATE TRIGGER entry_kept BEFORE DELETE ON entry
+    BEGIN SELECT raise(ABORT, 'an entry is never removed'); END;
+"""
+
+_CREATE: Final = "\n".join(
+    (
+        "BEGIN IMMEDIATE;",
+        _SCHEMA,
+        f"PRAGMA application_id = {APPLICATION_ID};",
+        f"PRAGMA user_version = {SCHEMA_VERSION};",
+        "COMMIT;",
+    )
+)
+
+
+def lay_out(path: Path) -> sqlite3.Connection:
+    """Make the empty file ``path`` one for a book, without an entry yet.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with sentences(path):
+        connection = _connect(path, "mode=rw", TIMEOUT_S)
+        try:
+            _write_through(path, connection)
+            connection.executescript(_CREATE)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Open a book's file for adding; ``timeout_s`` is how long to wait while another process writes.
+
+    Raises:
+        LedgerError: missing, damaged, not a ledger, or of a newer version.
+        StorageError: locked, read-only, or on a disk that cannot be written.
+    """
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no ledger; create one with the site, or restore it from a backup")
+    with sentences(path):
+        connection = _connect(path, "mode=rw", timeout_s)
+        try:
+            _check(path, connection)
+            _write_through(path, connection)
+            connection.execute("BEGIN IMMEDIATE")  # a file that cannot be written is refused now, not in a round
+            connection.execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> Book:
+    """Check a site's SQLite file without changing it, as :func:`read_book` does. Run by an auditor.
+
+    Beside a file whose write-ahead log holds entries (in use, or its site was killed) SQLite may write its index
+    of that log, ``-shm``; otherwise nothing is written at all.
+
+    Raises:
+        LedgerError: it is no ledger, or an entry is wrong (named).
+        StorageError: it cannot be read.
+    """
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no ledger; name the site's ledger.sqlite, or an export of it")
+    with sentences(path):
+        # without a write-ahead log beside it, the file is all there is
+        log = path.with_name(path.name + "-wal")
+        mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+        with closing(_connect(path, mode, TIMEOUT_S)) as connection:
+            _check(path, connection)
+            return read_book(signed_entries(connection), key, watch)
+
+
+def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[Signed]:
+    """The entries that follow number ``after``.
+
+    Raises:
+        LedgerError: one is missing (named).
+    """
+    rows = connection.execute(
+        "SELECT number, bytes, signature FROM entry WHERE number > ? ORDER BY number", (after,)
+    )
+    for expected, (number, entry, signature) in enumerate(rows, start=after + 1):
+        if number != expected:
+            raise LedgerError(f"entry {expected}: it is missing, the next one is {number}")
+        yield Signed(entry, signature)
+
+
+def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
+
+
+def _write_through(path: Path, connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise LedgerError(f"{path}: the ledger cannot keep a write-ahead log on this disk; use a local disk")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise LedgerError(f"{path}: a SQLite file, but not a Consilium ledger")
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path}: the ledger is of version {version}, this program knows up to {SCHEMA_VERSION}: "
+            "install a newer one"
+        )
+    with closing(sqlite3.connect(":memory:")) as blank:
+        blank.executescript(_SCHEMA)
+        if _objects(connection) != _objects(blank):
+            raise LedgerError(f"{path}: its tables and triggers are not a ledger's; restore it from a backup")
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise LedgerError(f"{path}: the ledger file is damaged; restore it from a backup")
+
+
+def _objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+@contextmanager
+def sentences(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into a sentence.
+
+    Raises:
+        StorageError: it cannot be read or written now.
+        LedgerError: it is damaged, or refuses what was written to it.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = _primary(error)
+        if code in _PASSING:
+            reason, step = _PASSING[code]
+            raise StorageError(f"{path}: {reason}; {step}", "ledger") from None
+        reason, step = _LASTING.get(code, (str(error), "see the disk and the file's owner"))
+        raise LedgerError(f"{path}: {reason}; {step}") from None
+    except UnicodeDecodeError:  # in a name of a table, which only damage can bring
+        raise LedgerError(f"{path}: the ledger file is damaged; restore it from a backup") from None
+
+
+_HELD: Final = ("another process holds the ledger", "wait for it to end, then try again")
+_PASSING: Final = {
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_PROTOCOL: _HELD,
+    sqlite3.SQLITE_READONLY: ("the ledger is read-only", "make the file and its folder writable for this user"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the ledger cannot be opened",
+        "make its folder writable, or copy it with its -wal file",
+    ),
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing recorded is lost"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk does not read or write the ledger",
+        "see whether it is full or failing; nothing recorded is lost",
+    ),
+    sqlite3.SQLITE_NOMEM: ("the machine has no memory left", "end what uses it, then try again"),
+}
+_LASTING: Final = {
+    sqlite3.SQLITE_CORRUPT: ("the ledger file is damaged", "restore it from a backup"),
+    sqlite3.SQLITE_NOTADB: ("the file is not a ledger", "name the site's ledger.sqlite, or an export of it"),
+}
+
+
+def _primary(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF  # the rest is the extended code

@@ -1,0 +1,651 @@
+"""The site's book, as the site uses it: everything that is granted, spent, released and refused is added here.
+
+Rules:
+
+* **Check, record, then act**: when a method returns, its entry is durable.
+* One addition is one immediate transaction (:class:`Addition`): what other processes added is read and checked, the
+  rules are asked, the entry is written. Two processes can never spend the same budget.
+* Asked twice, recorded once: the same question again changes nothing. What people say (a grant, an approval) counts
+  each time.
+* Opening checks the whole book, and a book that is not believed is not opened.
+* What failed for now (:class:`~privacy.errors.StorageError`, from any method that reads or adds) recorded nothing; the
+  file is read again before anything else is said of it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from privacy.accounting.account import Budget, Planned
+from privacy.accounting.epsilon import AnyEvent, carried, limit
+from privacy.document import parse
+from privacy.errors import Error, LedgerError, RefusedError, StorageError
+from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.database import (
+    TIMEOUT_S,
+    open_file,
+    sentences,
+    signed_entries,
+)
+from privacy.ledger.entries import (
+    Allow,
+    Approve,
+    Body,
+    Checkpoint,
+    Clock,
+    Ending,
+    Entry,
+    Evaluate,
+    Grant,
+    Head,
+    Incident,
+    KeyChange,
+    ModelRelease,
+    Population,
+    Recover,
+    Refuse,
+    Reserve,
+    Return,
+    Revoke,
+    Settle,
+    key_proof,
+    read_entry,
+)
+from privacy.ledger.export import lines
+from privacy.ledger.launches import Launches, launches_of
+from privacy.ledger.papers import Paper
+from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.state import Book, plan_curve
+from privacy.ledger.transaction import (
+    Addition,
+    Creation,
+    read_on,
+    written,
+)
+from privacy.sentence import fit_sentence
+from privacy.signed import Signed as SignedStatement
+
+CLOCK_STEP: Final = timedelta(hours=1)
+"""A clock that is behind the last entry by at most this repeats its time: the order is the entries' numbers."""
+
+B = TypeVar("B", bound=Body)
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """A site's book, open for adding. Make one with :meth:`create` or :meth:`open`; close it, or use ``with``.
+
+    A ledger belongs to one thread; other threads and processes open their own.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, key: SigningKey, clock: Callable[[], datetime]
+    ) -> None:
+        self._path = path
+        self._file = _file(path)
+        self._connection = connection
+        self._key = key
+        self._clock = clock
+        self._book = Book()
+
+    @classmethod
+    def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
+        """Begin a new book (a file of its owner, 0600) for ``site``: whole, or not at all.
+
+        Raises:
+            StorageError: there is a file already, or the folder cannot be written.
+        """
+        creation = Creation(path, site, key, written(clock()))
+        try:
+            for step in creation.steps:
+                step()
+        finally:
+            creation.clean_up()
+        return cls.open(path, key, clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        key: SigningKey,
+        clock: Callable[[], datetime] = utc_now,
+        timeout_s: float = TIMEOUT_S,
+    ) -> "Ledger":
+        """Open the book and check all of it.
+
+        Args:
+            path: the SQLite file.
+            key: the site's identity, which signed the book so far.
+            clock: tells the time.
+            timeout_s: how long to wait while another process writes.
+
+        Raises:
+            LedgerError: missing, corrupt, of a newer version, or an entry is wrong (named).
+            StorageError: locked, read-only, or on a disk that cannot be written.
+        """
+        ledger = cls(path, open_file(path, timeout_s), key, clock)
+        try:
+            ledger.refresh()
+            if ledger.head.number == 0:
+                raise LedgerError(f"{path}: the ledger is empty; restore it from a backup")
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *cause: object) -> None:
+        self.close()
+
+    @property
+    def site(self) -> str:
+        """Whose book this is."""
+        return self._known_book.site
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that signs this book now."""
+        return self._key.public
+
+    @property
+    def head(self) -> Head:
+        """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
+        return self._known_book.head
+
+    def signed_head(self) -> SignedStatement[BookHead]:
+        """The head with its totals, as witnesses are shown it, with what other processes have added.
+
+        Raises:
+            LedgerError: an entry is wrong (named).
+        """
+        self.refresh()
+        return SignedStatement[BookHead].by(self._key, self._book.standing())
+
+    def refresh(self) -> None:
+        """Read and check what other processes have added.
+
+        Raises:
+            LedgerError: an entry is wrong (named).
+        """
+        self._require_in_place()
+        with sentences(self._path):
+            self._catch_up()
+
+    def register_population(
+        self,
+        name: str,
+        data_digest: str,
+        patients: int,
+        records_per_patient: int,
+        patients_commitment: str,
+        contract: str,
+        patient_column: str,
+        said_different: Mapping[str, int] | None = None,
+    ) -> None:
+        """Register a data set's patients, or their changed file.
+
+        Args:
+            name: the population.
+            data_digest: SHA-256 of the file as it is now.
+            patients: how many, as the site makes it public.
+            records_per_patient: the most records of one patient that enter a step.
+            patients_commitment: to the keyed digests of every patient it ever had; see
+                ``client/data/patient_register.py``.
+            contract: the digest of the data contract that the file keeps.
+            patient_column: the column that tells who a patient is.
+            said_different: patients written like those of another population, whom people say to be others.
+
+        Raises:
+            RefusedError: the same data are registered under another name, or the population's patients are told by
+                another column.
+            LedgerError: the book cannot take it.
+        """
+        self._add(
+            Population,
+            population=name,
+            data=data_digest,
+            patients=patients,
+            records_per_patient=records_per_patient,
+            patients_commitment=patients_commitment,
+            contract=contract,
+            patient_column=patient_column,
+            said_different=dict(said_different or {}),
+        )
+
+    def populations(self) -> dict[str, Population]:
+        """What was registered last under each name."""
+        self.refresh()
+        return dict(self._book.populations)
+
+    def population(self, name: str) -> Population:
+        """What was registered last as ``name``.
+
+        Raises:
+            LedgerError: nothing was.
+        """
+        self.refresh()
+        if name not in self._book.populations:
+            raise LedgerError(f"the population '{name}' is not registered in this book")
+        return self._book.populations[name]
+
+    def grant(
+        self,
+        population: str,
+        epsilon: float,
+        delta: float,
+        order: int,
+        by: str | None = None,
+        account: str | None = None,
+    ) -> None:
+        """Grant ``population`` a budget, or a further one, kept at ``order`` from now on.
+
+        Args:
+            population: whose patients.
+            epsilon: the most that all studies together may cost.
+            delta: with the grants before it at most one in the patients.
+            order: of Renyi divergence.
+            by: who says so, in their own words.
+            account: of the machine, that the command runs under.
+
+        Raises:
+            BudgetError: the order leaves it no room, or delta is too large for so few patients.
+            LedgerError: the book cannot take it.
+        """
+        room = max(0, limit(epsilon, delta, order))
+        fields = {"population": population, "epsilon": epsilon, "delta": delta, "order": order, "limit": room}
+        granted = _body(Grant, **fields, by=by, account=account)
+
+        def body(book: Book) -> Body:
+            account = book.account(population)
+            if population not in book.populations:
+                raise LedgerError(
+                    f"the population '{population}' is known from a lost ledger only; register its files first"
+                )
+            account.require_fitting_delta(delta, book.populations[population].patients)
+            return granted
+
+        self._record(body)
+
+    def approve(self, terms_digest: str, by: str, runs: int = 1, account: str | None = None) -> None:
+        """Note that ``by`` agrees to so many further studies of the terms of this digest. It counts each time.
+
+        Raises:
+            LedgerError: the book cannot take it.
+        """
+        self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account)
+
+    def revoke(self, terms_digest: str, by: str, account: str | None = None) -> None:
+        """Note that ``by`` takes back what of the approvals of these terms is not used.
+
+        Raises:
+            LedgerError: nothing is unused, or the book cannot take it.
+        """
+        self._add(Revoke, terms=terms_digest, by=by, account=account)
+
+    def approved_runs(self, terms_digest: str) -> int:
+        """How many studies of these terms may still be admitted by what was approved."""
+        self.refresh()
+        return self._book.approved_runs(terms_digest)
+
+    def accept_clock(self, by: str, account: str | None = None) -> None:
+        """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
+
+        Raises:
+            LedgerError: the clock is not behind, or the book cannot take it.
+        """
+        said = _body(Clock, by=by, account=account)
+        self._record(lambda book: said, lambda: written(self._clock()))
+
+    def allow(
+        self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
+    ) -> None:
+        """Admit ``study``, with everything it will cause, and set its price aside.
+
+        Args:
+            study: what it is called.
+            population: whose patients.
+            plan: everything it will cause.
+            terms_digest: what was agreed to.
+            approval: whether it needs an approval of its terms, and uses a run of it.
+
+        Raises:
+            BudgetError: it does not fit, or asks for privacy that was given up.
+            RefusedError: ``approval`` if it needs one, and none is left.
+            LedgerError: the study was admitted differently before, or the book cannot take it.
+        """
+
+        def body(book: Book) -> Body:
+            account, said = book.account(population), book.allowance(study)
+            grant = account.grant_for(study, plan) if said is None else said.grant
+            used = (
+                said.approval if said is not None else _approval_of(book, study, terms_digest) if approval else None
+            )
+            return _body(
+                Allow,
+                study=study,
+                population=population,
+                terms=terms_digest,
+                approval=used,
+                plan=tuple(plan),
+                grant=grant,
+                curve=plan_curve(plan),
+                charge=0 if grant is None else account.filter(grant).price_of(plan),
+            )
+
+        self._record(body)
+
+    def allowance(self, study: str) -> Allow | None:
+        """What ``study`` was admitted with (its plan, its terms), if it was."""
+        self.refresh()
+        return self._book.allowance(study)
+
+    def has_paid(self, study: str) -> bool:
+        """Whether ``study`` has paid for any round or totals.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_paid(study)
+
+    def has_reserved(self, study: str, round: int) -> bool:
+        """Whether the training of ``round`` is paid.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_reserved(study, round)
+
+    def has_evaluated(self, study: str, round: int) -> bool:
+        """Whether the totals of the model after ``round`` are paid.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        self.refresh()
+        return self._book.has_evaluated(study, round)
+
+    def reserve(self, study: str, round: int, event: AnyEvent) -> None:
+        """Pay a training round; durable before this returns, so before the first gradient.
+
+        Raises:
+            BudgetError: the study's plan does not name it, or not so often, or the study is closed.
+            LedgerError: the round was paid with another event, or the book cannot take it.
+        """
+        self._record(lambda book: _paid(Reserve, book, study, round, event))
+
+    def settle(self, study: str, round: int) -> None:
+        """Note that a reserved round's training has ended.
+
+        Raises:
+            LedgerError: it was never reserved, or the book cannot take it.
+        """
+        self._add(Settle, study=study, round=round)
+
+    def evaluate(self, study: str, round: int, event: AnyEvent) -> None:
+        """Pay a round's totals over held-out patients, before they are counted.
+
+        Raises:
+            BudgetError: as :meth:`reserve`.
+            LedgerError: as :meth:`reserve`.
+        """
+        self._record(lambda book: _paid(Evaluate, book, study, round, event))
+
+    def ending(self, study: str) -> Ending | None:
+        """Why the account of ``study`` was closed, if it was."""
+        self.refresh()
+        return self._book.ending(study)
+
+    def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
+        """Close ``study``: what it has not used is left again. Closed already, nothing changes.
+
+        Raises:
+            BudgetError: the study was never admitted.
+            LedgerError: the book cannot take it.
+        """
+
+        def body(book: Book) -> Return | None:
+            account = book.account_of(study)
+            if account.allowances[study].closed:
+                return None
+            return Return(study=study, charge=account.unused(study), why=why)
+
+        self._record(body)
+
+    def release(self, study: str, model_digest: str, to: str = "sites") -> None:
+        """Note that a study's model has left.
+
+        Raises:
+            BudgetError: the study was never admitted.
+            LedgerError: the book cannot take it.
+        """
+        self._add(ModelRelease, study=study, model=model_digest, to=to)
+
+    def refuse(self, study: str, code: str, sentence: str) -> None:
+        """Note that the site refused what was asked, by which rule; the sentence is cut if it is too long.
+
+        Raises:
+            LedgerError: the book cannot take it.
+        """
+        self._add(Refuse, study=study, code=code, sentence=fit_sentence(sentence))
+
+    def incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
+        """Note what must not be forgotten: a void round, an aggregate that did not open. Once each; cut as a refusal.
+
+        Raises:
+            LedgerError: the book cannot take it.
+        """
+        self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
+
+    def checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
+        """Write down that ``witness`` has seen this book up to a head. What it has seen before changes nothing.
+
+        Raises:
+            LedgerError: the head is not this book's, a signature is wrong, or the book cannot take it.
+        """
+        seen = countersigned.seen.statement
+
+        def body(book: Book) -> Body | None:
+            if book.has_been_seen(seen.number, seen.hash):
+                return None
+            return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
+
+        self._record(body)
+
+    def recover(self, countersigned: Countersigned, witness: PublicKey) -> None:
+        """Go on from an older copy of the book: take over the totals that ``witness`` has seen of the lost one.
+
+        Everything that was open counts as spent and its studies are closed.
+
+        Raises:
+            LedgerError: nothing is lost, the head is not of this book, or the book cannot take it.
+        """
+        seen = countersigned.head.statement
+
+        def body(book: Book) -> Body:
+            sentence = (
+                f"restored: entries after {book.head.number} are lost; a witness has seen entry {seen.number}, "
+                "whose totals are taken over, with everything open counted as spent"
+            )
+            dumped = countersigned.model_dump()
+            return _body(Recover, witness=witness.text, countersigned=dumped, sentence=sentence)
+
+        self._record(body)
+
+    def change_key(self, key: SigningKey) -> None:
+        """Sign with ``key`` from now on; the present key signs the change.
+
+        Raises:
+            LedgerError: the key was used before, or the book cannot take it.
+        """
+        self._record(lambda book: _body(KeyChange, key=key.public.text, proof=key_proof(key, book.head)))
+        self._key = key
+
+    def budget(self, population: str) -> Budget:
+        """Where ``population`` stands, with what other processes have added.
+
+        Raises:
+            LedgerError: it is not registered.
+        """
+        self.refresh()
+        return self._book.account(population).budget
+
+    def registered(self, population: str, contract: str, data_digest: str) -> bool:
+        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
+        self.refresh()
+        return self._book.registered(population, contract, data_digest)
+
+    def budget_of(self, study: str) -> Budget:
+        """Where the population that ``study`` is paid from stands.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        self.refresh()
+        return self._book.account_of(study).budget
+
+    def budgets(self) -> list[Budget]:
+        """Where every population stands."""
+        self.refresh()
+        return self._book.budgets()
+
+    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        self.refresh()
+        return self._book.account_of(study).epsilon_spent_by(study, delta)
+
+    def launches(self, study: str) -> Launches:
+        """Every launch of the study that ``study`` is one launch of, and what they cost together.
+
+        Raises:
+            BudgetError: the study was never admitted.
+        """
+        self.refresh()
+        return launches_of(self._book, study)
+
+    def holds(self, number: int, hash: str) -> bool:
+        """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back."""
+        self.refresh()
+        return self._book.holds(number, hash)
+
+    def trial(self) -> Book:
+        """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded."""
+        self.refresh()
+        return deepcopy(self._book)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, from the first."""
+        with sentences(self._path):
+            for signed in signed_entries(self._connection):
+                yield read_entry(signed.entry)
+
+    def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
+        """The book as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
+        self.refresh()
+        with sentences(self._path):
+            yield from lines(signed_entries(self._connection), self._key, papers)
+
+    def addition(
+        self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None
+    ) -> "Addition":
+        """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""
+        return Addition(self._path, self._connection, self._book, self._key, time or self._time, body_for)
+
+    def _add(self, kind: type[Body], **fields: Any) -> None:
+        body = _body(kind, **fields)
+        self._record(lambda book: body)
+
+    def _record(self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None) -> None:
+        self._require_in_place()
+        addition = self.addition(body_for, time)
+        with sentences(self._path):
+            try:
+                for step in addition.steps:
+                    step()
+            except Error:  # a refusal: the book is as it was
+                raise
+            except BaseException:
+                self._book = Book()  # it may be ahead of the file: it is read again before it is asked
+                raise
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def _catch_up(self) -> None:
+        try:
+            read_on(self._path, self._connection, self._book)
+            if self._book.head.number and self._book.key != self._key.public:
+                raise LedgerError(
+                    f"{self._path}: expected the book of the key {self._key.public.typed}, got that of "
+                    f"{self._book.key.typed}"
+                )
+        except LedgerError:
+            self._book = Book()
+            raise
+
+    @property
+    def _known_book(self) -> Book:
+        """The book as this process last knew it, read again if a failure has left that in doubt."""
+        if self._book.head.number == 0:
+            self.refresh()
+        return self._book
+
+    def _require_in_place(self) -> None:
+        """What is added to a file that has lost its name would be lost with it."""
+        if _file(self._path) != self._file:
+            raise LedgerError(f"{self._path}: the ledger was moved or replaced while in use; start the site again")
+
+    def _time(self) -> str:
+        """Now, or the last entry's time if the clock was stepped back by a little."""
+        now = self._clock()
+        stepped_back = written(now) < self._book.time <= written(now + CLOCK_STEP)
+        return self._book.time if stepped_back else written(now)
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file stands there now, if any.
+
+    Raises:
+        StorageError: the disk does not say.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: the disk does not say what is there: {error.strerror}", "ledger") from None
+    return found.st_dev, found.st_ino
+
+
+def _body(kind: type[B], **fields: Any) -> B:
+    return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
+
+
+def _approval_of(book: Book, study: str, terms: str) -> int:
+    found = book.approval_for(terms)
+    if found is None:
+        raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
+    return found
+
+
+def _paid(kind: type[Reserve] | type[Evaluate], book: Book, study: str, round: int, event: AnyEvent) -> Body:
+    price = book.account_of(study).price(study, event)
+    return _body(kind, study=study, round=round, event=event, curve=carried(event), charge=price)

@@ -1,0 +1,699 @@
+"""A book as it is read: every entry is checked against all before it, or the book is not believed.
+
+The site folds its own entries through this before it adds one, and the auditor folds them again. ``Rule`` lists what
+is checked; a broken one is named together with its entry.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from privacy.accounting.account import (
+    Account,
+    Budget,
+    Filter,
+    Planned,
+    Purpose,
+)
+from privacy.accounting.epsilon import carried, limit
+from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
+from privacy.keys import PublicKey, SigningKey
+from privacy.ledger import entries
+from privacy.ledger.entries import (
+    FIRST,
+    Allow,
+    Approve,
+    Body,
+    Checkpoint,
+    Clock,
+    Ending,
+    Entry,
+    Evaluate,
+    Head,
+    Incident,
+    KeyChange,
+    ModelRelease,
+    Open,
+    Population,
+    Recover,
+    Refuse,
+    Reserve,
+    Return,
+    Revoke,
+    Settle,
+    Signed,
+    Subject,
+    read_entry,
+    sign,
+    verify_key_proof,
+    verify_signature,
+)
+from privacy.ledger.signed_head import AccountTotals, BookHead, GrantTotals
+
+_NEVER: Final = "0000-00-00T00:00:00Z"
+
+
+class Rule(StrEnum):
+    """What must hold of an entry, in the order in which it is checked."""
+
+    FORM = "form"
+    """The bytes are one entry of a known kind, in canonical form."""
+    CHAIN = "chain"
+    """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
+    in an entry in which people say that the clock had been wrong."""
+    OPENING = "opening"
+    """The first entry, and no other, opens the book and names the key."""
+    SIGNATURE = "signature"
+    """It is signed by the book's key; a new key has signed the book's head."""
+    ONCE = "once"
+    """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
+    POPULATION = "population"
+    """The same data are one population, whatever they are called."""
+    PRICE = "price"
+    """Every limit, curve and charge is what its event comes to when it is computed again."""
+    BUDGET = "budget"
+    """The grant has room; the study's plan names the round."""
+    APPROVAL = "approval"
+    """An approval that a study uses is of its terms, has a run left, and was not revoked."""
+    WITNESS = "witness"
+    """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
+
+
+class BrokenRuleError(LedgerError):
+    """An entry breaks ``rule``."""
+
+    def __init__(self, rule: Rule, sentence: str) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+
+
+class _State(NamedTuple):
+    """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
+
+    since: int
+    protected: bool
+    held_out_protected: bool
+    amounts: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class _Approval:
+    """What entry ``number`` approved, and how many of its runs are used."""
+
+    number: int
+    terms: str
+    runs: int
+    used: int = 0
+    revoked: bool = False
+
+    @property
+    def left(self) -> int:
+        return 0 if self.revoked else self.runs - self.used
+
+
+class Book:
+    """What a site's entries say, up to the last one taken."""
+
+    def __init__(self) -> None:
+        self.opened: Open | None = None
+        self.keys: list[PublicKey] = []
+        self.head = Head(0, FIRST)
+        self.time = _NEVER
+        self.populations: dict[str, Population] = {}
+        self.accounts: dict[str, Account] = {}
+        self.unsettled: set[tuple[str, int]] = set()
+        self.witnessed: Head | None = None
+        self.recovered: Head | None = None
+        self._taken_over: set[Head] = set()
+        self._hashes: list[str] = []
+        self._states: dict[str, list[_State]] = {}
+        self._population_of_data: dict[str, str] = {}
+        self._registered: set[tuple[str, str, str]] = set()
+        """Population, contract and data of every registration."""
+        self._population_of_study: dict[str, str] = {}
+        self._refused: dict[str, Refuse] = {}
+        self._incidents: set[Incident] = set()
+        self._said: dict[Subject, Body] = {}
+        self._working: set[str] = set()
+        """Studies that have paid for something."""
+        self._approvals: dict[int, _Approval] = {}
+        self._heard: dict[str, tuple[Entry, Entry]] = {}
+        """Of each study, the first and the last entry that says how far it has come."""
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that signs this book now.
+
+        Raises:
+            LedgerError: the book has no entry yet.
+        """
+        self._opened()
+        return self.keys[-1]
+
+    @property
+    def site(self) -> str:
+        """Whose book this is.
+
+        Raises:
+            LedgerError: the book has no entry yet.
+        """
+        return self._opened().site
+
+    def check_key(self, key: PublicKey | None) -> None:
+        """Accept a key that signs, or has signed, this book; None accepts any.
+
+        Raises:
+            LedgerError: it is another site's book, or has no entry yet.
+        """
+        own = self.key
+        if key is not None and key not in self.keys:
+            raise LedgerError(f"expected the book of the key {key.typed}, got that of {own.typed}")
+
+    def take(self, signed: Signed) -> Entry:
+        """Check the next entry and take it in. After an error the book is of no more use.
+
+        Raises:
+            LedgerError: naming the entry, the rule it breaks, and how.
+        """
+        number = self.head.number + 1
+        try:
+            entry = self._read(signed)
+            self._obey(entry.body)
+        except Error as error:
+            raise LedgerError(f"entry {number} breaks the rule '{_rule_broken_by(error)}': {error}") from None
+        except Exception as error:  # whoever wrote the file chose every byte of it
+            raise LedgerError(f"entry {number} cannot be read ({type(error).__name__})") from error
+        self._advance(entry, signed)
+        return entry
+
+    def write(self, body: Body, time: str, key: SigningKey) -> Signed:
+        """Add an entry. A refusal leaves the book as it was. Run by a site.
+
+        Raises:
+            BudgetError: the budget does not allow it.
+            RefusedError: the data belong to another population.
+            StorageError: the clock is behind the last entry.
+            LedgerError: it contradicts the book, or ``key`` does not sign it any more.
+        """
+        if time < self.time and not isinstance(body, Clock):
+            raise StorageError(
+                f"the clock says {time}, the last entry was written at {self.time}: set the clock; or, if it is right "
+                "now and was wrong then, say so once, in the ledger: consilium-site ledger clock --by NAME",
+                "ledger",
+            )
+        self._require_turned_back(body, time)
+        number, previous = self.head.number + 1, self.head.hash
+        entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
+        expected = _opening_key(body) if self.opened is None else self.key
+        if key.public != expected:
+            raise LedgerError(f"the book is signed by the key {expected.typed}, not by {key.public.typed}")
+        self._obey(body)
+        signed = sign(entry, key)
+        self._advance(entry, signed)
+        return signed
+
+    def says(self, body: Body) -> bool:
+        """Whether the book says exactly this already, so that asking again changes nothing.
+
+        Raises:
+            LedgerError: it says something else about the same subject.
+        """
+        if isinstance(body, Population):
+            return self.populations.get(body.population) == body
+        if isinstance(body, Refuse):
+            return self._refused.get(body.study) == body
+        if isinstance(body, Incident):
+            return body in self._incidents
+        said = None if body.subject is None else self._said.get(body.subject)
+        if said is not None and said != body:
+            raise BrokenRuleError(
+                Rule.ONCE, f"{_about(body)} is in the book already, and it says something else there"
+            )
+        return said is not None
+
+    def holds(self, number: int, hash: str) -> bool:
+        """Whether entry ``number`` is, or by recovery was, in this book with this hash."""
+        here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
+        return here or Head(number, hash) in self._taken_over
+
+    def number_of(self, hash: str) -> int | None:
+        """The number of the entry of this book with this hash."""
+        return self._hashes.index(hash) + 1 if hash in self._hashes else None
+
+    def has_been_seen(self, number: int, hash: str) -> bool:
+        """Whether a witness that has seen this entry says nothing new: it, or one after it, is noted as seen."""
+        older = self.witnessed is not None and number <= self.witnessed.number
+        return Head(number, hash) in self._taken_over or (older and self.holds(number, hash))
+
+    def account(self, population: str) -> Account:
+        """The budget of ``population``.
+
+        Raises:
+            LedgerError: it is not registered.
+        """
+        if population not in self.accounts:
+            raise BrokenRuleError(Rule.ONCE, f"the population '{population}' is not registered in this book")
+        return self.accounts[population]
+
+    def account_of(self, study: str) -> Account:
+        """The budget that ``study`` is paid from.
+
+        Raises:
+            BudgetError: it has no allowance here.
+        """
+        if study not in self._population_of_study:
+            raise BudgetError(f"the study '{study}' has no allowance in this book: it was never admitted here")
+        return self.accounts[self._population_of_study[study]]
+
+    def allowance(self, study: str) -> Allow | None:
+        """What ``study`` was admitted with, if it was."""
+        said = self._said.get((Allow.kind, study))
+        return said if isinstance(said, Allow) else None
+
+    def registered(self, population: str, contract: str, data: str) -> bool:
+        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
+        return (population, contract, data) in self._registered
+
+    def has_paid(self, study: str) -> bool:
+        """Whether ``study`` has paid for any round or totals."""
+        return study in self._working
+
+    def has_reserved(self, study: str, number: int) -> bool:
+        """Whether the training of round ``number`` is paid."""
+        return (Reserve.kind, study, number) in self._said
+
+    def has_evaluated(self, study: str, number: int) -> bool:
+        """Whether the totals of the model after round ``number`` are paid."""
+        return (Evaluate.kind, study, number) in self._said
+
+    def approval_for(self, terms: str) -> int | None:
+        """The entry of the oldest approval of these terms that has a run left; None if none has."""
+        return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
+
+    def approved_runs(self, terms: str) -> int:
+        """How many studies of these terms may still be admitted by what was approved."""
+        return sum(each.left for each in self._approvals.values() if each.terms == terms)
+
+    def first_heard(self, study: str) -> Entry | None:
+        """The entry that admitted ``study``, if it was."""
+        return self._heard[study][0] if study in self._heard else None
+
+    def last_heard(self, study: str) -> Entry | None:
+        """The last entry that says how far ``study`` has come: it was admitted, a round was paid or has ended."""
+        return self._heard[study][1] if study in self._heard else None
+
+    def ending(self, study: str) -> Ending | None:
+        """Why the account of ``study`` was closed, if it was (a recovery closes without a reason)."""
+        said = self._said.get((Return.kind, study))
+        return said.why if isinstance(said, Return) else None
+
+    def budgets(self) -> list[Budget]:
+        """Every population's figures."""
+        return [account.budget for account in self.accounts.values()]
+
+    def standing(self) -> BookHead:
+        """The head as others are shown it.
+
+        Raises:
+            LedgerError: the book has no entry yet.
+        """
+        return BookHead(
+            site=self.site,
+            number=self.head.number,
+            hash=self.head.hash,
+            time=self.time,
+            recovered=None if self.recovered is None else self.recovered.hash,
+            accounts=self._totals_at(self.head.number),
+        )
+
+    def _read(self, signed: Signed) -> Entry:
+        entry = read_entry(signed.entry)
+        if entry.number != self.head.number + 1:
+            raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
+        if entry.previous != self.head.hash:
+            raise BrokenRuleError(Rule.CHAIN, "it does not follow the entry before it (the hash differs)")
+        if entry.time < self.time and not isinstance(entry.body, Clock):
+            raise BrokenRuleError(Rule.CHAIN, f"written at {entry.time}, before the entry before it ({self.time})")
+        self._require_turned_back(entry.body, entry.time)
+        try:
+            verify_signature(signed, _opening_key(entry.body) if self.opened is None else self.key)
+        except BrokenRuleError:
+            raise
+        except LedgerError as error:
+            raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
+        return entry
+
+    def _obey(self, body: Body) -> None:
+        """Apply ``body``, or raise and change nothing."""
+        if body.subject is not None and self.says(body):
+            raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the book already")
+        match body:
+            case Open():
+                self._open(body)
+            case Population():
+                self._register(body)
+            case entries.Grant():
+                _same("limit", body.limit, max(0, limit(body.epsilon, body.delta, body.order)))
+                self.account(body.population).grant(body.epsilon, body.delta, body.order)
+            case Allow():
+                self._allow(body)
+            case Reserve():
+                self._pay(body, Purpose.TRAIN)
+                self.unsettled.add((body.study, body.round))
+            case Evaluate():
+                self._pay(body, Purpose.EVALUATE)
+            case Settle():
+                if (body.study, body.round) not in self.unsettled:
+                    raise BrokenRuleError(Rule.ONCE, f"{_about(body)} was never reserved, so it cannot be settled")
+                self.unsettled.remove((body.study, body.round))
+            case Return():
+                account = self.account_of(body.study)
+                _same("charge", body.charge, account.unused(body.study))
+                account.give_back(body.study)
+                self._restore_approval(body.study)
+            case ModelRelease():
+                self.account_of(body.study)
+            case Refuse():
+                self._refused[body.study] = body
+            case Checkpoint():
+                self._checkpoint(body)
+            case KeyChange():
+                self._change_key(body)
+            case Recover():
+                self._recover(body)
+            case Incident():
+                self._incidents.add(body)
+            case Approve():
+                number = self.head.number + 1
+                self._approvals[number] = _Approval(number, body.terms, body.runs)
+            case Revoke():
+                self._revoke(body)
+            case Clock():
+                pass  # its time is checked with the chain
+            case _:
+                raise LedgerError(f"the kind '{body.kind}' has no rule")
+        if body.subject is not None:
+            self._said[body.subject] = body
+
+    def _open(self, body: Open) -> None:
+        if self.opened is not None:
+            raise BrokenRuleError(Rule.OPENING, "the book is open already")
+        self.keys.append(PublicKey.from_text(body.key))
+        self.opened = body
+
+    def _register(self, body: Population) -> None:
+        owner = self._population_of_data.get(body.data, body.population)
+        if owner != body.population:
+            raise RefusedError(
+                "same-data",
+                f"these data are registered as the population '{owner}': the same patients have one budget, "
+                f"under one name; use '{owner}'",
+            )
+        known = self.populations.get(body.population)
+        if known is not None and known.patient_column != body.patient_column:
+            raise RefusedError(
+                "patient-column",
+                f"the patients of '{body.population}' are told by the column '{known.patient_column}', this contract "
+                f"tells them by '{body.patient_column}': whoever is one patient must stay one patient; use a contract "
+                f"with patient: {known.patient_column}, or another population if these are other people",
+            )
+        self._population_of_data[body.data] = body.population
+        self._registered.add((body.population, body.contract, body.data))
+        self.populations[body.population] = body
+        self.accounts.setdefault(body.population, Account(body.population))
+
+    def _allow(self, body: Allow) -> None:
+        account = self.account(body.population)
+        if body.grant is not None:
+            _same("charge", body.charge, account.filter(body.grant).price_of(body.plan))
+        else:
+            _same("charge", body.charge, 0)
+        _same("curve", body.curve, plan_curve(body.plan))
+        approval = self._approval_of(body)
+        account.allow(body.study, body.plan, body.grant)
+        self._population_of_study[body.study] = body.population
+        if approval is not None:
+            approval.used += 1
+
+    def _approval_of(self, body: Allow) -> _Approval | None:
+        if body.approval is None:
+            return None
+        approval = self._approvals.get(body.approval)
+        if approval is None or approval.terms != body.terms or not approval.left:
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"entry {body.approval} does not approve the study '{body.study}': it is no approval of its terms, or "
+                "all its runs are used or revoked",
+            )
+        return approval
+
+    def _restore_approval(self, study: str) -> None:
+        """A study that was closed before anything was paid has not used its approval."""
+        said = self.allowance(study)
+        if said is not None and said.approval is not None and not self.account_of(study).allowances[study].paid:
+            self._approvals[said.approval].used -= 1
+
+    def _revoke(self, body: Revoke) -> None:
+        if not self.approved_runs(body.terms):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"nothing is left to revoke: the terms {body.terms[:16]} have no approval that is unused",
+            )
+        for each in self._approvals.values():
+            each.revoked = each.revoked or each.terms == body.terms
+
+    def _require_turned_back(self, body: Body, time: str) -> None:
+        if isinstance(body, Clock) and time >= self.time:
+            raise BrokenRuleError(
+                Rule.CHAIN,
+                f"the clock ({time}) is not behind the last entry ({self.time}): there is nothing to say of it",
+            )
+
+    def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
+        account = self.account_of(body.study)
+        _same("charge", body.charge, account.price(body.study, body.event))
+        _same("curve", body.curve, carried(body.event))
+        account.pay(body.study, purpose, body.event)
+        self._working.add(body.study)
+
+    def _checkpoint(self, body: Checkpoint) -> None:
+        head = self._seen(body)
+        if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
+            raise BrokenRuleError(
+                Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this book"
+            )
+        if head.accounts != self._totals_at(head.number):
+            raise BrokenRuleError(
+                Rule.WITNESS,
+                f"the totals that a witness has seen are not those of this book at entry {head.number}",
+            )
+        if self.witnessed is None or head.number > self.witnessed.number:
+            self.witnessed = Head(head.number, head.hash)
+
+    def _change_key(self, body: KeyChange) -> None:
+        if PublicKey.from_text(body.key) in self.keys:
+            raise BrokenRuleError(Rule.ONCE, f"the key {body.key} has signed this book before")
+        try:
+            self.keys.append(verify_key_proof(body, self.head))
+        except LedgerError as error:
+            raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
+
+    def _recover(self, body: Recover) -> None:
+        head = self._seen(body)
+        if self.holds(head.number, head.hash):
+            raise BrokenRuleError(
+                Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
+            )
+        lost = [(totals.population, _filters(totals)) for totals in head.accounts]
+        for population, filters in lost:  # refuse before anything is changed
+            known = self.accounts[population].filters if population in self.accounts else []
+            if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
+                raise BrokenRuleError(
+                    Rule.WITNESS, f"the witness has seen another grant of the population '{population}'"
+                )
+        unseen = self._paid_since_witnessed()
+        for account in self.accounts.values():
+            account.spend_everything_open()
+        for population, filters in lost:
+            account = self.accounts.setdefault(population, Account(population))
+            for number, seen in enumerate(filters, start=1):
+                account.take_over(number, seen.granted, seen.spent + seen.set_aside + unseen[population, number])
+        for totals in head.accounts:
+            account = self.accounts[totals.population]
+            if not totals.protected:
+                account.unprotected_by = account.unprotected_by or "a study of the lost book"
+            account.held_out_protected = account.held_out_protected and totals.held_out_protected
+        for each in self._approvals.values():
+            each.revoked = True  # it may have been used, or revoked, in the lost book
+        self.unsettled.clear()
+        self.recovered = Head(head.number, head.hash)
+        self._taken_over.add(self.recovered)
+
+    def _paid_since_witnessed(self) -> Counter[tuple[str, int]]:
+        """What was paid after the newest entry that a witness has seen, by population and grant: perhaps only here."""
+        paid = Counter[tuple[str, int]]()
+        for population, account in self.accounts.items():
+            state = None if self.witnessed is None else self._state_at(population, self.witnessed.number)
+            seen = () if state is None else state.amounts
+            for number, filter_ in enumerate(account.filters, start=1):
+                paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
+        return paid
+
+    def _seen(self, body: Checkpoint | Recover) -> BookHead:
+        """The head that a witness has seen; a key of this book, which may be an earlier one, has signed it."""
+        head = body.countersigned.head
+        if head.statement.site != self.site:
+            raise BrokenRuleError(Rule.WITNESS, f"the head is of the book of '{head.statement.site}'")
+        for key in reversed(self.keys):
+            try:
+                head.verified(key)
+            except Error:
+                continue
+            try:
+                return body.countersigned.seen_by(PublicKey.from_text(body.witness))
+            except Error as error:
+                raise BrokenRuleError(Rule.WITNESS, str(error)) from None
+        raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")
+
+    def _state_at(self, population: str, number: int) -> _State | None:
+        states = self._states.get(population, [])
+        after = bisect_right(states, number, key=lambda state: state.since)
+        return states[after - 1] if after else None
+
+    def _totals_at(self, number: int) -> tuple[AccountTotals, ...]:
+        """Every population's totals as they were after entry ``number``."""
+        return tuple(
+            _totals(self.accounts[population], state)
+            for population in self._states
+            if (state := self._state_at(population, number)) is not None
+        )
+
+    def _advance(self, entry: Entry, signed: Signed) -> None:
+        self.head = Head(entry.number, signed.hash)
+        self.time = entry.time
+        if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
+            first, _ = self._heard.get(entry.body.study, (entry, entry))
+            self._heard[entry.body.study] = first, entry
+        self._hashes.append(signed.hash)
+        for population, account in self.accounts.items():
+            states = self._states.setdefault(population, [])
+            state = _state(account, entry.number)
+            if not states or states[-1][1:] != state[1:]:
+                states.append(state)
+
+    def _opened(self) -> Open:
+        if self.opened is None:
+            raise LedgerError("the book has no entry yet")
+        return self.opened
+
+
+Watch = Callable[[Book, Entry], None]
+
+
+def read_book(
+    signed_entries: Iterable[Signed],
+    key: PublicKey | None = None,
+    watch: Watch | None = None,
+) -> Book:
+    """Fold ``signed_entries`` into the book they make.
+
+    Args:
+        signed_entries: from the first.
+        key: one of the site's keys, known from elsewhere; without it the book vouches for itself only.
+        watch: told each entry and the book as it stands after it.
+
+    Raises:
+        LedgerError: naming the first entry that is wrong and the rule; or there is none at all; or it is another
+            site's book.
+    """
+    book = Book()
+    for signed in signed_entries:
+        entry = book.take(signed)
+        if watch is not None:
+            watch(book, entry)
+    book.check_key(key)
+    return book
+
+
+def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
+    """What all of ``plan`` costs at each carried order; None if a part of it has no bound."""
+    curves = [carried(planned.event, planned.times) for planned in plan]
+    if any(curve is None for curve in curves):
+        return None
+    return tuple(map(sum, zip(*[curve for curve in curves if curve is not None], strict=True)))
+
+
+def _opening_key(body: Body) -> PublicKey:
+    if not isinstance(body, Open):
+        raise BrokenRuleError(Rule.OPENING, f"expected a book to begin with 'open', got '{body.kind}'")
+    return PublicKey.from_text(body.key)
+
+
+def _rule_broken_by(error: Error) -> Rule:
+    match error:
+        case BrokenRuleError():
+            return error.rule
+        case BudgetError():
+            return Rule.BUDGET
+        case RefusedError():
+            return Rule.POPULATION
+        case _:
+            return Rule.FORM
+
+
+def _same(name: str, written: object, computed: object) -> None:
+    if written != computed:
+        raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
+
+
+def _state(account: Account, number: int) -> _State:
+    return _State(
+        since=number,
+        protected=account.unprotected_by is None,
+        held_out_protected=account.held_out_protected,
+        amounts=tuple((filter_.spent, filter_.set_aside) for filter_ in account.filters),
+    )
+
+
+def _totals(account: Account, state: _State) -> AccountTotals:
+    return AccountTotals(
+        population=account.population,
+        protected=state.protected,
+        held_out_protected=state.held_out_protected,
+        grants=tuple(
+            GrantTotals(
+                epsilon=filter_.granted.epsilon,
+                delta=filter_.granted.delta,
+                order=filter_.granted.order,
+                spent=spent,
+                set_aside=set_aside,
+            )
+            for filter_, (spent, set_aside) in zip(account.filters, state.amounts, strict=False)
+        ),
+    )
+
+
+def _filters(totals: AccountTotals) -> list[Filter]:
+    """The filters that a witness has seen.
+
+    Raises:
+        BudgetError: one of the grants could never have been made.
+    """
+    account = Account(totals.population)
+    for seen in totals.grants:
+        account.grant(seen.epsilon, seen.delta, seen.order)
+        account.filters[-1].spent, account.filters[-1].set_aside = seen.spent, seen.set_aside
+    return account.filters
+
+
+def _about(body: Body) -> str:
+    match body:
+        case Reserve() | Settle() | Evaluate():
+            return f"{body.kind} of round {body.round} of the study '{body.study}'"
+        case Allow() | Return() | ModelRelease():
+            return f"{body.kind} of the study '{body.study}'"
+        case _:
+            return f"'{body.kind}'"

@@ -1,0 +1,164 @@
+"""What is done to a book, step by step: an entry is added, a new book is begun.
+
+The steps are lists that the store walks, and whoever wants to see what becomes of a book when its site dies between
+two of them walks the same lists.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from privacy.errors import LedgerError, StorageError
+from privacy.files import sync_folder
+from privacy.keys import SigningKey
+from privacy.ledger.database import lay_out, sentences, signed_entries
+from privacy.ledger.entries import Body, Open, Signed
+from privacy.ledger.state import Book
+
+
+class Addition:
+    """One entry on its way into the book: the steps that the store walks, in this order.
+
+    Nothing is in the book before the last step, and everything is after it; whoever dies between two steps leaves the
+    book as it was.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        book: Book,
+        key: SigningKey,
+        time: Callable[[], str],
+        body_for: Callable[[Book], Body | None],
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._book = book
+        self._key = key
+        self._time = time
+        self._body_for = body_for
+        self._signed: Signed | None = None
+
+    @property
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """What is done, one after the other."""
+        return (self.lock, self.read_on, self.decide, self.insert, self.commit)
+
+    def lock(self) -> None:
+        """Keep other processes from adding."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def read_on(self) -> None:
+        """Check what other processes have added."""
+        read_on(self._path, self._connection, self._book)
+
+    def decide(self) -> None:
+        """Ask the rules and sign, unless the book says it already."""
+        body = self._body_for(self._book)
+        if body is not None and not self._book.says(body):
+            self._signed = self._book.write(body, self._time(), self._key)
+
+    def insert(self) -> None:
+        """Write the entry, if there is one."""
+        if self._signed is not None:
+            row = (self._book.head.number, self._signed.entry, self._signed.signature)
+            self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
+
+    def commit(self) -> None:
+        """Make it durable."""
+        self._connection.execute("COMMIT")
+
+
+class Creation:
+    """A new book on its way: it is written aside, whole, and then put in its place.
+
+    There is no book before the last step, and a whole one after it; whoever dies between two steps leaves at most a
+    file of another name, which nobody reads.
+    """
+
+    def __init__(self, path: Path, site: str, key: SigningKey, time: str) -> None:
+        self._path = path
+        self._site = site
+        self._key = key
+        self._time = time
+        self._aside: Path | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """What is done, one after the other."""
+        return (self.claim, self.lay_out, self.begin, self.close, self.publish)
+
+    def claim(self) -> None:
+        """Make an empty file beside the book's place, its owner's alone."""
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        except OSError as error:
+            raise self._refused(error) from None
+        os.close(descriptor)
+        self._aside = Path(name)
+
+    def lay_out(self) -> None:
+        """Give it its table."""
+        self._connection = lay_out(self._written_aside)
+
+    def begin(self) -> None:
+        """Write the first entry."""
+        connection, opening = self._connection, Open(site=self._site, key=self._key.public.text)
+        if connection is None:
+            raise LedgerError(f"{self._path}: a new ledger is laid out before it is begun")
+        addition = Addition(self._path, connection, Book(), self._key, lambda: self._time, lambda _: opening)
+        with sentences(self._path):
+            for step in addition.steps:
+                step()
+
+    def close(self) -> None:
+        """Close the file, which takes in its write-ahead log."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def publish(self) -> None:
+        """Put it in its place, if nothing is there."""
+        try:
+            os.link(self._written_aside, self._path)
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def clean_up(self) -> None:
+        """Leave nothing beside the book."""
+        self.close()
+        if self._aside is not None:
+            for suffix in ("", "-wal", "-shm"):
+                self._aside.with_name(self._aside.name + suffix).unlink(missing_ok=True)
+
+    @property
+    def _written_aside(self) -> Path:
+        if self._aside is None:
+            raise LedgerError(f"{self._path}: a new ledger is claimed before it is written")
+        return self._aside
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
+
+
+def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:
+    """Take in the entries of the file that ``book`` has not read.
+
+    Raises:
+        LedgerError: one is wrong (named).
+    """
+    try:
+        for signed in signed_entries(connection, after=book.head.number):
+            book.take(signed)
+    except LedgerError as error:
+        raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
+
+
+def written(time: datetime) -> str:
+    """A time as entries write it: UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""What sites and the coordinator send each other: envelopes, messages, headers, enrolment."""

@@ -1,0 +1,102 @@
+"""An envelope as a Flower ``RecordDict``, and back: the same on both sides.
+
+* Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
+* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8, whose bytes travel as they are
+  (no ``.npy`` header to parse). Flower cuts each into objects; :data:`PIECE_BYTES` each, and the last what is left.
+
+Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app.message import array as flower_array
+
+from privacy.errors import WireError
+from privacy.protocol.messages import MAX_BODY_BYTES, Envelope
+
+PIECE_BYTES: Final = 1 << 20
+"""What is sent in one request. Flower's own 5 MB, several times over for each site that sends, is what a coordinator
+of many sites would hold in memory."""
+_FRAME_BYTES: Final = 4096
+"""More than Flower writes around a body, and around each piece of a blob."""
+_FRAME_PIECES: Final = 64
+_ENVELOPE: Final = "envelope"
+_BLOBS: Final = "blobs"
+_PARTS: Final = ("body", "signature")
+_RAW: Final = "consilium.bytes"
+
+flower_array.__dict__["FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"] = PIECE_BYTES
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a message may have at most, known before anything of it is fetched."""
+
+    pieces: int
+    size: int
+
+    @classmethod
+    def of_blobs(cls, blob_bytes: int) -> "Limit":
+        """Of a message whose blobs have at most ``blob_bytes``."""
+        pieces = _FRAME_PIECES + blob_bytes // PIECE_BYTES
+        return cls(pieces, MAX_BODY_BYTES + blob_bytes + pieces * _FRAME_BYTES)
+
+    def require(self, pieces: int, size: int = 0) -> None:
+        """Accept what is announced, or has come so far.
+
+        Raises:
+            WireError: it is more than this.
+        """
+        if pieces > self.pieces:
+            raise WireError(f"a message has {pieces} pieces, expected at most {self.pieces}")
+        if size > self.size:
+            raise WireError(f"a message has more than the {self.size} bytes that are taken here")
+
+
+def to_records(envelope: Envelope) -> RecordDict:
+    """Pack ``envelope`` for Flower; blobs are not copied."""
+    records = RecordDict({_ENVELOPE: ConfigRecord({part: getattr(envelope, part) for part in _PARTS})})
+    if envelope.blobs:
+        arrays = {
+            str(index): Array(dtype="uint8", shape=(len(blob),), stype=_RAW, data=blob)
+            for index, blob in enumerate(envelope.blobs)
+        }
+        records[_BLOBS] = ArrayRecord(arrays)
+    return records
+
+
+def from_records(records: RecordDict) -> Envelope:
+    """Unpack what :func:`to_records` packed; the envelope is still unverified.
+
+    Raises:
+        WireError: any other records, or a body that is too large.
+    """
+    extra = sorted(set(records) - {_ENVELOPE, _BLOBS})
+    if extra:
+        raise WireError(f"a message holds {len(extra)} records that are no part of an envelope")
+    envelope = records.get(_ENVELOPE)
+    if not isinstance(envelope, ConfigRecord) or sorted(envelope) != sorted(_PARTS):
+        raise WireError("a message holds no envelope record of exactly a body and a signature")
+    body, signature = (envelope[part] for part in _PARTS)
+    if not isinstance(body, bytes) or not isinstance(signature, bytes):
+        raise WireError("an envelope's body and signature must be bytes")
+    if len(body) > MAX_BODY_BYTES:
+        raise WireError(f"a message body has {len(body)} bytes, expected at most {MAX_BODY_BYTES}")
+    return Envelope(body, signature, _blobs(records))
+
+
+def _blobs(records: RecordDict) -> tuple[bytes, ...]:
+    if _BLOBS not in records:
+        return ()
+    arrays = records[_BLOBS]
+    if not isinstance(arrays, ArrayRecord) or sorted(arrays) != sorted(str(index) for index in range(len(arrays))):
+        raise WireError("an envelope's blobs must be arrays numbered from 0")
+    blobs = [arrays[str(index)] for index in range(len(arrays))]
+    if not blobs:
+        raise WireError("an envelope without blobs must not have a blobs record")
+    for blob in blobs:
+        if blob.stype != _RAW or blob.dtype != "uint8" or tuple(blob.shape) != (len(blob.data),):
+            raise WireError("an envelope's blob must be a flat uint8 array of raw bytes")
+    return tuple(blob.data for blob in blobs)

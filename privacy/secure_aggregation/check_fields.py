@@ -1,0 +1,66 @@
+"""Three secret check fields per vector: only the sum of exactly the named cohort satisfies them.
+
+Site s seals, for j = 1..3,  check_j = sum_i k_ji * slot_i + offset_j(s)  modulo t,  over all slots before the check
+fields. Anyone can add to, leave out of, or multiply a BFV sum; without the check key nobody can adjust the check
+fields to match.
+
+* k (20 bits each) and the offsets come from keystreams under a check key that only the sites hold, bound to the
+  context: study, key epoch, round, attempt, cohort. Another round's vector has other k and other offsets.
+* The offsets are a one-time pad on the fields and name their site: one site left out or added twice, or a multiple
+  of the sum, shifts the fields by values that only the check key gives. The count field, which is under the checks
+  too, catches the same and says which.
+* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three 2^-60.
+  A site must end the key epoch when a check fails, so nobody guesses twice.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.secure_aggregation.key_derivation import Purpose, derive_stream
+from privacy.secure_aggregation.layout import BLOCK, CHECKS
+from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+
+_K_BITS: Final = 20
+_K_MASK: Final = np.uint64((1 << _K_BITS) - 1)
+_LOW_BITS: Final = 22
+_LOW_MASK: Final = np.uint64((1 << _LOW_BITS) - 1)
+assert BLOCK * SLOTS <= 1 << 20, "2^20 products of 20-bit k and 22-bit half slots stay below 2^62"
+
+
+Forms = tuple[int, ...]
+"""The three sums k_j . slots, modulo t; those of a vector's blocks add up to the vector's."""
+
+NO_FORMS: Final[Forms] = (0,) * CHECKS
+
+
+def linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np.uint64]) -> Forms:
+    """Run by a site. The sums over one block's ``slots``, the check fields left out."""
+    stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
+    low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)
+    words = stream.words(len(slots))  # one word holds the three k of a slot
+    sums = []
+    for j in range(CHECKS):
+        k = (words >> np.uint64(j * _K_BITS)) & _K_MASK
+        sums.append((int(np.dot(k, low)) + (int(np.dot(k, high)) << _LOW_BITS)) % PLAIN_MODULUS)
+    return tuple(sums)
+
+
+def added(left: Forms, right: Forms) -> Forms:
+    """Both sums together."""
+    return tuple((one + other) % PLAIN_MODULUS for one, other in zip(left, right, strict=True))
+
+
+def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
+    """Run by a site. What ``site`` adds to its check fields in this ``context``."""
+    stream = derive_stream(check_key, Purpose.CHECK_OFFSETS, context, site.encode())
+    return tuple(int(value) for value in stream.below(PLAIN_MODULUS, CHECKS))
+
+
+def expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
+    """Run by a site. The check fields of the sum of ``sites`` whose slots have these ``forms``."""
+    for site in sites:
+        forms = added(forms, offsets(check_key, context, site))
+    return forms

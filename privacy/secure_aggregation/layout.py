@@ -1,0 +1,197 @@
+"""Where everything lies in a sealed vector: fields in slots, with room for a sum.
+
+::
+
+    slot 0      count field: each site seals 1
+    next        totals, one a slot, each with its own width and an offset (a noised total may be negative)
+    next        values, as many a slot as fit, the first in the lowest bits
+    next        zeros, up to a whole number of ciphertexts
+    last three  check fields
+
+* Every field has ceil(log2 maximum_sites) bits of head-room: a sum of at most that many sites never carries into
+  its neighbour and never reaches the plaintext modulus.
+* The layout follows from public terms alone, so all sites and the coordinator compute the same.
+* The check fields come last so that a vector can be sealed and opened in one pass.
+* A vector is worked on in blocks of ``BLOCK`` parts, each with keystreams of its own: in little memory, on several
+  cores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.canonical import digest
+from privacy.errors import SealingError
+from privacy.secure_aggregation.schemes.bfv_parameters import SLOT_BITS, SLOTS, require_noise_room
+from privacy.secure_aggregation.schemes.scheme import CIPHERS, Cipher
+from privacy.study import Scheme
+
+CHECKS: Final = 3
+BLOCK: Final = 16
+"""Parts in a block."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of one sealed vector.
+
+    Args:
+        parameters: values of an update.
+        counts: totals that ride along (evaluation).
+        bits: bits of one value.
+        maximum_sites: most sites whose sealed vectors are ever added.
+        count_bits: bits of one site's total; it lies in [-2^(count_bits - 1), 2^(count_bits - 1)).
+        scheme: under which it travels.
+    """
+
+    parameters: int
+    counts: int
+    bits: int
+    maximum_sites: int
+    count_bits: int = 32
+    scheme: Scheme = Scheme.BFV
+
+    def __post_init__(self) -> None:
+        if min(self.parameters, self.counts) < 0 or min(self.bits, self.maximum_sites, self.count_bits) < 1:
+            raise ValueError(f"a layout has no negative sizes and no empty fields, got {self}")
+        if max(self.bits, self.count_bits) + self.head_room > SLOT_BITS or self.bits > 32:
+            raise ValueError(f"a field and its head-room must fit {SLOT_BITS} bits, a value 32; got {self}")
+        require_noise_room(self.maximum_sites)
+
+    @property
+    def head_room(self) -> int:
+        """Bits by which a field may grow while sites are added."""
+        return (self.maximum_sites - 1).bit_length()
+
+    @property
+    def width(self) -> int:
+        """Bits of one value with its head-room."""
+        return self.bits + self.head_room
+
+    @property
+    def per_slot(self) -> int:
+        """Values in one slot."""
+        return SLOT_BITS // self.width
+
+    @property
+    def cipher(self) -> Cipher:
+        """The scheme at work."""
+        return CIPHERS[self.scheme]
+
+    @property
+    def parts(self) -> int:
+        """Parts (ciphertexts) of one vector."""
+        return -(-(1 + self.counts + self._value_slots + CHECKS) // SLOTS)
+
+    @property
+    def slots(self) -> int:
+        """Slots of one vector."""
+        return self.parts * SLOTS
+
+    @property
+    def blocks(self) -> list[range]:
+        """The parts of each block."""
+        return [range(first, min(first + BLOCK, self.parts)) for first in range(0, self.parts, BLOCK)]
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Exact size of a site's sealed vector."""
+        return self.parts * self.cipher.sealed_bytes
+
+    @property
+    def aggregate_bytes(self) -> int:
+        """Exact size of an aggregate."""
+        return self.parts * self.cipher.aggregate_bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the layout, for headers to compare."""
+        return digest(asdict(self))
+
+    def require_fitting(self, integers: NDArray[np.uint32], counts: Sequence[int]) -> None:
+        """Run by a site. Refuse what this layout has no place for.
+
+        Raises:
+            ValueError: a number of values or totals, or a value's or total's size, that the layout does not have.
+        """
+        if len(integers) != self.parameters or len(counts) != self.counts:
+            raise ValueError(
+                f"expected {self.parameters} values and {self.counts} totals, got {len(integers)} and {len(counts)}"
+            )
+        if integers.size and int(integers.max()) >> self.bits:
+            raise ValueError(f"a value has more than {self.bits} bits")
+        if any(not -self._offset <= total < self._offset for total in counts):
+            raise ValueError(f"a total is beyond {self.count_bits} signed bits")
+
+    def values_in(self, parts: range) -> slice:
+        """Which of the vector's values lie in ``parts``."""
+        first, last = (
+            min(max(part * SLOTS - self._first_value, 0) * self.per_slot, self.parameters)
+            for part in (parts.start, parts.stop)
+        )
+        return slice(first, last)
+
+    def pack(self, values: NDArray[np.uint32], counts: Sequence[int], parts: range) -> NDArray[np.uint64]:
+        """Run by a site. The slots of ``parts``, check fields still zero; (len(parts) * SLOTS,).
+
+        Args:
+            values: those that lie in these parts (:meth:`values_in`).
+            counts: all totals of the vector.
+            parts: consecutive parts.
+        """
+        first = parts.start * SLOTS
+        slots = np.zeros(len(parts) * SLOTS, dtype=np.uint64)
+        head = [1, *(total + self._offset for total in counts)][first : first + len(slots)]
+        slots[: len(head)] = head
+        lanes = np.zeros((-(-len(values) // self.per_slot), self.per_slot), dtype=np.uint64)
+        lanes.reshape(-1)[: len(values)] = values
+        target = slots[len(head) : len(head) + len(lanes)]
+        for lane in range(self.per_slot):
+            target |= lanes[:, lane] << np.uint64(lane * self.width)
+        return slots
+
+    def unpack(
+        self, slots: NDArray[np.uint64], sites: int, parts: range
+    ) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Run by a site. Summed values and totals that lie in the opened ``slots`` of ``parts``, of ``sites``.
+
+        Raises:
+            SealingError: a field holds what no sum of that many sites can hold.
+        """
+        first = parts.start * SLOTS
+        start, end = (min(max(place - first, 0), len(slots)) for place in (self._first_value, self._end))
+        if np.any(slots[end : max(end, min(self.slots - CHECKS - first, len(slots)))]):
+            raise SealingError("the aggregate is refused: an unused slot is not zero")
+        totals = slots[min(max(1 - first, 0), start) : start]
+        if np.any(totals > sites * ((1 << self.count_bits) - 1)):
+            raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
+        packed = slots[start:end]
+        lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)
+        for lane in range(self.per_slot):
+            lanes[:, lane] = (packed >> np.uint64(lane * self.width)) & np.uint64((1 << self.width) - 1)
+        inside = self.values_in(parts)
+        values = lanes.reshape(-1)
+        count = inside.stop - inside.start
+        beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[count:])
+        if beyond or np.any(values > sites * ((1 << self.bits) - 1)):
+            raise SealingError(f"the aggregate is refused: a value is more than {sites} sites can have sealed")
+        return values[:count], tuple(int(total) - sites * self._offset for total in totals)
+
+    @property
+    def _value_slots(self) -> int:
+        return -(-self.parameters // self.per_slot)
+
+    @property
+    def _first_value(self) -> int:
+        return 1 + self.counts
+
+    @property
+    def _end(self) -> int:
+        return self._first_value + self._value_slots
+
+    @property
+    def _offset(self) -> int:
+        return 1 << (self.count_bits - 1)

@@ -1,0 +1,99 @@
+"""Masks: what makes a lone sealed update unreadable even to those who hold the study key.
+
+A site adds to its slots, modulo the plaintext modulus t,
+
+* for every other site of the cohort a pair mask: the site whose name sorts lower adds it, the other subtracts it,
+  so they cancel in the sum over exactly this cohort, if both hold the same view of the round (the context);
+* its own mask, from a fresh seed that it releases once the cohort's headers agree; the coordinator subtracts it.
+
+Every mask is uniform modulo t (by rejection), a one-time pad. Each block of a vector has keystreams of its own, and
+masks are drawn part by part, which is part of the format: rejection makes a keystream depend on how many are drawn at
+once.
+
+Source: Bonawitz et al. 2017, section 4.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.errors import SealingError
+from privacy.keys import SECRET_BYTES
+from privacy.randomness import Stream
+from privacy.secure_aggregation.key_derivation import Purpose, derive, derive_stream
+from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+
+
+class MaskSum:
+    """A sum of one block's masks, drawn one part at a time."""
+
+    def __init__(self, plus: Sequence[Stream], minus: Sequence[Stream] = ()) -> None:
+        self._plus = plus
+        self._minus = minus
+
+    def draw(self) -> NDArray[np.uint64]:
+        """The next part's masks, summed modulo t; (SLOTS,)."""
+        total = np.zeros(SLOTS, dtype=np.uint64)
+        for stream in self._plus:
+            total += stream.below(PLAIN_MODULUS, SLOTS)
+        for stream in self._minus:
+            total += PLAIN_MODULUS - stream.below(PLAIN_MODULUS, SLOTS)
+        return total % PLAIN_MODULUS
+
+
+def site_masks(
+    site: str, cohort: Sequence[str], pair_secrets: Mapping[str, bytes], own_seed: bytes, context: bytes, block: int
+) -> MaskSum:
+    """Run by a site. Everything ``site`` adds to the slots of one block.
+
+    Args:
+        site: the site's name.
+        cohort: the names of the round's sites, this one included.
+        pair_secrets: 32 bytes shared with each other site of the cohort, by its name.
+        own_seed: 32 fresh random bytes, used for one sealing only.
+        context: the view of the round that every site of the cohort must share.
+        block: the block's number.
+
+    Raises:
+        SealingError: a secret is missing or has another length.
+    """
+    plus = [_own_stream(site, own_seed, context, block)]
+    minus: list[Stream] = []
+    for peer in cohort:
+        if peer == site:
+            continue
+        low, high = sorted((site, peer))
+        secret = _secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
+        stream = derive_stream(secret, Purpose.PAIR_MASK, low.encode(), high.encode(), context, _number(block))
+        (plus if site == low else minus).append(stream)
+    return MaskSum(plus, minus)
+
+
+def own_masks(seeds: Mapping[str, bytes], context: bytes, block: int) -> MaskSum:
+    """Run by the coordinator. The sites' own masks of one block, summed, from the seeds they released.
+
+    Raises:
+        SealingError: a seed has another length.
+    """
+    return MaskSum([_own_stream(site, seed, context, block) for site, seed in seeds.items()])
+
+
+def seed_commitment(seed: bytes) -> str:
+    """What a site says of its seed before anybody releases: a wrong seed later on is then that site's."""
+    return derive(_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
+
+
+def _own_stream(site: str, seed: bytes, context: bytes, block: int) -> Stream:
+    secret = _secret(seed, f"mask seed of {site}")
+    return derive_stream(secret, Purpose.OWN_MASK, site.encode(), context, _number(block))
+
+
+def _number(block: int) -> bytes:
+    return block.to_bytes(4, "big")
+
+
+def _secret(secret: bytes, name: str) -> bytes:
+    if len(secret) != SECRET_BYTES:
+        raise SealingError(f"the {name} is refused: expected {SECRET_BYTES} bytes, got {len(secret)}")
+    return secret

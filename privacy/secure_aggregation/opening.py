@@ -1,0 +1,149 @@
+"""A site opens an aggregate: decrypt, then believe it only if it is exactly the named cohort's sum.
+
+Rules, in this order, each refused with its name:
+
+* the size is the layout's, every coefficient is below its modulus;
+* the count field is the number of sites in the cohort;
+* the three check fields are those of the opened slots and of exactly these sites;
+* every field holds what that many sites can have sealed, every unused slot is zero.
+
+A refusal must end the key epoch: each one tells a tampering coordinator a bit about the key. (A change smaller than
+the noise opens to the same sum; being accepted k times tells him b bits with probability at most 2^-b in all.) It must
+be no more than that bit: which rule broke, and every number in the sentence, is a function of what decryption gave, so
+the sentence stays at the site, and whoever sent the aggregate is told the same whatever broke
+(``client/study/apply_aggregate.py``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.errors import SealingError
+from privacy.secure_aggregation.check_fields import (
+    NO_FORMS,
+    Forms,
+    added,
+    expected_checks,
+    linear_forms,
+)
+from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
+from privacy.secure_aggregation.process_pool import each
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.seal import require_cohort, study_key_of
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sum over the cohort, exactly."""
+
+    values: NDArray[np.int64]  # (parameters,)
+    counts: tuple[int, ...]
+
+
+def open_aggregate(
+    layout: Layout,
+    aggregate: bytes,
+    *,
+    cohort: Sequence[str],
+    context: bytes,
+    study_key: StudyKey,
+    processes: int | None = None,
+) -> Opened:
+    """Run by a site. The verified sum of the cohort's integers and totals.
+
+    Raises:
+        SealingError: naming the first rule that the aggregate breaks.
+        TrainingError: a worker died (:mod:`privacy.secure_aggregation.process_pool`).
+    """
+    require_cohort(layout, cohort)
+    if len(aggregate) != layout.aggregate_bytes:
+        raise SealingError(
+            f"the aggregate is refused: expected {layout.aggregate_bytes} bytes, got {len(aggregate)}"
+        )
+    values = np.empty(layout.parameters, dtype=np.int64)
+    totals: tuple[int, ...] = ()
+    forms, checks, broken = NO_FORMS, NO_FORMS, ""
+    key, size, view = study_key.to_bytes(), layout.cipher.aggregate_bytes, memoryview(aggregate)
+    tasks = (
+        _Task(layout, parts, bytes(view[parts.start * size : parts.stop * size]), len(cohort), context, key)
+        for parts in layout.blocks
+    )
+    for parts, block in zip(layout.blocks, each(_open_block, tasks, len(layout.blocks), processes), strict=True):
+        if parts.start == 0:
+            _require_count(block.first, len(cohort), layout.maximum_sites)
+        forms, checks, broken = added(forms, block.forms), block.checks, broken or block.broken
+        if not broken:
+            values[layout.values_in(parts)] = block.values
+            totals += block.totals
+    if checks != expected_checks(forms, study_key.check_key, context, cohort):
+        raise SealingError(
+            "the aggregate is refused: its check fields do not hold, so it was altered or is not this cohort's sum "
+            "of this round; the key epoch must end"
+        )
+    if broken:
+        raise SealingError(broken)
+    return Opened(values, totals)
+
+
+class _Task(NamedTuple):
+    """One block to open."""
+
+    layout: Layout
+    parts: range
+    aggregate: bytes
+    sites: int
+    context: bytes
+    study_key: bytes
+
+
+class _Block(NamedTuple):
+    """One block, opened and not yet believed. ``checks`` are its last slots, ``broken`` what is wrong with a field."""
+
+    first: int
+    forms: Forms
+    checks: Forms
+    values: NDArray[np.int64]
+    totals: tuple[int, ...]
+    broken: str
+
+
+def _open_block(task: _Task) -> _Block:
+    layout, key = task.layout, study_key_of(task.study_key)
+    size = layout.cipher.aggregate_bytes
+    slots = np.concatenate(
+        [
+            layout.cipher.decrypt(key, task.aggregate[start : start + size])
+            for start in range(0, len(task.aggregate), size)
+        ]
+    )
+    is_last = task.parts.stop == layout.parts
+    number = task.parts.start // BLOCK
+    forms = linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
+    checks = tuple(slots[-CHECKS:].tolist())
+    try:
+        values, totals = layout.unpack(slots, task.sites, task.parts)
+    except SealingError as error:
+        return _Block(int(slots[0]), forms, checks, np.empty(0, np.int64), (), str(error))
+    return _Block(int(slots[0]), forms, checks, values, totals, "")
+
+
+def _require_count(count: int, sites: int, maximum_sites: int) -> None:
+    """Refuse a sum of another number of sealed vectors.
+
+    Raises:
+        SealingError: saying whether it is another number of sites, or no sum that opens at all.
+    """
+    if count == sites:
+        return
+    if count <= maximum_sites:
+        raise SealingError(
+            f"the aggregate is refused: its count field says {count}, expected the cohort's {sites}: "
+            "a site was left out or added twice; the key epoch must end"
+        )
+    raise SealingError(
+        f"the aggregate is refused: its count field is no count, expected {sites}: masks do not cancel (a site or "
+        "a release is missing, or sites saw different rounds), the key is another, or it was altered"
+    )

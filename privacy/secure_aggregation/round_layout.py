@@ -1,0 +1,131 @@
+"""What a round's sealed vector looks like, from public numbers: the same at every site.
+
+Its layout follows from the launch alone, so the coordinator knows it too. The range of its values may follow from the
+noise, and from ``room``: how many patients the round's sum must hold, which every view names.
+"""
+
+from privacy.canonical import digest
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.mechanisms.site_clipping import joint_norm
+from privacy.secure_aggregation.layout import Layout
+from privacy.secure_aggregation.quantise import Grid
+from privacy.secure_aggregation.value_range import most_drawn, range_of_updates
+from privacy.study import Placement, Terms, Unit, Weights
+from privacy.study.launch import Launch
+
+
+def layout_of(launch: Launch, number: int, base: int) -> Layout:
+    """The layout of round ``number``, trained from the model after round ``base``.
+
+    A training round carries every parameter; totals ride along where the model of ``base`` is evaluated.
+    """
+    terms = launch.terms
+    return Layout(
+        parameters=sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
+        counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
+        bits=terms.sealing.bits,
+        maximum_sites=terms.cohort.maximum,
+        scheme=terms.sealing.scheme,
+    )
+
+
+def largest_aggregate(launch: Launch) -> int:
+    """The most bytes that an aggregate of the study can have."""
+    terms = launch.terms
+    base = max(terms.evaluation.rounds, default=0)
+    return max(layout_of(launch, 1, base).aggregate_bytes, layout_of(launch, 1, 0).aggregate_bytes)
+
+
+def sealed_values(terms: Terms, parameters: int) -> int:
+    """How many values a site seals in a training round: one a shared parameter, and its answer about the norm."""
+    return parameters + (terms.privacy.adaptive_clipping is not None)
+
+
+def grid_of(terms: Terms, halvings: int, noise_multiplier: float | None = None) -> Grid:
+    """The quantiser's grid of a study with local noise of ``noise_multiplier``, its range having been halved so often.
+
+    The multiplier matters only where the range is ``auto``.
+    """
+    return Grid(update_range(terms, noise_multiplier), terms.sealing.bits).halved(halvings)
+
+
+def update_range(terms: Terms, noise_multiplier: float | None) -> float:
+    """The range of a site's update in the first round of a study with local noise."""
+    if terms.sealing.value_range is not None:
+        return terms.sealing.value_range
+    training, privacy = terms.training, terms.privacy
+    each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
+    return range_of_updates(
+        learning_rate=training.learning_rate,
+        steps=training.local_steps,
+        lots=training.accumulate,
+        sampling_rate=training.sampling_rate,
+        norm=None if privacy.clipping_norm is None else privacy.clipping_norm * each,
+        noise_multiplier=noise_multiplier,
+        corrected=training.control_variates,
+    )
+
+
+def shape_digest(
+    launch: Launch, number: int, base: int, halvings: int, room: int = 0, noise_multiplier: float | None = None
+) -> str:
+    """One digest over layout, grid and weights: what the sites of a cohort must agree on before they seal."""
+    terms = launch.terms
+    if terms.privacy.placement is Placement.DISTRIBUTED and noise_multiplier is not None:
+        value_range = shared_noise(terms, launch.parameters, noise_multiplier, room=room).value_range
+    else:
+        value_range = update_range(terms, noise_multiplier)
+    return digest(
+        {
+            "layout": layout_of(launch, number, base).digest,
+            "value_range": value_range,
+            "halvings": halvings,
+            "weights": terms.training.weights,
+        }
+    )
+
+
+def shared_noise(
+    terms: Terms, parameters: int, noise_multiplier: float, clipping_norm: float | None = None, room: int = 0
+) -> SharedNoise:
+    """The numbers of a study whose noise is distributed.
+
+    Args:
+        terms: the study.
+        parameters: of the model, that are shared.
+        noise_multiplier: sigma.
+        clipping_norm: of the round, where it adapts; None is the terms'.
+        room: the most patients that all sites have together; 0 where they are not known, or where whole updates are
+            added: of these there are at most as many as sites.
+
+    Raises:
+        ValueError: the study has no privacy.
+    """
+    privacy, cohort = terms.privacy, terms.cohort
+    norm = privacy.clipping_norm if clipping_norm is None else clipping_norm
+    if norm is None:
+        raise ValueError("a study without privacy has no noise to share")
+    whole_updates, rate, written = (
+        privacy.unit is Unit.SITE,
+        terms.training.sampling_rate,
+        terms.sealing.value_range,
+    )
+    numbers = SharedNoise(
+        clipping_norm=joint_norm(norm, privacy.adaptive_clipping) if whole_updates else norm,
+        noise_multiplier=noise_multiplier,
+        parameters=sealed_values(terms, parameters),
+        bits=terms.sealing.bits,
+        value_range=1.0 if written is None else written,
+        colluders=cohort.colluders,
+        largest_sum=float(cohort.maximum) if whole_updates else most_drawn(rate, room),
+        usual_sum=float(cohort.maximum) if whole_updates else rate * room,
+        minimum=cohort.minimum,
+    )
+    return numbers.with_fitting_range() if written is None else numbers
+
+
+def weight_of(terms: Terms, patients: int, reference: int) -> float:
+    """How much a site with ``patients`` patients counts; ``reference`` patients count 1, and nobody more."""
+    if terms.training.weights is Weights.UNIFORM:
+        return 1.0
+    return min(patients, reference) / reference

@@ -1,0 +1,1 @@
+"""Encryption schemes for sealed updates, one scheme a file."""

@@ -1,0 +1,268 @@
+"""BFV through TenSEAL's binding of SEAL: the study key, fresh ciphertexts, and their sum.
+
+* Nothing from outside chooses what SEAL parses: polynomials come as words of fixed width
+  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and we write the frame
+  that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore facts, not claims by the
+  sender.
+* A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed stands for it.
+* A slot is a plaintext coefficient: sums need no batching, and SEAL takes coefficients without Python lists.
+* SEAL loads and saves by path only; an anonymous memory file gives one that never touches a disk.
+
+Scheme: Brakerski 2012, Fan and Vercauteren 2012, as in Microsoft SEAL 4.
+"""
+
+import hashlib
+import os
+import struct
+import threading
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import tenseal.sealapi as seal
+import zstandard
+from numpy.typing import NDArray
+
+from privacy.errors import SealingError
+from privacy.secure_aggregation.key_derivation import Purpose, derive
+from privacy.secure_aggregation.schemes.bfv_parameters import (
+    AGGREGATE_BYTES,
+    COEFFICIENT_MODULUS,
+    KEY_BYTES,
+    PLAIN_MODULUS,
+    POLYNOMIAL_BYTES,
+    RING_DEGREE,
+    SEALED_BYTES,
+    SEED_BYTES,
+    WORD_BYTES,
+)
+
+_KEY_LABEL: Final = hashlib.sha256(
+    b"consilium study key v1 bfv %d %d %d" % (RING_DEGREE, COEFFICIENT_MODULUS, PLAIN_MODULUS)
+).digest()
+_COMMITMENT_LABEL: Final = b"consilium study key commitment v1\0"
+
+_HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
+_MAGIC: Final = 0xA15E
+_RAW: Final = 8 * RING_DEGREE
+_LOWER_BYTES: Final = WORD_BYTES - 4
+
+
+class StudyKey:
+    """The key of one key epoch of a study. Sites hold it in memory; the coordinator never does."""
+
+    def __init__(self, secret: Any) -> None:
+        self._coefficients = _pack(_body(secret)[-_RAW:])
+        self._encryptor = seal.Encryptor(_ring().context, secret)
+        self._decryptor = seal.Decryptor(_ring().context, secret)
+
+    @classmethod
+    def generate(cls) -> "StudyKey":
+        """Run by the lead site. A fresh key from the operating system's randomness."""
+        return cls(seal.KeyGenerator(_ring().context).secret_key())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "StudyKey":
+        """Run by a site that was given the key.
+
+        Raises:
+            SealingError: another length, other parameters, or a coefficient beyond the modulus.
+        """
+        if len(data) != KEY_BYTES:
+            raise SealingError(f"the study key is refused: expected {KEY_BYTES} bytes, got {len(data)}")
+        if not data.startswith(_KEY_LABEL):
+            raise SealingError("the study key is refused: it was made for other parameters of the scheme")
+        secret = seal.SecretKey()
+        _load(secret, _ring().key_prefix + _unpack(data[len(_KEY_LABEL) :], "study key"))
+        return cls(secret)
+
+    def to_bytes(self) -> bytes:
+        """The key, :data:`KEY_BYTES` long, to be wrapped for a pinned peer."""
+        return _KEY_LABEL + self._coefficients
+
+    @property
+    def commitment(self) -> str:
+        """SHA-256 that others may see: sites that were given different keys notice."""
+        return hashlib.sha256(_COMMITMENT_LABEL + self.to_bytes()).hexdigest()
+
+    @property
+    def check_key(self) -> bytes:
+        """The key of the check fields: whoever opens also checks."""
+        return derive(self.to_bytes(), Purpose.CHECK_KEY)
+
+    @property
+    def digest_key(self) -> bytes:
+        """The key of model digests: only sites can compute or guess at them."""
+        return derive(self.to_bytes(), Purpose.MODEL_DIGEST)
+
+    def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
+        """One ciphertext of ``slots``, (SLOTS,), each below the plaintext modulus; SEALED_BYTES long."""
+        body = _body(self._encryptor.encrypt_symmetric(_plaintext(slots)))
+        start = len(_ring().sealed_prefix)
+        return _pack(body[start : start + _RAW]) + body[-SEED_BYTES:]
+
+    def decrypt(self, data: bytes) -> NDArray[np.uint64]:
+        """The slots of one ciphertext of an aggregate; (SLOTS,).
+
+        Raises:
+            SealingError: another length, or a coefficient beyond the modulus.
+        """
+        if len(data) != AGGREGATE_BYTES:
+            raise SealingError(f"an aggregate is refused: expected {AGGREGATE_BYTES} bytes, got {len(data)}")
+        ciphertext, plaintext = seal.Ciphertext(), seal.Plaintext()
+        _load(ciphertext, _ring().sum_prefix + _unpack(data, "aggregate"))
+        self._decryptor.decrypt(ciphertext, plaintext)
+        opened = np.frombuffer(_body(plaintext)[len(_ring().plain_prefix) :], dtype="<u8")
+        slots = np.zeros(RING_DEGREE, dtype=np.uint64)
+        slots[: len(opened)] = opened  # SEAL leaves trailing zeros out
+        return slots
+
+
+def require_sealed(data: bytes) -> None:
+    """Run by the coordinator. Accept one fresh ciphertext from a site.
+
+    Raises:
+        SealingError: another length, or a coefficient beyond the modulus.
+    """
+    if len(data) != SEALED_BYTES:
+        raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
+    _require_coefficients(data[:POLYNOMIAL_BYTES], "sealed update")
+
+
+class CiphertextSum:
+    """Run by the coordinator. One ciphertext of an aggregate; no key is needed."""
+
+    def __init__(self) -> None:
+        self._sum: Any = None
+
+    def add(self, data: bytes) -> None:
+        """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
+        ring, fresh = _ring(), seal.Ciphertext()
+        polynomial = _widened(data[:POLYNOMIAL_BYTES]).tobytes()
+        _load(fresh, ring.sealed_prefix + polynomial + ring.seed_prefix + data[POLYNOMIAL_BYTES:])
+        if self._sum is None:
+            self._sum = fresh
+        else:
+            ring.evaluator.add_inplace(self._sum, fresh)
+
+    def subtract(self, slots: NDArray[np.uint64]) -> None:
+        """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
+        _ring().evaluator.sub_plain_inplace(self._sum, _plaintext(slots))
+
+    def to_bytes(self) -> bytes:
+        """The sum, AGGREGATE_BYTES long."""
+        return _pack(_body(self._sum)[len(_ring().sum_prefix) :])
+
+
+class _Ring(NamedTuple):
+    """SEAL's context, and what it writes before the coefficients of each kind of object."""
+
+    context: Any
+    evaluator: Any
+    version: tuple[int, int]
+    key_prefix: bytes
+    plain_prefix: bytes
+    sealed_prefix: bytes
+    seed_prefix: bytes
+    sum_prefix: bytes
+
+
+@cache
+def _ring() -> _Ring:
+    parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
+    parameters.set_poly_modulus_degree(RING_DEGREE)
+    parameters.set_coeff_modulus([seal.Modulus(COEFFICIENT_MODULUS)])
+    parameters.set_plain_modulus(seal.Modulus(PLAIN_MODULUS))
+    context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
+    secret = seal.KeyGenerator(context).secret_key()
+    plain, both = seal.Plaintext(RING_DEGREE), seal.Ciphertext()
+    encryptor = seal.Encryptor(context, secret)
+    encryptor.encrypt_symmetric(plain, both)
+    seeded = _body(encryptor.encrypt_symmetric(plain))
+    sum_prefix = _body(both)[: -2 * _RAW]
+    start = len(sum_prefix)  # a seeded ciphertext has a prefix of the same length, then one polynomial
+    return _Ring(
+        context=context,
+        evaluator=seal.Evaluator(context),
+        version=_HEADER.unpack(_saved(plain)[: _HEADER.size])[2:4],
+        key_prefix=_body(secret)[:-_RAW],
+        plain_prefix=_body(plain)[:-_RAW],
+        sealed_prefix=seeded[:start],
+        seed_prefix=seeded[start + _RAW : -SEED_BYTES],
+        sum_prefix=sum_prefix,
+    )
+
+
+def _plaintext(slots: NDArray[np.uint64]) -> Any:
+    plaintext = seal.Plaintext()
+    _load(plaintext, _ring().plain_prefix + slots.astype("<u8").tobytes())
+    return plaintext
+
+
+def _pack(coefficients: bytes) -> bytes:
+    """Little-endian 8-byte words, written with WORD_BYTES each; three strided copies are faster than 7-byte ones."""
+    words = np.frombuffer(coefficients, dtype="<u8")
+    packed = bytearray(len(words) * WORD_BYTES)
+    for start, kind in ((0, "<u4"), (4, "<u2"), (6, "<u1")):
+        part = np.ndarray(len(words), dtype=kind, buffer=packed, offset=start, strides=(WORD_BYTES,))
+        part[:] = (words >> np.uint64(8 * start)).astype(kind)
+    return bytes(packed)
+
+
+def _unpack(data: bytes, name: str) -> bytes:
+    """Undo :func:`_pack` for coefficients that another party wrote.
+
+    Raises:
+        SealingError: a coefficient is not below the modulus.
+    """
+    _require_coefficients(data, name)
+    return _widened(data).tobytes()
+
+
+def _require_coefficients(data: bytes, name: str) -> None:
+    upper = np.ndarray(
+        len(data) // WORD_BYTES, dtype="<u4", buffer=data, offset=_LOWER_BYTES, strides=(WORD_BYTES,)
+    )
+    if upper.max() < COEFFICIENT_MODULUS >> 8 * _LOWER_BYTES:
+        return  # settled without widening, but for one polynomial in 2**18
+    if np.any(_widened(data) >= COEFFICIENT_MODULUS):
+        raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
+
+
+def _widened(data: bytes) -> NDArray[np.uint64]:
+    count = len(data) // WORD_BYTES
+    wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))  # each with a byte too many
+    return wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
+
+
+def _body(thing: Any) -> bytes:
+    """What SEAL saves of ``thing``, without its frame (it compresses; we inflate what our own process wrote)."""
+    return zstandard.ZstdDecompressor().decompress(_saved(thing)[_HEADER.size :])
+
+
+class _Memory(threading.local):
+    """A file in memory that a thread uses again and again: making and freeing one costs more than filling it."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Take another file: a forked process shares its parent's."""
+        self.descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
+        self.path = f"/proc/self/fd/{self.descriptor}"
+
+
+_memory: Final = _Memory()
+os.register_at_fork(after_in_child=_memory.renew)
+
+
+def _saved(thing: Any) -> bytes:
+    thing.save(_memory.path)
+    return os.pread(_memory.descriptor, os.fstat(_memory.descriptor).st_size, 0)
+
+
+def _load(thing: Any, body: bytes) -> None:
+    """Fill ``thing`` from ``body``, framed as uncompressed. A frame has a size, so a longer one before does no harm."""
+    frame = _HEADER.pack(_MAGIC, _HEADER.size, *_ring().version, 0, 0, _HEADER.size + len(body))
+    os.pwritev(_memory.descriptor, [frame, body], 0)
+    thing.load(_ring().context, _memory.path)

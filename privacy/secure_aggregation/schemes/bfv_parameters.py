@@ -1,0 +1,57 @@
+"""Which BFV: the ring, the two moduli, the sizes they give, and how many sites their noise can carry.
+
+* N = 4096 with one 54-bit coefficient prime q: 128-bit security with much in hand (the 2018 standard allows a
+  109-bit q at this degree). One prime means no key switching, which sums do not need.
+* Slots are plaintext coefficients modulo the 43-bit prime t. It is prime so that a changed sum passes a linear
+  check (:mod:`privacy.secure_aggregation.check_fields`) only by guessing.
+* A polynomial is written as N little-endian words of 7 bytes, whatever its values: every size is exact.
+
+Noise. A fresh symmetric ciphertext carries e drawn from SEAL's centred binomial distribution: 42 halves of a fair
+sign, so sub-Gaussian with variance 10.5. Scaling a plaintext by q/t rounds, which adds at most 1/2 per plaintext.
+The sum of n fresh ciphertexts less one plaintext opens exactly while its noise stays below q/2t = 1024, and by
+Hoeffding's inequality a coefficient exceeds T + (n + 1)/2 with probability at most 2 exp(-T^2 / 21 n).
+"""
+
+import math
+from typing import Final
+
+RING_DEGREE: Final = 4096
+SLOTS: Final = RING_DEGREE
+COEFFICIENT_MODULUS: Final = 18014398509309953
+PLAIN_MODULUS: Final = 8796092858369
+SLOT_BITS: Final = 42
+"""Every integer of this many bits is a slot, as 2^42 < t < 2^43."""
+
+SEED_BYTES: Final = 64
+WORD_BYTES: Final = 7
+POLYNOMIAL_BYTES: Final = RING_DEGREE * WORD_BYTES
+SEALED_BYTES: Final = POLYNOMIAL_BYTES + SEED_BYTES
+"""A fresh ciphertext: its first polynomial, and the public seed of its second."""
+AGGREGATE_BYTES: Final = 2 * POLYNOMIAL_BYTES
+"""A sum of ciphertexts: both polynomials."""
+
+KEY_BYTES: Final = 32 + POLYNOMIAL_BYTES
+"""A study key: a digest of these parameters, and its polynomial."""
+
+_NOISE_VARIANCE: Final = 10.5
+_LEAST_SECURITY_BITS: Final = 128
+
+
+def failure_bits(sites: int) -> float:
+    """-log2 of the bound on the probability that one coefficient of a sum of ``sites`` opens wrongly."""
+    room = COEFFICIENT_MODULUS / (2 * PLAIN_MODULUS) - (sites + 1) / 2
+    return room**2 / (2 * _NOISE_VARIANCE * sites) / math.log(2) - 1 if room > 0 else 0.0
+
+
+def require_noise_room(sites: int) -> None:
+    """Refuse a number of sites whose summed noise could reach the message.
+
+    Raises:
+        ValueError: a coefficient could open wrongly with probability above 2^-128.
+    """
+    bits = failure_bits(sites)
+    if bits < _LEAST_SECURITY_BITS:
+        raise ValueError(
+            f"the noise of {sites} sites could change a sum (2^-{bits:.0f} per slot, "
+            f"expected at most 2^-{_LEAST_SECURITY_BITS}); name fewer sites"
+        )

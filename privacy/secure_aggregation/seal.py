@@ -1,0 +1,147 @@
+"""A site seals: pack, check, mask, encrypt, block by block, in memory of one block beside what it seals.
+
+Rules:
+
+* a cohort has at least three different sites, names this one, and fits the layout;
+* the own seed is fresh for every sealing and leaves the site only by release;
+* the ``context`` names everything that the cohort must agree on: study, launch, key epoch, round, attempt, cohort,
+  model, scale. Sites with different contexts have masks that do not cancel.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.errors import SealingError
+from privacy.secure_aggregation.check_fields import (
+    NO_FORMS,
+    Forms,
+    added,
+    expected_checks,
+    linear_forms,
+)
+from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
+from privacy.secure_aggregation.masks import site_masks
+from privacy.secure_aggregation.process_pool import each
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+
+MINIMUM_COHORT: Final = 3
+
+
+def seal(
+    layout: Layout,
+    integers: NDArray[np.uint32],
+    counts: Sequence[int],
+    *,
+    site: str,
+    cohort: Sequence[str],
+    context: bytes,
+    study_key: StudyKey,
+    pair_secrets: Mapping[str, bytes],
+    own_seed: bytes,
+    processes: int | None = None,
+) -> bytes:
+    """Run by a site. Its sealed vector, ``layout.sealed_bytes`` long.
+
+    Args:
+        layout: from the terms.
+        integers: the quantised update, (layout.parameters,).
+        counts: the totals that ride along, layout.counts of them.
+        site: this site's name.
+        cohort: the names of the round's sites, in any order.
+        context: the view of the round that all of them must share.
+        study_key: the key epoch's key.
+        pair_secrets: 32 bytes shared with each other site, by its name; more peers than the cohort's do no harm.
+        own_seed: 32 fresh random bytes.
+        processes: at most so many for a large vector; all cores, if not given.
+
+    Raises:
+        SealingError: the cohort is too small or too large, names a site twice or not this one, or a secret is
+            missing.
+        ValueError: integers or counts do not fit the layout.
+        TrainingError: a worker died (:mod:`privacy.secure_aggregation.process_pool`).
+    """
+    require_cohort(layout, cohort)
+    if site not in cohort:
+        raise SealingError(f"{site} seals only in a cohort that names it, got {', '.join(sorted(cohort))}")
+    layout.require_fitting(integers, counts)
+    hand = _Hand(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
+    site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
+    sealed = bytearray(layout.sealed_bytes)
+    size = layout.cipher.sealed_bytes
+    forms = NO_FORMS
+    *whole, last = layout.blocks
+    tasks = (_Task(hand, parts, integers[layout.values_in(parts)], tuple(counts)) for parts in whole)
+    for parts, block in zip(whole, each(_seal_block, tasks, len(whole), processes), strict=True):
+        sealed[parts.start * size : parts.stop * size] = block.sealed
+        forms = added(forms, block.forms)
+    block = _seal_block(_Task(hand, last, integers[layout.values_in(last)], tuple(counts), forms))
+    sealed[last.start * size :] = block.sealed
+    return bytes(sealed)
+
+
+class _Hand(NamedTuple):
+    """What every block of one sealing needs."""
+
+    layout: Layout
+    site: str
+    cohort: tuple[str, ...]
+    context: bytes
+    study_key: bytes
+    pair_secrets: dict[str, bytes]
+    own_seed: bytes
+
+
+class _Task(NamedTuple):
+    """One block to seal; ``forms`` of all blocks before it make it the last, which carries the check fields."""
+
+    hand: _Hand
+    parts: range
+    values: NDArray[np.uint32]
+    counts: tuple[int, ...]
+    forms: Forms | None = None
+
+
+class _Block(NamedTuple):
+    sealed: bytes
+    forms: Forms
+
+
+def _seal_block(task: _Task) -> _Block:
+    hand, number = task.hand, task.parts.start // BLOCK
+    cipher, key = hand.layout.cipher, study_key_of(hand.study_key)
+    slots = hand.layout.pack(task.values, task.counts, task.parts)
+    checked = slots if task.forms is None else slots[:-CHECKS]
+    forms = linear_forms(key.check_key, hand.context, number, checked)
+    if task.forms is not None:
+        slots[-CHECKS:] = expected_checks(added(task.forms, forms), key.check_key, hand.context, [hand.site])
+    masks = site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
+    sealed = []
+    for start in range(0, len(slots), SLOTS):
+        part = slots[start : start + SLOTS]
+        sealed.append(cipher.encrypt(key, (part + masks.draw()) % PLAIN_MODULUS if cipher.masked else part))
+    return _Block(b"".join(sealed), forms)
+
+
+@lru_cache(maxsize=1)
+def study_key_of(data: bytes) -> StudyKey:
+    """The key of :meth:`StudyKey.to_bytes`; a worker makes it once, not once a block."""
+    return StudyKey.from_bytes(data)
+
+
+def require_cohort(layout: Layout, cohort: Sequence[str]) -> None:
+    """Refuse a cohort whose sum could be a lone update, or could overflow.
+
+    Raises:
+        SealingError: too few sites, too many, or one named twice.
+    """
+    if len(set(cohort)) != len(cohort):
+        raise SealingError("a cohort names every site once; a site is named twice")
+    if not MINIMUM_COHORT <= len(cohort) <= layout.maximum_sites:
+        raise SealingError(
+            f"expected a cohort of {MINIMUM_COHORT} to {layout.maximum_sites} sites, got {len(cohort)}"
+        )

@@ -1,0 +1,129 @@
+"""What a study's terms cost: the noise that keeps their promise, and the event that each round is charged as.
+
+Sites and the coordinator compute it alike, from the terms alone. A study's terms fix every round in advance, so the
+Renyi order that serves the study best may be taken.
+"""
+
+from typing import NamedTuple
+
+from privacy.accounting.epsilon import (
+    BoundedContribution,
+    DistributedGaussian,
+    Gaussian,
+    SampledGaussian,
+    SiteUpdates,
+    Unprotected,
+    epsilon,
+    noise_multiplier,
+    repeated,
+    site_noise_multiplier,
+)
+from privacy.errors import TermsError
+from privacy.study import Placement, Terms, Unit
+
+TrainingEvent = SampledGaussian | DistributedGaussian | SiteUpdates | BoundedContribution
+"""What a round of private training may be charged as."""
+
+
+def study_noise(terms: Terms) -> float:
+    """The least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
+
+    Raises:
+        BudgetError: no noise reaches it.
+        TermsError: the study has no privacy.
+    """
+    training, privacy = terms.training, terms.privacy
+    if privacy.epsilon is None or privacy.delta is None:
+        raise TermsError("this study has no privacy (epsilon: none); name one that has")
+    if privacy.unit is Unit.SITE:
+        return site_noise_multiplier(
+            privacy.epsilon, privacy.delta, terms.cohort.participation, rounds=training.rounds
+        )
+    return noise_multiplier(
+        privacy.epsilon,
+        privacy.delta,
+        training.sampling_rate,
+        training.lots,
+        rounds=training.rounds,
+        records=terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1,
+    )
+
+
+def evaluation_noise(terms: Terms) -> float | None:
+    """The least noise multiplier with which all evaluations together cost their epsilon; None without one.
+
+    Raises:
+        BudgetError: no noise reaches it.
+    """
+    evaluation, delta = terms.evaluation, terms.privacy.delta
+    if evaluation.epsilon is None or not evaluation.rounds or delta is None:
+        return None
+    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds))
+
+
+def private_event(terms: Terms, noise: float) -> TrainingEvent:
+    """What one round's training with this noise multiplier does to a population's patients."""
+    training, privacy = terms.training, terms.privacy
+    if privacy.unit is Unit.SITE:
+        return SiteUpdates(
+            noise_multiplier=noise,
+            participation=terms.cohort.participation,
+            steps=1,
+            colluders=terms.cohort.colluders,
+        )
+    if privacy.placement is Placement.DISTRIBUTED:
+        return DistributedGaussian(
+            noise_multiplier=noise,
+            sampling_rate=training.sampling_rate,
+            steps=training.lots,
+            colluders=terms.cohort.colluders,
+        )
+    if privacy.unit is Unit.RECORD:
+        return BoundedContribution(
+            noise_multiplier=noise,
+            sampling_rate=training.sampling_rate,
+            records_per_patient=terms.data.records_per_patient,
+            steps=training.lots,
+        )
+    return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.lots)
+
+
+def training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:
+    """What one round's training does to a population's patients; without noise nothing bounds it."""
+    return Unprotected() if noise is None else private_event(terms, noise)
+
+
+def evaluation_event(noise: float | None) -> Gaussian | Unprotected:
+    """What one evaluation does to a population's test patients."""
+    return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)
+
+
+class Runs(NamedTuple):
+    """What several runs of the same terms cost together, in epsilon at the terms' delta.
+
+    The best of k runs costs what k runs cost: whoever chooses has looked at all of them. That holds as it is for a
+    number of runs that is fixed in advance; otherwise the grant's order says it.
+    """
+
+    runs: int
+    training: float
+    """For a training patient."""
+    evaluation: float | None
+    """For a test patient; None without noise, or without test patients."""
+
+
+def price_of_runs(terms: Terms, runs: int) -> Runs:
+    """What ``runs`` runs of ``terms`` cost together.
+
+    Raises:
+        BudgetError: no noise reaches the epsilon of the terms.
+        TermsError: the study has no privacy.
+    """
+    one = private_event(terms, study_noise(terms))
+    noise, delta = evaluation_noise(terms), terms.privacy.delta
+    assert delta is not None, "an epsilon comes with a delta, which the terms check"
+    training = epsilon([repeated(one, terms.training.rounds * runs)], delta)
+    if noise is None:
+        return Runs(runs, training, None)
+    totals = repeated(evaluation_event(noise), len(terms.evaluation.rounds) * runs)
+    return Runs(runs, training, epsilon([totals], delta))

@@ -1,0 +1,195 @@
+"""``consilium study check``: what a study file would cost and move, before anybody is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from privacy.command_line import print_json, print_table
+from privacy.errors import TermsError
+from privacy.study import Terms, read_terms
+from server.federation.folder import CONFIG_FILE, Federation
+
+
+@click.command()
+@click.argument("file", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--weights", type=click.Path(path_type=Path), help="Check the public weights that STUDY.yaml names.")
+@click.option("--runs", type=click.IntRange(1, 10_000), help="And what so many runs cost together, to choose one.")
+@click.option(
+    "--patients",
+    type=click.IntRange(1, 1 << 40),
+    help="Of all sites together, about. Without it: what they gave in earlier studies on the same contract.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def check(
+    federation: Federation,
+    file: Path,
+    weights: Path | None,
+    runs: int | None,
+    patients: int | None,
+    as_json: bool,
+) -> None:
+    """Explain what STUDY.yaml would cost and move; nothing is launched. A PROBLEM ends it with 11."""
+    from server.study.check import explain, require_weights
+
+    terms = read_terms(file)
+    found = explain(terms, runs, known_patients(federation, terms, ()) if patients is None else patients)
+    if weights is not None:
+        require_weights(terms, weights)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, weights)
+    require_no_problem(found, "nothing can be launched like this")
+
+
+def known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
+    """How many patients the named sites (all enrolled ones if none is) have at least; None where nothing is known."""
+    if not (federation.folder / CONFIG_FILE).exists():
+        return None
+    return sum(federation.known_patients(terms.data, names or federation.sites()).values()) or None
+
+
+def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
+    """Refuse a study that cannot work, naming every problem.
+
+    Raises:
+        TermsError: it has one.
+    """
+    if found["problems"]:
+        raise TermsError(f"{found['study']}: {'; '.join(found['problems'])} ({otherwise})")
+
+
+def _print(found: dict[str, Any], weights: Path | None) -> None:
+    privacy = found["privacy"]
+    if privacy["private"]:
+        promise = [
+            ("privacy", f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, for each patient"),
+            *_unit_rows(privacy["unit"]),
+            ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
+            *_order_rows(privacy["orders_end_too_early"]),
+            *_noise_rows(privacy["shares"]),
+            *_range_rows(found),
+            ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
+            ("sites", f"with at most {privacy['smallest_population']} patients each (1 / delta)"),
+            ("test patients", "protected" if privacy["test_patients_protected"] else "NOT protected"),
+            *_runs_rows(privacy["runs"]),
+        ]
+    else:
+        promise = [
+            *_range_rows(found),
+            ("privacy", "NONE: the model may reveal its patients; a site must allow that"),
+        ]
+    moved = (
+        f"{found['bytes_up']:,} bytes up, {found['bytes_down']:,} down "
+        f"({found['ciphertexts']} ciphertexts; float32 would take {found['float32_bytes']:,})"
+    )
+    if not found["sealed"]:
+        moved += "; NOT SEALED: the coordinator can read every site's update"
+    elif found["values_per_slot"] == 1:
+        moved += "; one value a slot, for so many bits and sites: at most 32 sites at 16 bits halve the bytes"
+    rows = [
+        ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
+        ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),
+        *_layer_rows(found, weights),
+        ("rounds", f"{found['rounds']}, in {found['exchanges']} exchanges"),
+        ("site and round", moved),
+        *promise,
+    ]
+    print_table(("", ""), rows, () if privacy["private"] else {len(rows) - 1})
+
+
+def _layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, str]]:
+    """What of the model is not trained together, and where it begins; nothing for a model that is trained whole."""
+    rows = []
+    if found["personal"]:
+        rows.append(("", f"and {found['personal']:,} personal ones, which each site trains for itself"))
+    if found["frozen"]:
+        rows.append(("", f"and {found['frozen']:,} frozen ones, which are neither sent nor noised"))
+    if found["start"] is not None:
+        judged = "checked, fits" if weights is not None else "every site must have it; check it with --weights FILE"
+        rows.append(("public weights", f"SHA-256 {found['start'][:16]}...: {judged}"))
+    return rows
+
+
+def _runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a best of several runs costs; nothing where nobody asked."""
+    if together is None:
+        return []
+    test = together["evaluation"]
+    held_out = "" if test is None else f", {test:.3f} for each test patient"
+    runs = together["runs"]
+    return [
+        (f"{runs} runs", f"together epsilon {together['training']:.3f} for each training patient{held_out}"),
+        ("", f"the best of {runs} costs as much; each site's book charges every launch"),
+    ]
+
+
+def _order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
+    """A remark where a larger Renyi order than any that is looked at would need less noise."""
+    if not orders_end_too_early:
+        return []
+    return [
+        ("", "more than is needed: for so small an epsilon the best Renyi order is beyond those that are known")
+    ]
+
+
+def _unit_rows(unit: str) -> list[tuple[str, str]]:
+    """What is clipped, where that is not a patient."""
+    clipped = {"record": "each record for itself", "site": "the whole update of each site"}
+    return [("", f"clipped is {clipped[unit]}")] if unit in clipped else []
+
+
+def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What distributed noise means; nothing with local noise."""
+    if shares is None:
+        return []
+    rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
+    if shares["inflation"] > 1.02:
+        rounding += f"; with sealing.bits: {shares['proposed_bits']} less"
+    return [
+        ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
+        ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),
+        ("", f"{rounding}; a share has {shares['share_units']:.0f} grid units"),
+        *_site_rows(shares["sites"]),
+    ]
+
+
+def _range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """How large values may become, and what of it cannot work."""
+    shares, written = found["privacy"].get("shares"), found["value_range"]
+    problems = [("PROBLEM", problem) for problem in found["problems"]]
+    if shares is None:
+        said = f"values up to {found['first_range']:g}, finer steps after the first round"
+        return [("range", f"auto: {said}" if written == "auto" else said), *problems]
+    patients = "" if shares["patients"] is None else f" of {shares['patients']:,} patients"
+    if shares["sites"] is not None:
+        said = f"{shares['value_range']:g} clipping norms; noise and sites need {shares['needed_range']:.3g}"
+    elif written == "auto" and not patients:
+        said = "auto: fixed in each round from the public patient counts of all sites"
+    elif written == "auto":
+        said = f"auto: {shares['value_range']:g} clipping norms for the noise and the lots{patients}"
+    else:
+        said = (
+            f"{written:g} clipping norms hold the noise and lots of up to {shares['patients_held']:,} patients of all "
+            "sites together; auto holds any"
+        )
+    return [("range", said), *problems]
+
+
+def _site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What noise over whole updates means; nothing where patients or records are clipped."""
+    if sites is None:
+        return []
+    useless = "; MOSTLY NOISE: more sites or fewer parameters would help" if sites["noise_to_signal"] > 1 else ""
+    return [
+        ("whole sites", f"epsilon {sites['epsilon_of_site']:.3f} for each site, all its patients together"),
+        ("", f"each counts in a round with chance {sites['participation']:g}"),
+        (
+            "mean update",
+            f"noise of {sites['noise_of_mean']:.3g} clipping norms a coordinate (largest cohort): in a round "
+            f"{sites['noise_to_signal_of_round']:.3g} times the longest update",
+        ),
+        ("", f"over all rounds {sites['noise_to_signal']:.3g} times the longest way they can lead{useless}"),
+    ]

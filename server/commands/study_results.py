@@ -1,0 +1,117 @@
+"""``consilium study list``, ``show``, ``compare`` and ``watch``: what studies do, have done, and came to."""
+
+from typing import Any
+
+import click
+
+from privacy.command_line import print_json, print_table, say
+from privacy.errors import FederationError, StoppedError
+from server.commands.connect import reach
+from server.federation.folder import Federation
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def list_studies(federation: Federation, as_json: bool) -> None:
+    """Every study of this federation, with its newest AUROC."""
+    from server.results.documents import StudySummary
+    from server.results.text import LIST_HEADINGS, list_row
+
+    studies = _summaries(federation)
+    if as_json:
+        print_json({"studies": studies})
+        return
+    print_table(LIST_HEADINGS, [list_row(StudySummary.model_validate(each)) for each in studies])
+
+
+@click.command()
+@click.argument("name", metavar="STUDY")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def show(federation: Federation, name: str, as_json: bool) -> None:
+    """What STUDY is, how its model does on the sites' test patients, and what it costs.
+
+    Figures come from opened totals only; whatever noise they carry is named beside them. Works while the coordinator is
+    stopped, too.
+    """
+    from server.results.read import read_results
+    from server.results.text import (
+        EVALUATION_HEADINGS,
+        SITE_HEADINGS,
+        evaluation_row,
+        explained,
+        facts,
+        site_rows,
+    )
+
+    found = read_results(federation.known_study(name))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    rows = facts(found)
+    bare = not (found.privacy.private and found.privacy.sealed)
+    alarming = {place for place, (name, _) in enumerate(rows) if name == "NOTE" or (bare and name == "privacy")}
+    print_table(("", ""), rows, alarming)
+    click.echo("\non all sites' test patients")
+    if found.evaluations:
+        print_table(EVALUATION_HEADINGS, [evaluation_row(each) for each in found.evaluations])
+        click.echo(explained(found.evaluations))
+    else:
+        click.echo("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
+    click.echo("")
+    print_table(SITE_HEADINGS, site_rows(found))
+
+
+@click.command()
+@click.argument("names", metavar="STUDY...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> None:
+    """Studies side by side: results of the newest evaluation, promises and costs.
+
+    The best of several studies costs what all of them cost; each site's ledger charges every one.
+    """
+    from server.results.read import read_results
+    from server.results.text import compared, explained
+
+    several = [read_results(federation.known_study(name)) for name in names]
+    if as_json:
+        print_json({"studies": [each.model_dump(mode="json") for each in several]})
+        return
+    print_table(("",) * (len(several) + 1), compared(several))
+    if evaluations := [each.evaluations[-1] for each in several if each.evaluations]:
+        click.echo(explained(evaluations))
+
+
+@click.command()
+@click.argument("name", metavar="STUDY")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
+@click.pass_obj
+def watch(federation: Federation, name: str, as_json: bool) -> None:
+    """Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left."""
+    from server.watch.progress import Progress
+
+    with Progress(quiet=as_json) as progress:
+        for note in reach(federation).stream("watch", study=name, after=0):
+            if as_json and note["kind"] != "beat":
+                print_json(note)
+            progress.take(note)
+            if note["kind"] == "end" and note["standing"] == "stopped":
+                raise StoppedError(f"the study '{name}' stands still: {note['why']}")
+    if not as_json:
+        say(f"results: consilium study show {name}")
+
+
+def _summaries(federation: Federation) -> list[dict[str, Any]]:
+    """From the coordinator's process, which knows why nothing runs; from the disk if there is none."""
+    from server.results.read import read_summary
+
+    federation.config  # noqa: B018 - whether this is a federation's folder
+    try:
+        found: list[dict[str, Any]] = reach(federation).call("studies")["studies"]
+    except FederationError as error:
+        say(f"{error}; no study goes on without it")
+        folders = [federation.study_folder(study) for study in federation.studies()]
+        found = [read_summary(folder).model_dump(mode="json") for folder in folders]
+    return found

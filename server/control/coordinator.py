@@ -1,0 +1,236 @@
+"""``consilium up``: the coordinator's process. It keeps the SuperLink and every open study running.
+
+* A study outlives Flower runs: when a run ends and the study has not, the next one continues it from the journal.
+* A SuperLink that died is started again; what a killed coordinator left behind is stopped first.
+* Sites enrolled while it runs are registered at once.
+* Certificates are renewed before they run out.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from privacy.errors import FederationError, SuperLinkError
+from privacy.study import parse_terms
+from server.control.channel import ControlServer
+from server.federation.folder import Federation
+from server.results.read import read_summary
+from server.study.events import GaveUp, Resumed, SiteReadmitted
+from server.study.journal import Journal, Standing
+from server.study.runner import STOP_FILE
+from server.study.state import Desk
+from server.superlink.process import SuperLink
+from server.superlink.server_app import FOLDER, STUDY
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S: Final = 0.5
+_RENEW_EVERY_S: Final = 24 * 3600.0
+_RETRY_S: Final = (1.0, 60.0)
+_WATCH_EVERY_S: Final = 0.2
+
+
+class _Run:
+    """The Flower run that continues a study, and how patient to be after one that ended early."""
+
+    def __init__(self) -> None:
+        self.id: int | None = None
+        self.wait_s = _RETRY_S[0]
+        self.not_before = 0.0
+        self.why = ""
+
+
+class Coordinator:
+    """One federation at work."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._federation = federation
+        self._superlink = SuperLink(
+            federation.folder, federation.tls, federation.config.port, federation.config.listens_at
+        )
+        self._runs: dict[str, _Run] = {}
+        self._activations: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._renewed = time.time()
+
+    def serve(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set.
+
+        Raises:
+            SuperLinkError: the SuperLink does not start.
+            FederationError: the folder cannot be used.
+        """
+        with self._superlink:
+            self._register_sites()
+            control = ControlServer(
+                self._federation.folder,
+                {
+                    "sites": self._sites,
+                    "launch": self._launch,
+                    "studies": self._studies,
+                    "stop": self._stop,
+                    "resume": self._resume,
+                    "give-up": self._give_up,
+                },
+                {"watch": self._watch},
+            )
+            try:
+                while not stop.wait(_LOOK_EVERY_S):
+                    self._look_after()
+            finally:
+                control.close()
+
+    def _look_after(self) -> None:
+        try:
+            self._renew_certificates()
+            if self._superlink.process is None:
+                _log.warning("the SuperLink ended; starting it again")
+                self._superlink.stop()
+                self._superlink.start()
+            self._register_sites()
+            self._tell_who_came_online()
+            for study in self._federation.studies():
+                self._continue(study)
+        except SuperLinkError as error:
+            _log.warning("%s", error)
+
+    def _renew_certificates(self) -> None:
+        """Once a day, see to it that the certificate that the SuperLink shows does not run out; studies go on."""
+        if abs(time.time() - self._renewed) < _RENEW_EVERY_S:
+            return
+        self._renewed = time.time()
+        if sentences := self._federation.renew_certificates():
+            for sentence in sentences:
+                _log.warning("%s", sentence)
+            self._superlink.stop()
+
+    def _register_sites(self) -> None:
+        known, sites = self._federation.nodes(), self._federation.sites()
+        if set(known) != set(sites):
+            nodes = {name: self._superlink.register_node(site.node_key) for name, site in sites.items()}
+            self._federation.remember_nodes(nodes)
+
+    def _tell_who_came_online(self) -> None:
+        """For the runs: they cannot see it, and what a site's process was asked is lost with it."""
+        activated, names = self._superlink.activations(), self._federation.nodes()
+        seen = {name: activated[node] for name, node in names.items() if node in activated}
+        if seen != self._activations:
+            self._federation.remember_activations(seen)
+            self._activations = seen
+
+    def _continue(self, study: str) -> None:
+        """See to it that an open study has a run."""
+        with Journal(self._federation.study_folder(study)) as journal:
+            if journal.standing() is not Standing.OPEN:
+                return
+        with self._lock:
+            run = self._runs.setdefault(study, _Run())
+            now = time.monotonic()
+            if run.id is not None:
+                status = self._superlink.run_status(run.id)
+                if not status.state.finished:
+                    return
+                run.id, run.not_before, run.why = None, now + run.wait_s, status.reason
+                run.wait_s = min(2 * run.wait_s, _RETRY_S[1])
+                _log.warning("%s: its run ended early: %s", study, status.reason or status.state)
+            if now >= run.not_before:
+                run.id = self._superlink.start_run({FOLDER: str(self._federation.folder.resolve()), STUDY: study})
+                _log.info("%s: run %d", study, run.id)
+
+    # What the operator may ask -----------------------------------------------------------------------------
+
+    def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
+        nodes = self._federation.nodes()
+        try:
+            online = self._superlink.nodes()
+        except SuperLinkError:  # it is being started again
+            online = {}
+        return {
+            "sites": [
+                {"name": name, "online": online.get(nodes.get(name, -1), False)}
+                for name, site in sorted(self._federation.sites().items())
+            ]
+        }
+
+    def _launch(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        terms = parse_terms(arguments["terms"])
+        return {"study": self._federation.launch(terms, arguments["parameters"], arguments["sites"])}
+
+    def _studies(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"studies": [self._study(study) for study in self._federation.studies()]}
+
+    def _study(self, study: str) -> dict[str, Any]:
+        summary, run = read_summary(self._federation.study_folder(study)), self._runs.get(study)
+        if run is not None and not summary.why:
+            summary = summary.model_copy(update={"why": run.why})
+        return summary.model_dump(mode="json")
+
+    def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
+            standing = journal.standing()
+            if standing is Standing.OPEN:
+                (journal.folder / STOP_FILE).touch()
+        return {"standing": standing}
+
+    def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
+            history = journal.history()
+            if journal.standing() is Standing.FINISHED:
+                raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
+            for site in arguments["readmit"]:
+                if site not in history.out:
+                    out = ", ".join(sorted(history.out)) or "none"
+                    raise FederationError(f"'{site}' is not out of this study; sites that are out: {out}")
+            if history.stopped is None:
+                raise FederationError(
+                    "the study runs; before sites are re-admitted, stop it: "
+                    f"consilium study stop {arguments['study']}"
+                )
+            readmitted = [SiteReadmitted(site=site) for site in arguments["readmit"]]
+            self._require_enough(journal, readmitted)
+            for event in readmitted:
+                journal.record(event)
+            (journal.folder / STOP_FILE).unlink(missing_ok=True)
+            journal.record(Resumed())
+        with self._lock:
+            self._runs.pop(arguments["study"], None)
+        return {}
+
+    def _require_enough(self, journal: Journal, readmitted: list[SiteReadmitted]) -> None:
+        """Refuse to resume a study that would stand still again at once, too few sites being let in."""
+        history = journal.history()
+        for event in readmitted:
+            history.apply(event)
+        lack = Desk(journal.launch(), history, self._federation.patience).lack()
+        if lack is not None:
+            raise FederationError("; ".join(lack))
+
+    def _give_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
+            if journal.standing() is Standing.FINISHED:
+                raise FederationError(f"the study '{arguments['study']}' is finished; there is nothing to give up")
+            if journal.standing() is not Standing.STOPPED:
+                raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
+            (journal.folder / STOP_FILE).unlink(missing_ok=True)
+            journal.record(GaveUp())
+            journal.record(Resumed())  # its run tells every site
+        with self._lock:
+            self._runs.pop(arguments["study"], None)
+        return {}
+
+    def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A study's notes after a number, the old ones first, until it is finished or stopped."""
+        with Journal(self._federation.known_study(arguments["study"])) as journal:
+            last = arguments["after"]
+            while True:
+                standing = journal.standing()
+                for number, note in journal.notes(after=last):
+                    last = number
+                    yield {"number": number, **note}
+                if standing is not Standing.OPEN:
+                    yield {"kind": "end", "standing": standing, "why": journal.history().stopped or ""}
+                    return
+                yield {"kind": "beat", "time": time.time()}
+                time.sleep(_WATCH_EVERY_S)

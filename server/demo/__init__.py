@@ -1,0 +1,1 @@
+"""The demonstration: four hospitals on one machine, with the real programs."""

@@ -1,0 +1,183 @@
+"""``consilium demo``: four hospitals on this machine train one model together, with the real programs.
+
+Everything is done as people would do it, by the same commands: a federation is made, four sites make their own
+keys, pin each other, register data, are granted a budget, connect, and a study runs. What the federation is compared
+with (each hospital alone, all pooled) is simulated from the source tables, outside the hospitals' folders and books.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import yaml
+
+from privacy.canonical import sha256
+from privacy.command_line import say
+from privacy.errors import CoordinatorError, FederationError
+from privacy.process_lifetime import interrupt_on_signals, interrupt_with_parent
+from privacy.study import Terms, parse_terms
+from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from server.demo.local_federation import LocalFederation
+from server.demo.processes import Processes, program, run_to_end
+from server.demo.report import REPEATS, print_report
+from server.study.check import explain
+from server.watch.progress import Progress
+from server.watch.tally import Moved, Tally, moved
+
+_EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
+_STUDIES: Final = {"breast-cancer": "breast_cancer.yaml", "heart": "heart.yaml"}
+_SEED: Final = 0
+
+
+@dataclass(frozen=True)
+class DemoChoice:
+    """What the demonstration was asked for."""
+
+    data: str
+    path: Path | None
+    folder: Path | None
+    keep: bool
+    epsilon: str
+    rounds: int | None
+
+
+class Demo:
+    """One demonstration, from an empty folder to a table."""
+
+    def __init__(self, choice: DemoChoice, *, quiet: bool) -> None:
+        self._choice = choice
+        self._quiet = quiet
+        self._terms = _terms(choice)
+        self._hospitals = _hospitals(choice)
+
+    def run(self) -> dict[str, Any]:
+        """Run it; its figures.
+
+        Raises:
+            CoordinatorError: a part failed; the sentence says which and why.
+        """
+        interrupt_on_signals()
+        interrupt_with_parent()
+        with self._folder() as folder, Processes() as processes:
+            federation = LocalFederation(folder, self._terms, self._hospitals, self._step)
+            self._step("making a federation and four hospitals, each with its own keys, book and data")
+            federation.make()
+            self._step("starting the coordinator (a Flower SuperLink over TLS) and four site agents")
+            federation.start(processes)
+            began = time.monotonic()
+            with Progress(quiet=self._quiet) as progress:
+                study = federation.run_study(processes, progress)
+            seconds = time.monotonic() - began
+            processes.stop()
+            self._step("comparing with each hospital alone and all pooled (simulated, outside the books)")
+            result = self._result(federation, study, progress.tally, seconds)
+            if not self._quiet:
+                print_report(result, progress.tally, explain(self._terms))
+            return result
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        chosen = self._choice.folder
+        if chosen is not None:
+            chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(chosen.iterdir()):
+                raise FederationError(f"{chosen}: the folder is not empty; choose another, nothing was changed")
+        folder = chosen.resolve() if chosen else Path(tempfile.mkdtemp(prefix="consilium-"))
+        try:
+            yield folder
+        finally:
+            if self._choice.keep:
+                self._step(f"kept: {folder}")
+            else:
+                shutil.rmtree(folder)
+
+    def _step(self, text: str) -> None:
+        if not self._quiet:
+            say(f"* {text}")
+
+    def _result(self, federation: LocalFederation, study: str, tally: Tally, seconds: float) -> dict[str, Any]:
+        cards, models = [], set()
+        for hospital in self._hospitals:
+            release = federation.folder / hospital.name / "studies" / study / "release"
+            cards.append(json.loads((release / "card.json").read_bytes()))
+            models.add(sha256((release / "model.safetensors").read_bytes()))
+        if len(models) != 1:
+            raise CoordinatorError("the hospitals do not hold the same model")
+        final = cards[0]["evaluation"][-1] if cards[0]["evaluation"] else {}
+        rounds = [each for number, each in tally.rounds.items() if self._terms.trains(number)]
+        average = moved([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
+        private = self._terms.privacy.epsilon is not None
+        return {
+            "study": study,
+            "private": private,
+            "rounds": cards[0]["rounds"]["planned"],
+            "seconds": round(seconds, 2),
+            "federated": {name: final.get(name) for name in ("auroc", "accuracy", "sensitivity", "specificity")},
+            **_compared(federation, private),
+            "sites": [
+                {
+                    "name": card["site"]["name"],
+                    "patients": card["site"]["patients_about"],
+                    "epsilon": card["site"]["epsilon_spent_by_this_study"],
+                    "delta": card["privacy"]["delta"],
+                    "epsilon_left": card["site"]["epsilon_left"] if private else None,
+                }
+                for card in cards
+            ],
+            "parameters": cards[0]["model"]["parameters"],
+            "bytes_up": average.bytes_up,
+            "bytes_down": average.bytes_down,
+            "seconds_per_round": round(average.seconds, 3),
+            "model_sha256": models.pop(),
+            "dir": str(federation.folder) if self._choice.keep else None,
+        }
+
+
+def _compared(federation: LocalFederation, private: bool) -> dict[str, Any]:
+    """Each hospital alone and all pooled, trained by the sites' own code on the source tables; mean AUROC."""
+    tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
+
+    def simulated(trains: list[Path], private: bool) -> float | None:
+        train = [word for path in trains for word in ("--train", str(path))]
+        how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
+        command = [program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
+        found = [run["auroc"] for run in json.loads(run_to_end(command))["runs"]]
+        return None if None in found else fmean(found)
+
+    with ThreadPoolExecutor(2) as pool:
+        alone = {name: pool.submit(simulated, [train], private) for name, (train, _) in federation.tables.items()}
+        pooled = pool.submit(simulated, [train for train, _ in federation.tables.values()], False)
+        return {
+            "alone": [{"site": name, "auroc": future.result()} for name, future in alone.items()],
+            "pooled": {"auroc": pooled.result()},
+        }
+
+
+def _terms(choice: DemoChoice) -> Terms:
+    path = _EXAMPLES / _STUDIES[choice.data]
+    if not path.exists():
+        raise FederationError(f"{path}: not found; the demonstration runs from the source tree")
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    value["privacy"]["epsilon"] = choice.epsilon
+    if choice.epsilon == "none":
+        value["privacy"] = {"epsilon": "none"}
+    if choice.rounds is not None:
+        value["training"]["rounds"] = choice.rounds
+        value["evaluation"]["rounds"] = sorted({max(1, choice.rounds // 2), choice.rounds})
+    return parse_terms(value)
+
+
+def _hospitals(choice: DemoChoice) -> tuple[Hospital, ...]:
+    if choice.data == "heart":
+        if choice.path is None:
+            raise FederationError("--data heart needs --path: the folder with the four files of the UCI collection")
+        return heart_hospitals(choice.path, _SEED)
+    return breast_cancer_hospitals(_SEED)

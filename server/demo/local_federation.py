@@ -1,0 +1,166 @@
+"""A whole federation on this machine, made and run by the same commands that people use.
+
+Every hospital has a folder, keys, a book, pinned peers and data of its own; the coordinator and every site run as
+processes of their own. The demonstration and the benchmark stand on this.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from privacy.errors import CoordinatorError, FederationError
+from privacy.study import Terms
+from server.control.channel import ControlClient
+from server.demo.hospitals import Hospital
+from server.demo.processes import Processes, program, run_to_end
+from server.study.check import count_parameters
+from server.superlink.process import free_port
+from server.watch.progress import Progress
+
+_ONLINE_S: Final = 90.0
+
+
+class LocalFederation:
+    """One study's federation in one folder.
+
+    Args:
+        folder: empty; everything lies in it.
+        terms: the study.
+        hospitals: their tables; one site each.
+        tell: takes a sentence about what is being done.
+    """
+
+    def __init__(
+        self, folder: Path, terms: Terms, hospitals: Sequence[Hospital], tell: Callable[[str], None]
+    ) -> None:
+        self.folder = folder
+        self.terms = terms
+        self.study_file = folder / "study.yaml"
+        self.tables = {each.name: each.write(folder / "source" / each.name) for each in hospitals}
+        self._coordinator = folder / "coordinator"
+        self._tell = tell
+        self.study_file.write_text(yaml.safe_dump(terms.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+    def make(self) -> None:
+        """Each person's commands, from empty folders to registered data and granted budgets."""
+        run_to_end(
+            [
+                program("consilium"),
+                *("init", str(self._coordinator)),
+                *("--name", "demo", "--port", str(free_port())),
+            ]
+        )
+        keys: dict[str, str] = {}
+        _side_by_side(lambda name: keys.update({name: self._make_site(name)}), list(self.tables))
+        for name in self.tables:
+            self._admit(name)
+        _side_by_side(lambda name: self._prepare_site(name, keys), list(self.tables))
+
+    def start(self, processes: Processes) -> None:
+        """Start the coordinator and every site; wait until all are online.
+
+        Raises:
+            CoordinatorError: they do not come online, or one ends again and again.
+        """
+        logs = self.folder / "logs"
+        logs.mkdir()
+        command = [program("consilium"), "--dir", str(self._coordinator), "up"]
+        processes.start("coordinator", command, logs / "coordinator.log")
+        for name in self.tables:
+            command = [program("consilium-site"), "--dir", str(self.folder / name), "up"]
+            processes.start(name, command, logs / f"{name}.log")
+        deadline = time.monotonic() + _ONLINE_S
+        while not self._all_online():
+            self._look_after(processes)
+            if time.monotonic() > deadline:
+                raise CoordinatorError(f"the sites are not online after {_ONLINE_S:.0f} s; look into {logs}")
+            time.sleep(0.3)
+
+    def run_study(self, processes: Processes, progress: Progress) -> str:
+        """Launch the study and follow it to its end; its identifier.
+
+        Raises:
+            CoordinatorError: the study stands still.
+        """
+        study: str = ControlClient(self._coordinator).call(
+            "launch", terms=self.terms.model_dump(mode="json"), parameters=count_parameters(self.terms), sites=[]
+        )["study"]
+        self._tell(f"the study {study} is launched")
+        last = 0
+        while True:
+            try:
+                for note in ControlClient(self._coordinator).stream("watch", study=study, after=last):
+                    last = note.get("number", last)
+                    progress.take(note)
+                    if note["kind"] == "end" and note["standing"] == "stopped":
+                        raise CoordinatorError(f"the study stands still: {note['why']}")
+                    if note["kind"] == "end":
+                        return study
+                    self._look_after(processes)
+            except FederationError:  # the coordinator is down; what it has done is in its journal
+                self._look_after(processes)
+                time.sleep(0.5)
+
+    def _make_site(self, name: str) -> str:
+        """A site engineer makes a site and writes its request; its identity key, as people pass it on."""
+        home = self.folder / name
+        key = run_to_end([program("consilium-site"), "init", str(home), "--name", name]).strip()
+        self._set_policy(home)
+        self._site(name, "join", "--request", str(self.folder / f"{name}.request"))
+        return key
+
+    def _set_policy(self, home: Path) -> None:
+        """What the hospital's data protection officer writes in site.yaml for this study."""
+        path = home / "site.yaml"
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        evaluation, epsilon = self.terms.evaluation, self.terms.privacy.epsilon
+        config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
+        config["policy"]["without_privacy"] = [self.terms.data.name] if epsilon is None else []
+        if epsilon is not None:
+            config["policy"]["epsilon_per_study"] = epsilon
+        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def _admit(self, name: str) -> None:
+        """The coordinator's operator enrols a site."""
+        request, admission = self.folder / f"{name}.request", self.folder / f"{name}.admission"
+        at = ("--dir", str(self._coordinator))
+        run_to_end([program("consilium"), *at, "sites", "admit", str(request), "--out", str(admission)])
+
+    def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
+        """A site takes in its admission, pins its peers, registers its data, grants its budget."""
+        self._site(name, "join", "--admission", str(self.folder / f"{name}.admission"))
+        for peer, key in keys.items():
+            if peer != name:
+                self._site(name, "peer", "trust", peer, key)
+        train, test = (shutil.copy(path, self.folder / name) for path in self.tables[name])
+        files = ("--train", str(train), "--test", str(test), "--despite")  # warnings are for people: nobody is here
+        self._site(name, "data", "add", str(self.study_file), *files)
+        privacy = self.terms.privacy
+        if privacy.epsilon is not None:
+            granted = ("--epsilon", f"{2 * privacy.epsilon:g}", "--delta", f"{privacy.delta:g}")
+            typical = ("--typical", str(self.study_file))
+            self._site(name, "budget", "grant", self.terms.data.name, *granted, *typical)
+
+    def _site(self, name: str, *words: str) -> str:
+        return run_to_end([program("consilium-site"), "--dir", str(self.folder / name), *words])
+
+    def _all_online(self) -> bool:
+        try:
+            sites = ControlClient(self._coordinator).call("sites")["sites"]
+        except FederationError:
+            return False
+        return bool(sites) and all(site["online"] for site in sites)
+
+    def _look_after(self, processes: Processes) -> None:
+        for name in processes.look_after():
+            self._tell(f"'{name}' had ended and was started again")
+
+
+def _side_by_side(work: Callable[[str], None], names: list[str]) -> None:
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(work, names))

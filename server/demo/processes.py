@@ -1,0 +1,120 @@
+"""Processes of the demonstration: started together, kept running, ended together, and nothing else touched.
+
+Each is a child in a session of its own, so that Ctrl-C reaches only the demonstration, which ends them in order.
+Should the demonstration itself be killed, the kernel ends its children.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from privacy.errors import CoordinatorError
+from privacy.process_lifetime import end_with_parent
+
+_STOP_S: Final = 20.0
+_RESTARTS: Final = 5
+
+
+@dataclass
+class _Kept:
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes]
+    starts: int = 1
+
+
+@dataclass
+class Processes:
+    """Use as a context manager: leaving it ends everything that was started."""
+
+    _kept: dict[str, _Kept] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str, command: list[str], log: Path) -> None:
+        """Start ``command``; its output goes to ``log``."""
+        self._kept[name] = _Kept(command, log, _spawn(command, log))
+
+    def look_after(self) -> list[str]:
+        """Start again what has ended; the names of what was.
+
+        Raises:
+            CoordinatorError: one ends again and again; its last words.
+        """
+        again = []
+        for name, kept in self._kept.items():
+            if kept.process.poll() is None:
+                continue
+            if kept.starts >= _RESTARTS:
+                raise CoordinatorError(f"'{name}' ends again and again: {last_line(kept.log)}")
+            kept.process, kept.starts = _spawn(kept.command, kept.log), kept.starts + 1
+            again.append(name)
+        return again
+
+    def stop(self) -> None:
+        """End everything, politely first."""
+        for kept in reversed(self._kept.values()):
+            if kept.process.poll() is None:
+                kept.process.terminate()
+        deadline = time.monotonic() + _STOP_S
+        for kept in self._kept.values():
+            try:
+                kept.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                kept.process.kill()
+                kept.process.wait()
+        self._kept.clear()
+
+
+def program(name: str) -> str:
+    """The console script ``name`` of this installation."""
+    return str(Path(sys.executable).parent / name)
+
+
+def run_to_end(command: list[str]) -> str:
+    """Run ``command``; its standard output.
+
+    Raises:
+        CoordinatorError: it failed; its last words.
+    """
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(end_with_parent, os.getpid()),
+    )
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise CoordinatorError(f"'{Path(command[0]).name} {' '.join(command[1:4])} ...' failed: {words[-1]}")
+    return done.stdout
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log, for a sentence."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - no thread of ours holds a lock here
+        )

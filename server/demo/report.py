@@ -1,0 +1,80 @@
+"""The demonstration's last word: tables a person understands, on stdout."""
+
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from server.watch.tally import WITHOUT_PRIVACY, Tally
+
+REPEATS: Final = 5
+"""Simulated trainings behind each figure the federation is compared with; their mean is shown."""
+
+
+def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]) -> None:
+    """Print what came out, what it cost each hospital, and where bytes and seconds went."""
+    console = Console(highlight=False)
+    bare = "" if result["private"] else f" [bold red]{WITHOUT_PRIVACY}[/]"
+    console.print(_quality(result, bare))
+    console.print(_budgets(result, bare))
+    console.print(_movement(result, tally, explained, bare))
+    if result["dir"]:
+        console.print(f"everything is in {result['dir']}: each hospital's model, card and ledger")
+
+
+def _quality(result: dict[str, Any], bare: str) -> Table:
+    table = Table(
+        title=f"on all hospitals' held-out patients{bare}",
+        title_justify="left",
+        caption=f"simulated: from the source tables, outside the hospitals' books; means of {REPEATS} trainings",
+        caption_justify="left",
+    )
+    for heading in ("model", "AUROC", "accuracy", "sensitivity", "specificity"):
+        table.add_column(heading)
+    federated = result["federated"]
+    table.add_row("federated", *(_figure(federated[name]) for name in federated), style="bold")
+    same = "same budget" if result["private"] else "no privacy"
+    for alone in result["alone"]:
+        table.add_row(f"{alone['site']} alone, {same}", _figure(alone["auroc"]), "", "", "simulated")
+    table.add_row("pooled, no privacy", _figure(result["pooled"]["auroc"]), "", "", "simulated")
+    return table
+
+
+def _budgets(result: dict[str, Any], bare: str) -> Table:
+    table = Table(
+        title=f"what it cost each hospital's patients{bare}",
+        title_justify="left",
+        caption="spent: by this study alone; left: of the hospital's grant, which its book keeps at one Renyi order",
+        caption_justify="left",
+    )
+    for heading in ("hospital", "patients (about)", "epsilon spent", "delta", "epsilon left"):
+        table.add_column(heading)
+    for site in result["sites"]:
+        spent = "[bold red]no bound[/]" if site["epsilon"] is None else f"{site['epsilon']:.3f}"
+        left = "[bold red]none[/]" if site["epsilon_left"] is None else f"{site['epsilon_left']:.3f}"
+        delta = "-" if site["delta"] is None else f"{site['delta']:g}"
+        table.add_row(site["name"], str(site["patients"]), spent, delta, left)
+    return table
+
+
+def _movement(result: dict[str, Any], tally: Tally, explained: dict[str, Any], bare: str) -> Table:
+    table = Table(title=f"a round{bare}", title_justify="left", show_header=False)
+    rounds = [each for each in tally.rounds.values() if each.committed]
+    count = max(1, len(rounds))
+    table.add_row("parameters", f"{result['parameters']:,} ({explained['float32_bytes']:,} bytes as float32)")
+    table.add_row("bytes up, a site", f"{result['bytes_up']:,}")
+    table.add_row("bytes down, a site", f"{result['bytes_down']:,}")
+    table.add_row(
+        "",
+        f"an update fills whole ciphertexts: {explained['ciphertexts']} of them here, "
+        f"{explained['bytes_up']:,} bytes up and {explained['bytes_down']:,} down, however small the model",
+    )
+    table.add_row("seconds", f"{result['seconds_per_round']:.2f} on average")
+    table.add_row("  train, seal, send", f"{sum(each.working for each in rounds) / count:.2f}")
+    table.add_row("  compare, release, add", f"{sum(each.releasing for each in rounds) / count:.2f}")
+    table.add_row("seconds, whole study", f"{result['seconds']:.1f}")
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""The federation's folder: configuration, certificates, enrolled sites, testimony."""

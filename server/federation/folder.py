@@ -1,0 +1,331 @@
+"""A federation's folder at the coordinator.
+
+::
+
+    coordinator.yaml   name, address, port, patience
+    identity.key       Ed25519; signs launches and every request
+    ca.* server.*      the certificate authority and the server's TLS certificate (server/federation/certificates.py)
+    sites.json         enrolled sites and their public keys
+    superlink/         Flower's state and logs
+    witness.sqlite     every head of a site's ledger that was seen, countersigned
+    studies/STUDY/     a study's journal and aggregates
+
+Nothing here opens an update: the coordinator has no study key.
+"""
+
+import datetime
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import Field
+
+from privacy.address import Host, is_loopback, join_address
+from privacy.canonical import from_canonical, to_canonical
+from privacy.document import Document, parse, read_yaml
+from privacy.errors import FederationError, WireError
+from privacy.files import new_folder, replace, require_private
+from privacy.keys import PublicKey, SigningKey, node_key_pem
+from privacy.protocol.enrolment import Admission, SignedAdmission, SignedJoinRequest
+from privacy.study import DataContract, Name, Terms
+from privacy.study.launch import (
+    MAX_LAUNCH_BYTES,
+    KeyText,
+    Launch,
+    Member,
+    SignedLaunch,
+)
+from server.federation.certificates import (
+    TlsFiles,
+    create_authority,
+    issue_server_certificate,
+    renew_in_time,
+)
+from server.study.journal import Journal
+from server.study.state import Patience
+from server.study.witness import Witness
+
+LOOPBACK: Final = "127.0.0.1"
+CONFIG_FILE: Final = "coordinator.yaml"
+
+
+class PatienceConfig(Document):
+    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.study.state.Patience`."""
+
+    join_s: float = Field(default=Patience.join_s, gt=0)
+    seal_s: float = Field(default=Patience.seal_s, gt=0)
+    release_s: float = Field(default=Patience.release_s, gt=0)
+    offline_s: float = Field(default=Patience.offline_s, gt=0)
+    wait_s: float = Field(default=Patience.wait_s, gt=0)
+    ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
+    forgiven_voids: int = Field(default=Patience.forgiven_voids, ge=0, le=1000)
+
+
+class CoordinatorConfig(Document):
+    """``coordinator.yaml``."""
+
+    federation: Name
+    host: Host = "127.0.0.1"
+    """Where sites reach the coordinator; a name in the server's certificate."""
+    port: int = Field(ge=1, le=65535)
+    patience: PatienceConfig = PatienceConfig()
+
+    @property
+    def address(self) -> str:
+        """Where sites reach the coordinator, as ``host:port``."""
+        return join_address(self.host, self.port)
+
+    @property
+    def listens_at(self) -> str:
+        """The address of the loopback interface at which the SuperLink listens."""
+        named = self.host.endswith("localhost")
+        return self.host if is_loopback(self.host) and not named else LOOPBACK
+
+    @property
+    def reach(self) -> str:
+        """Who reaches the coordinator as it is, where that is less than ``host`` promises; else empty."""
+        if is_loopback(self.host):
+            return ""
+        return (
+            f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}, and nothing "
+            f"of ours publishes it at {self.address} yet"
+        )
+
+
+class EnrolledSite(Document):
+    """A site that may connect."""
+
+    identity: KeyText
+    node_key: str
+
+
+class Enrolment(Document):
+    """``sites.json``."""
+
+    sites: dict[Name, EnrolledSite] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A federation's folder. Reading what is not there, or is damaged, raises FederationError."""
+
+    folder: Path
+
+    @classmethod
+    def init(cls, folder: Path, config: CoordinatorConfig) -> "Federation":
+        """Make a federation: its identity, its certificate authority, its server certificate.
+
+        Raises:
+            FederationError: the folder is not empty or cannot be written.
+        """
+        with new_folder(folder, FederationError):
+            SigningKey.generate().save(folder / "identity.key")
+            issue_server_certificate(create_authority(folder, config.federation), [config.host])
+            (folder / "studies").mkdir()
+            (folder / "superlink").mkdir(exist_ok=True)
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            (folder / CONFIG_FILE).write_text(_CONFIG_YAML + text, encoding="utf-8")
+        return cls(folder)
+
+    @property
+    def config(self) -> CoordinatorConfig:
+        """``coordinator.yaml``."""
+        path = self.folder / CONFIG_FILE
+        if not path.exists():
+            raise FederationError(
+                f"{self.folder}: no {CONFIG_FILE} here; make a federation with: consilium init DIR"
+            )
+        require_private(self.folder, FederationError)
+        return read_yaml(path, CoordinatorConfig, FederationError)
+
+    @property
+    def patience(self) -> Patience:
+        """How long rounds wait."""
+        return Patience(**self.config.patience.model_dump())
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The certificate authority and the server's certificate."""
+        return TlsFiles(self.folder)
+
+    def identity(self) -> SigningKey:
+        """The coordinator's identity."""
+        return SigningKey.load(self.folder / "identity.key")
+
+    def renew_certificates(self) -> list[str]:
+        """Renew in time what sites trust; what was done, for the operator.
+
+        Raises:
+            FederationError: the authority's files cannot be used.
+            KeyFileError: its key is missing or readable by others.
+        """
+        return renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
+
+    def witness(self) -> Witness:
+        """What this coordinator has seen of its sites' ledgers."""
+        return Witness(self.folder / "witness.sqlite", self.identity())
+
+    def sites(self) -> dict[str, EnrolledSite]:
+        """The enrolled sites, by name."""
+        path = self.folder / "sites.json"
+        if not path.exists():
+            return {}
+        try:
+            return parse(from_canonical(path.read_bytes()), Enrolment, FederationError, str(path)).sites
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be used: {error}; restore it from your backup") from None
+
+    def enrol(self, signed: SignedJoinRequest) -> SignedAdmission:
+        """Enrol the site that made this request, and answer it. Again for the same keys: the same answer.
+
+        Raises:
+            FederationError: the request is damaged, or a name or key is enrolled otherwise.
+        """
+        try:
+            request = signed.verified(PublicKey.from_text(signed.statement.identity))
+            node_key_pem(request.node_key)
+        except WireError as error:
+            raise FederationError(f"the join request is damaged: {error}") from None
+        new = EnrolledSite(identity=request.identity, node_key=request.node_key)
+        sites = self.sites()
+        known = sites.get(request.name)
+        if known not in (None, new):
+            raise FederationError(
+                f"a site '{request.name}' is enrolled with other keys; if its people changed its key, run: "
+                f"consilium sites forget {request.name}; a new installation takes another name"
+            )
+        for name, site in sites.items():
+            if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
+                raise FederationError(f"the keys of this request are enrolled as '{name}' already")
+        replace(
+            self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes(), FederationError
+        )
+        config, identity = self.config, self.identity()
+        admission = Admission(
+            federation=config.federation,
+            name=request.name,
+            identity=request.identity,
+            coordinator=identity.public.text,
+            address=config.address,
+            ca_certificate=self.tls.ca.read_text(encoding="ascii"),
+        )
+        return SignedAdmission.by(identity, admission)
+
+    def forget(self, name: str) -> None:
+        """Enrol ``name`` no more: it may come back with another key. Studies that it has joined keep its old key.
+
+        Raises:
+            FederationError: it is not enrolled.
+        """
+        sites = self.sites()
+        if name not in sites:
+            raise FederationError(f"'{name}' is not enrolled; enrolled sites: {', '.join(sorted(sites)) or 'none'}")
+        left = {other: site for other, site in sites.items() if other != name}
+        replace(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
+
+    def nodes(self) -> dict[str, int]:
+        """Flower's node id of each site that is registered with the SuperLink."""
+        path = self._nodes_path
+        if not path.exists():
+            return {}
+        try:
+            return {name: int(node) for name, node in from_canonical(path.read_bytes()).items()}
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be used: {error}; it is written anew by: consilium up") from None
+
+    def remember_nodes(self, nodes: dict[str, int]) -> None:
+        """Store what :meth:`nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
+        replace(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError)
+
+    def activations(self) -> dict[str, str]:
+        """When each site's present agent came online, as :meth:`remember_activations` was told; for comparison only."""
+        try:
+            return dict(from_canonical(self._activations_path.read_bytes()))
+        except (OSError, WireError):
+            return {}
+
+    def remember_activations(self, activations: dict[str, str]) -> None:
+        """Store what the process that drives a study looks at, to notice a site that was restarted."""
+        replace(self._activations_path, to_canonical(activations), FederationError)
+
+    @property
+    def _activations_path(self) -> Path:
+        return self.folder / "superlink" / "activations.json"
+
+    @property
+    def _nodes_path(self) -> Path:
+        return self.folder / "superlink" / "nodes.json"
+
+    def launch(self, terms: Terms, parameters: int, names: list[str]) -> str:
+        """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and begin its journal.
+
+        Raises:
+            FederationError: a site is not enrolled, or the terms do not fit so many sites, or no message.
+        """
+        enrolled = self.sites()
+        unknown = sorted(set(names) - set(enrolled))
+        if unknown:
+            raise FederationError(
+                f"not enrolled: {', '.join(unknown)}; enrolled sites: {', '.join(sorted(enrolled)) or 'none'}"
+            )
+        invited = sorted(set(names or enrolled))
+        minimum, maximum = terms.cohort.minimum, terms.cohort.maximum
+        if not minimum <= len(invited) <= maximum:
+            raise FederationError(
+                f"{len(invited)} sites are invited, the terms allow {minimum} to {maximum} (cohort); "
+                "enrol more sites or name them with --site"
+            )
+        launch = Launch(
+            federation=self.config.federation,
+            terms=terms,
+            roster=tuple(Member(name=name, identity=enrolled[name].identity) for name in invited),
+            parameters=parameters,
+            nonce=secrets.token_hex(16),
+        )
+        signed = SignedLaunch.by(self.identity(), launch)
+        if (size := len(signed.to_bytes())) > MAX_LAUNCH_BYTES:
+            raise FederationError(
+                f"the launch has {size} bytes, and no site takes more than {MAX_LAUNCH_BYTES}; "
+                "name fewer columns, or fewer words for a column"
+            )
+        Journal.create(self.study_folder(launch.study), signed).close()
+        return launch.study
+
+    def known_patients(self, contract: DataContract, names: Iterable[str]) -> dict[str, int]:
+        """Public patient counts that sites have signed in earlier studies on the same ``contract``, of those named."""
+        known: dict[str, int] = {}
+        for study in self.studies():
+            with Journal(self.study_folder(study)) as journal:
+                parcel = journal.history().keys
+                if parcel is not None and journal.launch().statement.terms.data == contract:
+                    known |= {name: signed.statement.patients for name, signed in parcel.offers.items()}
+        return {name: known[name] for name in names if name in known}
+
+    def study_folder(self, study: str) -> Path:
+        """Where a study's journal lies."""
+        return self.folder / "studies" / study
+
+    def known_study(self, study: str) -> Path:
+        """Where the journal of a study that was launched here lies.
+
+        Raises:
+            FederationError: there is none of this name, or this is no federation's folder.
+        """
+        if study not in self.studies():
+            raise FederationError(
+                f"there is no study '{study}' in '{self.config.federation}'; see: consilium study list"
+            )
+        return self.study_folder(study)
+
+    def studies(self) -> list[str]:
+        """Every study launched here, oldest first."""
+        launches = (self.folder / "studies").glob("[!.]*/launch.json")
+        return [path.parent.name for path in sorted(launches, key=lambda path: path.stat().st_mtime_ns)]
+
+
+_CONFIG_YAML: Final = """\
+# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds.
+"""

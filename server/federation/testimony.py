@@ -1,0 +1,45 @@
+"""What this coordinator can show an auditor: its studies' journals and the heads it has countersigned, as one file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from privacy.errors import FederationError
+from privacy.files import replace
+from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, lines
+from privacy.study import COORDINATOR
+from server.federation.folder import Federation
+from server.study.journal import Journal
+
+
+def write_testimony(federation: Federation, path: Path) -> None:
+    """Write everything to the new file ``path``.
+
+    Raises:
+        FederationError: the file exists or cannot be written, or a journal cannot be read.
+    """
+    if path.exists():
+        raise FederationError(f"{path}: there is a file already; name another one")
+    replace(path, b"".join(lines(_items(federation), federation.identity())), FederationError)
+
+
+def _items(federation: Federation) -> Iterator[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen]:
+    key = federation.identity().public.text
+    yield Opening(witness=COORDINATOR, federation=federation.config.federation, key=key)
+    for study in federation.studies():
+        with Journal(federation.study_folder(study)) as journal:
+            launch, history = journal.launch().statement, journal.history()
+        sites = {member.name: member.identity for member in launch.roster}
+        yield StudySeen(study=study, terms=launch.terms.digest, sites=sites)
+        for number, event in sorted(history.committed.items()):
+            yield RoundSeen(
+                study=study,
+                round=number,
+                attempt=event.committed.attempt,
+                base=next(iter(event.committed.headers.values())).statement.view.base,
+                trained=launch.terms.trains(number),
+                heads={name: header.statement.ledger.hash for name, header in event.committed.headers.items()},
+            )
+        for number in sorted(history.void):
+            yield VoidSeen(study=study, round=number)
+    for countersigned in federation.witness().heads():
+        yield HeadSeen(countersigned=countersigned)

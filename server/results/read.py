@@ -1,0 +1,245 @@
+"""A study's results, from its journal: what every site's signed headers say, added up for the coordinator's people.
+
+Rules:
+
+* a figure comes from totals that all members of a cohort have opened alike, or from public quantities; where sites that
+  closed have told different totals, none is shown, and a remark says so;
+* accuracy, sensitivity and specificity never stand without their threshold, nor any figure without its noise;
+* training rounds are counted, not exchanges: the closing evaluation is none of them, and a void round is not applied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.federated.early_stopping import best_of
+from models.tasks.binary import THRESHOLD, metrics
+from models.tasks.uncertainty import chance_errors, is_mostly_noise, noise_errors
+from privacy import study
+from privacy.protocol.messages import Evaluated
+from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.study import Choice
+from privacy.study.cost import evaluation_noise
+from privacy.study.launch import Launch
+from server.results.documents import (
+    EvaluationResult,
+    Figure,
+    Movement,
+    Promise,
+    Released,
+    Rounds,
+    SiteResult,
+    StudyResults,
+    StudySummary,
+    Terms,
+)
+from server.study import state as study_state
+from server.study.events import History
+from server.study.journal import Journal, Standing
+from server.watch.tally import SiteTally, Tally, moved
+
+
+def read_results(folder: Path) -> StudyResults:
+    """Everything that the coordinator may know of the study in ``folder``.
+
+    Raises:
+        FederationError: the journal cannot be read.
+    """
+    with Journal(folder) as journal:
+        launch, history = journal.launch().statement, journal.history()
+        standing = _standing(history, journal)
+        tally, began = Tally(), None
+        for _, note in journal.notes():
+            began = note["time"] if began is None else began
+            tally.take(note)
+    totals, remarks = known_totals(launch.terms, history)
+    rounds = _rounds(launch.terms, history, len(totals))
+    return StudyResults(
+        study=launch.study,
+        standing=standing,
+        why=history.stopped or history.waiting or "",
+        began="" if began is None else f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M:%S}",
+        terms=_terms(launch),
+        privacy=_promise(launch.terms),
+        rounds=rounds,
+        evaluations=tuple(evaluation_result(launch.terms, history, each) for each in totals),
+        remarks=(*tally.warnings, *remarks),
+        released=_released(launch.terms, history, totals),
+        sites=tuple(_site(name, history, tally) for name in launch.names),
+        movement=_movement(launch.terms, history, tally, began, standing),
+    )
+
+
+def _standing(history: History, journal: Journal) -> Standing:
+    if history.given_up:
+        return Standing.GIVEN_UP
+    return Standing.WAITING if history.waiting else journal.standing()
+
+
+def read_summary(folder: Path) -> StudySummary:
+    """The study in ``folder`` in a line.
+
+    Raises:
+        FederationError: the journal cannot be read.
+    """
+    with Journal(folder) as journal:
+        launch, history = journal.launch().statement, journal.history()
+        standing = _standing(history, journal)
+    totals, _ = known_totals(launch.terms, history)
+    newest = evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
+    return StudySummary(
+        study=launch.study,
+        standing=standing,
+        why=history.stopped or history.waiting or "",
+        rounds=_rounds(launch.terms, history, len(totals)),
+        sites=launch.names,
+        out=dict(history.out),
+        epsilon=launch.terms.privacy.epsilon,
+        auroc=newest,
+    )
+
+
+def known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
+    """Totals that count, in the order of their rounds, and remarks on those that do not.
+
+    The last ones are known from sites that have closed, which nothing has compared before: two must have told them
+    alike, or the only one that closed, and none otherwise.
+    """
+    known = {each.round: each for each in history.totals.values() if _fits(terms, history, each)}
+    told: dict[int, list[Evaluated]] = {}
+    for closed in history.closed.values():
+        if closed.evaluated and closed.evaluated.round not in known and _fits(terms, history, closed.evaluated):
+            told.setdefault(closed.evaluated.round, []).append(closed.evaluated)
+    remarks = []
+    for number, several in told.items():
+        if len(different := set(several)) > 1:
+            remarks.append(
+                f"sites that closed have told {len(different)} different totals after round {number}: no figures of "
+                "it are shown"
+            )
+        elif len(several) > 1 or history.finished:
+            known[number] = several[0]
+    return [known[number] for number in sorted(known)], remarks
+
+
+def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
+    """Whether these can be totals of this study: what a site has said of itself shows nothing else."""
+    return (
+        totals.round in terms.evaluation.rounds
+        and totals.opened_in in history.committed
+        and len(totals.counts) == 2 * terms.evaluation.bins
+    )
+
+
+def evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
+    """The figures of opened totals, with what noise and chance do to them."""
+    sites = history.committed[totals.opened_in].committed.cohort
+    noise = evaluation_noise(terms)
+    deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
+    values, by_noise = metrics(totals.counts), asdict(noise_errors(totals.counts, deviation))
+    by_chance = asdict(chance_errors(totals.counts))
+    figures = {
+        name: Figure(value=getattr(values, name), noise=by_noise[name], chance=by_chance[name]) for name in by_noise
+    }
+    return EvaluationResult(
+        after_round=totals.round,
+        opened_in=totals.opened_in,
+        sites=sites,
+        patients=values.patients,
+        threshold=THRESHOLD,
+        noise_deviation=deviation,
+        mostly_noise=is_mostly_noise(totals.counts, deviation),
+        **figures,
+    )
+
+
+def _rounds(terms: study.Terms, history: History, evaluated: int) -> Rounds:
+    planned = terms.training.rounds
+    ended = history.finished or len(history.closed) > 0
+    return Rounds(
+        planned=planned,
+        applied=sum(terms.trains(number) for number in history.committed),
+        void=sum(terms.trains(number) for number in history.void),
+        left=0 if ended else max(0, planned - history.next_round + 1),
+        evaluated=evaluated,
+        evaluations_planned=len(terms.evaluation.rounds),
+    )
+
+
+def _terms(launch: Launch) -> Terms:
+    terms = launch.terms
+    return Terms(
+        purpose=terms.purpose,
+        sha256=terms.digest,
+        model=terms.model.name,
+        options=terms.model.options,
+        parameters=launch.parameters,
+        label=terms.data.label.name,
+        columns=tuple(feature.name for feature in terms.data.features),
+        local_steps=terms.training.local_steps,
+        sampling_rate=terms.training.sampling_rate,
+        learning_rate=terms.training.learning_rate,
+        cohort_minimum=terms.cohort.minimum,
+        cohort_maximum=terms.cohort.maximum,
+    )
+
+
+def _promise(terms: study.Terms) -> Promise:
+    privacy = terms.privacy
+    return Promise(
+        private=privacy.epsilon is not None,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        unit=privacy.unit,
+        placement=privacy.placement,
+        clipping_norm=privacy.clipping_norm,
+        evaluation_epsilon=terms.evaluation.epsilon,
+        sealed=CIPHERS[terms.sealing.scheme].masked,
+    )
+
+
+def _released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> Released:
+    last = max((number for number in history.committed if terms.trains(number)), default=0)
+    best = best_of([each.counts for each in totals]) if terms.release.model is Choice.BEST else None
+    return Released(choice=terms.release.model, after_round=last if best is None else totals[best].round)
+
+
+def _site(name: str, history: History, tally: Tally) -> SiteResult:
+    headers = [
+        (number, event.committed.headers[name].statement)
+        for number, event in sorted(history.committed.items())
+        if name in event.committed.headers
+    ]
+    seen, closed = tally.sites.get(name, SiteTally()), history.closed.get(name)
+    newest = headers[-1][1] if headers else None
+    spent = closed.epsilon_spent if closed else newest.epsilon_spent if newest else None
+    state, why = study_state.Standing(seen.standing), seen.why
+    if name in history.out:
+        state, why = study_state.Standing.OUT, history.out[name]
+    elif closed or state is study_state.Standing.MEMBER:
+        why = ""
+    elif state is study_state.Standing.OUT:
+        state, why = study_state.Standing.EXPECTED, "re-admitted"
+    return SiteResult(
+        name=name,
+        state=state,
+        why=why,
+        patients_about=newest.patients if newest else None,
+        rounds=len(headers),
+        epsilon_spent=spent,
+    )
+
+
+def _movement(
+    terms: study.Terms, history: History, tally: Tally, began: float | None, standing: Standing
+) -> Movement:
+    rounds = [each for number, each in tally.rounds.items() if each.committed and terms.trains(number)]
+    average = moved(rounds)
+    return Movement(
+        bytes_up=average and average.bytes_up,
+        bytes_down=average and average.bytes_down,
+        seconds_per_round=average and average.seconds,
+        seconds=None if began is None else tally.now - began,
+        seconds_left=tally.seconds_left if standing is Standing.OPEN else None,
+    )

@@ -1,0 +1,190 @@
+"""What a study would cost and move, before anything is launched: for ``consilium study check``."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from models.catalogue import build
+from models.errors import ModelError
+from models.parameters.pretrained import put_weights
+from models.parameters.trainable import arrange, counts
+from privacy.accounting.epsilon import (
+    SiteUpdates,
+    epsilon,
+    is_cut_short,
+    repeated,
+)
+from privacy.errors import TermsError
+from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.secure_aggregation.layout import Layout
+from privacy.secure_aggregation.round_layout import sealed_values, shared_noise, update_range
+from privacy.secure_aggregation.value_range import COUNT_STEP
+from privacy.study import Placement, Terms
+from privacy.study.cost import price_of_runs, private_event, study_noise
+
+FLOAT32_BYTES = 4
+
+
+def count_parameters(terms: Terms) -> int:
+    """Parameters of the study's model that are trained and shared: what sites exchange.
+
+    Raises:
+        TermsError: the catalogue does not have the model, not with these options, or it has not these layers.
+    """
+    return counts(_built(terms)).shared
+
+
+def require_weights(terms: Terms, file: Path) -> None:
+    """Refuse a ``file`` that is not the one the terms begin with, or does not fit their model.
+
+    Raises:
+        TermsError: why.
+    """
+    if terms.model.start is None:
+        raise TermsError(f"{file}: the study '{terms.name}' begins with no public weights (model.start)")
+    try:
+        put_weights(_built(terms), file, terms.model.start)
+    except ModelError as error:
+        raise TermsError(f"{file}: {error}") from None
+
+
+def _built(terms: Terms) -> nn.Module:
+    try:
+        module = build(terms.model.name, terms.model.options, terms.data.inputs)
+        arrange(module, terms.model)
+    except ModelError as error:
+        raise TermsError(str(error)) from None
+    return module
+
+
+def explain(
+    terms: Terms, runs: int | None = None, patients: int | None = None, sites: int | None = None
+) -> dict[str, Any]:
+    """Parameters, bytes, prices and problems of a study, from public numbers; also of so many ``runs`` of it together.
+
+    Bytes are those of the largest exchange, in which totals ride along with an update. A problem is told only where it
+    is certain.
+
+    Args:
+        terms: the study.
+        runs: also say what so many cost together.
+        patients: that all sites have together, or at least; None where nothing is known.
+        sites: that are invited; None: as many as the terms allow.
+
+    Raises:
+        TermsError: the model cannot be built.
+        BudgetError: no noise reaches the epsilon asked.
+    """
+    layers = counts(_built(terms))
+    parameters = layers.shared
+    cells = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
+    sealing = terms.sealing
+    values = sealed_values(terms, parameters)
+    layout = Layout(values, cells, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
+    privacy = _privacy(terms, parameters, runs, patients, terms.cohort.maximum if sites is None else sites)
+    shares = privacy.get("shares")
+    return {
+        "study": terms.name,
+        "digest": terms.digest,
+        "parameters": parameters,
+        "personal": layers.personal,
+        "frozen": layers.frozen,
+        "start": terms.model.start,
+        "inputs": terms.data.inputs,
+        "rounds": terms.training.rounds,
+        "exchanges": terms.last_round,
+        "bytes_up": layout.sealed_bytes,
+        "bytes_down": layout.aggregate_bytes,
+        "float32_bytes": FLOAT32_BYTES * parameters,
+        "ciphertexts": layout.parts,
+        "values_per_slot": layout.per_slot,
+        "sealed": layout.cipher.masked,
+        "value_range": "auto" if sealing.value_range is None else sealing.value_range,
+        "first_range": None if shares else update_range(terms, privacy.get("noise_multiplier")),
+        "privacy": privacy,
+        "problems": [shares["problem"]] if shares and shares["problem"] else [],
+    }
+
+
+def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | None, sites: int) -> dict[str, Any]:
+    promise, training = terms.privacy, terms.training
+    if promise.epsilon is None or promise.delta is None:
+        return {"private": False}
+    noise = study_noise(terms)
+    one = private_event(terms, noise)
+    distributed = promise.placement is Placement.DISTRIBUTED
+    return {
+        "private": True,
+        "placement": promise.placement,
+        "shares": _shares(terms, promise.delta, parameters, noise, patients, sites) if distributed else None,
+        "epsilon": promise.epsilon,
+        "delta": promise.delta,
+        "unit": promise.unit,
+        "steps": training.rounds * one.steps,
+        "noise_multiplier": noise,
+        "orders_end_too_early": is_cut_short([repeated(one, training.rounds)], promise.delta),
+        "epsilon_after_first_round": epsilon([one], promise.delta),
+        "smallest_population": round(1 / promise.delta),
+        "runs": None if runs is None else price_of_runs(terms, runs)._asdict(),
+        "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
+    }
+
+
+def _shares(
+    terms: Terms, delta: float, parameters: int, noise_multiplier: float, patients: int | None, cohort: int
+) -> dict[str, Any]:
+    """What distributed noise means for a cohort of so many sites, which have so many patients (None: unknown)."""
+    room = patients or 0 if terms.sums_patients else 0
+    noise = shared_noise(terms, parameters, noise_multiplier, room=room)
+    outside = private_event(terms, noise.outsider_multiplier(cohort))
+    whole = private_event(terms, noise_multiplier)
+    held = None
+    if terms.sums_patients and terms.sealing.value_range is not None:
+        held = math.floor(max(0.0, noise.sum_held) / terms.training.sampling_rate)
+    return {
+        "colluders": noise.colluders,
+        "epsilon_outside": epsilon([repeated(outside, terms.training.rounds)], delta),
+        "inflation": noise.inflation,
+        "proposed_bits": noise.proposed_bits(cohort),
+        "value_range": noise.value_range,
+        "patients": patients,
+        "patients_held": held,
+        "share_units": math.sqrt(noise.share_variance(cohort)),
+        "needed_range": noise.needed_range,
+        "problem": noise.problem(cohort) or _for_too_few(terms, noise, held),
+        "sites": _sites(terms, whole, noise, parameters) if isinstance(whole, SiteUpdates) else None,
+    }
+
+
+def _for_too_few(terms: Terms, noise: SharedNoise, held: int | None) -> str | None:
+    """A range that holds fewer patients than the smallest cohort of the smallest sites has."""
+    fewest = terms.cohort.minimum * COUNT_STEP
+    if held is None or held >= fewest:
+        return None
+    return (
+        f"sealing.value_range is {noise.value_range:g} clipping norms, which holds the noise and lots of {held} "
+        f"patients of all sites together; {terms.cohort.minimum} sites have at least {fewest}: write "
+        "sealing.value_range: auto"
+    )
+
+
+def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) -> dict[str, Any]:
+    """What it means that whole sites are the unit, for the largest cohort.
+
+    ``noise_of_mean`` is a standard deviation, in one coordinate of the mean update, over the clipping norm;
+    ``noise_to_signal`` is the length of the noise over the longest way that updates can lead, in one round and in all.
+    """
+    cohort, rounds, privacy = terms.cohort, terms.training.rounds, terms.privacy
+    assert privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
+    assert privacy.clipping_norm is not None, "and with a norm"
+    deviation = math.sqrt(cohort.maximum * noise.share_variance(cohort.maximum)) * noise.unit
+    of_mean = deviation / (cohort.participation * cohort.maximum * privacy.clipping_norm)
+    return {
+        "participation": cohort.participation,
+        "epsilon_of_site": epsilon([repeated(one.whole_site, rounds)], privacy.delta),
+        "noise_of_mean": of_mean,
+        "noise_to_signal_of_round": of_mean * math.sqrt(parameters),
+        "noise_to_signal": of_mean * math.sqrt(parameters / rounds),
+    }

@@ -1,0 +1,172 @@
+"""The end of a study at the coordinator: sites open what is left, say which model they hold, and close.
+
+Rules:
+
+* nobody is asked to close before everybody has the final model, or was waited for: who was restarted needs the others'
+  keys to open it;
+* sites compare their models before one of them releases it (``client/study/held_models.py``). What they have signed is
+  recorded before the first is asked to close, since a site that has closed signs nothing any more;
+* who holds another model than a quorum of the last round's cohort is out. Without a quorum the study waits for sites
+  that are away, and stands still if there are none or they stay away; unless a void round followed: in it sites have
+  compared the model that they hold.
+"""
+
+from collections import Counter
+
+from privacy.errors import WireError
+from privacy.keys import PublicKey
+from privacy.protocol.messages import (
+    Close,
+    Closed,
+    HeldModel,
+    Open,
+    Opened,
+)
+from server.study.actions import Action, Note
+from server.study.events import (
+    Finished,
+    ModelsHeld,
+    SiteClosed,
+    WaitBegan,
+)
+from server.study.state import (
+    Desk,
+    Phase,
+    SiteView,
+    Standing,
+)
+
+
+class Closing:
+    """Ends a study."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._gave_up = False
+        self._waits = False
+
+    def begin(self, now: float) -> list[Action]:
+        """Ask every member for what it lacks to close."""
+        desk = self._desk
+        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
+        self._waits = False
+        lacking = [site for site in desk.standing(Standing.MEMBER) if not self._is_ready(site)]
+        return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
+
+    def go_on(self, site: SiteView, now: float) -> list[Action]:
+        """Put the next question to a site whose base has just been learnt."""
+        return self._close_if_ready(now) if self._is_ready(site) else [self._ask_to_open(site, now)]
+
+    def opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+        """A site has opened a round, and signed which model it holds if it was asked to."""
+        site.held = reply.held
+        return self.go_on(site, now)
+
+    def closed(self, site: SiteView, reply: Closed) -> list[Action]:
+        """A site has released the model and closed its account."""
+        site.standing, site.question = Standing.CLOSED, None
+        actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
+        return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
+
+    def late(self, now: float) -> list[Action]:
+        """The time to open, to close, or to wait, is over."""
+        if self._waits:
+            return self._close_if_ready(now, over=True)
+        if self._gave_up:
+            return self._finish_if_closed(waited=True)
+        self._gave_up, self._desk.deadline = True, now + self._desk.patience.join_s
+        return self._close_if_ready(now)
+
+    def has_signed(self, site: SiteView, asked: Open, reply: Opened) -> bool:
+        """Whether a reply to ``asked`` brings what it must: the site's own word on the model that it holds."""
+        if asked.sign_held is None:
+            return True
+        desk, held = self._desk, reply.held
+        keys = {member.name: member.identity for member in desk.launch.roster}
+        try:
+            statement = None if held is None else held.verified(PublicKey.from_text(keys[site.name]))
+        except WireError:
+            return False
+        return statement is not None and (
+            statement.study, statement.launch, statement.site, statement.epoch, statement.base
+        ) == (desk.study, desk.launch_digest, site.name, asked.sign_held, reply.base)  # fmt: skip
+
+    def _is_ready(self, site: SiteView) -> bool:
+        """Whether a site has all rounds, and its word on the model is there; before the first round none is needed."""
+        history = self._desk.history
+        if self._desk.missed(site):
+            return False
+        return not history.committed or site.name in history.held or self._has_current_word(site)
+
+    def _has_current_word(self, site: SiteView) -> bool:
+        history, held = self._desk.history, site.held
+        return held is not None and (held.statement.epoch, held.statement.base) == (history.epoch, history.base)
+
+    def _ask_to_open(self, site: SiteView, now: float) -> Action:
+        history, missed = self._desk.history, self._desk.missed(site)
+        committed = missed[0] if missed else history.committed[history.base].committed
+        last = committed.round == history.base
+        return self._desk.ask_to_open(site, committed, now, sign_held=history.epoch if last else None)
+
+    def _close_if_ready(self, now: float, *, over: bool = False) -> list[Action]:
+        desk = self._desk
+        ready = [site for site in desk.standing(Standing.MEMBER) if self._is_ready(site)]
+        if len(ready) < len(desk.invited()) and not self._gave_up:
+            return []
+        actions = self._compare(ready, now, over=over) if desk.history.committed else []
+        if desk.phase is Phase.STOPPED or self._waits:
+            return actions
+        close = Close(base=desk.history.base, held=desk.history.held)
+        ready = [site for site in ready if site.standing is Standing.MEMBER and not site.is_asked(Close)]
+        return [*actions, *(desk.ask(site, close, now) for site in ready), *self._finish_if_closed()]
+
+    def _wait(self, why: str, now: float) -> list[Action]:
+        """Sites whose word is needed are away, and nobody is shut out: they are waited for."""
+        desk = self._desk
+        if not self._waits:
+            self._waits, desk.deadline = True, now + max(0.0, desk.patience.wait_s - desk.waited_s)
+        if desk.history.waiting == why:
+            return []
+        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+
+    def _compare(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
+        """Record which models are held; put out who holds another one than the quorum; wait where there is none yet."""
+        desk, history = self._desk, self._desk.history
+        words = {site.name: site.held for site in ready if site.held is not None and self._has_current_word(site)}
+        held = {**words, **history.held}
+        statements = {name: signed.statement for name, signed in held.items()}
+        cohort = history.committed[history.base].committed.cohort
+        counts = Counter(_model_of(each) for name, each in statements.items() if name in cohort)
+        model, count = counts.most_common(1)[0] if counts else (None, 0)
+        quorum = desk.terms.cohort.quorum(len(cohort))
+        compared = history.released is not None and history.released.round > history.base
+        if count < quorum and not compared:
+            why = (
+                f"{count} of the last round's {len(cohort)} sites hold the same model at the end, expected {quorum}"
+            )
+            away = [site.name for site in desk.invited() if site.name in cohort and site.name not in statements]
+            if count + len(away) >= quorum and not over:
+                return self._wait(f"{why}; away: {', '.join(away)}", now)
+            change = "the others are back" if away else "it is clear which of them differ, and those are restored"
+            return desk.stop(why, f"when {change}, run: {desk.resume_with()}")
+        self._waits = False
+        actions = [] if held == history.held else desk.record(ModelsHeld(held=held))
+        for site in ready:
+            if site.name in statements and _model_of(statements[site.name]) != model:
+                actions += desk.put_out(site, "holds another model than the others at the end")
+        return actions
+
+    def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
+        desk = self._desk
+        open_sites = [site.name for site in desk.invited()]
+        awaited = desk.standing(Standing.MEMBER) if self._gave_up else open_sites
+        if awaited and not waited:
+            return []
+        desk.phase = Phase.DONE
+        left = f"; not closed at {', '.join(open_sites)}" if open_sites else ""
+        return [*desk.record(Finished()), Note(f"the study is finished{left}")]
+
+
+def _model_of(held: HeldModel) -> tuple[int, int, str]:
+    """What two sites must have in common to hold the same model."""
+    return held.epoch, held.base, held.model

@@ -1,0 +1,95 @@
+"""Totals on which it depends whether another round follows: every member opens them before one is asked for.
+
+Only under the terms' ``evaluation.patience``. The rule is ``models/federated/early_stopping.py``; sites compute it
+for themselves, and refuse to train once it says stop. Elsewhere totals are learnt with the next round's sealed
+updates, in passing.
+
+Rules:
+
+* the totals of a round are opened after the round that carried them and before the next is asked for;
+* they count when every member, and at least the terms' minimum, has opened the same ones; from then on they are in
+  the history, and are never asked for again;
+* members that opened different totals stop the study.
+"""
+
+from collections.abc import Callable
+
+from privacy.protocol.messages import Evaluated, Opened
+from server.study.actions import Action, Note
+from server.study.events import TotalsOpened
+from server.study.state import (
+    Desk,
+    Phase,
+    SiteView,
+    Standing,
+)
+
+
+class Totals:
+    """Has totals opened; ``then`` goes on once they are known, ``join`` when too few sites are left."""
+
+    def __init__(
+        self, desk: Desk, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+    ) -> None:
+        self._desk = desk
+        self._then = then
+        self._join = join
+        self._opened: dict[str, Evaluated] = {}
+
+    def begin(self, now: float) -> list[Action]:
+        """Ask every member to open the round that brings them."""
+        desk, self._opened = self._desk, {}
+        members = desk.standing(Standing.MEMBER)
+        if len(members) < desk.needed:
+            return self._join(now)
+        desk.phase, desk.deadline = Phase.OPENING, now + desk.patience.seal_s
+        return [action for site in members for action in self.ask(site, now)]
+
+    def ask(self, site: SiteView, now: float) -> list[Action]:
+        """Put the question to a site; one that missed earlier rounds opens those first."""
+        desk = self._desk
+        missed = desk.missed(site)
+        committed = missed[0] if missed else desk.unopened
+        return [] if committed is None else [desk.ask_to_open(site, committed, now)]
+
+    def opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+        """A member has opened what was asked."""
+        if self._desk.missed(site) or reply.evaluated is None:
+            return self.ask(site, now)
+        self._opened[site.name] = reply.evaluated
+        return self._go_on_if_known(now)
+
+    def lost(self, now: float) -> list[Action]:
+        """Members are lost: nobody waits for what they opened."""
+        return self._go_on_if_known(now) if self._desk.phase is Phase.OPENING else []
+
+    def late(self, now: float) -> list[Action]:
+        """The time to open is over."""
+        waiting = [site for site in self._desk.standing(Standing.MEMBER) if site.name not in self._opened]
+        return self._desk.absent(waiting, "has not opened in time", now) + self.lost(now)
+
+    def _go_on_if_known(self, now: float) -> list[Action]:
+        desk, committed = self._desk, self._desk.unopened
+        members = [site.name for site in desk.standing(Standing.MEMBER)]
+        if len(members) < desk.needed:
+            return self._join(now)
+        if committed is None or not set(members) <= set(self._opened):
+            return []
+        first, *others = members
+        evaluated = self._opened[first]
+        for other in others:
+            if self._opened[other] != evaluated:
+                return desk.stop(
+                    f"{first} and {other} have opened different totals of round {evaluated.round}",
+                    f"find out which of them is altered; {desk.new_launch()}",
+                )
+        actions = desk.record(TotalsOpened(evaluated=evaluated))
+        if desk.out_of_patience:
+            actions.append(
+                Note(
+                    f"the study ends after round {committed.round}: {desk.terms.evaluation.patience} evaluations "
+                    "brought no better AUROC"
+                )
+            )
+        desk.remember(evaluated)
+        return [*actions, *self._then(now)]

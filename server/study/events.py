@@ -1,0 +1,267 @@
+"""What a study has been through: the events its journal keeps, and their sum.
+
+The machine in ``server/study/machine.py`` is rebuilt from this after every restart. Events are append-only documents
+with a kind; unknown kinds are refused.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from privacy.canonical import from_canonical
+from privacy.document import Document
+from privacy.errors import FederationError, WireError
+from privacy.protocol.messages import (
+    Closed,
+    Committed,
+    Evaluated,
+    HeldModel,
+    KeyParcel,
+)
+from privacy.signed import Signed
+from privacy.study import Name
+
+
+class EpochAsked(Document):
+    """This key epoch's number may have been seen by a site."""
+
+    kind: Literal["epoch-asked"] = "epoch-asked"
+    epoch: int
+
+
+class EpochKeyed(Document):
+    """The epoch's members have keys."""
+
+    kind: Literal["epoch-keyed"] = "epoch-keyed"
+    parcel: KeyParcel
+
+
+class AttemptAsked(Document):
+    """This attempt of this round may have been seen by a site, with this cohort."""
+
+    kind: Literal["attempt-asked"] = "attempt-asked"
+    round: int
+    attempt: int
+    epoch: int
+    cohort: tuple[Name, ...]
+    reference: int
+    room: int = 0
+
+
+class ReleaseAsked(Document):
+    """A site may have released its mask for this attempt."""
+
+    kind: Literal["release-asked"] = "release-asked"
+    round: int
+    attempt: int
+
+
+class RoundCommitted(Document):
+    """The round's aggregate is stored, and this is what it was made of."""
+
+    kind: Literal["round-committed"] = "round-committed"
+    committed: Committed
+
+
+class TotalsOpened(Document):
+    """Every member, or everybody who has sealed the next round, has opened these totals alike."""
+
+    kind: Literal["totals-opened"] = "totals-opened"
+    evaluated: Evaluated
+
+
+class WaitBegan(Document):
+    """Too few sites are here for a round; the study waits for those that are away."""
+
+    kind: Literal["wait-began"] = "wait-began"
+    why: str
+
+
+class RoundVoid(Document):
+    """``sites`` have sealed and not released: the round counts, nothing was learned."""
+
+    kind: Literal["round-void"] = "round-void"
+    round: int
+    sites: tuple[Name, ...]
+
+
+class SiteOut(Document):
+    """The site takes no part until the operator re-admits it."""
+
+    kind: Literal["site-out"] = "site-out"
+    site: Name
+    why: str
+
+
+class SiteReadmitted(Document):
+    """The operator lets the site take part again."""
+
+    kind: Literal["site-readmitted"] = "site-readmitted"
+    site: Name
+
+
+class SiteClosed(Document):
+    """The site holds the final model and has closed the study's account."""
+
+    kind: Literal["site-closed"] = "site-closed"
+    site: Name
+    closed: Closed
+
+
+class ModelsHeld(Document):
+    """The sites have signed which model they hold; who is asked to close is shown these."""
+
+    kind: Literal["models-held"] = "models-held"
+    held: dict[Name, Signed[HeldModel]]
+
+
+class Stopped(Document):
+    """The study stands still until the operator resumes it."""
+
+    kind: Literal["stopped"] = "stopped"
+    why: str
+
+
+class Resumed(Document):
+    """The operator resumes the study."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class GaveUp(Document):
+    """The operator has said that the study will not go on; every site is told."""
+
+    kind: Literal["gave-up"] = "gave-up"
+
+
+class Finished(Document):
+    """Nothing is left to do."""
+
+    kind: Literal["finished"] = "finished"
+
+
+Event = (
+    EpochAsked
+    | EpochKeyed
+    | AttemptAsked
+    | ReleaseAsked
+    | RoundCommitted
+    | TotalsOpened
+    | WaitBegan
+    | RoundVoid
+    | SiteOut
+    | SiteReadmitted
+    | SiteClosed
+    | ModelsHeld
+    | Stopped
+    | Resumed
+    | GaveUp
+    | Finished
+)
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def parse_event(data: bytes) -> Event:
+    """Read an event that :meth:`Document.to_bytes` wrote.
+
+    Raises:
+        FederationError: it is of an unknown kind, or damaged.
+    """
+    try:
+        return _EVENT.validate_python(from_canonical(data))
+    except (ValidationError, WireError):
+        raise FederationError("the study's journal holds an event that this version does not know") from None
+
+
+@dataclass
+class History:
+    """The fold of a journal's events."""
+
+    epoch_asked: int = 0
+    keys: KeyParcel | None = None
+    attempt: AttemptAsked | None = None
+    released: AttemptAsked | None = None
+    """The last attempt for which a site may have released its mask."""
+    committed: dict[int, RoundCommitted] = field(default_factory=dict)
+    totals: dict[int, Evaluated] = field(default_factory=dict)
+    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: their digest is signed
+    in the headers of the next round, or they were asked for before it."""
+    void: set[int] = field(default_factory=set)
+    voids_by: Counter[str] = field(default_factory=Counter)
+    """How many rounds each site has made void since it was last admitted."""
+    waiting: str | None = None
+    """Why the study waits, while it does."""
+    out: dict[str, str] = field(default_factory=dict)
+    closed: dict[str, Closed] = field(default_factory=dict)
+    held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
+    """Which model each site has signed to hold at the end."""
+    stopped: str | None = None
+    given_up: bool = False
+    finished: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Add one event."""
+        match event:
+            case EpochAsked():
+                self.epoch_asked = event.epoch
+            case EpochKeyed():
+                self.keys, self.waiting = event.parcel, None
+            case AttemptAsked():
+                self.attempt = event
+            case ReleaseAsked():
+                self.released, self.waiting = self.attempt, None
+            case WaitBegan():
+                self.waiting = event.why
+            case RoundCommitted():
+                self.committed[event.committed.round] = event
+            case TotalsOpened():
+                self.totals[event.evaluated.opened_in] = event.evaluated
+            case RoundVoid():
+                self.void.add(event.round)
+                self.voids_by.update(event.sites)
+            case SiteOut():
+                self.out[event.site] = event.why
+            case SiteReadmitted():
+                self.out.pop(event.site, None)
+                self.voids_by.pop(event.site, None)
+            case SiteClosed():
+                self.closed[event.site] = event.closed
+            case ModelsHeld():
+                self.held, self.waiting = event.held, None
+            case Stopped():
+                self.stopped, self.waiting = event.why, None
+            case Resumed():
+                self.stopped = None
+            case GaveUp():
+                self.given_up = True
+            case Finished():
+                self.finished, self.waiting = True, None
+
+    @property
+    def base(self) -> int:
+        """The last committed round; 0 before the first."""
+        return max(self.committed, default=0)
+
+    @property
+    def next_round(self) -> int:
+        """The round to begin or go on with: void rounds count."""
+        return max([self.base, *self.void]) + 1
+
+    @property
+    def release_asked(self) -> bool:
+        """Whether a site may have released its mask for an attempt of the present round."""
+        return self.released is not None and self.released.round == self.next_round
+
+    @property
+    def void_cohort(self) -> tuple[str, ...]:
+        """The cohort whose sum a void round may have given away, while the model has not moved since; else none."""
+        released = self.released
+        return released.cohort if released and self.base < released.round < self.next_round else ()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose members have keys; 0 before the first."""
+        return 0 if self.keys is None else self.keys.grant.statement.epoch

@@ -1,0 +1,197 @@
+"""A study's journal: one SQLite file, append-only, and the aggregates beside it.
+
+::
+
+    studies/STUDY/launch.json             the signed launch
+    studies/STUDY/journal.sqlite          events (what the machine must know again) and notes (what people watch)
+    studies/STUDY/aggregates/00007.bin    the encrypted sum of round 7, which only sites can open
+    studies/STUDY/driver.lock             held by the one process that drives the study
+
+An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL``).
+"""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from privacy.canonical import from_canonical, to_canonical
+from privacy.document import parse
+from privacy.errors import FederationError, WireError
+from privacy.files import replace
+from privacy.study.launch import SignedLaunch
+from server.study.events import Event, History, parse_event
+
+APPLICATION_ID: Final = 0x436E534A  # "CnSJ"
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE event (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE note (number INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
+"""
+
+
+class Standing(StrEnum):
+    """Whether a study goes on. One that waits for sites that are away is open, too; one given up is finished, too."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+    GIVEN_UP = "given up"
+    FINISHED = "finished"
+
+
+class Journal:
+    """One study's journal. Several processes may read it; one drives."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / "journal.sqlite"
+        if not self._path.exists():
+            raise FederationError(f"there is no study '{folder.name}' here; see: consilium study list")
+        try:
+            self._connection = _connect(self._path)
+            found = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise FederationError(f"{self._path}: the journal cannot be read: {error}") from None
+        if (found, version) != (APPLICATION_ID, VERSION):
+            self._connection.close()
+            raise FederationError(
+                f"{self._path}: not a journal of version {VERSION}; was it made by a newer version?"
+            )
+
+    @classmethod
+    def create(cls, folder: Path, launch: SignedLaunch) -> Self:
+        """Begin a study's journal: made aside, then put in its place whole, since the coordinator looks all the time.
+
+        Raises:
+            FederationError: there is one.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            (aside / "aggregates").mkdir()
+            replace(aside / "launch.json", launch.to_bytes(), FederationError)
+            connection = _connect(aside / "journal.sqlite")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
+            )
+            connection.close()
+            aside.rename(folder)
+        except OSError as error:
+            if folder.exists():
+                raise FederationError(f"the study '{folder.name}' exists already") from None
+            raise FederationError(f"{folder}: cannot be made: {error.strerror}") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return cls(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *cause: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def launch(self) -> SignedLaunch:
+        """The study's signed launch."""
+        path = self.folder / "launch.json"
+        try:
+            return parse(from_canonical(path.read_bytes()), SignedLaunch, FederationError, str(path))
+        except (OSError, WireError) as error:
+            raise FederationError(f"{path}: cannot be read: {error}") from None
+
+    def history(self) -> History:
+        """The fold of all events."""
+        history = History()
+        for (body,) in self._connection.execute("SELECT body FROM event ORDER BY number"):
+            history.apply(parse_event(body))
+        return history
+
+    def record(self, event: Event) -> None:
+        """Append an event; durable on return."""
+        self._write(
+            "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
+        )
+
+    def standing(self) -> "Standing":
+        """Whether there is anything left to do, without reading it all; a study that waits is just open."""
+        newest = (
+            "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
+        )
+        row = self._connection.execute(newest).fetchone()
+        return {"stopped": Standing.STOPPED, "finished": Standing.FINISHED}.get(row and row[0], Standing.OPEN)
+
+    def waited_s(self) -> float:
+        """For how many seconds the study has waited for sites; 0 unless it does."""
+        rows = self._connection.execute(
+            "SELECT kind, time FROM event "
+            "WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
+            "ORDER BY number DESC"
+        )
+        began = None
+        for kind, when in rows:
+            if kind != "wait-began":
+                break
+            began = when
+        return 0.0 if began is None else max(0.0, time.time() - began)
+
+    def next_number(self) -> int:
+        """A request number higher than any before; durable on return."""
+        number = self._write("INSERT INTO request DEFAULT VALUES").lastrowid
+        assert number is not None
+        self._write("DELETE FROM request WHERE number < ?", (number,))
+        return number
+
+    def tell(self, note: dict[str, Any]) -> None:
+        """Append a note for whoever watches."""
+        self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
+
+    def _write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
+
+    def notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Notes with their numbers, from after ``after``; each with its ``time``."""
+        rows = self._connection.execute(
+            "SELECT number, time, body FROM note WHERE number > ? ORDER BY number", (after,)
+        )
+        for number, when, body in rows.fetchall():
+            yield number, {"time": when, **from_canonical(body)}
+
+    def aggregate_path(self, number: int) -> Path:
+        """Where the aggregate of round ``number`` lies."""
+        return self.folder / "aggregates" / f"{number:05d}.bin"
+
+    def lock(self) -> int:
+        """Take the right to drive the study; it ends with the process, or when the descriptor is closed.
+
+        Raises:
+            FederationError: another process drives it.
+        """
+        descriptor = os.open(self.folder / "driver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise FederationError(f"another process drives the study '{self.folder.name}'") from None
+        return descriptor
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection

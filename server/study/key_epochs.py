@@ -1,0 +1,297 @@
+"""Key epochs at the coordinator: who takes part, and which site wraps the study key. It sees no key itself.
+
+``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
+enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the member that holds the most of
+the earlier keys that others lack, so that whoever missed a round can open it; who failed as lead is asked last. While
+too few are here because others are away, the study is ``waiting``, and goes on by itself when they are back.
+
+Rules:
+
+* an epoch's number is recorded before it is asked, and nobody is asked to wrap an epoch twice: a lead that failed
+  keeps the key it drew;
+* a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
+* nobody waits for ever: after ``wait_s``, counted over restarts of the coordinator, the study stops;
+* what a member says it has opened and holds is its own risk: a claim makes nobody else fail or wait. At most
+  ``MAX_EARLIER`` keys go with an epoch: each member's oldest in turns, who lacks the fewest first; who lacks more comes
+  back for them;
+* who lacks a key that nobody holds any more can never catch up and is out, and nobody else is; if nobody could open the
+  last committed round, the study stops;
+* a grant that a member cannot open counts against both: its lead leads last, and a member that refuses three is out;
+* refusals that leave too few sites stop the study once every site has answered, or the time is over: whoever launches
+  it again then knows all of them.
+"""
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Final
+
+from privacy.protocol.messages import (
+    MAX_EARLIER,
+    Join,
+    Joined,
+    KeyParcel,
+    Problem,
+    Wrap,
+    Wrappings,
+    offers_digest,
+)
+from server.study.actions import Action, Note
+from server.study.events import EpochAsked, EpochKeyed, WaitBegan
+from server.study.state import (
+    Desk,
+    Phase,
+    SiteView,
+    Standing,
+)
+
+_GATHERING: Final = (Phase.JOINING, Phase.WAITING)
+
+MAX_FAILURES_AS_LEAD: Final = 3
+"""From then on nobody counts on the earlier keys that a site says it holds."""
+
+
+class KeyEpochs:
+    """Brings sites into key epochs; ``then`` goes on once the members have keys."""
+
+    def __init__(self, desk: Desk, then: Callable[[float], list[Action]]) -> None:
+        self._desk = desk
+        self._then = then
+        self._offers_count = False
+        """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
+        self._blamed = 0
+        """The last epoch whose grant a member refused."""
+
+    def begin(self, now: float) -> list[Action]:
+        """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
+        desk = self._desk
+        if too_few := self._if_too_few(now):
+            return too_few
+        in_training = any(
+            site.question for site in desk.standing(Standing.MEMBER)
+        )  # cannot answer before it is done
+        desk.phase = Phase.JOINING
+        desk.deadline = now + (desk.patience.seal_s if in_training else desk.patience.join_s)
+        returned = desk.returned() if self._offers_count else []
+        actions: list[Action] = [] if returned else self._raise()
+        for site in desk.invited():
+            if site.standing is Standing.MEMBER or site in returned:
+                site.standing = Standing.EXPECTED
+            if site not in returned:
+                site.offer, site.has_keys = None, False
+                actions.append(self._ask_to_join(site, now))
+        return [*actions, *self._wrap_if_joined(now)]
+
+    def joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
+        """A site admits the study and offers its session key."""
+        desk, offer = self._desk, reply.offer.statement
+        if (offer.study, offer.launch, offer.site) != (desk.study, desk.launch_digest, site.name):
+            return self.lost([site], "its key offer is for another study", now)
+        if offer.epoch != desk.history.epoch_asked:
+            return self.lost([site], "its key offer is for another epoch", now)
+        if offer.base > desk.history.base:
+            return self.lost(
+                [site], f"it claims round {offer.base}, and none after {desk.history.base} is committed", now
+            )
+        if site.patients not in (0, offer.patients):
+            return self.lost([site], "its public patient count is not the one it has given before", now)
+        site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
+        match desk.phase:
+            case Phase.JOINING | Phase.WAITING:
+                site.standing = Standing.EXPECTED
+                return [Note("has joined", site.name), *self._after_answer(now)]
+            case Phase.CLOSING:
+                return [Note("is back", site.name), *self.begin(now)]
+            case _:
+                return [Note("is back", site.name)]
+
+    def refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+        """A site refuses the study by its own rules."""
+        site.standing, site.why, site.question = Standing.REFUSED, reply.sentence, None
+        actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
+        if self._desk.phase not in _GATHERING:
+            return actions
+        return actions + self._after_answer(now)
+
+    def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
+        """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
+        leads = [site for site in sites if site.is_asked(Wrap)]
+        for lead in leads:
+            lead.failures_as_lead += 1
+        actions = self._desk.absent(sites, why, now)
+        if leads:
+            return actions + self.begin(now)
+        if self._desk.phase in _GATHERING:
+            actions += self._after_answer(now)
+        return actions
+
+    def late(self, now: float) -> list[Action]:
+        """The time to join, to wait, or to wrap, is over."""
+        desk = self._desk
+        if desk.phase is Phase.JOINING:
+            return self._after_answer(now, waited=True) or self._wait(now)
+        if desk.phase is Phase.WAITING:
+            days = desk.patience.wait_s / 86_400
+            return desk.stop(
+                f"after {days:.3g} days of waiting: {self._who_is_here()}",
+                f"when they are back, run: {desk.resume_with()}",
+            )
+        lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
+        return self.lost(lead, "has not wrapped the keys in time", now)
+
+    def _wait(self, now: float) -> list[Action]:
+        """Too few have joined, and nobody is shut out: they are waited for."""
+        desk, why = self._desk, self._who_is_here()
+        desk.phase = Phase.WAITING
+        desk.deadline = now + max(0.0, desk.patience.wait_s - desk.waited_s)
+        if desk.history.waiting == why:
+            return []
+        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+
+    def _who_is_here(self) -> str:
+        desk = self._desk
+        joined = [site.name for site in desk.invited() if site.offer is not None]
+        away = ", ".join(site.name for site in desk.invited() if site.offer is None)
+        needed = (
+            f"a round needs {desk.needed}" if len(joined) < desk.needed else "the next round needs the same sites"
+        )
+        here = "1 site is" if len(joined) == 1 else f"{len(joined)} sites are"
+        return f"{here} here, {needed}; away: {away}"
+
+    def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
+        """The lead has wrapped the epoch's keys."""
+        desk, question = self._desk, site.question
+        if desk.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
+            return []
+        asked, grant = question.ask.request, reply.grant.statement
+        expected = (desk.study, desk.launch_digest, site.name, asked.epoch, offers_digest(asked.offers))
+        if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
+            return self.lost([site], "its key grant does not answer what was asked", now)
+        if set(grant.wrapped) != set(asked.offers) - {site.name}:
+            return self.lost([site], "its key grant is not for exactly the other members", now)
+        site.question, desk.waited_s = None, 0.0
+        parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
+        recorded = desk.record(EpochKeyed(parcel=parcel))
+        self.enrol(parcel)
+        return [*recorded, *self._then(now)]
+
+    def refuse_grant(self, member: SiteView) -> list[Action]:
+        """Count against an epoch's lead, once, that what it wrapped does not open at ``member``: others lead first."""
+        keys = self._desk.history.keys
+        if keys is None or self._blamed == keys.grant.statement.epoch:
+            return []
+        lead = self._desk.sites[keys.grant.statement.lead]
+        self._blamed = keys.grant.statement.epoch
+        lead.failures_as_lead += 1
+        return [Note(f"the keys that it wrapped do not open at {member.name}", lead.name)]
+
+    def enrol(self, parcel: KeyParcel) -> None:
+        """Whoever's offer is in the parcel is a member."""
+        for name, signed in parcel.offers.items():
+            site, offer = self._desk.sites[name], signed.statement
+            if site.standing in (Standing.EXPECTED, Standing.ABSENT):
+                site.standing, site.offer, site.has_keys = Standing.MEMBER, None, False
+                site.base, site.patients = max(site.base, offer.base), offer.patients
+
+    def look_for_absent(self, now: float) -> list[Action]:
+        """Ask absent sites to join the next epoch; whoever answers is back."""
+        desk = self._desk
+        absent = [
+            site
+            for site in desk.standing(Standing.ABSENT)
+            if site.offer is None
+            and not site.question
+            and now - site.lost_at >= desk.patience.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
+        ]
+        if not absent or desk.phase is Phase.WRAPPING:
+            return []
+        actions = [] if self._offers_count else self._raise()
+        return actions + [self._ask_to_join(site, now) for site in absent]
+
+    def _after_answer(self, now: float, *, waited: bool = False) -> list[Action]:
+        """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
+        awaited = [site for site in self._desk.standing(Standing.EXPECTED) if site.offer is None]
+        over = waited or self._desk.phase is Phase.WAITING or not awaited
+        too_few = self._if_too_few(now) if over else []
+        return too_few or self._wrap_if_joined(now, waited=waited)
+
+    def _if_too_few(self, now: float) -> list[Action]:
+        """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
+        desk = self._desk
+        if desk.over:
+            return [] if desk.invited() else self._then(now)
+        return desk.stop_if_too_few()
+
+    def _raise(self) -> list[Action]:
+        for site in self._desk.sites.values():
+            site.offer = None
+        self._drop_joins()
+        self._offers_count = True
+        return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
+
+    def _drop_joins(self) -> None:
+        for site in self._desk.sites.values():
+            if site.is_asked(Join):
+                site.question = None
+
+    def _ask_to_join(self, site: SiteView, now: float) -> Action:
+        desk = self._desk
+        return desk.ask(site, Join(launch=desk.signed_launch, epoch=desk.history.epoch_asked), now)
+
+    def _wrap_if_joined(self, now: float, *, waited: bool = False) -> list[Action]:
+        desk = self._desk
+        joined = {site.name: site.offer for site in desk.invited() if site.offer is not None}
+        missing = [site for site in desk.standing(Standing.EXPECTED) if site.offer is None]
+        if len(joined) < desk.needed or not desk.bound <= set(joined):
+            return []
+        if missing and not waited:
+            if desk.phase is Phase.WAITING:  # enough are back: the others have a moment more
+                desk.phase, desk.deadline = Phase.JOINING, now + desk.patience.join_s
+            return []
+        actions = desk.absent(missing, "has not joined in time", now)
+        members = [desk.sites[name] for name in joined]
+        lacked = {site.name: self._lacked_by(site) for site in members}
+        given = set().union(*(_holdings(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD))
+        if hopeless := [site for site in members if not lacked[site.name] <= given]:
+            return actions + self._leave_behind(hopeless, members, now)
+        self._offers_count = False
+        self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
+        wanted = set().union(*lacked.values())
+        lead = min(members, key=lambda site: _reluctance(site, wanted))
+        earlier = _in_turns(list(lacked.values()), _holdings(lead))
+        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.join_s
+        request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
+        return [*actions, desk.ask(lead, request, now)]
+
+    def _lacked_by(self, site: SiteView) -> set[int]:
+        """Epochs of committed rounds that a member has still to open, without having their keys."""
+        return {committed.epoch for committed in self._desk.missed(site)} - _holdings(site)
+
+    def _leave_behind(self, hopeless: list[SiteView], members: list[SiteView], now: float) -> list[Action]:
+        """Go on without sites that can never open a round they missed; stop if that is everybody."""
+        desk, newest = self._desk, max(site.base for site in members)
+        if newest < desk.history.base and len(hopeless) == len(members) and not desk.history.closed:
+            return desk.stop(
+                f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
+                "was restored or replaced before it could open the round",
+                desk.new_launch(),
+            )
+        why = "missed a round whose keys no site holds any more; it cannot catch up"
+        left = [action for site in hopeless for action in desk.put_out(site, why)]
+        return left + self.begin(now)
+
+
+def _holdings(site: SiteView) -> set[int]:
+    return set() if site.offer is None else set(site.offer.statement.holds)
+
+
+def _reluctance(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
+    """The site that leads is the one with the least: it holds the most that is wanted, and has seldom failed."""
+    failed = site.failures_as_lead
+    return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _holdings(site)), failed, site.name
+
+
+def _in_turns(lacked: list[set[int]], held: set[int]) -> list[int]:
+    """The earlier epochs, of those ``held``, whose keys go with a new one: each member's oldest, in turns."""
+    queues = [sorted(each & held) for each in sorted(lacked, key=len)]
+    turns = [epoch for turn in zip_longest(*queues) for epoch in turn if epoch is not None]
+    return sorted(list(dict.fromkeys(turns))[:MAX_EARLIER])

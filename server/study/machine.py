@@ -1,0 +1,329 @@
+"""The life of a study at the coordinator: a state machine without I/O.
+
+::
+
+    joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
+       ^___________________|  a member lost its keys, came back, or too few are left
+    joining -> waiting -> wrapping   too few are here, since others are away
+
+Key epochs are told in ``server/study/key_epochs.py``, a round in ``server/study/rounds.py``; where totals decide
+whether another round follows, ``opening`` comes after the commit (``server/study/evaluation.py``); the end is told
+in ``server/study/closing.py``; here is how they follow each other. Whoever drives the machine delivers events
+(:meth:`StudyMachine.answered`, :meth:`~StudyMachine.failed`, :meth:`~StudyMachine.tick`) and carries out the
+actions returned, in order; a ``Record`` is durable before the next. After a restart the machine is built anew from
+the history and asks the same questions; sites answer them with the same bytes.
+
+A reply counts only if it answers the question that stands: what a site says to an older one has no effect.
+
+What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
+that is refused, too few sites that may take part, too long a wait for sites that are away. Every stop names the way
+out.
+"""
+
+from math import inf
+from typing import Final
+
+from privacy.protocol.messages import (
+    Close,
+    Closed,
+    GivenUp,
+    GiveUp,
+    Join,
+    Joined,
+    Open,
+    Opened,
+    Problem,
+    Release,
+    Released,
+    Reply,
+    Request,
+    Sealed,
+    Train,
+    Wrap,
+    Wrappings,
+)
+from privacy.study.launch import SignedLaunch
+from server.study.actions import Action, Ask, Note
+from server.study.closing import Closing
+from server.study.evaluation import Totals
+from server.study.events import Finished, History
+from server.study.key_epochs import KeyEpochs
+from server.study.rounds import Rounds
+from server.study.state import (
+    Desk,
+    Patience,
+    Phase,
+    SiteView,
+    Standing,
+)
+
+MAX_FAILURES: Final = 3
+_AT_REST: Final = (Phase.DONE, Phase.STOPPED)
+
+
+class StudyMachine:
+    """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
+
+    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
+        self._desk = Desk(launch, history, patience)
+        self._epochs = KeyEpochs(self._desk, self._next_step)
+        self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
+        self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
+        self._closing = Closing(self._desk)
+
+    @property
+    def phase(self) -> Phase:
+        """What the study is waiting for."""
+        return self._desk.phase
+
+    @property
+    def sites(self) -> dict[str, SiteView]:
+        """What is known of each invited site."""
+        return self._desk.sites
+
+    @property
+    def history(self) -> History:
+        """What the study has been through."""
+        return self._desk.history
+
+    @property
+    def evaluations(self) -> dict[int, tuple[int, ...]]:
+        """Totals that sites have opened, by the round whose model was scored."""
+        return self._desk.evaluations
+
+    def start(self, now: float, waited_s: float = 0.0) -> list[Action]:
+        """Begin, or go on from the history: in the same key epoch and attempt where there is one.
+
+        Args:
+            now: seconds on the caller's clock.
+            waited_s: for how long the study has waited for sites already, before this process.
+        """
+        desk = self._desk
+        desk.waited_s = waited_s
+        if desk.history.finished or desk.history.stopped is not None:
+            desk.phase = Phase.DONE if desk.history.finished else Phase.STOPPED
+            return []
+        if desk.history.given_up:
+            return self._give_up(now)
+        if desk.history.keys is None:
+            return self._epochs.begin(now)
+        self._epochs.enrol(desk.history.keys)
+        for site in desk.standing(Standing.EXPECTED):
+            site.standing = Standing.ABSENT
+        actions: list[Action] = [Note("going on after a restart")]
+        if desk.over:
+            return actions + self._closing.begin(now)
+        return actions + (self._totals.begin(now) if desk.unopened else self._rounds.begin_again(now))
+
+    def awaits(self, ask: Ask) -> bool:
+        """Whether what comes back to ``ask`` still counts: it is neither answered nor overtaken."""
+        question = self._desk.sites[ask.site].question
+        return question is not None and question.ask is ask
+
+    def wants(self, name: str, reply: Reply) -> bool:
+        """Whether ``reply`` is a sealed update still missing from the running sum."""
+        return isinstance(reply, Sealed) and self._rounds.wants(name, reply)
+
+    def answered(self, name: str, reply: Reply, now: float) -> list[Action]:
+        """A verified reply to a question whose answer the machine :meth:`awaits`.
+
+        For a reply that the machine :meth:`wants` the blob has been added to the running sum.
+        """
+        site = self._desk.sites[name]
+        if self.phase in _AT_REST or site.question is None:
+            return []
+        asked = site.question.ask.request
+        if not isinstance(reply, Problem) and not self._answers(site, asked, reply):
+            return self.failed(name, f"its '{reply.kind}' does not answer the '{asked.kind}' it was asked", now)
+        match reply:
+            case Problem():
+                return self._problem(site, asked, reply, now)
+            case Joined():
+                return self._epochs.joined(site, reply, now)
+            case Wrappings():
+                return self._epochs.wrapped(site, reply, now)
+            case Sealed():
+                return self._rounds.sealed(site, reply, now)
+            case Released():
+                return self._rounds.released(site, reply, now)
+            case Opened():
+                return self._opened(site, reply, now)
+            case Closed():
+                return self._closed(site, reply)
+            case GivenUp():
+                return self._told(site, "has given the study up")
+
+    def _answers(self, site: SiteView, asked: Request, reply: Reply) -> bool:
+        """Whether ``reply`` is of the kind, and about the round, that was asked."""
+        match asked, reply:
+            case (Join(), Joined()) | (Wrap(), Wrappings()):
+                return True
+            case Train(), Sealed():
+                return self._rounds.wants(site.name, reply)
+            case Release(), Released():
+                return self._rounds.is_seed_of(site.name, reply)
+            case Open(), Opened():
+                brought = self._desk.brings(reply.evaluated, reply.base) and self._closing.has_signed(
+                    site, asked, reply
+                )
+                return reply.base >= asked.committed.round and brought
+            case GiveUp(), GivenUp():
+                return True
+            case Close(), Closed():
+                return reply.base == asked.base and self._desk.brings(reply.evaluated, reply.base)
+        return False
+
+    def failed(self, name: str, why: str, now: float) -> list[Action]:
+        """A site answers nonsense, or fails; the third time since it last sealed, it is out."""
+        if self.phase in _AT_REST:
+            return []
+        site = self._desk.sites[name]
+        if self.phase is Phase.GIVING_UP:
+            return self._told(site, why)
+        site.failures += 1
+        actions: list[Action] = []
+        if site.is_asked(Release):
+            actions = self._desk.put_out(site, f"made round {self._desk.history.next_round} void: {why}")
+        elif site.failures >= MAX_FAILURES:
+            actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}")
+        return actions + self._lost(site, why, now)
+
+    def unreached(self, name: str, now: float) -> list[Action]:
+        """The network does not reach a site. It is asked again soon; whoever stays offline is lost.
+
+        Not one whose release is awaited: it is waited for until the time to release is over.
+        """
+        site = self._desk.sites[name]
+        if self.phase in (*_AT_REST, Phase.GIVING_UP) or site.question is None:
+            return []
+        first = site.question.offline_since is None
+        offline_s = self._desk.offline_s(site, now)
+        if site.is_asked(Release):
+            wait = f"is offline; its release is waited for {self._desk.patience.release_s:.0f} s"
+            return [Note(wait, name)] if first else []
+        return [] if offline_s < self._desk.patience.offline_s else self._lost(site, "is offline", now)
+
+    def back(self, name: str, now: float) -> list[Action]:
+        """A site's process has just come online: what it was asked before is asked again at once."""
+        return [] if self.phase in _AT_REST else self._desk.ask_now(self._desk.sites[name], now)
+
+    def _lost(self, site: SiteView, why: str, now: float) -> list[Action]:
+        return self._epochs.lost([site], why, now) + self._rounds.lost([site], now) + self._totals.lost(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed: give up on who is late, ask again, look for who may be back."""
+        if self.phase in _AT_REST:
+            return []
+        if self.phase is Phase.GIVING_UP:
+            over = now >= self._desk.deadline
+            return self._finish_if_told(waited=True) if over else self._desk.ask_again(now)
+        if now >= self._desk.deadline and (late := self._late(now)):
+            return late
+        return [*self._desk.ask_again(now), *self._epochs.look_for_absent(now)]
+
+    def stop(self, why: str) -> list[Action]:
+        """Stand still until the operator resumes the study."""
+        return [] if self.phase in _AT_REST else self._desk.stop(why, f"go on with: {self._desk.resume_with()}")
+
+    def _late(self, now: float) -> list[Action]:
+        match self.phase:
+            case Phase.JOINING | Phase.WAITING | Phase.WRAPPING:
+                return self._epochs.late(now)
+            case Phase.SEALING | Phase.RELEASING:
+                return self._rounds.late(now)
+            case Phase.OPENING:
+                return self._totals.late(now)
+            case _:
+                return self._closing.late(now)
+
+    def _next_step(self, now: float) -> list[Action]:
+        """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
+        if self._desk.returned():
+            return self._epochs.begin(now)
+        if self._desk.over:
+            return self._closing.begin(now)
+        return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
+
+    def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+        site.base, site.has_keys, site.question = reply.base, True, None
+        match self.phase:
+            case Phase.OPENING:
+                return self._totals.opened(site, reply, now)
+            case Phase.CLOSING:
+                return self._closing.opened(site, reply, now)
+        return self._rounds.ask(site, now)
+
+    def _go_on(self, site: SiteView, now: float) -> list[Action]:
+        """What the present phase asks of a site whose base has just been learnt."""
+        match self.phase:
+            case Phase.CLOSING:
+                return self._closing.go_on(site, now)
+            case Phase.OPENING:
+                return self._totals.ask(site, now)
+        return self._rounds.ask(site, now)
+
+    def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
+        self._desk.remember(reply.evaluated)
+        return self._closing.closed(site, reply)
+
+    def _give_up(self, now: float) -> list[Action]:
+        """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
+        desk = self._desk
+        desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.patience.join_s
+        left = [site for _, site in sorted(desk.sites.items()) if site.standing is not Standing.CLOSED]
+        return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
+
+    def _told(self, site: SiteView, text: str) -> list[Action]:
+        site.question = None
+        return [Note(text, site.name), *self._finish_if_told()]
+
+    def _finish_if_told(self, *, waited: bool = False) -> list[Action]:
+        untold = [name for name, site in sorted(self._desk.sites.items()) if site.question is not None]
+        if untold and not waited:
+            return []
+        self._desk.phase = Phase.DONE
+        left = f"; not reached: {', '.join(untold)}" if untold else ""
+        return [*self._desk.record(Finished()), Note(f"the study is given up{left}")]
+
+    # Trouble -----------------------------------------------------------------------------------------------
+
+    def _problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
+        """A site says why a request had no effect."""
+        if self.phase is Phase.GIVING_UP and reply.code != "unavailable":
+            return self._told(site, reply.sentence)
+        if reply.code == "stale":
+            return []
+        if reply.code == "behind" and reply.base is not None and reply.base < site.base:
+            site.base = reply.base
+            return self._go_on(site, now)
+        if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
+            return self._desk.stop(f"{site.name}: {reply.sentence}", self._desk.new_launch())
+        if reply.code == "release-refused" and not isinstance(asked, Join):
+            way_out = f"when it is clear why, run: {self._desk.resume_with()}; else {self._desk.new_launch()}"
+            return self._desk.stop(f"{site.name}: {reply.sentence}", way_out)
+        if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
+            return self._rounds.void([], now)
+        if reply.code == "unavailable":
+            return self._unavailable(site, reply, now)
+        if isinstance(asked, Join):
+            return self._epochs.refused(site, reply, now)
+        if reply.code == "keys-refused":
+            return self._epochs.refuse_grant(site) + self.failed(site.name, reply.sentence, now)
+        if reply.code in ("too-few", "different-models"):
+            return self._desk.put_out(site, reply.sentence) + self._lost(site, reply.sentence, now)
+        if isinstance(asked, Wrap) and reply.code != "epoch-lost":
+            return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
+        if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):
+            return self.failed(site.name, reply.sentence, now)
+        actions = self._lost(site, reply.sentence, now)
+        if reply.code == "epoch-lost":
+            site.lost_at = -inf  # it is here, and can be asked to join at once
+        return actions
+
+    def _unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+        """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""
+        if self.phase is Phase.SEALING and self._rounds.concerns(site):
+            site.setbacks += 1
+            return self._lost(site, reply.sentence, now)
+        self._desk.ask_soon(site)
+        return []

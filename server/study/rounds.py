@@ -1,0 +1,276 @@
+"""A round at the coordinator: ``sealing`` -> ``releasing`` -> commit, or void.
+
+Rules:
+
+* an attempt's number and cohort are recorded before they are asked; one (round, attempt) is one cohort;
+* a site lost before release leaves the cohort: a new attempt, in which the survivors seal the same integers again;
+  never fewer than the terms' minimum, then the study waits for sites to join again;
+* with noise that sites add over patients, a round's sum has room for the patients of all invited sites, as far as their
+  counts are known; the room stays through the round's attempts, since what is sealed is rounded to its range. A site
+  that comes back in mid-round and has more patients than were counted on makes the round void;
+* headers that differ stop the study, and nobody is asked to release;
+* the round after a void one whose sum had no noise (no privacy, or exact totals) has that round's cohort: the
+  difference of two sums could be one site's;
+* once everybody has sealed, a site that is offline is waited for until the time to release is over: restarted, it can
+  still release;
+* a site that has not released by then makes the round void: it counts, its budget is spent. That is forgiven a site a
+  few times (``forgiven_voids``), then it is out until the operator re-admits it. A site that releases a wrong seed is
+  out at once. A round is void, too, that a site has released before the coordinator could commit it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from privacy.canonical import digest
+from privacy.protocol.messages import (
+    Committed,
+    Evaluated,
+    Header,
+    Open,
+    Release,
+    Released,
+    Sealed,
+    Train,
+)
+from privacy.secure_aggregation.masks import seed_commitment
+from privacy.signed import Signed
+from server.study.actions import (
+    Action,
+    Ask,
+    Commit,
+    Note,
+    Restart,
+)
+from server.study.events import (
+    AttemptAsked,
+    ReleaseAsked,
+    RoundCommitted,
+    RoundVoid,
+    TotalsOpened,
+)
+from server.study.state import (
+    Desk,
+    Phase,
+    SiteView,
+    Standing,
+)
+
+
+@dataclass
+class _Collection:
+    """One attempt's replies so far."""
+
+    asked: AttemptAsked
+    headers: dict[str, Signed[Header]] = field(default_factory=dict)
+    evaluated: Evaluated | None = None
+    """What one of the headers' digests is of; once they agree, what all are of."""
+    seeds: dict[str, str] = field(default_factory=dict)
+
+
+class Rounds:
+    """Runs rounds; ``then`` goes on after each, ``join`` when too few sites are left."""
+
+    def __init__(
+        self, desk: Desk, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+    ) -> None:
+        self._desk = desk
+        self._then = then
+        self._join = join
+        self._collection: _Collection | None = None
+
+    def begin(self, now: float) -> list[Action]:
+        """Ask every member to train and seal, in a new attempt of the round that is next."""
+        desk = self._desk
+        members = {site.name for site in desk.standing(Standing.MEMBER)}
+        if len(members) < desk.needed or not desk.bound <= members:
+            self._collection = None
+            return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
+        cohort = tuple(sorted(desk.bound or members))
+        last, number = desk.history.attempt, desk.history.next_round
+        again = last is not None and last.round == number
+        room = last.room if last is not None and again else desk.room()
+        if room < desk.room_for(cohort):  # integers of the round are sealed already, for fewer patients
+            return self.void([], now)
+        asked = AttemptAsked(
+            round=number,
+            attempt=last.attempt + 1 if last is not None and again else 1,
+            epoch=desk.history.epoch,
+            cohort=cohort,
+            reference=max(desk.sites[name].patients for name in cohort) if last is None else last.reference,
+            room=room,
+        )
+        return [*desk.record(asked), *self._collect(asked, now)]
+
+    def begin_again(self, now: float) -> list[Action]:
+        """After a restart: ask the same attempt again if its cohort still stands, else a new one."""
+        desk, asked = self._desk, self._desk.history.attempt
+        repeatable = (
+            asked is not None
+            and (asked.round, asked.epoch) == (desk.history.next_round, desk.history.epoch)
+            and all(desk.sites[name].standing is Standing.MEMBER for name in asked.cohort)
+        )
+        return self._collect(asked, now) if asked is not None and repeatable else self.begin(now)
+
+    def _collect(self, asked: AttemptAsked, now: float) -> list[Action]:
+        self._desk.phase, self._desk.deadline = Phase.SEALING, now + self._desk.patience.seal_s
+        self._collection = _Collection(asked)
+        questions = [self._ask_to_train(self._desk.sites[name], asked, now) for name in asked.cohort]
+        return [Restart(asked.round, self._desk.history.base), *questions]
+
+    def ask(self, site: SiteView, now: float) -> list[Action]:
+        """Put the present question to a site once more, now that more is known of what it has opened."""
+        if self._desk.phase is not Phase.SEALING or self._collection is None or not self.concerns(site):
+            return []
+        return [self._ask_to_train(site, self._collection.asked, now)]
+
+    def _ask_to_train(self, site: SiteView, asked: AttemptAsked, now: float) -> Ask:
+        """A site that missed more than one round opens the older ones first."""
+        desk, missed = self._desk, self._desk.missed(site)
+        keys = None if site.has_keys else desk.history.keys
+        if len(missed) > 1:
+            return desk.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
+        request = Train(
+            round=asked.round,
+            attempt=asked.attempt,
+            epoch=asked.epoch,
+            base=desk.history.base,
+            cohort=asked.cohort,
+            reference=asked.reference,
+            room=asked.room,
+            keys=keys,
+            committed=missed[0] if missed else None,
+        )
+        return desk.ask(site, request, now, missed[0].round if missed else None)
+
+    def concerns(self, site: SiteView) -> bool:
+        """Whether ``site`` is in the present attempt's cohort."""
+        return self._collection is not None and site.name in self._collection.asked.cohort
+
+    def wants(self, name: str, reply: Sealed) -> bool:
+        """Whether this is a sealed update still missing from the running sum."""
+        if self._desk.phase is not Phase.SEALING or self._collection is None:
+            return False
+        asked, header = self._collection.asked, reply.header.statement
+        view = header.view
+        return (
+            name in asked.cohort
+            and name not in self._collection.headers
+            and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
+            and header.patients == self._desk.sites[name].patients
+            and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
+            and view.cohort == digest(asked.cohort)
+            and self._desk.brings(reply.evaluated, view.base)
+        )
+
+    def sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
+        """A sealed update is in the running sum; it is one that the round :meth:`wants`."""
+        collection = self._collection
+        if collection is None:
+            return []
+        collection.headers[site.name], collection.evaluated = reply.header, reply.evaluated
+        self._desk.learn(reply.header.statement)
+        site.question, site.has_keys, site.failures, site.setbacks = None, True, 0, 0
+        actions: list[Action] = [Note("has sealed", site.name)]
+        if len(collection.headers) < len(collection.asked.cohort):
+            return actions
+        difference = first_difference([signed.statement for signed in collection.headers.values()])
+        if difference is not None:
+            return actions + self._desk.stop(
+                difference,
+                f"once the site that differs is restored or restarted, run: {self._desk.resume_with()}; "
+                f"else {self._desk.new_launch()}",
+            )
+        return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
+
+    def _note_totals(self, evaluated: Evaluated | None) -> list[Action]:
+        """The cohort has opened these totals alike."""
+        if evaluated is None or evaluated.opened_in in self._desk.history.totals:
+            return []
+        self._desk.remember(evaluated)
+        return self._desk.record(TotalsOpened(evaluated=evaluated))
+
+    def _ask_to_release(self, collection: _Collection, now: float) -> list[Action]:
+        desk, asked = self._desk, collection.asked
+        desk.phase, desk.deadline = Phase.RELEASING, now + desk.patience.release_s
+        request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
+        questions = [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
+        return [*desk.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
+
+    def is_seed_of(self, name: str, reply: Released) -> bool:
+        """Whether this is the seed that the site committed to when it sealed the present attempt."""
+        collection = self._collection
+        if collection is None or name not in collection.headers:
+            return False
+        asked, header = collection.asked, collection.headers[name].statement
+        return (reply.round, reply.attempt) == (asked.round, asked.attempt) and header.own_mask == seed_commitment(
+            bytes.fromhex(reply.seed)
+        )
+
+    def released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
+        """A site has released its mask; the last one lets the round commit."""
+        collection = self._collection
+        if collection is None:
+            return []
+        asked = collection.asked
+        site.question = None
+        collection.seeds[site.name] = reply.seed
+        if len(collection.seeds) < len(asked.cohort):
+            return []
+        committed = Committed(
+            round=asked.round,
+            attempt=asked.attempt,
+            epoch=asked.epoch,
+            cohort=asked.cohort,
+            headers=collection.headers,
+        )
+        self._collection = None
+        actions: list[Action] = [Commit(committed, collection.seeds)]
+        actions += self._desk.record(RoundCommitted(committed=committed))
+        return [*actions, Note(f"round {asked.round} is committed"), *self._then(now)]
+
+    def lost(self, sites: list[SiteView], now: float) -> list[Action]:
+        """Sites have left the cohort: a new attempt before release, a void round after."""
+        mine = [site for site in sites if self.concerns(site)]
+        if mine and self._desk.phase is Phase.RELEASING:
+            return self.void(mine, now)
+        if mine and self._desk.phase is Phase.SEALING:
+            return self.begin(now)
+        return []
+
+    def late(self, now: float) -> list[Action]:
+        """The time to seal, or to release, is over."""
+        waiting = [site for site in self._desk.standing(Standing.MEMBER) if site.question and self.concerns(site)]
+        task = "sealed" if self._desk.phase is Phase.SEALING else "released"
+        return self._desk.absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
+
+    def void(self, sites: list[SiteView], now: float) -> list[Action]:
+        """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
+        desk, number = self._desk, self._desk.history.next_round
+        actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
+        for site in sites:
+            made, forgiven = desk.history.voids_by[site.name], desk.patience.forgiven_voids
+            if made > forgiven:
+                why = f"vanished between sealing and release of round {number}"
+                again = f", as in {made - 1} rounds before" if made > 1 else ""
+                actions += desk.put_out(site, why + again)
+            elif site.standing is not Standing.OUT:
+                actions.append(
+                    Note(f"was away too long: void round {made} of {forgiven} that are forgiven", site.name)
+                )
+        for name in self._collection.asked.cohort if self._collection else ():
+            desk.sites[name].question = None
+        self._collection = None
+        return [*actions, Note(f"round {number} is void"), *self._then(now)]
+
+
+def first_difference(headers: list[Header]) -> str | None:
+    """A sentence naming the first two sites whose headers disagree on what must be equal; nothing if none do."""
+    first = headers[0]
+    for header in headers[1:]:
+        differing = [name for name, value in first.view if getattr(header.view, name) != value]
+        if first.totals != header.totals:
+            differing.append("evaluation totals")
+        if differing:
+            what = ", ".join(differing)
+            return f"{first.site} and {header.site} hold different views ({what}); nothing was released"
+    return None

@@ -1,0 +1,344 @@
+"""Drives a study: carries the machine's actions to disk and network, and the sites' replies to the machine.
+
+Rules:
+
+* a reply counts only if its site signed it, it answers the request that was asked, and its blob is the one its
+  header binds; anything else is that site's loss, named, never an error of the study, whatever reading it raises;
+* no more of a reply is fetched than what was asked for may have, which follows from the terms;
+* a site over whose replies this process dies twice is out, and the study goes on without it
+  (``server/study/crash_marks.py``);
+* a sealed update is added to the running sum when it arrives, and is not kept;
+* what people watch is written as notes: phases, names, bytes, prices, figures of totals that sites have opened;
+  nothing else computed from records.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from privacy.canonical import sha256
+from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
+from privacy.files import replace
+from privacy.keys import PublicKey, SessionKey, SigningKey
+from privacy.ledger.signed_head import BookHead
+from privacy.protocol.messages import (
+    MAX_HEAD_BYTES,
+    Closed,
+    Envelope,
+    GivenUp,
+    Header,
+    Join,
+    Joined,
+    Problem,
+    Reply,
+    Request,
+    Sealed,
+    Train,
+    Wrappings,
+    make_envelope,
+    open_envelope,
+)
+from privacy.secure_aggregation.aggregate import Aggregate
+from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.signed import Signed as SignedStatement
+from privacy.study import COORDINATOR
+from server.results.read import evaluation_result, known_totals
+from server.study.actions import (
+    Action,
+    Ask,
+    Commit,
+    Note,
+    Record,
+    Restart,
+)
+from server.study.crash_marks import MOST_DEATHS, Handling
+from server.study.events import (
+    Finished,
+    RoundCommitted,
+    RoundVoid,
+    SiteClosed,
+    SiteOut,
+    Stopped,
+    TotalsOpened,
+)
+from server.study.journal import Journal
+from server.study.machine import StudyMachine
+from server.study.state import Patience, Phase
+from server.study.witness import Witness
+
+_log = logging.getLogger(__name__)
+
+STOP_FILE: Final = "stop"
+HANDLING_FILE: Final = "handling"
+_OURS: Final = (CoordinatorError, OSError, sqlite3.Error)
+"""What says nothing about the site whose reply is being handled: the folder, the network, the operator."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came of a message: an envelope, or why there is none; ``lost`` if the site itself did not say so."""
+
+    message: str
+    site: str
+    envelope: Envelope | None
+    error: str = ""
+    lost: bool = False
+
+
+class Transport(Protocol):
+    """How messages reach sites."""
+
+    def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
+        """Send, without waiting; the message's id. A reply with more than ``reply_bytes`` of blobs is not fetched."""
+        ...
+
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+        """What has come since the last look, one at a time; ``coming`` hears whose it is before it is read."""
+        ...
+
+    def give_up(self, message: str) -> None:
+        """Look for the reply to ``message`` no more."""
+        ...
+
+    def back(self) -> list[str]:
+        """Sites whose process has come online since the last look."""
+        ...
+
+
+class Conductor:
+    """One study in progress."""
+
+    def __init__(
+        self, journal: Journal, key: SigningKey, witness: Witness, patience: Patience, transport: Transport
+    ) -> None:
+        signed = journal.launch()
+        self._journal = journal
+        self._key = key
+        self._witness = witness
+        self._transport = transport
+        self._launch = signed.statement
+        self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
+        self._handling = Handling(journal.folder / HANDLING_FILE)
+        self._put_out_deadly_sites()
+        self._machine = StudyMachine(signed, journal.history(), patience)
+        self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
+        """Rounds whose figures have been told."""
+        self._sum: Aggregate | None = None
+        self._asked: dict[str, tuple[Ask, str]] = {}
+
+    @property
+    def machine(self) -> StudyMachine:
+        """The study's state."""
+        return self._machine
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anything left to do."""
+        return self._machine.phase not in (Phase.DONE, Phase.STOPPED)
+
+    def begin(self, now: float) -> None:
+        """Start or go on."""
+        terms = self._launch.terms
+        private, sealed = terms.privacy.epsilon is not None, CIPHERS[terms.sealing.scheme].masked
+        self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
+        self._do(self._machine.start(now, self._journal.waited_s()))
+
+    def _put_out_deadly_sites(self) -> None:
+        """Leave out, before anything is asked, every site over whose replies this process has died too often."""
+        history = self._journal.history()
+        for site in self._handling.died_over():
+            if site in self._identities and site not in {*history.out, *history.closed}:
+                why = f"this process died {MOST_DEATHS} times over a reply of its"
+                self._journal.record(SiteOut(site=site, why=why))
+                self._journal.tell({"kind": "note", "site": site, "text": f"is out: {why}"})
+
+    def step(self, now: float) -> bool:
+        """Take what has arrived, and let time pass. Whether anything arrived."""
+        busy = False
+        for site in self._transport.back():
+            self._do(self._machine.back(site, now))
+        try:
+            for arrival in self._transport.arrivals(self._handling.begin):
+                busy = True
+                self._handling.begin(arrival.site)
+                self._do(self._received(arrival, now))
+                self._handling.end()
+        except _OURS:
+            self._handling.take_back()
+            raise
+        self._handling.take_back()  # of a reply that is not all there yet
+        for message, (ask, _) in tuple(self._asked.items()):
+            if not self._machine.awaits(ask):
+                del self._asked[message]
+                self._transport.give_up(message)
+        stop = self._journal.folder / STOP_FILE
+        if stop.exists():
+            self._do(self._machine.stop("the operator stopped the study"))
+            stop.unlink()
+        self._do(self._machine.tick(now))
+        return busy
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Record(event):
+                    self._journal.record(event)
+                    self._tell_of(event)
+                case Ask():
+                    self._ask(action)
+                case Restart(number, base):
+                    self._sum = Aggregate(layout_of(self._launch, number, base))
+                case Commit():
+                    self._commit(action)
+                case Note(text, site):
+                    _log.info("%s%s", f"{site}: " if site else "", text)
+                    self._tell("note", site=site, text=text, **self._standing(site))
+
+    def _ask(self, ask: Ask) -> None:
+        blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
+        request = ask.request
+        if isinstance(request, Join | Train):
+            request = request.model_copy(update={"witnessed": self._witness.newest(ask.site)})
+        envelope = make_envelope(
+            self._key,
+            request,
+            study=self._launch.study,
+            sender=COORDINATOR,
+            receiver=ask.site,
+            number=self._journal.next_number(),
+            blobs=blobs,
+        )
+        message = self._transport.send(ask.site, envelope, self._blob_bytes(request))
+        self._asked[message] = (ask, sha256(envelope.body))
+        self._tell("asked", site=ask.site, bytes=envelope.size, **_about(ask.request))
+
+    def _blob_bytes(self, request: Request) -> int:
+        """What the blob of the reply to ``request`` has."""
+        if not isinstance(request, Train):
+            return 0
+        return layout_of(self._launch, request.round, request.base).sealed_bytes
+
+    def _commit(self, commit: Commit) -> None:
+        assert self._sum is not None
+        began = time.monotonic()
+        committed = commit.committed
+        context = next(iter(committed.headers.values())).statement.view.to_bytes()
+        self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
+        replace(self._journal.aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
+        self._sum = None
+        _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
+
+    # Replies -----------------------------------------------------------------------------------------------
+
+    def _received(self, arrival: Arrival, now: float) -> list[Action]:
+        ask, asked = self._asked.pop(arrival.message, (None, ""))
+        if ask is None or not self._machine.awaits(ask):
+            return []
+        if arrival.envelope is None:
+            if arrival.lost:
+                _log.info("%s: %s", arrival.site, arrival.error)
+                return self._machine.unreached(arrival.site, now)
+            return self._machine.failed(arrival.site, arrival.error, now)
+        try:
+            reply, blob = self._verified(arrival.site, arrival.envelope, asked)
+            if self._machine.wants(arrival.site, reply):
+                assert self._sum is not None
+                self._sum.add(blob)
+        except _OURS:
+            raise
+        except Exception as error:
+            why = error if isinstance(error, ProtocolError) else f"it cannot be read ({type(error).__name__})"
+            return self._machine.failed(arrival.site, f"its reply is refused: {why}", now)
+        self._tell("answered", site=arrival.site, bytes=arrival.envelope.size, **_about(reply))
+        return self._machine.answered(arrival.site, reply, now)
+
+    def _verified(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
+        identity = self._identities[site]
+        body = open_envelope(envelope, identity)
+        if (body.sender, body.receiver, body.study) != (site, COORDINATOR, self._launch.study):
+            raise WireError(f"it is from '{body.sender}' to '{body.receiver}' about {body.study}")
+        if body.answers != asked:
+            raise WireError("it answers another request")
+        reply = body.content
+        if not isinstance(reply, Reply):
+            raise WireError(f"'{reply.kind}' is no reply")
+        match reply:
+            case Joined():
+                SessionKey().agree(
+                    reply.offer.verified(identity).session_key, b""
+                )  # else the lead would fail over it
+            case Wrappings():
+                reply.grant.verified(identity)
+        if isinstance(reply, Joined | Sealed | Closed | GivenUp):
+            self._see(site, reply.book)
+        if not isinstance(reply, Sealed):
+            if body.blobs:
+                raise WireError(f"its '{reply.kind}' brings a blob that nobody asked for")
+            return reply, b""
+        header = reply.header.verified(identity)
+        if [header.blob] != [note.sha256 for note in body.blobs]:
+            raise WireError("its sealed update is not the one its header names")
+        if header.totals != (None if reply.evaluated is None else reply.evaluated.digest):
+            raise WireError("its totals are not those whose digest its header names")
+        return reply, envelope.blobs[0]
+
+    def _see(self, site: str, book: SignedStatement[BookHead]) -> None:
+        if book.verified(self._identities[site]).site != site:
+            raise WireError("it shows the head of another site's ledger")
+        if (size := len(book.to_bytes())) > MAX_HEAD_BYTES:
+            raise WireError(f"its ledger's head has {size} bytes, expected at most {MAX_HEAD_BYTES}")
+        self._witness.see(book)
+
+    # Notes -------------------------------------------------------------------------------------------------
+
+    def _tell(self, kind: str, **facts: Any) -> None:
+        self._journal.tell({"kind": kind, "phase": self._machine.phase, **facts})
+
+    def _standing(self, site: str | None) -> dict[str, Any]:
+        if site is None:
+            return {}
+        view = self._machine.sites[site]
+        return {"standing": view.standing, "why": view.why}
+
+    def _tell_of(self, event: object) -> None:
+        match event:
+            case RoundCommitted(committed=committed):
+                self._tell(
+                    "committed", round=committed.round, attempt=committed.attempt, sites=list(committed.cohort)
+                )
+            case RoundVoid():
+                self._tell("void", round=event.round, sites=list(event.sites))
+            case Stopped():
+                self._tell("stopped", why=event.why)
+        if isinstance(event, RoundCommitted | TotalsOpened | SiteClosed | Finished):
+            self._tell_figures()
+
+    def _tell_figures(self) -> None:
+        """Tell the figures of totals that have become known."""
+        terms, history = self._launch.terms, self._machine.history
+        for totals in known_totals(terms, history)[0]:
+            if totals.round not in self._known:
+                self._known.add(totals.round)
+                self._tell("figures", **evaluation_result(terms, history, totals).model_dump(mode="json"))
+
+
+def _about(content: Any) -> dict[str, Any]:
+    """What may be watched of a request or reply: all of it is public."""
+    about: dict[str, Any] = {"what": content.kind}
+    match content:
+        case Sealed():
+            header: Header = content.header.statement
+            about |= {"round": header.view.round, "attempt": header.view.attempt, "epsilon": header.epsilon_spent}
+        case Closed():
+            about |= {"epsilon": content.epsilon_spent}
+        case Problem():
+            about |= {"code": content.code, "text": content.sentence}
+        case _:
+            about |= {name: getattr(content, name) for name in ("round", "attempt") if hasattr(content, name)}
+    return about

@@ -1,0 +1,367 @@
+"""The coordinator's desk: what every part of a study's state machine looks at and writes on.
+
+Sites with their standing, the history, the questions in flight, the phase and its deadline. No I/O: what must be
+durable or sent is returned as actions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+from models.federated.early_stopping import out_of_patience
+from privacy.protocol.messages import (
+    Close,
+    Committed,
+    Evaluated,
+    Header,
+    HeldModel,
+    Offer,
+    Open,
+    Release,
+    Request,
+    View,
+    Wrap,
+)
+from privacy.secure_aggregation.value_range import most_patients
+from privacy.signed import Signed
+from privacy.study.launch import SignedLaunch
+from server.study.actions import (
+    Action,
+    Ask,
+    Note,
+    Record,
+)
+from server.study.events import (
+    Event,
+    History,
+    SiteOut,
+    Stopped,
+)
+
+
+class Phase(StrEnum):
+    """What the study is waiting for."""
+
+    JOINING = "joining"
+    WAITING = "waiting"
+    WRAPPING = "wrapping"
+    SEALING = "sealing"
+    RELEASING = "releasing"
+    OPENING = "opening"
+    CLOSING = "closing"
+    GIVING_UP = "giving up"
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+class Standing(StrEnum):
+    """How the study stands with one site."""
+
+    EXPECTED = "expected"
+    MEMBER = "member"
+    ABSENT = "absent"
+    REFUSED = "refused"
+    OUT = "out"
+    CLOSED = "closed"
+
+
+_SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait, and how often a site's absence may cost everybody a round."""
+
+    join_s: float = 120.0
+    """For sites to join, to wrap keys, to close."""
+    seal_s: float = 3600.0
+    """To train and seal, or to open."""
+    release_s: float = 900.0
+    """To release: a site that restarts meanwhile comes back and does. Then the round is void."""
+    offline_s: float = 60.0
+    """For a site that is offline, unless its release is awaited."""
+    wait_s: float = 7 * 86_400.0
+    """For sites that are away, while fewer than the terms' minimum are here. Then the study stops."""
+    ask_again_s: float = 15.0
+    """Between two askings of the same question, at first."""
+    forgiven_voids: int = 2
+    """So many rounds a site may make void by its absence; with the next one it is out."""
+
+
+@dataclass
+class Question:
+    """A request in flight."""
+
+    ask: Ask
+    sent: float
+    times: int = 1
+    returned: bool = False
+    """Whether what was sent last is known to have had no effect: its receiver was offline, or could not act on it."""
+    offline_since: float | None = None
+
+    @property
+    def doubt(self) -> int:
+        """How much longer than usual to wait before asking again: silence is work, where there is work to do."""
+        at_once = isinstance(self.ask.request, Release | Wrap | Close)
+        return 1 if self.returned or at_once else 2 ** min(self.times + 1, 6)
+
+
+@dataclass
+class SiteView:
+    """What the coordinator knows of one site."""
+
+    name: str
+    standing: Standing = Standing.EXPECTED
+    base: int = 0
+    offer: Signed[Offer] | None = None
+    """For the newest epoch asked."""
+    has_keys: bool = False
+    held: Signed[HeldModel] | None = None
+    """Which model it has signed to hold at the end, in the present key epoch."""
+    patients: int = 0
+    failures: int = 0
+    """Training failures since the last sealed update."""
+    failures_as_lead: int = 0
+    setbacks: int = 0
+    """How often it could not write since it last sealed: no failure, but it is looked for ever less often."""
+    why: str = ""
+    lost_at: float = -inf
+    question: Question | None = None
+
+    def is_asked(self, kind: type[Request]) -> bool:
+        """Whether a question of this kind is in flight."""
+        return self.question is not None and isinstance(self.question.ask.request, kind)
+
+
+class Desk:
+    """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""
+
+    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
+        self.signed_launch = launch
+        self.launch = launch.statement
+        self.launch_digest = self.launch.digest
+        self.terms = self.launch.terms
+        self.study = self.launch.study
+        self.history = history
+        self.patience = patience
+        self.phase = Phase.JOINING
+        self.deadline = 0.0
+        self.waited_s = 0.0
+        self.evaluations: dict[int, tuple[int, ...]] = {}
+        self.sites = {name: SiteView(name) for name in self.launch.names}
+        for event in history.committed.values():
+            for header in event.committed.headers.values():
+                self.learn(header.statement)
+        for evaluated in history.totals.values():
+            self.remember(evaluated)
+        for name, closed in history.closed.items():
+            self.sites[name].standing = Standing.CLOSED
+            self.remember(closed.evaluated)
+        for name, why in history.out.items():
+            self.sites[name].standing, self.sites[name].why = Standing.OUT, why
+
+    # Sites -------------------------------------------------------------------------------------------------
+
+    def invited(self) -> list[SiteView]:
+        """Sites that may take part, in rising order of their names."""
+        return [site for _, site in sorted(self.sites.items()) if site.standing not in _SHUT]
+
+    def standing(self, standing: Standing) -> list[SiteView]:
+        """Sites of one standing, in rising order of their names."""
+        return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
+
+    def returned(self) -> list[SiteView]:
+        """Sites that were absent and have offered a key for the next epoch."""
+        return [site for site in self.standing(Standing.ABSENT) if site.offer is not None]
+
+    def missed(self, site: SiteView) -> list[Committed]:
+        """Committed rounds that ``site`` has still to open, oldest first."""
+        committed = sorted(self.history.committed.items())
+        return [event.committed for number, event in committed if number > site.base]
+
+    @property
+    def over(self) -> bool:
+        """Whether no round follows: the terms name no other, or have no more patience."""
+        return self.history.next_round > self.terms.last_round or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the totals that all members have opened end the study."""
+        opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
+        return out_of_patience(opened, self.terms.evaluation.patience)
+
+    @property
+    def unopened(self) -> Committed | None:
+        """The last committed round, if it brings totals on which it depends whether another follows."""
+        event = self.history.committed.get(self.history.base)
+        if self.terms.evaluation.patience is None or event is None or self.history.base in self.history.totals:
+            return None
+        view = first_view(event.committed)
+        return event.committed if self.terms.evaluates(view.round, view.base) else None
+
+    @property
+    def needed(self) -> int:
+        """Sites that what comes next needs: a round the terms' minimum, closing only one."""
+        return 1 if self.over else self.terms.cohort.minimum
+
+    @property
+    def bound(self) -> set[str]:
+        """The sites that the next round must have: after a void round whose sum had no noise, that round's cohort."""
+        bare = self.terms.opens_bare(self.history.next_round, self.history.base)
+        return set(self.history.void_cohort) if bare else set()
+
+    def room(self) -> int:
+        """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
+        counts = {site.name: site.patients for site in self.invited()}
+        largest = max(counts.values(), default=0)
+        return self._room(count or largest for count in counts.values())
+
+    def room_for(self, cohort: Iterable[str]) -> int:
+        """How many patients the sum of a ``cohort`` must hold, by their public counts."""
+        return self._room(self.sites[name].patients for name in cohort)
+
+    def _room(self, counts: Iterable[int]) -> int:
+        return most_patients(counts) if self.terms.sums_patients else 0
+
+    def learn(self, header: Header) -> None:
+        """Take in what a site's header says of it."""
+        site = self.sites[header.site]
+        site.base = max(site.base, header.view.base)
+        site.patients = header.patients
+
+    def remember(self, evaluated: Evaluated | None) -> None:
+        """Take in opened totals; of a round whose totals are known no site changes them."""
+        if evaluated is not None:
+            self.evaluations.setdefault(evaluated.round, evaluated.counts)
+
+    def brings(self, evaluated: Evaluated | None, base: int) -> bool:
+        """Whether ``evaluated`` has the shape of what round ``base`` brought: None if it brought no totals."""
+        event = self.history.committed.get(base)
+        trained_from = None if event is None else first_view(event.committed).base
+        if trained_from is None or not self.terms.evaluates(base, trained_from):
+            return evaluated is None
+        return (
+            evaluated is not None
+            and (evaluated.round, evaluated.opened_in) == (trained_from, base)
+            and len(evaluated.counts) == 2 * self.terms.evaluation.bins
+        )
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def ask(self, site: SiteView, request: Request, now: float, aggregate: int | None = None) -> Ask:
+        """Put a question to a site; it replaces the one in flight."""
+        ask = Ask(site.name, request, aggregate)
+        site.question = Question(ask, now)
+        return ask
+
+    def ask_to_open(self, site: SiteView, committed: Committed, now: float, *, sign_held: int | None = None) -> Ask:
+        """Ask a site to open a round; at the end, also to sign under a key epoch which model it holds."""
+        keys = None if site.has_keys else self.history.keys
+        request = Open(keys=keys, committed=committed, sign_held=sign_held)
+        return self.ask(site, request, now, committed.round)
+
+    def ask_again(self, now: float) -> list[Action]:
+        """Repeat questions that wait long: a message is delivered once, and may die with its receiver."""
+        actions: list[Action] = []
+        for site in self.sites.values():
+            question = site.question
+            if question and now - question.sent >= self.patience.ask_again_s * question.doubt:
+                if not question.returned:  # it was online when it was asked last
+                    question.offline_since = None
+                question.sent, question.times, question.returned = now, question.times + 1, False
+                actions.append(question.ask)
+        return actions
+
+    def ask_soon(self, site: SiteView) -> None:
+        """What ``site`` was asked had no effect: repeat it without the doubt whether it still works on it."""
+        if site.question is not None:
+            site.question.returned = True
+
+    def ask_now(self, site: SiteView, now: float) -> list[Action]:
+        """A site's process has just started: what an older one was asked is lost, and it can be asked."""
+        site.lost_at = -inf
+        if site.question is None:
+            return []
+        site.question.sent, site.question.offline_since, site.question.returned = now, None, False
+        return [site.question.ask]
+
+    def offline_s(self, site: SiteView, now: float) -> float:
+        """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""
+        question = site.question
+        if question is None:
+            return 0.0
+        if question.offline_since is None:
+            question.offline_since = now
+        question.times, question.returned = 0, True
+        return now - question.offline_since
+
+    def record(self, event: Event) -> list[Action]:
+        """Take ``event`` into the history."""
+        self.history.apply(event)
+        return [Record(event)]
+
+    def absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:
+        """Count sites as absent until they offer a key again."""
+        actions: list[Action] = []
+        for site in sites:
+            site.why, site.question, site.offer, site.has_keys, site.lost_at = why, None, None, False, now
+            if site.standing in (Standing.MEMBER, Standing.EXPECTED):
+                site.standing = Standing.ABSENT
+                actions.append(Note(f"absent: {why}", site.name))
+        return actions
+
+    def put_out(self, site: SiteView, why: str) -> list[Action]:
+        """Leave a site out until the operator re-admits it."""
+        if site.standing is Standing.OUT:
+            return []
+        site.standing, site.why, site.offer = Standing.OUT, why, None
+        return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
+
+    def stop(self, why: str, way_out: str) -> list[Action]:
+        """Stand still until the operator resumes the study; ``way_out`` says what they can do."""
+        self.phase = Phase.STOPPED
+        why = f"{why}; {way_out}"
+        return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
+
+    def resume_with(self, *readmit: str) -> str:
+        """The command that lets the study go on."""
+        return " ".join(["consilium study resume", self.study, *(f"--readmit {name}" for name in readmit)])
+
+    def new_launch(self) -> str:
+        """The way out of what cannot go on: sites get back what the study has set aside."""
+        return f"it cannot go on; give it up with: consilium study give-up {self.study}, and launch the study again"
+
+    def stop_if_too_few(self) -> list[Action]:
+        """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
+        lack = self.lack()
+        return [] if lack is None else self.stop(*lack)
+
+    def lack(self) -> tuple[str, str] | None:
+        """Why the sites that are not shut out cannot make the next cohort, and the way out; None if they can."""
+        possible = self.invited()
+        shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
+        out = {site.name for site in self.standing(Standing.OUT)}
+        if len(possible) < self.needed:
+            why = f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})"
+            return why, self._way_out(out, self.needed - len(possible))
+        if lacking := self.bound - {site.name for site in possible}:
+            why = (
+                f"without noise, the round after a void one needs the same sites, {', '.join(sorted(lacking))} too"
+            )
+            return f"{why} ({shut})", self._way_out(out & lacking, len(lacking))
+        return None
+
+    def _way_out(self, out: set[str], needed: int) -> str:
+        if len(out) >= needed:
+            choice = "" if len(out) == needed else f" (at least {needed} of them)"
+            return f"let them in again with: {self.resume_with(*sorted(out))}{choice}"
+        refused = ", ".join(site.name for site in self.standing(Standing.REFUSED))
+        if refused and len(out) + len(self.standing(Standing.REFUSED)) >= needed:
+            return f"once {refused} would admit the study, run: {self.resume_with(*sorted(out))}"
+        return self.new_launch()
+
+
+def first_view(committed: Committed) -> View:
+    """The view that all of a committed round's headers show."""
+    return next(iter(committed.headers.values())).statement.view

@@ -1,0 +1,126 @@
+"""The coordinator as a witness: every head of every site's book that it has seen, countersigned, in one SQLite file.
+
+Rules:
+
+* a head counts only if its site signed it; two heads of one book with the same number and different hashes are two
+  books (a cloned machine, a rewritten history), and the second one's reply is refused;
+* after a recovery a book's numbers start lower again; that is believed once, if what it took over is the newest head
+  this witness has seen;
+* what is countersigned is durable before it is sent.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from privacy.canonical import from_canonical
+from privacy.document import parse
+from privacy.errors import FederationError, WireError
+from privacy.keys import SigningKey
+from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.signed import Signed
+from privacy.study import COORDINATOR
+
+APPLICATION_ID: Final = 0x436E5357  # "CnSW"
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS seen (
+    number INTEGER PRIMARY KEY,
+    site TEXT NOT NULL,
+    recovered TEXT NOT NULL,
+    entry INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    countersigned BLOB NOT NULL,
+    UNIQUE (site, recovered, entry)
+) STRICT;
+"""
+
+
+class Witness:
+    """One federation's witness. Several processes may use it; each question opens the file for itself."""
+
+    def __init__(self, path: Path, key: SigningKey) -> None:
+        self._path = path
+        self._key = key
+
+    def see(self, head: Signed[BookHead]) -> None:
+        """Countersign a head whose signature was checked.
+
+        Raises:
+            WireError: it is not of the book that this witness knows.
+            FederationError: the file cannot be written.
+        """
+        try:
+            self._see(head)
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
+
+    def _see(self, head: Signed[BookHead]) -> None:
+        book = head.statement
+        recovered = book.recovered or ""
+        with closing(self._connect()) as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            known = connection.execute(
+                "SELECT hash FROM seen WHERE site = ? AND recovered = ? AND entry = ?",
+                (book.site, recovered, book.number),
+            ).fetchone()
+            if known is not None:
+                if known[0] != book.hash:
+                    raise WireError(
+                        f"it shows another entry {book.number} of its ledger than it has shown before: two copies "
+                        "of the book are in use, or it was rewritten"
+                    )
+                return
+            newest = connection.execute(_NEWEST, (book.site,)).fetchone()
+            if newest is not None and newest[0] != recovered and newest[1] != recovered:
+                raise WireError(
+                    "its ledger was restored from a backup without taking over the newest head this coordinator has "
+                    "seen, or a copy from before is still in use"
+                )
+            countersigned = Countersigned.by(self._key, COORDINATOR, head)
+            connection.execute(
+                "INSERT INTO seen (site, recovered, entry, hash, countersigned) VALUES (?, ?, ?, ?, ?)",
+                (book.site, recovered, book.number, book.hash, countersigned.to_bytes()),
+            )
+
+    def newest(self, site: str) -> Countersigned | None:
+        """The newest head of ``site``'s book."""
+        with closing(self._connect()) as connection:
+            row = connection.execute(_NEWEST, (site,)).fetchone()
+        return None if row is None else self._read(row[2])
+
+    def heads(self) -> Iterator[Countersigned]:
+        """Everything that was countersigned, in the order in which it was seen."""
+        with closing(self._connect()) as connection:
+            for (data,) in connection.execute("SELECT countersigned FROM seen ORDER BY number"):
+                yield self._read(data)
+
+    def _read(self, data: bytes) -> Countersigned:
+        return parse(from_canonical(data), Countersigned, FederationError, str(self._path))
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            found = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if (found, version) == (0, 0):
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
+                    f"PRAGMA user_version={VERSION}; COMMIT;"
+                )
+            elif (found, version) != (APPLICATION_ID, VERSION):
+                raise FederationError(f"{self._path}: not a witness file of version {VERSION}")
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be used: {error}; nothing recorded is lost") from None
+        return connection
+
+
+_NEWEST: Final = """
+SELECT recovered, hash, countersigned FROM seen AS newest
+WHERE site = ? AND recovered = (SELECT recovered FROM seen WHERE site = newest.site ORDER BY number DESC LIMIT 1)
+ORDER BY entry DESC LIMIT 1
+"""

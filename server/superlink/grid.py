@@ -1,0 +1,216 @@
+"""Messages to sites and their replies, as the coordinator's rounds see them: a thin shell around Flower's grid.
+
+* Nothing here waits: :meth:`Grid.poll` looks once, and the caller decides when to look again and when to give up.
+* Replies are fetched one at a time, and only once all of one is there: however many have come, or hang on the way, only
+  one is in memory, and nobody waits for a site on a slow line.
+* A reply may be lost (Flower delivers once, and a site may vanish): the caller asks again, sites answer the same.
+* Whatever a node puts into a reply is its loss: what is larger than was asked for is not fetched, and any error of
+  reading it becomes an error reply of that node. Only what happens before a reply is there ends the caller's work.
+
+Flower's own ``pull_messages`` fetches and inflates in one step, waits for pieces for up to two hours, and knows no
+limit; its calls and its inflation are used here one by one.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import httpx
+from flwr.app import Message, MessageType
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.serverapp import Grid as FlowerGrid
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    ObjectUnavailableError,
+    inflate_object_from_contents,
+)
+from flwr.supercore.run import RunNotRunningException
+
+from privacy.errors import StoppedError, SuperLinkError, WireError
+from privacy.protocol.flower_records import Limit, from_records, to_records
+from privacy.protocol.messages import Envelope
+from privacy.sentence import fit_sentence
+
+_LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
+_MOST_GAPS: Final = 100
+"""A piece that another node has announced too may come after the last one of a reply; it does not take for ever."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a message: an envelope, or the sentence that says why there is none."""
+
+    message_id: str
+    node_id: int
+    envelope: Envelope | None
+    error: str = ""
+    lost: bool = False
+    """The site did not say this: it is offline, or the message or its reply was lost. Ask again."""
+
+
+@dataclass
+class _Asked:
+    """A message that waits for its reply; ``tree`` names the reply's pieces once it is announced."""
+
+    node_id: int
+    limit: Limit
+    tree: ObjectTree | None = None
+    gaps: int = 0
+    """How often a piece was not there although the last one was."""
+
+
+class Grid:
+    """The sites of a Flower run, by node id."""
+
+    def __init__(self, grid: FlowerGrid) -> None:
+        self._grid: Any = grid
+        self._asked: dict[str, _Asked] = {}
+
+    def online(self) -> set[int]:
+        """The nodes that count as online now.
+
+        Raises:
+            SuperLinkError, StoppedError: as :meth:`send`.
+        """
+        with _translated():
+            return set(self._grid.get_node_ids())
+
+    def send(self, node_id: int, envelope: Envelope, ttl_s: float, reply_bytes: int) -> str:
+        """Send ``envelope`` to a site; return the id that its reply will carry.
+
+        Args:
+            node_id: the site's node.
+            envelope: the request.
+            ttl_s: how long the message and its reply are kept, in seconds.
+            reply_bytes: the most that the reply's blobs may have; more is not fetched.
+
+        Raises:
+            SuperLinkError: the SuperLink does not take it.
+            StoppedError: this run was stopped.
+        """
+        message = Message(to_records(envelope), node_id, MessageType.QUERY, ttl=ttl_s)
+        with _translated():
+            (message_id,) = tuple(self._grid.push_messages([message])) or ("",)
+        if not message_id:
+            raise SuperLinkError(
+                f"the SuperLink does not take a message of {envelope.size} bytes for node {node_id}"
+            )
+        self._asked[message_id] = _Asked(node_id, Limit.of_blobs(reply_bytes))
+        return str(message_id)
+
+    def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[Reply]:
+        """The replies that have come since the last look, fetched one by one as they are asked for.
+
+        Args:
+            coming: called with a node's id before anything that it has sent is read.
+
+        Raises:
+            SuperLinkError, StoppedError: as :meth:`send`.
+        """
+        for message_id, asked in tuple(self._asked.items()):
+            if asked.tree is None:
+                asked.tree = self._announced(message_id)
+            if asked.tree is None:
+                continue
+            reply = self._fetched(message_id, asked, asked.tree, coming)
+            if reply is not None:
+                self._asked.pop(message_id, None)
+                yield reply
+                del reply
+
+    def forget(self, message_id: str) -> None:
+        """Wait for this reply no longer."""
+        self._asked.pop(message_id, None)
+
+    def _announced(self, message_id: str) -> ObjectTree | None:
+        """The pieces of the reply to a message, once it has one. The SuperLink tells them once."""
+        with _translated():
+            response = self._client.PullMessages(PullAppMessagesRequest(message_ids=[message_id]))
+        return response.message_object_trees[0] if response.message_object_trees else None
+
+    def _fetched(
+        self, message_id: str, asked: _Asked, tree: ObjectTree, coming: Callable[[int], None]
+    ) -> Reply | None:
+        """A reply; None while its pieces are on their way. Whatever is wrong with it is its node's."""
+
+        def failed(why: str, *, lost: bool = False) -> Reply:
+            return Reply(message_id, asked.node_id, None, fit_sentence(why), lost)
+
+        try:
+            contents = self._pieces(tree, asked, coming)
+            if contents is None:
+                return None
+            reply = cast(Message, inflate_object_from_contents(tree.object_id, contents))
+            if reply.has_error():
+                error = reply.error
+                return failed(error.reason or "no reason given", lost=error.code in _LOST)
+            return Reply(message_id, asked.node_id, from_records(reply.content))
+        except (httpx.TransportError, RunNotRunningException):
+            with _translated():
+                raise
+        except ObjectPullError:
+            return failed("its reply did not come whole", lost=True)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            return failed(f"its reply cannot be fetched (HTTP status {status})", lost=status >= 500)
+        except WireError as error:
+            return failed(str(error))
+        except Exception as error:
+            return failed(f"its reply cannot be read ({type(error).__name__})")
+
+    def _pieces(self, tree: ObjectTree, asked: _Asked, coming: Callable[[int], None]) -> dict[str, bytes] | None:
+        """The bytes of a reply, by piece; None while they are on their way. The root is stored last.
+
+        Raises:
+            WireError: there is more than was asked for.
+        """
+        pull = make_pull_object_fn_protobuf(self._client.PullObject, Node(node_id=SUPERLINK_NODE_ID), self._run_id)
+        pieces = list(dict.fromkeys(each.object_id for each in iterate_object_tree(tree)))
+        asked.limit.require(len(pieces))
+        contents: dict[str, bytes] = {}
+        size = 0
+        try:
+            for piece in reversed(pieces):
+                contents[piece] = pull(piece)
+                size += len(contents[piece])
+                asked.limit.require(len(pieces), size)
+                if piece == tree.object_id:
+                    coming(asked.node_id)
+        except ObjectUnavailableError:
+            asked.gaps += bool(contents)
+            if asked.gaps > _MOST_GAPS:
+                raise ObjectPullError(tree.object_id, "pieces are missing") from None
+            return None
+        self._client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(
+                node=Node(node_id=SUPERLINK_NODE_ID), run_id=self._run_id, message_object_id=tree.object_id
+            )
+        )
+        return contents
+
+    @property
+    def _client(self) -> Any:
+        return self._grid._runtime_client
+
+    @property
+    def _run_id(self) -> int:
+        return int(self._grid.run.run_id)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RunNotRunningException:
+        raise StoppedError("this run was stopped") from None
+    except httpx.HTTPError as error:
+        raise SuperLinkError(f"the SuperLink does not answer ({type(error).__name__})") from None
+    except ObjectPushError:
+        raise SuperLinkError("the SuperLink could not store a part of a message") from None

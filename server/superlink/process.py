@@ -1,0 +1,375 @@
+"""The coordinator's Flower SuperLink: a child process, and the few things asked of it.
+
+* Always TLS, node authentication, an SQLite state, the loopback interface. Its Control API has no authentication,
+  so whoever reaches the port owns the federation: a gateway publishes ``/v1/fleet/`` and ``/health`` alone.
+* Nothing phones home, nothing lands outside the folder, nothing is installed at run time.
+* A run's bundle ships no code (``server/superlink/bundle.py``).
+* One SuperLink per folder, by a lock that ends with its owner. It ends with its owner too, however that ended: it
+  reads a pipe of which the owner holds the other end, and ends everything that it started.
+* Should something be left over all the same, it carries the folder's name in its environment; it is stopped before a
+  new start, and nothing else is ever signalled.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.fab import Fab
+
+from privacy.address import join_address
+from privacy.canonical import sha256
+from privacy.errors import SuperLinkError
+from privacy.keys import node_key_pem
+from privacy.proxy import http_client
+from server.federation.certificates import TlsFiles
+from server.superlink.bundle import SERVER_APP, make_bundle
+from server.superlink.database import database_url
+from server.superlink.output_log import LinkLog
+from server.superlink.process_tags import MARK, OWNER, stop_marked
+
+HOST: Final = "127.0.0.1"
+_START_S: Final = 60.0
+_CALL_S: Final = 30.0
+_RUNS_LOOKED_AT: Final = 100
+_ALLOCATION: Final = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+"""The C library gives back what has been freed, instead of keeping a heap for each of Flower's 40 threads."""
+_RUN_FAILURE: Final = "ServerApp failed with exception: "
+
+T = TypeVar("T")
+
+
+class RunState(StrEnum):
+    """Where a Flower run is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will happen."""
+        return self in (RunState.COMPLETED, RunState.FAILED, RunState.STOPPED)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run's state; ``reason`` says why it failed, else it is empty."""
+
+    state: RunState
+    reason: str = ""
+
+
+class SuperLink:
+    """The SuperLink of one federation folder; its files are in ``folder/superlink``.
+
+    Use as a context manager, or :meth:`start` and :meth:`stop`.
+
+    Args:
+        folder: the federation's folder.
+        tls: its authority and server certificate.
+        port: where to listen; sites know it, so it stays the same over restarts.
+        host: an address of the loopback interface.
+    """
+
+    def __init__(self, folder: Path, tls: TlsFiles, port: int, host: str = HOST) -> None:
+        self.folder = folder.resolve() / "superlink"
+        self.tls = tls
+        self.port = port
+        self.host = host
+        self.address = join_address(host, port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+        self._life: int | None = None
+        self._output: LinkLog | None = None
+        self._client: ControlHttpClient | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where Flower's processes write what they have to say."""
+        return self.folder / "superlink.log"
+
+    @property
+    def process(self) -> int | None:
+        """The child's process id while it lives."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    def start(self) -> None:
+        """Start the child and wait until it answers; what a killed owner left behind is stopped first.
+
+        Raises:
+            SuperLinkError: another owner is at work in this folder, the port is taken, or it does not come up.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._stop_processes()
+            self._expect_free_port()
+            self._process = self._spawn()
+            self._output = LinkLog(self.log, self._process)
+            self._wait_until_it_answers(self._process)
+            self._end_orphaned_runs()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        theirs, self._life = os.pipe()
+        try:
+            return subprocess.Popen(
+                self._command(),
+                env=self._environment() | {OWNER: str(theirs)},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[theirs],
+            )
+        finally:
+            os.close(theirs)
+
+    def stop(self) -> None:
+        """Stop the child and everything it started. Safe to call twice."""
+        if self._lock is None:
+            return
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._stop_processes()
+        self._process = None
+        if self._output is not None:
+            self._output.close()
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+        os.close(self._lock)
+        self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def register_node(self, public_key: str) -> int:
+        """Admit a site's node key (one OpenSSH line); return its node id. A key already admitted keeps its id.
+
+        Raises:
+            WireError: no P-384 key.
+            SuperLinkError: the key was removed before (Flower never takes it back), or no answer.
+        """
+        pem = node_key_pem(public_key)
+        for node in self._nodes():
+            if node.public_key == pem and node.status == "unregistered":
+                raise SuperLinkError(
+                    "this node key was removed before; the site must make a new one and join again"
+                )
+            if node.public_key == pem:
+                return int(node.node_id)
+        return int(self._call(lambda control: control.RegisterNode(RegisterNodeRequest(public_key=pem))).node_id)
+
+    def unregister_node(self, node_id: int) -> None:
+        """Remove a site's node: it is cut off at its next request, and its key is never taken again."""
+        self._call(lambda control: control.UnregisterNode(UnregisterNodeRequest(node_id=node_id)))
+
+    def nodes(self) -> dict[int, bool]:
+        """Every admitted node, and whether it is online."""
+        return {int(n.node_id): n.status == "online" for n in self._nodes() if n.status != "unregistered"}
+
+    def activations(self) -> dict[int, str]:
+        """When each admitted node's present agent came online; text that differs from agent to agent."""
+        return {int(n.node_id): n.last_activated_at for n in self._nodes() if n.last_activated_at}
+
+    def start_run(self, config: Mapping[str, str | int], app: str = SERVER_APP) -> int:
+        """Start a Flower run of the installed server app ``app`` with this run configuration; return its id.
+
+        Raises:
+            SuperLinkError: refused, or no answer.
+        """
+        return self.start_bundle(make_bundle(config, app), config)
+
+    def start_bundle(self, bundle: bytes, config: Mapping[str, str | int]) -> int:
+        """Start a Flower run of ``bundle``, whose configuration must have the keys of ``config``; return its id.
+
+        Raises:
+            SuperLinkError: refused, or no answer.
+        """
+        request = StartRunRequest(
+            fab=fab_to_proto(Fab(sha256(bundle), bundle, {})),
+            override_config=user_config_to_proto(dict(config)),
+        )
+        return int(self._call(lambda control: control.StartRun(request)).run_id)
+
+    def run_status(self, run_id: int) -> RunStatus:
+        """Where the run is.
+
+        Raises:
+            SuperLinkError: no such run, or no answer.
+        """
+        answer = self._call(lambda control: control.ListRuns(ListRunsRequest(run_id=run_id)))
+        status = answer.run_dict[run_id].status
+        match status.status:
+            case "finished":
+                return RunStatus(RunState(status.sub_status), status.details.removeprefix(_RUN_FAILURE))
+            case "running":
+                return RunStatus(RunState.RUNNING)
+            case _:
+                return RunStatus(RunState.PENDING)
+
+    def stop_run(self, run_id: int) -> None:
+        """Stop a run; one that has finished is left as it is."""
+        if not self.run_status(run_id).state.finished:
+            with contextlib.suppress(_AlreadyFinishedError):
+                self._call(lambda control: control.StopRun(StopRunRequest(run_id=run_id)))
+
+    def _nodes(self) -> Any:
+        return self._call(lambda control: control.ListNodes(ListNodesRequest())).nodes_info
+
+    def _call(self, ask: Callable[[ControlHttpClient], T]) -> T:
+        if self._client is None:
+            context = ssl.create_default_context(cafile=self.tls.ca)
+            self._client = ControlHttpClient(f"https://{self.address}")
+            self._client._client.close()  # Flower's takes proxies from the environment by rules of its own
+            self._client._client = http_client(self.host, self.port, context, _CALL_S)
+        try:
+            return ask(self._client)
+        except httpx.HTTPStatusError as error:
+            raise _refusal(error) from None
+        except httpx.HTTPError as error:
+            raise SuperLinkError(
+                f"the SuperLink at {self.address} does not answer ({str(error) or type(error).__name__}); "
+                f"{self._last_words()}"
+            ) from None
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-P", "-m", "server.superlink.program"),
+            *("--host", self.host, "--port", str(self.port)),
+            *("--ssl-ca-certfile", str(self.tls.ca.resolve())),
+            *("--ssl-certfile", str(self.tls.certificate.resolve())),
+            *("--ssl-keyfile", str(self.tls.key.resolve())),
+            *("--database", database_url(str(self.folder / "state.sqlite"))),
+            "--enable-supernode-auth",
+            "--disable-runtime-dependency-installation",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        # Nothing of it leaves this machine, so no proxy is meant for it. Flower finds its other programs on the PATH.
+        own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        return own | {
+            "NO_PROXY": "*",
+            "PATH": f"{_programs()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "FLWR_HOME": str(self.folder / "flower"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_LOG_LEVEL": "WARNING",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1",
+            **_ALLOCATION,
+            MARK: str(self.folder),
+        }
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            raise SuperLinkError("this SuperLink is started already")
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise SuperLinkError(
+                f"{self.folder.parent}: another process is running this federation; stop it first"
+            ) from None
+        self._lock = lock
+
+    def _expect_free_port(self) -> None:
+        try:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            socket.create_server((self.host, self.port), family=family).close()
+        except OSError as error:
+            raise SuperLinkError(
+                f"{self.address} cannot be listened on ({error.strerror}); free that port, or name another one in "
+                "coordinator.yaml (port)"
+            ) from None
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + _START_S
+        while True:
+            if process.poll() is not None:
+                raise SuperLinkError(f"the SuperLink ended while it was starting; {self._last_words()}")
+            with contextlib.suppress(SuperLinkError):
+                self._nodes()
+                return
+            if time.monotonic() > end:
+                raise SuperLinkError(f"the SuperLink does not answer after {_START_S:.0f} s; {self._last_words()}")
+            time.sleep(0.1)
+
+    def _end_orphaned_runs(self) -> None:
+        """A run ends with its SuperLink, but Flower would believe in it, and in its messages, for a minute."""
+        runs = self._call(lambda control: control.ListRuns(ListRunsRequest(limit=_RUNS_LOOKED_AT))).run_dict
+        for run_id, run in runs.items():
+            if run.status.status != "finished":
+                self.stop_run(run_id)
+
+    def _last_words(self) -> str:
+        """The last error that this child has logged, or its last line."""
+        return f"{self.log} says: {self._output.last_words() if self._output else 'nothing'}"
+
+    def _stop_processes(self) -> None:
+        stop_marked(MARK, str(self.folder))
+        if self._process is not None:
+            self._process.wait()
+
+
+class _AlreadyFinishedError(SuperLinkError):
+    """The run to be stopped had ended by itself."""
+
+
+def free_port() -> int:
+    """A port on the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _programs() -> Path:
+    return Path(sys.executable).parent
+
+
+def _refusal(error: httpx.HTTPStatusError) -> SuperLinkError:
+    answer = FlowerError.from_json(error.response.text)
+    if answer is None:
+        return SuperLinkError(f"the SuperLink refuses with HTTP status {error.response.status_code}")
+    kind = _AlreadyFinishedError if answer.code == ApiErrorCode.RUN_ALREADY_FINISHED else SuperLinkError
+    return kind(f"the SuperLink refuses: {answer.message}")

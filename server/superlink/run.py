@@ -1,0 +1,83 @@
+"""Runs one study to its end inside a Flower run; called by ``server/superlink/server_app.py``.
+
+A study outlives Flower runs: everything it needs is in its journal, so that a new run goes on where the last one
+ended, however it ended.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from privacy.errors import FederationError
+from privacy.protocol.messages import Envelope
+from server.federation.folder import Federation
+from server.study.journal import Journal
+from server.study.runner import Arrival, Conductor
+from server.superlink.grid import Grid
+
+_LOOK_EVERY_S: Final = 0.1
+_TTL_S: Final = 24 * 3600.0
+
+
+class GridTransport:
+    """Sites by name over Flower's grid."""
+
+    def __init__(self, grid: Grid, federation: Federation) -> None:
+        self._grid = grid
+        self._federation = federation
+        self._activations = federation.activations()
+        self._nodes = nodes = federation.nodes()
+        self._names = {node: name for name, node in nodes.items()}
+
+    def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
+        """See :class:`server.study.runner.Transport`."""
+        return self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
+
+    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+        """See :class:`server.study.runner.Transport`."""
+        for reply in self._grid.poll(lambda node: coming(self._names[node])):
+            site = self._names[reply.node_id]
+            yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
+
+    def give_up(self, message: str) -> None:
+        """See :class:`server.study.runner.Transport`."""
+        self._grid.forget(message)
+
+    def back(self) -> list[str]:
+        """See :class:`server.study.runner.Transport`."""
+        before, self._activations = self._activations, self._federation.activations()
+        return [
+            name for name, when in self._activations.items() if name in self._nodes and before.get(name) != when
+        ]
+
+
+def run(folder: Path, study: str, grid: Grid) -> None:
+    """Drive ``study`` until it is finished or stopped.
+
+    Args:
+        folder: the federation's folder.
+        study: its identifier.
+        grid: the run's sites.
+
+    Raises:
+        FederationError: no such study, another process drives it, or an invited site has no node.
+    """
+    federation = Federation(folder)
+    nodes = federation.nodes()
+    with Journal(federation.study_folder(study)) as journal:
+        journal.lock()
+        missing = sorted(set(journal.launch().statement.names) - set(nodes))
+        if missing:
+            raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
+        conductor = Conductor(
+            journal,
+            federation.identity(),
+            federation.witness(),
+            federation.patience,
+            GridTransport(grid, federation),
+        )
+        conductor.begin(time.monotonic())
+        while conductor.running:
+            if not conductor.step(time.monotonic()):
+                time.sleep(_LOOK_EVERY_S)

@@ -1,0 +1,54 @@
+"""The coordinator's ServerApp: the process in which a study's rounds run.
+
+Flower starts it for a run whose configuration names the federation's folder and the study. Flower throws away what
+this process prints, so it writes a log of its own beside the SuperLink's. An expected error ends the run as failed,
+with its sentence, which :meth:`server.superlink.process.SuperLink.run_status` gives back, and no traceback.
+"""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from flwr.app import Context
+from flwr.serverapp import Grid as FlowerGrid
+from flwr.serverapp import ServerApp
+
+from privacy.errors import Error, FederationError
+from privacy.logs import bounded_log
+from server.superlink.grid import Grid
+
+FOLDER: Final = "folder"
+STUDY: Final = "study"
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: FlowerGrid, context: Context) -> None:
+    """Run the study that the run's configuration names, to its end."""
+    folder, study = context.run_config.get(FOLDER), context.run_config.get(STUDY)
+    if not isinstance(folder, str) or not isinstance(study, str):
+        raise FederationError(f"a run's configuration must name {FOLDER!r} and {STUDY!r}")
+    keep_log(Path(folder) / "superlink" / f"{study}.log")
+    from server.superlink.run import run
+
+    run(Path(folder), study, Grid(grid))
+
+
+def keep_log(path: Path) -> None:
+    """Write this process's log to ``path``, expected errors as one line."""
+    handler = bounded_log(path)
+    handler.addFilter(_as_sentence)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    for console in logging.getLogger("flwr").handlers:
+        console.addFilter(_as_sentence)
+
+
+def _as_sentence(record: logging.LogRecord) -> bool:
+    """Flower logs what ended the run with its traceback; an expected error is its sentence alone."""
+    if record.exc_info and isinstance(record.exc_info[1], Error):
+        record.msg, record.args, record.exc_info, record.exc_text = str(record.exc_info[1]), (), None, None
+    return True

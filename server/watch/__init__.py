@@ -1,0 +1,1 @@
+"""How a running study is shown: progress and tallies."""

@@ -1,0 +1,111 @@
+"""A study's progress for people: a live table on a terminal, plain lines elsewhere. Always on stderr.
+
+Shown are phases, public prices, bytes, waiting times, and figures of totals that sites have opened: nothing else that
+is computed from records. Bytes and prices of a site are running totals of the study, and say so.
+"""
+
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from server.results.documents import EvaluationResult
+from server.results.text import figure, seconds
+from server.watch.tally import Tally
+
+_SHOWN: Final = ("has joined", "has sealed")
+
+
+class Progress:
+    """Shows notes as they come. ``quiet`` shows none, and still adds them up."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.tally = Tally()
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._quiet = quiet
+
+    def __enter__(self) -> Self:
+        if self._live and not self._quiet:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live and not self._quiet:
+            self._live.stop()
+
+    def take(self, note: dict[str, Any]) -> None:
+        """Add a note and show what it changes."""
+        self.tally.take(note)
+        if self._quiet:
+            return
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+        line = self._line(note)
+        if line:
+            self._console.print(line, markup=False, soft_wrap=True, style="red" if self.tally.warnings else None)
+
+    def _line(self, note: dict[str, Any]) -> str | None:
+        match note["kind"]:
+            case "answered" if note["what"] == "sealed" and not self._live:
+                site = self.tally.sites[note["site"]]
+                waited = self.tally.now - self.tally.rounds[note["round"]].asked
+                return (
+                    f"round {note['round']:>3}  {note['site']:<12} sealed after {waited:.1f} s; so far "
+                    f"{_epsilon(site.epsilon):<16} bytes up {site.bytes_up:>9,}  down {site.bytes_down:>9,}"
+                )
+            case "committed":
+                left = self.tally.seconds_left
+                rest = "" if left is None else f"; about {seconds(left)} left"
+                return f"round {note['round']} of {self.tally.exchanges or '?'} is done{rest}"
+            case "figures":
+                return _figures(note)
+            case "study" if self.tally.warnings:
+                return "; ".join(self.tally.warnings)
+            case "note" if note["site"] and note["text"] not in _SHOWN:
+                return f"{note['site']}: {note['text']}"
+            case "note" if not note["site"] and not note["text"].endswith(" is committed"):
+                return str(note["text"])
+        return None
+
+    def _table(self) -> Table:
+        title = f"[bold red]{'; '.join(self.tally.warnings)}[/]" if self.tally.warnings else None
+        headings = ("site", "round", "phase", "spent so far", "bytes up so far", "down so far", "waiting since")
+        table = Table(*headings, title=title, caption=self._caption())
+        for name, site in sorted(self.tally.sites.items()):
+            waiting = "" if site.since is None else f"{max(0.0, self.tally.now - site.since):.0f} s"
+            table.add_row(
+                name,
+                str(site.round or "-"),
+                site.phase,
+                _epsilon(site.epsilon),
+                f"{site.bytes_up:,}",
+                f"{site.bytes_down:,}",
+                waiting,
+            )
+        return table
+
+    def _caption(self) -> str | None:
+        left = self.tally.seconds_left
+        return None if left is None else f"about {seconds(left)} left"
+
+
+def _figures(note: dict[str, Any]) -> str:
+    facts = {name: value for name, value in note.items() if name in EvaluationResult.model_fields}
+    found = EvaluationResult.model_validate(facts)
+    names = ("AUROC", "accuracy", "sensitivity", "specificity")
+    figures = (found.auroc, found.accuracy, found.sensitivity, found.specificity)
+    shown = ", ".join(f"{name} {figure(each)}" for name, each in zip(names, figures, strict=True))
+    mostly = "; MOSTLY NOISE" if found.mostly_noise else ""
+    return (
+        f"after round {found.after_round}, on the sites' test patients: {shown} (positive from {found.threshold:g} on; "
+        f"± by noise){mostly}"
+    )
+
+
+def _epsilon(value: float | None) -> str:
+    return "-" if value is None else f"epsilon {value:.3f}"

@@ -1,0 +1,147 @@
+"""A study's notes, added up: where every site is, and what every round took and moved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any, Final, NamedTuple
+
+WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
+NOT_SEALED: Final = "NOT SEALED: the coordinator can read every site's update"
+_LAST: Final = 5
+"""Rounds whose median is the estimate of one more."""
+
+
+@dataclass
+class SiteTally:
+    """One site, as the coordinator sees it. ``bytes_up`` and ``bytes_down`` are from the site's side."""
+
+    phase: str = "-"
+    round: int = 0
+    epsilon: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    since: float | None = None
+    """When the question was asked that it has not answered."""
+    standing: str = "expected"
+    """How the study stood with it when it was last told of (``server/study/state.py``), and why."""
+    why: str = ""
+
+
+@dataclass
+class RoundTally:
+    """One committed round: times in seconds, bytes over all sites."""
+
+    asked: float
+    sealed: float = 0.0
+    committed: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    sites: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """From the first question to the stored aggregate."""
+        return self.committed - self.asked
+
+    @property
+    def working(self) -> float:
+        """Until the last site had sealed: downloads, the sites' work, uploads."""
+        return self.sealed - self.asked
+
+    @property
+    def releasing(self) -> float:
+        """The second exchange, and taking the masks off."""
+        return self.committed - self.sealed
+
+
+class Moved(NamedTuple):
+    """What some rounds moved and took, on average."""
+
+    bytes_up: int
+    """A site and round, from the site's side."""
+    bytes_down: int
+    seconds: float
+    """A round."""
+
+
+def moved(rounds: Sequence[RoundTally]) -> Moved | None:
+    """The averages of committed ``rounds``; None of none."""
+    exchanges = sum(len(each.sites) for each in rounds)
+    if not exchanges:
+        return None
+    up, down = (sum(getattr(each, way) for each in rounds) for way in ("bytes_up", "bytes_down"))
+    return Moved(round(up / exchanges), round(down / exchanges), fmean(each.seconds for each in rounds))
+
+
+@dataclass
+class Tally:
+    """Everything that a study's notes say."""
+
+    sites: dict[str, SiteTally] = field(default_factory=dict)
+    rounds: dict[int, RoundTally] = field(default_factory=dict)
+    void: list[int] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    """What is said wherever the study is shown."""
+    exchanges: int = 0
+    """Of the whole study, the closing evaluation included; 0 before it is known."""
+    now: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the exchanges still to come may take, as the median of the last ones; None before one is timed."""
+        timed = [each.seconds for _, each in sorted(self.rounds.items()) if each.committed]
+        if not timed or not self.exchanges:
+            return None
+        done = max([*self.void, *(number for number, each in self.rounds.items() if each.committed)])
+        return max(0, self.exchanges - done) * median(timed[-_LAST:])
+
+    def take(self, note: dict[str, Any]) -> None:
+        """Add one note."""
+        self.now = note.get("time", self.now)
+        match note["kind"]:
+            case "study":
+                bare, plain = not note["private"], not note["sealed"]
+                self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
+                self.exchanges = note["exchanges"]
+            case "asked":
+                self._asked(note)
+            case "answered":
+                self._answered(note)
+            case "committed":
+                tally = self.rounds[note["round"]]
+                tally.committed, tally.sites = self.now, tuple(note["sites"])
+            case "void":
+                self.void.append(note["round"])
+            case "note" if note["site"]:
+                site = self.sites.setdefault(note["site"], SiteTally())
+                site.standing, site.why = note["standing"], note["why"]
+
+    def _asked(self, note: dict[str, Any]) -> None:
+        site = self.sites.setdefault(note["site"], SiteTally())
+        site.phase, site.since = _PHASES[note["what"]], self.now
+        site.bytes_down += note["bytes"]
+        if "round" in note:
+            site.round = note["round"]
+            self.rounds.setdefault(note["round"], RoundTally(self.now)).bytes_down += note["bytes"]
+
+    def _answered(self, note: dict[str, Any]) -> None:
+        site = self.sites.setdefault(note["site"], SiteTally())
+        site.phase, site.since = note["what"], None
+        site.bytes_up += note["bytes"]
+        site.epsilon = note.get("epsilon", site.epsilon)
+        if "round" in note:
+            tally = self.rounds.setdefault(note["round"], RoundTally(self.now))
+            tally.bytes_up += note["bytes"]
+            if note["what"] == "sealed":
+                tally.sealed = self.now
+
+
+_PHASES = {
+    "join": "joining",
+    "wrap": "wrapping keys",
+    "train": "training",
+    "release": "releasing",
+    "open": "catching up",
+    "close": "closing",
+    "give-up": "giving up",
+}

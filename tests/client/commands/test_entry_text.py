@@ -1,0 +1,106 @@
+"""A line of the book in words: every kind has some, on one line, and what a person looks for is in it."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from client.commands.entry_text import in_words, is_about, studies_named
+from privacy.ledger import Ledger
+from privacy.ledger.entries import BODIES, Approve, Body, Entry, Incident, Refuse, Reserve
+from privacy.ledger.signed_head import Countersigned
+from tests.privacy.ledger_makers import (
+    KEY,
+    OTHER_KEY,
+    STEP,
+    TERMS,
+    UNPROTECTED,
+    clock,
+    granted_ledger,
+    plan,
+    write_story,
+)
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[Entry]:
+    """A book with an entry of every kind but ``recover``."""
+    write_story(tmp_path / "ledger.sqlite")
+    later = clock(start="2026-03-03T08:00:00+00:00")
+    with Ledger.open(tmp_path / "ledger.sqlite", KEY, later) as ledger:
+        ledger.approve(TERMS, "Ada")
+        ledger.revoke(TERMS, "Ada", "ada")
+        ledger.checkpoint(Countersigned.by(OTHER_KEY, "coordinator", ledger.signed_head()), OTHER_KEY.public)
+        ledger.change_key(OTHER_KEY)
+    with Ledger.open(tmp_path / "ledger.sqlite", OTHER_KEY, clock()) as ledger:
+        ledger.accept_clock("Ada")
+        return list(ledger.entries())
+
+
+EXPECTED = {
+    "open": "the book of 'north' begins",
+    "population": "registered 'breast-2026': about 160 patients, up to 1 of a patient's records in a step",
+    "grant": "granted 'breast-2026' epsilon 3 at delta 0.001, order 8, by Ada (account ada)",
+    "approve": "approved one study of the terms 3333333333333333, by Ada",
+    "revoke": "revoked what is unused of the approvals of the terms 3333333333333333, by Ada (account ada)",
+    "clock": "the clock had been wrong: this entry is dated before the one before it, by Ada",
+    "allow": "admitted 'first' to 'breast-2026': 5 x train (sampled-gaussian, noise multiplier 2,",
+    "reserve": "paid round 1 of 'first': divergence 0.031215267, sampled-gaussian",
+    "settle": "trained round 1 of 'first'",
+    "evaluate": "paid the totals of round 1 of 'first': divergence 0.01, gaussian, noise multiplier 20",
+    "return": "closed 'first' (finished): divergence 0.103645801 not used, left again",
+    "release": "released the model 4444444444444444 of 'first' to sites",
+    "refuse": "refused 'second' (policy-epsilon): the study asks for epsilon 9",
+    "incident": "incident in round 2 of 'first' (void-round): round 2 is void",
+    "checkpoint": "'coordinator' has seen this book up to entry 14",
+    "key": f"signed from here on with the key {OTHER_KEY.public.typed}",
+}
+
+
+def test_every_kind_has_words(entries: list[Entry]) -> None:
+    said: dict[str, str] = {}
+    for entry in entries:
+        said.setdefault(entry.kind, in_words(entry.body))
+    for kind, words in EXPECTED.items():
+        assert words in said[kind]
+    assert set(BODIES) - set(said) == {"recover"}  # tests/client/commands/test_ledger.py has one
+
+
+def test_charge_without_a_bound_is_called_so() -> None:
+    body = Reserve(study="x", round=1, event=UNPROTECTED, curve=None, charge=None)
+    assert in_words(body) == "paid round 1 of 'x': no bound, unprotected"
+
+
+def test_words_stay_on_one_line_and_move_no_cursor() -> None:
+    """Sentences hold names that others chose; a terminal must not obey them."""
+    body = Incident(study="x", round=None, code="odd", sentence="first\n  second \u202ethird")
+    assert in_words(body) == "incident in 'x' (odd): first second ?third"
+
+
+def test_study_is_found_in_its_entries_and_its_approval(entries: list[Entry]) -> None:
+    named = studies_named(entries)
+    assert named == {"first": TERMS, "second": ""}
+    about: list[Body] = [entry.body for entry in entries if is_about(entry.body, "first", named["first"])]
+    assert [body.kind for body in about] == [
+        "allow", "reserve", "settle", "evaluate", "reserve", "incident", "release", "return", "approve", "revoke",
+    ]  # fmt: skip
+    (second,) = [entry.body for entry in entries if is_about(entry.body, "second", named["second"])]
+    assert isinstance(second, Refuse)
+
+
+def test_approval_of_no_terms_is_about_no_study() -> None:
+    assert not is_about(Approve(terms=TERMS, runs=1, by="Ada"), "second", "")
+
+
+def test_amounts_of_a_grant_may_be_added(tmp_path: Path) -> None:
+    """What was set aside is what the rounds and the return come to, to the last digit that is shown."""
+    with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.allow("first", "breast-2026", plan(), TERMS)
+        ledger.reserve("first", 1, STEP)
+        ledger.give_back("first")
+        amounts = {}
+        for entry in ledger.entries():
+            if entry.kind in ("allow", "reserve", "return"):
+                words = in_words(entry.body)
+                amounts[entry.kind] = Decimal(words.split("divergence ")[1].split()[0].rstrip(","))
+    assert amounts["allow"] == amounts["reserve"] + amounts["return"]

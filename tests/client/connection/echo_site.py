@@ -1,0 +1,55 @@
+"""A site for tests: a real agent process that answers as the request's body says. Events go to stdout, a line each.
+
+Run as ``python -m tests.client.connection.echo_site ADDRESS CA KEY``.
+"""
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from client.connection.agent import AgentEvent, serve
+from privacy.errors import Error, LedgerError, RefusedError
+from privacy.protocol.messages import Envelope
+
+limit = [64 << 20]
+"""Of the blobs of a message, in bytes."""
+
+
+def answer(request: Envelope) -> Envelope:
+    match request.body:
+        case b"refuse":
+            raise RefusedError("policy", "this site does not do that")
+        case b"fail":
+            raise ValueError("patient 4711 has no heart rate")
+        case b"break the ledger":
+            raise LedgerError("the ledger's last line is torn")
+        case b"take little" | b"take much":
+            limit[0] = 1 << 20 if request.body == b"take little" else 64 << 20
+            return request
+        case b"take your time":
+            time.sleep(3)
+            return request
+        case _:
+            return Envelope(b"answer to " + request.body, request.signature, request.blobs)
+
+
+def show(event: AgentEvent) -> None:
+    sys.stdout.write(f"{event.kind} {event.size} {event.sentence}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    address, ca, key = sys.argv[1:]
+    try:
+        serve(address, Path(ca), Path(key), answer, on_event=show, stop=stop, blob_bytes=lambda: limit[0])
+    except Error as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A site's folder: made once, its owner's alone, and refused by the name of the file that is wrong."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.site.folder import Policy, Registration, SiteHome
+from privacy.errors import KeyFileError, LedgerError, SiteConfigError
+from privacy.protocol.enrolment import Admission, SignedAdmission
+from tests.client.small_study import small_terms
+from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
+
+REGISTRATION = Registration(
+    contract=small_terms().data,
+    population="small",
+    train="/a.csv",
+    test="/b.csv",
+    train_sha256="0" * 64,
+    test_sha256="1" * 64,
+    public_patients=60,
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return SiteHome.init(tmp_path / "ash", "ash")
+
+
+def admission_for(home: SiteHome, **changes: Any) -> SignedAdmission:
+    statement = {
+        "federation": "wood",
+        "name": "ash",
+        "identity": home.identity().public.text,
+        "coordinator": COORDINATOR_KEY.public.text,
+        "address": "127.0.0.1:9092",
+        "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
+        **changes,
+    }
+    return SignedAdmission.by(COORDINATOR_KEY, Admission(**statement))
+
+
+def test_new_site_is_its_owners_alone(home: SiteHome) -> None:
+    assert home.folder.stat().st_mode & 0o777 == 0o700
+    for name in ("identity.key", "node.key", "ledger.sqlite"):
+        assert (home.folder / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new folder", "empty folder"])
+def test_init_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    folder = tmp_path / "ash"
+    if existing:
+        folder.mkdir()
+    monkeypatch.setattr("sqlite3.connect", full_disk)
+    with pytest.raises((LedgerError, SiteConfigError)):
+        SiteHome.init(folder, "ash")
+    assert list(tmp_path.rglob("*")) == ([folder] if existing else [])
+    monkeypatch.undo()
+    SiteHome.init(folder, "ash").open_ledger().close()
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:
+    config = home.config
+    assert (config.name, config.device) == ("ash", "auto")
+    assert config.policy == Policy(
+        models=("logistic", "mlp"),
+        epsilon_per_study=3.0,
+        minimum_sites=3,
+        minimum_patients=50,
+        without_privacy=(),
+        unprotected_test_patients=False,
+    )
+    assert (home.folder / "site.yaml").read_text().startswith("# Who this site is")
+
+
+def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
+    with home.open_ledger() as ledger:
+        assert ledger.site == "ash"
+    assert home.peers().pinned == {}
+    assert home.registry().registrations == {}
+    assert list((home.folder / "studies").iterdir()) == []
+
+
+def test_sites_have_keys_of_their_own(home: SiteHome, tmp_path: Path) -> None:
+    other = SiteHome.init(tmp_path / "birch", "birch")
+    assert other.identity().public != home.identity().public
+    assert other.join_request().statement.node_key != home.join_request().statement.node_key
+
+
+def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(SiteConfigError, match="the folder is not empty; choose another, nothing was changed"):
+        SiteHome.init(tmp_path, "ash")
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+def test_site_is_not_made_over_another(home: SiteHome) -> None:
+    key = home.identity().public
+    with pytest.raises(SiteConfigError, match="the folder is not empty"):
+        SiteHome.init(home.folder, "ash")
+    assert home.identity().public == key
+
+
+def test_name_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SiteConfigError, match="site: name: expected a name: a small letter"):
+        SiteHome.init(tmp_path / "new", "St. Ash")
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    home = SiteHome(tmp_path / "none")
+    for ask in (lambda: home.config, home.identity, home.peers, home.registry, home.open_ledger, home.join_request):
+        with pytest.raises(SiteConfigError, match=r"no site\.yaml here; make a site with: consilium-site init DIR"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("epsilon_per_stdy: 1", "policy.epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
+        ("minimum_sites: 2", "policy.minimum_sites: expected at least 3"),
+        ("minimum_patients: 5", "policy.minimum_patients: expected at least 10"),
+        ("without_privacy: true", "policy.without_privacy: list the populations whose patients"),
+        ("models: []", "policy.models: expected at least 1 entries, got 0"),
+        ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
+    ],
+)
+def test_policy_with_a_mistake_is_refused_with_its_sentence(home: SiteHome, line: str, sentence: str) -> None:
+    (home.folder / "site.yaml").write_text(f"name: ash\npolicy:\n  {line}\n")
+    with pytest.raises(SiteConfigError) as caught:
+        home.config  # noqa: B018 - it is read here
+    assert sentence in str(caught.value)
+
+
+def test_identity_that_others_can_read_is_refused(home: SiteHome) -> None:
+    (home.folder / "identity.key").chmod(0o644)
+    with pytest.raises(KeyFileError, match="others can read this key"):
+        home.identity()
+
+
+# Joining ---------------------------------------------------------------------------------------------------
+
+
+def test_join_request_is_signed_and_public(home: SiteHome) -> None:
+    request = home.join_request()
+    assert request.verified(home.identity().public).name == "ash"
+    secret = (home.folder / "identity.key").read_text().splitlines()[1]
+    assert secret not in request.to_bytes().decode()
+
+
+def test_admission_is_kept(home: SiteHome) -> None:
+    home.accept(admission_for(home))
+    assert home.admission().coordinator == COORDINATOR_KEY.public.text
+    assert home.ca_path.read_text() == "-----BEGIN CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("change", [{"name": "birch"}, {"identity": key_number(9).public.text}])
+def test_admission_of_another_site_is_refused(home: SiteHome, change: dict[str, str]) -> None:
+    with pytest.raises(SiteConfigError, match="ask the coordinator for your own"):
+        home.accept(admission_for(home, **change))
+    assert not home.ca_path.exists()
+
+
+def test_admission_not_signed_by_the_coordinator_it_names_is_refused(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="the admission is damaged: a signature is not by the key"):
+        home.accept(admission_for(home, coordinator=key_number(9).public.text))
+    with pytest.raises(SiteConfigError, match="has not joined a coordinator yet"):
+        home.admission()
+
+
+def test_admission_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+    home.accept(admission_for(home))
+    (home.folder / "admission.json").write_bytes(b"{}\n")
+    with pytest.raises(SiteConfigError, match=r"admission\.json: cannot be used: .*restore it from your backup"):
+        home.admission()
+
+
+# Peers -----------------------------------------------------------------------------------------------------
+
+
+def test_peer_is_pinned_and_forgotten(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    home.pin("birch", key_number(3).public)
+    home.pin("cedar", key_number(4).public)
+    assert home.peers().pinned == {"birch": key_number(3).public, "cedar": key_number(4).public}
+    home.forget("birch")
+    assert set(home.peers().pinned) == {"cedar"}
+
+
+def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    with pytest.raises(SiteConfigError, match="remove the old one first: consilium-site peer forget birch"):
+        home.pin("birch", key_number(5).public)
+    home.forget("birch")
+    home.pin("birch", key_number(5).public)
+    assert home.peers().pinned == {"birch": key_number(5).public}
+
+
+def test_key_of_one_peer_is_not_pinned_for_two(home: SiteHome) -> None:
+    home.pin("birch", key_number(3).public)
+    with pytest.raises(SiteConfigError, match="this key is pinned for 'birch' already"):
+        home.pin("cedar", key_number(3).public)
+
+
+def test_own_key_is_not_a_peers(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="a site is not its own peer"):
+        home.pin("birch", home.identity().public)
+
+
+def test_forgetting_a_stranger_names_who_is_pinned(home: SiteHome) -> None:
+    with pytest.raises(SiteConfigError, match="'birch' is not pinned; pinned peers: none"):
+        home.forget("birch")
+    home.pin("cedar", key_number(4).public)
+    with pytest.raises(SiteConfigError, match="'birch' is not pinned; pinned peers: cedar"):
+        home.forget("birch")
+
+
+def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+    (home.folder / "peers.json").write_text('{"pinned": {}}')
+    with pytest.raises(SiteConfigError, match=r"peers\.json: cannot be used: .*written in another way"):
+        home.peers()
+
+
+# Data and files --------------------------------------------------------------------------------------------
+
+
+def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
+    other = REGISTRATION.contract.model_copy(update={"name": "other"})
+    home.add_registration(REGISTRATION)
+    home.add_registration(REGISTRATION.model_copy(update={"contract": other, "public_patients": 70}))
+    registry = home.registry()
+    assert len(registry.registrations) == 2
+    found = registry.under(small_terms().data), registry.under(other)
+    assert [each and each.files().public_patients for each in found] == [60, 70]
+
+
+def test_registration_under_a_contract_of_the_same_name_is_another_one(home: SiteHome) -> None:
+    home.add_registration(REGISTRATION)
+    swapped = REGISTRATION.contract.model_copy(update={"patient": "visit"})
+    assert home.registry().under(swapped) is None
+    assert home.registry().nearest(swapped) == REGISTRATION

@@ -1,0 +1,104 @@
+"""A site's identity is changed: whatever is interrupted, the same command comes to the same end."""
+
+from pathlib import Path
+
+import pytest
+
+from client.site.folder import SiteHome
+from client.site.key_rotation import Rotation
+from privacy.errors import LedgerError, SiteConfigError
+from privacy.keys import SigningKey
+from privacy.ledger import verify_file
+from tests.client.commands.terminal import grant, with_data
+from tests.client.site.test_folder import admission_for
+
+STEPS = 4
+
+
+@pytest.fixture
+def home(folder: Path) -> SiteHome:
+    """A site that has joined, with a budget."""
+    made = SiteHome(with_data(folder))
+    grant(folder)
+    made.accept(admission_for(made))
+    return made
+
+
+def walk(rotation: Rotation, steps: int = STEPS) -> None:
+    for step in rotation.steps[:steps]:
+        step()
+
+
+def test_steps_are_walked_in_their_order(home: SiteHome) -> None:
+    assert len(Rotation(home).steps) == STEPS
+
+
+def test_book_goes_on_under_the_new_key(home: SiteHome) -> None:
+    old = home.identity().public
+    walk(Rotation(home))
+    new = home.identity().public
+    assert new != old
+    book = verify_file(home.ledger_path, old)  # whoever knows the old key finds the new one in the book
+    assert book.keys == [old, new]
+    with home.open_ledger() as ledger:
+        ledger.approve("3" * 64, "Ada")
+        assert ledger.budget("small").epsilon_left == 6
+    assert home.identity_path.stat().st_mode & 0o777 == 0o600
+
+
+def test_admission_of_the_old_key_is_forgotten(home: SiteHome) -> None:
+    walk(Rotation(home))
+    with pytest.raises(SiteConfigError, match="the site has not joined a coordinator yet"):
+        home.admission()
+    home.accept(admission_for(home))
+    assert home.admission().identity == home.identity().public.text
+
+
+@pytest.mark.parametrize("done", range(STEPS))
+def test_change_that_was_interrupted_is_finished(home: SiteHome, done: int) -> None:
+    """One new key, one entry, whatever was done before."""
+    walk(Rotation(home), done)
+    begun = home.next_identity_path
+    chosen = SigningKey.load(begun).public if begun.exists() else None
+    walk(Rotation(home))
+    assert chosen in (None, home.identity().public)
+    assert not Rotation(home).interrupted
+    assert len(verify_file(home.ledger_path).keys) == 2
+    with home.open_ledger() as ledger:
+        assert [entry.kind for entry in ledger.entries()].count("key") == 1
+
+
+@pytest.mark.parametrize("done", range(1, STEPS))
+def test_site_does_nothing_else_while_its_key_is_half_changed(home: SiteHome, done: int) -> None:
+    walk(Rotation(home), done)
+    for ask in (home.identity, home.open_ledger, home.join_request):
+        with pytest.raises(SiteConfigError, match="was interrupted; finish it: consilium-site key change"):
+            ask()
+
+
+def test_key_that_was_half_written_is_made_anew(home: SiteHome) -> None:
+    """A power cut while the new key is written: it was not used for anything yet."""
+    draft = home.next_identity_path.with_name("identity.key.next.draft")
+    draft.write_bytes(b"-----BEGIN PRIV")
+    walk(Rotation(home))
+    assert not draft.exists()
+    with home.open_ledger():
+        pass
+
+
+def test_key_of_a_book_that_is_not_believed_is_not_changed(home: SiteHome) -> None:
+    old = home.identity().public
+    home.ledger_path.write_bytes(b"not a book")
+    with pytest.raises(LedgerError, match="not a ledger"):
+        walk(Rotation(home))
+    assert SigningKey.load(home.identity_path).public == old
+
+
+def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteHome) -> None:
+    """A site that was not stopped: its next entry would not be believed, so there is none."""
+    with home.open_ledger() as running:
+        walk(Rotation(home))
+        with pytest.raises(LedgerError, match="signed by the key"):
+            running.approve("3" * 64, "Ada")
+    with home.open_ledger() as ledger:
+        assert ledger.approved_runs("3" * 64) == 0

@@ -1,0 +1,83 @@
+"""Whether a site runs: told by ``status``, heeded by what must not happen beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from client.site.folder import SiteHome
+from client.site.running import (
+    Connection,
+    connection,
+    note,
+    serving,
+    stopped,
+)
+from privacy.errors import SiteConfigError
+from tests.client.commands.terminal import site
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return SiteHome.init(tmp_path / "ash", "ash")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("key", "change", "--yes"), ("ledger", "recover", "--yes")], ids=["key change", "ledger recover"]
+)
+def test_command_that_must_not_run_beside_the_site_is_refused_and_changes_nothing(
+    home: SiteHome, arguments: tuple[str, ...]
+) -> None:
+    key = home.identity().public
+    with serving(home), pytest.raises(SiteConfigError, match=r"this site runs; stop it \(consilium-site up\)"):
+        site(home.folder, *arguments)
+    assert home.identity().public == key
+    assert not home.next_identity_path.exists()
+
+
+def test_key_of_a_stopped_site_is_changed(home: SiteHome) -> None:
+    key = home.identity().public
+    site(home.folder, "key", "change", "--yes")
+    assert home.identity().public != key
+
+
+def test_site_that_is_to_stay_stopped_is_not_served_meanwhile(home: SiteHome) -> None:
+    taken = pytest.raises(SiteConfigError, match="serves this site already")
+    with stopped(home, "something is done"), taken, serving(home):
+        raise AssertionError("two processes at work on one folder")
+    with serving(home):
+        pass
+
+
+def test_status_says_whether_the_site_runs_and_is_connected(home: SiteHome) -> None:
+    assert connection(home) is None
+    assert "does not run; start it with: consilium-site up" in site(home.folder, "status").stdout
+    with serving(home):
+        assert "runs, not connected" in site(home.folder, "status").stdout
+        note(home, Connection(running_since="2026-03-02T08:00:00Z", sentence="the coordinator cannot be reached"))
+        shown = site(home.folder, "status").stdout
+        assert "runs since 2026-03-02T08:00:00Z, not connected: the coordinator cannot be reached" in shown
+        note(home, Connection(running_since="2026-03-02T08:00:00Z", connected_since="2026-03-02T09:00:00Z"))
+        shown = site(home.folder, "status").stdout
+        assert "runs since 2026-03-02T08:00:00Z, connected since 2026-03-02T09:00:00Z" in shown
+        facts = json.loads(site(home.folder, "status", "--json").stdout)
+        assert facts["running"]["connected_since"] == "2026-03-02T09:00:00Z"
+    assert connection(home) is None
+
+
+def test_name_that_was_changed_is_refused(home: SiteHome) -> None:
+    file = home.folder / "site.yaml"
+    file.write_text(file.read_text().replace("name: ash", "name: elm"))
+    with pytest.raises(
+        SiteConfigError, match="names the site 'elm', its ledger is that of 'ash': put that name back"
+    ):
+        site(home.folder, "status")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_folder_in_which_others_may_write_is_refused(home: SiteHome, mode: int) -> None:
+    home.folder.chmod(mode)
+    with pytest.raises(SiteConfigError, match=f"mode 0{mode:o}, expected 0700.*run: chmod 700"):
+        site(home.folder, "status")
+    home.folder.chmod(0o750)
+    site(home.folder, "status")

@@ -1,0 +1,291 @@
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from client.admission.rules import price_of
+from client.data.dataset import Patients, read_table
+from client.training.device import CPU
+from client.training.global_step import global_step
+from client.training.local_steps import (
+    DeviceRecords,
+    DivergedError,
+    build_model,
+    first_model,
+    loss_of,
+    record_losses,
+    train,
+)
+from models import catalogue
+from models.parameters.flatten import from_vector, to_vector
+from privacy.dpsgd import DpSgd, Mechanism
+from privacy.errors import TermsError
+from privacy.randomness import Stream
+from privacy.study.cost import training_event
+from server.study.check import explain
+from tests.client.small_study import small_terms, without_privacy, write_patients
+
+KEY = b"a key of 32 bytes, for tests now"
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Patients:
+    return read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+
+
+def test_train_without_privacy_on_everybody_equals_plain_gradient_descent(patients: Patients) -> None:
+    terms = without_privacy(training={"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5})
+    start = first_model(terms)
+    got = train(start, terms, patients, 40, None, CPU).update
+
+    module = build_model(terms)
+    from_vector(module, start)
+    begin = to_vector(module)
+    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    descent = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(3):
+        descent.zero_grad()
+        torch.autograd.backward(torch.nn.functional.binary_cross_entropy_with_logits(module(features), labels))
+        descent.step()
+    np.testing.assert_allclose(got, to_vector(module) - begin, atol=1e-6)
+
+
+def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
+    """Nobody is drawn, so each step is noise of sigma * C / (q * n): the update has sd lr * that * sqrt(steps)."""
+    terms = small_terms(
+        model={"name": "mlp", "options": {"hidden": [500]}},
+        training={"rounds": 2, "local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5},
+        privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
+    )
+    update = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update
+    expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
+    assert update.std() == pytest.approx(expected, rel=0.05)
+
+
+def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
+    terms = small_terms()
+    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU, Stream(KEY)) for _ in range(2))
+    assert first.update.tobytes() == second.update.tobytes()
+
+
+def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
+    terms = small_terms()
+    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU) for _ in range(2))
+    assert first.update.tobytes() != second.update.tobytes()
+
+
+def test_train_with_the_least_step_size_hardly_moves(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-9})
+    update = train(first_model(terms), terms, patients, 40, 1.0, CPU).update
+    assert update.dtype == np.float64
+    assert np.abs(update).max() < 1e-8
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e38])
+def test_train_that_diverges_is_a_sentence(patients: Patients, rate: float) -> None:
+    """At 1e38 the parameters stay finite: sums of their losses do not."""
+    terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": rate})
+    with pytest.raises(
+        DivergedError, match=rf"beyond 1e\+09.* learning_rate \({re.escape(f'{rate:g}')}\) is too large"
+    ):
+        train(first_model(terms), terms, patients, 40, 1.0, CPU)
+
+
+@pytest.mark.parametrize("value", [2e9, np.inf, np.nan])
+def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, value: float) -> None:
+    """Where noise is added together the sites move the model by what they open, and find out here."""
+    together = small_terms(training={"local_steps": 1}, privacy={"placement": "distributed"})
+    with pytest.raises(DivergedError, match="training diverged"):
+        global_step(np.full_like(first_model(together), value), together, patients, 40, CPU, Stream(KEY))
+
+
+def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
+    patients: Patients, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is computed from records without noise: the same bytes leave whether one record's loss is infinite or not."""
+    terms = small_terms()
+    strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
+    strange.features[strange.patient == 3] = np.inf
+    key = bytes(32)
+    whole = train(first_model(terms), terms, strange, 40, 1.0, CPU, Stream(key))
+    assert np.isfinite(whole.update).all()
+    assert not np.isfinite(whole.log["loss"])
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "the loss over this site's records is not a finite number" in warning.getMessage()
+
+
+class Borrowing(torch.nn.Module):
+    """Uses a weight outside its layer, so that a patient's gradient is not the one that is clipped."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(inputs, inputs), torch.nn.Linear(inputs, inputs)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(torch.tanh(self.first(features)))
+        return torch.nn.functional.linear(found, self.first.weight).sum(1)
+
+
+@pytest.mark.parametrize("placement", ["local", "distributed"])
+def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains(
+    patients: Patients, placement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lying = catalogue._CATALOGUE["logistic"]._replace(build=lambda options, inputs: Borrowing(inputs))
+    monkeypatch.setattr(catalogue, "_CATALOGUE", {"logistic": lying})
+    terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
+    start = first_model(terms)
+    step: dict[str, Callable[[], object]] = {
+        "local": lambda: train(start, terms, patients, 40, 1.0, CPU),
+        "distributed": lambda: global_step(start, terms, patients, 40, CPU, Stream(KEY)),
+    }
+    with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
+        step[placement]()
+
+
+def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:
+    trained = train(first_model(small_terms()), small_terms(), patients, 40, 1.0, CPU)
+    assert set(trained.log) == {"loss", "seconds"}
+
+
+def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
+    terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
+    whole = train(first_model(terms), terms, patients, 40, None, CPU).update
+    half = train(first_model(terms), terms, patients, 80, None, CPU).update
+    np.testing.assert_allclose(whole, 2 * half, rtol=1e-4, atol=1e-7)
+
+
+def test_first_model_depends_on_the_terms_only() -> None:
+    assert first_model(small_terms()).tobytes() == first_model(small_terms()).tobytes()
+    other = small_terms(sealing={"value_range": 5.0})
+    assert first_model(small_terms()).tobytes() != first_model(other).tobytes()
+
+
+def test_build_model_unknown_is_a_terms_error() -> None:
+    with pytest.raises(TermsError, match="there is no model 'oracle'"):
+        build_model(small_terms(model={"name": "oracle"}))
+
+
+def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: Patients) -> None:
+    """FedProx: with a strong pull ten steps stay near where one step leads."""
+    free = small_terms(training={"local_steps": 30})
+    held = small_terms(training={"local_steps": 30, "proximal": 50.0, "learning_rate": 0.01})
+    start = first_model(free)
+    far, near = (
+        np.linalg.norm(train(start, terms, patients, 60, 1e-2, CPU, Stream(bytes(32))).update)
+        for terms in (free, held)
+    )
+    assert near < 0.1 * far
+
+
+def test_rate_follows_the_schedule(patients: Patients) -> None:
+    terms = small_terms(training={"rounds": 4, "local_steps": 1, "schedule": "linear"})
+    start = first_model(terms)
+    first, last = (
+        train(start, terms, patients, 60, 1.0, CPU, Stream(bytes(32)), number=number).update for number in (1, 4)
+    )
+    np.testing.assert_allclose(last, first / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Patients) -> None:
+    """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
+    terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
+    start = first_model(terms)
+    got = train(start, terms, patients, 40, 1.0, CPU, Stream(KEY)).update
+
+    module, model = build_model(terms), start
+    private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), Stream(KEY))
+    records = DeviceRecords(patients, CPU.device)
+    for _ in range(2):
+        from_vector(module, model)
+        model = model - 0.5 * np.mean([private.gradient(records).double().numpy() for _ in range(3)], axis=0)
+    np.testing.assert_allclose(got, model - start, atol=1e-6)
+
+
+def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
+    """Nobody is drawn: sixteen lots a step leave a quarter of the noise of one."""
+    model = {"name": "mlp", "options": {"hidden": [500]}}
+    spread = {}
+    for lots in (1, 16):
+        training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
+        terms = small_terms(model=model, training=training)
+        spread[lots] = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update.std()
+    assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
+
+
+def test_every_accumulated_lot_is_paid() -> None:
+    """As many invocations as steps of one lot each: the same noise, the same charge."""
+    lots = small_terms(training={"local_steps": 2, "accumulate": 6})
+    steps = small_terms(training={"local_steps": 12})
+    assert price_of(lots) == price_of(steps)
+    assert training_event(lots, 1.0).steps == 12  # type: ignore[union-attr]
+    assert explain(lots)["privacy"]["steps"] == 2 * 12
+
+
+def test_positive_weight_is_that_of_torch(patients: Patients) -> None:
+    logits, labels = torch.linspace(-3, 3, 40), torch.from_numpy(patients.labels)
+    weighted = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(3.5))(logits, labels)
+    assert torch.equal(record_losses(logits, labels, 3.5), weighted)
+    plain = torch.nn.BCEWithLogitsLoss(reduction="none")(logits, labels)
+    assert torch.equal(record_losses(logits, labels), plain)
+    torch.testing.assert_close(weighted, plain * torch.where(labels == 1, 3.5, 1.0))
+
+
+def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients: Patients) -> None:
+    training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5, "positive_weight": 3.5}
+    terms = without_privacy(training=training)
+    start = first_model(terms)
+    trained = train(start, terms, patients, 40, None, CPU)
+
+    module = build_model(terms)
+    from_vector(module, start)
+    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.5))
+    descent = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(3):
+        descent.zero_grad()
+        torch.autograd.backward(weighted(module(features), labels))
+        descent.step()
+    np.testing.assert_allclose(trained.update, to_vector(module) - start.astype(np.float32), atol=1e-6)
+    assert trained.log["loss"] == pytest.approx(float(weighted(module(features), labels).detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.2, 1.0, 50.0])
+def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, weight: float) -> None:
+    """The weight is inside the loss, so what one patient adds to the sum stays within C, and is that of autograd."""
+    terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
+    module, records = build_model(terms), DeviceRecords(patients, CPU.device)
+    from_vector(module, first_model(terms))
+    private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), Stream(KEY))
+    everybody = np.arange(patients.patients)
+    for one in (0, 7, 23):
+        alone = private.lot_sum(records, everybody[one : one + 1])
+        logit = module(records.features[one : one + 1])
+        loss = record_losses(logit, records.labels[one : one + 1], weight).sum()
+        plain = torch.autograd.grad(loss, list(module.parameters()))
+        whole = torch.cat([part.reshape(-1) for part in plain])
+        bound = 0.3 * (1 - 1e-4)
+        torch.testing.assert_close(alone, whole * min(1.0, bound / float(whole.norm())), rtol=1e-4, atol=1e-6)
+        assert float(alone.norm()) <= 0.3
+
+
+def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
+    """The distributed placement's clipped sum, beside the engine's under the weighted loss."""
+    distributed = {"placement": "distributed"}
+    training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
+    terms = small_terms(training=training, privacy=distributed)
+    start = first_model(terms)
+    got = global_step(start, terms, patients, 40, CPU, Stream(KEY))
+    module = build_model(terms)
+    from_vector(module, start)
+    mechanism = Mechanism(1.0, 40, 1.0, 0.0)
+    for weight, same in ((4.0, True), (1.0, False)):
+        loss = partial(record_losses, positive_weight=weight)
+        total = DpSgd(module, loss, mechanism, Stream(KEY)).lot_sum(
+            DeviceRecords(patients, CPU.device), np.arange(patients.patients)
+        )
+        assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

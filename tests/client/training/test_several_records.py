@@ -1,0 +1,128 @@
+"""Several visits a patient, on real data: 312 patients with primary biliary cirrhosis, 1,945 visits."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from client.data.dataset import Patients, read_table
+from client.training.device import CPU
+from client.training.local_steps import (
+    DeviceRecords,
+    build_model,
+    first_model,
+    record_losses,
+    train,
+)
+from client.training.scoring import score_histogram
+from models.parameters.flatten import from_vector
+from models.tasks.binary import metrics
+from privacy.accounting.epsilon import noise_multiplier
+from privacy.dpsgd import DpSgd, Mechanism
+from privacy.randomness import Stream
+from privacy.study import Terms, parse_terms
+
+HORIZON_YEARS = 2
+VISITS = 6
+
+NUMBERS = {
+    "age": (25, 80), "serBilir": (0, 15), "albumin": (2, 5), "alkaline": (0, 4000), "SGOT": (0, 300),
+    "platelets": (50, 450), "prothrombin": (9, 15), "serChol": (100, 700),
+}  # fmt: skip
+WORDS = {
+    "ascites": ["No", "Yes"],
+    "hepatomegaly": ["No", "Yes"],
+    "spiders": ["No", "Yes"],
+    "edema": ["No edema", "edema no diuretics", "edema despite diuretics"],
+}
+
+
+def cirrhosis_terms(records_per_patient: int) -> Terms:
+    numbers = [{"kind": "number", "name": n, "low": low, "high": high} for n, (low, high) in NUMBERS.items()]
+    words = [{"kind": "category", "name": name, "values": values} for name, values in WORDS.items()]
+    return parse_terms(
+        {
+            "consilium": 1,
+            "name": "cirrhosis",
+            "purpose": "death within two years of a visit",
+            "model": {"name": "logistic"},
+            "data": {
+                "name": "cirrhosis",
+                "patient": "id",
+                "ranges_from": "clinical knowledge",
+                "features": [*numbers, *words],
+                "label": {"name": "dies", "positive": ["yes"], "negative": ["no"]},
+                "missing": ["", "NA"],
+                "records_per_patient": records_per_patient,
+            },
+            "training": {"rounds": 1, "local_steps": 60, "sampling_rate": 0.3, "learning_rate": 0.5},
+            "privacy": {"epsilon": 3, "delta": 1e-3, "clipping_norm": 1.0},
+            "cohort": {"minimum": 3, "maximum": 8},
+            "sealing": {"value_range": 8.0},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def tables(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Patients, Patients]:
+    """Training patients with up to six visits, and other patients to test on."""
+    path = repository.parent / "shared" / "data" / "survival" / "pbc2.csv"
+    if not path.is_file():
+        pytest.skip("shared/data/survival/pbc2.csv is not here")
+    visits = pd.read_csv(path, keep_default_na=False, dtype=str)
+    left = visits["years"].astype(float) - visits["year"].astype(float)
+    known = (visits["status"] == "dead") | (left > HORIZON_YEARS)  # others left before the horizon
+    visits["dies"] = np.where((visits["status"] == "dead") & (left <= HORIZON_YEARS), "yes", "no")
+    visits = visits[known]
+    tested = visits["id"].astype(int) % 3 == 0
+    folder = tmp_path_factory.mktemp("cirrhosis")
+    read = []
+    for name, rows in (("train", visits[~tested]), ("test", visits[tested])):
+        rows.to_csv(folder / f"{name}.csv", index=False)
+        read.append(read_table(cirrhosis_terms(VISITS).data, folder / f"{name}.csv").patients)
+    return read[0], read[1]
+
+
+def test_visits_are_grouped_under_their_patients(tables: tuple[Patients, Patients]) -> None:
+    training, _ = tables
+    visits = np.bincount(training.patient)
+    assert len(visits) == training.patients > 190
+    assert visits.max() == VISITS
+    assert len(training.labels) > 4 * training.patients
+
+
+def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_norm(
+    tables: tuple[Patients, Patients],
+) -> None:
+    """Each patient in turn leaves the lot; a single visit alone would often have been clipped as well."""
+    terms = cirrhosis_terms(VISITS)
+    module = build_model(terms)
+    from_vector(module, first_model(terms))
+    clipping_norm = 0.25
+    records = DeviceRecords(tables[0], CPU.device)
+    records.features, records.labels = records.features.double(), records.labels.double()
+    step = DpSgd(module.double(), record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), Stream(bytes(32)))
+    everybody = np.arange(records.patients)
+    whole = step.lot_sum(records, everybody)
+    moved = [
+        float((whole - step.lot_sum(records, np.delete(everybody, leaving))).norm()) for leaving in everybody[:60]
+    ]
+    assert max(moved) <= clipping_norm
+    assert np.median(moved) > 0.9 * clipping_norm  # the bound is used, so it was clipping that kept it
+
+
+def test_private_training_on_visits_predicts_death(tables: tuple[Patients, Patients]) -> None:
+    """Measured over 10 runs at epsilon 3: AUROC 0.905, least 0.901; 0.912 without privacy."""
+    terms = cirrhosis_terms(VISITS)
+    training, testing = tables
+    start = first_model(terms)
+    stream = Stream(b"a key of 32 bytes, for tests now")
+    noise = noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
+    update = train(start, terms, training, 200, noise, CPU, stream).update
+    module = build_model(terms)
+    from_vector(module, start + update)
+    got = metrics(score_histogram(module, testing, 100).tolist())
+    assert got.patients == testing.patients
+    assert got.auroc is not None
+    assert got.auroc > 0.8

@@ -1,0 +1,243 @@
+"""The trainer's child is a real process here: it is killed, orphaned and fed broken data."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from client.data.dataset import StudyFiles
+from client.data.objections import Objections, patient_digest
+from client.training.local_steps import first_model
+from client.training.worker import InProcessTrainer, Trainer, _rebuilt
+from privacy.canonical import sha256
+from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
+from privacy.study import Terms
+from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
+
+PLAIN = {"rounds": 2, "local_steps": 2, "sampling_rate": 1.0, "learning_rate": 0.5}
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def terms() -> Terms:
+    return without_privacy(training=PLAIN)
+
+
+@pytest.fixture
+def files(tmp_path: Path, terms: Terms) -> StudyFiles:
+    return small_files(tmp_path, terms)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until_gone(pid: int, deadline_s: float = 15) -> None:
+    end = time.monotonic() + deadline_s
+    while alive(pid):
+        assert time.monotonic() < end, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_trainer_module_imports_no_torch() -> None:
+    program = (
+        "import sys, client.training.worker; assert 'torch' not in sys.modules and 'opacus' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    here = InProcessTrainer(terms, files, "cpu")
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
+        update, _ = child.train(start, 1, None, KEY)
+        np.testing.assert_allclose(update, here.train(start, 1, None, KEY)[0], atol=1e-7)
+        correction = np.linspace(-1, 1, len(start))
+        corrected, _ = child.train(start, 1, None, KEY, correction)
+        np.testing.assert_allclose(corrected, here.train(start, 1, None, KEY, correction)[0], atol=1e-7)
+        assert np.abs(corrected - update).max() > 0.1
+        assert child.score(start, None) == here.score(start, None)
+        assert sum(child.score(start + update, None)) == 30
+        pid = child.pid
+    assert pid is not None
+    wait_until_gone(pid)
+    assert "round 1: loss" in (tmp_path / "trainer.log").read_text()
+
+
+def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
+    tmp_path: Path, terms: Terms, files: StudyFiles
+) -> None:
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(TrainingError, match=r"was ended by SIGKILL \(often the sign of too little memory\)"):
+            child.train(start, 1, None, KEY)
+        assert child.train(start, 1, None, KEY)[0].shape == start.shape
+        assert child.pid not in (None, first)
+
+
+def test_trainer_error_of_the_child_crosses_as_itself(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    write_patients(files.train, 61, "z")
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(DataError, match="the file changed since it was registered"),
+    ):
+        child.score(child.initial(), None)
+
+
+def test_trainer_reads_no_record_before_it_trains_or_scores(
+    tmp_path: Path, terms: Terms, files: StudyFiles
+) -> None:
+    files.train.unlink()
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert child.tensors(start)
+        with pytest.raises(DataUnavailableError, match="cannot be read"):
+            child.train(start, 1, None, KEY)
+
+
+def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: StudyFiles) -> None:
+    """That everybody objects must not be seen from outside: the site trains on nobody, with its noise."""
+    everybody = [f"{prefix}{number}" for prefix in "ab" for number in range(100)]
+    secret = bytes(32)
+    objections = Objections(secret, {patient_digest(secret, each): "" for each in everybody})
+    trainer = InProcessTrainer(small_terms(), replace(files, objections=objections), "cpu")
+    start = trainer.initial()
+    update, _ = trainer.train(start, 1, 1.0, KEY)
+    assert np.isfinite(update).all()
+    assert np.abs(update).max() > 0
+    assert set(trainer.score(start, None)) == {0}
+
+
+def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
+    ):
+        child.train(np.zeros(2), 1, None, KEY)
+    assert "expected a vector of" in (tmp_path / "trainer.log").read_text()
+
+
+def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    """The parent is killed while the child is in the middle of a long training."""
+    terms = small_terms(training={**PLAIN, "local_steps": 100_000})
+    files = small_files(tmp_path, terms)
+    program = f"""
+        from pathlib import Path
+        from client.training.worker import Trainer
+        from client.data.dataset import StudyFiles
+        from privacy.study import parse_terms
+        import privacy.canonical
+
+        if __name__ == "__main__":
+            terms = parse_terms(privacy.canonical.from_canonical({terms.to_bytes()!r}))
+            files = StudyFiles(terms.data, Path({str(files.train)!r}), Path({str(files.test)!r}),
+                               {files.train_sha256!r}, {files.test_sha256!r}, {files.public_patients})
+            child = Trainer(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
+            start = child.initial()
+            print(child.pid, flush=True)
+            child.train(start, 1, 1.0, bytes(32))
+    """
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent(program))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(0.3)
+        assert alive(child)
+        parent.kill()
+    wait_until_gone(child)
+
+
+def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
+    here = InProcessTrainer(small_terms(), files, "cpu")
+    totals = [here.score(here.initial(), 5.0) for _ in range(2)]
+    assert totals[0] != totals[1]
+    assert len(totals[0]) == 20
+
+
+def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
+    with pytest.raises(TermsError, match="there is no model"):
+        InProcessTrainer(small_terms(model={"name": "oracle"}), files, "cpu")
+
+
+def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
+    refused = RefusedError("too-few-peers", "three peers are needed")
+    rebuilt = _rebuilt(type(refused), refused.args, refused.__dict__)
+    assert isinstance(rebuilt, RefusedError)
+    assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few-peers")
+
+
+def choosy(**choices: object) -> Terms:
+    """A study of which a part is trained."""
+    model = {"name": "mlp", "options": {"hidden": [4], "norm": "layer"}, **choices}
+    return without_privacy(training=PLAIN, model=model)
+
+
+def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) -> None:
+    terms = choosy(personal=["head"])
+    files = small_files(tmp_path, terms)
+    here = InProcessTrainer(terms, files, "cpu")
+    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        update, own = child.train(start, 1, None, KEY)
+        assert (update.shape, own.shape) == ((32,), (5,))
+        for mine, theirs in zip(here.train(start, 1, None, KEY), (update, own), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-7)
+        again, _ = child.train(start, 2, None, KEY, None, own)
+        assert not np.allclose(again, update), "it goes on from the own layers that it is given"
+        np.testing.assert_array_equal(child.train(start, 1, None, KEY)[0], update)
+        moved = start + update
+        assert child.score(moved, None, own) == here.score(moved, None, own)
+        assert child.score(moved, None, own) != child.score(moved, None, -20 * own)
+        tensors, layers = child.tensors(moved), child.own_tensors(own)
+    assert sorted(layers) == ["layers.3.bias", "layers.3.weight"]
+    assert np.concatenate([layers["layers.3.weight"].ravel(), layers["layers.3.bias"]]).tolist() == own.tolist()
+    first = here.own_tensors(None)
+    assert {name: tensors[name].tolist() for name in first} == {name: part.tolist() for name, part in first.items()}
+
+
+def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(tmp_path: Path) -> None:
+    plain = choosy()
+    files = small_files(tmp_path, plain)
+    public = InProcessTrainer(plain, files, "cpu").tensors(np.linspace(-1, 1, 37))
+    file = tmp_path / "public.safetensors"
+    save_file(public, file)
+    terms = choosy(start=sha256(file.read_bytes()), trained=["head"])
+    with Trainer(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
+        start = child.initial()
+        assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]
+        update, _ = child.train(start, 1, None, KEY)
+        tensors = child.tensors(start + update)
+    moved = {name for name, part in tensors.items() if not np.array_equal(part, public[name])}
+    assert moved == {"layers.3.weight", "layers.3.bias"}
+
+
+def test_trainer_without_its_weights_is_refused_by_the_child_as_itself(tmp_path: Path) -> None:
+    terms = choosy(start="0" * 64)
+    files = replace(small_files(tmp_path, terms), weights=tmp_path / "gone.safetensors")
+    with (
+        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        pytest.raises(
+            RefusedError, match="the public weights 0000000000000000 cannot be used: cannot be read"
+        ) as caught,
+    ):
+        child.initial()
+    assert caught.value.code == "weights"

@@ -1,0 +1,148 @@
+"""What the fold tells, against the book's own figures and a count by hand."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from privacy.accounting.account import Filter, rounded_up
+from privacy.accounting.epsilon import charge, epsilon
+from privacy.audit.report.command import told
+from privacy.audit.report.findings import Gravity, Reading, findings
+from privacy.audit.report.timeline import Story
+from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_book, write_year
+from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS, granted_ledger, write_every_kind
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    path = tmp_path_factory.mktemp("year") / "ledger.sqlite"
+    write_year(path)
+    return told(path, OTHER_KEY.public)
+
+
+def sentences(reading: Reading) -> str:
+    return "\n".join(finding.sentence for finding in findings(reading))
+
+
+def test_story_at_its_end_stands_where_the_book_stands(year: Reading) -> None:
+    for budget in year.book.budgets():
+        chapter = year.story.chapters[budget.population]
+        last = chapter.points[-1]
+        assert last.granted == (budget.epsilon_granted or 0)
+        if last.spent is None:
+            assert budget.epsilon_spent is None
+        else:
+            assert rounded_up(Decimal(last.spent)) == pytest.approx(budget.epsilon_spent, abs=1e-4)
+        committed = sum(each.epsilon_of(each.spent + each.set_aside) for each in _filters(year, budget.population))
+        assert last.committed == pytest.approx(float(committed))
+
+
+def test_story_of_each_grant_is_what_its_studies_and_the_lost_book_spent(year: Reading) -> None:
+    for population, chapter in year.story.chapters.items():
+        account = year.book.accounts[population]
+        rest = chapter.unattributed(account)
+        for number, filter_ in enumerate(account.filters, start=1):
+            studies = [each for each in chapter.studies if each.said.grant == number]
+            assert filter_.spent == sum(each.spent for each in studies) + rest[number - 1]
+            assert filter_.set_aside == sum(each.set_aside for each in studies)
+
+
+def test_story_of_a_recovery_leaves_the_lost_part_to_no_study(year: Reading) -> None:
+    lost = year.story.chapters[POPULATION].unattributed(year.book.accounts[POPULATION])
+    assert lost == [5 * charge(STEP, 8) + 2 * charge(TOTALS, 8), 0]
+
+
+def test_grant_before_the_first_payment_is_not_marked_and_one_after_it_is(year: Reading) -> None:
+    first, second = year.story.chapters[POPULATION].grants
+    assert (first.after_results, second.after_results) == (False, True)
+    assert "The budget of breast-2026 was enlarged after results were seen: epsilon 1.5" in sentences(year)
+
+
+def test_grant_after_an_admission_without_a_payment_is_not_marked(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with granted_ledger(path) as ledger:
+        ledger.refuse("a", "test", "a refusal")
+        ledger.grant(POPULATION, 1, 1e-4, 16)
+    assert not any(each.after_results for each in told(path, None).story.chapters[POPULATION].grants)
+
+
+def test_grant_after_a_recovery_that_took_spending_over_is_marked(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    write_every_kind(path)
+    *_, last = told(path, None).story.chapters[POPULATION].grants
+    assert last.after_results
+
+
+def test_study_tells_its_rounds_its_models_and_its_end(year: Reading) -> None:
+    study = year.story.studies["tumour-grade-02"]
+    assert study.reserved == list(range(1, 11))
+    assert study.settled == set(study.reserved)
+    assert study.evaluated == [10]
+    assert study.spent == 10 * charge(GENTLE, 8) + charge(TOTALS, 8)
+    assert study.returned == charge(TOTALS, 8)
+    assert study.closed is not None
+    assert [each.to for each in study.releases] == ["sites"]
+
+
+def test_study_closed_by_a_recovery_counts_with_its_whole_plan(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    write_every_kind(path)
+    reading = told(path, None)
+    study, account = reading.story.studies["first"], reading.book.accounts[POPULATION]
+    assert study.closed_by_recovery
+    assert study.spent == 5 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
+    assert account.epsilon_spent_by("first", 1e-3) == epsilon([STEP] * 5 + [TOTALS] * 2, 1e-3)
+
+
+def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year: Reading) -> None:
+    first, *others = findings(year)
+    assert first.gravity is Gravity.ALARM
+    assert first.sentence.startswith(f"The patients of {EXPOSED} were trained on without privacy on ")
+    assert not any(each.gravity is Gravity.ALARM for each in others)
+    since = year.story.chapters[EXPOSED].unbounded_since
+    assert since is not None
+    assert all((point.spent is None) == (point.at >= since) for point in year.story.chapters[EXPOSED].points)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Totals over the held-out patients of stroke-2025 left without noise",
+        "The book was restored from a backup on ",
+        "2 incidents recorded",
+        "2 rounds were paid and never settled",
+        "1 entry at the end nobody has witnessed",
+        "31 patients of sepsis-icu are written like patients of stroke-2025, and different people by what the site's",
+    ],
+)
+def test_findings_of_a_bad_year_name_everything(year: Reading, sentence: str) -> None:
+    assert sentence in sentences(year)
+
+
+def test_findings_speak_of_the_key_only_when_none_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with granted_ledger(path):
+        pass
+    assert "The book vouches for itself only" in sentences(told(path, None))
+    assert "The book vouches for itself only" not in sentences(told(path, KEY.public))
+
+
+def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
+    story = year.story
+    assert [each.key for each in story.keys] == [KEY.public.typed, OTHER_KEY.public.typed]
+    (witness,) = story.witnesses.values()
+    assert (witness.times, witness.newest) == (2, year.book.head.number - 1)
+    assert story.approvals[0].at.entry == 4
+    assert story.entries.total() == year.book.head.number
+
+
+def test_story_of_a_long_book_counts_every_round() -> None:
+    story = Story()
+    for book, entry in long_book(500):
+        story.take(book, entry)
+    assert [len(each.reserved) for each in story.studies.values()] == [50] * 4
+
+
+def _filters(reading: Reading, population: str) -> list[Filter]:
+    return reading.book.accounts[population].filters

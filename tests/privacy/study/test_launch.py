@@ -1,0 +1,79 @@
+"""A launch: terms and roster under one digest and one signature."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from privacy.errors import WireError
+from privacy.keys import PublicKey
+from privacy.study.launch import Launch, SignedLaunch
+from tests.privacy.launch_makers import (
+    COORDINATOR_KEY,
+    SITE_KEYS,
+    golden_launch,
+    golden_terms,
+    key_number,
+    launch_of,
+)
+
+GOLDEN: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "vectors" / "documents.json").read_text(encoding="utf-8")
+)
+
+
+def test_launch_is_the_golden_one() -> None:
+    signed = golden_launch()
+    assert signed.model_dump(mode="json") == GOLDEN["launch"]
+    assert signed.statement.digest == GOLDEN["launch_sha256"]
+    assert signed.statement.study == GOLDEN["study"]
+    assert signed.verified(PublicKey.from_text(GOLDEN["coordinator"])).terms == golden_terms()
+
+
+def test_launch_read_back_from_its_bytes_is_equal() -> None:
+    assert SignedLaunch.model_validate_json(golden_launch().to_bytes()) == golden_launch()
+
+
+def test_launch_signed_by_another_is_refused() -> None:
+    with pytest.raises(WireError, match="a signature is not by the key"):
+        SignedLaunch.by(key_number(9), golden_launch().statement).verified(COORDINATOR_KEY.public)
+
+
+def test_study_of_the_same_terms_launched_again_is_another() -> None:
+    launch = golden_launch().statement
+    assert launch.model_copy(update={"nonce": "f" * 32}).study != launch.study
+
+
+def test_study_with_another_key_on_its_roster_is_another() -> None:
+    assert launch_of(golden_terms(), {**SITE_KEYS, "cedar": key_number(9)}).study != golden_launch().statement.study
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"roster": ["birch", "ash", "cedar"]}, "expected site names in rising order, each once"),
+        ({"roster": ["ash", "ash", "cedar"]}, "expected site names in rising order, each once"),
+        ({"roster": ["ash", "birch"]}, r"2 sites, the terms allow 3 to 8 \(cohort\)"),
+        ({"nonce": "F" * 32}, "nonce"),
+        ({"nonce": "0" * 31}, "nonce"),
+        ({"parameters": 0}, "parameters"),
+        ({"federation": "A Wood"}, "federation"),
+        ({"code": "import os"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_launch_that_is_not_coherent_is_refused(change: dict[str, Any], sentence: str) -> None:
+    if "roster" in change:
+        names = change["roster"]
+        change = {
+            "roster": [{"name": name, "identity": key_number(20 + i).public.text} for i, name in enumerate(names)]
+        }
+    value = {**golden_launch().statement.model_dump(), **change}
+    with pytest.raises(ValidationError, match=sentence):
+        Launch.model_validate(value)
+
+
+def test_launch_with_one_key_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="two sites have the same identity key"):
+        launch_of(golden_terms(), {**SITE_KEYS, "cedar": SITE_KEYS["ash"]})

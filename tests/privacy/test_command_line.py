@@ -1,0 +1,131 @@
+"""How a command ends: its exit code, its sentence, and never a traceback."""
+
+import json
+import signal
+import subprocess
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import click, os, signal, sys
+from privacy.command_line import print_json, print_table, run, say
+from privacy.errors import BudgetError
+
+@click.group()
+def cli(): pass
+
+@cli.command()
+def works(): say("talk"); print_json({"b": 1, "a": "é"})
+
+@cli.command()
+def table(): print_table(("name", ""), [("a long name", "1"), ("b", "22")])
+
+@cli.command()
+def refuses(): raise BudgetError("there is no budget left")
+
+@cli.command()
+def breaks(): raise ZeroDivisionError("with a patient's value in it")
+
+@cli.command()
+def interrupted(): os.kill(os.getpid(), signal.SIGINT); signal.pause()
+
+@cli.command()
+def talks():
+    for _ in range(100_000): click.echo("x" * 100)
+
+run(cli, "tool")
+"""
+
+
+def tool(
+    *arguments: str, traceback: bool = False, ignored: signal.Signals | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    if traceback:
+        environment["CONSILIUM_TRACEBACK"] = "1"
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        preexec_fn=None if ignored is None else partial(signal.signal, ignored, signal.SIG_IGN),
+    )
+
+
+def test_data_go_to_stdout_and_talk_to_stderr() -> None:
+    done = tool("works")
+    assert (done.returncode, done.stderr) == (0, "talk\n")
+    assert json.loads(done.stdout) == {"a": "é", "b": 1}
+
+
+def test_table_is_as_wide_as_its_longest_words() -> None:
+    assert tool("table").stdout == "name\na long name  1\nb            22\n"
+
+
+def test_expected_failure_is_a_sentence_and_its_exit_code() -> None:
+    done = tool("refuses")
+    assert (done.returncode, done.stdout, done.stderr) == (25, "", "tool: there is no budget left\n")
+
+
+def test_defect_is_a_sentence_without_what_the_error_says() -> None:
+    done = tool("breaks")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("tool: a defect of this program (ZeroDivisionError)")
+    assert "patient" not in done.stderr
+
+
+def test_defect_shows_where_when_asked() -> None:
+    done = tool("breaks", traceback=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("ignored", [None, signal.SIGINT], ids=["usual", "in the background of a script"])
+def test_interruption_is_said_and_ends_with_130(ignored: signal.Signals | None) -> None:
+    done = tool("interrupted", ignored=ignored)
+    assert done.returncode == 130
+    assert "tool: interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(["nothing"], "No such command"), (["works", "--x"], "No such option"), ([], "Usage")]
+)
+def test_command_written_wrongly_ends_with_2(arguments: list[str], word: str) -> None:
+    done = tool(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert word in done.stderr
+
+
+def test_help_is_on_stdout_and_ends_with_0() -> None:
+    done = tool("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "works" in done.stdout
+
+
+def test_reader_that_leaves_early_is_no_failure() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "talks"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        text=True,
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("program", ["consilium", "consilium-site", "consilium-audit"])
+def test_version_is_that_of_the_package(program: str) -> None:
+    done = subprocess.run([Path(sys.executable).parent / program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{program} {version('consilium')}\n")

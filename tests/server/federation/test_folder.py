@@ -1,0 +1,201 @@
+"""A federation's folder: made once, enrolment answered once, launches signed."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from privacy.errors import FederationError
+from privacy.keys import SigningKey, node_key_line
+from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
+from server.federation.folder import CoordinatorConfig, Federation
+from server.study.journal import Journal
+from server.study.state import Patience
+from tests.client.small_study import small_terms
+from tests.privacy.launch_makers import key_number
+
+CONFIG = CoordinatorConfig(federation="wood", host="127.0.0.1", port=9092)
+NODE_KEYS = {
+    name: node_key_line(ec.generate_private_key(ec.SECP384R1())) for name in ("ash", "birch", "cedar", "elm")
+}
+KEYS = {name: key_number(2 + number) for number, name in enumerate(NODE_KEYS)}
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Federation:
+    return Federation.init(tmp_path / "wood", CONFIG)
+
+
+def request(name: str, key: SigningKey | None = None, **changes: Any) -> SignedJoinRequest:
+    key = key or KEYS[name]
+    fields = {"name": name, "identity": key.public.text, "node_key": NODE_KEYS[name], **changes}
+    return SignedJoinRequest.by(key, JoinRequest(**fields))
+
+
+def enrol_all(federation: Federation) -> Federation:
+    for name in KEYS:
+        federation.enrol(request(name))
+    return federation
+
+
+def test_new_federation_is_its_owners_alone(federation: Federation) -> None:
+    assert federation.folder.stat().st_mode & 0o777 == 0o700
+    for path in federation.folder.glob("*.key"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert federation.config == CONFIG
+    assert federation.patience == Patience()
+    assert (federation.sites(), federation.studies(), federation.nodes()) == ({}, [], {})
+
+
+def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(FederationError, match="the folder is not empty; choose another, nothing was changed"):
+        Federation.init(tmp_path, CONFIG)
+    assert os.listdir(tmp_path) == ["note"]
+
+
+def test_folder_that_is_no_federation_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(
+        FederationError, match=r"no coordinator\.yaml here; make a federation with: consilium init DIR"
+    ):
+        Federation(tmp_path).config  # noqa: B018 - it is read here
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("federation: wood\nprot: 1", "prot: unknown key; did you mean 'port'?"),
+        ("federation: wood\nport: 70000", "port: expected at most 65535"),
+        ("federation: wood\nport: 1\npatience: {seal_s: 0}", "patience.seal_s: expected more than 0"),
+    ],
+)
+def test_configuration_with_a_mistake_is_refused(federation: Federation, text: str, sentence: str) -> None:
+    (federation.folder / "coordinator.yaml").write_text(text)
+    with pytest.raises(FederationError) as caught:
+        federation.config  # noqa: B018 - it is read here
+    assert sentence in str(caught.value)
+
+
+# Enrolment -------------------------------------------------------------------------------------------------
+
+
+def test_admission_names_what_the_site_needs(federation: Federation) -> None:
+    signed = federation.enrol(request("ash"))
+    admission = signed.verified(federation.identity().public)
+    assert (admission.federation, admission.name, admission.address) == ("wood", "ash", "127.0.0.1:9092")
+    assert admission.identity == KEYS["ash"].public.text
+    assert x509.load_pem_x509_certificate(admission.ca_certificate.encode()).subject.rfc4514_string()
+    assert "PRIVATE" not in admission.ca_certificate
+
+
+def test_enrolment_is_kept_and_answered_alike_again(federation: Federation) -> None:
+    first = federation.enrol(request("ash"))
+    assert Federation(federation.folder).enrol(request("ash")) == first
+    assert set(federation.sites()) == {"ash"}
+
+
+def test_request_that_was_changed_is_refused(federation: Federation) -> None:
+    signed = request("ash")
+    changed = signed.model_copy(update={"statement": signed.statement.model_copy(update={"name": "birch"})})
+    with pytest.raises(FederationError, match="the join request is damaged: a signature is not by the key"):
+        federation.enrol(changed)
+    assert federation.sites() == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["ecdsa-sha2-nistp384 AAAA", "ecdsa-sha2-nistp384 " + NODE_KEYS["ash"].split()[1][:40]]
+)
+def test_request_with_a_node_key_that_flower_would_refuse_is_refused(federation: Federation, line: str) -> None:
+    """Enrolled, it would end the coordinator's process whenever it registers its sites."""
+    with pytest.raises(FederationError, match="the join request is damaged: expected a node key"):
+        federation.enrol(request("ash", node_key=line))
+
+
+def test_name_that_is_enrolled_with_other_keys_is_refused(federation: Federation) -> None:
+    federation.enrol(request("ash"))
+    for other in (request("ash", key_number(9)), request("ash", node_key=NODE_KEYS["birch"])):
+        with pytest.raises(FederationError, match="a site 'ash' is enrolled with other keys"):
+            federation.enrol(other)
+    assert federation.sites()["ash"].identity == KEYS["ash"].public.text
+
+
+def test_keys_that_are_enrolled_under_another_name_are_refused(federation: Federation) -> None:
+    federation.enrol(request("ash"))
+    for other in (request("birch", KEYS["ash"]), request("birch", node_key=NODE_KEYS["ash"])):
+        with pytest.raises(FederationError, match="the keys of this request are enrolled as 'ash' already"):
+            federation.enrol(other)
+
+
+def test_sites_file_that_is_damaged_is_refused(federation: Federation) -> None:
+    (federation.folder / "sites.json").write_text("{")
+    with pytest.raises(FederationError, match=r"sites\.json: cannot be used: .*restore it from your backup"):
+        federation.sites()
+
+
+def test_node_ids_of_64_bits_are_kept(federation: Federation) -> None:
+    federation.remember_nodes({"ash": 2**64 - 1})
+    assert federation.nodes() == {"ash": 2**64 - 1}
+    (federation.folder / "superlink" / "nodes.json").write_text("{")
+    with pytest.raises(FederationError, match="it is written anew by: consilium up"):
+        federation.nodes()
+
+
+# Launching -------------------------------------------------------------------------------------------------
+
+
+def test_launch_is_signed_over_terms_and_roster(federation: Federation) -> None:
+    enrol_all(federation)
+    study = federation.launch(small_terms(), 6, [])
+    with Journal(federation.study_folder(study)) as journal:
+        launch = journal.launch().verified(federation.identity().public)
+    assert (launch.study, launch.federation, launch.parameters) == (study, "wood", 6)
+    assert {member.name: member.identity for member in launch.roster} == {
+        name: key.public.text for name, key in KEYS.items()
+    }
+    assert launch.terms == small_terms()
+
+
+def test_launch_invites_the_sites_that_are_named_each_once(federation: Federation) -> None:
+    enrol_all(federation)
+    study = federation.launch(small_terms(), 6, ["elm", "birch", "ash", "elm"])
+    with Journal(federation.study_folder(study)) as journal:
+        assert journal.launch().statement.names == ("ash", "birch", "elm")
+
+
+def test_same_terms_launched_twice_are_two_studies(federation: Federation) -> None:
+    enrol_all(federation)
+    assert federation.launch(small_terms(), 6, []) != federation.launch(small_terms(), 6, [])
+
+
+def test_launch_that_fits_no_message_is_refused(federation: Federation) -> None:
+    """Else the study would end at its first request, and could never begin."""
+    enrol_all(federation)
+    terms = small_terms(model={"name": "logistic", "options": {"words": ["x" * 1000] * 3000}})
+    with pytest.raises(FederationError, match=r"the launch has 3\d{6} bytes, and no site takes more than 2097152"):
+        federation.launch(terms, 6, [])
+    assert federation.studies() == []
+
+
+def test_launch_of_a_site_that_is_not_enrolled_is_refused(federation: Federation) -> None:
+    enrol_all(federation)
+    with pytest.raises(FederationError, match="not enrolled: oak; enrolled sites: ash, birch, cedar, elm"):
+        federation.launch(small_terms(), 6, ["ash", "birch", "oak"])
+
+
+def test_launch_over_too_few_sites_is_refused(federation: Federation) -> None:
+    with pytest.raises(FederationError, match=r"0 sites are invited, the terms allow 3 to 8 \(cohort\)"):
+        federation.launch(small_terms(), 6, [])
+    enrol_all(federation)
+    with pytest.raises(FederationError, match="2 sites are invited"):
+        federation.launch(small_terms(), 6, ["ash", "birch"])
+    assert federation.studies() == []
+
+
+def test_studies_are_listed_oldest_first_whatever_happens_in_them(federation: Federation) -> None:
+    enrol_all(federation)
+    studies = [federation.launch(small_terms(), 6, []) for _ in range(4)]
+    (federation.study_folder(studies[0]) / "stop").touch()
+    assert federation.studies() == studies

@@ -1,0 +1,167 @@
+"""A study's journal: what is recorded is there after a kill, and one process drives."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from privacy.errors import FederationError
+from server.study.events import (
+    EpochAsked,
+    Finished,
+    Resumed,
+    Stopped,
+)
+from server.study.journal import Journal, Standing
+from tests.privacy.launch_makers import golden_launch
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "golden-00000000"
+    Journal.create(path, golden_launch()).close()
+    return path
+
+
+def test_new_journal_holds_the_signed_launch(folder: Path) -> None:
+    with Journal(folder) as journal:
+        assert journal.launch() == golden_launch()
+        assert journal.history().epoch_asked == 0
+        assert journal.standing() is Standing.OPEN
+        assert list(journal.notes()) == []
+
+
+def test_journal_is_not_begun_twice(folder: Path) -> None:
+    with pytest.raises(FederationError, match="the study 'golden-00000000' exists already"):
+        Journal.create(folder, golden_launch())
+
+
+def test_study_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match="there is no study 'none' here; see: consilium study list"):
+        Journal(tmp_path / "none")
+
+
+def test_events_are_there_for_the_next_process(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal.record(EpochAsked(epoch=1))
+        journal.record(EpochAsked(epoch=2))
+    with Journal(folder) as journal:
+        assert journal.history().epoch_asked == 2
+
+
+def test_standing_is_what_the_newest_word_says(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal.record(Stopped(why="too few sites"))
+        assert journal.standing() is Standing.STOPPED
+        journal.record(Resumed())
+        journal.record(EpochAsked(epoch=3))
+        assert journal.standing() is Standing.OPEN
+        journal.record(Finished())
+        assert journal.standing() is Standing.FINISHED
+
+
+def test_request_numbers_rise_over_restarts(folder: Path) -> None:
+    numbers = []
+    for _ in range(3):
+        with Journal(folder) as journal:
+            numbers += [journal.next_number(), journal.next_number()]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] > 0
+
+
+def test_request_numbers_of_two_processes_are_never_the_same(folder: Path) -> None:
+    with Journal(folder) as one, Journal(folder) as other:
+        numbers = [journal.next_number() for _ in range(5) for journal in (one, other)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_notes_are_read_from_where_one_left_off(folder: Path) -> None:
+    with Journal(folder) as journal:
+        for text in ("one", "two", "three"):
+            journal.tell({"kind": "note", "text": text})
+        (first, _), *rest = journal.notes()
+        assert [note["text"] for _, note in rest] == ["two", "three"]
+        assert [note["text"] for _, note in journal.notes(after=first)] == ["two", "three"]
+        times = [note["time"] for _, note in journal.notes()]
+    assert times == sorted(times)
+
+
+def test_reader_sees_what_another_process_writes(folder: Path) -> None:
+    with Journal(folder) as writer, Journal(folder) as reader:
+        writer.record(EpochAsked(epoch=7))
+        assert reader.history().epoch_asked == 7
+
+
+def test_event_is_there_after_its_process_was_killed(folder: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from server.study.journal import Journal; "
+        "from server.study.events import EpochAsked; journal = Journal(Path(sys.argv[1])); "
+        "journal.record(EpochAsked(epoch=5)); print(journal.next_number()); sys.stdout.flush(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with Journal(folder) as journal:
+        assert journal.history().epoch_asked == 5
+        assert journal.next_number() > int(done.stdout)
+
+
+def test_study_is_driven_by_one_process(folder: Path) -> None:
+    with Journal(folder) as one, Journal(folder) as other:
+        held = one.lock()
+        with pytest.raises(FederationError, match="another process drives the study 'golden-00000000'"):
+            other.lock()
+        os.close(held)
+        os.close(other.lock())
+
+
+@pytest.mark.parametrize(
+    ("pragma", "sentence"),
+    [("user_version = 2", "not a journal of version 1"), ("application_id = 0", "not a journal of version 1")],
+)
+def test_journal_of_another_version_is_refused(folder: Path, pragma: str, sentence: str) -> None:
+    connection = sqlite3.connect(folder / "journal.sqlite")
+    connection.execute(f"PRAGMA {pragma}")
+    connection.close()
+    with pytest.raises(FederationError, match=sentence):
+        Journal(folder)
+
+
+def test_file_that_is_no_journal_is_refused(folder: Path) -> None:
+    (folder / "journal.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(FederationError, match="the journal cannot be read: file is not a database"):
+        Journal(folder)
+
+
+def test_event_that_was_damaged_is_refused(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal.record(EpochAsked(epoch=1))
+    connection = sqlite3.connect(folder / "journal.sqlite")
+    connection.execute("UPDATE event SET body = ?", (b"{}",))
+    connection.commit()
+    connection.close()
+    with (
+        Journal(folder) as journal,
+        pytest.raises(FederationError, match="an event that this version does not know"),
+    ):
+        journal.history()
+
+
+def test_launch_that_is_damaged_is_refused(folder: Path) -> None:
+    with Journal(folder) as journal:
+        (folder / "launch.json").write_bytes(b"{}")
+        with pytest.raises(FederationError, match=r"launch\.json"):
+            journal.launch()
+        (folder / "launch.json").unlink()
+        with pytest.raises(FederationError, match=r"launch\.json: cannot be read"):
+            journal.launch()
+
+
+def test_aggregate_has_a_place_of_its_own(folder: Path) -> None:
+    with Journal(folder) as journal:
+        path = journal.aggregate_path(7)
+    assert path == folder / "aggregates" / "00007.bin"
