@@ -29,14 +29,11 @@ from typing import Any, Final
 import click
 
 from client.site.folder import SiteHome
-from privacy.accounting.account import Account, Planned, Purpose
-from privacy.accounting.epsilon import (
-    CARRIED,
-    Gaussian,
-    SampledGaussian,
-    carried,
-    limit,
-)
+from privacy.accounting.account import Account
+from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.events import Gaussian, SampledGaussian
+from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.renyi import CARRIED
 from privacy.command_line import print_json, print_table, say
 from privacy.keys import SigningKey
 from privacy.ledger import Book, Ledger

@@ -30,16 +30,11 @@ from client.training.simulate import pooled
 from models.federated.server_optimiser import LocalWork
 from models.parameters.flatten import from_vector
 from models.parameters.vector import Vector
-from privacy.accounting.epsilon import noise_multiplier
+from privacy.accounting.calibration import noise_multiplier
 from privacy.mechanisms.distributed_noise import opened_sum, share
 from privacy.randomness import Stream
 from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
-from privacy.secure_aggregation.round_layout import (
-    grid_of,
-    layout_of,
-    shared_noise,
-    weight_of,
-)
+from privacy.secure_aggregation.round_layout import grid_of, layout_of, shared_noise, weight_of
 from privacy.study import Placement, Terms
 from privacy.study.launch import Launch
 

@@ -28,8 +28,8 @@ from models.parameters.flatten import parameter_count
 from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
 from server.federation.folder import PatienceConfig
+from server.results.tally import RoundTally, Tally
 from server.study.journal import Journal
-from server.watch.tally import RoundTally, Tally
 from tests.client.small_study import small_terms, without_privacy
 from tests.federation.running import COORDINATOR, Running, running
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.utility_data import Array, Records, Site, pooled
 from client.data.dataset import public_count
 from models.parameters.vector import advance
-from privacy.accounting.epsilon import noise_multiplier
+from privacy.accounting.calibration import noise_multiplier
 from privacy.dpsgd import sample_patients
 from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
 from privacy.randomness import Stream

@@ -19,13 +19,7 @@ from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.site.folder import SiteHome
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    run,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, run, say
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import SignedAdmission, read_enrolment

@@ -103,5 +103,5 @@ ValueRange = Annotated[
 ]
 """How large a value may be; the word ``auto`` leaves it to a rule over public numbers.
 
-The rule: ``privacy/secure_aggregation/value_range.py``.
+The rule: ``privacy/mechanisms/value_range.py``.
 """

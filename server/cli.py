@@ -10,12 +10,7 @@ from typing import Any
 
 import click
 
-from privacy.command_line import (
-    Commands,
-    print_json,
-    run,
-    say,
-)
+from privacy.command_line import Commands, print_json, run, say
 from privacy.errors import FederationError
 from privacy.logs import log_to
 from privacy.process_lifetime import stop_on_signals

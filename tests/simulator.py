@@ -23,19 +23,14 @@ from client.site.register_data import register_files
 from client.study.request_handler import Site
 from client.study.store import StudyState, StudyStore
 from client.training.worker import InProcessTrainer
-from privacy.accounting.account import Planned, Purpose, choose_order
+from privacy.accounting.grant_order import choose_order
+from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.protocol.messages import (
-    Envelope,
-    Reply,
-    Request,
-    make_envelope,
-    read_body,
-)
+from privacy.protocol.messages import Envelope, Reply, Request, make_envelope, read_body
 from privacy.study import COORDINATOR, Terms
 from privacy.study.cost import study_noise, training_event
 from server.federation.folder import CoordinatorConfig, Federation

@@ -12,7 +12,7 @@ from client.training.scoring import score_histogram
 from models.parameters.flatten import from_vector
 from models.parameters.vector import advance
 from models.tasks.binary import Metrics, metrics
-from privacy.accounting.epsilon import noise_multiplier
+from privacy.accounting.calibration import noise_multiplier
 from privacy.secure_aggregation.round_layout import update_range
 from privacy.study import Terms, read_terms
 from privacy.study.cost import study_noise

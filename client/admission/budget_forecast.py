@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from client.admission.rules import price_of
-from privacy.accounting.account import (
-    Account,
-    OrderChoice,
-    Planned,
-    choose_order,
-    order_choices,
-)
-from privacy.accounting.epsilon import NANO
+from privacy.accounting.account import Account
+from privacy.accounting.grant_order import OrderChoice, choose_order, order_choices
+from privacy.accounting.plan import Planned
+from privacy.accounting.renyi import NANO
 from privacy.errors import TermsError
 from privacy.study import Terms
 

@@ -15,14 +15,11 @@ from typing import NamedTuple
 
 from client.admission.rules import Price, price_of, reasons_against
 from client.site.folder import Policy, Registration
-from privacy.accounting.account import (
-    Account,
-    Filter,
-    Purpose,
-    rounded_down,
-    rounded_up,
-)
-from privacy.accounting.epsilon import NANO
+from privacy.accounting.account import Account
+from privacy.accounting.figures import rounded_down, rounded_up
+from privacy.accounting.plan import Purpose
+from privacy.accounting.renyi import NANO
+from privacy.accounting.renyi_filter import Filter
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.study import Terms

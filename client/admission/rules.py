@@ -31,22 +31,14 @@ from dataclasses import dataclass
 from client.site.folder import Policy, Registration
 from models import catalogue
 from models.errors import ModelError
-from privacy.accounting.account import (
-    Budget,
-    Planned,
-    Purpose,
-    most_patients,
-)
+from privacy.accounting.account import most_patients
+from privacy.accounting.figures import Budget
+from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import Admission
 from privacy.study import DataContract, Placement, Scheme, Terms
-from privacy.study.cost import (
-    evaluation_event,
-    evaluation_noise,
-    study_noise,
-    training_event,
-)
+from privacy.study.cost import evaluation_event, evaluation_noise, study_noise, training_event
 from privacy.study.launch import Launch, SignedLaunch
 
 

@@ -7,33 +7,17 @@ from typing import Final
 
 import click
 
-from client.admission.budget_forecast import (
-    OrderAdvice,
-    Room,
-    advise,
-    least_epsilon,
-    results_seen,
-    room_for_more,
-)
-from client.admission.held_budget import Hold, holds_of
+from client.admission.budget_forecast import OrderAdvice, Room, advise, least_epsilon, results_seen, room_for_more
 from client.commands.confirm import ask_at_terminal, machine_account
 from client.commands.study_table import explained, print_explanation
 from client.site.folder import SiteHome
-from privacy.accounting.account import (
-    Account,
-    Budget,
-    GrantFigures,
-    OrderChoice,
-    rounded_up,
-)
-from privacy.accounting.epsilon import CARRIED, NANO
+from client.study.held_budget import Hold, holds_of
+from privacy.accounting.account import Account
+from privacy.accounting.figures import Budget, GrantFigures, rounded_up
+from privacy.accounting.grant_order import OrderChoice
+from privacy.accounting.renyi import CARRIED, NANO
 from privacy.canonical import Json
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import BudgetError
 from privacy.study import read_terms
 

@@ -8,20 +8,15 @@ from pathlib import Path
 import click
 
 from client.commands.confirm import ask_at_terminal, machine_account
-from client.commands.entry_text import in_words, is_about, studies_named
-from client.commands.ledger_summary import summarise
+from client.ledger.entry_text import in_words, is_about, studies_named
+from client.ledger.recovery import Rehearsal, rehearse
+from client.ledger.summary import summarise
 from client.site.folder import SiteHome
-from client.site.ledger_recovery import Rehearsal, rehearse
 from client.site.running import stopped
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.audit.report.timeline import Story
 from privacy.canonical import Json
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, say
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.exchanged_files import read_document

@@ -3,12 +3,7 @@
 import click
 
 from client.site.folder import SiteHome
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey
 

@@ -5,12 +5,7 @@ from pathlib import Path
 import click
 
 from client.site.folder import SiteHome
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError
 from privacy.study import Terms, read_terms
 

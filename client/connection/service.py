@@ -13,12 +13,7 @@ from client.connection.agent import AgentEvent, Kind, serve
 from client.connection.tls_trust import warn_in_time
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteHome
-from client.site.running import (
-    Connection,
-    note,
-    now,
-    serving,
-)
+from client.site.running import Connection, note, now, serving
 from client.study.activity_log import Diary
 from client.study.request_handler import Site
 from client.study.witness_check import rolled_back

@@ -18,12 +18,7 @@ from pydantic import Field
 
 from client.data.adapters.csv import Mistake, read_words
 from client.data.dataset import columns_of, group_records, public_count
-from client.data.encoding import (
-    ColumnCounts,
-    encode_features,
-    encode_labels,
-    name_patients,
-)
+from client.data.encoding import ColumnCounts, encode_features, encode_labels, name_patients
 from client.data.objections import Objections
 from client.data.plausibility import hint_at, shown, suspicions_of
 from privacy.document import Document

@@ -27,13 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from client.data.objections import (
-    DIGEST_BYTES,
-    Objections,
-    patient_digest,
-    read_objections,
-    write_objections,
-)
+from client.data.objections import DIGEST_BYTES, Objections, patient_digest, read_objections, write_objections
 from privacy.errors import KeyFileError, RefusedError, SiteConfigError
 from privacy.files import replace
 from privacy.keys import generate_secret, read_secret

@@ -37,12 +37,7 @@ from privacy.files import new_folder, replace, require_private
 from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
-from privacy.protocol.enrolment import (
-    Admission,
-    JoinRequest,
-    SignedAdmission,
-    SignedJoinRequest,
-)
+from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
 from privacy.study import DataContract, Name, Sha256, SiteName
 
 SITE_FILE: Final = "site.yaml"

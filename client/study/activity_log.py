@@ -11,13 +11,7 @@ from typing import Final
 
 from client.study.context import Seat
 from client.study.cut_values import sentence_of
-from privacy.protocol.messages import (
-    Close,
-    Reply,
-    Request,
-    Sealed,
-    Train,
-)
+from privacy.protocol.messages import Close, Reply, Request, Sealed, Train
 from privacy.study.launch import Launch
 
 _log: Final = logging.getLogger("diary")

@@ -26,12 +26,7 @@ from privacy.canonical import digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.mechanisms.distributed_noise import opened_sum, values_at_edge
 from privacy.mechanisms.site_clipping import mean_update, next_norm
-from privacy.protocol.messages import (
-    Committed,
-    Evaluated,
-    Header,
-    View,
-)
+from privacy.protocol.messages import Committed, Evaluated, Header, View
 from privacy.secure_aggregation.opening import Opened, open_aggregate
 from privacy.secure_aggregation.quantise import dequantise, halvings_after, means_at_edge
 from privacy.secure_aggregation.round_layout import layout_of, shared_noise, weight_of

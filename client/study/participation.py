@@ -19,12 +19,7 @@ from client.study.kept_secrets import forget_kept
 from client.study.key_epochs import EpochLostError
 from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
-from client.study.seal_round import (
-    SealedAttempt,
-    release_mask,
-    require_sent,
-    seal_attempt,
-)
+from client.study.seal_round import SealedAttempt, release_mask, require_sent, seal_attempt
 from privacy.errors import ProtocolError, RefusedError
 from privacy.protocol.messages import (
     Close,

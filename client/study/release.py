@@ -22,12 +22,7 @@ from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE, make_c
 from client.study.context import Seat
 from client.study.cut_values import edge_facts, edge_rows
 from client.study.personal_layers import OWN_LAYERS_FILE, own_layers
-from client.study.released_model import (
-    Chosen,
-    choice_facts,
-    choice_rows,
-    chosen,
-)
+from client.study.released_model import Chosen, choice_facts, choice_rows, chosen
 from models.tasks.binary import THRESHOLD, metrics
 from models.tasks.uncertainty import noise_errors
 from privacy.canonical import sha256, to_canonical
@@ -61,9 +56,9 @@ def write_release(seat: Seat) -> str:
     contract = make_contract(seat.launch.study, seat.terms, sha256(model)).to_bytes() + b"\n"
     replace(folder / CONTRACT_FILE, contract, StorageError)
     _write_own(seat, choice)
-    card = _card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice) | edge_facts(seat)
+    card = make_card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice) | edge_facts(seat)
     replace(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
-    replace(folder / "card.md", _markdown(card).encode("utf-8"), StorageError)
+    replace(folder / "card.md", as_markdown(card).encode("utf-8"), StorageError)
     return sha256(model)
 
 
@@ -89,7 +84,7 @@ def _write_own_figures(seat: Seat, choice: Chosen) -> None:
     replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
 
 
-def _card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
+def make_card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
     head = seat.head()
     return {
@@ -150,7 +145,7 @@ def _card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]
     }
 
 
-def _markdown(card: dict[str, Any]) -> str:
+def as_markdown(card: dict[str, Any]) -> str:
     model, privacy, site = card["model"], card["privacy"], card["site"]
     if privacy["private"]:
         promise = (

@@ -26,12 +26,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from client.admission.held_budget import give_back_abandoned
 from client.admission.rules import judge
 from client.data.dataset import StudyFiles, require_registered
 from client.site.folder import Policy, Registration, SiteHome
 from client.study.activity_log import Diary
 from client.study.context import Seat
+from client.study.held_budget import give_back_abandoned
 from client.study.kept_secrets import KeptSecrets, forget_kept
 from client.study.key_epochs import EpochLostError, Epochs
 from client.study.participation import Participation
@@ -40,7 +40,7 @@ from client.study.store import StudyState, StudyStore, first_shared
 from client.study.witness_check import require_not_behind, require_witnessed
 from client.training.worker import Training
 from models.parameters.vector import Vector, digest
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.errors import (
     BudgetError,
     DataError,

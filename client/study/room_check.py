@@ -16,9 +16,9 @@ and more noise, a smaller one sums that wrap. The noise over what one patient ca
 
 from client.study.context import Seat
 from privacy.errors import RefusedError
+from privacy.mechanisms.value_range import most_patients
 from privacy.protocol.messages import Train
 from privacy.secure_aggregation.round_layout import shared_noise
-from privacy.secure_aggregation.value_range import most_patients
 from privacy.study import Placement
 
 

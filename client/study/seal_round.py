@@ -27,15 +27,7 @@ from privacy.canonical import digest, sha256
 from privacy.errors import RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.ledger.signed_head import BookHead
-from privacy.protocol.messages import (
-    Head,
-    Header,
-    Release,
-    Released,
-    Train,
-    View,
-    counts_digest,
-)
+from privacy.protocol.messages import Head, Header, Release, Released, Train, View, counts_digest
 from privacy.secure_aggregation.masks import seed_commitment
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.seal import seal

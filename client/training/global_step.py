@@ -6,25 +6,16 @@ process that trains, which rounds it and adds its share (``privacy/mechanisms/di
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from client.data.dataset import Patients
 from client.training.device import Hardware
-from client.training.local_steps import (
-    DeviceRecords,
-    loss_of,
-    model_to_train,
-    require_usable,
-    self_test_once,
-)
+from client.training.local_steps import DeviceRecords, loss_of, model_to_train, require_usable, self_test_once
 from models.parameters.flatten import from_vector
+from models.parameters.vector import Vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
 from privacy.randomness import Stream
 from privacy.study import Terms
-
-Vector = NDArray[np.float64]
 
 
 def global_step(

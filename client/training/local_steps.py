@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import parameters_to_vector
 
@@ -51,6 +50,7 @@ from models.parameters.flatten import (
 )
 from models.parameters.pretrained import put_weights
 from models.parameters.trainable import arrange
+from models.parameters.vector import Vector
 from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
 from privacy.errors import RefusedError, TermsError, TrainingError
 from privacy.randomness import Stream, from_os
@@ -59,7 +59,6 @@ from privacy.study import Terms, Unit
 if TYPE_CHECKING:
     from torch import nn
 
-Vector = NDArray[np.float64]
 
 _ONE_THREAD: Final = 100_000
 """Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""

@@ -13,12 +13,7 @@ import numpy as np
 from client.data.dataset import Patients, public_count, read_table
 from client.study.store import optimiser_of
 from client.training.device import CPU
-from client.training.local_steps import (
-    begin_model,
-    first_model,
-    require_usable,
-    train,
-)
+from client.training.local_steps import begin_model, first_model, require_usable, train
 from client.training.scoring import score_histogram
 from models.parameters.flatten import from_personal, from_vector, to_personal
 from models.tasks.binary import Metrics, metrics

@@ -16,19 +16,18 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from client.data.dataset import Patients
 from client.training.device import Hardware
 from client.training.local_steps import DivergedError, train
+from models.parameters.vector import Vector
 from privacy.mechanisms.site_clipping import contribution, drawn, norm_of_joint
 from privacy.randomness import Stream
 from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
 
-Vector = NDArray[np.float64]
 
 
 def site_update(

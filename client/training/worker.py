@@ -30,12 +30,8 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.dataset import (
-    Patients,
-    StudyFiles,
-    one_by_one,
-    read_study,
-)
+from client.data.dataset import Patients, StudyFiles, one_by_one, read_study
+from models.parameters.vector import Vector
 from privacy.errors import Error, TrainingError
 from privacy.mechanisms.distributed_noise import SharedNoise, share
 from privacy.process_lifetime import leave_terminal_to_parent
@@ -45,7 +41,6 @@ _log = logging.getLogger(__name__)
 _LOG_BYTES: Final = 10_000_000
 _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
 
-Vector = NDArray[np.float64]
 Integers = NDArray[np.uint32]
 Tensors = dict[str, NDArray[np.float32]]
 

@@ -25,26 +25,16 @@ Rules:
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from enum import StrEnum
-from fractions import Fraction
-from typing import Annotated, Final, NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 
-from pydantic import Field
-
-from privacy.accounting.epsilon import (
-    CARRIED,
-    NANO,
-    AnyEvent,
-    Event,
-    Unprotected,
-    charge,
-    conversion,
-    epsilon,
-    limit,
-    repeated,
-)
-from privacy.document import Document
+from privacy.accounting.epsilon import conversion, epsilon, limit
+from privacy.accounting.events import AnyEvent, Unprotected, repeated
+from privacy.accounting.figures import Budget, rounded_down, rounded_up
+from privacy.accounting.grant_order import below
+from privacy.accounting.plan import Planned, Purpose, described
+from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi_filter import Filter, Grant
 from privacy.errors import BudgetError
 
 PUBLIC_COUNT_STEP: Final = 10
@@ -54,123 +44,6 @@ PUBLIC_COUNT_STEP: Final = 10
 def most_patients(public: int) -> int:
     """How many patients a public count may stand for."""
     return public + PUBLIC_COUNT_STEP
-
-
-class Purpose(StrEnum):
-    """Which patients an event touches."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-
-
-class Planned(Document):
-    """An event that a study will cause ``times`` times, once in a round."""
-
-    purpose: Purpose
-    event: Event
-    times: Annotated[int, Field(ge=1, le=10_000)]
-
-
-Plan = Annotated[tuple[Planned, ...], Field(min_length=1, max_length=1000)]
-
-
-class GrantFigures(Document):
-    """Where one grant stands: in nano units of Renyi divergence at ``order``, and in epsilon at ``delta``."""
-
-    epsilon: float
-    delta: float
-    order: int
-    limit: int
-    spent: int
-    set_aside: int
-    left: int
-    epsilon_spent: float
-    epsilon_set_aside: float
-    epsilon_left: float
-
-
-class Budget(Document):
-    """Where a population stands: the sum of its grants.
-
-    ``None`` stands for *no grant* in ``epsilon_granted`` and ``delta``, and for *no bound* in ``epsilon_spent``.
-    """
-
-    population: str
-    epsilon_granted: float | None
-    delta: float | None
-    epsilon_spent: float | None
-    epsilon_set_aside: float
-    epsilon_left: float
-    studies: int
-    protected: bool
-    held_out_protected: bool
-    grants: tuple[GrantFigures, ...]
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What the data protection officer allows for a population, kept at one order."""
-
-    epsilon: float
-    delta: float
-    order: int
-    limit: int
-
-
-@dataclass
-class Filter:
-    """The Renyi filter of one grant: how much of its limit is spent and set aside."""
-
-    granted: Grant
-    spent: int = 0
-    set_aside: int = 0
-
-    @property
-    def left(self) -> int:
-        """What no study has spent or set aside, in nano units."""
-        return self.granted.limit - self.spent - self.set_aside
-
-    def price(self, event: AnyEvent) -> int | None:
-        """What ``event`` costs here in nano units; None if nothing bounds it."""
-        return None if isinstance(event, Unprotected) else charge(event, self.granted.order)
-
-    def price_of(self, plan: Iterable[Planned]) -> int:
-        """What the bounded part of ``plan`` costs, in nano units."""
-        return sum((self.price(planned.event) or 0) * planned.times for planned in plan)
-
-    def epsilon_of(self, amount: int) -> Decimal:
-        """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
-        if amount == 0:
-            return Decimal(0)
-        return max(Decimal(0), Decimal(amount) / NANO + conversion(self.granted.delta, self.granted.order))
-
-    @property
-    def epsilon_left(self) -> Decimal:
-        """What the grant has left in epsilon."""
-        return Decimal(self.granted.epsilon) - self.epsilon_of(self.spent + self.set_aside)
-
-    def epsilon_asked(self, price: int) -> Decimal:
-        """By how much ``price`` would raise the grant's epsilon."""
-        committed = self.spent + self.set_aside
-        return self.epsilon_of(committed + price) - self.epsilon_of(committed)
-
-    @property
-    def figures(self) -> GrantFigures:
-        """The figures as they stand."""
-        granted = self.granted
-        spent, committed = self.epsilon_of(self.spent), self.epsilon_of(self.spent + self.set_aside)
-        return GrantFigures(
-            epsilon=granted.epsilon,
-            delta=granted.delta,
-            order=granted.order,
-            limit=granted.limit,
-            spent=self.spent,
-            set_aside=self.set_aside,
-            left=self.left,
-            epsilon_spent=rounded_up(spent),
-            epsilon_set_aside=rounded_up(committed - spent),
-            epsilon_left=rounded_down(self.epsilon_left),
-        )
 
 
 @dataclass
@@ -223,7 +96,7 @@ class Account:
         if together * most <= 1:
             return
         room = 1 / most - self.delta
-        fits = f"ask for at most {_below(room):g}" if room > 0 else "no further grant fits"
+        fits = f"ask for at most {below(room):g}" if room > 0 else "no further grant fits"
         before = f", with the grants before it {together:g}," if self.filters else ""
         raise BudgetError(
             f"delta {delta:g}{before} is more than one in the {most} patients that '{self.population}' may have: it "
@@ -479,80 +352,6 @@ class Account:
                 f"'{self.unprotected_by}': no epsilon describes it any more, so a study with privacy "
                 f"('{study}') is refused"
             )
-
-
-@dataclass(frozen=True)
-class OrderChoice:
-    """What a grant kept at ``order`` would admit: how many of the expected studies, and why.
-
-    ``admits`` is a fraction: 2.75 means two whole studies and three quarters of a third. It is 0 where turning
-    divergence into epsilon (``conversion``) takes all of the grant.
-    """
-
-    order: int
-    conversion: Decimal
-    price: int
-    admits: Fraction
-
-
-def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
-    """What each order would admit of the ``expected`` studies, taken together.
-
-    Raises:
-        BudgetError: the studies have no bound, or epsilon or delta is none.
-    """
-    events = [(planned.event, planned.times) for planned in expected]
-    bounded = [(event, times) for event, times in events if not isinstance(event, Unprotected)]
-    if not bounded:
-        raise BudgetError(
-            "the expected studies have no noise, so nothing bounds them: name studies with an epsilon"
-        )
-    choices = []
-    for order in CARRIED:
-        price = sum(charge(event, order) * times for event, times in bounded)
-        room = max(0, limit(epsilon, delta, order))
-        choices.append(OrderChoice(order, conversion(delta, order), price, Fraction(room, price)))
-    return choices
-
-
-def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> int:
-    """The order at which a grant of (epsilon, delta) admits most of the ``expected`` studies.
-
-    Raises:
-        BudgetError: the studies have no bound, or no order leaves the grant any room.
-    """
-    best = max(order_choices(epsilon, delta, expected), key=lambda choice: (choice.admits, -choice.order))
-    if not best.admits:
-        raise BudgetError(
-            f"epsilon {epsilon:g} at delta {delta:g} admits nothing of the expected studies at any order: grant a "
-            "larger epsilon or delta, or name studies with more noise"
-        )
-    return best.order
-
-
-def described(event: AnyEvent) -> str:
-    """An event in words, for a sentence."""
-    fields = ((name.replace("_", " "), value) for name, value in event.model_dump(exclude={"kind"}).items())
-    return ", ".join([event.kind, *(f"{name} {value:g}" for name, value in fields)])
-
-
-def _below(value: float) -> float:
-    """``value`` with two digits, rounded down."""
-    digits = Decimal(value)
-    return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))
-
-
-def rounded_up(value: Decimal) -> float:
-    """An epsilon that was spent, as it is shown: four digits, never less than it is."""
-    return float(value.quantize(_SHOWN, ROUND_CEILING))
-
-
-def rounded_down(value: Decimal) -> float:
-    """An epsilon that is left, as it is shown: four digits, never more than it is."""
-    return float(max(Decimal(0), value).quantize(_SHOWN, ROUND_FLOOR))
-
-
-_SHOWN: Final = Decimal("0.0001")
 
 
 def _bounded(plan: Iterable[Planned]) -> bool:

@@ -9,7 +9,7 @@ Rules:
   that were chosen in view of each other's results it is an :attr:`Certainty.ESTIMATE`: the theorem behind it composes
   events that are named before the first result. Only the filter of a grant decides anything; nothing is refused or
   admitted by this figure.
-* Totals may have real or integer noise (:class:`privacy.accounting.epsilon.Gaussian`). The Renyi curve of the one
+* Totals may have real or integer noise (:class:`privacy.accounting.events.Gaussian`). The Renyi curve of the one
   bounds that of the other, their loss distributions do not: both are priced and the larger counts. Above a noise
   multiplier s of 1000, integer noise is priced as real noise of variance s^2 - 9/4: rounding real x to integer y
   with chance proportional to exp(-(y-x)^2 / (2 * 9/4)) makes the one from the other, but for a factor of 1 + 1e-18
@@ -30,13 +30,14 @@ from math import comb, sqrt
 from typing import Any, Final
 
 from privacy.accounting import epsilon as accountant
-from privacy.accounting.epsilon import (
+from privacy.accounting.events import (
     AnyEvent,
     BoundedContribution,
     Events,
     Gaussian,
     Laplace,
     SampledGaussian,
+    repeated,
 )
 from privacy.document import Document
 from privacy.errors import BudgetError
@@ -112,7 +113,7 @@ def _interval(times: Counter[AnyEvent]) -> float:
     Raises:
         BudgetError: they are beyond all use.
     """
-    taken = [accountant.repeated(event, count) for event, count in times.items()]
+    taken = [repeated(event, count) for event, count in times.items()]
     largest = accountant.epsilon(taken, 1e-20, orders=(2, 4, 8, 16))
     if largest > MOST_EPSILON:
         raise BudgetError(

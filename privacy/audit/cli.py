@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import click
 
-from privacy.audit.reconcile import reconcile
-from privacy.audit.report.command import report
-from privacy.audit.verify import verify
-from privacy.audit.whatif import whatif
+from privacy.audit.commands.reconcile import reconcile
+from privacy.audit.commands.report import report
+from privacy.audit.commands.verify import verify
+from privacy.audit.commands.whatif import whatif
 from privacy.command_line import Commands, run
 
 

@@ -40,13 +40,7 @@ site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layer
 ``convolution``, ``anything``; then ``checks``, ``self_test``, ``reference``.
 """
 
-from privacy.dpsgd.engine import (
-    DpSgd,
-    Mechanism,
-    Records,
-    add_noise,
-    sample_patients,
-)
+from privacy.dpsgd.engine import DpSgd, Mechanism, Records, add_noise, sample_patients
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, Loss
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.self_test import Example, self_test

@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privacy.dpsgd.batching import Batch, batches
-from privacy.dpsgd.ghost_clipping import (
-    BookKeeping,
-    Lens,
-    Loss,
-    Trainable,
-    add_plain,
-    clip_factors,
-)
+from privacy.dpsgd.ghost_clipping import BookKeeping, Lens, Loss, Trainable, add_plain, clip_factors
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.norms import add_scaled, whole_norm
 from privacy.errors import TermsError, TrainingError

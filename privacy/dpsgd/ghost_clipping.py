@@ -24,12 +24,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from privacy.dpsgd.activations import (
-    Capture,
-    Survey,
-    described,
-    survey,
-)
+from privacy.dpsgd.activations import Capture, Survey, described, survey
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.outer_products import Share
 from privacy.dpsgd.grad_sample.registry import kind_of

@@ -12,12 +12,7 @@ from opacus.grad_sample import GradSampleModule
 
 from privacy.dpsgd.activations import described
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.ghost_clipping import (
-    Lens,
-    Trainable,
-    clip_factors,
-    owners,
-)
+from privacy.dpsgd.ghost_clipping import Lens, Trainable, clip_factors, owners
 from privacy.dpsgd.grad_sample.outer_products import Built, by_patient
 from privacy.dpsgd.norms import row_norms
 from privacy.errors import TermsError

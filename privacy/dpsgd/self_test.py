@@ -22,13 +22,7 @@ from torch import nn
 
 from privacy.dpsgd.batching import batches
 from privacy.dpsgd.engine import Method, Records, choose_clipper
-from privacy.dpsgd.ghost_clipping import (
-    CLIP_MARGIN,
-    Lens,
-    Loss,
-    Trainable,
-    add_plain,
-)
+from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.norms import whole_norm
 from privacy.errors import TermsError

@@ -19,8 +19,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
-from privacy.accounting.account import Plan
-from privacy.accounting.epsilon import CARRIED, Event
+from privacy.accounting.events import Event
+from privacy.accounting.plan import Plan
+from privacy.accounting.renyi import CARRIED
 from privacy.canonical import sha256
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError

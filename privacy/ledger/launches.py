@@ -13,7 +13,7 @@ Rules:
 import re
 from typing import NamedTuple
 
-from privacy.accounting.account import rounded_up
+from privacy.accounting.figures import rounded_up
 from privacy.ledger.state import Book
 
 

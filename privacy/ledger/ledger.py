@@ -19,17 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from privacy.accounting.account import Budget, Planned
-from privacy.accounting.epsilon import AnyEvent, carried, limit
+from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.events import AnyEvent
+from privacy.accounting.figures import Budget
+from privacy.accounting.plan import Planned
 from privacy.document import parse
 from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.database import (
-    TIMEOUT_S,
-    open_file,
-    sentences,
-    signed_entries,
-)
+from privacy.ledger.database import TIMEOUT_S, open_file, sentences, signed_entries
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -59,12 +56,7 @@ from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import BookHead, Countersigned
 from privacy.ledger.state import Book, plan_curve
-from privacy.ledger.transaction import (
-    Addition,
-    Creation,
-    read_on,
-    written,
-)
+from privacy.ledger.transaction import Addition, Creation, read_on, written
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from privacy.accounting.account import (
-    Account,
-    Budget,
-    Filter,
-    Planned,
-    Purpose,
-)
+from privacy.accounting.account import Account
 from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.figures import Budget
+from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.renyi_filter import Filter
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
@@ -90,7 +87,7 @@ class BrokenRuleError(LedgerError):
         self.rule = rule
 
 
-class _State(NamedTuple):
+class AccountState(NamedTuple):
     """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
 
     since: int
@@ -129,7 +126,7 @@ class Book:
         self.recovered: Head | None = None
         self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
-        self._states: dict[str, list[_State]] = {}
+        self._states: dict[str, list[AccountState]] = {}
         self._population_of_data: dict[str, str] = {}
         self._registered: set[tuple[str, str, str]] = set()
         """Population, contract and data of every registration."""
@@ -507,7 +504,7 @@ class Book:
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
             )
-        lost = [(totals.population, _filters(totals)) for totals in head.accounts]
+        lost = [(totals.population, filters_of(totals)) for totals in head.accounts]
         for population, filters in lost:  # refuse before anything is changed
             known = self.accounts[population].filters if population in self.accounts else []
             if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
@@ -558,7 +555,7 @@ class Book:
                 raise BrokenRuleError(Rule.WITNESS, str(error)) from None
         raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")
 
-    def _state_at(self, population: str, number: int) -> _State | None:
+    def _state_at(self, population: str, number: int) -> AccountState | None:
         states = self._states.get(population, [])
         after = bisect_right(states, number, key=lambda state: state.since)
         return states[after - 1] if after else None
@@ -566,7 +563,7 @@ class Book:
     def _totals_at(self, number: int) -> tuple[AccountTotals, ...]:
         """Every population's totals as they were after entry ``number``."""
         return tuple(
-            _totals(self.accounts[population], state)
+            totals_of(self.accounts[population], state)
             for population in self._states
             if (state := self._state_at(population, number)) is not None
         )
@@ -580,7 +577,7 @@ class Book:
         self._hashes.append(signed.hash)
         for population, account in self.accounts.items():
             states = self._states.setdefault(population, [])
-            state = _state(account, entry.number)
+            state = state_of(account, entry.number)
             if not states or states[-1][1:] != state[1:]:
                 states.append(state)
 
@@ -649,8 +646,8 @@ def _same(name: str, written: object, computed: object) -> None:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
 
 
-def _state(account: Account, number: int) -> _State:
-    return _State(
+def state_of(account: Account, number: int) -> AccountState:
+    return AccountState(
         since=number,
         protected=account.unprotected_by is None,
         held_out_protected=account.held_out_protected,
@@ -658,7 +655,7 @@ def _state(account: Account, number: int) -> _State:
     )
 
 
-def _totals(account: Account, state: _State) -> AccountTotals:
+def totals_of(account: Account, state: AccountState) -> AccountTotals:
     return AccountTotals(
         population=account.population,
         protected=state.protected,
@@ -676,7 +673,7 @@ def _totals(account: Account, state: _State) -> AccountTotals:
     )
 
 
-def _filters(totals: AccountTotals) -> list[Filter]:
+def filters_of(totals: AccountTotals) -> list[Filter]:
     """The filters that a witness has seen.
 
     Raises:

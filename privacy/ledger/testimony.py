@@ -19,12 +19,7 @@ from privacy.errors import Error, LedgerError, WireError
 from privacy.exchanged_files import plain_line
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Round, StudyName
-from privacy.ledger.signed_head import (
-    Countersigned,
-    Digest,
-    KeyText,
-    Number,
-)
+from privacy.ledger.signed_head import Countersigned, Digest, KeyText, Number
 from privacy.signed import Signed, Statement
 from privacy.study import Name
 

@@ -8,7 +8,7 @@ Rules:
 
 * the grid follows from the terms and from public patient counts: gamma = 2 R C / 2^bits, where R (``value_range``)
   holds the largest sum in one coordinate, in clipping norms, and the noise
-  (``privacy/secure_aggregation/value_range.py``). Nothing saturates: values wrap modulo 2^bits, which commutes with
+  (``privacy/mechanisms/value_range.py``). Nothing saturates: values wrap modulo 2^bits, which commutes with
   the sum, and there is no error feedback: both would break the proof (one weakens the noise, the other remembers
   patients);
 * R may differ from round to round: each step's curve depends on sigma alone, since Delta is counted on the step's own
@@ -40,8 +40,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.mechanisms.discrete_gaussian import sample_many
+from privacy.mechanisms.value_range import TAIL, range_of_sums, rounded_up
 from privacy.randomness import Stream
-from privacy.secure_aggregation.value_range import TAIL, range_of_sums, rounded_up
 
 LEAST_VARIANCE: Final = 9
 """Of one share, in grid units: three units of standard deviation."""
@@ -210,7 +210,7 @@ def _figure(value: float) -> str:
 def values_at_edge(total: NDArray[np.int64], noise: SharedNoise, cohort: int) -> int:
     """How many coordinates of an opened ``total``, (d,), lie where a sum that fits the range does not come.
 
-    A range that holds leaves :data:`~privacy.secure_aggregation.value_range.TAIL` deviations of noise beyond the
+    A range that holds leaves :data:`~privacy.mechanisms.value_range.TAIL` deviations of noise beyond the
     largest sum. The edge is as wide as false marks allow; sums that wrap around come to lie anywhere, and so in it.
     Computed from the noised sum alone: post-processing.
     """

@@ -14,7 +14,7 @@ Rules:
   bits. S stays within a factor of 2^20 of where it began.
 
 **Guarantee.** Replacing a site's update moves the joint vector by at most 2 S', adding or removing it by at most S'.
-What that costs a patient: :class:`privacy.accounting.epsilon.SiteUpdates`; ``docs/privacy.md`` has the proof.
+What that costs a patient: :class:`privacy.accounting.events.SiteUpdates`; ``docs/privacy.md`` has the proof.
 
 Sources: McMahan, Ramage, Talwar and Zhang 2018 (arXiv 1710.06963) for whole updates and the fixed denominator;
 Andrew, Thakkar, McMahan and Ramaswamy 2021 (arXiv 1905.03871) for the norm.

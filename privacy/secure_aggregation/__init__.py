@@ -13,5 +13,5 @@ Told in the order in which it happens:
   adds, a site opens.
 
 Masks keep a lone update from everyone, encryption keeps the sum from the coordinator, checks keep the sum
-honest. Every derived key is in :mod:`~privacy.secure_aggregation.key_derivation`.
+honest. Every derived key is in :mod:`~privacy.key_derivation`.
 """

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.secure_aggregation.key_derivation import Purpose, derive_stream
+from privacy.key_derivation import Purpose, derive_stream
 from privacy.secure_aggregation.layout import BLOCK, CHECKS
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
+from privacy.key_derivation import Purpose, derive, derive_stream
 from privacy.keys import SECRET_BYTES
 from privacy.randomness import Stream
-from privacy.secure_aggregation.key_derivation import Purpose, derive, derive_stream
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
 

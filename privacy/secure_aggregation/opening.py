@@ -22,13 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.check_fields import (
-    NO_FORMS,
-    Forms,
-    added,
-    expected_checks,
-    linear_forms,
-)
+from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, added, expected_checks, linear_forms
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
 from privacy.secure_aggregation.process_pool import each
 from privacy.secure_aggregation.schemes.bfv import StudyKey

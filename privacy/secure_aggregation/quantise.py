@@ -2,7 +2,7 @@
 
 * The grid is common to all sites: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k stands
   for k steps. The first range is the terms', or what ``auto`` makes of them
-  (``privacy/secure_aggregation/value_range.py``); later ones are it, halved as often as the last opened sum allows,
+  (``privacy/mechanisms/value_range.py``); later ones are it, halved as often as the last opened sum allows,
   which every site computes alike, in integers.
 * A value beyond [-value_range, value_range] saturates. How many did depends on records: it stays at the site. What
   all may know is how many values of the opened mean lie at the range's edge.

@@ -7,9 +7,9 @@ noise, and from ``room``: how many patients the round's sum must hold, which eve
 from privacy.canonical import digest
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.site_clipping import joint_norm
+from privacy.mechanisms.value_range import most_drawn, range_of_updates
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import Grid
-from privacy.secure_aggregation.value_range import most_drawn, range_of_updates
 from privacy.study import Placement, Terms, Unit, Weights
 from privacy.study.launch import Launch
 

@@ -5,23 +5,8 @@ at launch together with the roster; every site admits exactly that digest or not
 holds between parts is in ``terms.py``.
 """
 
-from privacy.fields import (
-    COORDINATOR,
-    MAX_SITES,
-    Column,
-    Epsilon,
-    LayerName,
-    Name,
-    Positive,
-    Sha256,
-    SiteName,
-)
-from privacy.study.data.contract import (
-    BinaryLabel,
-    Category,
-    DataContract,
-    Number,
-)
+from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
+from privacy.study.data.contract import BinaryLabel, Category, DataContract, Number
 from privacy.study.guarantee import (
     AdaptiveClipping,
     Cohort,

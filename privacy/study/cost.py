@@ -6,17 +6,16 @@ Renyi order that serves the study best may be taken.
 
 from typing import NamedTuple
 
-from privacy.accounting.epsilon import (
+from privacy.accounting.calibration import noise_multiplier, site_noise_multiplier
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.events import (
     BoundedContribution,
     DistributedGaussian,
     Gaussian,
     SampledGaussian,
     SiteUpdates,
     Unprotected,
-    epsilon,
-    noise_multiplier,
     repeated,
-    site_noise_multiplier,
 )
 from privacy.errors import TermsError
 from privacy.study import Placement, Terms, Unit

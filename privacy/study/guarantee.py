@@ -6,12 +6,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import (
-    MAX_SITES,
-    ClippingNorm,
-    Epsilon,
-    ValueRange,
-)
+from privacy.fields import MAX_SITES, ClippingNorm, Epsilon, ValueRange
 
 
 class Unit(StrEnum):
@@ -141,7 +136,7 @@ class Sealing(Document):
     With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
     beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
     gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. ``auto``, the default,
-    leaves it to ``privacy/secure_aggregation/value_range.py``.
+    leaves it to ``privacy/mechanisms/value_range.py``.
     """
 
     scheme: Scheme = Scheme.BFV

@@ -12,12 +12,7 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from privacy.document import Document
-from privacy.fields import (
-    LayerName,
-    Name,
-    Positive,
-    Sha256,
-)
+from privacy.fields import LayerName, Name, Positive, Sha256
 
 
 class Adapters(Document):

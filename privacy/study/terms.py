@@ -30,15 +30,7 @@ from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 from privacy.fields import Epsilon, Name
 from privacy.study.data.contract import DataContract
-from privacy.study.guarantee import (
-    BITS_OF_SUMS,
-    Cohort,
-    Placement,
-    Privacy,
-    Scheme,
-    Sealing,
-    Unit,
-)
+from privacy.study.guarantee import BITS_OF_SUMS, Cohort, Placement, Privacy, Scheme, Sealing, Unit
 from privacy.study.model import Model
 from privacy.study.training import Training, Weights
 

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import click
 
-from privacy.command_line import (
-    Commands,
-    print_json,
-    print_table,
-    say,
-)
+from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import FederationError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment

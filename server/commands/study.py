@@ -11,12 +11,7 @@ from privacy.study import read_terms
 from server.commands.connect import reach
 from server.commands.study_check import check, known_patients, require_no_problem
 from server.commands.study_new import new
-from server.commands.study_results import (
-    compare,
-    list_studies,
-    show,
-    watch,
-)
+from server.commands.study_results import compare, list_studies, show, watch
 from server.commands.study_schema import schema
 from server.federation.folder import Federation
 

@@ -6,13 +6,7 @@ import click
 
 from privacy.command_line import say
 from privacy.errors import TermsError
-from server.study.draft_file import (
-    read_columns,
-    read_contract,
-    study_name,
-    write_from_contract,
-    write_from_table,
-)
+from server.study.draft_file import read_columns, read_contract, study_name, write_from_contract, write_from_table
 
 
 @click.command()

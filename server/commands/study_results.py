@@ -36,14 +36,7 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
     stopped, too.
     """
     from server.results.read import read_results
-    from server.results.text import (
-        EVALUATION_HEADINGS,
-        SITE_HEADINGS,
-        evaluation_row,
-        explained,
-        facts,
-        site_rows,
-    )
+    from server.results.text import EVALUATION_HEADINGS, SITE_HEADINGS, evaluation_row, explained, facts, site_rows
 
     found = read_results(federation.known_study(name))
     if as_json:

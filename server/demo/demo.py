@@ -28,9 +28,9 @@ from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospi
 from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes, program, run_to_end
 from server.demo.report import REPEATS, print_report
+from server.results.tally import Moved, Tally, moved
 from server.study.check import explain
 from server.watch.progress import Progress
-from server.watch.tally import Moved, Tally, moved
 
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 _STUDIES: Final = {"breast-cancer": "breast_cancer.yaml", "heart": "heart.yaml"}

@@ -5,7 +5,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from server.watch.tally import WITHOUT_PRIVACY, Tally
+from server.results.tally import WITHOUT_PRIVACY, Tally
 
 REPEATS: Final = 5
 """Simulated trainings behind each figure the federation is compared with; their mean is shown."""

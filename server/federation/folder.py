@@ -31,19 +31,8 @@ from privacy.files import new_folder, replace, require_private
 from privacy.keys import PublicKey, SigningKey, node_key_pem
 from privacy.protocol.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.study import DataContract, Name, Terms
-from privacy.study.launch import (
-    MAX_LAUNCH_BYTES,
-    KeyText,
-    Launch,
-    Member,
-    SignedLaunch,
-)
-from server.federation.certificates import (
-    TlsFiles,
-    create_authority,
-    issue_server_certificate,
-    renew_in_time,
-)
+from privacy.study.launch import MAX_LAUNCH_BYTES, KeyText, Launch, Member, SignedLaunch
+from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.study.journal import Journal
 from server.study.state import Patience
 from server.study.witness import Witness

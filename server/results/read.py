@@ -34,10 +34,10 @@ from server.results.documents import (
     StudySummary,
     Terms,
 )
+from server.results.tally import SiteTally, Tally, moved
 from server.study import state as study_state
 from server.study.events import History
 from server.study.journal import Journal, Standing
-from server.watch.tally import SiteTally, Tally, moved
 
 
 def read_results(folder: Path) -> StudyResults:

@@ -9,14 +9,8 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.study import Choice, Unit
-from server.results.documents import (
-    EvaluationResult,
-    Figure,
-    Rounds,
-    StudyResults,
-    StudySummary,
-)
-from server.watch.tally import WITHOUT_PRIVACY
+from server.results.documents import EvaluationResult, Figure, Rounds, StudyResults, StudySummary
+from server.results.tally import WITHOUT_PRIVACY
 
 Rows = list[tuple[str, ...]]
 

@@ -10,17 +10,13 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.pretrained import put_weights
 from models.parameters.trainable import arrange, counts
-from privacy.accounting.epsilon import (
-    SiteUpdates,
-    epsilon,
-    is_cut_short,
-    repeated,
-)
+from privacy.accounting.epsilon import epsilon, is_cut_short
+from privacy.accounting.events import SiteUpdates, repeated
 from privacy.errors import TermsError
 from privacy.mechanisms.distributed_noise import SharedNoise
+from privacy.mechanisms.value_range import COUNT_STEP
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.round_layout import sealed_values, shared_noise, update_range
-from privacy.secure_aggregation.value_range import COUNT_STEP
 from privacy.study import Placement, Terms
 from privacy.study.cost import price_of_runs, private_event, study_noise
 

@@ -15,26 +15,10 @@ from collections import Counter
 
 from privacy.errors import WireError
 from privacy.keys import PublicKey
-from privacy.protocol.messages import (
-    Close,
-    Closed,
-    HeldModel,
-    Open,
-    Opened,
-)
+from privacy.protocol.messages import Close, Closed, HeldModel, Open, Opened
 from server.study.actions import Action, Note
-from server.study.events import (
-    Finished,
-    ModelsHeld,
-    SiteClosed,
-    WaitBegan,
-)
-from server.study.state import (
-    Desk,
-    Phase,
-    SiteView,
-    Standing,
-)
+from server.study.events import Finished, ModelsHeld, SiteClosed, WaitBegan
+from server.study.state import Desk, Phase, SiteView, Standing
 
 
 class Closing:

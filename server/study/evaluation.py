@@ -17,12 +17,7 @@ from collections.abc import Callable
 from privacy.protocol.messages import Evaluated, Opened
 from server.study.actions import Action, Note
 from server.study.events import TotalsOpened
-from server.study.state import (
-    Desk,
-    Phase,
-    SiteView,
-    Standing,
-)
+from server.study.state import Desk, Phase, SiteView, Standing
 
 
 class Totals:

@@ -25,24 +25,10 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import Final
 
-from privacy.protocol.messages import (
-    MAX_EARLIER,
-    Join,
-    Joined,
-    KeyParcel,
-    Problem,
-    Wrap,
-    Wrappings,
-    offers_digest,
-)
+from privacy.protocol.messages import MAX_EARLIER, Join, Joined, KeyParcel, Problem, Wrap, Wrappings, offers_digest
 from server.study.actions import Action, Note
 from server.study.events import EpochAsked, EpochKeyed, WaitBegan
-from server.study.state import (
-    Desk,
-    Phase,
-    SiteView,
-    Standing,
-)
+from server.study.state import Desk, Phase, SiteView, Standing
 
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 

@@ -49,13 +49,7 @@ from server.study.evaluation import Totals
 from server.study.events import Finished, History
 from server.study.key_epochs import KeyEpochs
 from server.study.rounds import Rounds
-from server.study.state import (
-    Desk,
-    Patience,
-    Phase,
-    SiteView,
-    Standing,
-)
+from server.study.state import Desk, Patience, Phase, SiteView, Standing
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)

@@ -47,24 +47,9 @@ from privacy.secure_aggregation.schemes.scheme import CIPHERS
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from server.results.read import evaluation_result, known_totals
-from server.study.actions import (
-    Action,
-    Ask,
-    Commit,
-    Note,
-    Record,
-    Restart,
-)
+from server.study.actions import Action, Ask, Commit, Note, Record, Restart
 from server.study.crash_marks import MOST_DEATHS, Handling
-from server.study.events import (
-    Finished,
-    RoundCommitted,
-    RoundVoid,
-    SiteClosed,
-    SiteOut,
-    Stopped,
-    TotalsOpened,
-)
+from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.study.journal import Journal
 from server.study.machine import StudyMachine
 from server.study.state import Patience, Phase

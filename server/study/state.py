@@ -10,6 +10,7 @@ from enum import StrEnum
 from math import inf
 
 from models.federated.early_stopping import out_of_patience
+from privacy.mechanisms.value_range import most_patients
 from privacy.protocol.messages import (
     Close,
     Committed,
@@ -23,21 +24,10 @@ from privacy.protocol.messages import (
     View,
     Wrap,
 )
-from privacy.secure_aggregation.value_range import most_patients
 from privacy.signed import Signed
 from privacy.study.launch import SignedLaunch
-from server.study.actions import (
-    Action,
-    Ask,
-    Note,
-    Record,
-)
-from server.study.events import (
-    Event,
-    History,
-    SiteOut,
-    Stopped,
-)
+from server.study.actions import Action, Ask, Note, Record
+from server.study.events import Event, History, SiteOut, Stopped
 
 
 class Phase(StrEnum):

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from server.results.documents import EvaluationResult
+from server.results.tally import Tally
 from server.results.text import figure, seconds
-from server.watch.tally import Tally
 
 _SHOWN: Final = ("has joined", "has sealed")
 

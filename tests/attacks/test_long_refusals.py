@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from privacy.protocol.messages import (
-    Joined,
-    Problem,
-    Release,
-    Reply,
-)
+from privacy.protocol.messages import Joined, Problem, Release, Reply
 from privacy.sentence import MAX_SENTENCE
 from privacy.study.launch import Launch, SignedLaunch
 from tests.client.small_study import small_terms

@@ -10,8 +10,8 @@ from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.scheme import CIPHERS
 from privacy.study import Scheme
+from server.results.tally import NOT_SEALED, Tally
 from server.study.state import Phase
-from server.watch.tally import NOT_SEALED, Tally
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -3,12 +3,7 @@
 import pytest
 
 from privacy.keys import SigningKey
-from privacy.protocol.messages import (
-    Join,
-    Joined,
-    Problem,
-    Reply,
-)
+from privacy.protocol.messages import Join, Joined, Problem, Reply
 from privacy.study.launch import Launch, Member, SignedLaunch
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found

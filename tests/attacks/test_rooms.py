@@ -6,14 +6,7 @@ what one patient can change never falls.
 
 import pytest
 
-from privacy.protocol.messages import (
-    Envelope,
-    Joined,
-    Offer,
-    Problem,
-    Sealed,
-    read_body,
-)
+from privacy.protocol.messages import Envelope, Joined, Offer, Problem, Sealed, read_body
 from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.signed import Signed
 from privacy.study.cost import study_noise

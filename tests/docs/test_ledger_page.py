@@ -4,19 +4,14 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from privacy.accounting.epsilon import AT_LEAST, CARRIED, AnyEvent
-from privacy.audit.verify import check
+from privacy.accounting.events import AnyEvent
+from privacy.accounting.renyi import AT_LEAST, CARRIED
+from privacy.audit.commands.verify import check
 from privacy.document import Document
 from privacy.keys import PublicKey
 from privacy.ledger import database
 from privacy.ledger.entries import BODIES, VERSION
-from privacy.ledger.signed_head import (
-    AccountTotals,
-    BookHead,
-    Countersigned,
-    GrantTotals,
-    Seen,
-)
+from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals, Seen
 from privacy.ledger.state import Rule
 from tests.docs.ledger_example import export
 from tests.docs.pages import ROOT, blocks, rows

@@ -10,20 +10,12 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
 from client.site.folder import Policy
-from privacy.accounting.account import (
-    PUBLIC_COUNT_STEP,
-    Planned,
-    Purpose,
-    choose_order,
-)
-from privacy.accounting.epsilon import (
-    NANO,
-    ORDERS,
-    charge,
-    conversion,
-    limit,
-    site_noise_multiplier,
-)
+from privacy.accounting.account import PUBLIC_COUNT_STEP
+from privacy.accounting.calibration import site_noise_multiplier
+from privacy.accounting.epsilon import charge, conversion, limit
+from privacy.accounting.grant_order import choose_order
+from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.renyi import NANO, ORDERS
 from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
 from privacy.mechanisms.site_clipping import contribution, mean_update
 from privacy.randomness import Stream

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from privacy.audit.verify import check
+from privacy.audit.commands.verify import check
 from server.demo.hospitals import breast_cancer_hospitals
 from tests.docs.commands import PROGRAMS
 from tests.docs.pages import ROOT, typed

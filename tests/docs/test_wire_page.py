@@ -9,15 +9,9 @@ from client.study.participation import Participation
 from privacy.canonical import sha256
 from privacy.document import Document
 from privacy.errors import WireError
+from privacy.key_derivation import Purpose
 from privacy.protocol import enrolment, messages
-from privacy.protocol.messages import (
-    Envelope,
-    Released,
-    Reply,
-    Request,
-    open_envelope,
-)
-from privacy.secure_aggregation.key_derivation import Purpose
+from privacy.protocol.messages import Envelope, Released, Reply, Request, open_envelope
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.quantise import MOST_HALVINGS
 from privacy.secure_aggregation.schemes.bfv_parameters import (

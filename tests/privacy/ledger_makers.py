@@ -9,15 +9,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.accounting.account import Planned, Purpose
-from privacy.accounting.epsilon import (
-    AnyEvent,
-    BoundedContribution,
-    Gaussian,
-    Laplace,
-    SampledGaussian,
-    Unprotected,
-)
+from privacy.accounting.events import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
+from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger

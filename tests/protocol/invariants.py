@@ -2,9 +2,9 @@
 
 from collections import Counter, defaultdict
 
-from privacy.accounting.account import Budget
 from privacy.accounting.epsilon import epsilon
-from privacy.audit.verify import check
+from privacy.accounting.figures import Budget
+from privacy.audit.commands.verify import check
 from privacy.protocol.messages import Released, Sealed, Wrappings
 from tests.protocol.openable import Round
 from tests.simulator import Simulator

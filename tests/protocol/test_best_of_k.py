@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from client.admission.rules import price_of
-from privacy.accounting.account import Filter, Grant
+from privacy.accounting.renyi_filter import Filter, Grant
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found

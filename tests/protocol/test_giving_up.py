@@ -4,17 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client.admission.held_budget import give_back_abandoned, holds_of
+from client.study.held_budget import give_back_abandoned, holds_of
 from privacy.ledger.entries import Ending, Return
-from privacy.protocol.messages import (
-    Close,
-    GivenUp,
-    GiveUp,
-    Join,
-    Open,
-    Problem,
-    Release,
-)
+from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release
 from server.results.read import read_results, read_summary
 from server.study.events import GaveUp, Resumed
 from server.study.journal import Standing

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from client.cli import cli as site_cli
 from privacy.audit.cli import cli as audit_cli
-from privacy.audit.report.command import told
+from privacy.audit.commands.report import told
 from privacy.audit.report.page import render
 from privacy.canonical import to_canonical
 from privacy.errors import LedgerError

@@ -6,7 +6,8 @@ from pathlib import Path
 from client.data.dataset import read_study
 from client.site.register_data import register_files
 from client.training.worker import InProcessTrainer
-from privacy.accounting.epsilon import CARRIED, epsilon
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.renyi import CARRIED
 from privacy.study.cost import study_noise
 from tests.client.small_study import CONTRACT, small_terms
 from tests.protocol.conftest import Found

@@ -15,13 +15,7 @@ from privacy.study import Terms
 from server.cli import cli
 from server.results.documents import StudyResults, StudySummary
 from server.results.read import known_totals, read_results, read_summary
-from server.study.events import (
-    Finished,
-    RoundVoid,
-    SiteClosed,
-    SiteOut,
-    SiteReadmitted,
-)
+from server.study.events import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
 from server.watch.progress import Progress
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.head_makers import standing

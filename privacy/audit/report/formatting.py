@@ -14,13 +14,8 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Final, NamedTuple, TypeVar
 
-from privacy.accounting.account import rounded_up
-from privacy.audit.report.html import (
-    Content,
-    Markup,
-    element,
-    joined,
-)
+from privacy.accounting.figures import rounded_up
+from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.timeline import Moment
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

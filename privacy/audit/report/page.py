@@ -29,20 +29,10 @@ from privacy.audit.report.formatting import (
     table,
     when,
 )
-from privacy.audit.report.html import (
-    Content,
-    Markup,
-    element,
-    joined,
-)
+from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.population_section import population_part
 from privacy.audit.report.study_section import SecondFigure, notes_table
-from privacy.audit.report.timeline import (
-    Approval,
-    Chapter,
-    Key,
-    Witness,
-)
+from privacy.audit.report.timeline import Approval, Chapter, Key, Witness
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
 

@@ -8,45 +8,15 @@ Rules:
 
 from collections.abc import Sequence
 
-from privacy.accounting.account import Account, Budget
+from privacy.accounting.account import Account
+from privacy.accounting.figures import Budget
 from privacy.accounting.pld import Certainty
-from privacy.audit.report.charts import (
-    Mark,
-    bar,
-    epsilon_plot,
-    swatch,
-)
+from privacy.audit.report.charts import Mark, bar, epsilon_plot, swatch
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import (
-    NONE,
-    Column,
-    day,
-    digest,
-    entry,
-    facts,
-    figure,
-    share,
-    small,
-    table,
-)
-from privacy.audit.report.html import (
-    Content,
-    Markup,
-    element,
-    joined,
-)
-from privacy.audit.report.study_section import (
-    SecondFigure,
-    figure_by,
-    planned_events,
-    sheets,
-)
-from privacy.audit.report.timeline import (
-    Chapter,
-    Given,
-    Moment,
-    Point,
-)
+from privacy.audit.report.formatting import NONE, Column, day, digest, entry, facts, figure, share, small, table
+from privacy.audit.report.html import Content, Markup, element, joined
+from privacy.audit.report.study_section import SecondFigure, figure_by, planned_events, sheets
+from privacy.audit.report.timeline import Chapter, Given, Moment, Point
 from privacy.ledger.entries import Population
 
 

@@ -11,16 +11,7 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import (
-    NONE,
-    Column,
-    digest,
-    facts,
-    many,
-    quoted,
-    small,
-    table,
-)
+from privacy.audit.report.formatting import NONE, Column, digest, facts, many, quoted, small, table
 from privacy.audit.report.html import Content, element
 from privacy.audit.report.timeline import Study
 from privacy.keys import PublicKey

@@ -14,18 +14,10 @@ from functools import lru_cache, partial
 from math import isinf
 from typing import Final
 
-from privacy.accounting.account import (
-    Account,
-    Planned,
-    Purpose,
-    described,
-)
-from privacy.accounting.epsilon import (
-    AnyEvent,
-    Unprotected,
-    epsilon,
-    repeated,
-)
+from privacy.accounting.account import Account
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.events import AnyEvent, Unprotected, repeated
+from privacy.accounting.plan import Planned, Purpose, described
 from privacy.accounting.pld import Certainty
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.formatting import (
@@ -43,20 +35,9 @@ from privacy.audit.report.formatting import (
     small,
     table,
 )
-from privacy.audit.report.html import (
-    Content,
-    Markup,
-    element,
-    joined,
-)
+from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.study_facts import about
-from privacy.audit.report.timeline import (
-    Approval,
-    Chapter,
-    Note,
-    Release,
-    Study,
-)
+from privacy.audit.report.timeline import Approval, Chapter, Note, Release, Study
 from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 

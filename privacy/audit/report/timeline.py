@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from privacy.accounting import account as accounts
-from privacy.accounting.account import Account, Purpose
-from privacy.accounting.epsilon import AnyEvent
+from privacy.accounting.account import Account
+from privacy.accounting.events import AnyEvent
+from privacy.accounting.plan import Purpose
+from privacy.accounting.renyi_filter import Grant as RenyiGrant
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     Allow,
@@ -56,7 +57,7 @@ class Given(NamedTuple):
     """A grant. ``lost`` is one that this book has no entry for: a recovery took it over."""
 
     at: Moment
-    grant: accounts.Grant
+    grant: RenyiGrant
     after_results: bool
     lost: bool
     patients: int | None
@@ -248,7 +249,7 @@ class Story:
 
     def _grant(self, at: Moment, body: Grant) -> None:
         chapter = self._chapter(body.population)
-        granted = accounts.Grant(body.epsilon, body.delta, body.order, body.limit)
+        granted = RenyiGrant(body.epsilon, body.delta, body.order, body.limit)
         patients = chapter.registered[-1][1].patients if chapter.registered else None
         chapter.grants.append(Given(at, granted, chapter.first_result is not None, False, patients))
 

@@ -26,12 +26,7 @@ from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.convolution import convolution
 from privacy.dpsgd.grad_sample.fallback import anything
-from privacy.dpsgd.grad_sample.outer_products import (
-    Built,
-    OuterProducts,
-    Share,
-    by_patient,
-)
+from privacy.dpsgd.grad_sample.outer_products import Built, OuterProducts, Share, by_patient
 from privacy.dpsgd.norms import SLICE, row_norms
 
 Shares = Mapping[str, Share]

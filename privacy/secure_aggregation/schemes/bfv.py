@@ -24,7 +24,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.key_derivation import Purpose, derive
+from privacy.key_derivation import Purpose, derive
 from privacy.secure_aggregation.schemes.bfv_parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,

@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
-from privacy.secure_aggregation.schemes.bfv_parameters import (
-    AGGREGATE_BYTES,
-    PLAIN_MODULUS,
-    SEALED_BYTES,
-    SLOTS,
-)
+from privacy.secure_aggregation.schemes.bfv_parameters import AGGREGATE_BYTES, PLAIN_MODULUS, SEALED_BYTES, SLOTS
 from privacy.study import Scheme
 
 Slots = NDArray[np.uint64]

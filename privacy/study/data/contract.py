@@ -5,12 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import (
-    Column,
-    Name,
-    RangeEnd,
-    Word,
-)
+from privacy.fields import Column, Name, RangeEnd, Word
 
 _NARROWEST: Final = 1e-15  # of a column's range
 _NARROWEST_PART: Final = 1e-9  # of its larger end

@@ -6,15 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from client.admission.budget_forecast import (
-    Room,
-    advise,
-    results_seen,
-    room_for_more,
-)
+from client.admission.budget_forecast import Room, advise, results_seen, room_for_more
 from client.admission.rules import price_of
-from privacy.accounting.account import Account, Planned
-from privacy.accounting.epsilon import CARRIED, NANO, epsilon
+from privacy.accounting.account import Account
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.plan import Planned
+from privacy.accounting.renyi import CARRIED, NANO
 from privacy.errors import BudgetError, TermsError
 from privacy.ledger import Ledger
 from tests.client.small_study import small_terms, without_privacy

@@ -9,13 +9,10 @@ import pytest
 from client.admission.rules import Price, judge
 from client.site.folder import Policy, Registration
 from models.catalogue import NAMES
-from privacy.accounting.account import Budget, Purpose
-from privacy.accounting.epsilon import (
-    Gaussian,
-    SampledGaussian,
-    Unprotected,
-    epsilon,
-)
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
+from privacy.accounting.figures import Budget
+from privacy.accounting.plan import Purpose
 from privacy.errors import BudgetError, RefusedError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Ledger

@@ -12,8 +12,8 @@ import pytest
 from client.admission.budget_forecast import advise
 from client.admission.rules import price_of
 from client.site.folder import SiteHome
-from privacy.accounting.account import choose_order
-from privacy.accounting.epsilon import CARRIED
+from privacy.accounting.grant_order import choose_order
+from privacy.accounting.renyi import CARRIED
 from privacy.errors import BudgetError, LedgerError, TermsError
 from privacy.ledger.entries import Grant
 from tests.client.commands.terminal import at_terminal, grant, script, site, with_data

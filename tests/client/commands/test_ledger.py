@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.site.folder import SiteHome
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.errors import BudgetError, LedgerError, SiteConfigError
 from privacy.ledger import verify_export
 from privacy.ledger.signed_head import Countersigned

@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.identifiers import (
-    count_alike,
-    fold,
-    is_usable,
-    normalise,
-)
+from client.data.identifiers import count_alike, fold, is_usable, normalise
 
 UNSEEN = ["\ufeff", "\u200b", "\u200d", "\u2060", "\u00ad", "\u200e", "\ufe0f"]
 SPACES = [" ", "\t", "\u00a0", "\u2003", "\u3000", "\r\n"]

@@ -11,15 +11,10 @@ from client.site.folder import Registration, SiteHome
 from client.site.register_data import register_files
 from client.study.request_handler import Site
 from client.training.worker import InProcessTrainer, Trainer
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.errors import DataError, RefusedError
 from privacy.ledger.entries import Population
-from privacy.protocol.messages import (
-    Join,
-    Problem,
-    Reply,
-    read_body,
-)
+from privacy.protocol.messages import Join, Problem, Reply, read_body
 from tests.client.small_study import small_terms, write_patients
 from tests.simulator import Simulator
 

@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.site.folder import SiteHome
-from client.site.running import (
-    Connection,
-    connection,
-    note,
-    serving,
-    stopped,
-)
+from client.site.running import Connection, connection, note, serving, stopped
 from privacy.errors import SiteConfigError
 from tests.client.commands.terminal import site
 

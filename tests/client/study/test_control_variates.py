@@ -10,13 +10,7 @@ from client.data.dataset import Patients
 from client.study.control_variates import reach_of
 from client.study.store import optimiser_of
 from client.training.device import CPU
-from client.training.local_steps import (
-    DeviceRecords,
-    build_model,
-    first_model,
-    record_losses,
-    train,
-)
+from client.training.local_steps import DeviceRecords, build_model, first_model, record_losses, train
 from models.federated.server_optimiser import LocalWork
 from models.parameters.flatten import from_vector
 from privacy.dpsgd import DpSgd, Mechanism

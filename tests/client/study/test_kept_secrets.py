@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.study.kept_secrets import (
-    ATTEMPT_FILE,
-    KEYS_FILE,
-    KeptAttempt,
-    KeptSecrets,
-    epochs_to_keep,
-    forget_kept,
-)
+from client.study.kept_secrets import ATTEMPT_FILE, KEYS_FILE, KeptAttempt, KeptSecrets, epochs_to_keep, forget_kept
 from client.study.store import AppliedRound
 from privacy.errors import StorageError
 from privacy.keys import SigningKey

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from client.study.key_epochs import (
-    PAIR_LABEL,
-    WRAP_LABEL,
-    EpochLostError,
-    Epochs,
-)
+from client.study.key_epochs import PAIR_LABEL, WRAP_LABEL, EpochLostError, Epochs
 from privacy.canonical import to_canonical
 from privacy.errors import ProtocolError, RefusedError, WireError
 from privacy.keys import SessionKey, wrap

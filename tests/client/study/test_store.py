@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from client.site.folder import Registration
-from client.study.store import (
-    AppliedRound,
-    Counted,
-    ReleasedSeed,
-    StudyState,
-    StudyStore,
-)
+from client.study.store import AppliedRound, Counted, ReleasedSeed, StudyState, StudyStore
 from models.parameters.vector import Vector, digest
 from privacy.errors import KeyFileError, SiteConfigError
 from tests.client.small_study import small_terms

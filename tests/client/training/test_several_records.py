@@ -8,17 +8,11 @@ import pytest
 
 from client.data.dataset import Patients, read_table
 from client.training.device import CPU
-from client.training.local_steps import (
-    DeviceRecords,
-    build_model,
-    first_model,
-    record_losses,
-    train,
-)
+from client.training.local_steps import DeviceRecords, build_model, first_model, record_losses, train
 from client.training.scoring import score_histogram
 from models.parameters.flatten import from_vector
 from models.tasks.binary import metrics
-from privacy.accounting.epsilon import noise_multiplier
+from privacy.accounting.calibration import noise_multiplier
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import Stream
 from privacy.study import Terms, parse_terms

@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.accounting.account import (
-    Account,
-    Filter,
-    Grant,
-    Planned,
-    Purpose,
-    choose_order,
-    described,
-    order_choices,
-)
-from privacy.accounting.epsilon import (
-    CARRIED,
-    NANO,
+from privacy.accounting.account import Account
+from privacy.accounting.calibration import noise_multiplier
+from privacy.accounting.epsilon import charge, conversion, epsilon, limit
+from privacy.accounting.events import (
     AnyEvent,
     Bounded,
     BoundedContribution,
@@ -30,12 +21,11 @@ from privacy.accounting.epsilon import (
     Laplace,
     SampledGaussian,
     Unprotected,
-    charge,
-    conversion,
-    epsilon,
-    limit,
-    noise_multiplier,
 )
+from privacy.accounting.grant_order import choose_order, order_choices
+from privacy.accounting.plan import Planned, Purpose, described
+from privacy.accounting.renyi import CARRIED, NANO
+from privacy.accounting.renyi_filter import Filter, Grant
 from privacy.errors import BudgetError
 
 

@@ -16,12 +16,9 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
-from privacy.accounting.epsilon import (
-    AT_LEAST,
-    CARRIED,
-    LARGER,
-    NANO,
-    ORDERS,
+from privacy.accounting.calibration import noise_multiplier
+from privacy.accounting.epsilon import best_order, carried, charge, conversion, epsilon, is_cut_short, limit
+from privacy.accounting.events import (
     AnyEvent,
     Bounded,
     BoundedContribution,
@@ -31,16 +28,9 @@ from privacy.accounting.epsilon import (
     SampledGaussian,
     SiteUpdates,
     Unprotected,
-    best_order,
-    carried,
-    charge,
-    conversion,
-    epsilon,
-    is_cut_short,
-    limit,
-    noise_multiplier,
     repeated,
 )
+from privacy.accounting.renyi import AT_LEAST, CARRIED, LARGER, NANO, ORDERS
 from privacy.errors import BudgetError
 
 noises = st.floats(0.3, 20)

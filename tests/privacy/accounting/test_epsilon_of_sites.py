@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from privacy.accounting import pld
-from privacy.accounting.epsilon import (
-    NANO,
-    ORDERS,
-    SampledGaussian,
-    SiteUpdates,
-    charge,
-    epsilon,
-    limit,
-    site_noise_multiplier,
-)
+from privacy.accounting.calibration import site_noise_multiplier
+from privacy.accounting.epsilon import charge, epsilon, limit
+from privacy.accounting.events import SampledGaussian, SiteUpdates
+from privacy.accounting.renyi import NANO, ORDERS
 from privacy.errors import BudgetError
 
 Array = NDArray[np.float64]

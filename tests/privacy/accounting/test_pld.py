@@ -15,14 +15,7 @@ from scipy.stats import norm
 
 from privacy.accounting import epsilon as accountant
 from privacy.accounting import pld
-from privacy.accounting.epsilon import (
-    AnyEvent,
-    BoundedContribution,
-    Gaussian,
-    Laplace,
-    SampledGaussian,
-    Unprotected,
-)
+from privacy.accounting.events import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
 from privacy.accounting.pld import Certainty
 from privacy.errors import BudgetError
 

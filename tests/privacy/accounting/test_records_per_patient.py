@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import logsumexp
 
-from privacy.accounting.epsilon import (
-    CARRIED,
-    BoundedContribution,
-    SampledGaussian,
-    epsilon,
-)
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.events import BoundedContribution, SampledGaussian
 from privacy.accounting.records_per_patient import several_records
+from privacy.accounting.renyi import CARRIED
 
 
 def divergence(noise: float, rate: float, records: int, order: int, power: int) -> float:

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from privacy.accounting.account import Planned, Purpose
-from privacy.accounting.epsilon import SampledGaussian, carried, limit
+from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.events import SampledGaussian
+from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import sha256
 from privacy.ledger import Entry, Ledger
 from privacy.ledger.entries import Allow, Body, Grant, Open, Population, Reserve, Return, Settle, read_entry

@@ -6,8 +6,9 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from privacy.accounting.account import Planned
-from privacy.accounting.epsilon import SampledGaussian, charge
+from privacy.accounting.epsilon import charge
+from privacy.accounting.events import SampledGaussian
+from privacy.accounting.plan import Planned
 from privacy.errors import BudgetError
 from privacy.ledger import Book, Entry, Ledger, verify_file
 from privacy.ledger.entries import Reserve

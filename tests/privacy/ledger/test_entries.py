@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.accounting.epsilon import CARRIED, carried, charge
+from privacy.accounting.epsilon import carried, charge
+from privacy.accounting.renyi import CARRIED
 from privacy.canonical import Json, to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey

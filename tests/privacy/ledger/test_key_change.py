@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy.audit.verify import check
+from privacy.audit.commands.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.state import read_book

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.account import Planned, Purpose
-from privacy.accounting.epsilon import SampledGaussian, Unprotected
+from privacy.accounting.events import SampledGaussian, Unprotected
+from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError
 from privacy.ledger import Ledger
 from tests.privacy.ledger_makers import DATA, KEY, PATIENTS, clock

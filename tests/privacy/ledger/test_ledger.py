@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import SampledGaussian, charge, epsilon
+from privacy.accounting.epsilon import charge, epsilon
+from privacy.accounting.events import SampledGaussian
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Allow, Ending, Reserve

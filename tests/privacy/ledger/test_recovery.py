@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import AnyEvent, charge
-from privacy.audit.verify import check
+from privacy.accounting.epsilon import charge
+from privacy.accounting.events import AnyEvent
+from privacy.audit.commands.verify import check
 from privacy.errors import BudgetError, LedgerError
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.signed_head import BookHead, Countersigned

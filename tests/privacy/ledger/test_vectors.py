@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 
-from privacy.accounting.epsilon import (
-    CARRIED,
-    AnyEvent,
-    DistributedGaussian,
-    SiteUpdates,
-    carried,
-)
-from privacy.audit.verify import check
+from privacy.accounting.epsilon import carried
+from privacy.accounting.events import AnyEvent, DistributedGaussian, SiteUpdates
+from privacy.accounting.renyi import CARRIED
+from privacy.audit.commands.verify import check
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger

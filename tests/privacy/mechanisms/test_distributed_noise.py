@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from privacy.accounting.epsilon import DistributedGaussian, SampledGaussian, charge
+from privacy.accounting.epsilon import charge
+from privacy.accounting.events import DistributedGaussian, SampledGaussian
 from privacy.mechanisms.distributed_noise import (
     LEAST_VARIANCE,
     SharedNoise,

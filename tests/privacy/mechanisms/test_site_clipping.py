@@ -11,14 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
-from privacy.mechanisms.site_clipping import (
-    contribution,
-    drawn,
-    joint_norm,
-    mean_update,
-    next_norm,
-    norm_of_joint,
-)
+from privacy.mechanisms.site_clipping import contribution, drawn, joint_norm, mean_update, next_norm, norm_of_joint
 from privacy.randomness import Stream, from_os
 from privacy.secure_aggregation.round_layout import sealed_values, shared_noise
 from privacy.study import AdaptiveClipping, Privacy, Terms

@@ -10,13 +10,7 @@ import pytest
 from privacy.canonical import to_canonical
 from privacy.errors import FederationError, SiteConfigError, WireError
 from privacy.keys import generate_node_key
-from privacy.protocol.enrolment import (
-    Admission,
-    JoinRequest,
-    SignedAdmission,
-    SignedJoinRequest,
-    read_enrolment,
-)
+from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest, read_enrolment
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS
 
 

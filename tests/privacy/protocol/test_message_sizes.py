@@ -6,12 +6,7 @@ Each is built at its limits: 64 sites, 10,000 bins a class, names and numbers as
 import pytest
 
 from privacy.keys import SessionKey, SigningKey
-from privacy.ledger.signed_head import (
-    AccountTotals,
-    BookHead,
-    Countersigned,
-    GrantTotals,
-)
+from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals
 from privacy.protocol.messages import (
     MAX_BODY_BYTES,
     MAX_EARLIER,

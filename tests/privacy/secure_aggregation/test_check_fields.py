@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privacy.secure_aggregation.check_fields import (
-    NO_FORMS,
-    Forms,
-    added,
-    expected_checks,
-    linear_forms,
-    offsets,
-)
-from privacy.secure_aggregation.key_derivation import Purpose, derive_stream
+from privacy.key_derivation import Purpose, derive_stream
+from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, added, expected_checks, linear_forms, offsets
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from tests.privacy.secure_aggregation.vectors import generate

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.masks import (
-    MaskSum,
-    own_masks,
-    seed_commitment,
-    site_masks,
-)
+from privacy.secure_aggregation.masks import MaskSum, own_masks, seed_commitment, site_masks
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "derivation.json").read_text())

@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 
 from privacy.errors import TrainingError
 from privacy.randomness import Stream
-from privacy.secure_aggregation.quantise import (
-    MOST_HALVINGS,
-    Grid,
-    dequantise,
-    halvings_after,
-    quantise,
-)
+from privacy.secure_aggregation.quantise import MOST_HALVINGS, Grid, dequantise, halvings_after, quantise
 
 
 def test_quantise_rounds_without_bias() -> None:

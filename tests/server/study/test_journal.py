@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import FederationError
-from server.study.events import (
-    EpochAsked,
-    Finished,
-    Resumed,
-    Stopped,
-)
+from server.study.events import EpochAsked, Finished, Resumed, Stopped
 from server.study.journal import Journal, Standing
 from tests.privacy.launch_makers import golden_launch
 

@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.superlink.gate import (
-    AT_A_TIME,
-    MAX_REQUEST_BYTES,
-    ROOM_BYTES,
-    Gate,
-    Message,
-    Receive,
-    Send,
-)
+from server.superlink.gate import AT_A_TIME, MAX_REQUEST_BYTES, ROOM_BYTES, Gate, Message, Receive, Send
 
 
 class Counting:

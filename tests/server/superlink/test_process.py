@@ -16,13 +16,7 @@ from privacy.errors import SuperLinkError, WireError
 from privacy.keys import generate_node_key
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 from server.superlink.bundle import make_bundle
-from server.superlink.process import (
-    HOST,
-    RunState,
-    RunStatus,
-    SuperLink,
-    free_port,
-)
+from server.superlink.process import HOST, RunState, RunStatus, SuperLink, free_port
 from tests.loopback import RemoteGrid, wait_for
 
 pytestmark = pytest.mark.federation

@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from privacy.accounting import pld
-from privacy.accounting.epsilon import repeated
+from privacy.accounting.events import repeated
 from privacy.audit.cli import cli
+from privacy.audit.commands.report import told
 from privacy.audit.report.charts import Span, thinned
-from privacy.audit.report.command import told
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.formatting import share
 from privacy.audit.report.html import Markup, element

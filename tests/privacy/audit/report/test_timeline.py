@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.account import Filter, rounded_up
 from privacy.accounting.epsilon import charge, epsilon
-from privacy.audit.report.command import told
+from privacy.accounting.figures import rounded_up
+from privacy.accounting.renyi_filter import Filter
+from privacy.audit.commands.report import told
 from privacy.audit.report.findings import Gravity, Reading, findings
 from privacy.audit.report.timeline import Story
 from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_book, write_year

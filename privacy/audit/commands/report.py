@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from privacy.accounting.epsilon import AnyEvent
+from privacy.accounting.events import AnyEvent
 from privacy.accounting.pld import epsilon
+from privacy.audit.commands.verify import given_key, read
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.page import render
 from privacy.audit.report.study_section import SecondFigure
 from privacy.audit.report.timeline import Story
-from privacy.audit.verify import given_key, read
 from privacy.command_line import say
 from privacy.errors import LedgerError
 from privacy.files import replace

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.secure_aggregation.value_range import (
-    most_drawn,
-    most_patients,
-    range_of_sums,
-    range_of_updates,
-    rounded_up,
-)
+from privacy.mechanisms.value_range import most_drawn, most_patients, range_of_sums, range_of_updates, rounded_up
 
 
 def beyond(rate: float, patients: int, most: float) -> Decimal:

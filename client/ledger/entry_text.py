@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from privacy.accounting.account import Planned, described
-from privacy.accounting.epsilon import NANO
+from privacy.accounting.plan import Planned, described
+from privacy.accounting.renyi import NANO
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     Allow,

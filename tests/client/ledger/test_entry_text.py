@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.commands.entry_text import in_words, is_about, studies_named
+from client.ledger.entry_text import in_words, is_about, studies_named
 from privacy.ledger import Ledger
 from privacy.ledger.entries import BODIES, Approve, Body, Entry, Incident, Refuse, Reserve
 from privacy.ledger.signed_head import Countersigned

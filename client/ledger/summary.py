@@ -6,7 +6,7 @@ share is what it alone would take of that grant, so shares of one grant add up t
 
 from typing import NamedTuple
 
-from privacy.accounting.account import rounded_up
+from privacy.accounting.figures import rounded_up
 from privacy.audit.report.timeline import Story, Study
 from privacy.ledger import Book
 from privacy.ledger.entries import Ending

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from server.results.tally import WITHOUT_PRIVACY, Tally
 from server.watch.progress import Progress
-from server.watch.tally import WITHOUT_PRIVACY, Tally
 
 NOTES: list[dict[str, Any]] = [
     {"time": 0.0, "kind": "asked", "site": "ash", "what": "join", "bytes": 1000},

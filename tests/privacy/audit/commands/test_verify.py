@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from privacy.accounting.epsilon import limit
 from privacy.audit.cli import cli
+from privacy.audit.commands.verify import check
 from privacy.audit.report.findings import of_the_entries
 from privacy.audit.report.timeline import Story
-from privacy.audit.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
 from privacy.ledger.state import read_book

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.audit.report.findings import of_the_entries
 from privacy.audit.report.timeline import Story
 from privacy.command_line import print_json

@@ -7,10 +7,10 @@ frees what it has not used; so the terms say after how many days without a word 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from client.commands.entry_text import what_happened
+from client.ledger.entry_text import what_happened
 from client.site.folder import SiteHome
 from client.study.store import StudyStore
-from privacy.accounting.account import rounded_up
+from privacy.accounting.figures import rounded_up
 from privacy.errors import SiteConfigError
 from privacy.ledger import Book, Ledger
 from privacy.ledger.entries import Ending, Entry

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from privacy.audit.verify import read
+from privacy.audit.commands.verify import read
 from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import ContradictionError

@@ -17,23 +17,13 @@ from typing import Any, Final
 
 import click
 
-from privacy.accounting.account import (
-    Account,
-    Filter,
-    Planned,
-    Purpose,
-    described,
-    rounded_down,
-    rounded_up,
-)
-from privacy.accounting.epsilon import (
-    AnyEvent,
-    SampledGaussian,
-    Unprotected,
-    epsilon,
-    repeated,
-)
-from privacy.audit.verify import given_key, read
+from privacy.accounting.account import Account
+from privacy.accounting.epsilon import epsilon
+from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, repeated
+from privacy.accounting.figures import rounded_down, rounded_up
+from privacy.accounting.plan import Planned, Purpose, described
+from privacy.accounting.renyi_filter import Filter
+from privacy.audit.commands.verify import given_key, read
 from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError

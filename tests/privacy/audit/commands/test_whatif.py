@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from privacy.accounting.account import Planned, Purpose
-from privacy.accounting.epsilon import (
-    Gaussian,
-    SampledGaussian,
-    Unprotected,
-    charge,
-    epsilon,
-    limit,
-    noise_multiplier,
-)
+from privacy.accounting.calibration import noise_multiplier
+from privacy.accounting.epsilon import charge, epsilon, limit
+from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
+from privacy.accounting.plan import Planned, Purpose
 from privacy.audit.cli import cli
 from privacy.errors import BudgetError, Error, LedgerError
 from privacy.ledger import Ledger

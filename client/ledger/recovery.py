@@ -6,7 +6,7 @@ taken over, everything open counts as spent, and its studies are closed.
 
 from dataclasses import dataclass
 
-from privacy.accounting.account import Budget
+from privacy.accounting.figures import Budget
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Book
 from privacy.ledger.entries import Head, Recover

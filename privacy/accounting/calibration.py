@@ -1,0 +1,134 @@
+"""The least noise with which a plan keeps within epsilon: a search over a grid, for training and for sites."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from math import isqrt
+from typing import Final
+
+from privacy.accounting.epsilon import ALL, OF_SEVERAL, carried_at, limit
+from privacy.accounting.events import Bounded, BoundedContribution, SampledGaussian, SiteUpdates
+from privacy.accounting.renyi import ORDERS
+from privacy.errors import BudgetError
+
+GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millionths
+MOST_NOISE: Final = 10**6 * GRID  # of NoiseMultiplier
+
+
+def noise_multiplier(
+    epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    rounds: int = 1,
+    orders: Sequence[int] = ORDERS,
+    records: int = 1,
+) -> float:
+    """The least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit in a budget.
+
+    Rounded up to a millionth. The rounds are priced one by one as a book charges them, so what is calibrated to
+    an epsilon is never refused by a grant of that epsilon at the same order. With ``sampling_rate`` 1 it
+    calibrates Gaussian totals.
+
+    Args:
+        epsilon: to stay within.
+        delta: to stay within.
+        sampling_rate: each patient's chance to be in a step, 0 < q <= 1.
+        steps: noisy steps in one round.
+        rounds: how often such a round is charged.
+        orders: where to look; one order for a budget that is kept at that order.
+        records: how many records a patient may have, where records are sampled one by one; then carried orders
+            up to 32 are looked at, and those up to 128, which are slow, where 32 is the best.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+    slow = records > 1 and sampling_rate < 1
+
+    def with_noise(noise: float) -> Bounded:
+        if records == 1:
+            return SampledGaussian(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        return BoundedContribution(
+            noise_multiplier=noise, sampling_rate=sampling_rate, records_per_patient=records, steps=steps
+        )
+
+    what = (
+        f"{rounds * steps} steps at rate {sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
+    )
+    if orders != ORDERS:
+        return _least_noise(with_noise, epsilon, delta, rounds, [orders], what)
+    return _least_noise(with_noise, epsilon, delta, rounds, OF_SEVERAL if slow else ALL, what)
+
+
+@lru_cache(maxsize=64)
+def site_noise_multiplier(epsilon: float, delta: float, participation: float, rounds: int) -> float:
+    """The least noise multiplier with which ``rounds`` sums of whole sites' updates fit in a patient's budget.
+
+    Over the clipping norm of the updates; rounded and priced as :func:`noise_multiplier` does.
+
+    Args:
+        epsilon: to stay within.
+        delta: to stay within.
+        participation: each site's chance to count in a round, 0 < q <= 1.
+        rounds: how many sums.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+
+    def with_noise(noise: float) -> Bounded:
+        return SiteUpdates(noise_multiplier=noise, participation=participation, steps=1, colluders=0)
+
+    what = f"{rounds} rounds of whole sites' updates: ask for a larger epsilon, a larger delta or fewer rounds"
+    return _least_noise(with_noise, epsilon, delta, rounds, ALL, what)
+
+
+def _least_noise(
+    with_noise: Callable[[float], Bounded],
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    octaves: Sequence[Sequence[int]],
+    what: str,
+) -> float:
+    """The least noise, in millionths, with which ``rounds`` times the event fits at one order.
+
+    The orders of the first of ``octaves`` are looked at; where its largest is the best, those of the next one too.
+    """
+    least: int | None = None
+    for orders in octaves:
+        found, order = _least_at(with_noise, epsilon, delta, rounds, orders, least or MOST_NOISE)
+        least = found if found is not None else least
+        if least is not None and order != orders[-1]:
+            break
+    if least is None:
+        raise BudgetError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g} for {what}")
+    return least / GRID
+
+
+def _least_at(
+    with_noise: Callable[[float], Bounded],
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    orders: Sequence[int],
+    high: int,
+) -> tuple[int | None, int | None]:
+    """The least noise up to ``high``, in millionths, at one of ``orders``, and the largest order that allows it."""
+    room = {order: limit(epsilon, delta, order) for order in orders}
+    low = GRID // 100
+
+    def fitting(candidates: Iterable[int], noise: int) -> list[int]:
+        event = with_noise(noise / GRID)
+        return [order for order in candidates if rounds * carried_at(event, order) <= room[order]]
+
+    fit = fitting((order for order in orders if room[order] > 0), high)
+    if not fit:
+        return None, None
+    while low < high:
+        middle = isqrt(low * high)
+        # an order that lacks room at some noise lacks it at any smaller one, so the candidates only get fewer
+        if still := fitting(fit, middle):
+            fit, high = still, middle
+        else:
+            low = middle + 1
+    return high, max(fit)

@@ -1,0 +1,177 @@
+"""What is paid for, one class a mechanism: the only words in which a ledger's prices are written."""
+
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from privacy.accounting.records_per_patient import MOST_RECORDS, several_records
+from privacy.accounting.renyi import CARRIED, DIGITS, UNBOUNDED, gaussian, laplace, replaced, sampled_gaussian
+from privacy.document import Document
+
+NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
+"""Standard deviation of the noise over the most one patient can change."""
+_SUM_OF_SHARES: Final = Decimal("1e-24")
+"""More than a sum of discrete Gaussians of at least 3 units each, in 10^9 coordinates, differs from one."""
+
+
+class SampledGaussian(Document):
+    """``steps`` sums over patients drawn independently with ``sampling_rate``, each with Gaussian noise."""
+
+    kind: Literal["sampled-gaussian"] = "sampled-gaussian"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        if self.sampling_rate == 1:
+            return gaussian(self.noise_multiplier, self.steps, order)
+        return sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+
+
+class DistributedGaussian(Document):
+    """``steps`` sums over sampled patients, with noise that the sites of a cohort add together in integer shares.
+
+    ``noise_multiplier`` is what ``colluders`` insiders still face; the curve is the sampled Gaussian's
+    (``privacy/mechanisms/distributed_noise.py``), and what sums of discrete Gaussians differ from one is far below
+    a nano unit.
+    """
+
+    kind: Literal["distributed-gaussian"] = "distributed-gaussian"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+    colluders: Annotated[int, Field(ge=0, le=64)]
+
+    @property
+    def central(self) -> SampledGaussian:
+        """The central mechanism that it is not weaker than."""
+        return SampledGaussian(
+            noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
+        )
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        with localcontext(DIGITS):
+            return self.central.rho(order) + self.steps * _SUM_OF_SHARES
+
+
+class SiteUpdates(Document):
+    """``steps`` sums of whole sites' updates, clipped to one norm, with noise that a cohort adds together in shares.
+
+    A site's update counts with chance ``participation``, which the site draws in secret. ``noise_multiplier`` is over
+    the clipping norm, and what ``colluders`` insiders still face. A patient may change all of his site's update, so
+    move the sum by twice the norm: what that costs him is the curve.
+    """
+
+    kind: Literal["site-updates"] = "site-updates"
+    noise_multiplier: NoiseMultiplier
+    participation: Annotated[float, Field(ge=1e-9, le=1)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+    colluders: Annotated[int, Field(ge=0, le=64)]
+
+    @property
+    def whole_site(self) -> DistributedGaussian:
+        """What adding or removing a whole site costs: that moves the sum by the norm once."""
+        return DistributedGaussian(
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=self.participation,
+            steps=self.steps,
+            colluders=self.colluders,
+        )
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        with localcontext(DIGITS):
+            return self.steps * (replaced(self.noise_multiplier, self.participation, order) + _SUM_OF_SHARES)
+
+
+class Gaussian(Document):
+    """``count`` vectors of totals to which a patient adds at most 1 (in the L2 norm), each with Gaussian noise.
+
+    Integer totals with discrete Gaussian noise have the same curve.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    noise_multiplier: NoiseMultiplier
+    count: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        return gaussian(self.noise_multiplier, self.count, order)
+
+
+class Laplace(Document):
+    """``count`` vectors of totals to which a patient adds at most 1 (in the L1 norm), each with Laplace noise.
+
+    ``scale`` is the noise's scale over that 1: alone, each is 1/``scale``-DP.
+    """
+
+    kind: Literal["laplace"] = "laplace"
+    scale: NoiseMultiplier
+    count: Annotated[int, Field(ge=1, le=10**9)]
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats."""
+        return self.count * laplace(self.scale, order)
+
+
+class BoundedContribution(Document):
+    """``steps`` sums over *records* drawn independently with ``sampling_rate``, each with Gaussian noise.
+
+    A patient has at most ``records_per_patient`` of them, each clipped alone: the noise multiplier is over the most
+    that one record can change. What it costs the patient is a mixture of Gaussians.
+    """
+
+    kind: Literal["bounded-contribution"] = "bounded-contribution"
+    noise_multiplier: NoiseMultiplier
+    sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
+    records_per_patient: Annotated[int, Field(ge=1, le=MOST_RECORDS)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it is neither one Gaussian nor a sampled one."""
+        return self.records_per_patient > 1 and self.sampling_rate < 1
+
+    def rho(self, order: int) -> Decimal:
+        """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
+        if self.sampling_rate == 1:  # all his records are drawn: once Gaussian noise, that many times smaller
+            return gaussian(self.noise_multiplier, self.steps * self.records_per_patient**2, order)
+        if self.records_per_patient == 1:
+            return sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+        if order not in CARRIED:
+            return UNBOUNDED  # computed by integration, which is slow
+        with localcontext(DIGITS):
+            return self.steps * several_records(
+                self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
+            )
+
+
+class Unprotected(Document):
+    """Something leaves without noise: no epsilon bounds it."""
+
+    kind: Literal["unprotected"] = "unprotected"
+
+    def rho(self, order: int) -> Decimal:
+        """Infinity, at every order."""
+        return UNBOUNDED
+
+
+Bounded = SampledGaussian | DistributedGaussian | SiteUpdates | Gaussian | Laplace | BoundedContribution
+AnyEvent = Bounded | Unprotected
+Event = Annotated[AnyEvent, Field(discriminator="kind")]
+Events = Iterable[AnyEvent]
+
+
+def repeated(event: AnyEvent, times: int) -> AnyEvent:
+    """``times`` such events as one."""
+    match event:
+        case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution():
+            return event.model_copy(update={"steps": event.steps * times})
+        case Gaussian() | Laplace():
+            return event.model_copy(update={"count": event.count * times})
+        case Unprotected():
+            return event

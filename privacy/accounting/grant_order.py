@@ -1,0 +1,67 @@
+"""At which Rényi order a grant is kept: chosen by what it will pay for, before anything is paid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+from fractions import Fraction
+
+from privacy.accounting.epsilon import charge, conversion, limit
+from privacy.accounting.events import Unprotected
+from privacy.accounting.plan import Planned
+from privacy.accounting.renyi import CARRIED
+from privacy.errors import BudgetError
+
+
+@dataclass(frozen=True)
+class OrderChoice:
+    """What a grant kept at ``order`` would admit: how many of the expected studies, and why.
+
+    ``admits`` is a fraction: 2.75 means two whole studies and three quarters of a third. It is 0 where turning
+    divergence into epsilon (``conversion``) takes all of the grant.
+    """
+
+    order: int
+    conversion: Decimal
+    price: int
+    admits: Fraction
+
+
+def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
+    """What each order would admit of the ``expected`` studies, taken together.
+
+    Raises:
+        BudgetError: the studies have no bound, or epsilon or delta is none.
+    """
+    events = [(planned.event, planned.times) for planned in expected]
+    bounded = [(event, times) for event, times in events if not isinstance(event, Unprotected)]
+    if not bounded:
+        raise BudgetError(
+            "the expected studies have no noise, so nothing bounds them: name studies with an epsilon"
+        )
+    choices = []
+    for order in CARRIED:
+        price = sum(charge(event, order) * times for event, times in bounded)
+        room = max(0, limit(epsilon, delta, order))
+        choices.append(OrderChoice(order, conversion(delta, order), price, Fraction(room, price)))
+    return choices
+
+
+def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> int:
+    """The order at which a grant of (epsilon, delta) admits most of the ``expected`` studies.
+
+    Raises:
+        BudgetError: the studies have no bound, or no order leaves the grant any room.
+    """
+    best = max(order_choices(epsilon, delta, expected), key=lambda choice: (choice.admits, -choice.order))
+    if not best.admits:
+        raise BudgetError(
+            f"epsilon {epsilon:g} at delta {delta:g} admits nothing of the expected studies at any order: grant a "
+            "larger epsilon or delta, or name studies with more noise"
+        )
+    return best.order
+
+
+def below(value: float) -> float:
+    """``value`` with two digits, rounded down."""
+    digits = Decimal(value)
+    return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))

@@ -1,0 +1,66 @@
+"""Rényi divergence of each mechanism at one order, as exact decimals."""
+
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from functools import lru_cache
+from typing import Final
+
+ORDERS: Final = range(2, 257)
+LARGER: Final = tuple(round(256 * 2 ** (quarter / 4)) for quarter in range(1, 25))
+"""Up to 16384, a quarter of an octave apart: the best of them is within a hundredth of the best order between."""
+CARRIED: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
+NANO: Final = 10**9
+AT_LEAST: Final = 2**53 - 1
+UNBOUNDED: Final = Decimal("Infinity")
+DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+
+def gaussian(noise: float, count: int, order: int) -> Decimal:
+    with localcontext(DIGITS):
+        return Decimal(order) * count / (2 * Decimal(noise) ** 2)
+
+
+@lru_cache(maxsize=4096)
+def laplace(scale: float, order: int) -> Decimal:
+    """ln[a/(2a-1) exp((a-1)/b) + (a-1)/(2a-1) exp(-a/b)] / (a-1), for scale b (proposition 6)."""
+    with localcontext(DIGITS):
+        a, b = Decimal(order), Decimal(scale)
+        moment = (a * ((a - 1) / b).exp() + (a - 1) * (-a / b).exp()) / (2 * a - 1)
+        return moment.ln() / (a - 1)
+
+
+def sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Decimal:
+    """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2))."""
+    with localcontext(DIGITS):
+        return steps * _log_moment(noise, rate, order) / (order - 1)
+
+
+@lru_cache(maxsize=4096)
+def _log_moment(noise: float, rate: float, order: int) -> Decimal:
+    """log(A). All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18."""
+    with localcontext(DIGITS):
+        q = Decimal(rate)
+        growth = (1 / Decimal(noise) ** 2).exp()
+        odds, power = q / (1 - q), Decimal(1)
+        term = total = (1 - q) ** order
+        for k in range(1, order + 1):
+            term *= odds * power * (order - k + 1) / k
+            total += term
+            power *= growth
+        return total.ln()
+
+
+@lru_cache(maxsize=4096)
+def replaced(noise: float, rate: float, order: int) -> Decimal:
+    """One vector of norm 1, counted with chance ``rate``, becomes another: the smaller of two bounds.
+
+    Given the draw the two lie 2 apart (joint convexity); or each is compared with no vector at all (Cauchy and
+    Schwarz), which is the smaller one for nearly every rate below 1.
+    """
+    with localcontext(DIGITS):
+        a, q = Decimal(order), Decimal(rate)
+        drawn = 2 * a / Decimal(noise) ** 2
+        if rate == 1:
+            return drawn
+        convex = (1 - q + q * ((a - 1) * drawn).exp()).ln()
+        by_way_of_none = (_log_moment(noise, rate, 2 * order) + _log_moment(noise, rate, 2 * order - 1)) / 2
+        return min(convex, by_way_of_none) / (a - 1)

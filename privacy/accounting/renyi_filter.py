@@ -1,0 +1,77 @@
+"""A grant as a Rényi filter: it admits spending at one order, or raises and changes nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from privacy.accounting.epsilon import charge, conversion
+from privacy.accounting.events import AnyEvent, Unprotected
+from privacy.accounting.figures import GrantFigures, rounded_down, rounded_up
+from privacy.accounting.plan import Planned
+from privacy.accounting.renyi import NANO
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the data protection officer allows for a population, kept at one order."""
+
+    epsilon: float
+    delta: float
+    order: int
+    limit: int
+
+
+@dataclass
+class Filter:
+    """The Renyi filter of one grant: how much of its limit is spent and set aside."""
+
+    granted: Grant
+    spent: int = 0
+    set_aside: int = 0
+
+    @property
+    def left(self) -> int:
+        """What no study has spent or set aside, in nano units."""
+        return self.granted.limit - self.spent - self.set_aside
+
+    def price(self, event: AnyEvent) -> int | None:
+        """What ``event`` costs here in nano units; None if nothing bounds it."""
+        return None if isinstance(event, Unprotected) else charge(event, self.granted.order)
+
+    def price_of(self, plan: Iterable[Planned]) -> int:
+        """What the bounded part of ``plan`` costs, in nano units."""
+        return sum((self.price(planned.event) or 0) * planned.times for planned in plan)
+
+    def epsilon_of(self, amount: int) -> Decimal:
+        """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
+        if amount == 0:
+            return Decimal(0)
+        return max(Decimal(0), Decimal(amount) / NANO + conversion(self.granted.delta, self.granted.order))
+
+    @property
+    def epsilon_left(self) -> Decimal:
+        """What the grant has left in epsilon."""
+        return Decimal(self.granted.epsilon) - self.epsilon_of(self.spent + self.set_aside)
+
+    def epsilon_asked(self, price: int) -> Decimal:
+        """By how much ``price`` would raise the grant's epsilon."""
+        committed = self.spent + self.set_aside
+        return self.epsilon_of(committed + price) - self.epsilon_of(committed)
+
+    @property
+    def figures(self) -> GrantFigures:
+        """The figures as they stand."""
+        granted = self.granted
+        spent, committed = self.epsilon_of(self.spent), self.epsilon_of(self.spent + self.set_aside)
+        return GrantFigures(
+            epsilon=granted.epsilon,
+            delta=granted.delta,
+            order=granted.order,
+            limit=granted.limit,
+            spent=self.spent,
+            set_aside=self.set_aside,
+            left=self.left,
+            epsilon_spent=rounded_up(spent),
+            epsilon_set_aside=rounded_up(committed - spent),
+            epsilon_left=rounded_down(self.epsilon_left),
+        )

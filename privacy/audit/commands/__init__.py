@@ -1,0 +1,1 @@
+"""The commands of ``consilium-audit``, one a file."""
