@@ -21,8 +21,8 @@ import numpy as np
 import yaml
 
 from client.data.dataset import register
-from client.training.worker import InProcessTrainer, Vector
-from models.parameters.vector import advance
+from client.training.session import InProcessTrainer
+from models.parameters.vector import Vector, advance
 from models.tasks.binary import metrics
 from privacy.command_line import print_json, print_table, say
 from privacy.randomness import Stream

@@ -21,7 +21,7 @@ from typing import Final
 
 from benchmarks.memory import Peak, resident_mb
 from privacy.study import Terms
-from server.federation.folder import PatienceConfig
+from server.federation.config import PatienceConfig
 from server.study.journal import Journal
 from tests.client.small_study import without_privacy
 from tests.federation.running import COORDINATOR, Running, wait_for

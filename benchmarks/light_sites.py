@@ -14,18 +14,21 @@ from typing import Final
 
 import numpy as np
 
-from client.connection.agent import AgentEvent, serve
+from client.connection.agent import serve
+from client.connection.link import AgentEvent
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteHome
 from client.study.request_handler import Site
-from client.training.local_steps import build_model
-from client.training.worker import Integers, Tensors, Vector
+from client.training.interface import Integers, Tensors
+from client.training.study_model import build_model
 from models.parameters.flatten import from_vector, parameter_count
 from models.parameters.lora import plain_tensors
+from models.parameters.vector import Vector
 from privacy.command_line import say
 from privacy.errors import TrainingError
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.protocol.messages import Envelope, Sealed, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Sealed
 from privacy.study import Terms
 
 _PATIENCE_S: Final = 3600.0
@@ -40,16 +43,16 @@ class LightTraining:
         self._bins = terms.evaluation.bins
 
     def initial(self) -> Vector:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         return np.zeros(self._parameters)
 
     def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         from_vector(self._module, vector)
         return plain_tensors(self._module)
 
     def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         return {}
 
     def train(
@@ -61,7 +64,7 @@ class LightTraining:
         correction: Vector | None = None,
         personal: Vector | None = None,
     ) -> tuple[Vector, Vector]:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         return np.full(self._parameters, 0.01), np.zeros(0)
 
     def share(
@@ -73,7 +76,7 @@ class LightTraining:
         key: bytes,
         personal: Vector | None = None,
     ) -> tuple[Integers, Vector]:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         raise TrainingError("light sites take part in studies without privacy only")
 
     def score(
@@ -83,11 +86,11 @@ class LightTraining:
         personal: Vector | None = None,
         key: bytes | None = None,
     ) -> tuple[int, ...]:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
         return (1,) * (2 * self._bins)
 
     def close(self) -> None:
-        """See :class:`client.training.worker.Training`."""
+        """See :class:`client.training.interface.Training`."""
 
 
 class LightSites:

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import DATA, Array, Records, federation, pooled, study
-from client.data.dataset import Patients, public_count
-from client.training.local_steps import build_model
-from models.parameters.flatten import initial_vector
+from client.data.dataset import public_count
+from client.data.examples import Patients
+from client.training.study_model import build_model
+from models.parameters.initial import initial_vector
 from models.parameters.vector import Vector
 from privacy.study import Terms, parse_terms
 

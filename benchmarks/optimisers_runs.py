@@ -24,10 +24,9 @@ from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
 from client.study.control_variates import reach_of
-from client.study.store import optimiser_of
-from client.training.local_steps import build_model
 from client.training.simulate import pooled
-from models.federated.server_optimiser import LocalWork
+from client.training.study_model import build_model
+from models.federated.server_optimiser import LocalWork, optimiser_of
 from models.parameters.flatten import from_vector
 from models.parameters.vector import Vector
 from privacy.accounting.calibration import noise_multiplier

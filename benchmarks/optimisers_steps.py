@@ -11,10 +11,11 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.training.device import CPU
 from client.training.global_step import global_step
-from client.training.local_steps import first_model, train
+from client.training.local_steps import train
+from client.training.study_model import first_model
 from models.parameters.vector import Vector
 from privacy.dpsgd import CLIP_MARGIN, sample_patients
 from privacy.randomness import Stream

@@ -27,7 +27,7 @@ from models.catalogue import build
 from models.parameters.flatten import parameter_count
 from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
-from server.federation.folder import PatienceConfig
+from server.federation.config import PatienceConfig
 from server.results.tally import RoundTally, Tally
 from server.study.journal import Journal
 from tests.client.small_study import small_terms, without_privacy

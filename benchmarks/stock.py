@@ -17,7 +17,8 @@ from typing import Final
 from privacy.keys import generate_node_key
 from server.federation.certificates import create_authority, issue_server_certificate
 from server.superlink.bundle import pack_bundle
-from server.superlink.process import RunState, SuperLink, free_port
+from server.superlink.control_api import RunState
+from server.superlink.process import SuperLink, free_port
 from server.superlink.process_tags import stop_marked
 
 _APP: Final = Path(__file__).parent / "stock_app"

@@ -23,7 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from client.data.dataset import public_count, read_table
+from client.data.dataset import public_count
+from client.data.table import read_table
 from privacy.study import DataContract, Terms, read_terms
 from server.demo.hospitals import breast_cancer_hospitals, heart_hospitals
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.utility_data import Array, Records
-from client.training.local_steps import record_losses
-from models.parameters.flatten import from_vector, initial_vector
-from models.tabular.mlp import OneLogit
+from models.layers.heads import OneLogit
+from models.parameters.flatten import from_vector
+from models.parameters.initial import initial_vector
+from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import Stream
 

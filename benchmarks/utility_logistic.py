@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records
 from benchmarks.utility_training import CLIPPING_NORM, Task, descended
-from client.data.dataset import Patients, public_count
+from client.data.dataset import public_count
+from client.data.examples import Patients
 from client.training.device import CPU
-from client.training.local_steps import DeviceRecords, record_losses, train
-from models.parameters.flatten import from_vector, initial_vector
-from models.tabular.mlp import logistic
+from client.training.device_records import DeviceRecords
+from client.training.local_steps import train
+from models.catalogue import build
+from models.parameters.flatten import from_vector
+from models.parameters.initial import initial_vector
+from models.tasks.binary import record_losses
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
 from privacy.randomness import Stream
 from privacy.study import Terms
@@ -35,7 +39,9 @@ class Logistic:
 
     def first(self, seed: int) -> Array:
         """The shared model before the first step, (inputs + 1,)."""
-        return initial_vector(logistic(self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest())
+        return initial_vector(
+            build("logistic", {}, self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest()
+        )
 
     def lot_sum(
         self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
@@ -72,7 +78,7 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         np.arange(count, dtype=np.int64),
         count,
     )
-    module = logistic(records.features.shape[1])
+    module = build("logistic", {}, records.features.shape[1])
     from_vector(module, start)
     rate, public = task.schedule.sampling_rate, public_count(count)
     chosen = np.arange(0, count, 2, dtype=np.int64)

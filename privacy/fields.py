@@ -105,3 +105,7 @@ ValueRange = Annotated[
 
 The rule: ``privacy/mechanisms/value_range.py``.
 """
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+StudyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}$")]
+Count = Annotated[int, Field(ge=0, le=1 << 40)]

@@ -6,18 +6,19 @@ Every command works on one federation's folder: ``--dir``, or the environment va
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import click
 
-from privacy.command_line import Commands, print_json, run, say
+from privacy.command_line import Commands, run, say
 from privacy.errors import FederationError
 from privacy.logs import log_to
 from privacy.process_lifetime import stop_on_signals
+from server.commands.demo import demo
 from server.commands.sites import sites
 from server.commands.study import study
 from server.commands.testimony import testimony
-from server.federation.folder import CoordinatorConfig, Federation
+from server.federation.config import CoordinatorConfig
+from server.federation.folder import Federation
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,28 +76,8 @@ def up(federation: Federation) -> None:
     say("stopped; studies go on with the next 'consilium up'")
 
 
-for group in (sites, study, testimony):
-    cli.add_command(group)
-
-
-@cli.command()
-@click.option("--data", type=click.Choice(["breast-cancer", "heart"]), default="breast-cancer", show_default=True)
-@click.option("--path", type=click.Path(path_type=Path), help="With heart: the folder of the four UCI files.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Make the federation here, not in /tmp.")
-@click.option("--keep", is_flag=True, help="Leave the folder for inspection.")
-@click.option("--epsilon", default="3", show_default=True, help="The study's epsilon, or 'none': no privacy.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the study's own number.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def demo(
-    data: str, path: Path | None, folder: Path | None, keep: bool, epsilon: str, rounds: int | None, as_json: bool
-) -> None:
-    """Four hospitals on this machine train one model together, for real."""
-    from server.demo.demo import Demo, DemoChoice
-
-    choice = DemoChoice(data=data, path=path, folder=folder, keep=keep, epsilon=epsilon, rounds=rounds)
-    result: dict[str, Any] = Demo(choice, quiet=as_json).run()
-    if as_json:
-        print_json(result)
+for command in (sites, study, testimony, demo):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from privacy.errors import Error
 from privacy.keys import generate_node_key
-from privacy.protocol.messages import Envelope
+from privacy.protocol.envelope import Envelope
 from server.federation.certificates import TlsFiles
 from server.superlink.bundle import make_bundle
 from server.superlink.grid import Reply

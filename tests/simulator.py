@@ -21,8 +21,9 @@ from client.data.dataset import StudyFiles
 from client.site.folder import SiteHome
 from client.site.register_data import register_files
 from client.study.request_handler import Site
-from client.study.store import StudyState, StudyStore
-from client.training.worker import InProcessTrainer
+from client.study.state import StudyState
+from client.study.store import StudyStore
+from client.training.session import InProcessTrainer
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import from_canonical
@@ -30,15 +31,17 @@ from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.protocol.messages import Envelope, Reply, Request, make_envelope, read_body
+from privacy.protocol.envelope import Envelope, make_envelope, read_body
+from privacy.protocol.messages import Reply, Request
 from privacy.study import COORDINATOR, Terms
 from privacy.study.cost import study_noise, training_event
-from server.federation.folder import CoordinatorConfig, Federation
+from server.federation.config import CoordinatorConfig
+from server.federation.folder import Federation
 from server.study.check import count_parameters
 from server.study.events import AttemptAsked, Resumed, SiteReadmitted
 from server.study.journal import Journal
 from server.study.runner import Arrival, Conductor
-from server.study.state import Patience
+from server.study.timeouts import Patience
 from tests.client.small_study import small_terms, write_patients
 
 PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.data.dataset import public_count, read_table
+from client.data.dataset import public_count
+from client.data.table import read_table
 from client.training.device import CPU
-from client.training.local_steps import build_model, first_model, train
+from client.training.local_steps import train
 from client.training.scoring import score_histogram
+from client.training.study_model import build_model, first_model
 from models.parameters.flatten import from_vector
 from models.parameters.vector import advance
 from models.tasks.binary import Metrics, metrics

@@ -22,13 +22,15 @@ DOORS = {
     "flwr": {
         "client/connection/agent.py",
         "client/connection/client_app.py",
+        "client/connection/link.py",
         "privacy/protocol/flower_records.py",
         "server/superlink/server_app.py",
+        "server/superlink/control_api.py",
         "server/superlink/grid.py",
         "server/superlink/program.py",
         "server/superlink/process.py",
     },
-    "grpc": {"server/control/channel.py"},
+    "grpc": {"server/control/client.py", "server/control/server.py"},
     "sqlalchemy": {"server/superlink/database.py"},
     "dp_accounting": {"privacy/accounting/pld.py"},
 }

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from client.admission.rules import Price, price_of, reasons_against
-from client.site.folder import Policy, Registration
+from client.site.config import Policy
+from client.site.registry import Registration
 from privacy.accounting.account import Account
 from privacy.accounting.figures import rounded_down, rounded_up
 from privacy.accounting.plan import Purpose

@@ -28,7 +28,8 @@ refused in its ninth round of ten.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from client.site.folder import Policy, Registration
+from client.site.config import Policy
+from client.site.registry import Registration
 from models import catalogue
 from models.errors import ModelError
 from privacy.accounting.account import most_patients

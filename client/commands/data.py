@@ -14,8 +14,9 @@ import click
 from client.admission.rules import reasons_of_policy
 from client.commands.objections import data_object
 from client.data.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
-from client.site.folder import Registration, SiteHome
+from client.site.folder import SiteHome
 from client.site.register_data import register_files, require_apart, require_name
+from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import Terms, read_terms

@@ -43,7 +43,7 @@ def weights_list(home: SiteHome, as_json: bool) -> None:
 
 
 def _require_fitting(file: Path, terms: Terms) -> None:
-    from client.training.local_steps import begin_model
+    from client.training.study_model import begin_model
 
     if terms.model.start is None:
         raise SiteConfigError(f"the study '{terms.name}' begins with no public weights (model.start)")

@@ -17,8 +17,8 @@ from flwr.common.constant import ErrorCode
 
 from client.study.problem import said_of
 from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
+from privacy.protocol.envelope import Envelope
 from privacy.protocol.flower_records import from_records, to_records
-from privacy.protocol.messages import Envelope
 
 Answer = Callable[[Envelope], Envelope]
 

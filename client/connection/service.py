@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from client.connection.agent import AgentEvent, Kind, serve
+from client.connection.agent import serve
+from client.connection.link import AgentEvent, Kind
 from client.connection.tls_trust import warn_in_time
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteHome

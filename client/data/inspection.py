@@ -17,10 +17,11 @@ from typing import Literal
 from pydantic import Field
 
 from client.data.adapters.csv import Mistake, read_words
-from client.data.dataset import columns_of, group_records, public_count
+from client.data.dataset import public_count
 from client.data.encoding import ColumnCounts, encode_features, encode_labels, name_patients
 from client.data.objections import Objections
 from client.data.plausibility import hint_at, shown, suspicions_of
+from client.data.table import columns_of, group_records
 from privacy.document import Document
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract

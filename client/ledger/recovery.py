@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from privacy.accounting.figures import Budget
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Book
-from privacy.ledger.entries import Head, Recover
+from privacy.ledger.entries import Recover
 from privacy.ledger.signed_head import Countersigned
+from privacy.ledger.signing import Head
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ with the file's name.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import yaml
-from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
-from client.data.dataset import StudyFiles
-from client.data.objections import Objections
 from client.data.patient_register import PatientRegister
+from client.site.config import Policy, SiteConfig
+from client.site.peers import Peers
 from client.site.public_weights import PublicWeights
-from privacy.canonical import digest, from_canonical
+from client.site.registry import Registration, Registry
+from privacy.canonical import from_canonical
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.files import new_folder, replace, require_private
@@ -38,118 +38,8 @@ from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
 from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
-from privacy.study import DataContract, Name, Sha256, SiteName
 
 SITE_FILE: Final = "site.yaml"
-
-
-class Policy(Document):
-    """What this site's data protection officer allows a study to do, whatever its budget.
-
-    Attributes:
-        epsilon_per_study: the most that training and evaluation may promise together.
-        minimum_sites: the fewest sites a round may have.
-        minimum_colluders: how many sites may conspire with the coordinator, at least, without breaking a promise.
-    """
-
-    models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
-    epsilon_per_study: float = Field(default=3.0, gt=0)
-    minimum_sites: int = Field(default=3, ge=3)
-    minimum_colluders: int = Field(default=1, ge=0)
-    minimum_patients: int = Field(default=50, ge=10)
-    without_privacy: tuple[Name, ...] = ()
-    """The populations that a study without privacy may use up: their patients can never be in a private one again."""
-    open_sealing: bool = False
-    unprotected_test_patients: bool = False
-    approval: Literal["automatic", "each-study"] = "automatic"
-
-    @field_validator("without_privacy", mode="before")
-    @classmethod
-    def _names_populations(cls, value: Any) -> Any:
-        if isinstance(value, bool | str):
-            raise ValueError(
-                "list the populations whose patients a study without privacy may use up, such as [ward]; [] for none"
-            )
-        return value
-
-
-class SiteConfig(Document):
-    """``site.yaml``."""
-
-    name: SiteName
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    policy: Policy = Policy()
-
-
-def _from_typed(text: str) -> PublicKey:
-    try:
-        return PublicKey.from_typed(text)
-    except WireError as error:
-        raise ValueError(str(error)) from None
-
-
-PinnedKey = Annotated[
-    PublicKey,
-    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _from_typed(str(value))),
-    PlainSerializer(lambda key: key.typed),
-]
-"""A key, in the file as people type it."""
-
-
-class Peers(Document):
-    """``peers.json``: who may take part in a cohort with this site."""
-
-    pinned: dict[Name, PinnedKey] = Field(default_factory=dict)
-
-
-class Registration(Document):
-    """Two files that keep one data contract, and the population whose patients they hold.
-
-    The contract is the one that people looked at when they registered the files. A study uses the files only under
-    exactly this contract; whatever else a launch calls by its name is another one.
-    """
-
-    contract: DataContract
-    population: Name
-    train: str
-    test: str
-    train_sha256: str
-    test_sha256: str
-    public_patients: int
-
-    @property
-    def data(self) -> str:
-        """What the book knows these files by."""
-        return digest({"train": self.train_sha256, "test": self.test_sha256})
-
-    def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
-        """As the trainer wants it."""
-        return StudyFiles(
-            self.contract,
-            Path(self.train),
-            Path(self.test),
-            self.train_sha256,
-            self.test_sha256,
-            self.public_patients,
-            objections,
-            weights,
-        )
-
-
-class Registry(Document):
-    """``data.json``: what is registered, by the digest of its contract; the newest registration of each."""
-
-    registrations: dict[Sha256, Registration] = Field(default_factory=dict)
-
-    def under(self, contract: DataContract) -> Registration | None:
-        """Return the files that people registered under exactly this contract, if they did."""
-        return self.registrations.get(contract.digest)
-
-    def nearest(self, contract: DataContract) -> Registration | None:
-        """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
-        named = (each for each in self.registrations.values() if each.contract.name == contract.name)
-        return self.under(contract) or next(named, None)
 
 
 D = TypeVar("D", bound=Document)

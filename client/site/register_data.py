@@ -15,7 +15,8 @@ from pathlib import Path
 from client.data.dataset import register
 from client.data.identifiers import count_alike
 from client.data.plausibility import shown
-from client.site.folder import Registration, SiteHome
+from client.site.folder import SiteHome
+from client.site.registry import Registration
 from privacy.document import parse
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import DataContract

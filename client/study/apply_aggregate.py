@@ -18,15 +18,16 @@ from client.study.context import Seat
 from client.study.control_variates import forget_variates, local_work
 from client.study.cut_values import mark_edge
 from client.study.personal_layers import forget_own_layers
-from client.study.seal_round import counts_of, verified_headers
-from client.study.store import AppliedRound, optimiser_of
+from client.study.seal_round import counts_of
+from client.study.state import AppliedRound
 from models.federated.early_stopping import is_best
+from models.federated.server_optimiser import optimiser_of
 from models.parameters.vector import Vector
 from privacy.canonical import digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.mechanisms.distributed_noise import opened_sum, values_at_edge
 from privacy.mechanisms.site_clipping import mean_update, next_norm
-from privacy.protocol.messages import Committed, Evaluated, Header, View
+from privacy.protocol.headers import Committed, Evaluated, Header, View, verified_headers
 from privacy.secure_aggregation.opening import Opened, open_aggregate
 from privacy.secure_aggregation.quantise import dequantise, halvings_after, means_at_edge
 from privacy.secure_aggregation.round_layout import layout_of, shared_noise, weight_of

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from client.study.kept_secrets import KeptSecrets, epochs_to_keep
 from client.study.key_epochs import Epochs
-from client.study.store import StudyState, StudyStore
-from client.training.worker import Training
+from client.study.state import StudyState
+from client.study.store import StudyStore
+from client.training.interface import Training
 from models.federated.early_stopping import out_of_patience
 from privacy.canonical import to_canonical
 from privacy.keys import SigningKey, keyed_digest
 from privacy.ledger import Ledger
-from privacy.protocol.messages import Evaluated, Head
+from privacy.protocol.headers import Evaluated, Head
 from privacy.secure_aggregation.quantise import Grid
 from privacy.secure_aggregation.round_layout import grid_of, shape_digest
 from privacy.study import Terms

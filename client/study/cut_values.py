@@ -16,7 +16,7 @@ import logging
 from typing import Any, Final
 
 from client.study.context import Seat
-from client.study.store import AtEdge
+from client.study.state import AtEdge
 from privacy.secure_aggregation.quantise import Quantised
 from privacy.study import Placement
 

@@ -25,13 +25,14 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field
 
-from client.study.store import AppliedRound
+from client.study.state import AppliedRound
+from privacy.base64url import wrapped_bytes, wrapped_text
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import SealingError, StorageError, WireError
 from privacy.files import replace, sync_folder
 from privacy.keys import SigningKey, unwrap, wrap
-from privacy.protocol.messages import Header, wrapped_bytes, wrapped_text
+from privacy.protocol.headers import Header
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
 from privacy.study.launch import Launch

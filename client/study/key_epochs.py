@@ -25,21 +25,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from privacy.base64url import wrapped_bytes, wrapped_text
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import RefusedError, WireError
 from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
-from privacy.protocol.messages import (
-    MAX_EARLIER,
-    MAX_HELD,
-    Grant,
-    KeyParcel,
-    Offer,
-    Wrap,
-    offers_digest,
-    wrapped_bytes,
-    wrapped_text,
-)
+from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, offers_digest
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed

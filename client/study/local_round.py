@@ -19,7 +19,7 @@ from client.study.context import Seat
 from client.study.control_variates import correction, keep_variate
 from client.study.cut_values import tell_cut_values
 from client.study.personal_layers import keep_own_layers, own_layers
-from client.study.store import Counted
+from client.study.state import Counted
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, topped_up

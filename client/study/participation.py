@@ -21,22 +21,9 @@ from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
 from client.study.seal_round import SealedAttempt, release_mask, require_sent, seal_attempt
 from privacy.errors import ProtocolError, RefusedError
-from privacy.protocol.messages import (
-    Close,
-    Closed,
-    Committed,
-    Join,
-    Joined,
-    KeyParcel,
-    Open,
-    Opened,
-    Release,
-    Released,
-    Sealed,
-    Train,
-    Wrap,
-    Wrappings,
-)
+from privacy.protocol.headers import Committed
+from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
+from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened, Release, Released, Sealed, Train
 
 
 class Participation:

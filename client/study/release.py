@@ -12,35 +12,26 @@ a plain model of the catalogue, whatever was trained of it.
 """
 
 import logging
-import math
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from safetensors.numpy import save
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
 from client.study.context import Seat
-from client.study.cut_values import edge_facts, edge_rows
+from client.study.cut_values import edge_facts
+from client.study.model_card import as_markdown, make_card
 from client.study.personal_layers import OWN_LAYERS_FILE, own_layers
-from client.study.released_model import Chosen, choice_facts, choice_rows, chosen
-from models.tasks.binary import THRESHOLD, metrics
-from models.tasks.uncertainty import noise_errors
+from client.study.released_model import Chosen, choice_facts, chosen
+from models.tasks.binary import metrics
 from privacy.canonical import sha256, to_canonical
 from privacy.errors import StorageError
 from privacy.files import replace
-from privacy.study import Scheme, Unit
 
 _log = logging.getLogger(__name__)
 
 CARD_FILE: Final = "card.json"
 OWN_FIGURES_FILE: Final = "own-figures.json"
-
-_CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
-_MECHANISM: Final = {
-    Unit.PATIENT: "sub-sampled Gaussian",
-    Unit.RECORD: "mixture of Gaussians over the records of a patient",
-    Unit.SITE: "whole update of a site replaced, sites sub-sampled",
-}
 
 
 def write_release(seat: Seat) -> str:
@@ -82,164 +73,3 @@ def _write_own_figures(seat: Seat, choice: Chosen) -> None:
         layers = save(seat.training.own_tensors(own), metadata={"study": seat.launch.study})
         replace(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
     replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
-
-
-def make_card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
-    terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
-    head = seat.head()
-    return {
-        "card": 1,
-        "study": seat.launch.study,
-        "purpose": terms.purpose,
-        "terms_sha256": terms.digest,
-        "model": {
-            "name": terms.model.name,
-            "options": dict(terms.model.options),
-            "inputs": terms.data.inputs,
-            "parameters": seat.launch.parameters,
-            "start": terms.model.start,
-            "frozen": list(terms.model.frozen),
-            "trained": list(terms.model.trained),
-            "adapters": None if terms.model.adapters is None else terms.model.adapters.model_dump(mode="json"),
-            "personal": list(terms.model.personal),
-            "sha256": model_sha256,
-        },
-        "contract_sha256": contract_sha256,
-        "threshold": THRESHOLD,
-        "rounds": {
-            "planned": terms.training.rounds,
-            "applied": sum(terms.trains(each.round) for each in seat.state.applied),
-            "sites": {str(each.round): list(each.sites) for each in seat.state.applied},
-        },
-        "privacy": {
-            "private": terms.privacy.epsilon is not None,
-            "epsilon": terms.privacy.epsilon,
-            "delta": terms.privacy.delta,
-            "unit": terms.privacy.unit,
-            "neighbouring": terms.privacy.neighbouring,
-            "placement": terms.privacy.placement,
-            "clipping_norm": terms.privacy.clipping_norm,
-            "last_clipping_norm": seat.store.clipping_norm(),
-            "participation": terms.cohort.participation,
-            "noise_multiplier": seat.state.noise_multiplier,
-            "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
-            "updates_sealed": terms.sealing.scheme is not Scheme.OPEN,
-            "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
-            "evaluation_epsilon": terms.evaluation.epsilon,
-        },
-        "evaluation": [
-            {
-                "after_round": each.round,
-                **asdict(metrics(each.counts)),
-                "noise": asdict(noise_errors(each.counts, _noise_deviation(seat, each.opened_in))),
-            }
-            for each in seat.state.evaluations
-        ],
-        "site": {
-            "name": seat.site,
-            "patients_about": seat.patients,
-            "epsilon_spent_by_this_study": seat.epsilon_spent(),
-            "epsilon_left": budget.epsilon_left,
-            "ledger": {"number": head.number, "hash": head.hash},
-        },
-    }
-
-
-def as_markdown(card: dict[str, Any]) -> str:
-    model, privacy, site = card["model"], card["privacy"], card["site"]
-    if privacy["private"]:
-        promise = (
-            f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g} for each training patient of each site "
-            f"({privacy['neighbouring']} patient, {privacy['placement']} noise, "
-            f"clipping norm {privacy['clipping_norm']:g} for each {_CLIPPED[privacy['unit']]})"
-        )
-    else:
-        promise = "**none**: this model was trained without differential privacy and may reveal its patients"
-    sealed = "sealed: nobody could read a single site's"
-    if not privacy["updates_sealed"]:
-        sealed = "**not sealed**: the coordinator could read every site's"
-    if privacy["test_patients_protected"]:
-        test = f"epsilon {privacy['evaluation_epsilon']:g}" if privacy["evaluation_epsilon"] else "not used"
-    else:
-        test = "**not protected**: their totals were opened without noise"
-    lines = [
-        f"# {card['study']}",
-        "",
-        card["purpose"],
-        "",
-        "| | |",
-        "| --- | --- |",
-        f"| model | {model['name']}, {model['parameters']} parameters trained together, {model['inputs']} inputs |",
-        *_layer_rows(model),
-        f"| file | `{MODEL_FILE}`, SHA-256 `{model['sha256']}` |",
-        f"| to use it | `{CONTRACT_FILE}` has columns, ranges, words and threshold: `consilium-site predict` |",
-        f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
-        *choice_rows(card),
-        f"| privacy of training patients | {promise} |",
-        f"| privacy of test patients | {test} |",
-        f"| updates | {sealed} |",
-        *edge_rows(card),
-        f"| terms | SHA-256 `{card['terms_sha256']}` |",
-        f"| this site | {site['name']}, about {site['patients_about']} patients, "
-        f"ledger entry {site['ledger']['number']} `{site['ledger']['hash']}` |",
-        "",
-        "## Evaluation on the sites' held-out patients",
-        "",
-        *_whose_scores(card),
-        f"A probability of {card['threshold']:g} or more is a positive prediction, fixed before training: accuracy, "
-        "sensitivity and specificity are at that threshold.",
-        "",
-        "| after round | AUROC | accuracy | sensitivity | specificity | patients |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {each['after_round']} | {_with_noise(each, 'auroc')} | {_with_noise(each, 'accuracy')} | "
-        f"{_with_noise(each, 'sensitivity')} | {_with_noise(each, 'specificity')} | {each['patients']} |"
-        for each in card["evaluation"]
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _layer_rows(model: dict[str, Any]) -> list[str]:
-    """Where the model began, and what of it was not trained together; nothing for a model that is trained whole."""
-    rows = []
-    if model["start"]:
-        rows.append(f"| began as | public weights, SHA-256 `{model['start']}` |")
-    for what in ("frozen", "trained"):
-        if model[what]:
-            rows.append(f"| {'only trained' if what == 'trained' else what} | {', '.join(model[what])} |")
-    if model["adapters"]:
-        adapters = model["adapters"]
-        layers = ", ".join(adapters["layers"]) or "every frozen layer that takes them"
-        rows.append(f"| adapters | rank {adapters['rank']}, beside {layers}; merged in the file |")
-    if model["personal"]:
-        rows.append(
-            f"| personal | {', '.join(model['personal'])}: each site has its own, the file has their first values |"
-        )
-    return rows
-
-
-def _whose_scores(card: dict[str, Any]) -> list[str]:
-    """A warning where the scores are not the released file's."""
-    if not card["model"]["personal"]:
-        return []
-    return [
-        "**Not of the file**: each site scored the shared layers with layers of its own, which are not in it.",
-        "",
-    ]
-
-
-def _noise_deviation(seat: Seat, number: int) -> float:
-    """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
-    sites = next(len(each.sites) for each in seat.state.applied if each.round == number)
-    return (seat.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
-
-
-def _with_noise(each: dict[str, Any], name: str) -> str:
-    """A figure, and what the noise in its totals does to it."""
-    noise = each["noise"][name]
-    return _figure(each[name]) + (f" ± {noise:.3f}" if noise and each[name] is not None else "")
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -28,7 +28,9 @@ from typing import Final
 
 from client.admission.rules import judge
 from client.data.dataset import StudyFiles, require_registered
-from client.site.folder import Policy, Registration, SiteHome
+from client.site.config import Policy
+from client.site.folder import SiteHome
+from client.site.registry import Registration
 from client.study.activity_log import Diary
 from client.study.context import Seat
 from client.study.held_budget import give_back_abandoned
@@ -36,9 +38,10 @@ from client.study.kept_secrets import KeptSecrets, forget_kept
 from client.study.key_epochs import EpochLostError, Epochs
 from client.study.participation import Participation
 from client.study.problem import said_of
-from client.study.store import StudyState, StudyStore, first_shared
+from client.study.state import StudyState
+from client.study.store import StudyStore, first_shared
 from client.study.witness_check import require_not_behind, require_witnessed
-from client.training.worker import Training
+from client.training.interface import Training
 from models.parameters.vector import Vector, digest
 from privacy.accounting.figures import Budget
 from privacy.errors import (
@@ -57,22 +60,9 @@ from privacy.errors import (
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Ending
 from privacy.ledger.ledger import utc_now
-from privacy.protocol.messages import (
-    Body,
-    Close,
-    Envelope,
-    GivenUp,
-    GiveUp,
-    Join,
-    Open,
-    Problem,
-    Release,
-    Reply,
-    Train,
-    Wrap,
-    make_envelope,
-    open_envelope,
-)
+from privacy.protocol.envelope import Body, Envelope, make_envelope, open_envelope
+from privacy.protocol.key_messages import Wrap
+from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train
 from privacy.secure_aggregation.round_layout import largest_aggregate
 from privacy.study import COORDINATOR, Terms
 from privacy.study.launch import SignedLaunch

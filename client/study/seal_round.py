@@ -22,17 +22,17 @@ from client.study.key_epochs import EpochLostError
 from client.study.local_round import test_totals, trained_integers
 from client.study.noiseless_sums import with_bare_sum
 from client.study.room_check import require_room
-from client.study.store import ReleasedSeed
+from client.study.state import ReleasedSeed
 from privacy.canonical import digest, sha256
 from privacy.errors import RefusedError, WireError
-from privacy.keys import PublicKey
 from privacy.ledger.signed_head import BookHead
-from privacy.protocol.messages import Head, Header, Release, Released, Train, View, counts_digest
+from privacy.protocol.headers import Head, Header, View, verified_headers
+from privacy.protocol.key_messages import counts_digest
+from privacy.protocol.messages import Release, Released, Train
 from privacy.secure_aggregation.masks import seed_commitment
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.seal import seal
 from privacy.signed import Signed
-from privacy.study.launch import Launch
 
 
 @dataclass(frozen=True)
@@ -191,24 +191,3 @@ def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) ->
 def counts_of(headers: Mapping[str, Header]) -> str:
     """Digest the patient counts that a cohort's headers show, as a view does those offered in the key epoch."""
     return counts_digest({name: header.patients for name, header in headers.items()})
-
-
-def verified_headers(
-    launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
-) -> dict[str, Header]:
-    """The headers of exactly this cohort, each signed by its site.
-
-    Raises:
-        WireError: a site is missing or too many, a signature does not hold, or there are too few for this study.
-    """
-    if len(cohort) < launch.terms.cohort.minimum or sorted(signed) != sorted(cohort):
-        raise WireError(f"expected the headers of {len(cohort)} sites ({', '.join(cohort)}), got {len(signed)}")
-    keys = {member.name: PublicKey.from_text(member.identity) for member in launch.roster}
-    headers = {}
-    for name in cohort:
-        if name not in keys:
-            raise WireError(f"'{name}' is not on the study's roster")
-        headers[name] = signed[name].verified(keys[name])
-        if headers[name].site != name:
-            raise WireError(f"the header sent for '{name}' is another site's")
-    return headers

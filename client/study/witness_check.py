@@ -10,8 +10,8 @@ from privacy.errors import LedgerError, RefusedError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Incident, Recover
+from privacy.ledger.rules import BrokenRuleError
 from privacy.ledger.signed_head import Countersigned
-from privacy.ledger.state import BrokenRuleError
 
 
 def require_not_behind(

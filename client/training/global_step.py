@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.training.device import Hardware
-from client.training.local_steps import DeviceRecords, loss_of, model_to_train, require_usable, self_test_once
+from client.training.device_records import DeviceRecords
+from client.training.local_steps import loss_of, require_usable, self_test_once
+from client.training.study_model import model_to_train
 from models.parameters.flatten import from_vector
 from models.parameters.vector import Vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients

@@ -19,40 +19,27 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import parameters_to_vector
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.training.device import Hardware
-from models.catalogue import build
-from models.errors import ModelError
-from models.parameters.flatten import (
-    from_personal,
-    from_vector,
-    initial_personal,
-    initial_vector,
-    to_personal,
-    to_vector,
-    trained,
-    widened,
-)
-from models.parameters.pretrained import put_weights
-from models.parameters.trainable import arrange
+from client.training.device_records import DeviceRecords
+from client.training.study_model import build_model, model_to_train
+from models.parameters.flatten import from_personal, from_vector, to_personal, to_vector, trained, widened
 from models.parameters.vector import Vector
+from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
-from privacy.errors import RefusedError, TermsError, TrainingError
+from privacy.errors import TrainingError
 from privacy.randomness import Stream, from_os
 from privacy.study import Terms, Unit
 
@@ -90,76 +77,6 @@ class Trained:
     update: Vector
     personal: Vector
     log: dict[str, float]
-
-
-class DeviceRecords:
-    """A site's records on the training device."""
-
-    def __init__(self, patients: Patients, device: torch.device) -> None:
-        self.features = torch.from_numpy(patients.features).to(device)  # (records, inputs)
-        self.labels = torch.from_numpy(patients.labels).to(device)  # (records,)
-        self.patient = torch.from_numpy(patients.patient).to(device)  # (records,)
-        self.patients = patients.patients
-
-
-def build_model(terms: Terms) -> nn.Module:
-    """The study's model, its layers frozen, adapted and set apart as the terms say, with arbitrary parameters.
-
-    Raises:
-        TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
-    """
-    try:
-        module = build(terms.model.name, terms.model.options, terms.data.inputs)
-        arrange(module, terms.model)
-    except ModelError as cause:
-        raise TermsError(str(cause)) from None
-    return module
-
-
-def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
-    """The study's model with its public weights and the first values of personal layers; what the weights gave.
-
-    Args:
-        terms: the study.
-        weights: the file that the terms name (model.start).
-
-    Raises:
-        TermsError: as :func:`build_model`.
-        RefusedError: ``weights``: the file is not here, is another one, or does not fit the model.
-    """
-    module, given, start = build_model(terms), frozenset[str](), terms.model.start
-    if start is not None:
-        try:
-            if weights is None:
-                raise ModelError("not here")
-            given = put_weights(module, weights, start)
-        except ModelError as cause:
-            raise RefusedError(
-                "weights",
-                f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
-                "consilium-site weights add FILE",
-            ) from None
-    from_personal(module, initial_personal(module, terms.digest, given))
-    return module, given
-
-
-def first_model(terms: Terms, weights: Path | None = None) -> Vector:
-    """The shared model before the first round, the same bits at every site; (P,).
-
-    Raises:
-        TermsError, RefusedError: as :func:`begin_model`.
-    """
-    module, given = begin_model(terms, weights)
-    return initial_vector(module, terms.digest, given)
-
-
-def first_personal(terms: Terms, weights: Path | None = None) -> Vector:
-    """Every site's own layers before the first round, the same bits at every site; (Q,).
-
-    Raises:
-        TermsError, RefusedError: as :func:`begin_model`.
-    """
-    return to_personal(begin_model(terms, weights)[0])
 
 
 def train(
@@ -237,15 +154,6 @@ def require_usable(parameters: Vector, terms: Terms) -> None:
             f"training diverged: a parameter is beyond {_LARGEST:g}, or no finite number; the study's learning_rate "
             f"({terms.training.learning_rate:g}) is too large for its data"
         )
-
-
-def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
-    """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
-
-    Raises:
-        TermsError, RefusedError: as :func:`begin_model`.
-    """
-    return begin_model(terms)[0] if model is None else copy.deepcopy(model)
 
 
 def _clipping_norm(terms: Terms) -> float | None:
@@ -334,12 +242,6 @@ def self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -
 def loss_of(terms: Terms) -> Loss:
     """The loss of the study, of each record."""
     return partial(record_losses, positive_weight=terms.training.positive_weight)
-
-
-def record_losses(logits: torch.Tensor, labels: torch.Tensor, positive_weight: float = 1.0) -> torch.Tensor:
-    """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
-    weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)
-    return binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weight)
 
 
 def _loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from privacy.mechanisms.discrete_gaussian import sample
 from privacy.randomness import Stream
 

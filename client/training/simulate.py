@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from client.data.dataset import Patients, public_count, read_table
-from client.study.store import optimiser_of
+from client.data.dataset import public_count
+from client.data.examples import Patients
+from client.data.table import read_table
 from client.training.device import CPU
-from client.training.local_steps import begin_model, first_model, require_usable, train
+from client.training.local_steps import require_usable, train
 from client.training.scoring import score_histogram
+from client.training.study_model import begin_model, first_model
+from models.federated.server_optimiser import optimiser_of
 from models.parameters.flatten import from_personal, from_vector, to_personal
 from models.tasks.binary import Metrics, metrics
 from privacy.errors import TermsError

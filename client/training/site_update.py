@@ -18,7 +18,7 @@ import logging
 import numpy as np
 from torch import nn
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.training.device import Hardware
 from client.training.local_steps import DivergedError, train
 from models.parameters.vector import Vector
@@ -27,7 +27,6 @@ from privacy.randomness import Stream
 from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
-
 
 
 def site_update(

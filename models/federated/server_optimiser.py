@@ -26,23 +26,13 @@ Rules:
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from models.parameters.vector import Vector, advance
+from privacy.study import ServerRule, Terms
 
-
-class Rule(StrEnum):
-    """How the shared model follows the mean update."""
-
-    AVERAGE = "average"
-    MOMENTUM = "momentum"
-    ADAM = "adam"
-    YOGI = "yogi"
-
-
-_MOMENTS = {Rule.AVERAGE: 0, Rule.MOMENTUM: 1, Rule.ADAM: 2, Rule.YOGI: 2}
+_MOMENTS = {ServerRule.AVERAGE: 0, ServerRule.MOMENTUM: 1, ServerRule.ADAM: 2, ServerRule.YOGI: 2}
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class LocalWork:
 class Optimiser:
     """A rule with its constants, from the terms; ``control_variates``: whether one is shared beside the model."""
 
-    rule: Rule = Rule.AVERAGE
+    rule: ServerRule = ServerRule.AVERAGE
     rate: float = 1.0
     beta1: float = 0.9
     beta2: float = 0.99
@@ -122,14 +112,14 @@ class Optimiser:
         return np.concatenate([model, variate, *moments])
 
     def _moved(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
-        if self.rule is Rule.AVERAGE:
+        if self.rule is ServerRule.AVERAGE:
             return [advance(model, mean_update, self.rate)]
-        if self.rule is Rule.MOMENTUM:
+        if self.rule is ServerRule.MOMENTUM:
             momentum = moments[0] * np.float64(self.beta1) + mean_update
             return [advance(model, momentum, self.rate), momentum]
         first = moments[0] * np.float64(self.beta1) + mean_update * np.float64(1.0 - self.beta1)
         square = mean_update * mean_update
-        if self.rule is Rule.ADAM:
+        if self.rule is ServerRule.ADAM:
             second = moments[1] * np.float64(self.beta2) + square * np.float64(1.0 - self.beta2)
         else:
             second = moments[1] - square * np.float64(1.0 - self.beta2) * np.sign(moments[1] - square)
@@ -139,3 +129,16 @@ class Optimiser:
 
 def _joined(parts: list[Vector]) -> Vector:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)  # a large model is not copied for nothing
+
+
+def optimiser_of(terms: Terms) -> Optimiser:
+    """The server-side optimiser, which this site runs like all others."""
+    training, server = terms.training, terms.training.server
+    return Optimiser(
+        rule=server.rule,
+        rate=training.server_learning_rate,
+        beta1=server.beta1,
+        beta2=server.beta2,
+        tau=server.tau,
+        control_variates=training.control_variates,
+    )

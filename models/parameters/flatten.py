@@ -4,10 +4,7 @@ Rules:
 
 * shared is what is trained and not :class:`Personal`; what is frozen is in no vector;
 * the order is that of ``named_parameters()``, each tensor flattened row by row;
-* a vector is float64; a module that computes in float32 holds each value rounded to the nearest float32;
-* first parameters are drawn by numpy's PCG64 (whose raw output is the same everywhere and for ever), never by
-  torch's generator: uniform in +-1/sqrt(fan-in), biases included. What public weights give is not drawn, and the second
-  factor of an adapter is zero, so that a model begins as the public one.
+* a vector is float64; a module that computes in float32 holds each value rounded to the nearest float32.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.parameters.lora import Adapted
 from models.parameters.vector import Vector
 
 
@@ -52,7 +48,7 @@ def personal_count(module: nn.Module) -> int:
 
 def to_vector(module: nn.Module) -> Vector:
     """The module's shared parameters; (P,)."""
-    return _joined([_values(parameter) for parameter in shared(module).values()])
+    return joined([values_of(parameter) for parameter in shared(module).values()])
 
 
 def from_vector(module: nn.Module, vector: Vector) -> None:
@@ -66,7 +62,7 @@ def from_vector(module: nn.Module, vector: Vector) -> None:
 
 def to_personal(module: nn.Module) -> Vector:
     """A site's own parameters; (Q,)."""
-    return _joined([_values(parameter) for parameter in personal(module).values()])
+    return joined([values_of(parameter) for parameter in personal(module).values()])
 
 
 def from_personal(module: nn.Module, vector: Vector) -> None:
@@ -92,58 +88,21 @@ def widened(module: nn.Module, vector: Vector) -> Vector:
         else:
             parts.append(vector[start : start + parameter.numel()])
             start += parameter.numel()
-    return _joined(parts)
-
-
-def initial_vector(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
-    """The first shared parameters of a study, the same at every site; (P,).
-
-    Args:
-        module: gives names and shapes; present values matter where they are ``given``.
-        seed: hexadecimal, in practice the digest of the terms.
-        given: names of parameters that public weights have set.
-    """
-    first = _first(module, seed, given)
-    return _joined([first[name] for name in shared(module)])
-
-
-def initial_personal(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
-    """The first values of every site's own parameters, the same at every site; (Q,). Arguments as before."""
-    first = _first(module, seed, given)
-    return _joined([first[name] for name in personal(module)])
-
-
-def _first(module: nn.Module, seed: str, given: Collection[str]) -> dict[str, Vector]:
-    bits = np.random.PCG64(int(seed, 16))
-    ups = {f"{name}.up.weight" for name, layer in module.named_modules() if isinstance(layer, Adapted)}
-    first: dict[str, Vector] = {}
-    fan_in = 1
-    for name, parameter in module.named_parameters():
-        if parameter.dim() > 1:  # a bias has the fan-in of the weight before it
-            fan_in = parameter[0].numel()
-        if not parameter.requires_grad:
-            continue
-        if name in given:
-            first[name] = _values(parameter)
-        elif name in ups:
-            first[name] = np.zeros(parameter.numel())
-        else:
-            words = bits.random_raw(parameter.numel())
-            uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # [-1, 1)
-            first[name] = uniform / np.sqrt(np.float64(fan_in))
-    return first
+    return joined(parts)
 
 
 def _count(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def _values(parameter: nn.Parameter) -> Vector:
+def values_of(parameter: nn.Parameter) -> Vector:
+    """Return one parameter as a vector; (its number of values,)."""
     values: Vector = parameter.detach().cpu().double().reshape(-1).numpy()
     return values
 
 
-def _joined(parts: list[Vector]) -> Vector:
+def joined(parts: list[Vector]) -> Vector:
+    """Return vectors one after the other; none give an empty one."""
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

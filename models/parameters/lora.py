@@ -7,7 +7,7 @@ convolution of the same window, stride, padding and dilation with r channels, B 
 Rules:
 
 * built of plain torch layers, so that what holds for the gradients of such layers holds here;
-* B begins at zero (:func:`models.parameters.flatten.initial_vector`): the model begins as the public one;
+* B begins at zero (:func:`models.parameters.initial.initial_vector`): the model begins as the public one;
 * a merged weight W + scale * B A is computed in numpy float64, one rank after the other, element by element, and
   rounded once to float32: the same bits on every machine.
 """

@@ -10,42 +10,14 @@ Rules:
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import nn
 
 from models.errors import ModelError
 from models.parameters.flatten import Personal, parameter_count, personal_count
 from models.parameters.lora import adapt, takes_adapter
-
-
-class AskedAdapters(Protocol):
-    """Low-rank adapters, as terms ask for them."""
-
-    @property
-    def rank(self) -> int: ...  # noqa: D102
-
-    @property
-    def scale(self) -> float: ...  # noqa: D102
-
-    @property
-    def layers(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-class Asked(Protocol):
-    """What terms say about a model's layers."""
-
-    @property
-    def frozen(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def trained(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def adapters(self) -> AskedAdapters | None: ...  # noqa: D102
-
-    @property
-    def personal(self) -> tuple[str, ...]: ...  # noqa: D102
+from privacy.study import Adapters, Model
 
 
 class Counts(NamedTuple):
@@ -56,7 +28,7 @@ class Counts(NamedTuple):
     frozen: int
 
 
-def arrange(module: nn.Module, asked: Asked) -> None:
+def arrange(module: nn.Module, asked: Model) -> None:
     """Freeze, adapt and set apart the layers of a plain ``module`` as ``asked``.
 
     Raises:
@@ -88,14 +60,14 @@ def counts(module: nn.Module) -> Counts:
     return Counts(shared, own, sum(parameter.numel() for parameter in module.parameters()) - shared - own)
 
 
-def _trained(module: nn.Module, asked: Asked, every: list[str]) -> set[str]:
+def _trained(module: nn.Module, asked: Model, every: list[str]) -> set[str]:
     """Layers that are trained whole and named so, or not named at all."""
     if asked.trained or asked.adapters is not None:
         return _named(module, "trained", asked.trained)
     return set(every) - _named(module, "frozen", asked.frozen)
 
 
-def _adapted(module: nn.Module, adapters: AskedAdapters, trained: set[str], every: list[str]) -> list[str]:
+def _adapted(module: nn.Module, adapters: Adapters, trained: set[str], every: list[str]) -> list[str]:
     if not adapters.layers:
         found = [name for name in every if name not in trained and takes_adapter(module.get_submodule(name))]
         if not found:

@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 THRESHOLD: Final = 0.5
 """A score of so much or more is a positive prediction."""
@@ -82,3 +85,11 @@ def auroc(counts: Sequence[int]) -> Fraction | None:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def record_losses(logits: "torch.Tensor", labels: "torch.Tensor", positive_weight: float = 1.0) -> "torch.Tensor":
+    """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
+    from torch.nn.functional import binary_cross_entropy_with_logits  # the coordinator reads figures without torch
+
+    weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)
+    return binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weight)

@@ -15,6 +15,7 @@ DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def gaussian(noise: float, count: int, order: int) -> Decimal:
+    """Return order * count / (2 noise^2) (Mironov 2017, proposition 7)."""
     with localcontext(DIGITS):
         return Decimal(order) * count / (2 * Decimal(noise) ** 2)
 

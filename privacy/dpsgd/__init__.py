@@ -40,9 +40,11 @@ site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layer
 ``convolution``, ``anything``; then ``checks``, ``self_test``, ``reference``.
 """
 
-from privacy.dpsgd.engine import DpSgd, Mechanism, Records, add_noise, sample_patients
-from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, Loss
+from privacy.dpsgd.engine import DpSgd, Records
+from privacy.dpsgd.ghost_clipping import CLIP_MARGIN
 from privacy.dpsgd.layer_checks import check_module
+from privacy.dpsgd.loss import Loss
+from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
 from privacy.dpsgd.self_test import Example, self_test
 
 __all__ = [

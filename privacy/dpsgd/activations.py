@@ -19,10 +19,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from privacy.dpsgd.record_axes import Survey, described, removing
 from privacy.errors import TermsError
-
-_FEW, _MORE = 2, 3  # records in the two calls of a survey
-_COPIES = 4  # a tensor between layers, its gradient, and what is made of them in passing
 
 
 @dataclass
@@ -60,117 +58,6 @@ class Call:
         """The gradient with the records first."""
         assert self.gradient is not None
         return self.gradient.movedim(self.output_axis, 0)
-
-
-@dataclass(frozen=True)
-class Axes:
-    """Where one call of a layer has its records."""
-
-    inputs: tuple[int | None, ...]
-    output: int
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What two small calls of a module show.
-
-    Attributes:
-        axes: for each layer, call after call.
-        record_bytes: about what one record takes in both passes.
-    """
-
-    axes: Mapping[str, tuple[Axes, ...]]
-    record_bytes: int
-
-
-def survey(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> Survey:
-    """Look where ``layers`` have their records.
-
-    Args:
-        module: the whole model.
-        layers: the layers of interest, by their names in the module.
-        features: (records, ...) at least one record.
-
-    Raises:
-        TermsError: a layer is called on something that does not grow with the records.
-    """
-    few, few_bytes = _shapes(module, layers, features, _FEW)
-    more, more_bytes = _shapes(module, layers, features, _MORE)
-    axes = {}
-    for name in layers:
-        if len(few[name]) != len(more[name]):
-            raise TermsError(f"{described(name, layers[name])} is called more often when there are more records")
-        pairs = zip(few[name], more[name], strict=True)
-        axes[name] = tuple(_axes(described(name, layers[name]), two, three) for two, three in pairs)
-    return Survey(axes, max(1, more_bytes - few_bytes) * _COPIES)
-
-
-def described(name: str, layer: nn.Module) -> str:
-    """A layer as error messages call it."""
-    return f"layer '{name}' ({type(layer).__name__})"
-
-
-_Shape = tuple[int, ...] | None
-
-
-def _shapes(
-    module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor, records: int
-) -> tuple[dict[str, list[tuple[list[_Shape], _Shape]]], int]:
-    """Shapes of inputs and output of every call on ``records`` records, and the bytes of all layers' outputs."""
-    seen: dict[str, list[tuple[list[_Shape], _Shape]]] = {name: [] for name in layers}
-    held = features[:1].nbytes * records
-
-    def look(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            seen[name].append(([_shape(value) for value in args], _shape(output)))
-
-        return hook
-
-    def weigh(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        nonlocal held
-        held += output.nbytes if isinstance(output, torch.Tensor) else 0
-
-    with contextlib.ExitStack() as stack:
-        for name, layer in layers.items():
-            stack.enter_context(_removing(layer.register_forward_hook(look(name), prepend=True)))
-        for layer in module.modules():
-            stack.enter_context(_removing(layer.register_forward_hook(weigh)))
-        with torch.no_grad():
-            module(features[:1].expand(records, *features.shape[1:]).clone())
-    return seen, held
-
-
-def _shape(value: Any) -> _Shape:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
-
-
-def _axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]) -> Axes:
-    inputs = tuple(_axis(two, three) for two, three in zip(few[0], more[0], strict=True))
-    output = _axis(few[1], more[1])
-    if output is None or not inputs or inputs[0] is None:
-        raise TermsError(
-            f"{layer} is called on something that is not one tensor with an entry for each record, so no patient's "
-            "gradient is seen there; expand its input to every record"
-        )
-    return Axes(inputs, output)
-
-
-def _axis(few: _Shape, more: _Shape) -> int | None:
-    """The one axis that grows as the records do."""
-    if few is None or more is None or len(few) != len(more):
-        return None
-    grown = [axis for axis, (two, three) in enumerate(zip(few, more, strict=True)) if two != three]
-    if len(grown) != 1 or few[grown[0]] * _MORE != more[grown[0]] * _FEW:
-        return None
-    return grown[0]
-
-
-@contextlib.contextmanager
-def _removing(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 class _Root(torch.autograd.Function):
@@ -212,9 +99,9 @@ class Capture:
         with contextlib.ExitStack() as stack:
             for name, layer in self._layers.items():
                 hook = layer.register_forward_hook(self._keeper(name), prepend=True, with_kwargs=True)
-                stack.enter_context(_removing(hook))
+                stack.enter_context(removing(hook))
             for layer in self._module.modules():
-                stack.enter_context(_removing(layer.register_forward_pre_hook(_refuse_packed)))
+                stack.enter_context(removing(layer.register_forward_pre_hook(_refuse_packed)))
             for parameter in asking:
                 parameter.requires_grad_(False)
             try:

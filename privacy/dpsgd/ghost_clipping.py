@@ -16,91 +16,21 @@ sum are float64 (:mod:`privacy.dpsgd.grad_sample.outer_products`).
 A patient whose norm is not finite is left out and the batch is computed again without, so nobody else is touched.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import nn
 
-from privacy.dpsgd.activations import Capture, Survey, described, survey
+from privacy.dpsgd.activations import Capture
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.outer_products import Share
+from privacy.dpsgd.grad_sample.patient_gradients import Share
 from privacy.dpsgd.grad_sample.registry import kind_of
+from privacy.dpsgd.loss import Lens
 from privacy.dpsgd.norms import exact_float32
-from privacy.errors import TermsError
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(outputs, labels) -> the loss of each record, (records,)."""
+from privacy.dpsgd.record_axes import Survey, survey
+from privacy.dpsgd.trainable import Trainable, owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
-
-
-class Trainable:
-    """The parameters that train, and their places in a flat vector: the order of ``module.parameters()``.
-
-    Raises:
-        TermsError: there are none.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        if not self.parameters:
-            raise TermsError("the model has no parameter that trains")
-        self.count = sum(parameter.numel() for parameter in self.parameters.values())
-        self.dtype = torch.float32  # never less, whatever the module computes in
-        for parameter in self.parameters.values():
-            self.dtype = torch.promote_types(self.dtype, parameter.dtype)
-
-    def zeros(self) -> torch.Tensor:
-        """A flat vector of zeros where the parameters live; (P,)."""
-        return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
-
-    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Each parameter's part of ``flat`` (P,), in the parameter's shape."""
-        sizes = [parameter.numel() for parameter in self.parameters.values()]
-        parts = zip(self.parameters.items(), torch.split(flat, sizes), strict=True)
-        return {name: part.view(parameter.shape) for (name, parameter), part in parts}
-
-
-@dataclass(frozen=True)
-class Lens:
-    """How a batch becomes losses.
-
-    Attributes:
-        module: the model.
-        loss: of each record.
-        precision: the type that the passes compute in where that is safe (``torch.autocast``); None: the module's.
-    """
-
-    module: nn.Module
-    loss: Loss
-    precision: torch.dtype | None = None
-
-    def total(self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """The weighted sum of the records' losses; a scalar.
-
-        Raises:
-            TermsError: the loss does not give one number a record.
-        """
-        with self._cast(features.device):
-            losses = self.loss(self.module(features), labels)
-        if losses.shape != weights.shape:
-            raise TermsError(
-                f"the loss must give one number for each record, expected shape {tuple(weights.shape)}, "
-                f"got {tuple(losses.shape)}; use reduction='none'"
-            )
-        return (losses * weights.to(losses)).sum()
-
-    @contextlib.contextmanager
-    def _cast(self, device: torch.device) -> Iterator[None]:
-        if self.precision is None:
-            yield
-        else:
-            with torch.autocast(device.type, self.precision):
-                yield
 
 
 class BookKeeping:
@@ -182,44 +112,6 @@ class BookKeeping:
 def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
     """What each gradient is multiplied with; at most 1. (patients,) float64, which a tiny factor needs."""
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
-
-
-def owners(
-    module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
-) -> dict[str, dict[str, str]]:
-    """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
-
-    A parameter that is also registered further up (as in DPLSTM) belongs to the innermost layer.
-
-    Args:
-        module: the whole model.
-        parameters: those of interest, by name.
-        shared: whether a parameter may belong to several layers.
-
-    Raises:
-        TermsError: a parameter belongs to two layers, neither inside the other, and may not.
-    """
-    names = {id(parameter): name for name, parameter in parameters.items()}
-    holders: dict[str, list[tuple[str, str]]] = {name: [] for name in parameters}
-    for layer_name, layer in module.named_modules():
-        for local, parameter in layer.named_parameters(recurse=False):
-            if id(parameter) in names:
-                holders[names[id(parameter)]].append((layer_name, local))
-    found: dict[str, dict[str, str]] = {}
-    for name, held in holders.items():
-        innermost = [one for one in held if not any(_inside(other, one[0]) for other, _ in held)]
-        if len(innermost) > 1 and not shared:
-            both = " and ".join(described(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
-            raise TermsError(
-                f"parameter '{name}' belongs to {both}; give each layer its own, or use one layer twice"
-            )
-        for layer_name, local in innermost:
-            found.setdefault(layer_name, {})[local] = name
-    return found
-
-
-def _inside(inner: str, outer: str) -> bool:
-    return inner != outer and (outer == "" or inner.startswith(outer + "."))
 
 
 def add_plain(

@@ -4,7 +4,7 @@ from typing import Final
 
 from torch import nn
 
-from privacy.dpsgd.activations import described
+from privacy.dpsgd.record_axes import described
 from privacy.errors import TermsError
 
 _REPLACEMENTS: Final[dict[type[nn.Module], str]] = {

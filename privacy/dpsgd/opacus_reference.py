@@ -10,11 +10,13 @@ from typing import Any, cast
 import torch
 from opacus.grad_sample import GradSampleModule
 
-from privacy.dpsgd.activations import described
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.ghost_clipping import Lens, Trainable, clip_factors, owners
-from privacy.dpsgd.grad_sample.outer_products import Built, by_patient
+from privacy.dpsgd.ghost_clipping import clip_factors
+from privacy.dpsgd.grad_sample.patient_gradients import Built, by_patient
+from privacy.dpsgd.loss import Lens
 from privacy.dpsgd.norms import row_norms
+from privacy.dpsgd.record_axes import described
+from privacy.dpsgd.trainable import Trainable, owners
 from privacy.errors import TermsError
 
 _COPIES = 4  # a record's gradient is held by Opacus, put in one row, summed, and clipped

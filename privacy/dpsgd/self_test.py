@@ -22,9 +22,11 @@ from torch import nn
 
 from privacy.dpsgd.batching import batches
 from privacy.dpsgd.engine import Method, Records, choose_clipper
-from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, Lens, Loss, Trainable, add_plain
+from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, add_plain
 from privacy.dpsgd.layer_checks import check_module
+from privacy.dpsgd.loss import Lens, Loss
 from privacy.dpsgd.norms import whole_norm
+from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError
 
 TOLERANCE: Final = 1e-4  # of a parameter's gradient

@@ -7,8 +7,8 @@ given, ``testimony`` what a coordinator can show. The format is in ``docs/ledger
 
 from privacy.ledger.database import verify_file as verify_file
 from privacy.ledger.entries import Entry as Entry
-from privacy.ledger.entries import Head as Head
 from privacy.ledger.entries import Population as Population
 from privacy.ledger.export import verify_export as verify_export
 from privacy.ledger.ledger import Ledger as Ledger
+from privacy.ledger.signing import Head as Head
 from privacy.ledger.state import Book as Book

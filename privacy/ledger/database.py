@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from privacy.errors import LedgerError, StorageError
 from privacy.keys import PublicKey
-from privacy.ledger.entries import Signed
+from privacy.ledger.signing import Signed
 from privacy.ledger.state import Book, Watch, read_book
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"

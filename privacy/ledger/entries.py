@@ -10,31 +10,24 @@ Rules:
 ``docs/ledger.md`` shows the bytes.
 """
 
-import base64
-import binascii
 import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from privacy.accounting.events import Event
 from privacy.accounting.plan import Plan
 from privacy.accounting.renyi import CARRIED
-from privacy.canonical import sha256
 from privacy.document import Document, parse
-from privacy.errors import Error, LedgerError
-from privacy.keys import PublicKey, SigningKey
+from privacy.errors import LedgerError
 from privacy.ledger.signed_head import Countersigned
 from privacy.sentence import Sentence
 from privacy.study import Column, Name, Neighbouring, Release, Unit
 
 VERSION: Final = 1
-FIRST: Final = "0" * 64  # what the first entry names as the entry before it
 MAX_ENTRY_BYTES: Final = 1 << 20
-_LABEL: Final = b"consilium ledger entry v1\0"
-_KEY_LABEL: Final = b"consilium ledger key v1\0"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
@@ -370,64 +363,6 @@ class Entry(Document):
         return {**value, "body": BODIES[value["kind"]].model_validate(value.get("body"))}
 
 
-class Head(NamedTuple):
-    """Where a book stands: how many entries it has, and the SHA-256 of the last."""
-
-    number: int
-    hash: str
-
-
-class Signed(NamedTuple):
-    """An entry's bytes and the site's signature over them."""
-
-    entry: bytes
-    signature: bytes
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the entry's bytes, which the next entry names."""
-        return sha256(self.entry)
-
-
-def sign(entry: Entry, key: SigningKey) -> Signed:
-    """Write ``entry`` down and sign it. Run by a site."""
-    data = entry.to_bytes()
-    return Signed(data, key.sign(_LABEL + data))
-
-
-def verify_signature(signed: Signed, key: PublicKey) -> None:
-    """Accept the signature of ``key``.
-
-    Raises:
-        LedgerError: it is not its signature over these bytes.
-    """
-    try:
-        key.verify(signed.signature, _LABEL + signed.entry)
-    except Error:
-        raise LedgerError(f"the signature is not by the key {key.typed} over these bytes") from None
-
-
-def key_proof(key: SigningKey, head: Head) -> str:
-    """What ``key`` signs to come into use after ``head``."""
-    return to_text(key.sign(_KEY_LABEL + head.hash.encode("ascii")))
-
-
-def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
-    """The key that comes into use after ``head``.
-
-    Raises:
-        LedgerError: it has not signed that head.
-    """
-    key = PublicKey.from_text(body.key)
-    try:
-        key.verify(from_text(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
-    except Error:
-        raise LedgerError(
-            f"the key {key.typed} has not signed this book's head, so nobody shows that it exists"
-        ) from None
-    return key
-
-
 def read_entry(data: bytes) -> Entry:
     """The entry that ``data`` is the one way to write down.
 
@@ -446,23 +381,3 @@ def read_entry(data: bytes) -> Entry:
     if entry.to_bytes() != data:
         raise LedgerError("the bytes are not the canonical form (RFC 8785) of what they say")
     return entry
-
-
-def to_text(signature: bytes) -> str:
-    """A signature as 86 characters of base64url."""
-    return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
-
-
-def from_text(text: str) -> bytes:
-    """Undo :func:`to_text`; there is one way to write a signature.
-
-    Raises:
-        LedgerError: it is written in another way.
-    """
-    try:
-        signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (ValueError, binascii.Error):
-        signature = b""
-    if len(signature) != 64 or to_text(signature) != text:
-        raise LedgerError("a signature is not 64 bytes in base64url")
-    return signature

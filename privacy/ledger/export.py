@@ -16,13 +16,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from privacy.base64url import from_text, to_text
 from privacy.canonical import sha256, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.exchanged_files import plain_line
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.entries import FIRST, VERSION, Digest, Signed, from_text, to_text
+from privacy.ledger.entries import VERSION, Digest
 from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verified_paper
+from privacy.ledger.signing import FIRST, Signed
 from privacy.ledger.state import Book, Watch
 
 _LABEL: Final = b"consilium ledger trailer v1\0"

@@ -37,7 +37,6 @@ from privacy.ledger.entries import (
     Entry,
     Evaluate,
     Grant,
-    Head,
     Incident,
     KeyChange,
     ModelRelease,
@@ -48,13 +47,13 @@ from privacy.ledger.entries import (
     Return,
     Revoke,
     Settle,
-    key_proof,
     read_entry,
 )
 from privacy.ledger.export import lines
 from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signing import Head, key_proof
 from privacy.ledger.state import Book, plan_curve
 from privacy.ledger.transaction import Addition, Creation, read_on, written
 from privacy.sentence import fit_sentence

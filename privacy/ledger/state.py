@@ -8,19 +8,16 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import carried, limit
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
-from privacy.accounting.renyi_filter import Filter
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
 from privacy.ledger.entries import (
-    FIRST,
     Allow,
     Approve,
     Body,
@@ -29,7 +26,6 @@ from privacy.ledger.entries import (
     Ending,
     Entry,
     Evaluate,
-    Head,
     Incident,
     KeyChange,
     ModelRelease,
@@ -41,59 +37,15 @@ from privacy.ledger.entries import (
     Return,
     Revoke,
     Settle,
-    Signed,
     Subject,
     read_entry,
-    sign,
-    verify_key_proof,
-    verify_signature,
 )
-from privacy.ledger.signed_head import AccountTotals, BookHead, GrantTotals
+from privacy.ledger.rules import BrokenRuleError, Rule, same
+from privacy.ledger.signed_head import AccountTotals, BookHead
+from privacy.ledger.signing import FIRST, Head, Signed, sign, verify_key_proof, verify_signature
+from privacy.ledger.totals import AccountState, filters_of, state_of, totals_of
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
-
-
-class Rule(StrEnum):
-    """What must hold of an entry, in the order in which it is checked."""
-
-    FORM = "form"
-    """The bytes are one entry of a known kind, in canonical form."""
-    CHAIN = "chain"
-    """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
-    in an entry in which people say that the clock had been wrong."""
-    OPENING = "opening"
-    """The first entry, and no other, opens the book and names the key."""
-    SIGNATURE = "signature"
-    """It is signed by the book's key; a new key has signed the book's head."""
-    ONCE = "once"
-    """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
-    POPULATION = "population"
-    """The same data are one population, whatever they are called."""
-    PRICE = "price"
-    """Every limit, curve and charge is what its event comes to when it is computed again."""
-    BUDGET = "budget"
-    """The grant has room; the study's plan names the round."""
-    APPROVAL = "approval"
-    """An approval that a study uses is of its terms, has a run left, and was not revoked."""
-    WITNESS = "witness"
-    """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
-
-
-class BrokenRuleError(LedgerError):
-    """An entry breaks ``rule``."""
-
-    def __init__(self, rule: Rule, sentence: str) -> None:
-        super().__init__(sentence)
-        self.rule = rule
-
-
-class AccountState(NamedTuple):
-    """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
-
-    since: int
-    protected: bool
-    held_out_protected: bool
-    amounts: tuple[tuple[int, int], ...]
 
 
 @dataclass
@@ -353,7 +305,7 @@ class Book:
             case Population():
                 self._register(body)
             case entries.Grant():
-                _same("limit", body.limit, max(0, limit(body.epsilon, body.delta, body.order)))
+                same("limit", body.limit, max(0, limit(body.epsilon, body.delta, body.order)))
                 self.account(body.population).grant(body.epsilon, body.delta, body.order)
             case Allow():
                 self._allow(body)
@@ -368,7 +320,7 @@ class Book:
                 self.unsettled.remove((body.study, body.round))
             case Return():
                 account = self.account_of(body.study)
-                _same("charge", body.charge, account.unused(body.study))
+                same("charge", body.charge, account.unused(body.study))
                 account.give_back(body.study)
                 self._restore_approval(body.study)
             case ModelRelease():
@@ -425,10 +377,10 @@ class Book:
     def _allow(self, body: Allow) -> None:
         account = self.account(body.population)
         if body.grant is not None:
-            _same("charge", body.charge, account.filter(body.grant).price_of(body.plan))
+            same("charge", body.charge, account.filter(body.grant).price_of(body.plan))
         else:
-            _same("charge", body.charge, 0)
-        _same("curve", body.curve, plan_curve(body.plan))
+            same("charge", body.charge, 0)
+        same("curve", body.curve, plan_curve(body.plan))
         approval = self._approval_of(body)
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
@@ -471,8 +423,8 @@ class Book:
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
         account = self.account_of(body.study)
-        _same("charge", body.charge, account.price(body.study, body.event))
-        _same("curve", body.curve, carried(body.event))
+        same("charge", body.charge, account.price(body.study, body.event))
+        same("curve", body.curve, carried(body.event))
         account.pay(body.study, purpose, body.event)
         self._working.add(body.study)
 
@@ -639,51 +591,6 @@ def _rule_broken_by(error: Error) -> Rule:
             return Rule.POPULATION
         case _:
             return Rule.FORM
-
-
-def _same(name: str, written: object, computed: object) -> None:
-    if written != computed:
-        raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
-
-
-def state_of(account: Account, number: int) -> AccountState:
-    return AccountState(
-        since=number,
-        protected=account.unprotected_by is None,
-        held_out_protected=account.held_out_protected,
-        amounts=tuple((filter_.spent, filter_.set_aside) for filter_ in account.filters),
-    )
-
-
-def totals_of(account: Account, state: AccountState) -> AccountTotals:
-    return AccountTotals(
-        population=account.population,
-        protected=state.protected,
-        held_out_protected=state.held_out_protected,
-        grants=tuple(
-            GrantTotals(
-                epsilon=filter_.granted.epsilon,
-                delta=filter_.granted.delta,
-                order=filter_.granted.order,
-                spent=spent,
-                set_aside=set_aside,
-            )
-            for filter_, (spent, set_aside) in zip(account.filters, state.amounts, strict=False)
-        ),
-    )
-
-
-def filters_of(totals: AccountTotals) -> list[Filter]:
-    """The filters that a witness has seen.
-
-    Raises:
-        BudgetError: one of the grants could never have been made.
-    """
-    account = Account(totals.population)
-    for seen in totals.grants:
-        account.grant(seen.epsilon, seen.delta, seen.order)
-        account.filters[-1].spent, account.filters[-1].set_aside = seen.spent, seen.set_aside
-    return account.filters
 
 
 def _about(body: Body) -> str:

@@ -15,7 +15,8 @@ from privacy.errors import LedgerError, StorageError
 from privacy.files import sync_folder
 from privacy.keys import SigningKey
 from privacy.ledger.database import lay_out, sentences, signed_entries
-from privacy.ledger.entries import Body, Open, Signed
+from privacy.ledger.entries import Body, Open
+from privacy.ledger.signing import Signed
 from privacy.ledger.state import Book
 
 

@@ -14,7 +14,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.app.message import array as flower_array
 
 from privacy.errors import WireError
-from privacy.protocol.messages import MAX_BODY_BYTES, Envelope
+from privacy.protocol.envelope import MAX_BODY_BYTES, Envelope
 
 PIECE_BYTES: Final = 1 << 20
 """What is sent in one request. Flower's own 5 MB, several times over for each site that sends, is what a coordinator

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from privacy.canonical import digest
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOT_BITS, SLOTS, require_noise_room
-from privacy.secure_aggregation.schemes.scheme import CIPHERS, Cipher
+from privacy.secure_aggregation.schemes.registry import CIPHERS
+from privacy.secure_aggregation.schemes.scheme import Cipher
 from privacy.study import Scheme
 
 CHECKS: Final = 3

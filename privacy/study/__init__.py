@@ -6,19 +6,14 @@ holds between parts is in ``terms.py``.
 """
 
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
-from privacy.study.data.contract import BinaryLabel, Category, DataContract, Number
-from privacy.study.guarantee import (
-    AdaptiveClipping,
-    Cohort,
-    Neighbouring,
-    Placement,
-    Privacy,
-    Scheme,
-    Sealing,
-    Unit,
-)
+from privacy.study.aggregation import Cohort, Scheme, Sealing
+from privacy.study.data.columns import Category, Number
+from privacy.study.data.contract import DataContract
+from privacy.study.data.labels import BinaryLabel
+from privacy.study.evaluation import Choice, Evaluation, Release
+from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
 from privacy.study.model import Adapters, Model
-from privacy.study.terms import Choice, Evaluation, Release, Terms, parse_terms, read_terms
+from privacy.study.terms import Terms, parse_terms, read_terms
 from privacy.study.training import Schedule, Server, ServerRule, Training, Weights
 
 __all__ = [

@@ -1,12 +1,12 @@
 """What a study promises: privacy to a patient, protection of a lone update, and how updates are sealed."""
 
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import MAX_SITES, ClippingNorm, Epsilon, ValueRange
+from privacy.fields import ClippingNorm, Epsilon
 
 
 class Unit(StrEnum):
@@ -80,66 +80,3 @@ class Privacy(Document):
                 f"adaptive_clipping is for updates of whole sites (unit: site), the unit is {self.unit}"
             )
         return self
-
-
-class Cohort(Document):
-    """How many sites a round needs, and how many of them may conspire with the coordinator.
-
-    ``participation`` is the chance with which a site's update counts in a round of a study whose unit is the site:
-    each draws for itself and tells nobody; a site that was not drawn seals noise alone.
-
-    ``abandon_after_days`` is how long a site waits for a word of the study before it closes the study's account, so
-    that what was set aside is free again.
-    """
-
-    minimum: int = Field(ge=1, le=MAX_SITES)
-    maximum: int = Field(ge=1, le=MAX_SITES)
-    colluders: int = Field(default=1, ge=0, le=MAX_SITES)
-    participation: float = Field(default=1.0, gt=0, le=1)
-    abandon_after_days: int = Field(default=30, ge=1, le=3650)
-
-    def quorum(self, sites: int) -> int:
-        """How many of a round's ``sites`` must hold the same model before one of them releases it.
-
-        Any two quorums share a site that does not conspire: honest sites never release different models.
-        """
-        return (sites + self.colluders) // 2 + 1
-
-    @model_validator(mode="after")
-    def _protects_lone_updates(self) -> Self:
-        least = max(3, self.colluders + 2)
-        if self.minimum < least:
-            raise ValueError(
-                f"minimum is {self.minimum}, expected at least {least} (3, and colluders + 2): "
-                "in a smaller cohort the sum could be read as one site's update"
-            )
-        if self.maximum < self.minimum:
-            raise ValueError(f"maximum is {self.maximum}, expected at least the minimum of {self.minimum}")
-        return self
-
-
-class Scheme(StrEnum):
-    """How updates are sealed; ``open`` is a plain sum, for comparison, which every site's policy must allow."""
-
-    BFV = "bfv"
-    OPEN = "open"
-
-
-BITS_OF_SUMS: Final = 24
-"""The default of ``sealing.bits`` where noise is distributed: what is rounded is noised for a sum over all sites, and a
-coarse grid costs noise."""
-
-
-class Sealing(Document):
-    """How an update becomes integers, and under which scheme they are sealed.
-
-    With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
-    beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
-    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. ``auto``, the default,
-    leaves it to ``privacy/mechanisms/value_range.py``.
-    """
-
-    scheme: Scheme = Scheme.BFV
-    bits: int = Field(default=16, ge=8, le=24)
-    """With distributed noise :data:`BITS_OF_SUMS` unless the terms say otherwise."""
-    value_range: ValueRange = None

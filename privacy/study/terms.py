@@ -19,51 +19,21 @@ What depends on a site's patients (delta against their number, too few of them) 
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from privacy.accounting.records_per_patient import MOST_RECORDS
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
-from privacy.fields import Epsilon, Name
+from privacy.fields import Name
+from privacy.study.aggregation import BITS_OF_SUMS, Cohort, Scheme, Sealing
 from privacy.study.data.contract import DataContract
-from privacy.study.guarantee import BITS_OF_SUMS, Cohort, Placement, Privacy, Scheme, Sealing, Unit
+from privacy.study.evaluation import Choice, Evaluation, Release
+from privacy.study.guarantee import Placement, Privacy, Unit
 from privacy.study.model import Model
 from privacy.study.training import Training, Weights
-
-
-class Evaluation(Document):
-    """After which rounds the shared model is scored on held-out patients, as sealed totals.
-
-    Each test patient adds one to one cell of a histogram (class x score bin). With ``epsilon`` the totals are
-    noised and charged; ``none`` says that test patients are not protected, which a site's policy must allow.
-    ``every: 5`` may be written for ``rounds``: every fifth round, and the last one.
-
-    Attributes:
-        patience: evaluations without a better AUROC after which the study ends; None trains all rounds.
-    """
-
-    rounds: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    bins: int = Field(default=100, ge=2, le=10_000, multiple_of=2)
-    epsilon: Epsilon = None
-    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
-
-
-class Choice(StrEnum):
-    """Which model is released: the last one, or the evaluated one with the best AUROC of opened totals."""
-
-    LAST = "last"
-    BEST = "best"
-
-
-class Release(Document):
-    """Who gets the final model, and which one it is."""
-
-    to: Literal["sites"] = "sites"
-    model: Choice = Choice.LAST
 
 
 class Terms(Document):

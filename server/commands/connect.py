@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
-    from server.control.channel import ControlClient
+    from server.control.client import ControlClient
 
 
 def reach(federation: Federation) -> "ControlClient":
@@ -14,7 +14,7 @@ def reach(federation: Federation) -> "ControlClient":
     Raises:
         FederationError: the folder is no federation.
     """
-    from server.control.channel import ControlClient
+    from server.control.client import ControlClient
 
     _ = federation.config
 

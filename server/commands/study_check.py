@@ -8,7 +8,8 @@ import click
 from privacy.command_line import print_json, print_table
 from privacy.errors import TermsError
 from privacy.study import Terms, read_terms
-from server.federation.folder import CONFIG_FILE, Federation
+from server.federation.config import CONFIG_FILE
+from server.federation.folder import Federation
 
 
 @click.command()

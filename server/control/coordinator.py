@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from privacy.errors import FederationError, SuperLinkError
 from privacy.study import parse_terms
-from server.control.channel import ControlServer
+from server.control.server import ControlServer
 from server.federation.folder import Federation
 from server.results.read import read_summary
 from server.study.events import GaveUp, Resumed, SiteReadmitted

@@ -15,7 +15,7 @@ import yaml
 
 from privacy.errors import CoordinatorError, FederationError
 from privacy.study import Terms
-from server.control.channel import ControlClient
+from server.control.client import ControlClient
 from server.demo.hospitals import Hospital
 from server.demo.processes import Processes, program, run_to_end
 from server.study.check import count_parameters

@@ -4,52 +4,15 @@ Documents only, as ``consilium study show``, ``compare`` and ``list`` print them
 ``server/results/read.py`` makes them. A figure that is not defined, or not known yet, is null.
 """
 
-from pydantic import ConfigDict, JsonValue
+from pydantic import JsonValue
 
-from privacy.document import Document
 from privacy.study import Choice, Placement, Unit
-from server.study import state as study_state
+from server.study.figures import EvaluationResult, Figure, Shown
 from server.study.journal import Standing
+from server.study.sites import Standing as SiteStanding
 
 
-class _Shown(Document):
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Figure(_Shown):
-    """Give one figure of a model, and how far it may be off."""
-
-    value: float | None
-    noise: float | None
-    """Root mean square difference that the public noise makes to it; 0 without noise."""
-    chance: float | None
-    """Root mean square difference that other test patients, as many, would make to it."""
-
-
-class EvaluationResult(_Shown):
-    """Tell how the shared model did on the test patients of all sites of a cohort, from opened totals."""
-
-    after_round: int
-    """The training round whose model was scored."""
-    opened_in: int
-    """The exchange that brought the totals."""
-    sites: tuple[str, ...]
-    """Whose test patients were counted."""
-    patients: int
-    """Test patients counted, after negative cells were set to zero; noise included."""
-    threshold: float
-    """A score of so much or more is a positive prediction; accuracy, sensitivity and specificity hang on it."""
-    noise_deviation: float
-    """Standard deviation of the noise in each cell of the totals, in patients; 0 without noise."""
-    mostly_noise: bool
-    """Whether noise made up more patients than were counted: then ``noise`` is only a lower bound."""
-    auroc: Figure
-    accuracy: Figure
-    sensitivity: Figure
-    specificity: Figure
-
-
-class Rounds(_Shown):
+class Rounds(Shown):
     """Count a study's rounds."""
 
     planned: int
@@ -65,7 +28,7 @@ class Rounds(_Shown):
     evaluations_planned: int
 
 
-class Terms(_Shown):
+class Terms(Shown):
     """Tell the study's terms in short."""
 
     purpose: str
@@ -83,7 +46,7 @@ class Terms(_Shown):
     cohort_maximum: int
 
 
-class Promise(_Shown):
+class Promise(Shown):
     """Tell what the terms promise to patients."""
 
     private: bool
@@ -99,11 +62,11 @@ class Promise(_Shown):
     """Whether nobody can read a lone update."""
 
 
-class SiteResult(_Shown):
+class SiteResult(Shown):
     """Tell one invited site's part."""
 
     name: str
-    state: study_state.Standing
+    state: SiteStanding
     """How the study stands with it, as far as is known."""
     why: str
     """Why it is out, absent, or refused."""
@@ -115,7 +78,7 @@ class SiteResult(_Shown):
     """By this study at this site, training and totals together, as it last signed; null before, and without privacy."""
 
 
-class Movement(_Shown):
+class Movement(Shown):
     """Tell what the applied training rounds moved and took."""
 
     bytes_up: int | None
@@ -129,7 +92,7 @@ class Movement(_Shown):
     """Estimate for an open study: the median of the last rounds, for all exchanges to come; null before a round."""
 
 
-class Released(_Shown):
+class Released(Shown):
     """Tell which model the sites release, or would if the study ended now."""
 
     choice: Choice
@@ -137,7 +100,7 @@ class Released(_Shown):
     """The last applied training round, or that of the best evaluation; 0 is the untrained model."""
 
 
-class StudyResults(_Shown):
+class StudyResults(Shown):
     """Tell one study: ``study show``; ``study compare`` prints several under ``studies``."""
 
     study: str
@@ -157,7 +120,7 @@ class StudyResults(_Shown):
     movement: Movement
 
 
-class StudySummary(_Shown):
+class StudySummary(Shown):
     """Tell one study in a line: ``study list`` prints all of them under ``studies``."""
 
     study: str

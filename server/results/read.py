@@ -9,22 +9,16 @@ Rules:
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from models.federated.early_stopping import best_of
-from models.tasks.binary import THRESHOLD, metrics
-from models.tasks.uncertainty import chance_errors, is_mostly_noise, noise_errors
 from privacy import study
-from privacy.protocol.messages import Evaluated
-from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.protocol.headers import Evaluated
+from privacy.secure_aggregation.schemes.registry import CIPHERS
 from privacy.study import Choice
-from privacy.study.cost import evaluation_noise
 from privacy.study.launch import Launch
 from server.results.documents import (
-    EvaluationResult,
-    Figure,
     Movement,
     Promise,
     Released,
@@ -35,9 +29,10 @@ from server.results.documents import (
     Terms,
 )
 from server.results.tally import SiteTally, Tally, moved
-from server.study import state as study_state
 from server.study.events import History
+from server.study.figures import evaluation_result, known_totals
 from server.study.journal import Journal, Standing
+from server.study.sites import Standing as SiteStanding
 
 
 def read_results(folder: Path) -> StudyResults:
@@ -97,60 +92,6 @@ def read_summary(folder: Path) -> StudySummary:
         out=dict(history.out),
         epsilon=launch.terms.privacy.epsilon,
         auroc=newest,
-    )
-
-
-def known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
-    """Totals that count, in the order of their rounds, and remarks on those that do not.
-
-    The last ones are known from sites that have closed, which nothing has compared before: two must have told them
-    alike, or the only one that closed, and none otherwise.
-    """
-    known = {each.round: each for each in history.totals.values() if _fits(terms, history, each)}
-    told: dict[int, list[Evaluated]] = {}
-    for closed in history.closed.values():
-        if closed.evaluated and closed.evaluated.round not in known and _fits(terms, history, closed.evaluated):
-            told.setdefault(closed.evaluated.round, []).append(closed.evaluated)
-    remarks = []
-    for number, several in told.items():
-        if len(different := set(several)) > 1:
-            remarks.append(
-                f"sites that closed have told {len(different)} different totals after round {number}: no figures of "
-                "it are shown"
-            )
-        elif len(several) > 1 or history.finished:
-            known[number] = several[0]
-    return [known[number] for number in sorted(known)], remarks
-
-
-def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
-    """Whether these can be totals of this study: what a site has said of itself shows nothing else."""
-    return (
-        totals.round in terms.evaluation.rounds
-        and totals.opened_in in history.committed
-        and len(totals.counts) == 2 * terms.evaluation.bins
-    )
-
-
-def evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
-    """The figures of opened totals, with what noise and chance do to them."""
-    sites = history.committed[totals.opened_in].committed.cohort
-    noise = evaluation_noise(terms)
-    deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
-    values, by_noise = metrics(totals.counts), asdict(noise_errors(totals.counts, deviation))
-    by_chance = asdict(chance_errors(totals.counts))
-    figures = {
-        name: Figure(value=getattr(values, name), noise=by_noise[name], chance=by_chance[name]) for name in by_noise
-    }
-    return EvaluationResult(
-        after_round=totals.round,
-        opened_in=totals.opened_in,
-        sites=sites,
-        patients=values.patients,
-        threshold=THRESHOLD,
-        noise_deviation=deviation,
-        mostly_noise=is_mostly_noise(totals.counts, deviation),
-        **figures,
     )
 
 
@@ -214,13 +155,13 @@ def _site(name: str, history: History, tally: Tally) -> SiteResult:
     seen, closed = tally.sites.get(name, SiteTally()), history.closed.get(name)
     newest = headers[-1][1] if headers else None
     spent = closed.epsilon_spent if closed else newest.epsilon_spent if newest else None
-    state, why = study_state.Standing(seen.standing), seen.why
+    state, why = SiteStanding(seen.standing), seen.why
     if name in history.out:
-        state, why = study_state.Standing.OUT, history.out[name]
-    elif closed or state is study_state.Standing.MEMBER:
+        state, why = SiteStanding.OUT, history.out[name]
+    elif closed or state is SiteStanding.MEMBER:
         why = ""
-    elif state is study_state.Standing.OUT:
-        state, why = study_state.Standing.EXPECTED, "re-admitted"
+    elif state is SiteStanding.OUT:
+        state, why = SiteStanding.EXPECTED, "re-admitted"
     return SiteResult(
         name=name,
         state=state,

@@ -9,8 +9,9 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.study import Choice, Unit
-from server.results.documents import EvaluationResult, Figure, Rounds, StudyResults, StudySummary
+from server.results.documents import Rounds, StudyResults, StudySummary
 from server.results.tally import WITHOUT_PRIVACY
+from server.study.figures import EvaluationResult, Figure
 
 Rows = list[tuple[str, ...]]
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from privacy.protocol.messages import Committed, Request
+from privacy.protocol.headers import Committed
+from privacy.protocol.messages import Request
 from server.study.events import Event
 
 

@@ -18,7 +18,8 @@ from privacy.keys import PublicKey
 from privacy.protocol.messages import Close, Closed, HeldModel, Open, Opened
 from server.study.actions import Action, Note
 from server.study.events import Finished, ModelsHeld, SiteClosed, WaitBegan
-from server.study.state import Desk, Phase, SiteView, Standing
+from server.study.sites import SiteView, Standing
+from server.study.state import Desk, Phase
 
 
 class Closing:

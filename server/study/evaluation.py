@@ -14,10 +14,12 @@ Rules:
 
 from collections.abc import Callable
 
-from privacy.protocol.messages import Evaluated, Opened
+from privacy.protocol.headers import Evaluated
+from privacy.protocol.messages import Opened
 from server.study.actions import Action, Note
 from server.study.events import TotalsOpened
-from server.study.state import Desk, Phase, SiteView, Standing
+from server.study.sites import SiteView, Standing
+from server.study.state import Desk, Phase
 
 
 class Totals:

@@ -13,7 +13,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from privacy.canonical import from_canonical
 from privacy.document import Document
 from privacy.errors import FederationError, WireError
-from privacy.protocol.messages import Closed, Committed, Evaluated, HeldModel, KeyParcel
+from privacy.protocol.headers import Committed, Evaluated
+from privacy.protocol.key_messages import KeyParcel
+from privacy.protocol.messages import Closed, HeldModel
 from privacy.signed import Signed
 from privacy.study import Name
 

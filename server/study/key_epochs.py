@@ -25,10 +25,12 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import Final
 
-from privacy.protocol.messages import MAX_EARLIER, Join, Joined, KeyParcel, Problem, Wrap, Wrappings, offers_digest
+from privacy.protocol.key_messages import MAX_EARLIER, KeyParcel, Wrap, Wrappings, offers_digest
+from privacy.protocol.messages import Join, Joined, Problem
 from server.study.actions import Action, Note
 from server.study.events import EpochAsked, EpochKeyed, WaitBegan
-from server.study.state import Desk, Phase, SiteView, Standing
+from server.study.sites import SiteView, Standing
+from server.study.state import Desk, Phase
 
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 

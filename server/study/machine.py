@@ -23,6 +23,7 @@ out.
 from math import inf
 from typing import Final
 
+from privacy.protocol.key_messages import Wrap, Wrappings
 from privacy.protocol.messages import (
     Close,
     Closed,
@@ -39,8 +40,6 @@ from privacy.protocol.messages import (
     Request,
     Sealed,
     Train,
-    Wrap,
-    Wrappings,
 )
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note
@@ -49,7 +48,9 @@ from server.study.evaluation import Totals
 from server.study.events import Finished, History
 from server.study.key_epochs import KeyEpochs
 from server.study.rounds import Rounds
-from server.study.state import Desk, Patience, Phase, SiteView, Standing
+from server.study.sites import SiteView, Standing
+from server.study.state import Desk, Phase
+from server.study.timeouts import Patience
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)

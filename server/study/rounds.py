@@ -22,12 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from privacy.canonical import digest
-from privacy.protocol.messages import Committed, Evaluated, Header, Open, Release, Released, Sealed, Train
+from privacy.protocol.headers import Committed, Evaluated, Header
+from privacy.protocol.messages import Open, Release, Released, Sealed, Train
 from privacy.secure_aggregation.masks import seed_commitment
 from privacy.signed import Signed
 from server.study.actions import Action, Ask, Commit, Note, Restart
 from server.study.events import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid, TotalsOpened
-from server.study.state import Desk, Phase, SiteView, Standing
+from server.study.sites import SiteView, Standing
+from server.study.state import Desk, Phase
 
 
 @dataclass

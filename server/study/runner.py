@@ -24,35 +24,23 @@ from privacy.errors import CoordinatorError, FederationError, ProtocolError, Wir
 from privacy.files import replace
 from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.signed_head import BookHead
-from privacy.protocol.messages import (
-    MAX_HEAD_BYTES,
-    Closed,
-    Envelope,
-    GivenUp,
-    Header,
-    Join,
-    Joined,
-    Problem,
-    Reply,
-    Request,
-    Sealed,
-    Train,
-    Wrappings,
-    make_envelope,
-    open_envelope,
-)
+from privacy.protocol.envelope import Envelope, make_envelope, open_envelope
+from privacy.protocol.headers import MAX_HEAD_BYTES, Header
+from privacy.protocol.key_messages import Wrappings
+from privacy.protocol.messages import Closed, GivenUp, Join, Joined, Problem, Reply, Request, Sealed, Train
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
-from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.secure_aggregation.schemes.registry import CIPHERS
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
-from server.results.read import evaluation_result, known_totals
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
 from server.study.crash_marks import MOST_DEATHS, Handling
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
+from server.study.figures import evaluation_result, known_totals
 from server.study.journal import Journal
 from server.study.machine import StudyMachine
-from server.study.state import Patience, Phase
+from server.study.state import Phase
+from server.study.timeouts import Patience
 from server.study.witness import Witness
 
 _log = logging.getLogger(__name__)

@@ -5,29 +5,18 @@ durable or sent is returned as actions.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
 from models.federated.early_stopping import out_of_patience
 from privacy.mechanisms.value_range import most_patients
-from privacy.protocol.messages import (
-    Close,
-    Committed,
-    Evaluated,
-    Header,
-    HeldModel,
-    Offer,
-    Open,
-    Release,
-    Request,
-    View,
-    Wrap,
-)
-from privacy.signed import Signed
+from privacy.protocol.headers import Committed, Evaluated, Header, View
+from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note, Record
 from server.study.events import Event, History, SiteOut, Stopped
+from server.study.sites import SHUT, Question, SiteView, Standing
+from server.study.timeouts import Patience
 
 
 class Phase(StrEnum):
@@ -43,85 +32,6 @@ class Phase(StrEnum):
     GIVING_UP = "giving up"
     DONE = "done"
     STOPPED = "stopped"
-
-
-class Standing(StrEnum):
-    """How the study stands with one site."""
-
-    EXPECTED = "expected"
-    MEMBER = "member"
-    ABSENT = "absent"
-    REFUSED = "refused"
-    OUT = "out"
-    CLOSED = "closed"
-
-
-_SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds to wait, and how often a site's absence may cost everybody a round."""
-
-    join_s: float = 120.0
-    """For sites to join, to wrap keys, to close."""
-    seal_s: float = 3600.0
-    """To train and seal, or to open."""
-    release_s: float = 900.0
-    """To release: a site that restarts meanwhile comes back and does. Then the round is void."""
-    offline_s: float = 60.0
-    """For a site that is offline, unless its release is awaited."""
-    wait_s: float = 7 * 86_400.0
-    """For sites that are away, while fewer than the terms' minimum are here. Then the study stops."""
-    ask_again_s: float = 15.0
-    """Between two askings of the same question, at first."""
-    forgiven_voids: int = 2
-    """So many rounds a site may make void by its absence; with the next one it is out."""
-
-
-@dataclass
-class Question:
-    """A request in flight."""
-
-    ask: Ask
-    sent: float
-    times: int = 1
-    returned: bool = False
-    """Whether what was sent last is known to have had no effect: its receiver was offline, or could not act on it."""
-    offline_since: float | None = None
-
-    @property
-    def doubt(self) -> int:
-        """How much longer than usual to wait before asking again: silence is work, where there is work to do."""
-        at_once = isinstance(self.ask.request, Release | Wrap | Close)
-        return 1 if self.returned or at_once else 2 ** min(self.times + 1, 6)
-
-
-@dataclass
-class SiteView:
-    """What the coordinator knows of one site."""
-
-    name: str
-    standing: Standing = Standing.EXPECTED
-    base: int = 0
-    offer: Signed[Offer] | None = None
-    """For the newest epoch asked."""
-    has_keys: bool = False
-    held: Signed[HeldModel] | None = None
-    """Which model it has signed to hold at the end, in the present key epoch."""
-    patients: int = 0
-    failures: int = 0
-    """Training failures since the last sealed update."""
-    failures_as_lead: int = 0
-    setbacks: int = 0
-    """How often it could not write since it last sealed: no failure, but it is looked for ever less often."""
-    why: str = ""
-    lost_at: float = -inf
-    question: Question | None = None
-
-    def is_asked(self, kind: type[Request]) -> bool:
-        """Whether a question of this kind is in flight."""
-        return self.question is not None and isinstance(self.question.ask.request, kind)
 
 
 class Desk:
@@ -155,7 +65,7 @@ class Desk:
 
     def invited(self) -> list[SiteView]:
         """Sites that may take part, in rising order of their names."""
-        return [site for _, site in sorted(self.sites.items()) if site.standing not in _SHUT]
+        return [site for _, site in sorted(self.sites.items()) if site.standing not in SHUT]
 
     def standing(self, standing: Standing) -> list[SiteView]:
         """Sites of one standing, in rising order of their names."""

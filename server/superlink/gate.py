@@ -17,8 +17,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from privacy.protocol.envelope import MAX_BODY_BYTES
 from privacy.protocol.flower_records import PIECE_BYTES
-from privacy.protocol.messages import MAX_BODY_BYTES
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

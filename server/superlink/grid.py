@@ -34,8 +34,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supercore.run import RunNotRunningException
 
 from privacy.errors import StoppedError, SuperLinkError, WireError
+from privacy.protocol.envelope import Envelope
 from privacy.protocol.flower_records import Limit, from_records, to_records
-from privacy.protocol.messages import Envelope
 from privacy.sentence import fit_sentence
 
 _LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)

@@ -19,8 +19,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -36,7 +34,6 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.supercore.control.control_http_client import ControlHttpClient
-from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 
 from privacy.address import join_address
@@ -46,6 +43,14 @@ from privacy.keys import node_key_pem
 from privacy.proxy import http_client
 from server.federation.certificates import TlsFiles
 from server.superlink.bundle import SERVER_APP, make_bundle
+from server.superlink.control_api import (
+    RUN_FAILURE,
+    RUNS_LOOKED_AT,
+    AlreadyFinishedError,
+    RunState,
+    RunStatus,
+    refusal,
+)
 from server.superlink.database import database_url
 from server.superlink.output_log import LinkLog
 from server.superlink.process_tags import MARK, OWNER, stop_marked
@@ -53,39 +58,14 @@ from server.superlink.process_tags import MARK, OWNER, stop_marked
 HOST: Final = "127.0.0.1"
 _START_S: Final = 60.0
 _CALL_S: Final = 30.0
-_RUNS_LOOKED_AT: Final = 100
 _ALLOCATION: Final = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
 """The C library gives back what has been freed, instead of keeping a heap for each of Flower's 40 threads."""
-_RUN_FAILURE: Final = "ServerApp failed with exception: "
 
 T = TypeVar("T")
-
-
-class RunState(StrEnum):
-    """Where a Flower run is."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-    @property
-    def finished(self) -> bool:
-        """Nothing more will happen."""
-        return self in (RunState.COMPLETED, RunState.FAILED, RunState.STOPPED)
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """A run's state; ``reason`` says why it failed, else it is empty."""
-
-    state: RunState
-    reason: str = ""
 
 
 class SuperLink:
@@ -242,7 +222,7 @@ class SuperLink:
         status = answer.run_dict[run_id].status
         match status.status:
             case "finished":
-                return RunStatus(RunState(status.sub_status), status.details.removeprefix(_RUN_FAILURE))
+                return RunStatus(RunState(status.sub_status), status.details.removeprefix(RUN_FAILURE))
             case "running":
                 return RunStatus(RunState.RUNNING)
             case _:
@@ -251,7 +231,7 @@ class SuperLink:
     def stop_run(self, run_id: int) -> None:
         """Stop a run; one that has finished is left as it is."""
         if not self.run_status(run_id).state.finished:
-            with contextlib.suppress(_AlreadyFinishedError):
+            with contextlib.suppress(AlreadyFinishedError):
                 self._call(lambda control: control.StopRun(StopRunRequest(run_id=run_id)))
 
     def _nodes(self) -> Any:
@@ -266,7 +246,7 @@ class SuperLink:
         try:
             return ask(self._client)
         except httpx.HTTPStatusError as error:
-            raise _refusal(error) from None
+            raise refusal(error) from None
         except httpx.HTTPError as error:
             raise SuperLinkError(
                 f"the SuperLink at {self.address} does not answer ({str(error) or type(error).__name__}); "
@@ -337,7 +317,7 @@ class SuperLink:
 
     def _end_orphaned_runs(self) -> None:
         """A run ends with its SuperLink, but Flower would believe in it, and in its messages, for a minute."""
-        runs = self._call(lambda control: control.ListRuns(ListRunsRequest(limit=_RUNS_LOOKED_AT))).run_dict
+        runs = self._call(lambda control: control.ListRuns(ListRunsRequest(limit=RUNS_LOOKED_AT))).run_dict
         for run_id, run in runs.items():
             if run.status.status != "finished":
                 self.stop_run(run_id)
@@ -352,10 +332,6 @@ class SuperLink:
             self._process.wait()
 
 
-class _AlreadyFinishedError(SuperLinkError):
-    """The run to be stopped had ended by itself."""
-
-
 def free_port() -> int:
     """A port on the loopback interface that nobody listens on now."""
     with socket.socket() as probe:
@@ -365,11 +341,3 @@ def free_port() -> int:
 
 def _programs() -> Path:
     return Path(sys.executable).parent
-
-
-def _refusal(error: httpx.HTTPStatusError) -> SuperLinkError:
-    answer = FlowerError.from_json(error.response.text)
-    if answer is None:
-        return SuperLinkError(f"the SuperLink refuses with HTTP status {error.response.status_code}")
-    kind = _AlreadyFinishedError if answer.code == ApiErrorCode.RUN_ALREADY_FINISHED else SuperLinkError
-    return kind(f"the SuperLink refuses: {answer.message}")

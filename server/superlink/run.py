@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from privacy.errors import FederationError
-from privacy.protocol.messages import Envelope
+from privacy.protocol.envelope import Envelope
 from server.federation.folder import Federation
 from server.study.journal import Journal
 from server.study.runner import Arrival, Conductor

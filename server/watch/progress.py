@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from server.results.documents import EvaluationResult
 from server.results.tally import Tally
 from server.results.text import figure, seconds
+from server.study.figures import EvaluationResult
 
 _SHOWN: Final = ("has joined", "has sealed")
 

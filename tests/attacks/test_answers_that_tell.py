@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.site.register_data import register_files
 from client.study.release import OWN_FIGURES_FILE
 from client.training.scoring import noised, score_histogram

@@ -4,21 +4,12 @@ import pytest
 
 from client.prediction.release_contract import MODEL_FILE
 from privacy.keys import SigningKey
-from privacy.protocol.messages import (
-    Close,
-    Closed,
-    Committed,
-    Header,
-    HeldModel,
-    Joined,
-    Open,
-    Opened,
-    Problem,
-    Reply,
-    read_body,
-)
+from privacy.protocol.envelope import read_body
+from privacy.protocol.headers import Committed, Header
+from privacy.protocol.messages import Close, Closed, HeldModel, Joined, Open, Opened, Problem, Reply
 from privacy.signed import Signed
-from server.study.state import Phase, Standing
+from server.study.sites import Standing
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused

@@ -3,7 +3,8 @@
 import pytest
 
 from privacy.keys import SigningKey
-from privacy.protocol.messages import Header, Released, Sealed
+from privacy.protocol.headers import Header
+from privacy.protocol.messages import Released, Sealed
 from privacy.signed import Signed
 from tests.protocol.mallory import Mallory, require_refused
 from tests.protocol.moments import THREE

@@ -9,22 +9,13 @@ from typing import Any
 
 import pytest
 
+from privacy.base64url import to_text
 from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import SessionKey
-from privacy.ledger.entries import to_text
-from privacy.protocol.messages import (
-    Closed,
-    Envelope,
-    Joined,
-    Opened,
-    Problem,
-    Released,
-    Reply,
-    Sealed,
-    Wrappings,
-    read_body,
-)
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.key_messages import Wrappings
+from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -5,24 +5,13 @@ import os
 import pytest
 
 from client.study.key_epochs import WRAP_LABEL, Epochs
+from privacy.base64url import wrapped_text
 from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
 from privacy.keys import SigningKey, wrap
-from privacy.protocol.messages import (
-    Envelope,
-    Grant,
-    Joined,
-    KeyParcel,
-    Offer,
-    Opened,
-    Problem,
-    Sealed,
-    Wrap,
-    Wrappings,
-    offers_digest,
-    read_body,
-    wrapped_text,
-)
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.key_messages import Grant, KeyParcel, Offer, Wrap, Wrappings, offers_digest
+from privacy.protocol.messages import Joined, Opened, Problem, Sealed
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
 from tests.attacks.test_lone_updates import looks_random, slots_of

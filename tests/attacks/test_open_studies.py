@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import yaml
 
-from privacy.protocol.messages import Sealed, read_body
+from privacy.protocol.envelope import read_body
+from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.layout import CHECKS
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.secure_aggregation.schemes.registry import CIPHERS
 from privacy.study import Scheme
 from server.results.tally import NOT_SEALED, Tally
 from server.study.state import Phase

@@ -5,7 +5,8 @@ import pytest
 from privacy.errors import WireError
 from privacy.keys import SigningKey
 from privacy.ledger.signed_head import BookHead, Countersigned
-from privacy.protocol.messages import Close, Closed, Envelope, Open, Problem, make_envelope, read_body
+from privacy.protocol.envelope import Envelope, make_envelope, read_body
+from privacy.protocol.messages import Close, Closed, Open, Problem
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
 from tests.client.small_study import small_terms

@@ -6,7 +6,9 @@ what one patient can change never falls.
 
 import pytest
 
-from privacy.protocol.messages import Envelope, Joined, Offer, Problem, Sealed, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.key_messages import Offer
+from privacy.protocol.messages import Joined, Problem, Sealed
 from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.signed import Signed
 from privacy.study.cost import study_noise

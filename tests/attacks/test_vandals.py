@@ -8,20 +8,10 @@ import pytest
 from client.study.request_handler import Site
 from privacy.canonical import digest, sha256
 from privacy.keys import SessionKey
-from privacy.protocol.messages import (
-    Closed,
-    Envelope,
-    Header,
-    Joined,
-    Offer,
-    Opened,
-    Problem,
-    Released,
-    Reply,
-    Sealed,
-    Wrappings,
-    read_body,
-)
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.headers import Header
+from privacy.protocol.key_messages import Offer, Wrappings
+from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
 from privacy.signed import Signed
 from server.study.state import Phase

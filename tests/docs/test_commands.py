@@ -5,7 +5,7 @@ import re
 import click
 import pytest
 
-from client.site.folder import Policy
+from client.site.config import Policy
 from privacy.study import Terms
 from tests.docs.commands import PAGE, PROGRAMS, leaves, page
 from tests.docs.pages import PAGES, ROOT, Typed, prose, rows, typed

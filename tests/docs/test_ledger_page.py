@@ -11,8 +11,8 @@ from privacy.document import Document
 from privacy.keys import PublicKey
 from privacy.ledger import database
 from privacy.ledger.entries import BODIES, VERSION
+from privacy.ledger.rules import Rule
 from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals, Seen
-from privacy.ledger.state import Rule
 from tests.docs.ledger_example import export
 from tests.docs.pages import ROOT, blocks, rows
 from tests.privacy.ledger_makers import KEY

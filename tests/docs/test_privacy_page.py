@@ -9,7 +9,7 @@ import yaml
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
-from client.site.folder import Policy
+from client.site.config import Policy
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.accounting.calibration import site_noise_multiplier
 from privacy.accounting.epsilon import charge, conversion, limit

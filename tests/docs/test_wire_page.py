@@ -10,8 +10,9 @@ from privacy.canonical import sha256
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.key_derivation import Purpose
-from privacy.protocol import enrolment, messages
-from privacy.protocol.messages import Envelope, Released, Reply, Request, open_envelope
+from privacy.protocol import enrolment, envelope, headers, key_messages, messages
+from privacy.protocol.envelope import Envelope, open_envelope
+from privacy.protocol.messages import Released, Reply, Request
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.quantise import MOST_HALVINGS
 from privacy.secure_aggregation.schemes.bfv_parameters import (
@@ -22,7 +23,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     SEED_BYTES,
     SLOTS,
 )
-from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.secure_aggregation.schemes.registry import CIPHERS
 from privacy.signed import Statement
 from privacy.study import Scheme, launch
 from tests.docs.pages import ROOT, blocks, rows
@@ -67,14 +68,14 @@ def test_every_request_has_its_answer_at_a_site() -> None:
 
 
 def test_table_of_statements_is_what_is_signed() -> None:
-    modules = (enrolment, launch, messages)
+    modules = (enrolment, envelope, headers, key_messages, launch, messages)
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     labels = {kind.label for kind in kinds if issubclass(kind, Statement) and kind is not Statement}
     table = rows(PAGE, "Statements")
     assert {row[2].strip("`") for row in table} == labels
     fields = {row[2].strip("`"): set(re.findall(r"`([a-z_]+)`", row[0])) for row in table}
-    assert fields["consilium key offer v1"] == set(messages.Offer.model_fields)
-    assert fields["consilium key grant v1"] == set(messages.Grant.model_fields)
+    assert fields["consilium key offer v1"] == set(key_messages.Offer.model_fields)
+    assert fields["consilium key grant v1"] == set(key_messages.Grant.model_fields)
 
 
 def test_table_of_labels_is_the_codes() -> None:
@@ -92,4 +93,4 @@ def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     assert f"{CIPHERS[Scheme.OPEN].sealed_bytes:,} bytes" in section
     assert f"{BLOCK} ciphertexts ({BLOCK * SLOTS:,} slots)" in section
     assert f"at most {MOST_HALVINGS} times" in section
-    assert f"at most {messages.MAX_BODY_BYTES >> 20} MiB" in TEXT
+    assert f"at most {envelope.MAX_BODY_BYTES >> 20} MiB" in TEXT

@@ -7,17 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.canonical import digest, sha256
 from privacy.keys import SigningKey
-from privacy.protocol.messages import (
-    Envelope,
-    Head,
-    Header,
-    Release,
-    Released,
-    Sealed,
-    View,
-    counts_digest,
-    make_envelope,
-)
+from privacy.protocol.envelope import Envelope, make_envelope
+from privacy.protocol.headers import Head, Header, View
+from privacy.protocol.key_messages import counts_digest
+from privacy.protocol.messages import Release, Released, Sealed
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
 from tests.privacy.head_makers import standing

@@ -21,11 +21,13 @@ from typing import Any, Final
 
 import yaml
 
-from client.site.folder import Policy, SiteHome
+from client.site.config import Policy
+from client.site.folder import SiteHome
 from client.site.register_data import register_files
 from privacy.canonical import sha256
 from privacy.study import Terms
-from server.federation.folder import CoordinatorConfig, Federation, PatienceConfig
+from server.federation.config import CoordinatorConfig, PatienceConfig
+from server.federation.folder import Federation
 from server.study.events import History
 from server.study.journal import Journal, Standing
 from server.superlink.process import free_port

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from client.data.dataset import read_table
+from client.data.table import read_table
 from models.catalogue import build
 from privacy.command_line import INTERRUPTED
 from privacy.study import read_terms

@@ -10,7 +10,7 @@ import pytest
 
 from client.data.dataset import register
 from client.study.store import StudyStore
-from client.training.worker import InProcessTrainer
+from client.training.session import InProcessTrainer
 from privacy.keys import read_secret
 from privacy.secure_aggregation.quantise import dequantise
 from privacy.secure_aggregation.round_layout import grid_of

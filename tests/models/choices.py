@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.layers.heads import OneLogit
 from models.parameters.trainable import arrange
-from models.tabular.mlp import OneLogit
 from privacy.study import Model
 
 

@@ -14,8 +14,9 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Ending, Signed
+from privacy.ledger.entries import Ending
 from privacy.ledger.signed_head import Countersigned
+from privacy.ledger.signing import Signed
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))

@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 from privacy.accounting.epsilon import epsilon
 from privacy.accounting.figures import Budget
 from privacy.audit.commands.verify import check
-from privacy.protocol.messages import Released, Sealed, Wrappings
+from privacy.protocol.key_messages import Wrappings
+from privacy.protocol.messages import Released, Sealed
 from tests.protocol.openable import Round
 from tests.simulator import Simulator
 

@@ -4,22 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from privacy.ledger.entries import Incident
 from privacy.ledger.signed_head import BookHead, Countersigned
-from privacy.protocol.messages import (
-    Committed,
-    Header,
-    Join,
-    Joined,
-    KeyParcel,
-    Open,
-    Problem,
-    Release,
-    Released,
-    Reply,
-    Sealed,
-    Train,
-    Wrap,
-    Wrappings,
-)
+from privacy.protocol.headers import Committed, Header
+from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
+from privacy.protocol.messages import Join, Joined, Open, Problem, Release, Released, Reply, Sealed, Train
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.signed import Signed

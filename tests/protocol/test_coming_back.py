@@ -2,7 +2,8 @@
 
 import pytest
 
-from privacy.protocol.messages import Envelope, Joined, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Joined
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from privacy.protocol.messages import Joined, Problem, Sealed
-from server.study.state import Phase, Standing
+from server.study.sites import Standing
+from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, load_file, save
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from client.data.dataset import read_table
+from client.data.table import read_table
 from client.study.personal_layers import OWN_LAYERS_FILE
 from client.study.store import StudyStore
-from client.training.local_steps import begin_model, build_model, first_model
+from client.training.study_model import begin_model, build_model, first_model
 from models.catalogue import build
 from models.parameters.flatten import from_vector, parameter_count, personal_count
 from models.parameters.lora import plain_tensors
 from privacy.canonical import sha256
 from privacy.errors import SiteConfigError, TermsError
 from privacy.ledger.entries import Refuse
-from privacy.protocol.messages import Envelope, Sealed, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Sealed
 from privacy.study import Terms
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_runs import trained
-from client.data.dataset import read_table
+from client.data.table import read_table
 from models.parameters.vector import Vector
 from privacy.study import Terms
 from tests.client.small_study import without_privacy

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.study.store import optimiser_of
+from models.federated.server_optimiser import optimiser_of
 from privacy.errors import TermsError
 from privacy.study import Scheme, ServerRule
 from tests.client.small_study import small_terms

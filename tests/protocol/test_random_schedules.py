@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.federated.early_stopping import out_of_patience
-from privacy.protocol.messages import Envelope
+from privacy.protocol.envelope import Envelope
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from privacy.audit.cli import cli
 from privacy.audit.commands.reconcile import Finding, SiteBook, Weight, compare
-from privacy.audit.commands.verify import read
+from privacy.audit.read_ledger import read
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger

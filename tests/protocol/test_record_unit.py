@@ -5,7 +5,7 @@ from pathlib import Path
 
 from client.data.dataset import read_study
 from client.site.register_data import register_files
-from client.training.worker import InProcessTrainer
+from client.training.session import InProcessTrainer
 from privacy.accounting.epsilon import epsilon
 from privacy.accounting.renyi import CARRIED
 from privacy.study.cost import study_noise

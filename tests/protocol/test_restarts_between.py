@@ -4,18 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from privacy.protocol.messages import (
-    Closed,
-    Envelope,
-    Joined,
-    Opened,
-    Problem,
-    Released,
-    Reply,
-    Sealed,
-    Wrappings,
-    read_body,
-)
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.key_messages import Wrappings
+from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.study import Terms
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy

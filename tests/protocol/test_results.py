@@ -10,12 +10,14 @@ from click.testing import CliRunner, Result
 from models.tasks.binary import metrics
 from privacy.errors import FederationError
 from privacy.keys import SigningKey
-from privacy.protocol.messages import Closed, Evaluated
+from privacy.protocol.headers import Evaluated
+from privacy.protocol.messages import Closed
 from privacy.study import Terms
 from server.cli import cli
 from server.results.documents import StudyResults, StudySummary
-from server.results.read import known_totals, read_results, read_summary
+from server.results.read import read_results, read_summary
 from server.study.events import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
+from server.study.figures import known_totals
 from server.watch.progress import Progress
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.head_makers import standing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.study.store import optimiser_of
+from models.federated.server_optimiser import optimiser_of
 from privacy.accounting.epsilon import epsilon
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.secure_aggregation.round_layout import shared_noise

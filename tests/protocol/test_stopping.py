@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from privacy.canonical import sha256
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
-from privacy.protocol.messages import Envelope, Opened, Problem, Reply, Train, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Opened, Problem, Reply, Train
 from privacy.study import Terms
 from server.study.events import TotalsOpened
 from server.study.state import Phase

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.data.dataset import read_table
-from client.study.store import StudyStore, optimiser_of
+from client.data.table import read_table
+from client.study.store import StudyStore
+from models.federated.server_optimiser import optimiser_of
 from privacy.study import Terms
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.training.worker import InProcessTrainer
+from client.training.session import InProcessTrainer
 from privacy.secure_aggregation.round_layout import grid_of
 from privacy.study import Terms, parse_terms
 from server.study.state import Phase

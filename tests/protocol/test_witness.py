@@ -9,7 +9,8 @@ from client.study.activity_log import Diary
 from privacy.errors import WireError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Recover
-from privacy.protocol.messages import Envelope, Sealed, read_body
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Sealed
 from privacy.study import COORDINATOR
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import click
 
-from privacy.audit.commands.verify import read
+from privacy.audit.read_ledger import read
 from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey
-from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Head, Recover, Reserve
+from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Recover, Reserve
 from privacy.ledger.signed_head import BookHead
+from privacy.ledger.signing import Head
 from privacy.ledger.state import Book
 from privacy.ledger.testimony import Testimony, read_testimony
 

@@ -8,7 +8,7 @@ import click
 
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.pld import epsilon
-from privacy.audit.commands.verify import given_key, read
+from privacy.audit.read_ledger import given_key, read
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.page import render
 from privacy.audit.report.study_section import SecondFigure

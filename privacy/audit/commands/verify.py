@@ -12,17 +12,15 @@ from typing import Final
 import click
 
 from privacy.accounting.figures import Budget
+from privacy.audit.read_ledger import given_key, read
 from privacy.audit.report.findings import of_the_entries
 from privacy.audit.report.timeline import Story
 from privacy.command_line import print_json
 from privacy.document import Document
-from privacy.errors import Error, LedgerError
+from privacy.errors import LedgerError
 from privacy.keys import PublicKey
-from privacy.ledger import Book, verify_export, verify_file
-from privacy.ledger.papers import Paper
-from privacy.ledger.state import Watch
+from privacy.ledger import Book
 
-_SQLITE: Final = b"SQLite format 3\0"
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"
 
 
@@ -99,31 +97,6 @@ def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verifie
     return _verified(path, form, book, key is not None, number, of_the_entries(book, story))
 
 
-def read(
-    path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
-) -> tuple[str, Book]:
-    """The verified book in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
-
-    Raises:
-        LedgerError: naming the file: it cannot be read, or an entry is wrong (named).
-    """
-    try:
-        if _first_bytes(path) == _SQLITE:
-            return "sqlite", verify_file(path, key, watch)
-        return "export", verify_export(path, key, watch, papers)
-    except LedgerError as error:
-        said = str(error)
-        raise LedgerError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
-
-
-def given_key(text: str) -> PublicKey:
-    """A key from the command line."""
-    try:
-        return PublicKey.from_typed(text)
-    except Error as error:
-        raise click.BadParameter(str(error), param_hint="--key") from None
-
-
 def _given_head(text: str) -> str:
     """A hash from the command line."""
     if not re.fullmatch("[0-9a-f]{64}", text.strip().lower()):
@@ -131,14 +104,6 @@ def _given_head(text: str) -> str:
             f"expected the 64 hexadecimal digits of a SHA-256, got {len(text)} characters", param_hint="--head"
         )
     return text.strip().lower()
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE))
-    except OSError as error:
-        raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _verified(

@@ -23,7 +23,7 @@ from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, re
 from privacy.accounting.figures import rounded_down, rounded_up
 from privacy.accounting.plan import Planned, Purpose, described
 from privacy.accounting.renyi_filter import Filter
-from privacy.audit.commands.verify import given_key, read
+from privacy.audit.read_ledger import given_key, read
 from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError

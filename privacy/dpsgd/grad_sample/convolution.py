@@ -15,16 +15,8 @@ from torch.nn import functional
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch, Run
-from privacy.dpsgd.grad_sample.outer_products import (
-    Built,
-    Share,
-    add_outer_products,
-    building_is_cheaper,
-    by_patient,
-    gram_norms,
-    in_slices,
-    unsafe_factors,
-)
+from privacy.dpsgd.grad_sample.outer_products import add_outer_products, building_is_cheaper, gram_norms
+from privacy.dpsgd.grad_sample.patient_gradients import Built, Share, by_patient, in_slices, unsafe_factors
 
 _WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
 
@@ -56,11 +48,11 @@ class _Weight:
         self._numbers = weight.numel()
 
     def norms(self) -> torch.Tensor:
-        """See :class:`privacy.dpsgd.grad_sample.outer_products.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
         return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`privacy.dpsgd.grad_sample.outer_products.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:

@@ -15,7 +15,7 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch, Run
-from privacy.dpsgd.grad_sample.outer_products import Built, Share
+from privacy.dpsgd.grad_sample.patient_gradients import Built, Share
 from privacy.errors import TermsError
 
 

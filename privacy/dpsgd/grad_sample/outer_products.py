@@ -21,52 +21,16 @@ Bu et al. 2022, arXiv 2210.00038).
   keeps its digits there; elsewhere (huge numbers, tiny factors, rows that cancel) in float64, rounded once.
 """
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 
 from privacy.dpsgd.batching import Batch, Run
-from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, add_scaled, row_norms
+from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Built, unsafe_factors
+from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, row_norms
 
-_LARGE: Final = 2.0**30  # a norm above which a gradient is added in float64
-_SMALL: Final = 2.0**-60  # a factor below which it is
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares, below which float32 is not believed
 _VANISHES: Final = 1e-12  # the same, below which float64 is not: a part in a million of the rows
-
-
-class Share(Protocol):
-    """What every patient of a batch contributes to one parameter."""
-
-    def norms(self) -> torch.Tensor:
-        """Norm of each patient's gradient, or a bound of it; (patients,) float64. Called once, before :meth:`add`."""
-        ...
-
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """Add the sum of the patients' gradients, each times its factor (patients,) float64, to ``into``."""
-        ...
-
-
-class Built:
-    """Gradients that were built. ``gradients`` is (patients, ...)."""
-
-    def __init__(self, gradients: torch.Tensor) -> None:
-        self._gradients = gradients.flatten(1)
-        self._norms: torch.Tensor | None = None
-
-    def norms(self) -> torch.Tensor:
-        """See :class:`Share`."""
-        self._norms = row_norms(self._gradients)
-        return self._norms
-
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`Share`."""
-        assert self._norms is not None, "norms come before the sum"
-        apart = (self._norms > _LARGE) | unsafe_factors(factors)
-        own = factors.masked_fill(apart, 0.0).to(into.dtype)
-        into.view(-1).addmv_(self._gradients.T, own)
-        for place in apart.nonzero().flatten().tolist():
-            add_scaled(into.view(-1), self._gradients[place], float(factors[place]))
 
 
 class OuterProducts:
@@ -108,18 +72,13 @@ class OuterProducts:
         if rows == 1:
             lefts, rights = row_norms(left[:, 0]), row_norms(right[:, 0])
             norms = lefts * rights
-            self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > _LARGE
+            self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
         elif building_is_cheaper(rows, outputs, inputs):
             self._built[place] = Built(torch.bmm(left.mT, right))
             norms = self._built[place].norms()
         else:
             norms, self._apart[place] = gram_norms(left, right)
         return norms
-
-
-def unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
-    """Which factors lose digits in float32, themselves or times a row; (patients,)."""
-    return factors < _SMALL
 
 
 def building_is_cheaper(rows: int, outputs: int, inputs: int) -> bool:
@@ -178,16 +137,3 @@ def add_outer_products(left: torch.Tensor, right: torch.Tensor, factors: torch.T
         some = slice(first, first + at_once)
         weighted = left[:, :, some].double() * factors[:, None, None]
         into[some].copy_(into[some].double().addmm_(weighted.flatten(0, 1).T, wide))
-
-
-def by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Sum of the rows of each patient's records; (records, width) -> (patients, width)."""
-    if batch.records == batch.patients:
-        return records
-    return torch.cat([run.grouped(records[:, None]).sum(1) for run in batch.runs])
-
-
-def in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-    """``compute`` for ``count`` patients, a few at a time so that an intermediate result stays small."""
-    at_once = max(1, SLICE // max(1, numbers_each))
-    return torch.cat([compute(slice(start, min(start + at_once, count))) for start in range(0, count, at_once)])

@@ -9,7 +9,8 @@ import pytest
 from client.admission.explain import Explanation, explain
 from client.admission.rules import price_of
 from client.commands.study_table import print_explanation
-from client.site.folder import Policy, Registration
+from client.site.config import Policy
+from client.site.registry import Registration
 from privacy.accounting.epsilon import epsilon
 from privacy.errors import BudgetError
 from privacy.ledger import Ledger

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from client.admission.rules import Price, judge
-from client.site.folder import Policy, Registration
+from client.site.config import Policy
+from client.site.registry import Registration
 from models.catalogue import NAMES
 from privacy.accounting.epsilon import epsilon
 from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
@@ -17,7 +18,8 @@ from privacy.errors import BudgetError, RefusedError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Ledger
 from privacy.protocol.enrolment import Admission
-from privacy.protocol.messages import Join, Problem, read_body
+from privacy.protocol.envelope import read_body
+from privacy.protocol.messages import Join, Problem
 from privacy.study import DataContract, Terms
 from privacy.study.launch import SignedLaunch
 from tests.client.small_study import CONTRACT, small_terms, without_privacy

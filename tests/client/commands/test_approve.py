@@ -7,7 +7,8 @@ import pytest
 
 from client.site.folder import SiteHome
 from privacy.errors import LedgerError
-from privacy.protocol.messages import Join, Problem, read_body
+from privacy.protocol.envelope import read_body
+from privacy.protocol.messages import Join, Problem
 from tests.client.commands.terminal import grant, site, with_data
 from tests.client.small_study import small_terms, without_privacy, write_study
 from tests.simulator import Simulator

@@ -9,9 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-from client.connection.agent import AgentEvent, serve
+from client.connection.agent import serve
+from client.connection.link import AgentEvent
 from privacy.errors import Error, LedgerError, RefusedError
-from privacy.protocol.messages import Envelope
+from privacy.protocol.envelope import Envelope
 
 limit = [64 << 20]
 """Of the blobs of a message, in bytes."""

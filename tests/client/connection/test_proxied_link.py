@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from client.connection.agent import AgentEvent, serve
+from client.connection.agent import serve
+from client.connection.link import AgentEvent
 from privacy.errors import LinkError
 from privacy.keys import generate_node_key
-from privacy.protocol.messages import Envelope
+from privacy.protocol.envelope import Envelope
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 from server.superlink.process import free_port
 

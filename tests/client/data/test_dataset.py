@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.dataset import public_count, read_study, read_table, register
+from client.data.dataset import public_count, read_study, register
+from client.data.table import read_table
 from privacy.canonical import sha256
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from client.data.adapters.csv import read_words
-from client.data.dataset import columns_of
 from client.data.encoding import encode_features
 from client.data.plausibility import hint_at, shown, suspicions_of
+from client.data.table import columns_of
 from privacy.study import DataContract
 from tests.client.small_study import CONTRACT, write_csv
 

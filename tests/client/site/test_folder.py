@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from client.site.folder import Policy, Registration, SiteHome
+from client.site.config import Policy
+from client.site.folder import SiteHome
+from client.site.registry import Registration
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
 from privacy.protocol.enrolment import Admission, SignedAdmission
 from tests.client.small_study import small_terms

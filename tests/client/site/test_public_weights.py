@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from client.data.dataset import read_table
+from client.data.table import read_table
 from client.site.folder import SiteHome
 from client.site.public_weights import PublicWeights
 from client.training.device import CPU
-from client.training.local_steps import begin_model, first_model, train
+from client.training.local_steps import train
+from client.training.study_model import begin_model, first_model
 from models.parameters.flatten import to_vector
 from privacy.canonical import sha256
 from privacy.errors import RefusedError, SiteConfigError

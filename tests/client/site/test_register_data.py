@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from client.data.dataset import read_study, register
-from client.site.folder import Registration, SiteHome
+from client.site.folder import SiteHome
 from client.site.register_data import register_files
+from client.site.registry import Registration
 from client.study.request_handler import Site
-from client.training.worker import InProcessTrainer, Trainer
+from client.training.session import InProcessTrainer
+from client.training.worker import Trainer
 from privacy.accounting.figures import Budget
 from privacy.errors import DataError, RefusedError
 from privacy.ledger.entries import Population
-from privacy.protocol.messages import Join, Problem, Reply, read_body
+from privacy.protocol.envelope import read_body
+from privacy.protocol.messages import Join, Problem, Reply
 from tests.client.small_study import small_terms, write_patients
 from tests.simulator import Simulator
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.study.control_variates import reach_of
-from client.study.store import optimiser_of
 from client.training.device import CPU
-from client.training.local_steps import DeviceRecords, build_model, first_model, record_losses, train
-from models.federated.server_optimiser import LocalWork
+from client.training.device_records import DeviceRecords
+from client.training.local_steps import train
+from client.training.study_model import build_model, first_model
+from models.federated.server_optimiser import LocalWork, optimiser_of
 from models.parameters.flatten import from_vector
+from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import Stream
 from privacy.study import Terms

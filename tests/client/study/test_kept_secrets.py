@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from client.study.kept_secrets import ATTEMPT_FILE, KEYS_FILE, KeptAttempt, KeptSecrets, epochs_to_keep, forget_kept
-from client.study.store import AppliedRound
+from client.study.state import AppliedRound
 from privacy.errors import StorageError
 from privacy.keys import SigningKey
-from privacy.protocol.messages import Sealed, read_body
+from privacy.protocol.envelope import read_body
+from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.study.launch import Launch
 from tests.docs.wire_example import example_sealed

@@ -8,20 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from client.study.key_epochs import PAIR_LABEL, WRAP_LABEL, EpochLostError, Epochs
+from privacy.base64url import wrapped_bytes, wrapped_text
 from privacy.canonical import to_canonical
 from privacy.errors import ProtocolError, RefusedError, WireError
 from privacy.keys import SessionKey, wrap
-from privacy.protocol.messages import (
-    MAX_EARLIER,
-    MAX_HELD,
-    Grant,
-    KeyParcel,
-    Offer,
-    Wrap,
-    offers_digest,
-    wrapped_bytes,
-    wrapped_text,
-)
+from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, offers_digest
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed

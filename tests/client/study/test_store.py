@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.site.folder import Registration
-from client.study.store import AppliedRound, Counted, ReleasedSeed, StudyState, StudyStore
+from client.site.registry import Registration
+from client.study.state import AppliedRound, Counted, ReleasedSeed, StudyState
+from client.study.store import StudyStore
 from models.parameters.vector import Vector, digest
 from privacy.errors import KeyFileError, SiteConfigError
 from tests.client.small_study import small_terms

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from client.data.dataset import Patients, read_table
-from client.site.folder import SiteConfig
+from client.data.examples import Patients
+from client.data.table import read_table
+from client.site.config import SiteConfig
 from client.training.device import CPU, Hardware
-from client.training.local_steps import first_model, train
+from client.training.local_steps import train
+from client.training.study_model import first_model
 from privacy.errors import TrainingError
 from privacy.randomness import Stream
 from tests.client.small_study import small_terms, write_patients

@@ -9,20 +9,16 @@ import pytest
 import torch
 
 from client.admission.rules import price_of
-from client.data.dataset import Patients, read_table
+from client.data.examples import Patients
+from client.data.table import read_table
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.global_step import global_step
-from client.training.local_steps import (
-    DeviceRecords,
-    DivergedError,
-    build_model,
-    first_model,
-    loss_of,
-    record_losses,
-    train,
-)
-from models import catalogue
+from client.training.local_steps import DivergedError, loss_of, train
+from client.training.study_model import build_model, first_model
 from models.parameters.flatten import from_vector, to_vector
+from models.tabular import logistic
+from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError
 from privacy.randomness import Stream
@@ -135,8 +131,7 @@ class Borrowing(torch.nn.Module):
 def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains(
     patients: Patients, placement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lying = catalogue._CATALOGUE["logistic"]._replace(build=lambda options, inputs: Borrowing(inputs))
-    monkeypatch.setattr(catalogue, "_CATALOGUE", {"logistic": lying})
+    monkeypatch.setattr(logistic, "build", lambda options, inputs: Borrowing(inputs))
     terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
     start = first_model(terms)
     step: dict[str, Callable[[], object]] = {

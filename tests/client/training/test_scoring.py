@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from client.data.dataset import Patients
+from client.data.examples import Patients
 from client.training.scoring import noised, score_histogram
 from models.catalogue import build
 from models.parameters.flatten import from_vector

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from client.data.dataset import Patients, read_table
+from client.data.examples import Patients
+from client.data.table import read_table
 from client.training.device import CPU
-from client.training.local_steps import DeviceRecords, build_model, first_model, record_losses, train
+from client.training.device_records import DeviceRecords
+from client.training.local_steps import train
 from client.training.scoring import score_histogram
+from client.training.study_model import build_model, first_model
 from models.parameters.flatten import from_vector
-from models.tasks.binary import metrics
+from models.tasks.binary import metrics, record_losses
 from privacy.accounting.calibration import noise_multiplier
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import Stream

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import cli
-from client.data.dataset import read_table
+from client.data.table import read_table
 from client.training.simulate import pooled, simulate
 from privacy.errors import TrainingError
 from tests.client.small_study import small_terms, write_patients, write_study

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.data.dataset import Patients, read_table
+from client.data.examples import Patients
+from client.data.table import read_table
 from client.training.device import CPU
-from client.training.local_steps import begin_model, first_model, train
+from client.training.local_steps import train
 from client.training.simulate import simulate
 from client.training.site_update import site_update
+from client.training.study_model import begin_model, first_model
 from models.parameters.flatten import to_personal
 from privacy.errors import TermsError
 from privacy.mechanisms.site_clipping import drawn, joint_norm

@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 
 from client.data.dataset import StudyFiles
 from client.data.objections import Objections, patient_digest
-from client.training.local_steps import first_model
-from client.training.worker import InProcessTrainer, Trainer, _rebuilt
+from client.training.session import InProcessTrainer
+from client.training.study_model import first_model
+from client.training.worker import Trainer, _rebuilt
 from privacy.canonical import sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from models.federated.server_optimiser import LocalWork, Optimiser, Rule
+from models.federated.server_optimiser import LocalWork, Optimiser
 from models.parameters.vector import digest
+from privacy.study import ServerRule
 
 MODEL = np.array([0.5, -1.0, 2.0])
 VALUES = [float(int(hashlib.sha256(b"%d" % i).hexdigest()[:8], 16)) / 2**32 - 0.5 for i in range(4000)]
@@ -32,11 +33,11 @@ def test_momentum_is_the_published_rule() -> None:
     for update in UPDATES:
         moment = 0.9 * moment + update
         model = model + 0.7 * moment
-    np.testing.assert_allclose(after(Optimiser(Rule.MOMENTUM, rate=0.7)), model, rtol=1e-15)
+    np.testing.assert_allclose(after(Optimiser(ServerRule.MOMENTUM, rate=0.7)), model, rtol=1e-15)
 
 
-@pytest.mark.parametrize("rule", [Rule.ADAM, Rule.YOGI])
-def test_adaptive_rules_are_the_published_ones(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [ServerRule.ADAM, ServerRule.YOGI])
+def test_adaptive_rules_are_the_published_ones(rule: ServerRule) -> None:
     """Reddi et al. 2021, algorithm 2, one coordinate at a time in plain Python."""
     expected = []
     for place, start in enumerate(MODEL):
@@ -45,7 +46,7 @@ def test_adaptive_rules_are_the_published_ones(rule: Rule) -> None:
             d = float(update[place])
             m = 0.9 * m + 0.1 * d
             sign = (v > d * d) - (v < d * d)
-            v = 0.99 * v + 0.01 * d * d if rule is Rule.ADAM else v - 0.01 * d * d * sign
+            v = 0.99 * v + 0.01 * d * d if rule is ServerRule.ADAM else v - 0.01 * d * d * sign
             x += 0.3 * m / (v**0.5 + 1e-3)
         expected.append(x)
     np.testing.assert_allclose(after(Optimiser(rule, rate=0.3)), expected, rtol=1e-13)
@@ -54,17 +55,17 @@ def test_adaptive_rules_are_the_published_ones(rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("rule", "control_variates", "bits"),
     [
-        (Rule.AVERAGE, False, "ed1dc0e5"),
-        (Rule.MOMENTUM, False, "0ba5c084"),
-        (Rule.ADAM, False, "e9412e0a"),
-        (Rule.YOGI, False, "6d6d48fd"),
-        (Rule.AVERAGE, True, "5736e76c"),
-        (Rule.MOMENTUM, True, "564298e8"),
-        (Rule.ADAM, True, "dba5b908"),
-        (Rule.YOGI, True, "45bb31c5"),
+        (ServerRule.AVERAGE, False, "ed1dc0e5"),
+        (ServerRule.MOMENTUM, False, "0ba5c084"),
+        (ServerRule.ADAM, False, "e9412e0a"),
+        (ServerRule.YOGI, False, "6d6d48fd"),
+        (ServerRule.AVERAGE, True, "5736e76c"),
+        (ServerRule.MOMENTUM, True, "564298e8"),
+        (ServerRule.ADAM, True, "dba5b908"),
+        (ServerRule.YOGI, True, "45bb31c5"),
     ],
 )
-def test_bits_are_the_golden_ones(rule: Rule, control_variates: bool, bits: str) -> None:
+def test_bits_are_the_golden_ones(rule: ServerRule, control_variates: bool, bits: str) -> None:
     """Every site must get these bits, on every machine and with every version of numpy."""
     optimiser = Optimiser(rule, rate=0.1, control_variates=control_variates)
     shared = optimiser.start(np.array(VALUES[:1000]))
@@ -84,8 +85,8 @@ def test_bits_of_the_control_variate_are_those_of_one_number_at_a_time() -> None
     assert digest(optimiser.variate_of(shared)) == digest(np.array(variate))
 
 
-@pytest.mark.parametrize("rule", list(Rule))
-def test_control_variate_leaves_model_and_moments_as_they_are_without(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", list(ServerRule))
+def test_control_variate_leaves_model_and_moments_as_they_are_without(rule: ServerRule) -> None:
     without, beside = Optimiser(rule, rate=0.3), Optimiser(rule, rate=0.3, control_variates=True)
     plain, shared = without.start(MODEL), beside.start(MODEL)
     for update in UPDATES:
@@ -142,7 +143,7 @@ def test_bits_of_adam_are_those_of_one_number_at_a_time() -> None:
     assert digest(np.array(model + first + second))[:8] == "e9412e0a"
 
 
-@pytest.mark.parametrize("rule", list(Rule))
-def test_update_of_another_length_is_refused(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", list(ServerRule))
+def test_update_of_another_length_is_refused(rule: ServerRule) -> None:
     with pytest.raises(ValueError, match="expected an update of 3 values, got 2"):
         Optimiser(rule).advance(Optimiser(rule).start(MODEL), np.zeros(2))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.catalogue import build
-from models.parameters.flatten import from_vector, initial_vector, parameter_count, to_vector
+from models.parameters.flatten import from_vector, parameter_count, to_vector
+from models.parameters.initial import initial_vector
 from models.parameters.vector import digest
 
 MLP = {"hidden": [4, 3]}

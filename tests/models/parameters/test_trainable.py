@@ -17,8 +17,6 @@ from models.parameters.flatten import (
     Personal,
     from_personal,
     from_vector,
-    initial_personal,
-    initial_vector,
     parameter_count,
     personal,
     personal_count,
@@ -29,6 +27,7 @@ from models.parameters.flatten import (
     trained,
     widened,
 )
+from models.parameters.initial import initial_personal, initial_vector
 from models.parameters.trainable import Counts, counts
 from tests.models.choices import arranged, convolutional
 

@@ -17,7 +17,8 @@ from torch import nn
 import models.parameters.weights_file
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters.flatten import from_vector, initial_vector, to_vector
+from models.parameters.flatten import from_vector, to_vector
+from models.parameters.initial import initial_vector
 from models.parameters.lora import plain_tensors
 from models.parameters.pretrained import put_weights
 from models.parameters.weights_file import weights_digest, weights_shapes

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from privacy.audit.cli import cli
 from privacy.canonical import sha256, to_canonical
 from privacy.errors import Error, LedgerError
-from privacy.ledger.entries import _LABEL, Signed
 from privacy.ledger.export import lines
+from privacy.ledger.signing import LABEL, Signed
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, read_testimony
 from privacy.ledger.testimony import lines as lines_of
 from tests.privacy.ledger_makers import (
@@ -85,7 +85,7 @@ def signed(values: list[Any]) -> bytes:
     for value in values:
         chained = isinstance(value, dict) and "previous" in value
         data = to_canonical({**value, "previous": previous} if chained else value)
-        entries.append(Signed(data, key.sign(_LABEL + data)))
+        entries.append(Signed(data, key.sign(LABEL + data)))
         previous = sha256(data)
         if isinstance(value, dict) and value.get("kind") == "key":
             key = OTHER_KEY

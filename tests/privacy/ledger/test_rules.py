@@ -8,7 +8,8 @@ import pytest
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import verify_file
 from privacy.ledger.entries import Population, read_entry
-from privacy.ledger.state import Book, Rule, read_book
+from privacy.ledger.rules import Rule
+from privacy.ledger.state import Book, read_book
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,

@@ -14,7 +14,7 @@ from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import BODIES
-from privacy.ledger.state import Rule
+from privacy.ledger.rules import Rule
 from tests.privacy.ledger_makers import COUNTS, OTHER_KEY, RECORDS, STEP, TOTALS, write_every_kind
 from tests.privacy.vectors.ledger import generate
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, curve

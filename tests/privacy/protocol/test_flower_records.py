@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.errors import WireError
+from privacy.protocol.envelope import MAX_BODY_BYTES, Envelope
 from privacy.protocol.flower_records import from_records, to_records
-from privacy.protocol.messages import MAX_BODY_BYTES, Envelope
 
 
 @given(st.binary(max_size=200), st.binary(max_size=64), st.lists(st.binary(max_size=200), max_size=12))

@@ -7,33 +7,10 @@ import pytest
 
 from privacy.keys import SessionKey, SigningKey
 from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals
-from privacy.protocol.messages import (
-    MAX_BODY_BYTES,
-    MAX_EARLIER,
-    MAX_HEAD_BYTES,
-    MAX_HELD,
-    Closed,
-    Committed,
-    Evaluated,
-    Grant,
-    Head,
-    Header,
-    Joined,
-    KeyParcel,
-    Offer,
-    Open,
-    Opened,
-    Problem,
-    Release,
-    Reply,
-    Request,
-    Sealed,
-    Train,
-    View,
-    Wrap,
-    Wrappings,
-    make_envelope,
-)
+from privacy.protocol.envelope import MAX_BODY_BYTES, make_envelope
+from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Head, Header, View
+from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, Wrappings
+from privacy.protocol.messages import Closed, Joined, Open, Opened, Problem, Release, Reply, Request, Sealed, Train
 from privacy.signed import Signed
 from privacy.study import MAX_SITES
 from privacy.study.launch import MAX_LAUNCH_BYTES

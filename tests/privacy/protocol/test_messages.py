@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from privacy.base64url import wrapped_bytes, wrapped_text
 from privacy.canonical import from_canonical, sha256, to_canonical
 from privacy.errors import WireError
 from privacy.keys import PublicKey
 from privacy.protocol import messages
-from privacy.protocol.messages import (
+from privacy.protocol.envelope import (
+    MAX_BODY_BYTES,
+    BlobNote,
     Body,
-    Close,
-    Closed,
     Envelope,
-    Join,
-    Problem,
     make_envelope,
     open_envelope,
     read_body,
 )
+from privacy.protocol.messages import Close, Closed, Join, Problem
 from privacy.sentence import fit_sentence
 from privacy.study.launch import SignedLaunch
 from tests.privacy.head_makers import standing
@@ -144,7 +144,7 @@ def test_message_with_other_blobs_is_refused(blobs: tuple[bytes, ...]) -> None:
 
 
 def test_body_that_is_too_large_is_refused_before_it_is_parsed() -> None:
-    body = b" " * (messages.MAX_BODY_BYTES + 1)
+    body = b" " * (MAX_BODY_BYTES + 1)
     with pytest.raises(WireError, match=r"a message body has 4194305 bytes, expected at most 4194304"):
         open_envelope(Envelope(body, ASH.sign(b"consilium message v1\0" + body)), ASH.public)
 
@@ -196,12 +196,12 @@ def test_body_is_read_before_its_signature_to_know_whose_it_should_be() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0\xff" * 50])
 def test_wrapped_bytes_read_back_from_their_text_are_equal(data: bytes) -> None:
-    assert messages.wrapped_bytes(messages.wrapped_text(data)) == data
+    assert wrapped_bytes(wrapped_text(data)) == data
 
 
 def test_text_that_is_no_base64url_is_refused() -> None:
     with pytest.raises(WireError, match="a wrapped key is not written in base64url"):
-        messages.wrapped_bytes("A")
+        wrapped_bytes("A")
 
 
 # The closed list -------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_message_around_a_reply_contains_what_is_listed_here_and_nothing_else() 
     assert set(Body.model_fields) == {
         "consilium", "study", "sender", "receiver", "number", "answers", "blobs", "content",
     }  # fmt: skip
-    assert set(messages.BlobNote.model_fields) == {"length", "sha256"}
+    assert set(BlobNote.model_fields) == {"length", "sha256"}
 
 
 def test_price_in_clear_is_absent_without_privacy() -> None:

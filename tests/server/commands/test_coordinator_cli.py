@@ -19,8 +19,9 @@ from privacy.canonical import sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from privacy.keys import PublicKey
 from server.cli import cli
-from server.control.channel import ControlServer
-from server.federation.folder import CoordinatorConfig, Federation
+from server.control.server import ControlServer
+from server.federation.config import CoordinatorConfig
+from server.federation.folder import Federation
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
 SCRIPTS = Path(sys.executable).parent

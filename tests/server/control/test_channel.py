@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from privacy.errors import CoordinatorError, Error, FederationError, RefusedError, TermsError
-from server.control.channel import ControlClient, ControlServer, socket_address
+from server.control.channel import socket_address
+from server.control.client import ControlClient
+from server.control.server import ControlServer
 
 Document = dict[str, Any]
 

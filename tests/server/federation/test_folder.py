@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from privacy.errors import FederationError
 from privacy.keys import SigningKey, node_key_line
 from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
-from server.federation.folder import CoordinatorConfig, Federation
+from server.federation.config import CoordinatorConfig
+from server.federation.folder import Federation
 from server.study.journal import Journal
-from server.study.state import Patience
+from server.study.timeouts import Patience
 from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import key_number
 

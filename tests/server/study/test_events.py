@@ -6,7 +6,8 @@ import pytest
 
 from privacy.canonical import to_canonical
 from privacy.errors import FederationError
-from privacy.protocol.messages import Closed, Committed, Evaluated
+from privacy.protocol.headers import Committed, Evaluated
+from privacy.protocol.messages import Closed
 from server.study import events
 from server.study.events import (
     AttemptAsked,

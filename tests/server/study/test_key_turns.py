@@ -1,6 +1,6 @@
 """Which earlier keys go with a new key epoch, where not all of them do."""
 
-from privacy.protocol.messages import MAX_EARLIER
+from privacy.protocol.key_messages import MAX_EARLIER
 from server.study.key_epochs import _in_turns
 
 

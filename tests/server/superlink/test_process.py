@@ -16,7 +16,8 @@ from privacy.errors import SuperLinkError, WireError
 from privacy.keys import generate_node_key
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 from server.superlink.bundle import make_bundle
-from server.superlink.process import HOST, RunState, RunStatus, SuperLink, free_port
+from server.superlink.control_api import RunState, RunStatus
+from server.superlink.process import HOST, SuperLink, free_port
 from tests.loopback import RemoteGrid, wait_for
 
 pytestmark = pytest.mark.federation

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.data.adapters.csv import MAX_FIELD, MAX_TABLE_BYTES, read_words
-from client.data.dataset import read_table
+from client.data.table import read_table
 from privacy.canonical import sha256
 from privacy.errors import DataError
 from privacy.study import DataContract

@@ -8,7 +8,7 @@ from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SEALED_BYTES, SLOTS
-from privacy.secure_aggregation.schemes.scheme import CIPHERS
+from privacy.secure_aggregation.schemes.registry import CIPHERS
 from privacy.study import Scheme
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
 

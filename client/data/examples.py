@@ -1,0 +1,29 @@
+"""Patients as a model sees them: features, labels, and whose records they are."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Records as numbers, grouped by patient; what training and evaluation see.
+
+    Attributes:
+        features: (records, inputs) float32.
+        labels: (records,) float32, 1 for a positive label and 0 for a negative one.
+        patient: (records,) int64, never falling: record i belongs to patient ``patient[i]`` in 0..patients-1.
+        patients: how many patients there are.
+    """
+
+    features: NDArray[np.float32] = field(repr=False)
+    labels: NDArray[np.float32] = field(repr=False)
+    patient: NDArray[np.int64] = field(repr=False)
+    patients: int
+
+
+def one_by_one(patients: Patients) -> Patients:
+    """Every record as a patient of its own: for studies that sample and clip records."""
+    count = len(patients.labels)
+    return Patients(patients.features, patients.labels, np.arange(count, dtype=np.int64), count)

@@ -1,0 +1,31 @@
+"""The other sites' keys that this site has pinned."""
+
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer, PlainValidator
+
+from privacy.document import Document
+from privacy.errors import WireError
+from privacy.keys import PublicKey
+from privacy.study import Name
+
+
+def _from_typed(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_typed(text)
+    except WireError as error:
+        raise ValueError(str(error)) from None
+
+
+PinnedKey = Annotated[
+    PublicKey,
+    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _from_typed(str(value))),
+    PlainSerializer(lambda key: key.typed),
+]
+"""A key, in the file as people type it."""
+
+
+class Peers(Document):
+    """``peers.json``: who may take part in a cohort with this site."""
+
+    pinned: dict[Name, PinnedKey] = Field(default_factory=dict)

@@ -1,0 +1,60 @@
+"""Which files are registered for which population and contract."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from client.data.dataset import StudyFiles
+from client.data.objections import Objections
+from privacy.canonical import digest
+from privacy.document import Document
+from privacy.study import DataContract, Name, Sha256
+
+
+class Registration(Document):
+    """Two files that keep one data contract, and the population whose patients they hold.
+
+    The contract is the one that people looked at when they registered the files. A study uses the files only under
+    exactly this contract; whatever else a launch calls by its name is another one.
+    """
+
+    contract: DataContract
+    population: Name
+    train: str
+    test: str
+    train_sha256: str
+    test_sha256: str
+    public_patients: int
+
+    @property
+    def data(self) -> str:
+        """What the book knows these files by."""
+        return digest({"train": self.train_sha256, "test": self.test_sha256})
+
+    def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
+        """As the trainer wants it."""
+        return StudyFiles(
+            self.contract,
+            Path(self.train),
+            Path(self.test),
+            self.train_sha256,
+            self.test_sha256,
+            self.public_patients,
+            objections,
+            weights,
+        )
+
+
+class Registry(Document):
+    """``data.json``: what is registered, by the digest of its contract; the newest registration of each."""
+
+    registrations: dict[Sha256, Registration] = Field(default_factory=dict)
+
+    def under(self, contract: DataContract) -> Registration | None:
+        """Return the files that people registered under exactly this contract, if they did."""
+        return self.registrations.get(contract.digest)
+
+    def nearest(self, contract: DataContract) -> Registration | None:
+        """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
+        named = (each for each in self.registrations.values() if each.contract.name == contract.name)
+        return self.under(contract) or next(named, None)

@@ -1,0 +1,85 @@
+"""Vectors of a study in files: written whole, checked when read, removed when no round needs them."""
+
+import io
+from collections.abc import Collection
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from models.parameters.vector import Vector, digest
+from privacy.errors import KeyFileError, SiteConfigError, StorageError
+from privacy.files import replace
+from privacy.keys import generate_secret, read_secret
+from privacy.randomness import KEY_BYTES
+
+
+def secret_at(path: Path) -> bytes:
+    """Read the secret of a file, or make it."""
+    try:
+        key = read_secret(path) if path.exists() else b""
+    except KeyFileError as error:
+        raise SiteConfigError(str(error)) from None
+    if len(key) == KEY_BYTES:
+        return key
+    try:  # none yet, or cut short before it was ever used
+        path.unlink(missing_ok=True)
+        generate_secret(path)
+        return read_secret(path)
+    except (OSError, KeyFileError) as error:
+        raise StorageError(f"{path}: randomness cannot be stored: {error}") from None
+
+
+def read_own(path: Path, number: int, what: str) -> Vector:
+    """A vector that stays at this site; the archive's checksum makes damage show."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            values: Vector = file["own_vector"].astype(np.float64)
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        raise unreadable(path, number, what) from None
+    return values
+
+
+def unreadable(path: Path, number: int, what: str) -> SiteConfigError:
+    """Describe a file that cannot be used."""
+    return SiteConfigError(f"{path}: the {what} of round {number} cannot be read; restore it from backup")
+
+
+def keep_own(path: Path, values: Vector) -> None:
+    """Keep a site's own vector; durable when this returns."""
+    buffer = io.BytesIO()
+    np.savez(buffer, own_vector=values.astype("<f4"))
+    replace(path, buffer.getvalue(), StorageError)
+
+
+def forget_own(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:
+    """Remove own vectors that no round needs any more."""
+    for path in folder.glob(pattern):
+        if number_of(path) <= upto and number_of(path) not in but:
+            path.unlink(missing_ok=True)
+
+
+def number_of(path: Path) -> int:
+    """Read the round out of a file name."""
+    return int(path.stem.partition("-")[2])
+
+
+def model_path(folder: Path, base: int) -> Path:
+    """Name the file of the shared model after round ``base``."""
+    return folder / f"model-{base:05d}.f64"
+
+
+def best_path(folder: Path, number: int) -> Path:
+    """Name the file of the best model, evaluated after round ``number``."""
+    return folder / f"best-{number:05d}.f64"
+
+
+def read_vector(path: Path, number: int, sha256: str) -> Vector:
+    """Read a shared vector, and check it against its digest."""
+    try:
+        vector = np.frombuffer(path.read_bytes(), dtype="<f8").astype(np.float64)
+    except (OSError, ValueError):
+        raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
+    if digest(vector) != sha256:
+        raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
+    return vector

@@ -1,0 +1,76 @@
+"""The state of a study at a site, as ``state.json`` holds it."""
+
+from pydantic import Field
+
+from client.site.registry import Registration
+from privacy.document import Document
+from privacy.protocol.headers import Evaluated
+
+
+class ReleasedSeed(Document):
+    """The one attempt of a round for which this site has released its mask."""
+
+    round: int
+    attempt: int
+    cohort: tuple[str, ...]
+    base: int
+
+
+class Counted(Document):
+    """This site's own totals for the model after round ``base``: drawn once, sealed as often as needed."""
+
+    base: int
+    counts: tuple[int, ...]
+
+
+class AppliedRound(Document):
+    """A round whose aggregate this site has opened: its key epoch, its sites, their public patient counts."""
+
+    round: int
+    epoch: int
+    sites: tuple[str, ...]
+    patients: tuple[int, ...]
+
+
+class BestModel(Document):
+    """The best evaluated model so far: that after ``round``, as ``models/federated/early_stopping.py`` has it."""
+
+    round: int
+    sha256: str
+
+
+class AtEdge(Document):
+    """A round whose opened sum has ``values`` of its ``of`` values at the edge of the range: it does not hold them."""
+
+    round: int
+    values: int
+    of: int
+
+
+class StudyState(Document):
+    """How far this site has come in a study."""
+
+    base: int = 0
+    model_sha256: str
+    patients: int
+    """The public patient count this study was admitted with."""
+    registration: Registration
+    """The files it was admitted with; what is registered later is for later studies."""
+    objections: tuple[str, ...] = ()
+    """Keyed digests of patients who had objected when it was admitted: they take no part in it."""
+    reference: int | None = None
+    halvings: int = 0
+    """How often the terms' value range is halved in the next round."""
+    edges: tuple[AtEdge, ...] = ()
+    noise_multiplier: float | None = None
+    evaluation_noise_multiplier: float | None = None
+    released: ReleasedSeed | None = None
+    bare_sums: dict[str, str] = Field(default_factory=dict)
+    """By digest of the model, the digest of the one cohort in which a sum without noise was released from it."""
+    counted: Counted | None = None
+    evaluations: tuple[Evaluated, ...] = ()
+    best: BestModel | None = None
+    applied: tuple[AppliedRound, ...] = ()
+    ended_epochs: tuple[int, ...] = ()
+    """Key epochs of which an aggregate did not open here: their keys are not taken up again."""
+    closed: bool = False

@@ -1,0 +1,85 @@
+"""The model of a study: built from the terms, with public weights and trained layers."""
+
+import copy
+from pathlib import Path
+
+from torch import nn
+
+from models.catalogue import build
+from models.errors import ModelError
+from models.parameters.flatten import from_personal, to_personal
+from models.parameters.initial import initial_personal, initial_vector
+from models.parameters.pretrained import put_weights
+from models.parameters.trainable import arrange
+from models.parameters.vector import Vector
+from privacy.errors import RefusedError, TermsError
+from privacy.study import Terms
+
+
+def build_model(terms: Terms) -> nn.Module:
+    """The study's model, its layers frozen, adapted and set apart as the terms say, with arbitrary parameters.
+
+    Raises:
+        TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
+    """
+    try:
+        module = build(terms.model.name, terms.model.options, terms.data.inputs)
+        arrange(module, terms.model)
+    except ModelError as cause:
+        raise TermsError(str(cause)) from None
+    return module
+
+
+def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
+    """The study's model with its public weights and the first values of personal layers; what the weights gave.
+
+    Args:
+        terms: the study.
+        weights: the file that the terms name (model.start).
+
+    Raises:
+        TermsError: as :func:`build_model`.
+        RefusedError: ``weights``: the file is not here, is another one, or does not fit the model.
+    """
+    module, given, start = build_model(terms), frozenset[str](), terms.model.start
+    if start is not None:
+        try:
+            if weights is None:
+                raise ModelError("not here")
+            given = put_weights(module, weights, start)
+        except ModelError as cause:
+            raise RefusedError(
+                "weights",
+                f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
+                "consilium-site weights add FILE",
+            ) from None
+    from_personal(module, initial_personal(module, terms.digest, given))
+    return module, given
+
+
+def first_model(terms: Terms, weights: Path | None = None) -> Vector:
+    """The shared model before the first round, the same bits at every site; (P,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    module, given = begin_model(terms, weights)
+    return initial_vector(module, terms.digest, given)
+
+
+def first_personal(terms: Terms, weights: Path | None = None) -> Vector:
+    """Every site's own layers before the first round, the same bits at every site; (Q,).
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return to_personal(begin_model(terms, weights)[0])
+
+
+def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
+    """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
+
+    Raises:
+        TermsError, RefusedError: as :func:`begin_model`.
+    """
+    return begin_model(terms)[0] if model is None else copy.deepcopy(model)

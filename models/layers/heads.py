@@ -1,0 +1,17 @@
+"""Last layers: what becomes of the numbers that a model ends in."""
+
+import torch
+from torch import nn
+
+
+class OneLogit(nn.Module):
+    """Layers that end in one number a record: (records, inputs) -> (records,)."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the logits of ``features`` (records, inputs); (records,)."""
+        logits: torch.Tensor = self.layers(features)  # (records, 1)
+        return logits.squeeze(1)

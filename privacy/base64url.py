@@ -1,0 +1,43 @@
+"""Base64url without padding: how signatures, keys and wrapped keys are written in JSON."""
+
+import base64
+import binascii
+
+from privacy.errors import LedgerError, WireError
+
+
+def to_text(signature: bytes) -> str:
+    """A signature as 86 characters of base64url."""
+    return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
+
+
+def from_text(text: str) -> bytes:
+    """Undo :func:`to_text`; there is one way to write a signature.
+
+    Raises:
+        LedgerError: it is written in another way.
+    """
+    try:
+        signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        signature = b""
+    if len(signature) != 64 or to_text(signature) != text:
+        raise LedgerError("a signature is not 64 bytes in base64url")
+    return signature
+
+
+def wrapped_text(data: bytes) -> str:
+    """Wrapped key bytes as text."""
+    return base64.urlsafe_b64encode(data).decode("ascii")
+
+
+def wrapped_bytes(text: str) -> bytes:
+    """Undo :func:`wrapped_text`.
+
+    Raises:
+        WireError: not base64url.
+    """
+    try:
+        return base64.urlsafe_b64decode(text)
+    except ValueError:
+        raise WireError("a wrapped key is not written in base64url") from None

@@ -1,0 +1,63 @@
+"""Per-sample gradients of group, layer and instance normalisation."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from privacy.dpsgd.activations import Call
+from privacy.dpsgd.batching import Batch
+from privacy.dpsgd.grad_sample.patient_gradients import Built, Share, Shares, by_patient
+
+
+def group_norm(layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+    """Scale and shift of each channel."""
+    return _by_channel(
+        layer, calls, batch, dtype, lambda rows: functional.group_norm(rows, layer.num_groups, eps=layer.eps)
+    )
+
+
+def instance_norm(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+    """Scale and shift of each channel; statistics are of one record."""
+    return _by_channel(layer, calls, batch, dtype, lambda rows: functional.instance_norm(rows, eps=layer.eps))
+
+
+def layer_norm(layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+    """Scale and shift of each entry of the last axes."""
+    shape, entries = layer.normalized_shape, layer.weight.numel()
+    pairs = []
+    for call in calls:
+        normal = functional.layer_norm(call.rows.to(dtype), shape, eps=layer.eps)
+        gradient = call.output_gradient.to(dtype)
+        pairs.append(
+            tuple(part.reshape(batch.records, -1, entries).sum(1) for part in (normal * gradient, gradient))
+        )
+    return _scale_and_shift(layer, pairs, batch)
+
+
+def _by_channel(
+    layer: Any,
+    calls: list[Call],
+    batch: Batch,
+    dtype: torch.dtype,
+    normalised: Callable[[torch.Tensor], torch.Tensor],
+) -> Shares:
+    pairs = []
+    for call in calls:
+        gradient = call.output_gradient.to(dtype)
+        gradient = gradient.reshape(*gradient.shape[:2], -1)  # (rows, channels, positions)
+        normal = normalised(call.rows.to(dtype)).view_as(gradient)
+        scale, shift = torch.linalg.vecdot(normal, gradient), gradient.sum(2)
+        pairs.append(tuple(part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in (scale, shift)))
+    return _scale_and_shift(layer, pairs, batch)
+
+
+def _scale_and_shift(layer: Any, pairs: list[tuple[torch.Tensor, ...]], batch: Batch) -> Shares:
+    shares: dict[str, Share] = {}
+    for name, parts in zip(("weight", "bias"), zip(*pairs, strict=True), strict=True):
+        parameter = cast(torch.Tensor | None, getattr(layer, name))
+        if parameter is not None and parameter.requires_grad:
+            shares[name] = Built(by_patient(torch.stack(parts).sum(0), batch))
+    return shares

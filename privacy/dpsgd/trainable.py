@@ -1,0 +1,74 @@
+"""The trainable parameters of a module, and which layer owns each."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from privacy.dpsgd.record_axes import described
+from privacy.errors import TermsError
+
+
+class Trainable:
+    """The parameters that train, and their places in a flat vector: the order of ``module.parameters()``.
+
+    Raises:
+        TermsError: there are none.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        if not self.parameters:
+            raise TermsError("the model has no parameter that trains")
+        self.count = sum(parameter.numel() for parameter in self.parameters.values())
+        self.dtype = torch.float32  # never less, whatever the module computes in
+        for parameter in self.parameters.values():
+            self.dtype = torch.promote_types(self.dtype, parameter.dtype)
+
+    def zeros(self) -> torch.Tensor:
+        """A flat vector of zeros where the parameters live; (P,)."""
+        return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Each parameter's part of ``flat`` (P,), in the parameter's shape."""
+        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        parts = zip(self.parameters.items(), torch.split(flat, sizes), strict=True)
+        return {name: part.view(parameter.shape) for (name, parameter), part in parts}
+
+
+def owners(
+    module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
+) -> dict[str, dict[str, str]]:
+    """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
+
+    A parameter that is also registered further up (as in DPLSTM) belongs to the innermost layer.
+
+    Args:
+        module: the whole model.
+        parameters: those of interest, by name.
+        shared: whether a parameter may belong to several layers.
+
+    Raises:
+        TermsError: a parameter belongs to two layers, neither inside the other, and may not.
+    """
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    holders: dict[str, list[tuple[str, str]]] = {name: [] for name in parameters}
+    for layer_name, layer in module.named_modules():
+        for local, parameter in layer.named_parameters(recurse=False):
+            if id(parameter) in names:
+                holders[names[id(parameter)]].append((layer_name, local))
+    found: dict[str, dict[str, str]] = {}
+    for name, held in holders.items():
+        innermost = [one for one in held if not any(_inside(other, one[0]) for other, _ in held)]
+        if len(innermost) > 1 and not shared:
+            both = " and ".join(described(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
+            raise TermsError(
+                f"parameter '{name}' belongs to {both}; give each layer its own, or use one layer twice"
+            )
+        for layer_name, local in innermost:
+            found.setdefault(layer_name, {})[local] = name
+    return found
+
+
+def _inside(inner: str, outer: str) -> bool:
+    return inner != outer and (outer == "" or inner.startswith(outer + "."))

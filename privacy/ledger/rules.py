@@ -1,0 +1,45 @@
+"""The rules between ledger entries, and the error that names the one that was broken."""
+
+from enum import StrEnum
+
+from privacy.errors import LedgerError
+
+
+class Rule(StrEnum):
+    """What must hold of an entry, in the order in which it is checked."""
+
+    FORM = "form"
+    """The bytes are one entry of a known kind, in canonical form."""
+    CHAIN = "chain"
+    """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
+    in an entry in which people say that the clock had been wrong."""
+    OPENING = "opening"
+    """The first entry, and no other, opens the book and names the key."""
+    SIGNATURE = "signature"
+    """It is signed by the book's key; a new key has signed the book's head."""
+    ONCE = "once"
+    """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
+    POPULATION = "population"
+    """The same data are one population, whatever they are called."""
+    PRICE = "price"
+    """Every limit, curve and charge is what its event comes to when it is computed again."""
+    BUDGET = "budget"
+    """The grant has room; the study's plan names the round."""
+    APPROVAL = "approval"
+    """An approval that a study uses is of its terms, has a run left, and was not revoked."""
+    WITNESS = "witness"
+    """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
+
+
+class BrokenRuleError(LedgerError):
+    """An entry breaks ``rule``."""
+
+    def __init__(self, rule: Rule, sentence: str) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+
+
+def same(name: str, written: object, computed: object) -> None:
+    """Require that what is written is what is computed."""
+    if written != computed:
+        raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")

@@ -1,0 +1,58 @@
+"""What a population's account adds up to, as signed heads state it."""
+
+from typing import NamedTuple
+
+from privacy.accounting.account import Account
+from privacy.accounting.renyi_filter import Filter
+from privacy.ledger.signed_head import AccountTotals, GrantTotals
+
+
+class AccountState(NamedTuple):
+    """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
+
+    since: int
+    protected: bool
+    held_out_protected: bool
+    amounts: tuple[tuple[int, int], ...]
+
+
+def state_of(account: Account, number: int) -> AccountState:
+    """Return what an account holds at one entry."""
+    return AccountState(
+        since=number,
+        protected=account.unprotected_by is None,
+        held_out_protected=account.held_out_protected,
+        amounts=tuple((filter_.spent, filter_.set_aside) for filter_ in account.filters),
+    )
+
+
+def totals_of(account: Account, state: AccountState) -> AccountTotals:
+    """Return an account as a signed head states it."""
+    return AccountTotals(
+        population=account.population,
+        protected=state.protected,
+        held_out_protected=state.held_out_protected,
+        grants=tuple(
+            GrantTotals(
+                epsilon=filter_.granted.epsilon,
+                delta=filter_.granted.delta,
+                order=filter_.granted.order,
+                spent=spent,
+                set_aside=set_aside,
+            )
+            for filter_, (spent, set_aside) in zip(account.filters, state.amounts, strict=False)
+        ),
+    )
+
+
+def filters_of(totals: AccountTotals) -> list[Filter]:
+    """The filters that a witness has seen.
+
+    Raises:
+        BudgetError: one of the grants could never have been made.
+    """
+    account = Account(totals.population)
+    for seen in totals.grants:
+        account.grant(seen.epsilon, seen.delta, seen.order)
+        account.filters[-1].spent, account.filters[-1].set_aside = seen.spent, seen.set_aside
+    return account.filters

@@ -1,0 +1,108 @@
+"""The envelope of every message: canonical JSON, its author's signature, and the digests of its blobs."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from privacy.canonical import from_canonical, sha256
+from privacy.document import Document, parse
+from privacy.errors import WireError
+from privacy.fields import Count, Digest, StudyId
+from privacy.keys import PublicKey, SigningKey
+from privacy.protocol.messages import Reply, Request
+from privacy.study import Name
+
+MAX_BODY_BYTES: Final = 4 << 20
+_LABEL: Final = b"consilium message v1\0"
+
+
+class BlobNote(Document):
+    """What the body says of a blob."""
+
+    length: Count
+    sha256: Digest
+
+
+class Body(Document):
+    """The signed part of a message."""
+
+    consilium: Literal[1] = 1
+    study: StudyId
+    sender: Name
+    receiver: Name
+    number: Count
+    answers: Digest | None
+    """Digest of the body of the request that this reply answers; none in a request."""
+    blobs: tuple[BlobNote, ...] = Field(max_length=4)
+    content: Annotated[Request | Reply, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A message as it travels. Unverified until :func:`open_envelope` has returned its body."""
+
+    body: bytes
+    signature: bytes
+    blobs: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire, without Flower's framing."""
+        return len(self.body) + len(self.signature) + sum(map(len, self.blobs))
+
+
+def make_envelope(
+    key: SigningKey,
+    content: Request | Reply,
+    *,
+    study: str,
+    sender: str,
+    receiver: str,
+    number: int,
+    answers: bytes | None = None,
+    blobs: tuple[bytes, ...] = (),
+) -> Envelope:
+    """Write and sign a message; ``answers`` is the body of the request that a reply answers.
+
+    Raises:
+        WireError: its body would be larger than a receiver takes.
+    """
+    body = Body(
+        study=study,
+        sender=sender,
+        receiver=receiver,
+        number=number,
+        answers=None if answers is None else sha256(answers),
+        blobs=tuple(BlobNote(length=len(blob), sha256=sha256(blob)) for blob in blobs),
+        content=content,
+    ).to_bytes()
+    if len(body) > MAX_BODY_BYTES:
+        raise WireError(
+            f"a '{content.kind}' message would have {len(body)} bytes, at most {MAX_BODY_BYTES} are taken"
+        )
+    return Envelope(body, key.sign(_LABEL + body), blobs)
+
+
+def read_body(envelope: Envelope) -> Body:
+    """Parse a body whose signature is still to be checked: enough to know whose key to check it with.
+
+    Raises:
+        WireError: too large, not canonical, or not a message of this version.
+    """
+    if len(envelope.body) > MAX_BODY_BYTES:
+        raise WireError(f"a message body has {len(envelope.body)} bytes, expected at most {MAX_BODY_BYTES}")
+    return parse(from_canonical(envelope.body), Body, WireError, "message")
+
+
+def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
+    """The verified body of ``envelope``.
+
+    Raises:
+        WireError: malformed, not signed by ``key``, or a blob is not the one the body names.
+    """
+    key.verify(envelope.signature, _LABEL + envelope.body)
+    body = read_body(envelope)
+    if [(note.length, note.sha256) for note in body.blobs] != [(len(b), sha256(b)) for b in envelope.blobs]:
+        raise WireError("a message's blobs are not those that its body names: lengths or digests differ")
+    return body

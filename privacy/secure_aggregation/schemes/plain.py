@@ -1,0 +1,71 @@
+"""No encryption and no masks: the scheme to compare with, and the one of studies that say so."""
+
+from typing import Final
+
+import numpy as np
+
+from privacy.errors import SealingError
+from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
+
+_OPEN_WORD_BYTES: Final = 6
+_OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
+
+
+class OpenCipher:
+    """No scheme: slots travel as they are, little-endian in 6 bytes each. The coordinator reads every update."""
+
+    sealed_bytes = _OPEN_BYTES
+    aggregate_bytes = _OPEN_BYTES
+    masked = False
+
+    def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
+        """See :class:`Cipher`."""
+        return _write(slots)
+
+    def decrypt(self, _: StudyKey, data: bytes) -> Slots:
+        """See :class:`Cipher`."""
+        return _read(data)
+
+    def require(self, data: bytes) -> None:
+        """See :class:`Cipher`."""
+        _read(data)
+
+    def new_sum(self) -> PartSum:
+        """See :class:`Cipher`."""
+        return OpenSum()
+
+
+class OpenSum:
+    """Run by the coordinator. A sum of slots in the clear, modulo t."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(SLOTS, dtype=np.uint64)
+
+    def add(self, data: bytes) -> None:
+        """See :class:`PartSum`."""
+        self._sum = (self._sum + _read(data)) % PLAIN_MODULUS
+
+    def subtract(self, slots: Slots) -> None:
+        """See :class:`PartSum`."""
+        self._sum = (self._sum + PLAIN_MODULUS - slots) % PLAIN_MODULUS
+
+    def to_bytes(self) -> bytes:
+        """See :class:`PartSum`."""
+        return _write(self._sum)
+
+
+def _write(slots: Slots) -> bytes:
+    return slots.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :_OPEN_WORD_BYTES].tobytes()
+
+
+def _read(data: bytes) -> Slots:
+    if len(data) != _OPEN_BYTES:
+        raise SealingError(f"an open update is refused: expected {_OPEN_BYTES} bytes, got {len(data)}")
+    words = np.zeros((SLOTS, 8), dtype=np.uint8)
+    words[:, :_OPEN_WORD_BYTES] = np.frombuffer(data, dtype=np.uint8).reshape(-1, _OPEN_WORD_BYTES)
+    slots = words.reshape(-1).view("<u8").astype(np.uint64)
+    if np.any(slots >= PLAIN_MODULUS):
+        raise SealingError("an open update is refused: a slot is not below the plaintext modulus")
+    return slots

@@ -1,0 +1,36 @@
+"""The schemes by their names in the terms."""
+
+from typing import Final
+
+from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
+from privacy.secure_aggregation.schemes.bfv_parameters import AGGREGATE_BYTES, SEALED_BYTES
+from privacy.secure_aggregation.schemes.plain import OpenCipher
+from privacy.secure_aggregation.schemes.scheme import Cipher, PartSum, Slots
+from privacy.study import Scheme
+
+
+class BfvCipher:
+    """BFV: one part is one ciphertext."""
+
+    sealed_bytes = SEALED_BYTES
+    aggregate_bytes = AGGREGATE_BYTES
+    masked = True
+
+    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
+        """See :class:`Cipher`."""
+        return key.encrypt(slots)
+
+    def decrypt(self, key: StudyKey, data: bytes) -> Slots:
+        """See :class:`Cipher`."""
+        return key.decrypt(data)
+
+    def require(self, data: bytes) -> None:
+        """See :class:`Cipher`."""
+        require_sealed(data)
+
+    def new_sum(self) -> PartSum:
+        """See :class:`Cipher`."""
+        return CiphertextSum()
+
+
+CIPHERS: Final[dict[Scheme, Cipher]] = {Scheme.BFV: BfvCipher(), Scheme.OPEN: OpenCipher()}

@@ -1,0 +1,40 @@
+"""When the model is evaluated, when training stops early, and which model is released."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from privacy.document import Document
+from privacy.fields import Epsilon
+
+
+class Evaluation(Document):
+    """After which rounds the shared model is scored on held-out patients, as sealed totals.
+
+    Each test patient adds one to one cell of a histogram (class x score bin). With ``epsilon`` the totals are
+    noised and charged; ``none`` says that test patients are not protected, which a site's policy must allow.
+    ``every: 5`` may be written for ``rounds``: every fifth round, and the last one.
+
+    Attributes:
+        patience: evaluations without a better AUROC after which the study ends; None trains all rounds.
+    """
+
+    rounds: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    bins: int = Field(default=100, ge=2, le=10_000, multiple_of=2)
+    epsilon: Epsilon = None
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Choice(StrEnum):
+    """Which model is released: the last one, or the evaluated one with the best AUROC of opened totals."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class Release(Document):
+    """Who gets the final model, and which one it is."""
+
+    to: Literal["sites"] = "sites"
+    model: Choice = Choice.LAST

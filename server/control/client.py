@@ -1,0 +1,65 @@
+"""The operator API's client, in a command."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from privacy.errors import CoordinatorError, Error
+from server.control.channel import SERVICE, Document, NotRunningError, from_bytes, socket_address, to_bytes
+
+
+class ControlClient:
+    """Talks to the coordinator's process of ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._channel = grpc.insecure_channel(socket_address(folder), [("grpc.enable_http_proxy", 0)])
+
+    def call(self, name: str, **arguments: Any) -> Document:
+        """The answer of the call ``name``.
+
+        Raises:
+            Error: what the coordinator answered with.
+            NotRunningError: it does not run.
+        """
+        method = self._channel.unary_unary(f"/{SERVICE}/{name}", to_bytes, from_bytes)
+        try:
+            answer: Document = method(arguments, timeout=60)
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        return answer
+
+    def stream(self, name: str, **arguments: Any) -> Iterator[Document]:
+        """The documents of the stream ``name``.
+
+        Raises:
+            Error: as :meth:`call`.
+        """
+        method = self._channel.unary_stream(f"/{SERVICE}/{name}", to_bytes, from_bytes)
+        try:
+            yield from method(arguments)
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: grpc.RpcError) -> Error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return NotRunningError(f"{self._folder}: the coordinator does not run; start it with: consilium up")
+        if error.code() is grpc.StatusCode.ABORTED:
+            answer = json.loads(error.details())
+            kind = _error_kinds().get(answer["exit_code"], CoordinatorError)
+            return kind(answer["sentence"])
+        return CoordinatorError(f"the coordinator failed ({error.code().name}); its log says why")
+
+
+def _error_kinds() -> dict[int, type[Error]]:
+    kinds: dict[int, type[Error]] = {}
+    waiting: list[type[Error]] = [Error]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__init__ is Error.__init__ and kind is not NotRunningError:
+            kinds[kind.exit_code] = kind
+    return kinds

@@ -1,0 +1,70 @@
+"""The coordinator's configuration file, and who is enrolled."""
+
+from typing import Final
+
+from pydantic import Field
+
+from privacy.address import Host, is_loopback, join_address
+from privacy.document import Document
+from privacy.study import Name
+from privacy.study.launch import KeyText
+from server.study.timeouts import Patience
+
+LOOPBACK: Final = "127.0.0.1"
+CONFIG_FILE: Final = "coordinator.yaml"
+
+
+class PatienceConfig(Document):
+    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.study.timeouts.Patience`."""
+
+    join_s: float = Field(default=Patience.join_s, gt=0)
+    seal_s: float = Field(default=Patience.seal_s, gt=0)
+    release_s: float = Field(default=Patience.release_s, gt=0)
+    offline_s: float = Field(default=Patience.offline_s, gt=0)
+    wait_s: float = Field(default=Patience.wait_s, gt=0)
+    ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
+    forgiven_voids: int = Field(default=Patience.forgiven_voids, ge=0, le=1000)
+
+
+class CoordinatorConfig(Document):
+    """``coordinator.yaml``."""
+
+    federation: Name
+    host: Host = "127.0.0.1"
+    """Where sites reach the coordinator; a name in the server's certificate."""
+    port: int = Field(ge=1, le=65535)
+    patience: PatienceConfig = PatienceConfig()
+
+    @property
+    def address(self) -> str:
+        """Where sites reach the coordinator, as ``host:port``."""
+        return join_address(self.host, self.port)
+
+    @property
+    def listens_at(self) -> str:
+        """The address of the loopback interface at which the SuperLink listens."""
+        named = self.host.endswith("localhost")
+        return self.host if is_loopback(self.host) and not named else LOOPBACK
+
+    @property
+    def reach(self) -> str:
+        """Who reaches the coordinator as it is, where that is less than ``host`` promises; else empty."""
+        if is_loopback(self.host):
+            return ""
+        return (
+            f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}, and nothing "
+            f"of ours publishes it at {self.address} yet"
+        )
+
+
+class EnrolledSite(Document):
+    """A site that may connect."""
+
+    identity: KeyText
+    node_key: str
+
+
+class Enrolment(Document):
+    """``sites.json``."""
+
+    sites: dict[Name, EnrolledSite] = Field(default_factory=dict)
