@@ -21,11 +21,11 @@ import numpy as np
 import yaml
 
 from client.data.dataset import register
-from client.training.session import InProcessTrainer
-from models.parameters.vector import Vector, advance
+from client.training.session import TrainingSession
+from models.parameters.vector import Vector, add_scaled
 from models.tasks.binary import metrics
 from privacy.command_line import print_json, print_table, say
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
 from privacy.secure_aggregation.round_layout import grid_of, weight_of
 from privacy.study import Terms, parse_terms
@@ -99,7 +99,7 @@ class Site:
 
     name: str
     patients: int
-    trainer: InProcessTrainer
+    trainer: TrainingSession
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
             summed = np.zeros(len(model), dtype=np.int64)
             for name, update in updates.items():
                 left[name] = update + left[name].astype("<f4")  # as a site keeps it
-                quantised = quantise(left[name], grid, Stream(_key(seed, name, number, "rounding")))
+                quantised = quantise(left[name], grid, KeyStream(_key(seed, name, number, "rounding")))
                 summed += quantised.integers
                 saturated += quantised.saturated
             total = dequantise(summed, len(sites), grid)
             halvings = halvings_after(summed, len(sites), grid, halvings)
-        model = advance(model, total / sum(weights.values()), terms.training.server_learning_rate)
+        model = add_scaled(model, total / sum(weights.values()), terms.training.server_learning_rate)
     counts = np.sum([site.trainer.score(model, None) for site in sites], axis=0)
     auroc = metrics(counts.tolist()).auroc
     assert auroc is not None
@@ -153,7 +153,7 @@ def _sites(terms: Terms, hospitals: Sequence[Hospital], folder: Path) -> list[Si
     sites = []
     for hospital in hospitals:
         files, _ = register(terms.data, *hospital.write(folder / hospital.name))
-        sites.append(Site(hospital.name, files.public_patients, InProcessTrainer(terms, files, "cpu")))
+        sites.append(Site(hospital.name, files.public_patients, TrainingSession(terms, files, "cpu")))
     return sites
 
 

@@ -21,14 +21,14 @@ from typing import Final
 
 from benchmarks.memory import Peak, resident_mb
 from privacy.study import Terms
-from server.federation.config import PatienceConfig
+from server.federation.config import TimeoutsConfig
 from server.study.journal import Journal
 from tests.client.small_study import without_privacy
 from tests.federation.running import COORDINATOR, Running, wait_for
 
 WIDTH: Final = 3159
 """Two hidden layers of this width have ten million parameters."""
-_PATIENCE: Final = PatienceConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=60)
+_PATIENCE: Final = TimeoutsConfig(join_s=3600, seal_s=3600, release_s=3600, ask_again_s=60)
 _STUDY_S: Final = 3600.0
 _ONLINE_S: Final = 600.0
 _SETTLED_S: Final = 3.0

@@ -28,16 +28,16 @@ from typing import Any, Final
 
 import click
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.epsilon import renyi_limit, stored_curve
 from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.plan import Planned, Purpose
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.command_line import print_json, print_table, say
 from privacy.keys import SigningKey
-from privacy.ledger import Book, Ledger
-from privacy.ledger.database import lay_out
+from privacy.ledger import Ledger, LedgerState
+from privacy.ledger.database import create_tables
 from privacy.ledger.entries import (
     Allow,
     Body,
@@ -51,7 +51,7 @@ from privacy.ledger.entries import (
     Return,
     Settle,
 )
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.state import plan_curve
 from privacy.signed import Signed
 
@@ -79,7 +79,7 @@ _DIGEST: Final = "0" * 64
 def main(as_json: bool, folder: Path) -> None:
     """Measure the ledger, on this disk."""
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=folder) as name:
-        home = SiteHome.init(Path(name) / "site", "bench")
+        home = SiteFolder.init(Path(name) / "site", "bench")
         found = {**_append(home), **_filter_query()}
         found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
         found["audit_start_s"] = _started("consilium-audit", "--help")
@@ -106,7 +106,7 @@ def main(as_json: bool, folder: Path) -> None:
     print_table(("figure", ""), [(key, f"{figure:,}") for key, figure in flat.items()])
 
 
-def _append(home: SiteHome) -> dict[str, Any]:
+def _append(home: SiteFolder) -> dict[str, Any]:
     """Add entries one by one, as a site in a study does."""
     event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
     with Ledger.open(home.ledger_path, home.identity()) as ledger:
@@ -149,21 +149,21 @@ def _filter_query() -> dict[str, Any]:
 def write_book(path: Path, key: SigningKey, entries: int) -> None:
     """A book of so many entries, every one checked and signed, in one transaction."""
     path.touch(mode=0o600)
-    book, time = Book(), datetime(2026, 1, 1, tzinfo=UTC)
-    with closing(lay_out(path)) as connection:
+    book, time = LedgerState(), datetime(2026, 1, 1, tzinfo=UTC)
+    with closing(create_tables(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         for body in _life(book, key):
             if book.head.number == entries:
                 break
             time += timedelta(minutes=1)
-            signed = book.write(body, time.strftime("%Y-%m-%dT%H:%M:%SZ"), key)
+            signed = book.append(body, time.strftime("%Y-%m-%dT%H:%M:%SZ"), key)
             connection.execute(
                 "INSERT INTO entry VALUES (?, ?, ?)", (book.head.number, signed.entry, signed.signature)
             )
         connection.execute("COMMIT")
 
 
-def _life(book: Book, key: SigningKey) -> Iterator[Body]:
+def _life(book: LedgerState, key: SigningKey) -> Iterator[Body]:
     """A population, its grant, and one study after the other."""
     yield Open(site="bench", key=key.public.text)
     yield Population(
@@ -180,7 +180,7 @@ def _life(book: Book, key: SigningKey) -> Iterator[Body]:
         epsilon=_EPSILON,
         delta=_DELTA,
         order=_ORDER,
-        limit=limit(_EPSILON, _DELTA, _ORDER),
+        limit=renyi_limit(_EPSILON, _DELTA, _ORDER),
     )
     number = 0
     while True:
@@ -188,12 +188,12 @@ def _life(book: Book, key: SigningKey) -> Iterator[Body]:
         yield from _study(book, key, f"study-{number}", 200 + number / 7)
 
 
-def _study(book: Book, key: SigningKey, study: str, noise: float) -> Iterator[Body]:
+def _study(book: LedgerState, key: SigningKey, study: str, noise: float) -> Iterator[Body]:
     step = SampledGaussian(noise_multiplier=noise, sampling_rate=0.01, steps=10)
     totals = Gaussian(noise_multiplier=10 * noise, count=1)
     plan = (_planned(step, _ROUNDS), Planned(purpose=Purpose.EVALUATE, event=totals, times=_ROUNDS // 10))
-    prices = {event: carried(event) for event in (step, totals)}
-    at = CARRIED.index(_ORDER)
+    prices = {event: stored_curve(event) for event in (step, totals)}
+    at = STORED_ORDERS.index(_ORDER)
     curve = plan_curve(plan)
     assert curve is not None  # both are bounded
     yield Allow(
@@ -212,7 +212,7 @@ def _study(book: Book, key: SigningKey, study: str, noise: float) -> Iterator[Bo
         if number % 10 == 0:
             paid = prices[totals] or ()
             yield Evaluate(study=study, round=number, event=totals, curve=paid, charge=paid[at])
-        head = Signed[BookHead].by(key, book.standing())
+        head = Signed[LedgerHead].by(key, book.head_statement())
         yield Checkpoint(
             witness=key.public.text, countersigned=Countersigned.by(key, "coordinator", head)
         )  # the same key for both: a signature costs the same

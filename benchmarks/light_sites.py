@@ -17,8 +17,8 @@ import numpy as np
 from client.connection.agent import serve
 from client.connection.link import AgentEvent
 from client.data.dataset import StudyFiles
-from client.site.folder import SiteHome
-from client.study.request_handler import Site
+from client.site.folder import SiteFolder
+from client.study.request_handler import RequestHandler
 from client.training.interface import Integers, Tensors
 from client.training.study_model import build_model
 from models.parameters.flatten import from_vector, parameter_count
@@ -43,16 +43,16 @@ class LightTraining:
         self._bins = terms.evaluation.bins
 
     def initial(self) -> Vector:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         return np.zeros(self._parameters)
 
     def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         from_vector(self._module, vector)
         return plain_tensors(self._module)
 
     def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         return {}
 
     def train(
@@ -64,7 +64,7 @@ class LightTraining:
         correction: Vector | None = None,
         personal: Vector | None = None,
     ) -> tuple[Vector, Vector]:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         return np.full(self._parameters, 0.01), np.zeros(0)
 
     def share(
@@ -76,7 +76,7 @@ class LightTraining:
         key: bytes,
         personal: Vector | None = None,
     ) -> tuple[Integers, Vector]:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         raise TrainingError("light sites take part in studies without privacy only")
 
     def score(
@@ -86,11 +86,11 @@ class LightTraining:
         personal: Vector | None = None,
         key: bytes | None = None,
     ) -> tuple[int, ...]:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
         return (1,) * (2 * self._bins)
 
     def close(self) -> None:
-        """See :class:`client.training.interface.Training`."""
+        """See :class:`client.training.interface.TrainingInterface`."""
 
 
 class LightSites:
@@ -115,8 +115,8 @@ class LightSites:
             thread.join()
 
     def _serve(self, name: str) -> None:
-        home = SiteHome(self._folder / name)
-        site = Site(home, _training_for)
+        home = SiteFolder(self._folder / name)
+        site = RequestHandler(home, _training_for)
 
         def answer(request: Envelope) -> Envelope:
             while not self._gate.exists() and not self._stop.wait(0.1):

@@ -23,15 +23,15 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
-from client.study.control_variates import reach_of
+from client.study.control_variates import step_length
 from client.training.simulate import pooled
 from client.training.study_model import build_model
 from models.federated.server_optimiser import LocalWork, optimiser_of
 from models.parameters.flatten import from_vector
 from models.parameters.vector import Vector
 from privacy.accounting.calibration import noise_multiplier
-from privacy.mechanisms.distributed_noise import opened_sum, share
-from privacy.randomness import Stream
+from privacy.mechanisms.distributed_noise import noise_share, opened_sum
+from privacy.randomness import KeyStream
 from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
 from privacy.secure_aggregation.round_layout import grid_of, layout_of, shared_noise, weight_of
 from privacy.study import Placement, Terms
@@ -64,7 +64,7 @@ def trained(terms: Terms, federation: Federation) -> Iterator[Vector]:
     cohort = _GlobalSteps(terms, federation) if distributed else _LocalSteps(terms, federation)
     for number in range(1, terms.training.rounds + 1):
         mean = cohort.mean_update(shared, number)
-        shared = optimiser.advance(shared, mean, LocalWork(reach_of(terms, number)))  # everybody takes part
+        shared = optimiser.advance(shared, mean, LocalWork(step_length(terms, number)))  # everybody takes part
         yield optimiser.model_of(shared)
 
 
@@ -122,7 +122,7 @@ class _LocalSteps:
         model, noise = self._optimiser.model_of(shared), noise_of(terms)
         update = local_update(terms, model, self._sites[place], noise, self._streams[place], number, correction)
         if correction is not None:
-            self._variates[place] = -correction - update / reach_of(terms, number)
+            self._variates[place] = -correction - update / step_length(terms, number)
         return update
 
 
@@ -141,7 +141,7 @@ class _GlobalSteps:
         variance = noise.share_variance(len(self._sites))
         total = np.zeros(len(model), dtype=np.int64)
         for site, stream in zip(self._sites, self._streams, strict=True):
-            total += share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
+            total += noise_share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
         lot = training.sampling_rate * sum(site.public_patients for site in self._sites)
         return -training.learning_rate_in(number) * opened_sum(total, noise) / lot
 
@@ -163,7 +163,7 @@ def _sites(federation: Federation) -> list[Site]:
     return [Site.of(patients, count) for patients, count in zip(federation.sites, federation.counts, strict=True)]
 
 
-def _streams(federation: Federation) -> list[Stream]:
+def _streams(federation: Federation) -> list[KeyStream]:
     """Of each site; with one seed the same draws whatever the optimiser."""
     texts = [f"optimisers {federation.dataset} {federation.seed} {place}" for place in range(len(federation.sites))]
-    return [Stream(hashlib.sha256(text.encode()).digest()) for text in texts]
+    return [KeyStream(hashlib.sha256(text.encode()).digest()) for text in texts]

@@ -18,7 +18,7 @@ from client.training.local_steps import train
 from client.training.study_model import first_model
 from models.parameters.vector import Vector
 from privacy.dpsgd import CLIP_MARGIN, sample_patients
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 _CLOSE: Final = 1e-5
@@ -49,7 +49,7 @@ def local_update(
     start: Vector,
     site: Site,
     noise: float | None,
-    stream: Stream,
+    stream: KeyStream,
     number: int,
     correction: Vector | None,
 ) -> Vector:
@@ -65,7 +65,7 @@ def local_update(
     return model - start
 
 
-def lot_sum(terms: Terms, model: Vector, site: Site, stream: Stream) -> Vector:
+def lot_sum(terms: Terms, model: Vector, site: Site, stream: KeyStream) -> Vector:
     """The sum of the (clipped) gradients of a fresh sample of patients; (P,)."""
     chosen = sample_patients(len(site.labels), terms.training.sampling_rate, stream)
     features, labels = site.features[chosen], site.labels[chosen]
@@ -122,8 +122,8 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     site, start = Site.of(patients, public_patients), first_model(terms)
     correction = np.full(len(start), 1e-3)
 
-    def fresh() -> Stream:
-        return Stream(bytes(32))
+    def fresh() -> KeyStream:
+        return KeyStream(bytes(32))
 
     theirs = train(start, terms, patients, public_patients, noise, CPU, fresh(), correction=correction).update
     _assert_close(local_update(terms, start, site, noise, fresh(), 1, correction), theirs, "local steps")

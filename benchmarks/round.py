@@ -27,7 +27,7 @@ from models.catalogue import build
 from models.parameters.flatten import parameter_count
 from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
-from server.federation.config import PatienceConfig
+from server.federation.config import TimeoutsConfig
 from server.results.tally import RoundTally, Tally
 from server.study.journal import Journal
 from tests.client.small_study import small_terms, without_privacy
@@ -75,7 +75,7 @@ def _terms(name: str, rounds: int) -> Terms:
 
 def _ours(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     folder.mkdir()
-    with running(folder, SITES, _terms("small", rounds), PatienceConfig()) as federation:
+    with running(folder, SITES, _terms("small", rounds), TimeoutsConfig()) as federation:
         return {name: _measured(federation, _terms(name, rounds)) for name in MODELS}
 
 

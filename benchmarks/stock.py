@@ -19,7 +19,7 @@ from server.federation.certificates import create_authority, issue_server_certif
 from server.superlink.bundle import pack_bundle
 from server.superlink.control_api import RunState
 from server.superlink.process import SuperLink, free_port
-from server.superlink.process_tags import stop_marked
+from server.superlink.process_tags import stop_tagged
 
 _APP: Final = Path(__file__).parent / "stock_app"
 _MARK: Final = "CONSILIUM_BENCHMARK"
@@ -80,7 +80,7 @@ def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
                 time.sleep(_LOOK_EVERY_S)
             yield StockFlower(folder, superlink, sites)
         finally:
-            stop_marked(_MARK, str(folder))
+            stop_tagged(_MARK, str(folder))
 
 
 def _start_supernode(folder: Path, superlink: SuperLink, number: int) -> None:

@@ -20,7 +20,7 @@ from models.parameters.flatten import from_vector
 from models.parameters.initial import initial_vector
 from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 
 class _OnDevice:
@@ -64,7 +64,7 @@ class Convolutional:
         """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
         from_vector(self.module, model)
         mechanism = Mechanism(1.0, records.patients, clipping_norm, None if clipping_norm is None else 0.0)
-        private = DpSgd(self.module, record_losses, mechanism, Stream(bytes(32)))
+        private = DpSgd(self.module, record_losses, mechanism, KeyStream(bytes(32)))
         total: Array = private.lot_sum(self._device(records), chosen).numpy()
         return total
 

@@ -25,7 +25,7 @@ from models.parameters.flatten import from_vector
 from models.parameters.initial import initial_vector
 from models.tasks.binary import record_losses
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 _CLOSE: Final = 1e-5
@@ -82,7 +82,7 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
     from_vector(module, start)
     rate, public = task.schedule.sampling_rate, public_count(count)
     chosen = np.arange(0, count, 2, dtype=np.int64)
-    private = DpSgd(module, record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), Stream(bytes(32)))
+    private = DpSgd(module, record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), KeyStream(bytes(32)))
     theirs = private.lot_sum(DeviceRecords(patients, CPU.device), chosen).numpy()
     _assert_close(task.learner.lot_sum(start, records, chosen, CLIPPING_NORM), theirs, "clipped sums")
     changed: dict[str, Any] = {
@@ -91,8 +91,8 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         "learning_rate": task.learning_rate,
     }
     studied = terms.model_copy(update={"training": terms.training.model_copy(update=changed)})
-    update = train(start, studied, patients, public, task.noise, CPU, Stream(bytes(32))).update
-    ours = descended(task, start, records, task.schedule.local_steps, Stream(bytes(32))) - start
+    update = train(start, studied, patients, public, task.noise, CPU, KeyStream(bytes(32))).update
+    ours = descended(task, start, records, task.schedule.local_steps, KeyStream(bytes(32))) - start
     _assert_close(ours, update, "steps with noise")
 
 

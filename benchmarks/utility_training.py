@@ -2,7 +2,7 @@
 
 * ``none``: all patients in one place, no clipping, no noise.
 * ``central``: all patients in one place, DP-SGD with continuous Gaussian noise; what a federation is compared with.
-* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.share` makes integers of a
+* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.noise_share` makes integers of a
   site's clipped sum, they are added as the sealed sum adds them, and
   :func:`privacy.mechanisms.distributed_noise.opened_sum` reads the total. Sealing itself changes no integer, so it
   is left out.
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records, Site, pooled
 from client.data.dataset import public_count
-from models.parameters.vector import advance
+from models.parameters.vector import add_scaled
 from privacy.accounting.calibration import noise_multiplier
 from privacy.dpsgd import sample_patients
-from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
-from privacy.randomness import Stream
+from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
+from privacy.randomness import KeyStream
 
 CLIPPING_NORM: Final = 1.0
 COLLUDERS: Final = 1
@@ -83,10 +83,10 @@ class Task:
         """The noise multiplier that keeps the promise."""
         return None if self.promise is None else _calibrated(self.promise, self.schedule)
 
-    def stream(self, *names: object) -> Stream:
+    def stream(self, *names: object) -> KeyStream:
         """Randomness of one site in one mode."""
         text = repr((self.seed, self.promise, self.schedule, *names))
-        return Stream(hashlib.sha256(text.encode("utf-8")).digest())
+        return KeyStream(hashlib.sha256(text.encode("utf-8")).digest())
 
 
 @cache
@@ -113,7 +113,7 @@ def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
     raise ValueError(f"there is no mode '{mode}'")
 
 
-def descended(task: Task, start: Array, records: Records, steps: int, stream: Stream) -> Array:
+def descended(task: Task, start: Array, records: Records, steps: int, stream: KeyStream) -> Array:
     """DP-SGD in one place, as :func:`client.training.local_steps.train` does it; (P,)."""
     model, noise, rate = start, task.noise, task.schedule.sampling_rate
     clipping_norm = None if noise is None else CLIPPING_NORM
@@ -122,7 +122,7 @@ def descended(task: Task, start: Array, records: Records, steps: int, stream: St
         total = task.learner.lot_sum(model, records, sample_patients(records.patients, rate, stream), clipping_norm)
         if noise is not None:
             total = total + noise * CLIPPING_NORM * stream.normal(len(total))
-        model = advance(model, -total / expected, task.learning_rate)
+        model = add_scaled(model, -total / expected, task.learning_rate)
     return model
 
 
@@ -137,8 +137,8 @@ def _distributed(task: Task, first: Array, sites: Sequence[Site]) -> Array:
         for site, stream in zip(sites, streams, strict=True):
             chosen = sample_patients(site.train.patients, rate, stream)
             total = task.learner.lot_sum(model, site.train, chosen, CLIPPING_NORM)
-            opened += share(total, noise, variance, stream)
-        model = advance(model, -opened_sum(opened, noise) / expected, task.learning_rate)
+            opened += noise_share(total, noise, variance, stream)
+        model = add_scaled(model, -opened_sum(opened, noise) / expected, task.learning_rate)
     return model
 
 
@@ -168,5 +168,5 @@ def _local(task: Task, first: Array, sites: Sequence[Site]) -> Array:
         update = sum(
             (weight * (own - model) for weight, own in zip(weights, after, strict=True)), np.zeros_like(model)
         )
-        model = advance(model, update / sum(weights), 1.0)
+        model = add_scaled(model, update / sum(weights), 1.0)
     return model

@@ -18,7 +18,7 @@ from client.commands.predict import predict
 from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import Commands, print_json, print_table, run, say
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
@@ -39,7 +39,7 @@ from privacy.protocol.enrolment import SignedAdmission, read_enrolment
 @click.pass_context
 def cli(context: click.Context, folder: Path) -> None:
     """Take part in studies with this hospital's data, under this hospital's rules."""
-    context.obj = SiteHome(folder)
+    context.obj = SiteFolder(folder)
 
 
 @cli.command()
@@ -48,7 +48,7 @@ def cli(context: click.Context, folder: Path) -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def init(folder: Path, name: str, device: str) -> None:
     """Make a site in DIR: its keys, its book, its policy (site.yaml)."""
-    home = SiteHome.init(folder, name, device)
+    home = SiteFolder.init(folder, name, device)
     say(f"made the site '{name}' in {folder}; read {folder}/site.yaml and set its policy")
     say("its identity key, to be compared with other sites' people:")
     click.echo(home.identity().public.typed)
@@ -58,7 +58,7 @@ def init(folder: Path, name: str, device: str) -> None:
 @click.option("--request", type=click.Path(path_type=Path), help="Write the join request to this file.")
 @click.option("--admission", type=click.Path(path_type=Path), help="Take in the coordinator's answer.")
 @click.pass_obj
-def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
+def join(home: SiteFolder, request: Path | None, admission: Path | None) -> None:
     """Join a coordinator: hand over a request, take in its admission. Keys never leave the site."""
     if (request is None) == (admission is None):
         raise click.UsageError("give either --request FILE (first) or --admission FILE (with the answer)")
@@ -76,7 +76,7 @@ def join(home: SiteHome, request: Path | None, admission: Path | None) -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def status(home: SiteHome, as_json: bool) -> None:
+def status(home: SiteFolder, as_json: bool) -> None:
     """Who this site is, whether it runs, where studies stand, and the head of its book."""
     from client.commands.status import overview
 
@@ -122,7 +122,7 @@ def _standing(study: dict[str, Any]) -> str:
 
 @cli.command()
 @click.pass_obj
-def up(home: SiteHome) -> None:
+def up(home: SiteFolder) -> None:
     """Connect to the coordinator and take part in studies until stopped (Ctrl-C)."""
     from client.connection.service import serve_site
 

@@ -7,7 +7,7 @@ purposes and no two lists of parts share an info.
 from enum import Enum
 
 from privacy.keys import derive_key
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 
 class Purpose(Enum):
@@ -28,6 +28,6 @@ def derive(secret: bytes, purpose: Purpose, *parts: bytes) -> bytes:
     return derive_key(secret, b"".join(len(piece).to_bytes(4, "big") + piece for piece in pieces))
 
 
-def derive_stream(secret: bytes, purpose: Purpose, *parts: bytes) -> Stream:
+def derive_stream(secret: bytes, purpose: Purpose, *parts: bytes) -> KeyStream:
     """The keystream under :func:`derive`'s key."""
-    return Stream(derive(secret, purpose, *parts))
+    return KeyStream(derive(secret, purpose, *parts))

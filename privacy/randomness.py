@@ -21,7 +21,7 @@ _PAIRS: Final = 1 << 14  # pairs of normals made at a time, which stay in the pr
 _ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 
-class Stream:
+class KeyStream:
     """An endless keystream. Each value is drawn once; the same key gives the same values in the same order.
 
     Args:
@@ -103,6 +103,6 @@ def _vector_functions() -> Iterator[Any]:
         torch.set_num_threads(threads)
 
 
-def from_os() -> Stream:
+def from_os() -> KeyStream:
     """A stream under a fresh key from the operating system."""
-    return Stream(os.urandom(KEY_BYTES))
+    return KeyStream(os.urandom(KEY_BYTES))

@@ -18,12 +18,12 @@ import yaml
 from numpy.typing import NDArray
 
 from client.data.dataset import StudyFiles
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.register_data import register_files
-from client.study.request_handler import Site
+from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
 from client.study.store import StudyStore
-from client.training.session import InProcessTrainer
+from client.training.session import TrainingSession
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import from_canonical
@@ -40,11 +40,11 @@ from server.federation.folder import Federation
 from server.study.check import count_parameters
 from server.study.events import AttemptAsked, Resumed, SiteReadmitted
 from server.study.journal import Journal
-from server.study.runner import Arrival, Conductor
-from server.study.timeouts import Patience
+from server.study.runner import Arrival, StudyRunner
+from server.study.timeouts import Timeouts
 from tests.client.small_study import small_terms, write_patients
 
-PATIENCE = Patience(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
+PATIENCE = Timeouts(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
 FOUR = ("ash", "birch", "cedar", "elm")
 Change = Callable[[str, Envelope], Envelope | None]
 Vector = NDArray[np.float64]
@@ -59,7 +59,7 @@ class PowerCut(BaseException):
     """A process dies where a test says so: nothing of ours catches it."""
 
 
-class WatchedTrainer(InProcessTrainer):
+class WatchedTrainer(TrainingSession):
     """Real training that counts what it is asked, and dies in the middle where a test says so."""
 
     def __init__(self, terms: Terms, files: StudyFiles, site: str, simulator: "Simulator") -> None:
@@ -99,7 +99,7 @@ class WatchedTrainer(InProcessTrainer):
 class MemoryTransport:
     """Delivers at once, unless the receiver is cut off. ``requests`` and ``replies`` may change or drop a message."""
 
-    def __init__(self, sites: dict[str, Site]) -> None:
+    def __init__(self, sites: dict[str, RequestHandler]) -> None:
         self.sites = sites
         self.cut_off: set[str] = set()
         self.offline: set[str] = set()
@@ -201,7 +201,7 @@ class Simulator:
         self.open_journal: Callable[[Path], Journal] = Journal
         self.patience = PATIENCE
         self.federation = Federation(folder / COORDINATOR)
-        self.homes = {name: SiteHome(folder / name) for name in names}
+        self.homes = {name: SiteFolder(folder / name) for name in names}
         if not folder.exists():
             self._found()
         self.sites = {name: self._start(name) for name in names}
@@ -210,7 +210,7 @@ class Simulator:
         self.study = ""
         self.now = 0.0
         self.journal: Journal
-        self.conductor: Conductor
+        self.conductor: StudyRunner
 
     # What people do ----------------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Simulator:
         self._pin_each_other()
 
     def _make_site(self, name: str, number: int) -> None:
-        home = SiteHome.init(self.folder / name, name)
+        home = SiteFolder.init(self.folder / name, name)
         site_file = home.folder / "site.yaml"
         config = yaml.safe_load(site_file.read_text())
         config["policy"] |= {
@@ -247,8 +247,8 @@ class Simulator:
                 if peer != name:
                     home.pin(peer, PublicKey.from_text(key))
 
-    def _start(self, name: str) -> Site:
-        return Site(self.homes[name], lambda terms, files: WatchedTrainer(terms, files, name, self))
+    def _start(self, name: str) -> RequestHandler:
+        return RequestHandler(self.homes[name], lambda terms, files: WatchedTrainer(terms, files, name, self))
 
     def launch(self) -> str:
         """Launch the study over all sites and start driving it."""
@@ -270,7 +270,7 @@ class Simulator:
     def start_coordinator(self) -> None:
         """A coordinator's process comes up and goes on from the journal."""
         self.journal = self.open_journal(self.federation.study_folder(self.study))
-        self.conductor = Conductor(
+        self.conductor = StudyRunner(
             self.journal, self.federation.identity(), self.federation.witness(), self.patience, self.transport
         )
         self.conductor.begin(self.now)

@@ -12,7 +12,7 @@ from client.training.local_steps import train
 from client.training.scoring import score_histogram
 from client.training.study_model import build_model, first_model
 from models.parameters.flatten import from_vector
-from models.parameters.vector import advance
+from models.parameters.vector import add_scaled
 from models.tasks.binary import Metrics, metrics
 from privacy.accounting.calibration import noise_multiplier
 from privacy.secure_aggregation.round_layout import update_range
@@ -40,7 +40,7 @@ def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tu
             for (table, _), count in zip(tables, counts, strict=True)
         ]
         largest = max(largest, *(float(np.abs(update).max()) for update in updates))
-        model = advance(model, np.average(updates, axis=0, weights=counts), training.server_learning_rate)
+        model = add_scaled(model, np.average(updates, axis=0, weights=counts), training.server_learning_rate)
     module = build_model(terms)
     from_vector(module, model)
     totals = sum(score_histogram(module, test.patients, terms.evaluation.bins) for _, test in tables)

@@ -17,14 +17,14 @@ from privacy.study import Terms
 
 
 @dataclass(frozen=True)
-class Room:
+class GrantRoom:
     """``more`` further studies with the plan of the study ``like`` fit into what is left."""
 
     like: str
     more: int
 
 
-def room_for_more(account: Account) -> Room | None:
+def room_for_more(account: Account) -> GrantRoom | None:
     """How many more studies like the last admitted one fit; None if there was none, or it had no price."""
     if not account.allowances:
         return None
@@ -32,10 +32,10 @@ def room_for_more(account: Account) -> Room | None:
     if not last.private or last.grant is None:
         return None
     if account.unprotected_by is not None:
-        return Room(study, 0)
+        return GrantRoom(study, 0)
     times = last.planned + last.paid
     plan = [Planned(purpose=purpose, event=event, times=count) for (purpose, event), count in times.items()]
-    return Room(study, sum(max(0, each.left) // each.price_of(plan) for each in account.filters))
+    return GrantRoom(study, sum(max(0, each.left) // each.price_of(plan) for each in account.filters))
 
 
 def results_seen(account: Account) -> bool:

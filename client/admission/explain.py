@@ -13,14 +13,14 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import NamedTuple
 
-from client.admission.rules import Price, price_of, reasons_against
+from client.admission.rules import Price, price_of, refusal_reasons
 from client.site.config import Policy
 from client.site.registry import Registration
 from privacy.accounting.account import Account
 from privacy.accounting.figures import rounded_down, rounded_up
 from privacy.accounting.plan import Purpose
 from privacy.accounting.renyi import NANO
-from privacy.accounting.renyi_filter import Filter
+from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.study import Terms
@@ -106,7 +106,7 @@ def explain(
         runs: also say what so many runs would cost together.
     """
     figures = None if account is None else account.budget
-    against = reasons_against(
+    against = refusal_reasons(
         terms, policy=policy, registration=registration, approved=approved, account=figures, weights=weights
     )
     reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
@@ -192,7 +192,7 @@ class _Part(NamedTuple):
     epsilon: float
 
 
-def _part(price: Price, filter_: Filter, purpose: Purpose) -> _Part:
+def _part(price: Price, filter_: RenyiFilter, purpose: Purpose) -> _Part:
     for planned in price.plan:
         if planned.purpose is purpose:
             return _Part(planned.times, rounded_up(Decimal(filter_.price(planned.event) or 0) / NANO))

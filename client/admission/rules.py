@@ -38,7 +38,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import Admission
-from privacy.study import DataContract, Placement, Scheme, Terms
+from privacy.study import DataContract, Placement, SchemeName, Terms
 from privacy.study.cost import evaluation_event, evaluation_noise, study_noise, training_event
 from privacy.study.launch import Launch, SignedLaunch
 
@@ -52,7 +52,7 @@ class Price:
     evaluation_noise_multiplier: float | None
 
 
-def judge(
+def admit(
     signed: SignedLaunch,
     *,
     site: str,
@@ -84,7 +84,7 @@ def judge(
     """
     launch = _authentic(signed, admission)
     _judge_roster(launch, site, identity, pinned)
-    against = reasons_against(
+    against = refusal_reasons(
         launch.terms, policy=policy, registration=registration, approved=approved, account=account, weights=weights
     )
     for reason in against:
@@ -116,7 +116,7 @@ def _judge_shares(launch: Launch, price: Price, patients: int) -> None:
         raise RefusedError("noise", f"for this site's patients alone, others come on top: {problem}")
 
 
-def reasons_against(
+def refusal_reasons(
     terms: Terms,
     *,
     policy: Policy,
@@ -137,7 +137,7 @@ def reasons_against(
         yield from _against_account(terms, registration.population, account)
 
 
-def reasons_of_policy(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
+def policy_reasons(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
     """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
     yield from _against_policy(terms, policy, registration.population)
     yield from _against_data(terms, policy, registration)
@@ -201,7 +201,7 @@ def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Ite
             "policy",
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
         )
-    if terms.sealing.scheme is Scheme.OPEN and not policy.open_sealing:
+    if terms.sealing.scheme is SchemeName.OPEN and not policy.open_sealing:
         yield RefusedError(
             "policy", "the study's updates are not sealed (sealing.scheme: open), which this site does not allow"
         )

@@ -10,7 +10,7 @@ import click
 
 from client.commands.confirm import machine_account, require_meant
 from client.commands.study_table import NEVER_AGAIN, explained, print_explanation
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.study import read_terms
 
@@ -22,7 +22,7 @@ from privacy.study import read_terms
 @click.option("--further", is_flag=True, help="Add to an approval of these terms that is not used up.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def approve(home: SiteHome, study: Path, name: str, runs: int, further: bool, yes: bool) -> None:
+def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, yes: bool) -> None:
     """Approve exactly these terms, after showing what they would cost; for a policy 'approval: each-study'.
 
     One approval admits one launch (or --runs of them). A study that is closed before it has paid anything gives its
@@ -56,7 +56,7 @@ def approve(home: SiteHome, study: Path, name: str, runs: int, further: bool, ye
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--by", "name", required=True, help="Who takes it back; it stands in the ledger.")
 @click.pass_obj
-def revoke(home: SiteHome, study: Path, name: str) -> None:
+def revoke(home: SiteFolder, study: Path, name: str) -> None:
     """Take back what is unused of the approvals of exactly these terms.
 
     Studies that were admitted go on; 'consilium-site withdraw' leaves one.

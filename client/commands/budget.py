@@ -7,15 +7,22 @@ from typing import Final
 
 import click
 
-from client.admission.budget_forecast import OrderAdvice, Room, advise, least_epsilon, results_seen, room_for_more
+from client.admission.budget_forecast import (
+    GrantRoom,
+    OrderAdvice,
+    advise,
+    least_epsilon,
+    results_seen,
+    room_for_more,
+)
 from client.commands.confirm import ask_at_terminal, machine_account
 from client.commands.study_table import explained, print_explanation
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.study.held_budget import Hold, holds_of
 from privacy.accounting.account import Account
 from privacy.accounting.figures import Budget, GrantFigures, rounded_up
 from privacy.accounting.grant_order import OrderChoice
-from privacy.accounting.renyi import CARRIED, NANO
+from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.canonical import Json
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import BudgetError
@@ -29,9 +36,9 @@ def budget(context: click.Context, as_json: bool) -> None:
     """What was granted, spent and set aside for each population, what is left, and which open study holds what."""
     if context.invoked_subcommand is not None:
         return
-    home: SiteHome = context.obj
+    home: SiteFolder = context.obj
     with home.open_ledger() as ledger:
-        book = ledger.trial()
+        book = ledger.copy_of_state()
     accounts = list(book.accounts.values())
     holds = holds_of(book, home)
     if as_json:
@@ -71,7 +78,7 @@ def budget(context: click.Context, as_json: bool) -> None:
 )
 @click.option(
     "--order",
-    type=click.Choice([str(order) for order in CARRIED]),
+    type=click.Choice([str(order) for order in STORED_ORDERS]),
     help="Keep the grant at this Renyi order instead.",
 )
 @click.option("--by", "name", help="Who grants it; it stands in the ledger (the account of this machine does too).")
@@ -81,7 +88,7 @@ def budget(context: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def budget_grant(
-    home: SiteHome,
+    home: SiteFolder,
     population: str,
     epsilon: float,
     delta: float,
@@ -99,7 +106,7 @@ def budget_grant(
     """
     expected = [read_terms(study) for study in studies]
     with home.open_ledger() as ledger:
-        account = ledger.trial().account(population)
+        account = ledger.copy_of_state().account(population)
         _check_further(account, further)
         account.require_fitting_delta(delta, ledger.population(population).patients)
         advice = advise(epsilon, delta, expected, None if order is None else int(order))
@@ -128,7 +135,7 @@ def budget_grant(
 @click.option("--runs", type=click.IntRange(1, 1000), help="And what so many runs cost together, and if they fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def budget_explain(home: SiteHome, study: Path, runs: int | None, as_json: bool) -> None:
+def budget_explain(home: SiteFolder, study: Path, runs: int | None, as_json: bool) -> None:
     """What STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
     terms = read_terms(study)
     with home.open_ledger() as ledger:
@@ -144,7 +151,7 @@ def budget_explain(home: SiteHome, study: Path, runs: int | None, as_json: bool)
 _HEADINGS = ("population", "grant", "epsilon", "delta", "order", "spent", "set aside", "left", "would still fit")
 
 
-def _rows(figures: Budget, room: Room | None) -> list[tuple[str, ...]]:
+def _rows(figures: Budget, room: GrantRoom | None) -> list[tuple[str, ...]]:
     """A row for the population; with several grants, one for each of them below."""
     spent = "unbounded" if figures.epsilon_spent is None else f"{figures.epsilon_spent:.3f}"
     one = figures.grants[0] if len(figures.grants) == 1 else None

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from client.admission.rules import reasons_of_policy
+from client.admission.rules import policy_reasons
 from client.commands.objections import data_object
 from client.data.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_apart, require_name
 from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
@@ -46,7 +46,7 @@ def data() -> None:
 @click.option("--despite", is_flag=True, help="Register the files despite warnings, without asking.")
 @click.pass_obj
 def data_add(
-    home: SiteHome,
+    home: SiteFolder,
     study: Path,
     train: Path,
     test: Path,
@@ -86,7 +86,7 @@ def data_add(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, without any word of the files.")
 @click.pass_obj
 def data_check(
-    home: SiteHome,
+    home: SiteFolder,
     study: Path,
     train: Path | None,
     test: Path | None,
@@ -126,7 +126,7 @@ data.add_command(data_object)
 
 
 def _refused_by_register(
-    home: SiteHome, inspected: Inspected, population: str, different_from: tuple[str, ...]
+    home: SiteFolder, inspected: Inspected, population: str, different_from: tuple[str, ...]
 ) -> RefusedError | None:
     """Whether these patients may be of ``population``."""
     with home.open_ledger() as ledger:
@@ -139,7 +139,7 @@ def _refused_by_register(
     return None
 
 
-def _said_by_policy(home: SiteHome, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
+def _said_by_policy(home: SiteFolder, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
     """Why this site would refuse the study with these files, as far as that is known before they are registered."""
     if report.public_patients is None or report.training is None or report.test is None:
         return []
@@ -152,7 +152,7 @@ def _said_by_policy(home: SiteHome, terms: Terms, report: CheckReport, populatio
         test_sha256=report.test.sha256,
         public_patients=report.public_patients,
     )
-    reasons = reasons_of_policy(terms, home.config.policy, prospect)
+    reasons = policy_reasons(terms, home.config.policy, prospect)
     return [Finding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons]
 
 

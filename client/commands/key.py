@@ -2,7 +2,7 @@
 
 import click
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.key_rotation import Rotation
 from client.site.running import stopped
 from privacy.command_line import Commands, say
@@ -16,7 +16,7 @@ def key() -> None:
 @key.command("change")
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
-def key_change(home: SiteHome, yes: bool) -> None:
+def key_change(home: SiteFolder, yes: bool) -> None:
     """Make a new identity key and go on with it; the book goes on too. Interrupted, run it again.
 
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
@@ -26,7 +26,7 @@ def key_change(home: SiteHome, yes: bool) -> None:
         _change(home, yes)
 
 
-def _change(home: SiteHome, yes: bool) -> None:
+def _change(home: SiteFolder, yes: bool) -> None:
     rotation = Rotation(home)
     if rotation.interrupted:
         say("a change was interrupted; it is finished now")
@@ -44,7 +44,7 @@ def _change(home: SiteHome, yes: bool) -> None:
     click.echo(home.identity().public.typed)
 
 
-def _in_progress(home: SiteHome) -> list[str]:
+def _in_progress(home: SiteFolder) -> list[str]:
     with home.open_ledger() as ledger:
-        accounts = ledger.trial().accounts.values()
+        accounts = ledger.copy_of_state().accounts.values()
     return [study for account in accounts for study, each in account.allowances.items() if not each.closed]

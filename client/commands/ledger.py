@@ -11,10 +11,10 @@ from client.commands.confirm import ask_at_terminal, machine_account
 from client.ledger.entry_text import in_words, is_about, studies_named
 from client.ledger.recovery import Rehearsal, rehearse
 from client.ledger.summary import summarise
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.running import stopped
 from privacy.accounting.figures import Budget
-from privacy.audit.report.timeline import Story
+from privacy.audit.report.timeline import Timeline
 from privacy.canonical import Json
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.document import parse
@@ -38,7 +38,9 @@ def ledger() -> None:
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what was written from this day on (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def ledger_list(home: SiteHome, study: str | None, kind: str | None, since: datetime | None, as_json: bool) -> None:
+def ledger_list(
+    home: SiteFolder, study: str | None, kind: str | None, since: datetime | None, as_json: bool
+) -> None:
     """The entries in words, oldest first; 'ledger summary' says the same in epsilon, a line for each study."""
     with home.open_ledger() as book:
         entries = list(book.entries())
@@ -59,9 +61,9 @@ def ledger_list(home: SiteHome, study: str | None, kind: str | None, since: date
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def ledger_summary(home: SiteHome, since: datetime | None, as_json: bool) -> None:
+def ledger_summary(home: SiteFolder, since: datetime | None, as_json: bool) -> None:
     """What was granted, and what each study took, in epsilon: a line for each."""
-    story = Story()
+    story = Timeline()
     found = summarise(verify_file(home.ledger_path, home.identity().public, story.take), story, _day(since))
     if as_json:
         studies: list[Json] = [each._asdict() for each in found.studies]
@@ -89,7 +91,7 @@ def ledger_summary(home: SiteHome, since: datetime | None, as_json: bool) -> Non
 @click.option("--by", "name", required=True, help="Who says so; it stands in the ledger.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def ledger_clock(home: SiteHome, name: str, yes: bool) -> None:
+def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
     """Say that this machine's clock had been wrong and is right now, so that the ledger can be written again.
 
     For a machine that once started with a clock far ahead. It stands in the ledger for every reader; the order of
@@ -108,7 +110,7 @@ def ledger_clock(home: SiteHome, name: str, yes: bool) -> None:
 @ledger.command("export")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.pass_obj
-def ledger_export(home: SiteHome, file: Path) -> None:
+def ledger_export(home: SiteFolder, file: Path) -> None:
     """Write the book to FILE, for an auditor: signed JSON lines, ending in a signed trailer.
 
     With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
@@ -138,7 +140,7 @@ def ledger_export(home: SiteHome, file: Path) -> None:
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
-def ledger_recover(home: SiteHome, file: Path | None, yes: bool) -> None:
+def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     """Go on from an older copy of the book, with the newest head that the coordinator has countersigned.
 
     FILE is what the coordinator hands out; without it, the head that this site has kept beside its book.
@@ -148,11 +150,11 @@ def ledger_recover(home: SiteHome, file: Path | None, yes: bool) -> None:
         _recover(home, file, yes)
 
 
-def _recover(home: SiteHome, file: Path | None, yes: bool) -> None:
+def _recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     countersigned = _countersigned(home, file)
     coordinator = PublicKey.from_text(home.admission().coordinator)
     with home.open_ledger() as book:
-        rehearsal = rehearse(book.trial(), countersigned, coordinator, home.identity())
+        rehearsal = rehearse(book.copy_of_state(), countersigned, coordinator, home.identity())
         _show(rehearsal)
         if not yes and not click.confirm("charge this and go on from here?", err=True):
             say("nothing was changed")
@@ -177,7 +179,7 @@ def _about(entries: list[Entry], study: str | None) -> list[Entry]:
     return [entry for entry in entries if is_about(entry.body, study, named[study])]
 
 
-def _countersigned(home: SiteHome, file: Path | None) -> Countersigned:
+def _countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
     if file is None:
         kept = home.witnessed()
         if kept is None:

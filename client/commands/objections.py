@@ -16,7 +16,7 @@ import click
 
 from client.data.identifiers import is_usable, normalise
 from client.data.patient_register import PatientRegister
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say
 from privacy.errors import DataError, UnknownPatientsError
 
@@ -28,7 +28,7 @@ _COMPARE = "compare the spelling with the table's patient column"
 @click.option("--list", "listed", is_flag=True, help="Say how many object, or since when each PATIENT does.")
 @click.option("--take-back", is_flag=True, help="Let PATIENT... take part in later studies again.")
 @click.pass_obj
-def data_object(home: SiteHome, patients: tuple[str, ...], listed: bool, take_back: bool) -> None:
+def data_object(home: SiteFolder, patients: tuple[str, ...], listed: bool, take_back: bool) -> None:
     """Leave PATIENT... out of every study admitted from now on; - reads identifiers from stdin, one a line.
 
     What was spent on them stays spent, and a study that has been admitted keeps its patients. Whoever is written alike
@@ -67,7 +67,7 @@ def _object(register: PatientRegister, named: list[str], known: Mapping[str, str
 
 def _take_back(register: PatientRegister, named: list[str]) -> None:
     objections = register.objections()
-    unknown = sum(not objections.hold(patient) for patient in named)
+    unknown = sum(not objections.includes(patient) for patient in named)
     left = register.take_back(named)
     say(
         f"{len(named) - unknown} patients may take part in studies admitted from now on; {left} object in all; a study "

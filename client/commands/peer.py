@@ -2,7 +2,7 @@
 
 import click
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError, WireError
 from privacy.keys import PublicKey
@@ -16,7 +16,7 @@ def peer() -> None:
 @peer.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def peer_list(home: SiteHome, as_json: bool) -> None:
+def peer_list(home: SiteFolder, as_json: bool) -> None:
     """The pinned peers and their keys."""
     rows = [(name, key.typed) for name, key in sorted(home.peers().pinned.items())]
     if as_json:
@@ -29,7 +29,7 @@ def peer_list(home: SiteHome, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("key", metavar="KEY", nargs=-1, required=True)
 @click.pass_obj
-def peer_trust(home: SiteHome, name: str, key: tuple[str, ...]) -> None:
+def peer_trust(home: SiteFolder, name: str, key: tuple[str, ...]) -> None:
     """Pin KEY as the identity of the site NAME, after comparing it with its people.
 
     KEY is twelve groups of five characters; blanks may stand for the hyphens. Mistyped, it is refused.
@@ -45,7 +45,7 @@ def peer_trust(home: SiteHome, name: str, key: tuple[str, ...]) -> None:
 @peer.command("forget")
 @click.argument("name")
 @click.pass_obj
-def peer_forget(home: SiteHome, name: str) -> None:
+def peer_forget(home: SiteFolder, name: str) -> None:
     """Trust NAME no more."""
     home.forget(name)
     say(f"'{name}' is no longer pinned")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.running import connection
 from client.study.store import StudyStore
 from client.study.witness_check import rolled_back
@@ -10,7 +10,7 @@ from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 
 
-def overview(home: SiteHome) -> dict[str, Any]:
+def overview(home: SiteFolder) -> dict[str, Any]:
     """Public facts of a site: names, keys' public halves, rounds, the book's head."""
     try:
         coordinator: str | None = PublicKey.from_text(home.admission().coordinator).typed
@@ -20,7 +20,7 @@ def overview(home: SiteHome) -> dict[str, Any]:
         head, rollback = ledger.head, rolled_back(ledger)
         closed = {
             study
-            for account in ledger.trial().accounts.values()
+            for account in ledger.copy_of_state().accounts.values()
             for study, allowance in account.allowances.items()
             if allowance.closed
         }

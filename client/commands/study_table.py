@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from client.admission.explain import Explanation, explain
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say
 from privacy.ledger import Ledger
 from privacy.study import Terms
@@ -17,10 +17,10 @@ NEVER_AGAIN: Final = (
 
 
 def explained(
-    home: SiteHome, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
+    home: SiteFolder, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
 ) -> Explanation:
     """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and book as they are now."""
-    book = ledger.trial()
+    book = ledger.copy_of_state()
     registration = home.registry().nearest(terms.data)
     known = registration is not None and book.registered(
         registration.population, registration.contract.digest, registration.data

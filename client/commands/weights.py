@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError
 from privacy.study import Terms, read_terms
@@ -19,7 +19,7 @@ def weights() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--study", type=click.Path(path_type=Path), help="Take FILE only if STUDY.yaml names it and it fits.")
 @click.pass_obj
-def weights_add(home: SiteHome, file: Path, study: Path | None) -> None:
+def weights_add(home: SiteFolder, file: Path, study: Path | None) -> None:
     """Copy the safetensors file FILE into the site's folder, under its SHA-256."""
     shelf = home.weights()
     if study is not None:
@@ -32,7 +32,7 @@ def weights_add(home: SiteHome, file: Path, study: Path | None) -> None:
 @weights.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def weights_list(home: SiteHome, as_json: bool) -> None:
+def weights_list(home: SiteFolder, as_json: bool) -> None:
     """The public weights that are here."""
     shelf = home.weights()
     found = [(digest, shelf.size(digest)) for digest in sorted(shelf.held())]

@@ -3,7 +3,7 @@
 import click
 
 from client.commands.confirm import ask_at_terminal
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.ledger.entries import Ending
 
@@ -12,7 +12,7 @@ from privacy.ledger.entries import Ending
 @click.argument("study")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def withdraw(home: SiteHome, study: str, yes: bool) -> None:
+def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     """Take no further part in STUDY: what it has not used of the budget goes back, for good.
 
     For a study that will not go on, and for one that this site leaves. What was trained stays paid; a coordinator that

@@ -34,9 +34,9 @@ from client.connection.link import (
     POLL_S,
     RETRY_S,
     AgentEvent,
+    CoordinatorLink,
     InterruptError,
     Kind,
-    Link,
     LostError,
     RefusedError,
     RunOverError,
@@ -75,7 +75,7 @@ def serve(
     """
     _tame_logging()
     app = make_client_app(answer)
-    with contextlib.closing(Link(address, ca_certificate, node_key, on_event, stop)) as link:
+    with contextlib.closing(CoordinatorLink(address, ca_certificate, node_key, on_event, stop)) as link:
         while not stop.is_set():
             with contextlib.suppress(StoppingError, LostError):
                 link.activate()
@@ -83,7 +83,9 @@ def serve(
                     _answer_messages(link, app, stop, blob_bytes)
 
 
-def _answer_messages(link: "Link", app: ClientApp, stop: threading.Event, blob_bytes: Callable[[], int]) -> None:
+def _answer_messages(
+    link: "CoordinatorLink", app: ClientApp, stop: threading.Event, blob_bytes: Callable[[], int]
+) -> None:
     """Ask for messages: often after one has come, ever less often while none does."""
     shortest, longest = POLL_S
     heard = time.monotonic()
@@ -98,7 +100,7 @@ def _answer_messages(link: "Link", app: ClientApp, stop: threading.Event, blob_b
             heard = time.monotonic()
 
 
-def _answer_message(link: "Link", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
+def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
     try:
         _exchange(link, app, pulled, limit)
     except RunOverError:
@@ -107,7 +109,7 @@ def _answer_message(link: "Link", app: ClientApp, pulled: PullMessagesResponse, 
         link.wait(f"the coordinator refuses a call ({error}); going on with the next message", RETRY_S[1])
 
 
-def _exchange(link: "Link", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
+def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
     try:
         message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], limit)
     except InterruptError:

@@ -115,7 +115,7 @@ class RefusedError(InterruptError):
         super().__init__(answer.message if answer else f"HTTP status {error.response.status_code}")
 
 
-class Link:
+class CoordinatorLink:
     """This node's connection: calls that outlast an outage, and what they are about."""
 
     def __init__(

@@ -13,12 +13,12 @@ from client.connection.agent import serve
 from client.connection.link import AgentEvent, Kind
 from client.connection.tls_trust import warn_in_time
 from client.data.dataset import StudyFiles
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.running import Connection, note, now, serving
-from client.study.activity_log import Diary
-from client.study.request_handler import Site
+from client.study.activity_log import ActivityLog
+from client.study.request_handler import RequestHandler
 from client.study.witness_check import rolled_back
-from client.training.worker import Trainer
+from client.training.worker import Worker
 from privacy.command_line import say
 from privacy.errors import Error
 from privacy.logs import log_to
@@ -26,7 +26,7 @@ from privacy.process_lifetime import stop_on_signals
 from privacy.study import Terms
 
 
-def serve_site(home: SiteHome) -> None:
+def serve_site(home: SiteFolder) -> None:
     """Take part in studies until stopped by a signal (``privacy/process_lifetime.py``).
 
     Raises:
@@ -36,20 +36,20 @@ def serve_site(home: SiteHome) -> None:
     """
     config, admission = home.config, home.admission()
 
-    def training_for(terms: Terms, files: StudyFiles) -> Trainer:
-        return Trainer(terms, files, config.device, home.log_path, config.precision)
+    def training_for(terms: Terms, files: StudyFiles) -> Worker:
+        return Worker(terms, files, config.device, home.log_path, config.precision)
 
     with serving(home):
         log_to(home.folder / "log", "site")
         stop = threading.Event()
         stop_on_signals(stop)
-        diary = Diary(say)
+        diary = ActivityLog(say)
         note(home, Connection(running_since=now()))
-        site = Site(home, training_for, diary)
+        site = RequestHandler(home, training_for, diary)
         try:
-            diary.tell(f"'{site.name}' serves {home.folder}")
+            diary.report(f"'{site.name}' serves {home.folder}")
             for warning in _warnings(home):
-                diary.tell(warning, level=logging.WARNING)
+                diary.report(warning, level=logging.WARNING)
             on_event = _tell(home, diary)
             serve(
                 admission.address,
@@ -65,10 +65,10 @@ def serve_site(home: SiteHome) -> None:
             raise
         finally:
             site.close()
-        diary.tell(f"'{site.name}' has stopped")
+        diary.report(f"'{site.name}' has stopped")
 
 
-def _warnings(home: SiteHome) -> list[str]:
+def _warnings(home: SiteFolder) -> list[str]:
     """What this site's people have to see to."""
     warnings = []
     if ends := warn_in_time(home.ca_path, time.time()):
@@ -79,17 +79,17 @@ def _warnings(home: SiteHome) -> list[str]:
     return warnings
 
 
-def _tell(home: SiteHome, diary: Diary) -> Callable[[AgentEvent], None]:
+def _tell(home: SiteFolder, diary: ActivityLog) -> Callable[[AgentEvent], None]:
     started = now()
 
     def on_event(event: AgentEvent) -> None:
         match event.kind:
             case Kind.ONLINE:
                 note(home, Connection(running_since=started, connected_since=now()))
-                diary.tell(event.sentence, about="link")
+                diary.report(event.sentence, about="link")
             case Kind.WAITING:
                 note(home, Connection(running_since=started, sentence=event.sentence))
-                diary.tell(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
+                diary.report(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
             case Kind.DROPPED:
                 logging.getLogger(__name__).warning("%s", event.sentence)
             case _:

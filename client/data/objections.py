@@ -53,7 +53,7 @@ class Objections:
         digests = [bytes.fromhex(text) for text in texts]
         return Objections(self.secret, {digest: self.since.get(digest, "") for digest in digests})
 
-    def hold(self, patient: str) -> bool:
+    def includes(self, patient: str) -> bool:
         """Say whether ``patient`` objects."""
         return self.date(patient) is not None
 

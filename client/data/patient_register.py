@@ -68,7 +68,7 @@ class PatientRegister:
         return register
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """While this lasts no other process changes the register."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -84,7 +84,7 @@ class PatientRegister:
         known: Mapping[str, str],
         different_from: Collection[str] = (),
     ) -> Admitted:
-        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`alone`.
+        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`locked`.
 
         Args:
             population: its name.
@@ -175,7 +175,7 @@ class PatientRegister:
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
         """
-        with self.alone():
+        with self.locked():
             named = {patient_digest(self._secret, patient): date for patient in patients}
             since = {**named, **self.objections().since}
             write_objections(self._objections_path, self._secret, since)
@@ -187,7 +187,7 @@ class PatientRegister:
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
         """
-        with self.alone():
+        with self.locked():
             named = {patient_digest(self._secret, patient) for patient in patients}
             since = {digest: date for digest, date in self.objections().since.items() if digest not in named}
             write_objections(self._objections_path, self._secret, since)

@@ -67,7 +67,7 @@ def group_records(
     for row, name in enumerate(ids):
         rows.setdefault(name, []).append(row)
     if objections is not None:
-        rows = {name: own for name, own in rows.items() if not objections.hold(name)}
+        rows = {name: own for name, own in rows.items() if not objections.includes(name)}
         if not rows:
             return np.empty(0, np.int64), np.empty(0, np.int64), ()
     kept = [own[:limit] for own in rows.values()]

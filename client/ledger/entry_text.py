@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from privacy.accounting.plan import Planned, described
+from privacy.accounting.plan import Planned, describe_event
 from privacy.accounting.renyi import NANO
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
@@ -96,13 +96,15 @@ def _said(body: Body) -> str:
         case Allow():
             return _admitted(body)
         case Reserve():
-            return f"paid round {body.round} of '{body.study}': {_amount(body.charge)}, {described(body.event)}"
+            return (
+                f"paid round {body.round} of '{body.study}': {_amount(body.charge)}, {describe_event(body.event)}"
+            )
         case Settle():
             return f"trained round {body.round} of '{body.study}'"
         case Evaluate():
             return (
                 f"paid the totals of round {body.round} of '{body.study}': {_amount(body.charge)}, "
-                f"{described(body.event)}"
+                f"{describe_event(body.event)}"
             )
         case Return():
             return f"closed '{body.study}' ({_ENDINGS[body.why]}): {_amount(body.charge)} not used, left again"
@@ -150,7 +152,7 @@ def _admitted(body: Allow) -> str:
 
 
 def _planned(plan: Iterable[Planned]) -> str:
-    return ", ".join(f"{each.times} x {each.purpose} ({described(each.event)})" for each in plan)
+    return ", ".join(f"{each.times} x {each.purpose} ({describe_event(each.event)})" for each in plan)
 
 
 def _amount(charge: int | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from privacy.accounting.figures import Budget
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger import Book
+from privacy.ledger import LedgerState
 from privacy.ledger.entries import Recover
 from privacy.ledger.signed_head import Countersigned
 from privacy.ledger.signing import Head
@@ -25,7 +25,7 @@ class Rehearsal:
     after: dict[str, Budget]
 
 
-def rehearse(book: Book, countersigned: Countersigned, witness: PublicKey, key: SigningKey) -> Rehearsal:
+def rehearse(book: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey) -> Rehearsal:
     """Try a recovery on ``book``, a copy, which is changed.
 
     Raises:
@@ -39,7 +39,7 @@ def rehearse(book: Book, countersigned: Countersigned, witness: PublicKey, key: 
         if not allowance.closed
     ]
     recover = Recover(witness=witness.text, countersigned=countersigned, sentence="a rehearsal")
-    book.write(recover, book.time, key)
+    book.append(recover, book.time, key)
     return Rehearsal(
         own=own,
         seen=Head(countersigned.head.statement.number, countersigned.head.statement.hash),

@@ -7,8 +7,8 @@ share is what it alone would take of that grant, so shares of one grant add up t
 from typing import NamedTuple
 
 from privacy.accounting.figures import rounded_up
-from privacy.audit.report.timeline import Story, Study
-from privacy.ledger import Book
+from privacy.audit.report.timeline import Study, Timeline
+from privacy.ledger import LedgerState
 from privacy.ledger.entries import Ending
 
 _STATES = {
@@ -41,7 +41,7 @@ class Summary(NamedTuple):
     incidents: int
 
 
-def summarise(book: Book, story: Story, since: str) -> Summary:
+def summarise(book: LedgerState, story: Timeline, since: str) -> Summary:
     """What the ledger says from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
     grants = [
         f"{each.at.time[:10]}: '{chapter.population}' was granted epsilon {each.grant.epsilon:g} at delta "
@@ -63,7 +63,7 @@ def _is_since(study: Study, since: str) -> bool:
     return study.closed is None or last.time >= since
 
 
-def _line(book: Book, story: Story, study: Study) -> StudyLine:
+def _line(book: LedgerState, story: Timeline, study: Study) -> StudyLine:
     together = book.account_of(study.name).committed_by((study.name,))
     approved = next((each.by for each in story.approvals if each.at.entry == study.said.approval), None)
     planned = sum(part.times for part in study.said.plan if part.purpose == "train")

@@ -46,13 +46,13 @@ D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
-class SiteHome:
+class SiteFolder:
     """A site's folder. Reading what is not there, or is damaged, raises SiteConfigError."""
 
     folder: Path
 
     @classmethod
-    def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteHome":
+    def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteFolder":
         """Make a site: its keys, its book, its configuration.
 
         Raises:

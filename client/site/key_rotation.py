@@ -5,7 +5,7 @@ Rules:
 * the steps are a list, each durable before the next; whoever is interrupted runs the same command again and comes to
   the same end;
 * the old key signs the change in the book, and the new one the book's head: one book, for its whole life;
-* until all is done the site does nothing else (``SiteHome.identity`` refuses);
+* until all is done the site does nothing else (``SiteFolder.identity`` refuses);
 * the coordinator admitted the old key, and peers have pinned it: both must hear of the new one from people.
 """
 
@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
@@ -22,7 +22,7 @@ from privacy.ledger import Ledger
 class Rotation:
     """One change of a site's identity key: the steps that the command walks, in this order."""
 
-    def __init__(self, home: SiteHome) -> None:
+    def __init__(self, home: SiteFolder) -> None:
         self._home = home
 
     @property

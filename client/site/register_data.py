@@ -15,7 +15,7 @@ from pathlib import Path
 from client.data.dataset import register
 from client.data.identifiers import count_alike
 from client.data.plausibility import shown
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.registry import Registration
 from privacy.document import parse
 from privacy.errors import RefusedError, SiteConfigError
@@ -23,7 +23,7 @@ from privacy.study import DataContract
 
 
 def register_files(
-    home: SiteHome,
+    home: SiteFolder,
     contract: DataContract,
     train: Path,
     test: Path,
@@ -59,7 +59,7 @@ def register_files(
     }
     registration = parse(facts, Registration, SiteConfigError, "the registration")
     register_of_patients = home.patients()
-    with register_of_patients.alone(), home.open_ledger() as ledger:
+    with register_of_patients.locked(), home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.populations().items()}
         alike = require_apart(patients, registration.population, known, different_from)
         admitted = register_of_patients.admit(registration.population, patients, known, different_from)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import SiteConfigError, WireError
@@ -32,7 +32,7 @@ class Connection(Document):
 
 
 @contextlib.contextmanager
-def serving(home: SiteHome) -> Iterator[None]:
+def serving(home: SiteFolder) -> Iterator[None]:
     """Be the process that serves the folder.
 
     Raises:
@@ -43,7 +43,7 @@ def serving(home: SiteHome) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stopped(home: SiteHome, what: str) -> Iterator[None]:
+def stopped(home: SiteFolder, what: str) -> Iterator[None]:
     """Keep the site stopped while the block does ``what``.
 
     Raises:
@@ -55,12 +55,12 @@ def stopped(home: SiteHome, what: str) -> Iterator[None]:
         yield
 
 
-def note(home: SiteHome, connection: Connection) -> None:
+def note(home: SiteFolder, connection: Connection) -> None:
     """Run by the process that serves: tell others how it is connected."""
     replace(home.folder / _NOTE_FILE, connection.to_bytes(), SiteConfigError)
 
 
-def connection(home: SiteHome) -> Connection | None:
+def connection(home: SiteFolder) -> Connection | None:
     """How the running site is connected; None if it does not run."""
     try:
         with _locked(home, ""):
@@ -80,7 +80,7 @@ def now() -> str:
 
 
 @contextlib.contextmanager
-def _locked(home: SiteHome, taken: str) -> Iterator[None]:
+def _locked(home: SiteFolder, taken: str) -> Iterator[None]:
     _ = home.config  # a folder that is no site gets no lock
     descriptor = os.open(home.folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

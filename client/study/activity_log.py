@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.cut_values import sentence_of
 from privacy.protocol.messages import Close, Reply, Request, Sealed, Train
 from privacy.study.launch import Launch
@@ -17,7 +17,7 @@ from privacy.study.launch import Launch
 _log: Final = logging.getLogger("diary")
 
 
-class Diary:
+class ActivityLog:
     """Tells what happens.
 
     Args:
@@ -28,7 +28,7 @@ class Diary:
         self._show = show
         self._last: dict[str, str] = {}
 
-    def tell(self, sentence: str, *, about: str = "", level: int = logging.INFO) -> None:
+    def report(self, sentence: str, *, about: str = "", level: int = logging.INFO) -> None:
         """Say ``sentence``, unless it is what was said last about the same thing."""
         if self._last.get(about) == sentence:
             return
@@ -44,31 +44,31 @@ class Diary:
             if terms.privacy.epsilon is None
             else f"epsilon {terms.privacy.epsilon:g}, delta {terms.privacy.delta:g}"
         )
-        self.tell(
+        self.report(
             f"{launch.study}: admitted: {promise}, {terms.training.rounds} rounds, sites {', '.join(launch.names)}",
             about=launch.study,
         )
 
-    def taken_up(self, seat: Seat) -> None:
+    def taken_up(self, seat: StudyContext) -> None:
         """A study goes on after a restart."""
-        self.tell(
+        self.report(
             f"{seat.launch.study}: goes on after round {seat.state.base} of {seat.terms.training.rounds}",
             about=seat.launch.study,
         )
 
-    def answered(self, seat: Seat, request: Request | Reply, reply: Reply) -> None:
+    def answered(self, seat: StudyContext, request: Request | Reply, reply: Reply) -> None:
         """A request was answered well."""
         study, rounds = seat.launch.study, seat.terms.training.rounds
         for mark in seat.state.edges:
             about = f"{study}, round {mark.round}"
-            self.tell(f"{study}: {sentence_of(seat, mark)}", about=about, level=logging.WARNING)
+            self.report(f"{study}: {sentence_of(seat, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
             if request.round > rounds:
                 what = "the last model is evaluated"
-            self.tell(f"{study}: {what}; {_spent(seat)} so far", about=study)
+            self.report(f"{study}: {what}; {_spent(seat)} so far", about=study)
         elif isinstance(request, Close):
-            self.tell(
+            self.report(
                 f"{study}: finished; {_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
                 about=study,
             )
@@ -76,9 +76,9 @@ class Diary:
     def refused(self, study: str, kind: str, code: str, sentence: str) -> None:
         """A request was refused."""
         what = {"join": "admission", "train": "a round"}.get(kind, kind)
-        self.tell(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
+        self.report(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
 
 
-def _spent(seat: Seat) -> str:
+def _spent(seat: StudyContext) -> str:
     spent = seat.epsilon_spent()
     return "no epsilon describes it" if spent is None else f"epsilon {spent:.3f} spent"

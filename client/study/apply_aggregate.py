@@ -14,10 +14,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.control_variates import forget_variates, local_work
 from client.study.cut_values import mark_edge
-from client.study.personal_layers import forget_own_layers
+from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import counts_of
 from client.study.state import AppliedRound
 from models.federated.early_stopping import is_best
@@ -34,7 +34,7 @@ from privacy.secure_aggregation.round_layout import layout_of, shared_noise, wei
 from privacy.study import Choice, Placement, Unit
 
 
-def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
+def apply_aggregate(seat: StudyContext, committed: Committed, blob: bytes) -> None:
     """Run by a site, in the cohort or not. Open ``blob``, advance the model, remember the totals; durably.
 
     A round that is applied already has no effect.
@@ -75,7 +75,7 @@ def apply_aggregate(seat: Seat, committed: Committed, blob: bytes) -> None:
     _advance(seat, committed, headers, opened)
 
 
-def _refused(seat: Seat, committed: Committed, error: SealingError | WireError) -> RefusedError:
+def _refused(seat: StudyContext, committed: Committed, error: SealingError | WireError) -> RefusedError:
     """Note in the ledger why a round does not open; what the coordinator is told of it."""
     sentence, why = f"round {committed.round} does not open: {error}", str(error)
     if isinstance(error, SealingError):
@@ -85,7 +85,7 @@ def _refused(seat: Seat, committed: Committed, error: SealingError | WireError) 
     return RefusedError("opening-failed", f"round {committed.round} does not open: {why}")
 
 
-def _agreed_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -> View:
+def _agreed_view(seat: StudyContext, committed: Committed, headers: dict[str, Header]) -> View:
     """The one view of the cohort's headers: of this study, the round's key epoch, cohort and patient counts."""
     view = next(iter(headers.values())).view
     if any(header.view != view for header in headers.values()):
@@ -101,7 +101,7 @@ def _agreed_view(seat: Seat, committed: Committed, headers: dict[str, Header]) -
     return view
 
 
-def _require_view(seat: Seat, committed: Committed, view: View) -> None:
+def _require_view(seat: StudyContext, committed: Committed, view: View) -> None:
     if view.base > seat.state.base:
         raise RefusedError(
             "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
@@ -123,7 +123,7 @@ def _require_equal(view: View, **expected: str | int) -> None:
             raise WireError(f"the cohort sealed from another {name} than this site holds")
 
 
-def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
+def _advance(seat: StudyContext, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
     view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
     patients = {name: headers[name].patients for name in committed.cohort}
     norm, edges = seat.store.clipping_norm(), seat.state.edges
@@ -165,12 +165,12 @@ def _advance(seat: Seat, committed: Committed, headers: dict[str, Header], opene
         applied=(*seat.state.applied, applied),
     )
     forget_variates(seat)
-    forget_own_layers(seat)
+    forget_personal_layers(seat)
     seat.forget_what_is_over()
 
 
 def _global_step(
-    seat: Seat, opened: NDArray[np.int64], patients: Mapping[str, int], view: View
+    seat: StudyContext, opened: NDArray[np.int64], patients: Mapping[str, int], view: View
 ) -> tuple[Vector, int]:
     """One step of gradient descent on the cohort's noised sum, divided by its expected lot, (P,); values at the edge.
 
@@ -188,7 +188,7 @@ def _global_step(
     return step, values_at_edge(opened, noise, len(patients))
 
 
-def _mean_of_sites(seat: Seat, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
+def _mean_of_sites(seat: StudyContext, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
     """The mean update of whole sites, (P,), the clipping norm of the next round, and values at the edge.
 
     It is divided by how many sites of the cohort were expected to count: how many did is nobody's to know.

@@ -6,7 +6,7 @@ from client.study.kept_secrets import KeptSecrets, epochs_to_keep
 from client.study.key_epochs import Epochs
 from client.study.state import StudyState
 from client.study.store import StudyStore
-from client.training.interface import Training
+from client.training.interface import TrainingInterface
 from models.federated.early_stopping import out_of_patience
 from privacy.canonical import to_canonical
 from privacy.keys import SigningKey, keyed_digest
@@ -19,7 +19,7 @@ from privacy.study.launch import Launch
 
 
 @dataclass(frozen=True)
-class Seat:
+class StudyContext:
     """One site in one study."""
 
     site: str
@@ -27,7 +27,7 @@ class Seat:
     patients: int
     store: StudyStore
     ledger: Ledger
-    training: Training
+    training: TrainingInterface
     epochs: Epochs
     kept: KeptSecrets
 

@@ -20,14 +20,14 @@ Rules:
 
 from collections.abc import Mapping
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from models.federated.server_optimiser import LocalWork
 from models.parameters.vector import Vector
 from privacy.secure_aggregation.round_layout import weight_of
 from privacy.study import Terms
 
 
-def correction(seat: Seat) -> Vector | None:
+def control_correction(seat: StudyContext) -> Vector | None:
     """Run by a site. What its local steps add to every gradient now, c - c_i, (P,); None if the terms do without.
 
     Raises:
@@ -40,18 +40,18 @@ def correction(seat: Seat) -> Vector | None:
     return shared.copy() if number is None else shared - seat.store.variate(number)
 
 
-def keep_variate(seat: Seat, number: int, correction: Vector, update: Vector) -> None:
+def keep_variate(seat: StudyContext, number: int, correction: Vector, update: Vector) -> None:
     """Run by a site. Store the own variate that round ``number`` gives, should it be applied with this site."""
-    seat.store.keep_variate(number, -correction - update / reach_of(seat.terms, number))
+    seat.store.keep_variate(number, -correction - update / step_length(seat.terms, number))
 
 
-def forget_variates(seat: Seat) -> None:
+def forget_variates(seat: StudyContext) -> None:
     """Run by a site after a round is applied. Remove its variates up to that round but for the one that holds."""
     if seat.terms.training.control_variates:
         seat.store.forget_variates(upto=seat.state.base, but=seat.last_part())
 
 
-def local_work(seat: Seat, number: int, patients: Mapping[str, int], reference: int) -> LocalWork | None:
+def local_work(seat: StudyContext, number: int, patients: Mapping[str, int], reference: int) -> LocalWork | None:
     """What lies behind the mean update of round ``number``; None if the terms do without control variates.
 
     A site whose patients no applied round has told yet has no variate either: it weighs nothing so far.
@@ -72,9 +72,9 @@ def local_work(seat: Seat, number: int, patients: Mapping[str, int], reference: 
         return sum(weight_of(seat.terms, counts[name], reference) for name in sorted(counts))
 
     whole = weight({**before, **patients})
-    return LocalWork(reach_of(seat.terms, number), share=weight(patients) / whole, kept=weight(before) / whole)
+    return LocalWork(step_length(seat.terms, number), share=weight(patients) / whole, kept=weight(before) / whole)
 
 
-def reach_of(terms: Terms, number: int) -> float:
+def step_length(terms: Terms, number: int) -> float:
     """Local steps of round ``number`` times their rate."""
     return terms.training.local_steps * terms.training.learning_rate_in(number)

@@ -15,7 +15,7 @@ Rules:
 import logging
 from typing import Any, Final
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.state import AtEdge
 from privacy.secure_aggregation.quantise import Quantised
 from privacy.study import Placement
@@ -26,7 +26,7 @@ _NOTABLE: Final = 0.01
 """The share of values beyond the range from which on people are warned."""
 
 
-def tell_cut_values(seat: Seat, number: int, quantised: Quantised) -> None:
+def report_cut_values(seat: StudyContext, number: int, quantised: Quantised) -> None:
     """Run by a site with local noise. Say in its own log how much of its update was cut."""
     cut, size = quantised.saturated, len(quantised.integers)
     if cut >= _NOTABLE * size and cut:
@@ -39,7 +39,7 @@ def tell_cut_values(seat: Seat, number: int, quantised: Quantised) -> None:
         _log.info("round %d: %d of %d values of the update beyond the range were cut", number, cut, size)
 
 
-def mark_edge(seat: Seat, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
+def mark_edge(seat: StudyContext, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
     """Run by a site. The study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
 
     Args:
@@ -57,7 +57,7 @@ def mark_edge(seat: Seat, number: int, values: int, size: int) -> tuple[AtEdge, 
     return (*seat.state.edges, mark)
 
 
-def sentence_of(seat: Seat, mark: AtEdge) -> str:
+def sentence_of(seat: StudyContext, mark: AtEdge) -> str:
     """What a mark means, for people."""
     lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of sealing.value_range"
     if seat.terms.privacy.placement is Placement.DISTRIBUTED:
@@ -67,7 +67,7 @@ def sentence_of(seat: Seat, mark: AtEdge) -> str:
     return f"{lie}: updates were cut; the next study needs a larger one, or auto"
 
 
-def edge_facts(seat: Seat) -> dict[str, Any]:
+def edge_facts(seat: StudyContext) -> dict[str, Any]:
     """What the card says of the range."""
     written = seat.terms.sealing.value_range
     return {

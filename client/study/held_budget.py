@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from client.ledger.entry_text import what_happened
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.study.store import StudyStore
 from privacy.accounting.figures import rounded_up
 from privacy.errors import SiteConfigError
-from privacy.ledger import Book, Ledger
+from privacy.ledger import Ledger, LedgerState
 from privacy.ledger.entries import Ending, Entry
 
 
@@ -30,12 +30,12 @@ class Hold(NamedTuple):
     """A day; None if the study's folder is not here."""
 
 
-def holds_of(book: Book, home: SiteHome) -> list[Hold]:
+def holds_of(book: LedgerState, home: SiteFolder) -> list[Hold]:
     """Every open study, in the order of admission."""
     return [_hold(book, home, study) for study in open_studies(book)]
 
 
-def open_studies(book: Book) -> list[str]:
+def open_studies(book: LedgerState) -> list[str]:
     """Studies whose account is not closed, in the order of admission in their populations."""
     return [
         study
@@ -45,12 +45,12 @@ def open_studies(book: Book) -> list[str]:
     ]
 
 
-def give_back_abandoned(ledger: Ledger, home: SiteHome, now: datetime) -> list[str]:
+def give_back_abandoned(ledger: Ledger, home: SiteFolder, now: datetime) -> list[str]:
     """Run by a site. Close the account of every study of which nothing was heard for as long as its terms allow.
 
     A study that trains pays for each round, so a study that goes on is heard of. Returns the studies that were closed.
     """
-    book, closed = ledger.trial(), list[str]()
+    book, closed = ledger.copy_of_state(), list[str]()
     for study in open_studies(book):
         days, last = _days(home, study), book.last_heard(study)
         if days is not None and last is not None and now >= _given_back_at(last, days):
@@ -59,7 +59,7 @@ def give_back_abandoned(ledger: Ledger, home: SiteHome, now: datetime) -> list[s
     return closed
 
 
-def _hold(book: Book, home: SiteHome, study: str) -> Hold:
+def _hold(book: LedgerState, home: SiteFolder, study: str) -> Hold:
     account = book.account_of(study)
     allowance = account.allowances[study]
     first, last = book.first_heard(study), book.last_heard(study)
@@ -83,7 +83,7 @@ def _hold(book: Book, home: SiteHome, study: str) -> Hold:
     )
 
 
-def _days(home: SiteHome, study: str) -> int | None:
+def _days(home: SiteFolder, study: str) -> int | None:
     folder = home.study_folder(study)
     if not StudyStore.exists(folder):
         return None

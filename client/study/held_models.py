@@ -15,14 +15,14 @@ would release another model and never know. So:
 
 from collections.abc import Mapping
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from privacy.errors import RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.messages import HeldModel
 from privacy.signed import Signed
 
 
-def sign_held_model(seat: Seat, epoch: int) -> Signed[HeldModel]:
+def sign_held_model(seat: StudyContext, epoch: int) -> Signed[HeldModel]:
     """Run by a site. Sign which model it holds, for holders of the epoch's key to compare.
 
     Raises:
@@ -39,7 +39,7 @@ def sign_held_model(seat: Seat, epoch: int) -> Signed[HeldModel]:
     return Signed[HeldModel].by(seat.identity, statement)
 
 
-def require_same_model(seat: Seat, signed: Mapping[str, Signed[HeldModel]]) -> None:
+def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> None:
     """Run by a site that is about to close.
 
     Raises:
@@ -70,7 +70,7 @@ def require_same_model(seat: Seat, signed: Mapping[str, Signed[HeldModel]]) -> N
         )
 
 
-def _verified(seat: Seat, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
+def _verified(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
     """What each site has signed, if it has; of this study."""
     held = {}
     for member in seat.launch.roster:

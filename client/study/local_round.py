@@ -15,14 +15,14 @@ the work is refused (``lost``) and written down as an incident, since a second d
 import numpy as np
 from numpy.typing import NDArray
 
-from client.study.context import Seat
-from client.study.control_variates import correction, keep_variate
-from client.study.cut_values import tell_cut_values
-from client.study.personal_layers import keep_own_layers, own_layers
+from client.study.context import StudyContext
+from client.study.control_variates import control_correction, keep_variate
+from client.study.cut_values import report_cut_values
+from client.study.personal_layers import keep_personal_layers, load_personal_layers
 from client.study.state import Counted
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError
-from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, topped_up
+from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, add_noise_to_share
 from privacy.randomness import from_os
 from privacy.secure_aggregation.quantise import quantise
 from privacy.secure_aggregation.round_layout import shared_noise, weight_of
@@ -30,8 +30,8 @@ from privacy.study import Placement
 from privacy.study.cost import evaluation_event, training_event
 
 
-def trained_integers(
-    seat: Seat, number: int, model: Vector, reference: int, sites: int, room: int = 0
+def local_integers(
+    seat: StudyContext, number: int, model: Vector, reference: int, sites: int, room: int = 0
 ) -> NDArray[np.uint32]:
     """Run by a site. The integers it seals in round ``number`` in a cohort of so many ``sites``, (P,).
 
@@ -50,14 +50,14 @@ def trained_integers(
         noise = seat.state.noise_multiplier
         draw = _drawn_and_paid(seat, number, noise)
         seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
-        pull = correction(seat)
-        update, personal = seat.training.train(model, number, noise, draw, pull, own_layers(seat))
+        pull = control_correction(seat)
+        update, personal = seat.training.train(model, number, noise, draw, pull, load_personal_layers(seat))
         if pull is not None:
             keep_variate(seat, number, pull, update)
-        keep_own_layers(seat, number, personal)
+        keep_personal_layers(seat, number, personal)
         left = weight_of(seat.terms, seat.patients, reference) * update + seat.store.left_behind(number)
         quantised = quantise(left, seat.grid(seat.state.halvings), from_os())
-        tell_cut_values(seat, number, quantised)
+        report_cut_values(seat, number, quantised)
         stored = quantised.integers
         seat.store.keep_left_behind(number, left)
         seat.store.keep_integers(number, stored)
@@ -66,7 +66,7 @@ def trained_integers(
 
 
 def _shared_integers(
-    seat: Seat, number: int, model: Vector, reference: int, sites: int, room: int
+    seat: StudyContext, number: int, model: Vector, reference: int, sites: int, room: int
 ) -> NDArray[np.uint32]:
     sigma = seat.state.noise_multiplier
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
@@ -76,19 +76,19 @@ def _shared_integers(
     if stored is None:
         draw = _drawn_and_paid(seat, number, sigma)
         seat.store.save(reference=reference)
-        stored, personal = seat.training.share(model, number, noise, wanted, draw, own_layers(seat))
-        keep_own_layers(seat, number, personal)
+        stored, personal = seat.training.share(model, number, noise, wanted, draw, load_personal_layers(seat))
+        keep_personal_layers(seat, number, personal)
         seat.store.keep_integers(number, stored, wanted, room)
     seat.ledger.settle(seat.launch.study, number)
     held = seat.store.variance(number)
     if held < wanted:
         more = max(LEAST_VARIANCE, wanted - held)
-        stored = topped_up(stored, noise, more, from_os())
+        stored = add_noise_to_share(stored, noise, more, from_os())
         seat.store.keep_integers(number, stored, held + more, room)
     return stored
 
 
-def _drawn_and_paid(seat: Seat, number: int, noise: float | None) -> bytes:
+def _drawn_and_paid(seat: StudyContext, number: int, noise: float | None) -> bytes:
     """Draw the round's randomness, pay the round; the 32 secret bytes. After a crash, the same ones."""
     ledger, study = seat.ledger, seat.launch.study
     if ledger.has_reserved(study, number) and not seat.store.has_draw(number):
@@ -98,7 +98,7 @@ def _drawn_and_paid(seat: Seat, number: int, noise: float | None) -> bytes:
     return draw
 
 
-def _lost(seat: Seat, number: int, what: str) -> RefusedError:
+def _lost(seat: StudyContext, number: int, what: str) -> RefusedError:
     """Write down that paid work is gone; return the refusal to do it a second time."""
     sentence = f"{what}: the study's folder was lost or put back"
     seat.ledger.incident(seat.launch.study, "study-lost", sentence, number)
@@ -109,7 +109,7 @@ def _lost(seat: Seat, number: int, what: str) -> RefusedError:
     )
 
 
-def test_totals(seat: Seat, model: Vector) -> tuple[int, ...]:
+def evaluation_counts(seat: StudyContext, model: Vector) -> tuple[int, ...]:
     """Run by a site. Its totals for ``model``, (2 * bins,); counted, noised and paid the first time it is asked.
 
     Raises:
@@ -126,6 +126,6 @@ def test_totals(seat: Seat, model: Vector) -> tuple[int, ...]:
             )
         draw = seat.store.totals_key(base)
         seat.ledger.evaluate(study, base, evaluation_event(noise))
-        counted = Counted(base=base, counts=seat.training.score(model, noise, own_layers(seat), draw))
+        counted = Counted(base=base, counts=seat.training.score(model, noise, load_personal_layers(seat), draw))
         seat.store.keep_counted(counted)
     return counted.counts

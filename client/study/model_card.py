@@ -5,12 +5,12 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.cut_values import edge_rows
 from client.study.released_model import choice_rows
 from models.tasks.binary import THRESHOLD, metrics
 from models.tasks.uncertainty import noise_errors
-from privacy.study import Scheme, Unit
+from privacy.study import SchemeName, Unit
 
 _CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
 _MECHANISM: Final = {
@@ -20,7 +20,7 @@ _MECHANISM: Final = {
 }
 
 
-def make_card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
+def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     """Make the card of a released model: facts from the terms, opened totals and the ledger."""
     terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
     head = seat.head()
@@ -60,7 +60,7 @@ def make_card(seat: Seat, model_sha256: str, contract_sha256: str) -> dict[str, 
             "participation": terms.cohort.participation,
             "noise_multiplier": seat.state.noise_multiplier,
             "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
-            "updates_sealed": terms.sealing.scheme is not Scheme.OPEN,
+            "updates_sealed": terms.sealing.scheme is not SchemeName.OPEN,
             "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
             "evaluation_epsilon": terms.evaluation.epsilon,
         },
@@ -167,7 +167,7 @@ def _whose_scores(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _noise_deviation(seat: Seat, number: int) -> float:
+def _noise_deviation(seat: StudyContext, number: int) -> float:
     """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
     sites = next(len(each.sites) for each in seat.state.applied if each.round == number)
     return (seat.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)

@@ -11,20 +11,20 @@ test patients) it is the site's update, or its patients' histogram, exactly. So:
 What moves the model by next to nothing this does not cover: ``docs/threat-model.md`` says so.
 """
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from models.parameters.vector import digest as digest_of_model
 from privacy.canonical import digest
 from privacy.errors import RefusedError
 
 
-def with_bare_sum(seat: Seat, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
+def with_bare_sum(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
     """Run by a site that is about to release. The change of its state that remembers a bare sum's cohort."""
     if not seat.terms.opens_bare(number, seat.state.base):
         return {}
     return {"bare_sums": {**seat.state.bare_sums, digest_of_model(seat.store.model()): digest(cohort)}}
 
 
-def require_same_cohort(seat: Seat, number: int, cohort: tuple[str, ...]) -> None:
+def require_same_cohort(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
     """Run by a site before it seals.
 
     Raises:

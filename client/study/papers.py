@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.study.store import StudyStore
 from models.tasks.binary import THRESHOLD, metrics
 from privacy.errors import WireError
@@ -12,7 +12,7 @@ from privacy.ledger import Ledger
 from privacy.ledger.papers import Paper, Scores
 
 
-def papers_of(home: SiteHome, ledger: Ledger) -> Iterator[Paper]:
+def papers_of(home: SiteFolder, ledger: Ledger) -> Iterator[Paper]:
     """Run by a site. What it still has of the studies that its ledger has admitted; a study's folder may be gone.
 
     Raises:

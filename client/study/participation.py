@@ -13,7 +13,7 @@ close     compares the sites' models, writes its own and its card, returns what 
 """
 
 from client.study.apply_aggregate import apply_aggregate
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.held_models import require_same_model, sign_held_model
 from client.study.kept_secrets import forget_kept
 from client.study.key_epochs import EpochLostError
@@ -29,14 +29,14 @@ from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened,
 class Participation:
     """A site's part in one admitted study."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: StudyContext) -> None:
         self._seat = seat
         seat.forget_what_is_over()
         kept = seat.kept.attempt()
         self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
 
     @property
-    def seat(self) -> Seat:
+    def seat(self) -> StudyContext:
         """Who the site is in the study."""
         return self._seat
 

@@ -13,13 +13,13 @@ Rules:
 
 from typing import Final
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from models.parameters.vector import Vector
 
 OWN_LAYERS_FILE: Final = "own-layers.safetensors"
 
 
-def own_layers(seat: Seat, base: int | None = None) -> Vector | None:
+def load_personal_layers(seat: StudyContext, base: int | None = None) -> Vector | None:
     """Run by a site. Its own layers beside the model after round ``base`` (now, if not given), (Q,).
 
     None where they are at their first values, or the terms know none.
@@ -31,13 +31,13 @@ def own_layers(seat: Seat, base: int | None = None) -> Vector | None:
     return None if number is None else seat.store.personal(number)
 
 
-def keep_own_layers(seat: Seat, number: int, values: Vector) -> None:
+def keep_personal_layers(seat: StudyContext, number: int, values: Vector) -> None:
     """Run by a site. Store what round ``number`` makes of its own layers, should it be applied with this site."""
     if seat.terms.model.personal:
         seat.store.keep_personal(number, values)
 
 
-def forget_own_layers(seat: Seat) -> None:
+def forget_personal_layers(seat: StudyContext) -> None:
     """Run by a site after a round is applied. Remove what holds neither now nor beside the best model so far."""
     if seat.terms.model.personal:
         best = seat.state.best

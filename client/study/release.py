@@ -18,10 +18,10 @@ from typing import Final
 from safetensors.numpy import save
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.cut_values import edge_facts
 from client.study.model_card import as_markdown, make_card
-from client.study.personal_layers import OWN_LAYERS_FILE, own_layers
+from client.study.personal_layers import OWN_LAYERS_FILE, load_personal_layers
 from client.study.released_model import Chosen, choice_facts, chosen
 from models.tasks.binary import metrics
 from privacy.canonical import sha256, to_canonical
@@ -34,7 +34,7 @@ CARD_FILE: Final = "card.json"
 OWN_FIGURES_FILE: Final = "own-figures.json"
 
 
-def write_release(seat: Seat) -> str:
+def write_release(seat: StudyContext) -> str:
     """Run by a site. Write the released model, its card, and the own figures; SHA-256 of the model file.
 
     Every site writes the same bytes of the model file.
@@ -53,7 +53,7 @@ def write_release(seat: Seat) -> str:
     return sha256(model)
 
 
-def _write_own(seat: Seat, choice: Chosen) -> None:
+def _write_own(seat: StudyContext, choice: Chosen) -> None:
     """Write what stays here: figures of this site's own test patients, and its own layers.
 
     They come from records, so whatever goes wrong with them must not be seen from outside: the study closes all the
@@ -65,10 +65,10 @@ def _write_own(seat: Seat, choice: Chosen) -> None:
         _log.exception("%s: the figures of this site's own test patients could not be written", seat.launch.study)
 
 
-def _write_own_figures(seat: Seat, choice: Chosen) -> None:
+def _write_own_figures(seat: StudyContext, choice: Chosen) -> None:
     figures = {"global": asdict(metrics(seat.training.score(choice.vector, None)))}
     if seat.terms.model.personal:
-        own = own_layers(seat, choice.round)
+        own = load_personal_layers(seat, choice.round)
         figures["local"] = asdict(metrics(seat.training.score(choice.vector, None, own)))
         layers = save(seat.training.own_tensors(own), metadata={"study": seat.launch.study})
         replace(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)

@@ -12,7 +12,7 @@ Rules:
 
 from typing import Any, NamedTuple
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from models.parameters.vector import Vector
 from models.tasks.binary import metrics
 from privacy.study import Choice
@@ -25,7 +25,7 @@ class Chosen(NamedTuple):
     vector: Vector
 
 
-def chosen(seat: Seat) -> Chosen:
+def chosen(seat: StudyContext) -> Chosen:
     """Run by a site. The model that the terms release: the best evaluated one, or the last.
 
     Raises:
@@ -38,7 +38,7 @@ def chosen(seat: Seat) -> Chosen:
     return Chosen(max(trained, default=0), seat.store.model())
 
 
-def choice_facts(seat: Seat, choice: Chosen) -> dict[str, Any]:
+def choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
     """What the card says of the choice, of the end, and of other launches."""
     terms, totals = seat.terms, {each.round: each.counts for each in seat.state.evaluations}
     launches = seat.ledger.launches(seat.launch.study)

@@ -26,13 +26,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from client.admission.rules import judge
+from client.admission.rules import admit
 from client.data.dataset import StudyFiles, require_registered
 from client.site.config import Policy
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.registry import Registration
-from client.study.activity_log import Diary
-from client.study.context import Seat
+from client.study.activity_log import ActivityLog
+from client.study.context import StudyContext
 from client.study.held_budget import give_back_abandoned
 from client.study.kept_secrets import KeptSecrets, forget_kept
 from client.study.key_epochs import EpochLostError, Epochs
@@ -41,7 +41,7 @@ from client.study.problem import said_of
 from client.study.state import StudyState
 from client.study.store import StudyStore, first_shared
 from client.study.witness_check import require_not_behind, require_witnessed
-from client.training.interface import Training
+from client.training.interface import TrainingInterface
 from models.parameters.vector import Vector, digest
 from privacy.accounting.figures import Budget
 from privacy.errors import (
@@ -87,10 +87,10 @@ _OVER: Final = {
     Ending.ABANDONED: "abandoned, since nothing came of it for as long as its terms allow,",
 }
 
-TrainingFor = Callable[[Terms, StudyFiles], Training]
+TrainingFor = Callable[[Terms, StudyFiles], TrainingInterface]
 
 
-class Site:
+class RequestHandler:
     """A hospital's installation, as the protocol sees it.
 
     Args:
@@ -99,16 +99,16 @@ class Site:
         diary: is told what happens.
     """
 
-    def __init__(self, home: SiteHome, training_for: TrainingFor, diary: Diary | None = None) -> None:
+    def __init__(self, home: SiteFolder, training_for: TrainingFor, diary: ActivityLog | None = None) -> None:
         self._home = home
-        self._diary = diary or Diary()
+        self._diary = diary or ActivityLog()
         self._config = home.config
         self._identity = home.identity()
         self._admission = home.admission()
         self._coordinator = PublicKey.from_text(self._admission.coordinator)
         self._ledger = home.open_ledger()
         self._training_for = training_for
-        self._trainings: dict[str, Training] = {}
+        self._trainings: dict[str, TrainingInterface] = {}
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
         self._largest: dict[str, int] = {}
@@ -288,7 +288,9 @@ class Site:
         kept = KeptSecrets(store.folder, store.launch, self._identity)
         epochs = Epochs(store.launch, self.name, self._identity, kept.keys(), store.state.ended_epochs)
         return Participation(
-            Seat(self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept)
+            StudyContext(
+                self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept
+            )
         )
 
     def _admit(self, signed: SignedLaunch, folder: Path) -> None:
@@ -299,7 +301,7 @@ class Site:
             registration = self._home.registry().nearest(launch.terms.data)
             objections = self._home.patients().objections()
             policy = self._policy()
-            price = judge(
+            price = admit(
                 signed,
                 site=self.name,
                 identity=self._identity.public,
@@ -355,7 +357,7 @@ class Site:
         if config.name != self.name:
             raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
         if config.policy != self._config.policy:
-            self._diary.tell("site.yaml has changed: its policy is in force from this study on")
+            self._diary.report("site.yaml has changed: its policy is in force from this study on")
             self._config = config
         return config.policy
 
@@ -382,7 +384,7 @@ class Site:
                 f"consilium-site withdraw {study}",
             )
 
-    def _first_model(self, training: Training, parameters: int) -> Vector:
+    def _first_model(self, training: TrainingInterface, parameters: int) -> Vector:
         model = training.initial()
         if len(model) != parameters:
             raise RefusedError(

@@ -14,7 +14,7 @@ and more noise, a smaller one sums that wrap. The noise over what one patient ca
 (``privacy/mechanisms/distributed_noise.py``).
 """
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from privacy.errors import RefusedError
 from privacy.mechanisms.value_range import most_patients
 from privacy.protocol.messages import Train
@@ -22,7 +22,7 @@ from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.study import Placement
 
 
-def require_room(seat: Seat, request: Train) -> None:
+def require_room(seat: StudyContext, request: Train) -> None:
     """Run by a site, before it pays for a round. Refuse what ``request`` leaves no room for.
 
     Raises:

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.study.context import Seat
+from client.study.context import StudyContext
 from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
-from client.study.local_round import test_totals, trained_integers
+from client.study.local_round import evaluation_counts, local_integers
 from client.study.noiseless_sums import with_bare_sum
 from client.study.room_check import require_room
 from client.study.state import ReleasedSeed
 from privacy.canonical import digest, sha256
 from privacy.errors import RefusedError, WireError
-from privacy.ledger.signed_head import BookHead
+from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.headers import Head, Header, View, verified_headers
 from privacy.protocol.key_messages import counts_digest
 from privacy.protocol.messages import Release, Released, Train
@@ -65,11 +65,11 @@ class SealedAttempt:
 class SentUpdate:
     """The sealed bytes, and the head of the ledger that went with them."""
 
-    book: Signed[BookHead]
+    book: Signed[LedgerHead]
     blob: bytes
 
 
-def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
+def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
     """Run by a site whose model has reached ``request.base``. What it takes to release is kept when this returns.
 
     Raises:
@@ -87,8 +87,8 @@ def seal_attempt(seat: Seat, request: Train) -> SealedAttempt:
     integers = np.empty(0, dtype=np.uint32)
     if layout.parameters:
         sites = len(request.cohort)
-        integers = trained_integers(seat, request.round, model, request.reference, sites, request.room)
-    counts = test_totals(seat, model) if layout.counts else ()
+        integers = local_integers(seat, request.round, model, request.reference, sites, request.room)
+    counts = evaluation_counts(seat, model) if layout.counts else ()
     view = View(
         study=seat.launch.study,
         launch=seat.launch.digest,
@@ -153,7 +153,7 @@ def require_sent(attempt: SealedAttempt) -> SentUpdate:
     return attempt.sent
 
 
-def release_mask(seat: Seat, attempt: SealedAttempt | None, request: Release) -> Released:
+def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Release) -> Released:
     """Run by a site, once everybody has sealed. The seed of its own mask.
 
     Raises:

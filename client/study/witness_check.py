@@ -5,7 +5,7 @@ before any work the countersigned head is looked up in the book. What was seen i
 and kept beside it, for the day on which the book has to be restored from a backup.
 """
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.errors import LedgerError, RefusedError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
@@ -15,7 +15,7 @@ from privacy.ledger.signed_head import Countersigned
 
 
 def require_not_behind(
-    home: SiteHome, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
+    home: SiteFolder, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
 ) -> None:
     """Look up what the coordinator has seen of this site's ledger, before a study is joined.
 
@@ -41,7 +41,7 @@ def rolled_back(ledger: Ledger) -> Incident | None:
 
 
 def require_witnessed(
-    home: SiteHome, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
+    home: SiteFolder, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
 ) -> None:
     """Take in what the coordinator has seen of this site's book.
 

@@ -18,14 +18,14 @@ _TYPES: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16": tor
 
 
 @dataclass(frozen=True)
-class Hardware:
+class Device:
     """A device, and the type of training's passes; None is the model's own."""
 
     device: torch.device
     precision: torch.dtype | None = None
 
     @classmethod
-    def chosen(cls, device: str, precision: str = "float32") -> Hardware:
+    def chosen(cls, device: str, precision: str = "float32") -> Device:
         """The device ``device``, where ``auto`` is the graphics processor if there is one; ``float32`` or ``bfloat16``.
 
         Raises:
@@ -43,4 +43,4 @@ class Hardware:
         return cls(found, _TYPES[precision])
 
 
-CPU: Final = Hardware(torch.device("cpu"))
+CPU: Final = Device(torch.device("cpu"))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from torch import nn
 
 from client.data.examples import Patients
-from client.training.device import Hardware
+from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import loss_of, require_usable, self_test_once
 from client.training.study_model import model_to_train
 from models.parameters.flatten import from_vector
 from models.parameters.vector import Vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 
@@ -25,8 +25,8 @@ def global_step(
     terms: Terms,
     patients: Patients,
     public_patients: int,
-    hardware: Hardware,
-    stream: Stream,
+    hardware: Device,
+    stream: KeyStream,
     model: nn.Module | None = None,
 ) -> Vector:
     """Run by a site, after its budget is reserved. The clipped sum over a fresh sample of its patients; (P,).

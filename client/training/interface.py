@@ -12,7 +12,7 @@ Integers = NDArray[np.uint32]
 Tensors = dict[str, NDArray[np.float32]]
 
 
-class Training(Protocol):
+class TrainingInterface(Protocol):
     """What a site's protocol code needs from training."""
 
     def initial(self) -> Vector:

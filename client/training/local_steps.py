@@ -32,15 +32,15 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from client.data.examples import Patients
-from client.training.device import Hardware
+from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.study_model import build_model, model_to_train
-from models.parameters.flatten import from_personal, from_vector, to_personal, to_vector, trained, widened
+from models.parameters.flatten import from_personal, from_vector, pad_personal, to_personal, to_vector, trained
 from models.parameters.vector import Vector
 from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
 from privacy.errors import TrainingError
-from privacy.randomness import Stream, from_os
+from privacy.randomness import KeyStream, from_os
 from privacy.study import Terms, Unit
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def train(
     patients: Patients,
     public_patients: int,
     noise_multiplier: float | None,
-    hardware: Hardware,
-    stream: Stream | None = None,
+    hardware: Device,
+    stream: KeyStream | None = None,
     number: int = 1,
     correction: Vector | None = None,
     model: nn.Module | None = None,
@@ -177,7 +177,7 @@ def _descend(
     mechanism: Mechanism,
     terms: Terms,
     precision: torch.dtype | None,
-    stream: Stream,
+    stream: KeyStream,
     number: int,
     correction: Vector | None,
 ) -> None:
@@ -190,7 +190,7 @@ def _descend(
     rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
     with torch.no_grad():
         begin = parameters_to_vector(parameters)
-    pulled = None if correction is None else torch.from_numpy(widened(module, correction)).to(begin)
+    pulled = None if correction is None else torch.from_numpy(pad_personal(module, correction)).to(begin)
     for _ in range(terms.training.local_steps):
         gradient = _mean_gradient(private, records, terms.training.accumulate)  # (P,)
         if pulled is not None:

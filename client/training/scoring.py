@@ -21,7 +21,7 @@ from torch import nn
 
 from client.data.examples import Patients
 from privacy.mechanisms.discrete_gaussian import sample
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 BATCH: int = 8192  # records scored at a time
 _LEAST_TOTAL, _LARGEST_TOTAL = -(1 << 31), (1 << 31) - 1
@@ -42,7 +42,7 @@ def score_histogram(module: nn.Module, patients: Patients, bins: int) -> NDArray
     return np.bincount(cells, minlength=2 * bins).astype(np.int64)
 
 
-def noised(counts: NDArray[np.int64], noise_multiplier: float, stream: Stream) -> NDArray[np.int64]:
+def noised(counts: NDArray[np.int64], noise_multiplier: float, stream: KeyStream) -> NDArray[np.int64]:
     """Add exact discrete Gaussian noise of standard deviation ``noise_multiplier`` to the counts (sensitivity 1).
 
     What lies beyond a sealed total's 32 bits is cut: after the noise, so that nothing is charged for it.

@@ -7,13 +7,13 @@ from client.data.dataset import StudyFiles, read_study
 from client.data.examples import Patients, one_by_one
 from client.training.interface import Integers, Tensors
 from models.parameters.vector import Vector
-from privacy.mechanisms.distributed_noise import SharedNoise, share
+from privacy.mechanisms.distributed_noise import SharedNoise, noise_share
 from privacy.study import Terms, Unit
 
 _log = logging.getLogger(__name__)
 
 
-class InProcessTrainer:
+class TrainingSession:
     """Training in this process; what the child runs, and what an in-memory federation uses.
 
     Whatever needs records raises DataUnavailableError if the files cannot be read now, and DataError if they changed
@@ -26,7 +26,7 @@ class InProcessTrainer:
     """
 
     def __init__(self, terms: Terms, files: StudyFiles, device: str, precision: str = "float32") -> None:
-        from client.training.device import Hardware
+        from client.training.device import Device
         from client.training.study_model import begin_model
         from models.parameters.flatten import to_personal
 
@@ -35,7 +35,7 @@ class InProcessTrainer:
         if terms.privacy.unit is Unit.RECORD:
             # the most records there can be: a public number
             self._public_patients *= files.contract.records_per_patient
-        self._hardware = Hardware.chosen(device, precision)
+        self._hardware = Device.chosen(device, precision)
         self._weights = files.weights
         self._module = begin_model(terms, self._weights)[0].to(self._hardware.device)
         self._first_personal = to_personal(self._module)
@@ -59,20 +59,20 @@ class InProcessTrainer:
         return self._tables[1]
 
     def initial(self) -> Vector:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from client.training.study_model import first_model
 
         return first_model(self._terms, self._weights)
 
     def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from models.parameters.lora import plain_tensors
 
         self._set(vector, None)
         return plain_tensors(self._module)
 
     def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from models.parameters.flatten import from_personal, personal_tensors
 
         from_personal(self._module, self._first_personal if personal is None else personal)
@@ -87,9 +87,9 @@ class InProcessTrainer:
         correction: Vector | None = None,
         personal: Vector | None = None,
     ) -> tuple[Vector, Vector]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from client.training.local_steps import train
-        from privacy.randomness import Stream
+        from privacy.randomness import KeyStream
 
         trained = train(
             start,
@@ -98,7 +98,7 @@ class InProcessTrainer:
             self._public_patients,
             noise_multiplier,
             self._hardware,
-            Stream(key),
+            KeyStream(key),
             round_number,
             correction,
             self._module,
@@ -117,12 +117,12 @@ class InProcessTrainer:
         key: bytes,
         personal: Vector | None = None,
     ) -> tuple[Integers, Vector]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from client.training.global_step import global_step
         from client.training.site_update import site_update
-        from privacy.randomness import Stream
+        from privacy.randomness import KeyStream
 
-        stream = Stream(key)
+        stream = KeyStream(key)
         own = (start, self._terms, self._training, self._public_patients, self._hardware, stream)
         after = self._first_personal if personal is None else personal
         if self._terms.privacy.unit is Unit.SITE:
@@ -130,7 +130,7 @@ class InProcessTrainer:
         else:
             total = global_step(*own, self._module)
         _log.info("round %d: a share with noise of %d squared grid units", round_number, variance)
-        return share(total, noise, variance, stream), after
+        return noise_share(total, noise, variance, stream), after
 
     def score(
         self,
@@ -139,14 +139,14 @@ class InProcessTrainer:
         personal: Vector | None = None,
         key: bytes | None = None,
     ) -> tuple[int, ...]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         from client.training.scoring import noised, score_histogram
-        from privacy.randomness import Stream, from_os
+        from privacy.randomness import KeyStream, from_os
 
         self._set(vector, personal)
         counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
         if noise_multiplier is not None:
-            counts = noised(counts, noise_multiplier, from_os() if key is None else Stream(key))
+            counts = noised(counts, noise_multiplier, from_os() if key is None else KeyStream(key))
         return tuple(counts.tolist())
 
     def _set(self, vector: Vector, personal: Vector | None) -> None:
@@ -156,4 +156,4 @@ class InProcessTrainer:
         from_personal(self._module, self._first_personal if personal is None else personal)
 
     def close(self) -> None:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""

@@ -19,11 +19,11 @@ import numpy as np
 from torch import nn
 
 from client.data.examples import Patients
-from client.training.device import Hardware
+from client.training.device import Device
 from client.training.local_steps import DivergedError, train
 from models.parameters.vector import Vector
-from privacy.mechanisms.site_clipping import contribution, drawn, norm_of_joint
-from privacy.randomness import Stream
+from privacy.mechanisms.site_clipping import contribution, is_drawn, norm_of_joint
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def site_update(
     terms: Terms,
     patients: Patients,
     public_patients: int,
-    hardware: Hardware,
-    stream: Stream,
+    hardware: Device,
+    stream: KeyStream,
     number: int,
     joint_norm: float,
     model: nn.Module,
@@ -58,7 +58,7 @@ def site_update(
     Raises:
         TermsError: the model cannot be built.
     """
-    counts = drawn(terms.cohort.participation, stream)
+    counts = is_drawn(terms.cohort.participation, stream)
     try:
         trained = train(
             start, terms, patients, public_patients, None, hardware, stream, number, model=model, personal=personal

@@ -9,8 +9,8 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.flatten import from_personal, to_personal
 from models.parameters.initial import initial_personal, initial_vector
-from models.parameters.pretrained import put_weights
-from models.parameters.trainable import arrange
+from models.parameters.pretrained import load_public_weights
+from models.parameters.trainable import apply_layer_choice
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError, TermsError
 from privacy.study import Terms
@@ -24,7 +24,7 @@ def build_model(terms: Terms) -> nn.Module:
     """
     try:
         module = build(terms.model.name, terms.model.options, terms.data.inputs)
-        arrange(module, terms.model)
+        apply_layer_choice(module, terms.model)
     except ModelError as cause:
         raise TermsError(str(cause)) from None
     return module
@@ -46,7 +46,7 @@ def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, f
         try:
             if weights is None:
                 raise ModelError("not here")
-            given = put_weights(module, weights, start)
+            given = load_public_weights(module, weights, start)
         except ModelError as cause:
             raise RefusedError(
                 "weights",

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from client.data.dataset import StudyFiles
 from client.training.interface import Integers, Tensors
-from client.training.session import InProcessTrainer
+from client.training.session import TrainingSession
 from models.parameters.vector import Vector
 from privacy.errors import Error, TrainingError
 from privacy.mechanisms.distributed_noise import SharedNoise
@@ -40,8 +40,8 @@ _LOG_BYTES: Final = 10_000_000
 _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
 
 
-class Trainer:
-    """Training in a child process; the same calls as :class:`InProcessTrainer`.
+class Worker:
+    """Training in a child process; the same calls as :class:`TrainingSession`.
 
     The child starts at the first call, and again after it died. Use as a context manager.
 
@@ -74,17 +74,17 @@ class Trainer:
         return self._child.process.pid if self._child else None
 
     def initial(self) -> Vector:
-        """See :class:`Training`; no record is read for it."""
+        """See :class:`TrainingInterface`; no record is read for it."""
         answer: Vector = self._ask("initial")
         return answer
 
     def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         answer: Tensors = self._ask("tensors", vector)
         return answer
 
     def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         answer: Tensors = self._ask("own_tensors", personal)
         return answer
 
@@ -97,7 +97,7 @@ class Trainer:
         correction: Vector | None = None,
         personal: Vector | None = None,
     ) -> tuple[Vector, Vector]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         answer: tuple[Vector, Vector] = self._ask(
             "train", start, round_number, noise_multiplier, key, correction, personal
         )
@@ -112,7 +112,7 @@ class Trainer:
         key: bytes,
         personal: Vector | None = None,
     ) -> tuple[Integers, Vector]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         answer: tuple[Integers, Vector] = self._ask("share", start, round_number, noise, variance, key, personal)
         return answer
 
@@ -123,7 +123,7 @@ class Trainer:
         personal: Vector | None = None,
         key: bytes | None = None,
     ) -> tuple[int, ...]:
-        """See :class:`Training`."""
+        """See :class:`TrainingInterface`."""
         answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier, personal, key)
         return answer
 
@@ -146,7 +146,7 @@ class Trainer:
             self._child.pipe.send((method, arguments))
             succeeded, answer = self._child.pipe.recv()
         except (EOFError, OSError):
-            sentence = _obituary(self._child.process, self._log_file)
+            sentence = _describe_exit(self._child.process, self._log_file)
             self.close()
             raise TrainingError(sentence) from None
         if not succeeded:
@@ -169,7 +169,7 @@ class _Child(NamedTuple):
     pipe: Connection
 
 
-def _obituary(process: SpawnProcess, log_file: Path) -> str:
+def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
     """One sentence about a child that died."""
     process.join(_STOP_S)
     code = process.exitcode
@@ -193,15 +193,15 @@ def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Pat
     """The child's life: answer until the pipe ends."""
     leave_terminal_to_parent()
     _write_everything_to(log_file)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    trainer: InProcessTrainer | None = None
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    trainer: TrainingSession | None = None
     while True:
         try:
             method, arguments = pipe.recv()
         except (EOFError, OSError):
             os._exit(0)  # all is written; taking torch apart in good order would take seconds
         try:
-            trainer = trainer or InProcessTrainer(*setup)
+            trainer = trainer or TrainingSession(*setup)
             call: Callable[..., Any] = getattr(trainer, method)
             answer = (True, call(*arguments))
         except Error as error:
@@ -227,7 +227,7 @@ def _write_everything_to(log_file: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
 
 
-def _leave_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.parameters.vector import Vector, advance
+from models.parameters.vector import Vector, add_scaled
 from privacy.study import ServerRule, Terms
 
 _MOMENTS = {ServerRule.AVERAGE: 0, ServerRule.MOMENTUM: 1, ServerRule.ADAM: 2, ServerRule.YOGI: 2}
@@ -113,10 +113,10 @@ class Optimiser:
 
     def _moved(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
         if self.rule is ServerRule.AVERAGE:
-            return [advance(model, mean_update, self.rate)]
+            return [add_scaled(model, mean_update, self.rate)]
         if self.rule is ServerRule.MOMENTUM:
             momentum = moments[0] * np.float64(self.beta1) + mean_update
-            return [advance(model, momentum, self.rate), momentum]
+            return [add_scaled(model, momentum, self.rate), momentum]
         first = moments[0] * np.float64(self.beta1) + mean_update * np.float64(1.0 - self.beta1)
         square = mean_update * mean_update
         if self.rule is ServerRule.ADAM:
@@ -124,7 +124,7 @@ class Optimiser:
         else:
             second = moments[1] - square * np.float64(1.0 - self.beta2) * np.sign(moments[1] - square)
         direction = first / (np.sqrt(second) + np.float64(self.tau))
-        return [advance(model, direction, self.rate), first, second]
+        return [add_scaled(model, direction, self.rate), first, second]
 
 
 def _joined(parts: list[Vector]) -> Vector:

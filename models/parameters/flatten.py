@@ -79,7 +79,7 @@ def personal_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
     return {name: value.detach().cpu().float().numpy().copy() for name, value in personal(module).items()}
 
 
-def widened(module: nn.Module, vector: Vector) -> Vector:
+def pad_personal(module: nn.Module, vector: Vector) -> Vector:
     """A shared ``vector`` (P,) as long as what is trained (P + Q,): zero where a parameter is a site's own."""
     parts, start = [], 0
     for parameter in trained(module).values():

@@ -14,10 +14,10 @@ from torch import nn
 
 from models.errors import ModelError
 from models.parameters.lora import plain_names
-from models.parameters.weights_file import opened, require_digest, weights_shapes
+from models.parameters.weights_file import open_weights, require_digest, weights_shapes
 
 
-def put_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
+def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
     """Give an arranged ``module`` the weights of the file ``digest``; the names of the parameters that it gave.
 
     Raises:
@@ -35,7 +35,7 @@ def put_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
             f"has no tensor '{lacking[0]}', which is frozen; what the file does not have must be trained "
             "(model.trained)"
         )
-    with opened(path, "pt") as file, torch.no_grad():
+    with open_weights(path, "pt") as file, torch.no_grad():
         for plain, (name, parameter) in parameters.items():
             if name in given:
                 tensor: torch.Tensor = file.get_tensor(plain)

@@ -28,7 +28,7 @@ class Counts(NamedTuple):
     frozen: int
 
 
-def arrange(module: nn.Module, asked: Model) -> None:
+def apply_layer_choice(module: nn.Module, asked: Model) -> None:
     """Freeze, adapt and set apart the layers of a plain ``module`` as ``asked``.
 
     Raises:

@@ -20,7 +20,7 @@ def digest(vector: Vector) -> str:
     return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f8").tobytes()).hexdigest()
 
 
-def advance(model: Vector, mean_update: Vector, rate: float) -> Vector:
+def add_scaled(model: Vector, mean_update: Vector, rate: float) -> Vector:
     """The next shared model: ``model + rate * mean_update``, rounded after each of the two steps; (P,).
 
     Raises:

@@ -46,7 +46,7 @@ def weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
         ModelError: it is no safetensors file, holds nothing, or something else than floating point.
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    with opened(path, "np") as file:
+    with open_weights(path, "np") as file:
         for name in file.keys():  # noqa: SIM118 - it is no mapping
             part = file.get_slice(name)
             if part.get_dtype() not in _FLOATS:
@@ -71,7 +71,7 @@ def require_digest(path: Path, expected: str) -> None:
         )
 
 
-def opened(path: Path, framework: str) -> Any:
+def open_weights(path: Path, framework: str) -> Any:
     """The file, to be entered.
 
     Raises:

@@ -28,13 +28,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from privacy.accounting.epsilon import conversion, epsilon, limit
-from privacy.accounting.events import AnyEvent, Unprotected, repeated
+from privacy.accounting.epsilon import epsilon_of, epsilon_offset, renyi_limit
+from privacy.accounting.events import AnyEvent, Unprotected, repeat_event
 from privacy.accounting.figures import Budget, rounded_down, rounded_up
 from privacy.accounting.grant_order import below
-from privacy.accounting.plan import Planned, Purpose, described
-from privacy.accounting.renyi import CARRIED
-from privacy.accounting.renyi_filter import Filter, Grant
+from privacy.accounting.plan import Planned, Purpose, describe_event
+from privacy.accounting.renyi import STORED_ORDERS
+from privacy.accounting.renyi_filter import Grant, RenyiFilter
 from privacy.errors import BudgetError
 
 PUBLIC_COUNT_STEP: Final = 10
@@ -58,7 +58,7 @@ class Allowance:
     closed: bool = False
 
 
-class Together(NamedTuple):
+class CombinedCost(NamedTuple):
     """What several studies cost together: the sum over the grants that pay, each at its own order and delta.
 
     ``epsilon`` is None if nothing bounds one of them.
@@ -76,7 +76,7 @@ class Account:
     """
 
     population: str
-    filters: list[Filter] = field(default_factory=list)
+    filters: list[RenyiFilter] = field(default_factory=list)
     allowances: dict[str, Allowance] = field(default_factory=dict)
     unprotected_by: str | None = None
     held_out_protected: bool = True
@@ -109,16 +109,18 @@ class Account:
         Raises:
             BudgetError: ``order`` leaves (epsilon, delta) no room, or is not one that entries carry.
         """
-        if order not in CARRIED:
-            raise BudgetError(f"a grant is kept at one of the orders {', '.join(map(str, CARRIED))}; got {order}")
-        room = limit(epsilon, delta, order)
+        if order not in STORED_ORDERS:
+            raise BudgetError(
+                f"a grant is kept at one of the orders {', '.join(map(str, STORED_ORDERS))}; got {order}"
+            )
+        room = renyi_limit(epsilon, delta, order)
         if room <= 0:
             raise BudgetError(
                 f"epsilon {epsilon:g} at delta {delta:g} has no room at order {order}: the conversion alone takes "
-                f"{conversion(delta, order):.4f}; choose a larger order"
+                f"{epsilon_offset(delta, order):.4f}; choose a larger order"
             )
         granted = Grant(epsilon, delta, order, room)
-        self.filters.append(Filter(granted))
+        self.filters.append(RenyiFilter(granted))
         return granted
 
     def grant_for(self, study: str, plan: Sequence[Planned]) -> int | None:
@@ -145,7 +147,7 @@ class Account:
             f"{granted.epsilon:g} (delta {granted.delta:g}, order {granted.order})"
         )
 
-    def filter(self, grant: int) -> Filter:
+    def filter(self, grant: int) -> RenyiFilter:
         """The filter of grant number ``grant``.
 
         Raises:
@@ -209,7 +211,7 @@ class Account:
         if not allowance.planned[purpose, event]:
             raise BudgetError(
                 f"the study '{study}' asks for a round to {purpose} that is not, or no longer, in the plan it was "
-                f"admitted with ({described(event)}): the site pays for what it admitted and nothing else"
+                f"admitted with ({describe_event(event)}): the site pays for what it admitted and nothing else"
             )
         price = self.price(study, event)
         allowance.planned[purpose, event] -= 1
@@ -243,7 +245,7 @@ class Account:
             self.filter(allowance.grant).set_aside -= allowance.set_aside
         allowance.closed, allowance.set_aside = True, 0
 
-    def spend_everything_open(self) -> None:
+    def spend_open_allowances(self) -> None:
         """Close every study and count what it had set aside as spent: nobody knows what became of it."""
         for allowance in self.allowances.values():
             if not allowance.closed:
@@ -281,7 +283,7 @@ class Account:
             BudgetError: the study was never admitted.
         """
         events = self.events_of(study)
-        return epsilon(events, delta) if self.allowances[study].private else None
+        return epsilon_of(events, delta) if self.allowances[study].private else None
 
     def events_of(self, study: str) -> list[AnyEvent]:
         """What ``study`` has paid for so far, without what has no bound.
@@ -292,9 +294,9 @@ class Account:
         if study not in self.allowances:
             raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
         paid = self.allowances[study].paid.items()
-        return [repeated(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
+        return [repeat_event(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
 
-    def committed_by(self, studies: Iterable[str]) -> Together:
+    def committed_by(self, studies: Iterable[str]) -> CombinedCost:
         """What ``studies`` have spent and still set aside, all of them together.
 
         Raises:
@@ -313,7 +315,7 @@ class Account:
                 amounts[allowance.grant] += paid + allowance.set_aside
         epsilon = sum((self.filter(grant).epsilon_of(amount) for grant, amount in amounts.items()), Decimal(0))
         delta = sum(self.filter(grant).granted.delta for grant in amounts)
-        return Together(epsilon if bounded else None, delta)
+        return CombinedCost(epsilon if bounded else None, delta)
 
     @property
     def budget(self) -> Budget:

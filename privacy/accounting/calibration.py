@@ -5,7 +5,7 @@ from functools import lru_cache
 from math import isqrt
 from typing import Final
 
-from privacy.accounting.epsilon import ALL, OF_SEVERAL, carried_at, limit
+from privacy.accounting.epsilon import ALL, OF_SEVERAL, renyi_limit, stored_charge
 from privacy.accounting.events import Bounded, BoundedContribution, SampledGaussian, SiteUpdates
 from privacy.accounting.renyi import ORDERS
 from privacy.errors import BudgetError
@@ -114,12 +114,12 @@ def _least_at(
     high: int,
 ) -> tuple[int | None, int | None]:
     """The least noise up to ``high``, in millionths, at one of ``orders``, and the largest order that allows it."""
-    room = {order: limit(epsilon, delta, order) for order in orders}
+    room = {order: renyi_limit(epsilon, delta, order) for order in orders}
     low = GRID // 100
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
         event = with_noise(noise / GRID)
-        return [order for order in candidates if rounds * carried_at(event, order) <= room[order]]
+        return [order for order in candidates if rounds * stored_charge(event, order) <= room[order]]
 
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:

@@ -7,7 +7,7 @@ Rules:
   their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
 * Every order gives a sound epsilon, and a study may take the best of them. Orders 2 to 256 are looked at, and where
   256 is the best of these, as it is for a small epsilon, the larger ones up to 16384 too.
-* A book writes down each event's curve at the orders of ``CARRIED``, where budgets may be kept.
+* A book writes down each event's curve at the orders of ``STORED_ORDERS``, where budgets may be kept.
 * Budgets are kept in integers, in nano (1e-9) units of Renyi divergence at one order. A charge is rounded up, a
   limit down: every rounding is against the spender.
 * Arithmetic is decimal with 50 digits (``exp`` and ``ln`` correctly rounded), so that a hospital and its auditor
@@ -28,7 +28,7 @@ from math import inf, nextafter
 from typing import Final
 
 from privacy.accounting.events import AnyEvent, Bounded, BoundedContribution, Events, Unprotected
-from privacy.accounting.renyi import AT_LEAST, CARRIED, DIGITS, LARGER, NANO, ORDERS, UNBOUNDED
+from privacy.accounting.renyi import AT_LEAST, DIGITS, LARGER, NANO, ORDERS, STORED_ORDERS, UNBOUNDED
 from privacy.errors import BudgetError
 
 ALL: Final = (ORDERS, *(LARGER[first : first + 4] for first in range(0, len(LARGER), 4)))  # octave by octave
@@ -44,13 +44,13 @@ def charge(event: Bounded, order: int) -> int:
     return _charge(event, order)
 
 
-def carried_at(event: Bounded, order: int) -> int:
+def stored_charge(event: Bounded, order: int) -> int:
     """:func:`charge`, or ``AT_LEAST`` where no bound is known."""
     return AT_LEAST if event.rho(order) == UNBOUNDED else charge(event, order)
 
 
-def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
-    """The curve a book writes down: ``times`` what ``event`` costs at each order of ``CARRIED``.
+def stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
+    """The curve a book writes down: ``times`` what ``event`` costs at each order of ``STORED_ORDERS``.
 
     ``AT_LEAST`` stands for itself and anything above it (no grant has so much). None if nothing bounds the event.
     """
@@ -59,11 +59,11 @@ def carried(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
     with localcontext(DIGITS):
         return tuple(
             AT_LEAST if (rho := event.rho(order)) * NANO * times >= AT_LEAST else times * _rounded_charge(rho)
-            for order in CARRIED
+            for order in STORED_ORDERS
         )
 
 
-def limit(epsilon: float, delta: float, order: int) -> int:
+def renyi_limit(epsilon: float, delta: float, order: int) -> int:
     """The divergence at ``order`` that (epsilon, delta) has room for, in nano units, rounded down.
 
     Not positive when the conversion alone takes more than ``epsilon``.
@@ -71,11 +71,11 @@ def limit(epsilon: float, delta: float, order: int) -> int:
     if not 0 < epsilon < inf:
         raise BudgetError(f"expected a finite epsilon above 0, got {epsilon:g}")
     with localcontext(DIGITS):
-        room = (Decimal(epsilon) - conversion(delta, order)) * NANO
+        room = (Decimal(epsilon) - epsilon_offset(delta, order)) * NANO
         return int(room.to_integral_value(ROUND_FLOOR))
 
 
-def conversion(delta: float, order: int) -> Decimal:
+def epsilon_offset(delta: float, order: int) -> Decimal:
     """What turning divergence at ``order`` into epsilon at ``delta`` adds (proposition 12)."""
     if not 0 < delta < 1:
         raise BudgetError(f"expected 0 < delta < 1, got {delta:g}")
@@ -91,7 +91,7 @@ def _conversion(delta: float, order: int) -> Decimal:
         return ((a - 1) / a).ln() - (Decimal(delta).ln() + a.ln()) / (a - 1)
 
 
-def epsilon(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> float:
+def epsilon_of(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> float:
     """The epsilon at ``delta`` of all ``events`` together, rounded up; infinite if one is unprotected.
 
     *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance: the best of ``orders`` may
@@ -116,7 +116,9 @@ def _charge(event: Bounded, order: int) -> int:
     with localcontext(DIGITS):
         rho = event.rho(order)
         if rho == UNBOUNDED:
-            raise BudgetError(f"no bound of a {event.kind} event is known at order {order}; use one of {CARRIED}")
+            raise BudgetError(
+                f"no bound of a {event.kind} event is known at order {order}; use one of {STORED_ORDERS}"
+            )
         return _rounded_charge(rho)
 
 
@@ -136,7 +138,10 @@ def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Deci
             best = min(
                 best,
                 *(
-                    (max(Decimal(0), sum(event.rho(order) for event in events) + conversion(delta, order)), order)
+                    (
+                        max(Decimal(0), sum(event.rho(order) for event in events) + epsilon_offset(delta, order)),
+                        order,
+                    )
                     for order in some
                 ),
             )

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from privacy.accounting.records_per_patient import MOST_RECORDS, several_records
-from privacy.accounting.renyi import CARRIED, DIGITS, UNBOUNDED, gaussian, laplace, replaced, sampled_gaussian
+from privacy.accounting.renyi import DIGITS, STORED_ORDERS, UNBOUNDED, gaussian, laplace, replaced, sampled_gaussian
 from privacy.document import Document
 
 NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
@@ -142,7 +142,7 @@ class BoundedContribution(Document):
             return gaussian(self.noise_multiplier, self.steps * self.records_per_patient**2, order)
         if self.records_per_patient == 1:
             return sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
-        if order not in CARRIED:
+        if order not in STORED_ORDERS:
             return UNBOUNDED  # computed by integration, which is slow
         with localcontext(DIGITS):
             return self.steps * several_records(
@@ -166,7 +166,7 @@ Event = Annotated[AnyEvent, Field(discriminator="kind")]
 Events = Iterable[AnyEvent]
 
 
-def repeated(event: AnyEvent, times: int) -> AnyEvent:
+def repeat_event(event: AnyEvent, times: int) -> AnyEvent:
     """``times`` such events as one."""
     match event:
         case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution():

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
-from privacy.accounting.epsilon import charge, conversion, limit
+from privacy.accounting.epsilon import charge, epsilon_offset, renyi_limit
 from privacy.accounting.events import Unprotected
 from privacy.accounting.plan import Planned
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.errors import BudgetError
 
 
@@ -39,10 +39,10 @@ def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> 
             "the expected studies have no noise, so nothing bounds them: name studies with an epsilon"
         )
     choices = []
-    for order in CARRIED:
+    for order in STORED_ORDERS:
         price = sum(charge(event, order) * times for event, times in bounded)
-        room = max(0, limit(epsilon, delta, order))
-        choices.append(OrderChoice(order, conversion(delta, order), price, Fraction(room, price)))
+        room = max(0, renyi_limit(epsilon, delta, order))
+        choices.append(OrderChoice(order, epsilon_offset(delta, order), price, Fraction(room, price)))
     return choices
 
 

@@ -27,7 +27,7 @@ class Planned(Document):
 Plan = Annotated[tuple[Planned, ...], Field(min_length=1, max_length=1000)]
 
 
-def described(event: AnyEvent) -> str:
+def describe_event(event: AnyEvent) -> str:
     """An event in words, for a sentence."""
     fields = ((name.replace("_", " "), value) for name, value in event.model_dump(exclude={"kind"}).items())
     return ", ".join([event.kind, *(f"{name} {value:g}" for name, value in fields)])

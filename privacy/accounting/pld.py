@@ -37,7 +37,7 @@ from privacy.accounting.events import (
     Gaussian,
     Laplace,
     SampledGaussian,
-    repeated,
+    repeat_event,
 )
 from privacy.document import Document
 from privacy.errors import BudgetError
@@ -66,7 +66,7 @@ class Certainty(StrEnum):
         return cls.EXACT if studies <= 1 else cls.ESTIMATE
 
 
-def epsilon(events: Events, delta: float) -> float:
+def pld_epsilon(events: Events, delta: float) -> float:
     """The epsilon at ``delta`` of all ``events`` together, by privacy loss distributions; infinite if none is enough.
 
     *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance; see :class:`Certainty` for others.
@@ -113,8 +113,8 @@ def _interval(times: Counter[AnyEvent]) -> float:
     Raises:
         BudgetError: they are beyond all use.
     """
-    taken = [repeated(event, count) for event, count in times.items()]
-    largest = accountant.epsilon(taken, 1e-20, orders=(2, 4, 8, 16))
+    taken = [repeat_event(event, count) for event, count in times.items()]
+    largest = accountant.epsilon_of(taken, 1e-20, orders=(2, 4, 8, 16))
     if largest > MOST_EPSILON:
         raise BudgetError(
             f"these events come to an epsilon beyond {MOST_EPSILON:g}: no privacy loss distribution is computed"

@@ -7,7 +7,7 @@ from typing import Final
 ORDERS: Final = range(2, 257)
 LARGER: Final = tuple(round(256 * 2 ** (quarter / 4)) for quarter in range(1, 25))
 """Up to 16384, a quarter of an octave apart: the best of them is within a hundredth of the best order between."""
-CARRIED: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
+STORED_ORDERS: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 NANO: Final = 10**9
 AT_LEAST: Final = 2**53 - 1
 UNBOUNDED: Final = Decimal("Infinity")

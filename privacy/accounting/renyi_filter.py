@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from privacy.accounting.epsilon import charge, conversion
+from privacy.accounting.epsilon import charge, epsilon_offset
 from privacy.accounting.events import AnyEvent, Unprotected
 from privacy.accounting.figures import GrantFigures, rounded_down, rounded_up
 from privacy.accounting.plan import Planned
@@ -22,7 +22,7 @@ class Grant:
 
 
 @dataclass
-class Filter:
+class RenyiFilter:
     """The Renyi filter of one grant: how much of its limit is spent and set aside."""
 
     granted: Grant
@@ -46,7 +46,7 @@ class Filter:
         """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
         if amount == 0:
             return Decimal(0)
-        return max(Decimal(0), Decimal(amount) / NANO + conversion(self.granted.delta, self.granted.order))
+        return max(Decimal(0), Decimal(amount) / NANO + epsilon_offset(self.granted.delta, self.granted.order))
 
     @property
     def epsilon_left(self) -> Decimal:

@@ -7,7 +7,7 @@ import click
 
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey
-from privacy.ledger import Book, verify_export, verify_file
+from privacy.ledger import LedgerState, verify_export, verify_file
 from privacy.ledger.papers import Paper
 from privacy.ledger.state import Watch
 
@@ -16,7 +16,7 @@ _SQLITE: Final = b"SQLite format 3\0"
 
 def read(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
-) -> tuple[str, Book]:
+) -> tuple[str, LedgerState]:
     """The verified book in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
 
     Raises:

@@ -4,8 +4,9 @@ Rules:
 
 * parameters do not ask for gradients during the passes, so that backward computes only what flows between layers;
 * of each call of a layer its inputs and the gradient of its output are kept, by hooks;
-* which axis of a tensor counts the records is not assumed but seen: :func:`survey` calls the module on two and on
-  three records, and the axis that grows is it. A layer whose tensors do not grow with the records is refused by name;
+* which axis of a tensor counts the records is not assumed but seen: :func:`find_record_axes` calls the module on
+  two and on three records, and the axis that grows is it. A layer whose tensors do not grow with the records is
+  refused by name;
 * an axis may count a fixed number of rows for each record (crops, time steps), the rows of a record side by side;
 * an input changed in place after the layer saw it is refused by name.
 """
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from privacy.dpsgd.record_axes import Survey, described, removing
+from privacy.dpsgd.record_axes import RecordAxes, described, removing
 from privacy.errors import TermsError
 
 
@@ -85,7 +86,7 @@ class Capture:
         TermsError: a layer is called otherwise than in the survey.
     """
 
-    def __init__(self, module: nn.Module, layers: Mapping[str, nn.Module], seen: Survey) -> None:
+    def __init__(self, module: nn.Module, layers: Mapping[str, nn.Module], seen: RecordAxes) -> None:
         self._module = module
         self._layers = layers
         self._survey = seen

@@ -23,7 +23,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Run:
+class SizeGroup:
     """Neighbours in a batch with equally many records.
 
     Attributes:
@@ -69,12 +69,12 @@ class Batch:
         return len(self.rows)
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[SizeGroup, ...]:
         """The batch cut where the number of records changes."""
         cuts = [0, *(np.flatnonzero(np.diff(self.sizes)) + 1).tolist(), self.patients]
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
         return tuple(
-            Run(slice(first, last), slice(int(ends[first]), int(ends[last])), int(self.sizes[first]))
+            SizeGroup(slice(first, last), slice(int(ends[first]), int(ends[last])), int(self.sizes[first]))
             for first, last in pairwise(cuts)
         )
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-* sampling and noise come from a :class:`privacy.randomness.Stream` alone, never from torch's generator;
+* sampling and noise come from a :class:`privacy.randomness.KeyStream` alone, never from torch's generator;
 * out of memory halves the physical batch and sums the same lot again: memory never draws;
 * a patient with more records than a physical batch is summed on a vector of its own, then clipped;
 * the sum over a lot of n patients is checked before its noise: longer than n C it cannot be, rounding apart. If it
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privacy.dpsgd.batching import Batch, batches
-from privacy.dpsgd.ghost_clipping import BookKeeping, add_plain, clip_factors
+from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, clip_factors
 from privacy.dpsgd.layer_checks import check_module
-from privacy.dpsgd.loss import Lens, Loss
+from privacy.dpsgd.loss import BatchLoss, Loss
 from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
-from privacy.dpsgd.norms import add_scaled, whole_norm
+from privacy.dpsgd.norms import add_scaled, l2_norm
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError, TrainingError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 Method = Literal["auto", "book-keeping", "opacus"]
 
@@ -82,13 +82,13 @@ class DpSgd:
         module: nn.Module,
         loss: Loss,
         mechanism: Mechanism,
-        stream: Stream,
+        stream: KeyStream,
         method: Method = "auto",
         batch_bytes: int = BATCH_BYTES,
         precision: torch.dtype | None = None,
     ) -> None:
         check_module(module)
-        self._lens = Lens(module, loss, precision)
+        self._lens = BatchLoss(module, loss, precision)
         self._trainable = Trainable(module)
         self._clipper = choose_clipper(self._lens, self._trainable, method)
         self._mechanism = mechanism
@@ -119,7 +119,7 @@ class DpSgd:
         counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
         self._sum_in_memory(records, counts, chosen, total)
         norm = self._mechanism.clipping_norm
-        if norm is not None and not float(whole_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
+        if norm is not None and not float(l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
             _log.warning(
                 "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
                 "please report it; it is summed again, patient by patient"
@@ -167,12 +167,12 @@ class DpSgd:
         parts = [batch] if batch.records <= limit else batch.parts(limit)
         for part in parts:
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
-            add_plain(self._lens, self._trainable, *_of(records, part), weights, into)
-        if norm is not None and torch.isfinite(length := whole_norm(into)):
+            add_unclipped(self._lens, self._trainable, *_of(records, part), weights, into)
+        if norm is not None and torch.isfinite(length := l2_norm(into)):
             add_scaled(total, into, float(clip_factors(length, norm)))
 
 
-def choose_clipper(lens: Lens, trainable: Trainable, method: Method) -> Clipper:
+def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Clipper:
     """The engine for a module.
 
     Raises:
@@ -180,7 +180,7 @@ def choose_clipper(lens: Lens, trainable: Trainable, method: Method) -> Clipper:
     """
     if method != "opacus":
         try:
-            return BookKeeping(lens, trainable)
+            return GhostClipping(lens, trainable)
         except TermsError as cause:
             if method == "book-keeping":
                 raise

@@ -22,18 +22,18 @@ import torch
 
 from privacy.dpsgd.activations import Capture
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import Share
-from privacy.dpsgd.grad_sample.registry import kind_of
-from privacy.dpsgd.loss import Lens
+from privacy.dpsgd.grad_sample.patient_gradients import PatientGradients
+from privacy.dpsgd.grad_sample.registry import grad_sampler_of
+from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.norms import exact_float32
-from privacy.dpsgd.record_axes import Survey, survey
+from privacy.dpsgd.record_axes import RecordAxes, find_record_axes
 from privacy.dpsgd.trainable import Trainable, owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
 
 
-class BookKeeping:
+class GhostClipping:
     """Clipped sums of one module.
 
     Args:
@@ -44,13 +44,13 @@ class BookKeeping:
         TermsError: one parameter belongs to two layers.
     """
 
-    def __init__(self, lens: Lens, trainable: Trainable) -> None:
+    def __init__(self, lens: BatchLoss, trainable: Trainable) -> None:
         self._lens = lens
         self._trainable = trainable
         self._names = owners(lens.module, trainable.parameters)
         layers = dict(lens.module.named_modules())
         self._layers = {name: layers[name] for name in self._names}
-        self._surveys: dict[torch.Size, Survey] = {}
+        self._surveys: dict[torch.Size, RecordAxes] = {}
 
     def record_bytes(self, features: torch.Tensor) -> int:
         """About what a record takes."""
@@ -89,23 +89,23 @@ class BookKeeping:
             kept = usable[batch.owner.to(usable.device)]
             self.add_clipped(features[kept], labels[kept], batch.only(usable.cpu().numpy()), norm, into)
 
-    def _shares(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> dict[str, Share]:
+    def _shares(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> dict[str, PatientGradients]:
         capture = Capture(self._lens.module, self._layers, self._survey(features))
         with capture():
             torch.autograd.backward(self._lens.total(features, labels, batch.weights))
-        shares: dict[str, Share] = {}
+        shares: dict[str, PatientGradients] = {}
         with torch.no_grad():
             for name, layer in self._layers.items():
                 calls = capture.calls.pop(name)
                 if calls:
-                    found = kind_of(layer)(layer, calls, batch, self._trainable.dtype)
+                    found = grad_sampler_of(layer)(layer, calls, batch, self._trainable.dtype)
                     shares |= {self._names[name][local]: share for local, share in found.items()}
         return shares
 
-    def _survey(self, features: torch.Tensor) -> Survey:
+    def _survey(self, features: torch.Tensor) -> RecordAxes:
         shape = features.shape[1:]
         if shape not in self._surveys:
-            self._surveys[shape] = survey(self._lens.module, self._layers, features)
+            self._surveys[shape] = find_record_axes(self._lens.module, self._layers, features)
         return self._surveys[shape]
 
 
@@ -114,8 +114,8 @@ def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
 
 
-def add_plain(
-    lens: Lens,
+def add_unclipped(
+    lens: BatchLoss,
     trainable: Trainable,
     features: torch.Tensor,
     labels: torch.Tensor,

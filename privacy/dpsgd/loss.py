@@ -14,7 +14,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Lens:
+class BatchLoss:
     """How a batch becomes losses.
 
     Attributes:

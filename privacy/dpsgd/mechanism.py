@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 _SLICE: Final = 1 << 15  # parameters that get their noise at once: a block of the stream, too small for threads
 _NORMS: Final = (1e-30, 1e30)  # clipping norms for which a float32 sum keeps its digits
@@ -45,12 +45,12 @@ class Mechanism:
         return self.sampling_rate * self.public_patients
 
 
-def sample_patients(patients: int, rate: float, stream: Stream) -> NDArray[np.int64]:
+def sample_patients(patients: int, rate: float, stream: KeyStream) -> NDArray[np.int64]:
     """Each of 0..patients-1 with probability ``rate``, independently; rising, (lot,)."""
     return np.flatnonzero(stream.uniform(patients) < rate).astype(np.int64)
 
 
-def add_noise(total: torch.Tensor, deviation: float, stream: Stream) -> None:
+def add_noise(total: torch.Tensor, deviation: float, stream: KeyStream) -> None:
     """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
     for part in torch.split(total, _SLICE):
         noise = torch.from_numpy(stream.normal(part.numel())).to(part.device)

@@ -41,7 +41,7 @@ def row_norms(rows: torch.Tensor) -> torch.Tensor:
     return squared.sqrt()
 
 
-def whole_norm(flat: torch.Tensor) -> torch.Tensor:
+def l2_norm(flat: torch.Tensor) -> torch.Tensor:
     """Norm of a long vector, as :func:`row_norms`, its parts put together in float64; a scalar."""
     parts = torch.split(flat, _LONG)
     squared = torch.stack([torch.dot(part, part) for part in parts]).double()

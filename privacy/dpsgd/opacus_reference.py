@@ -12,8 +12,8 @@ from opacus.grad_sample import GradSampleModule
 
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.ghost_clipping import clip_factors
-from privacy.dpsgd.grad_sample.patient_gradients import Built, by_patient
-from privacy.dpsgd.loss import Lens
+from privacy.dpsgd.grad_sample.patient_gradients import Materialised, sum_by_patient
+from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.norms import row_norms
 from privacy.dpsgd.record_axes import described
 from privacy.dpsgd.trainable import Trainable, owners
@@ -29,7 +29,7 @@ class OpacusHooks:
         TermsError: Opacus has no rule for a layer.
     """
 
-    def __init__(self, lens: Lens, trainable: Trainable) -> None:
+    def __init__(self, lens: BatchLoss, trainable: Trainable) -> None:
         for name in owners(lens.module, trainable.parameters, shared=True):
             layer = lens.module.get_submodule(name)
             if type(layer) not in GradSampleModule.GRAD_SAMPLERS:
@@ -44,10 +44,10 @@ class OpacusHooks:
     def add_clipped(
         self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
     ) -> None:
-        """See :meth:`privacy.dpsgd.ghost_clipping.BookKeeping.add_clipped`."""
-        patients = by_patient(self._record_gradients(features, labels, batch), batch)  # (patients, P)
+        """See :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped`."""
+        patients = sum_by_patient(self._record_gradients(features, labels, batch), batch)  # (patients, P)
         usable = torch.isfinite(row_norms(patients))
-        kept = Built(torch.where(usable[:, None], patients, 0.0))
+        kept = Materialised(torch.where(usable[:, None], patients, 0.0))
         kept.add(clip_factors(kept.norms(), norm), into)
 
     def _record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -58,7 +58,7 @@ class OpacusHooks:
             given = features.detach().clone()
             if given.is_floating_point():
                 given.requires_grad_()  # torch's backward hooks, which Opacus reads, want such an input
-            seen = Lens(hooked, self._lens.loss, self._lens.precision)
+            seen = BatchLoss(hooked, self._lens.loss, self._lens.precision)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Full backward hook is firing")  # an input of whole numbers
                 torch.autograd.backward(seen.total(given, labels, batch.weights))

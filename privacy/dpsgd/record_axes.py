@@ -23,7 +23,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Survey:
+class RecordAxes:
     """What two small calls of a module show.
 
     Attributes:
@@ -35,7 +35,7 @@ class Survey:
     record_bytes: int
 
 
-def survey(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> Survey:
+def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> RecordAxes:
     """Look where ``layers`` have their records.
 
     Args:
@@ -54,7 +54,7 @@ def survey(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.T
             raise TermsError(f"{described(name, layers[name])} is called more often when there are more records")
         pairs = zip(few[name], more[name], strict=True)
         axes[name] = tuple(_axes(described(name, layers[name]), two, three) for two, three in pairs)
-    return Survey(axes, max(1, more_bytes - few_bytes) * _COPIES)
+    return RecordAxes(axes, max(1, more_bytes - few_bytes) * _COPIES)
 
 
 def described(name: str, layer: nn.Module) -> str:

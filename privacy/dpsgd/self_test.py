@@ -22,10 +22,10 @@ from torch import nn
 
 from privacy.dpsgd.batching import batches
 from privacy.dpsgd.engine import Method, Records, choose_clipper
-from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, add_plain
+from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, add_unclipped
 from privacy.dpsgd.layer_checks import check_module
-from privacy.dpsgd.loss import Lens, Loss
-from privacy.dpsgd.norms import whole_norm
+from privacy.dpsgd.loss import BatchLoss, Loss
+from privacy.dpsgd.norms import l2_norm
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError
 
@@ -57,7 +57,7 @@ class Example:
         features, labels = records.features, records.labels
         return cls(tuple(features.shape[1:]), tuple(labels.shape[1:]), features.dtype, labels.dtype)
 
-    def drawn(self, records: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, records: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Invented records and labels, always the same."""
         random = torch.Generator().manual_seed(_SEED)
         if self.features_dtype.is_floating_point:
@@ -83,11 +83,11 @@ def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = 
     check_module(module)
     trainable = Trainable(module)
     device = next(iter(trainable.parameters.values())).device
-    features, labels = example.drawn(int(_COUNTS.sum()), device)
+    features, labels = example.draw(int(_COUNTS.sum()), device)
     with _steady(module, features):
-        patients = _loop(Lens(module, loss), trainable, features, labels)
-        clipper = choose_clipper(Lens(module, loss), trainable, method)
-        norms = [float(whole_norm(patient)) for patient in patients]
+        patients = _loop(BatchLoss(module, loss), trainable, features, labels)
+        clipper = choose_clipper(BatchLoss(module, loss), trainable, method)
+        norms = [float(l2_norm(patient)) for patient in patients]
         tight = min(norms) / 2
         for norm in (math.inf, tight) if tight > 0 else (math.inf,):
             factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
@@ -99,25 +99,27 @@ def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = 
                 _compare(trainable, got, want)
 
 
-def _loop(lens: Lens, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+def _loop(
+    lens: BatchLoss, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor
+) -> list[torch.Tensor]:
     """Each patient's mean gradient, record after record; (P,) each."""
     patients, record = [], 0
     for count in _COUNTS.tolist():
         total = trainable.zeros()
         weight = torch.full((1,), 1.0 / count, dtype=torch.float64)
         for one in range(record, record + count):
-            add_plain(lens, trainable, features[one : one + 1], labels[one : one + 1], weight, total)
+            add_unclipped(lens, trainable, features[one : one + 1], labels[one : one + 1], weight, total)
         record += count
         patients.append(total)
     return patients
 
 
 def _compare(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
-    whole = float(whole_norm(want))
+    whole = float(l2_norm(want))
     parts = zip(trainable.views(got).items(), trainable.views(want).values(), strict=True)
     for (name, ours), theirs in parts:
-        allowed = TOLERANCE * float(whole_norm(theirs.flatten())) + _BESIDE * whole
-        off = float(whole_norm((ours - theirs).flatten()))
+        allowed = TOLERANCE * float(l2_norm(theirs.flatten())) + _BESIDE * whole
+        off = float(l2_norm((ours - theirs).flatten()))
         if not off <= allowed:
             raise TermsError(
                 f"parameter '{name}' has another gradient than the one that is clipped (off by {off:.1e}, expected at "

@@ -11,4 +11,4 @@ from privacy.ledger.entries import Population as Population
 from privacy.ledger.export import verify_export as verify_export
 from privacy.ledger.ledger import Ledger as Ledger
 from privacy.ledger.signing import Head as Head
-from privacy.ledger.state import Book as Book
+from privacy.ledger.state import LedgerState as LedgerState

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from privacy.errors import LedgerError, StorageError
 from privacy.keys import PublicKey
-from privacy.ledger.signing import Signed
-from privacy.ledger.state import Book, Watch, read_book
+from privacy.ledger.signing import SignedEntry
+from privacy.ledger.state import LedgerState, Watch, replay
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"
 SCHEMA_VERSION: Final = 1
@@ -53,13 +53,13 @@ _CREATE: Final = "\n".join(
 )
 
 
-def lay_out(path: Path) -> sqlite3.Connection:
+def create_tables(path: Path) -> sqlite3.Connection:
     """Make the empty file ``path`` one for a book, without an entry yet.
 
     Raises:
         StorageError: it cannot be written.
     """
-    with sentences(path):
+    with translated_errors(path):
         connection = _connect(path, "mode=rw", TIMEOUT_S)
         try:
             _write_through(path, connection)
@@ -79,7 +79,7 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; create one with the site, or restore it from a backup")
-    with sentences(path):
+    with translated_errors(path):
         connection = _connect(path, "mode=rw", timeout_s)
         try:
             _check(path, connection)
@@ -92,8 +92,8 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
-def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> Book:
-    """Check a site's SQLite file without changing it, as :func:`read_book` does. Run by an auditor.
+def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> LedgerState:
+    """Check a site's SQLite file without changing it, as :func:`replay` does. Run by an auditor.
 
     Beside a file whose write-ahead log holds entries (in use, or its site was killed) SQLite may write its index
     of that log, ``-shm``; otherwise nothing is written at all.
@@ -104,16 +104,16 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
     """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; name the site's ledger.sqlite, or an export of it")
-    with sentences(path):
+    with translated_errors(path):
         # without a write-ahead log beside it, the file is all there is
         log = path.with_name(path.name + "-wal")
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
         with closing(_connect(path, mode, TIMEOUT_S)) as connection:
             _check(path, connection)
-            return read_book(signed_entries(connection), key, watch)
+            return replay(signed_entries(connection), key, watch)
 
 
-def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[Signed]:
+def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[SignedEntry]:
     """The entries that follow number ``after``.
 
     Raises:
@@ -125,7 +125,7 @@ def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[S
     for expected, (number, entry, signature) in enumerate(rows, start=after + 1):
         if number != expected:
             raise LedgerError(f"entry {expected}: it is missing, the next one is {number}")
-        yield Signed(entry, signature)
+        yield SignedEntry(entry, signature)
 
 
 def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
@@ -162,7 +162,7 @@ def _objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 
 
 @contextmanager
-def sentences(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite says into a sentence.
 
     Raises:

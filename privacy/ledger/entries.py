@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from privacy.accounting.events import Event
 from privacy.accounting.plan import Plan
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.document import Document, parse
 from privacy.errors import LedgerError
 from privacy.ledger.signed_head import Countersigned
@@ -33,8 +33,8 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Round = Annotated[int, Field(ge=0, le=10_000)]
 Charge = Annotated[int, Field(ge=0)]
-Curve = Annotated[tuple[Charge, ...], Field(min_length=len(CARRIED), max_length=len(CARRIED))]
-"""What an event costs at each of the accountant's ``CARRIED`` orders, in nano units, rounded up."""
+Curve = Annotated[tuple[Charge, ...], Field(min_length=len(STORED_ORDERS), max_length=len(STORED_ORDERS))]
+"""What an event costs at each of the accountant's ``STORED_ORDERS`` orders, in nano units, rounded up."""
 GrantNumber = Annotated[int, Field(ge=1, le=1000)]
 Key = Annotated[str, Field(min_length=43, max_length=43)]
 Count = Annotated[int, Field(ge=1, le=10**9)]

@@ -24,8 +24,8 @@ from privacy.exchanged_files import plain_line
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import VERSION, Digest
 from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verified_paper
-from privacy.ledger.signing import FIRST, Signed
-from privacy.ledger.state import Book, Watch
+from privacy.ledger.signing import FIRST, SignedEntry
+from privacy.ledger.state import LedgerState, Watch
 
 _LABEL: Final = b"consilium ledger trailer v1\0"
 _MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
@@ -40,7 +40,7 @@ class Trailer(Document):
     head: Digest
 
 
-def lines(entries: Iterable[Signed], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
+def lines(entries: Iterable[SignedEntry], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
     """Write an export. Run by a site."""
     count, head = 0, FIRST
     for signed in entries:
@@ -56,13 +56,13 @@ def lines(entries: Iterable[Signed], key: SigningKey, papers: Iterable[Paper] = 
 
 def verify_export(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
-) -> Book:
-    """Check an export, as :func:`read_book` does a book; put the papers of studies into ``papers``. Run by an auditor.
+) -> LedgerState:
+    """Check an export, as :func:`replay` does a book; put the papers of studies into ``papers``. Run by an auditor.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
     """
-    book = Book()
+    book = LedgerState()
     found = {} if papers is None else papers
     whole = False
     for number, line in enumerate(_read_lines(path), start=1):
@@ -84,7 +84,7 @@ def verify_export(
         except Exception as error:  # whoever wrote the file chose every byte of it
             raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
         if not whole:
-            entry = book.take(Signed(to_canonical(value["entry"]), signature))
+            entry = book.apply(SignedEntry(to_canonical(value["entry"]), signature))
             if watch is not None:
                 watch(book, entry)
     if not whole:
@@ -125,14 +125,14 @@ def _read_line(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _take_paper(value: Any, book: Book, found: dict[str, Paper]) -> None:
+def _take_paper(value: Any, book: LedgerState, found: dict[str, Paper]) -> None:
     paper = verified_paper(parse(value, SignedPaper, LedgerError, "the paper"), book)
     if paper.said.study in found:
         raise LedgerError(f"the study '{paper.said.study}' has a paper already")
     found[paper.said.study] = paper
 
 
-def _check_trailer(value: Any, signature: bytes, book: Book) -> None:
+def _check_trailer(value: Any, signature: bytes, book: LedgerState) -> None:
     trailer = parse(value, Trailer, LedgerError, "the trailer")
     try:
         book.key.verify(signature, _LABEL + trailer.to_bytes())

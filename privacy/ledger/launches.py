@@ -14,7 +14,7 @@ import re
 from typing import NamedTuple
 
 from privacy.accounting.figures import rounded_up
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 
 
 class Launches(NamedTuple):
@@ -35,7 +35,7 @@ class Launches(NamedTuple):
     whole: bool
 
 
-def launches_of(book: Book, study: str) -> Launches:
+def launches_of(book: LedgerState, study: str) -> Launches:
     """Every launch of the study that ``study`` is one launch of.
 
     Raises:

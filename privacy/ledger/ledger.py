@@ -3,7 +3,7 @@
 Rules:
 
 * **Check, record, then act**: when a method returns, its entry is durable.
-* One addition is one immediate transaction (:class:`Addition`): what other processes added is read and checked, the
+* One addition is one immediate transaction (:class:`Append`): what other processes added is read and checked, the
   rules are asked, the entry is written. Two processes can never spend the same budget.
 * Asked twice, recorded once: the same question again changes nothing. What people say (a grant, an approval) counts
   each time.
@@ -19,14 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.epsilon import renyi_limit, stored_curve
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned
 from privacy.document import parse
 from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.database import TIMEOUT_S, open_file, sentences, signed_entries
+from privacy.ledger.database import TIMEOUT_S, open_file, signed_entries, translated_errors
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -52,10 +52,10 @@ from privacy.ledger.entries import (
 from privacy.ledger.export import lines
 from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.papers import Paper
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head, key_proof
-from privacy.ledger.state import Book, plan_curve
-from privacy.ledger.transaction import Addition, Creation, read_on, written
+from privacy.ledger.state import LedgerState, plan_curve
+from privacy.ledger.transaction import Append, Create, format_time, read_new_entries
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
@@ -84,7 +84,7 @@ class Ledger:
         self._connection = connection
         self._key = key
         self._clock = clock
-        self._book = Book()
+        self._state = LedgerState()
 
     @classmethod
     def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
@@ -93,7 +93,7 @@ class Ledger:
         Raises:
             StorageError: there is a file already, or the folder cannot be written.
         """
-        creation = Creation(path, site, key, written(clock()))
+        creation = Create(path, site, key, format_time(clock()))
         try:
             for step in creation.steps:
                 step()
@@ -144,7 +144,7 @@ class Ledger:
     @property
     def site(self) -> str:
         """Whose book this is."""
-        return self._known_book.site
+        return self._known_state.site
 
     @property
     def key(self) -> PublicKey:
@@ -154,16 +154,16 @@ class Ledger:
     @property
     def head(self) -> Head:
         """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
-        return self._known_book.head
+        return self._known_state.head
 
-    def signed_head(self) -> SignedStatement[BookHead]:
+    def signed_head(self) -> SignedStatement[LedgerHead]:
         """The head with its totals, as witnesses are shown it, with what other processes have added.
 
         Raises:
             LedgerError: an entry is wrong (named).
         """
         self.refresh()
-        return SignedStatement[BookHead].by(self._key, self._book.standing())
+        return SignedStatement[LedgerHead].by(self._key, self._state.head_statement())
 
     def refresh(self) -> None:
         """Read and check what other processes have added.
@@ -172,7 +172,7 @@ class Ledger:
             LedgerError: an entry is wrong (named).
         """
         self._require_in_place()
-        with sentences(self._path):
+        with translated_errors(self._path):
             self._catch_up()
 
     def register_population(
@@ -219,7 +219,7 @@ class Ledger:
     def populations(self) -> dict[str, Population]:
         """What was registered last under each name."""
         self.refresh()
-        return dict(self._book.populations)
+        return dict(self._state.populations)
 
     def population(self, name: str) -> Population:
         """What was registered last as ``name``.
@@ -228,9 +228,9 @@ class Ledger:
             LedgerError: nothing was.
         """
         self.refresh()
-        if name not in self._book.populations:
+        if name not in self._state.populations:
             raise LedgerError(f"the population '{name}' is not registered in this book")
-        return self._book.populations[name]
+        return self._state.populations[name]
 
     def grant(
         self,
@@ -255,11 +255,11 @@ class Ledger:
             BudgetError: the order leaves it no room, or delta is too large for so few patients.
             LedgerError: the book cannot take it.
         """
-        room = max(0, limit(epsilon, delta, order))
+        room = max(0, renyi_limit(epsilon, delta, order))
         fields = {"population": population, "epsilon": epsilon, "delta": delta, "order": order, "limit": room}
         granted = _body(Grant, **fields, by=by, account=account)
 
-        def body(book: Book) -> Body:
+        def body(book: LedgerState) -> Body:
             account = book.account(population)
             if population not in book.populations:
                 raise LedgerError(
@@ -289,7 +289,7 @@ class Ledger:
     def approved_runs(self, terms_digest: str) -> int:
         """How many studies of these terms may still be admitted by what was approved."""
         self.refresh()
-        return self._book.approved_runs(terms_digest)
+        return self._state.approved_runs(terms_digest)
 
     def accept_clock(self, by: str, account: str | None = None) -> None:
         """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
@@ -298,7 +298,7 @@ class Ledger:
             LedgerError: the clock is not behind, or the book cannot take it.
         """
         said = _body(Clock, by=by, account=account)
-        self._record(lambda book: said, lambda: written(self._clock()))
+        self._record(lambda book: said, lambda: format_time(self._clock()))
 
     def allow(
         self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
@@ -318,7 +318,7 @@ class Ledger:
             LedgerError: the study was admitted differently before, or the book cannot take it.
         """
 
-        def body(book: Book) -> Body:
+        def body(book: LedgerState) -> Body:
             account, said = book.account(population), book.allowance(study)
             grant = account.grant_for(study, plan) if said is None else said.grant
             used = (
@@ -341,7 +341,7 @@ class Ledger:
     def allowance(self, study: str) -> Allow | None:
         """What ``study`` was admitted with (its plan, its terms), if it was."""
         self.refresh()
-        return self._book.allowance(study)
+        return self._state.allowance(study)
 
     def has_paid(self, study: str) -> bool:
         """Whether ``study`` has paid for any round or totals.
@@ -350,7 +350,7 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._book.has_paid(study)
+        return self._state.has_paid(study)
 
     def has_reserved(self, study: str, round: int) -> bool:
         """Whether the training of ``round`` is paid.
@@ -359,7 +359,7 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._book.has_reserved(study, round)
+        return self._state.has_reserved(study, round)
 
     def has_evaluated(self, study: str, round: int) -> bool:
         """Whether the totals of the model after ``round`` are paid.
@@ -368,7 +368,7 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._book.has_evaluated(study, round)
+        return self._state.has_evaluated(study, round)
 
     def reserve(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a training round; durable before this returns, so before the first gradient.
@@ -399,7 +399,7 @@ class Ledger:
     def ending(self, study: str) -> Ending | None:
         """Why the account of ``study`` was closed, if it was."""
         self.refresh()
-        return self._book.ending(study)
+        return self._state.ending(study)
 
     def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
         """Close ``study``: what it has not used is left again. Closed already, nothing changes.
@@ -409,7 +409,7 @@ class Ledger:
             LedgerError: the book cannot take it.
         """
 
-        def body(book: Book) -> Return | None:
+        def body(book: LedgerState) -> Return | None:
             account = book.account_of(study)
             if account.allowances[study].closed:
                 return None
@@ -450,7 +450,7 @@ class Ledger:
         """
         seen = countersigned.seen.statement
 
-        def body(book: Book) -> Body | None:
+        def body(book: LedgerState) -> Body | None:
             if book.has_been_seen(seen.number, seen.hash):
                 return None
             return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
@@ -467,7 +467,7 @@ class Ledger:
         """
         seen = countersigned.head.statement
 
-        def body(book: Book) -> Body:
+        def body(book: LedgerState) -> Body:
             sentence = (
                 f"restored: entries after {book.head.number} are lost; a witness has seen entry {seen.number}, "
                 "whose totals are taken over, with everything open counted as spent"
@@ -493,12 +493,12 @@ class Ledger:
             LedgerError: it is not registered.
         """
         self.refresh()
-        return self._book.account(population).budget
+        return self._state.account(population).budget
 
     def registered(self, population: str, contract: str, data_digest: str) -> bool:
         """Whether files of this digest were registered for ``population`` under the contract of this digest."""
         self.refresh()
-        return self._book.registered(population, contract, data_digest)
+        return self._state.registered(population, contract, data_digest)
 
     def budget_of(self, study: str) -> Budget:
         """Where the population that ``study`` is paid from stands.
@@ -507,12 +507,12 @@ class Ledger:
             BudgetError: the study was never admitted.
         """
         self.refresh()
-        return self._book.account_of(study).budget
+        return self._state.account_of(study).budget
 
     def budgets(self) -> list[Budget]:
         """Where every population stands."""
         self.refresh()
-        return self._book.budgets()
+        return self._state.budgets()
 
     def epsilon_spent_by(self, study: str, delta: float) -> float | None:
         """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
@@ -521,7 +521,7 @@ class Ledger:
             BudgetError: the study was never admitted.
         """
         self.refresh()
-        return self._book.account_of(study).epsilon_spent_by(study, delta)
+        return self._state.account_of(study).epsilon_spent_by(study, delta)
 
     def launches(self, study: str) -> Launches:
         """Every launch of the study that ``study`` is one launch of, and what they cost together.
@@ -530,51 +530,53 @@ class Ledger:
             BudgetError: the study was never admitted.
         """
         self.refresh()
-        return launches_of(self._book, study)
+        return launches_of(self._state, study)
 
     def holds(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back."""
         self.refresh()
-        return self._book.holds(number, hash)
+        return self._state.contains(number, hash)
 
-    def trial(self) -> Book:
+    def copy_of_state(self) -> LedgerState:
         """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded."""
         self.refresh()
-        return deepcopy(self._book)
+        return deepcopy(self._state)
 
     def entries(self) -> Iterator[Entry]:
         """Every entry, from the first."""
-        with sentences(self._path):
+        with translated_errors(self._path):
             for signed in signed_entries(self._connection):
                 yield read_entry(signed.entry)
 
     def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
         """The book as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
         self.refresh()
-        with sentences(self._path):
+        with translated_errors(self._path):
             yield from lines(signed_entries(self._connection), self._key, papers)
 
-    def addition(
-        self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None
-    ) -> "Addition":
+    def prepare_append(
+        self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
+    ) -> "Append":
         """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""
-        return Addition(self._path, self._connection, self._book, self._key, time or self._time, body_for)
+        return Append(self._path, self._connection, self._state, self._key, time or self._time, body_for)
 
     def _add(self, kind: type[Body], **fields: Any) -> None:
         body = _body(kind, **fields)
         self._record(lambda book: body)
 
-    def _record(self, body_for: Callable[[Book], Body | None], time: Callable[[], str] | None = None) -> None:
+    def _record(
+        self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
+    ) -> None:
         self._require_in_place()
-        addition = self.addition(body_for, time)
-        with sentences(self._path):
+        addition = self.prepare_append(body_for, time)
+        with translated_errors(self._path):
             try:
                 for step in addition.steps:
                     step()
             except Error:  # a refusal: the book is as it was
                 raise
             except BaseException:
-                self._book = Book()  # it may be ahead of the file: it is read again before it is asked
+                self._state = LedgerState()  # it may be ahead of the file: it is read again before it is asked
                 raise
             finally:
                 if self._connection.in_transaction:
@@ -582,22 +584,22 @@ class Ledger:
 
     def _catch_up(self) -> None:
         try:
-            read_on(self._path, self._connection, self._book)
-            if self._book.head.number and self._book.key != self._key.public:
+            read_new_entries(self._path, self._connection, self._state)
+            if self._state.head.number and self._state.key != self._key.public:
                 raise LedgerError(
                     f"{self._path}: expected the book of the key {self._key.public.typed}, got that of "
-                    f"{self._book.key.typed}"
+                    f"{self._state.key.typed}"
                 )
         except LedgerError:
-            self._book = Book()
+            self._state = LedgerState()
             raise
 
     @property
-    def _known_book(self) -> Book:
+    def _known_state(self) -> LedgerState:
         """The book as this process last knew it, read again if a failure has left that in doubt."""
-        if self._book.head.number == 0:
+        if self._state.head.number == 0:
             self.refresh()
-        return self._book
+        return self._state
 
     def _require_in_place(self) -> None:
         """What is added to a file that has lost its name would be lost with it."""
@@ -607,8 +609,8 @@ class Ledger:
     def _time(self) -> str:
         """Now, or the last entry's time if the clock was stepped back by a little."""
         now = self._clock()
-        stepped_back = written(now) < self._book.time <= written(now + CLOCK_STEP)
-        return self._book.time if stepped_back else written(now)
+        stepped_back = format_time(now) < self._state.time <= format_time(now + CLOCK_STEP)
+        return self._state.time if stepped_back else format_time(now)
 
 
 def _file(path: Path) -> tuple[int, int] | None:
@@ -630,13 +632,13 @@ def _body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
 
 
-def _approval_of(book: Book, study: str, terms: str) -> int:
+def _approval_of(book: LedgerState, study: str, terms: str) -> int:
     found = book.approval_for(terms)
     if found is None:
         raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
     return found
 
 
-def _paid(kind: type[Reserve] | type[Evaluate], book: Book, study: str, round: int, event: AnyEvent) -> Body:
+def _paid(kind: type[Reserve] | type[Evaluate], book: LedgerState, study: str, round: int, event: AnyEvent) -> Body:
     price = book.account_of(study).price(study, event)
-    return _body(kind, study=study, round=round, event=event, curve=carried(event), charge=price)
+    return _body(kind, study=study, round=round, event=event, curve=stored_curve(event), charge=price)

@@ -21,7 +21,7 @@ from pydantic import Field
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
 from privacy.keys import PublicKey
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 from privacy.signed import Signed, Statement
 from privacy.study.launch import KeyText, Launch, SignedLaunch
 
@@ -61,7 +61,7 @@ class Paper(Statement):
 SignedPaper = Signed[Paper]
 
 
-def verified_paper(signed: SignedPaper, book: Book) -> Paper:
+def verified_paper(signed: SignedPaper, book: LedgerState) -> Paper:
     """The paper, if ``book`` vouches for it. Run by an auditor.
 
     Raises:

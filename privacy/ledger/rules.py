@@ -39,7 +39,7 @@ class BrokenRuleError(LedgerError):
         self.rule = rule
 
 
-def same(name: str, written: object, computed: object) -> None:
+def require_equal(name: str, written: object, computed: object) -> None:
     """Require that what is written is what is computed."""
     if written != computed:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")

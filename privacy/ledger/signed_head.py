@@ -44,7 +44,7 @@ class AccountTotals(Document):
     grants: tuple[GrantTotals, ...]
 
 
-class BookHead(Statement):
+class LedgerHead(Statement):
     """Where a site's book stands. Signed by the site."""
 
     label: ClassVar[str] = "consilium book head v1"
@@ -68,23 +68,23 @@ class Seen(Statement):
     number: Number
     hash: Digest
     head: Digest
-    """Over the whole :class:`BookHead`, totals included."""
+    """Over the whole :class:`LedgerHead`, totals included."""
 
 
 class Countersigned(Document):
     """A head, and the proof that a witness has seen it."""
 
-    head: Signed[BookHead]
+    head: Signed[LedgerHead]
     seen: Signed[Seen]
 
     @classmethod
-    def by(cls, key: SigningKey, witness: str, head: Signed[BookHead]) -> "Countersigned":
+    def by(cls, key: SigningKey, witness: str, head: Signed[LedgerHead]) -> "Countersigned":
         """Countersign ``head``, whose own signature the witness has checked."""
         book = head.statement
         seen = Seen(witness=witness, site=book.site, number=book.number, hash=book.hash, head=book.digest)
         return cls(head=head, seen=Signed[Seen].by(key, seen))
 
-    def verified(self, site: PublicKey, witness: PublicKey) -> BookHead:
+    def verified(self, site: PublicKey, witness: PublicKey) -> LedgerHead:
         """The head, once both signatures are seen to be right and to be about the same head.
 
         Raises:
@@ -96,7 +96,7 @@ class Countersigned(Document):
             raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
         return self.seen_by(witness)
 
-    def seen_by(self, witness: PublicKey) -> BookHead:
+    def seen_by(self, witness: PublicKey) -> LedgerHead:
         """The head, whose own signature was checked, once the witness's is seen to be right and over it.
 
         Raises:

@@ -20,7 +20,7 @@ class Head(NamedTuple):
     hash: str
 
 
-class Signed(NamedTuple):
+class SignedEntry(NamedTuple):
     """An entry's bytes and the site's signature over them."""
 
     entry: bytes
@@ -32,13 +32,13 @@ class Signed(NamedTuple):
         return sha256(self.entry)
 
 
-def sign(entry: Entry, key: SigningKey) -> Signed:
+def sign(entry: Entry, key: SigningKey) -> SignedEntry:
     """Write ``entry`` down and sign it. Run by a site."""
     data = entry.to_bytes()
-    return Signed(data, key.sign(LABEL + data))
+    return SignedEntry(data, key.sign(LABEL + data))
 
 
-def verify_signature(signed: Signed, key: PublicKey) -> None:
+def verify_signature(signed: SignedEntry, key: PublicKey) -> None:
     """Accept the signature of ``key``.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.epsilon import renyi_limit, stored_curve
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
@@ -40,9 +40,9 @@ from privacy.ledger.entries import (
     Subject,
     read_entry,
 )
-from privacy.ledger.rules import BrokenRuleError, Rule, same
-from privacy.ledger.signed_head import AccountTotals, BookHead
-from privacy.ledger.signing import FIRST, Head, Signed, sign, verify_key_proof, verify_signature
+from privacy.ledger.rules import BrokenRuleError, Rule, require_equal
+from privacy.ledger.signed_head import AccountTotals, LedgerHead
+from privacy.ledger.signing import FIRST, Head, SignedEntry, sign, verify_key_proof, verify_signature
 from privacy.ledger.totals import AccountState, filters_of, state_of, totals_of
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
@@ -63,7 +63,7 @@ class _Approval:
         return 0 if self.revoked else self.runs - self.used
 
 
-class Book:
+class LedgerState:
     """What a site's entries say, up to the last one taken."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Book:
         if key is not None and key not in self.keys:
             raise LedgerError(f"expected the book of the key {key.typed}, got that of {own.typed}")
 
-    def take(self, signed: Signed) -> Entry:
+    def apply(self, signed: SignedEntry) -> Entry:
         """Check the next entry and take it in. After an error the book is of no more use.
 
         Raises:
@@ -130,7 +130,7 @@ class Book:
         number = self.head.number + 1
         try:
             entry = self._read(signed)
-            self._obey(entry.body)
+            self._apply_body(entry.body)
         except Error as error:
             raise LedgerError(f"entry {number} breaks the rule '{_rule_broken_by(error)}': {error}") from None
         except Exception as error:  # whoever wrote the file chose every byte of it
@@ -138,7 +138,7 @@ class Book:
         self._advance(entry, signed)
         return entry
 
-    def write(self, body: Body, time: str, key: SigningKey) -> Signed:
+    def append(self, body: Body, time: str, key: SigningKey) -> SignedEntry:
         """Add an entry. A refusal leaves the book as it was. Run by a site.
 
         Raises:
@@ -159,12 +159,12 @@ class Book:
         expected = _opening_key(body) if self.opened is None else self.key
         if key.public != expected:
             raise LedgerError(f"the book is signed by the key {expected.typed}, not by {key.public.typed}")
-        self._obey(body)
+        self._apply_body(body)
         signed = sign(entry, key)
         self._advance(entry, signed)
         return signed
 
-    def says(self, body: Body) -> bool:
+    def has_recorded(self, body: Body) -> bool:
         """Whether the book says exactly this already, so that asking again changes nothing.
 
         Raises:
@@ -183,7 +183,7 @@ class Book:
             )
         return said is not None
 
-    def holds(self, number: int, hash: str) -> bool:
+    def contains(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is, or by recovery was, in this book with this hash."""
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
@@ -195,7 +195,7 @@ class Book:
     def has_been_seen(self, number: int, hash: str) -> bool:
         """Whether a witness that has seen this entry says nothing new: it, or one after it, is noted as seen."""
         older = self.witnessed is not None and number <= self.witnessed.number
-        return Head(number, hash) in self._taken_over or (older and self.holds(number, hash))
+        return Head(number, hash) in self._taken_over or (older and self.contains(number, hash))
 
     def account(self, population: str) -> Account:
         """The budget of ``population``.
@@ -263,13 +263,13 @@ class Book:
         """Every population's figures."""
         return [account.budget for account in self.accounts.values()]
 
-    def standing(self) -> BookHead:
+    def head_statement(self) -> LedgerHead:
         """The head as others are shown it.
 
         Raises:
             LedgerError: the book has no entry yet.
         """
-        return BookHead(
+        return LedgerHead(
             site=self.site,
             number=self.head.number,
             hash=self.head.hash,
@@ -278,7 +278,7 @@ class Book:
             accounts=self._totals_at(self.head.number),
         )
 
-    def _read(self, signed: Signed) -> Entry:
+    def _read(self, signed: SignedEntry) -> Entry:
         entry = read_entry(signed.entry)
         if entry.number != self.head.number + 1:
             raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
@@ -295,9 +295,9 @@ class Book:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
         return entry
 
-    def _obey(self, body: Body) -> None:
+    def _apply_body(self, body: Body) -> None:
         """Apply ``body``, or raise and change nothing."""
-        if body.subject is not None and self.says(body):
+        if body.subject is not None and self.has_recorded(body):
             raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the book already")
         match body:
             case Open():
@@ -305,7 +305,7 @@ class Book:
             case Population():
                 self._register(body)
             case entries.Grant():
-                same("limit", body.limit, max(0, limit(body.epsilon, body.delta, body.order)))
+                require_equal("limit", body.limit, max(0, renyi_limit(body.epsilon, body.delta, body.order)))
                 self.account(body.population).grant(body.epsilon, body.delta, body.order)
             case Allow():
                 self._allow(body)
@@ -320,7 +320,7 @@ class Book:
                 self.unsettled.remove((body.study, body.round))
             case Return():
                 account = self.account_of(body.study)
-                same("charge", body.charge, account.unused(body.study))
+                require_equal("charge", body.charge, account.unused(body.study))
                 account.give_back(body.study)
                 self._restore_approval(body.study)
             case ModelRelease():
@@ -377,10 +377,10 @@ class Book:
     def _allow(self, body: Allow) -> None:
         account = self.account(body.population)
         if body.grant is not None:
-            same("charge", body.charge, account.filter(body.grant).price_of(body.plan))
+            require_equal("charge", body.charge, account.filter(body.grant).price_of(body.plan))
         else:
-            same("charge", body.charge, 0)
-        same("curve", body.curve, plan_curve(body.plan))
+            require_equal("charge", body.charge, 0)
+        require_equal("curve", body.curve, plan_curve(body.plan))
         approval = self._approval_of(body)
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
@@ -423,8 +423,8 @@ class Book:
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
         account = self.account_of(body.study)
-        same("charge", body.charge, account.price(body.study, body.event))
-        same("curve", body.curve, carried(body.event))
+        require_equal("charge", body.charge, account.price(body.study, body.event))
+        require_equal("curve", body.curve, stored_curve(body.event))
         account.pay(body.study, purpose, body.event)
         self._working.add(body.study)
 
@@ -452,7 +452,7 @@ class Book:
 
     def _recover(self, body: Recover) -> None:
         head = self._seen(body)
-        if self.holds(head.number, head.hash):
+        if self.contains(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
             )
@@ -465,7 +465,7 @@ class Book:
                 )
         unseen = self._paid_since_witnessed()
         for account in self.accounts.values():
-            account.spend_everything_open()
+            account.spend_open_allowances()
         for population, filters in lost:
             account = self.accounts.setdefault(population, Account(population))
             for number, seen in enumerate(filters, start=1):
@@ -491,7 +491,7 @@ class Book:
                 paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
         return paid
 
-    def _seen(self, body: Checkpoint | Recover) -> BookHead:
+    def _seen(self, body: Checkpoint | Recover) -> LedgerHead:
         """The head that a witness has seen; a key of this book, which may be an earlier one, has signed it."""
         head = body.countersigned.head
         if head.statement.site != self.site:
@@ -520,7 +520,7 @@ class Book:
             if (state := self._state_at(population, number)) is not None
         )
 
-    def _advance(self, entry: Entry, signed: Signed) -> None:
+    def _advance(self, entry: Entry, signed: SignedEntry) -> None:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
         if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
@@ -539,14 +539,14 @@ class Book:
         return self.opened
 
 
-Watch = Callable[[Book, Entry], None]
+Watch = Callable[[LedgerState, Entry], None]
 
 
-def read_book(
-    signed_entries: Iterable[Signed],
+def replay(
+    signed_entries: Iterable[SignedEntry],
     key: PublicKey | None = None,
     watch: Watch | None = None,
-) -> Book:
+) -> LedgerState:
     """Fold ``signed_entries`` into the book they make.
 
     Args:
@@ -558,9 +558,9 @@ def read_book(
         LedgerError: naming the first entry that is wrong and the rule; or there is none at all; or it is another
             site's book.
     """
-    book = Book()
+    book = LedgerState()
     for signed in signed_entries:
-        entry = book.take(signed)
+        entry = book.apply(signed)
         if watch is not None:
             watch(book, entry)
     book.check_key(key)
@@ -569,7 +569,7 @@ def read_book(
 
 def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
     """What all of ``plan`` costs at each carried order; None if a part of it has no bound."""
-    curves = [carried(planned.event, planned.times) for planned in plan]
+    curves = [stored_curve(planned.event, planned.times) for planned in plan]
     if any(curve is None for curve in curves):
         return None
     return tuple(map(sum, zip(*[curve for curve in curves if curve is not None], strict=True)))

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from privacy.accounting.account import Account
-from privacy.accounting.renyi_filter import Filter
+from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.ledger.signed_head import AccountTotals, GrantTotals
 
 
@@ -45,7 +45,7 @@ def totals_of(account: Account, state: AccountState) -> AccountTotals:
     )
 
 
-def filters_of(totals: AccountTotals) -> list[Filter]:
+def filters_of(totals: AccountTotals) -> list[RenyiFilter]:
     """The filters that a witness has seen.
 
     Raises:

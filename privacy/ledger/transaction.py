@@ -14,13 +14,13 @@ from pathlib import Path
 from privacy.errors import LedgerError, StorageError
 from privacy.files import sync_folder
 from privacy.keys import SigningKey
-from privacy.ledger.database import lay_out, sentences, signed_entries
+from privacy.ledger.database import create_tables, signed_entries, translated_errors
 from privacy.ledger.entries import Body, Open
-from privacy.ledger.signing import Signed
-from privacy.ledger.state import Book
+from privacy.ledger.signing import SignedEntry
+from privacy.ledger.state import LedgerState
 
 
-class Addition:
+class Append:
     """One entry on its way into the book: the steps that the store walks, in this order.
 
     Nothing is in the book before the last step, and everything is after it; whoever dies between two steps leaves the
@@ -31,10 +31,10 @@ class Addition:
         self,
         path: Path,
         connection: sqlite3.Connection,
-        book: Book,
+        book: LedgerState,
         key: SigningKey,
         time: Callable[[], str],
-        body_for: Callable[[Book], Body | None],
+        body_for: Callable[[LedgerState], Body | None],
     ) -> None:
         self._path = path
         self._connection = connection
@@ -42,7 +42,7 @@ class Addition:
         self._key = key
         self._time = time
         self._body_for = body_for
-        self._signed: Signed | None = None
+        self._signed: SignedEntry | None = None
 
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
@@ -55,13 +55,13 @@ class Addition:
 
     def read_on(self) -> None:
         """Check what other processes have added."""
-        read_on(self._path, self._connection, self._book)
+        read_new_entries(self._path, self._connection, self._book)
 
     def decide(self) -> None:
         """Ask the rules and sign, unless the book says it already."""
         body = self._body_for(self._book)
-        if body is not None and not self._book.says(body):
-            self._signed = self._book.write(body, self._time(), self._key)
+        if body is not None and not self._book.has_recorded(body):
+            self._signed = self._book.append(body, self._time(), self._key)
 
     def insert(self) -> None:
         """Write the entry, if there is one."""
@@ -74,7 +74,7 @@ class Addition:
         self._connection.execute("COMMIT")
 
 
-class Creation:
+class Create:
     """A new book on its way: it is written aside, whole, and then put in its place.
 
     There is no book before the last step, and a whole one after it; whoever dies between two steps leaves at most a
@@ -105,15 +105,15 @@ class Creation:
 
     def lay_out(self) -> None:
         """Give it its table."""
-        self._connection = lay_out(self._written_aside)
+        self._connection = create_tables(self._written_aside)
 
     def begin(self) -> None:
         """Write the first entry."""
         connection, opening = self._connection, Open(site=self._site, key=self._key.public.text)
         if connection is None:
             raise LedgerError(f"{self._path}: a new ledger is laid out before it is begun")
-        addition = Addition(self._path, connection, Book(), self._key, lambda: self._time, lambda _: opening)
-        with sentences(self._path):
+        addition = Append(self._path, connection, LedgerState(), self._key, lambda: self._time, lambda _: opening)
+        with translated_errors(self._path):
             for step in addition.steps:
                 step()
 
@@ -147,7 +147,7 @@ class Creation:
         return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
 
 
-def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:
+def read_new_entries(path: Path, connection: sqlite3.Connection, book: LedgerState) -> None:
     """Take in the entries of the file that ``book`` has not read.
 
     Raises:
@@ -155,11 +155,11 @@ def read_on(path: Path, connection: sqlite3.Connection, book: Book) -> None:
     """
     try:
         for signed in signed_entries(connection, after=book.head.number):
-            book.take(signed)
+            book.apply(signed)
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
 
 
-def written(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """A time as entries write it: UTC, whole seconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

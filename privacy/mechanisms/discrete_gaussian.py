@@ -21,13 +21,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 _CHUNK: Final = 1 << 20
 _DOUBT: Final = 2.0**-40
 
 
-def sample(variance: Fraction, count: int, stream: Stream) -> list[int]:
+def sample(variance: Fraction, count: int, stream: KeyStream) -> list[int]:
     """``count`` independent integers from the discrete Gaussian with parameter sigma^2 = ``variance``.
 
     Time depends on the values drawn, so it must not be observable by others.
@@ -40,7 +40,7 @@ def sample(variance: Fraction, count: int, stream: Stream) -> list[int]:
     return [_gaussian(variance, stream) for _ in range(count)]
 
 
-def sample_many(variance: int, count: int, stream: Stream) -> NDArray[np.int64]:
+def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int64]:
     """``count`` independent integers as of :func:`sample`, for an integer ``variance``; (count,).
 
     Raises:
@@ -57,7 +57,7 @@ def sample_many(variance: int, count: int, stream: Stream) -> NDArray[np.int64]:
     return drawn
 
 
-def _accepted(variance: int, tries: int, stream: Stream) -> NDArray[np.int64]:
+def _accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
     """Those of ``tries`` Laplace proposals that algorithm 3 keeps."""
     scale = math.isqrt(variance) + 1
     proposals = _laplaces(scale, tries, stream)
@@ -70,7 +70,7 @@ def _accepted(variance: int, tries: int, stream: Stream) -> NDArray[np.int64]:
     return proposals[kept]
 
 
-def _laplaces(scale: int, tries: int, stream: Stream) -> NDArray[np.int64]:
+def _laplaces(scale: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
     """Algorithm 2 with s = 1, as many as come of ``tries``."""
     rest = stream.below(scale, tries).astype(np.int64)
     rest = rest[_coins(rest / scale, lambda place: Fraction(int(rest[place]), scale), stream)]
@@ -85,7 +85,7 @@ def _laplaces(scale: int, tries: int, stream: Stream) -> NDArray[np.int64]:
     return kept
 
 
-def _coins(gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream: Stream) -> NDArray[np.bool_]:
+def _coins(gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream: KeyStream) -> NDArray[np.bool_]:
     """For each gamma >= 0 a coin that falls with probability exp(-gamma).
 
     Args:
@@ -102,7 +102,7 @@ def _coins(gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream
     return heads
 
 
-def _below_exp(first_bits: int, gamma: Fraction, stream: Stream) -> bool:
+def _below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
     """Whether the uniform real whose first 52 bits are given lies below exp(-gamma): more bits until it shows."""
     bits, digits = 52, 40
     while True:
@@ -121,7 +121,7 @@ def _below_exp(first_bits: int, gamma: Fraction, stream: Stream) -> bool:
         )
 
 
-def _gaussian(variance: Fraction, stream: Stream) -> int:
+def _gaussian(variance: Fraction, stream: KeyStream) -> int:
     """Algorithm 3: a Laplace proposal y of scale t = floor(sigma) + 1, kept or drawn again."""
     scale = _floor_sqrt(variance) + 1
     while True:
@@ -130,7 +130,7 @@ def _gaussian(variance: Fraction, stream: Stream) -> int:
             return proposal
 
 
-def _laplace(scale: int, stream: Stream) -> int:
+def _laplace(scale: int, stream: KeyStream) -> int:
     """Algorithm 2 with s = 1: probability of x proportional to exp(-|x| / scale)."""
     while True:
         rest = _below(scale, stream)
@@ -145,7 +145,7 @@ def _laplace(scale: int, stream: Stream) -> int:
             return -size if negative else size
 
 
-def _bernoulli_exp(gamma: Fraction, stream: Stream) -> bool:
+def _bernoulli_exp(gamma: Fraction, stream: KeyStream) -> bool:
     """Algorithm 1: true with probability exp(-gamma), gamma >= 0."""
     while gamma > 1:
         if not _bernoulli_exp(Fraction(1), stream):
@@ -157,7 +157,7 @@ def _bernoulli_exp(gamma: Fraction, stream: Stream) -> bool:
     return tries % 2 == 1
 
 
-def _below(bound: int, stream: Stream) -> int:
+def _below(bound: int, stream: KeyStream) -> int:
     """Uniform in [0, bound) by rejection, for a bound of any size."""
     bits = (bound - 1).bit_length()
     size = (bits + 7) // 8

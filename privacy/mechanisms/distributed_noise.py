@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from privacy.mechanisms.discrete_gaussian import sample_many
 from privacy.mechanisms.value_range import TAIL, range_of_sums, rounded_up
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 LEAST_VARIANCE: Final = 9
 """Of one share, in grid units: three units of standard deviation."""
@@ -175,7 +175,9 @@ class SharedNoise:
         return "no sealing.bits are enough; use a smaller model, smaller lots or local noise"
 
 
-def share(total: NDArray[np.float64], noise: SharedNoise, variance: int, stream: Stream) -> NDArray[np.uint32]:
+def noise_share(
+    total: NDArray[np.float64], noise: SharedNoise, variance: int, stream: KeyStream
+) -> NDArray[np.uint32]:
     """Run by a site. Its share of a step: the clipped sum ``total``, (d,), rounded, noised and wrapped.
 
     Args:
@@ -191,7 +193,9 @@ def share(total: NDArray[np.float64], noise: SharedNoise, variance: int, stream:
     return _wrapped(rounded + sample_many(variance, len(total), stream), noise.bits)
 
 
-def topped_up(integers: NDArray[np.uint32], noise: SharedNoise, more: int, stream: Stream) -> NDArray[np.uint32]:
+def add_noise_to_share(
+    integers: NDArray[np.uint32], noise: SharedNoise, more: int, stream: KeyStream
+) -> NDArray[np.uint32]:
     """Run by a site. A share with ``more`` variance, which is at least :data:`LEAST_VARIANCE`; (d,)."""
     return _wrapped(integers.astype(np.int64) + sample_many(more, len(integers), stream), noise.bits)
 

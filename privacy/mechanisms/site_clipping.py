@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import AdaptiveClipping, Privacy
 
 Vector = NDArray[np.float64]
@@ -51,7 +51,7 @@ def _joined(adaptive: AdaptiveClipping | None) -> float:
     return 1.0 if adaptive is None else math.sqrt(1 + adaptive.share * adaptive.share / 4)
 
 
-def drawn(participation: float, stream: Stream) -> bool:
+def is_drawn(participation: float, stream: KeyStream) -> bool:
     """Run by a site. Whether its update counts in this round: with chance ``participation``, never with more."""
     return int(stream.below(1 << _COIN_BITS, 1)[0]) < math.floor(participation * 2.0**_COIN_BITS)
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from privacy.document import Document
 from privacy.fields import Count, Digest, StudyId
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.key_messages import KeyParcel, Offer, Wrap, Wrappings
 from privacy.sentence import Sentence
@@ -114,7 +114,7 @@ class Joined(Document):
 
     kind: Literal["joined"] = "joined"
     offer: Signed[Offer]
-    book: Signed[BookHead]
+    book: Signed[LedgerHead]
 
 
 class Sealed(Document):
@@ -122,7 +122,7 @@ class Sealed(Document):
 
     kind: Literal["sealed"] = "sealed"
     header: Signed[Header]
-    book: Signed[BookHead]
+    book: Signed[LedgerHead]
     evaluated: Evaluated | None
     """What the header's digest is of: said to the coordinator once, not sent on with the header."""
 
@@ -152,7 +152,7 @@ class Closed(Document):
     kind: Literal["closed"] = "closed"
     base: Count
     evaluated: Evaluated | None
-    book: Signed[BookHead]
+    book: Signed[LedgerHead]
     epsilon_spent: float | None
 
 
@@ -160,7 +160,7 @@ class GivenUp(Document):
     """The study's account is closed at this site; what it had not used is left again, and no model is released."""
 
     kind: Literal["given-up"] = "given-up"
-    book: Signed[BookHead]
+    book: Signed[LedgerHead]
 
 
 class Problem(Document):

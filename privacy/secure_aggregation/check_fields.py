@@ -48,7 +48,7 @@ def linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np
     return tuple(sums)
 
 
-def added(left: Forms, right: Forms) -> Forms:
+def add_forms(left: Forms, right: Forms) -> Forms:
     """Both sums together."""
     return tuple((one + other) % PLAIN_MODULUS for one, other in zip(left, right, strict=True))
 
@@ -62,5 +62,5 @@ def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
 def expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
     """Run by a site. The check fields of the sum of ``sites`` whose slots have these ``forms``."""
     for site in sites:
-        forms = added(forms, offsets(check_key, context, site))
+        forms = add_forms(forms, offsets(check_key, context, site))
     return forms

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from privacy.canonical import digest
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOT_BITS, SLOTS, require_noise_room
-from privacy.secure_aggregation.schemes.registry import CIPHERS
-from privacy.secure_aggregation.schemes.scheme import Cipher
-from privacy.study import Scheme
+from privacy.secure_aggregation.schemes.registry import SCHEMES
+from privacy.secure_aggregation.schemes.scheme import Scheme
+from privacy.study import SchemeName
 
 CHECKS: Final = 3
 BLOCK: Final = 16
@@ -53,7 +53,7 @@ class Layout:
     bits: int
     maximum_sites: int
     count_bits: int = 32
-    scheme: Scheme = Scheme.BFV
+    scheme: SchemeName = SchemeName.BFV
 
     def __post_init__(self) -> None:
         if min(self.parameters, self.counts) < 0 or min(self.bits, self.maximum_sites, self.count_bits) < 1:
@@ -78,9 +78,9 @@ class Layout:
         return SLOT_BITS // self.width
 
     @property
-    def cipher(self) -> Cipher:
+    def cipher(self) -> Scheme:
         """The scheme at work."""
-        return CIPHERS[self.scheme]
+        return SCHEMES[self.scheme]
 
     @property
     def parts(self) -> int:

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from privacy.errors import SealingError
 from privacy.key_derivation import Purpose, derive, derive_stream
 from privacy.keys import SECRET_BYTES
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
 
 class MaskSum:
     """A sum of one block's masks, drawn one part at a time."""
 
-    def __init__(self, plus: Sequence[Stream], minus: Sequence[Stream] = ()) -> None:
+    def __init__(self, plus: Sequence[KeyStream], minus: Sequence[KeyStream] = ()) -> None:
         self._plus = plus
         self._minus = minus
 
@@ -59,7 +59,7 @@ def site_masks(
         SealingError: a secret is missing or has another length.
     """
     plus = [_own_stream(site, own_seed, context, block)]
-    minus: list[Stream] = []
+    minus: list[KeyStream] = []
     for peer in cohort:
         if peer == site:
             continue
@@ -84,7 +84,7 @@ def seed_commitment(seed: bytes) -> str:
     return derive(_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
 
 
-def _own_stream(site: str, seed: bytes, context: bytes, block: int) -> Stream:
+def _own_stream(site: str, seed: bytes, context: bytes, block: int) -> KeyStream:
     secret = _secret(seed, f"mask seed of {site}")
     return derive_stream(secret, Purpose.OWN_MASK, site.encode(), context, _number(block))
 

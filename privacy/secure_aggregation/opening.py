@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, added, expected_checks, linear_forms
+from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, add_forms, expected_checks, linear_forms
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
-from privacy.secure_aggregation.process_pool import each
+from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.seal import require_cohort, study_key_of
 
@@ -65,10 +65,12 @@ def open_aggregate(
         _Task(layout, parts, bytes(view[parts.start * size : parts.stop * size]), len(cohort), context, key)
         for parts in layout.blocks
     )
-    for parts, block in zip(layout.blocks, each(_open_block, tasks, len(layout.blocks), processes), strict=True):
+    for parts, block in zip(
+        layout.blocks, map_blocks(_open_block, tasks, len(layout.blocks), processes), strict=True
+    ):
         if parts.start == 0:
             _require_count(block.first, len(cohort), layout.maximum_sites)
-        forms, checks, broken = added(forms, block.forms), block.checks, broken or block.broken
+        forms, checks, broken = add_forms(forms, block.forms), block.checks, broken or block.broken
         if not broken:
             values[layout.values_in(parts)] = block.values
             totals += block.totals

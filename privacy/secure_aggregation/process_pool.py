@@ -30,7 +30,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def each(function: Callable[[T], R], tasks: Iterable[T], count: int, processes: int | None = None) -> Iterator[R]:
+def map_blocks(
+    function: Callable[[T], R], tasks: Iterable[T], count: int, processes: int | None = None
+) -> Iterator[R]:
     """``function`` of each of ``count`` tasks, in their order.
 
     Args:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import TrainingError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 _CHUNK: Final = 1 << 15  # values rounded at a time: the working memory stays in a core's cache
 _HEAD_ROOM: Final = 4
@@ -65,7 +65,7 @@ class Quantised:
     saturated: int
 
 
-def quantise(update: NDArray[np.float64], grid: Grid, randomness: Stream) -> Quantised:
+def quantise(update: NDArray[np.float64], grid: Grid, randomness: KeyStream) -> Quantised:
     """Run by a site. Round ``update``, (parameters,), stochastically to ``grid``.
 
     ``update`` is overwritten with what rounding and saturation left of it.

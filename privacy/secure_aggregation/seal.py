@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, added, expected_checks, linear_forms
+from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, add_forms, expected_checks, linear_forms
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
 from privacy.secure_aggregation.masks import site_masks
-from privacy.secure_aggregation.process_pool import each
+from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
@@ -63,22 +63,22 @@ def seal(
     if site not in cohort:
         raise SealingError(f"{site} seals only in a cohort that names it, got {', '.join(sorted(cohort))}")
     layout.require_fitting(integers, counts)
-    hand = _Hand(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
+    hand = SealingInputs(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
     site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
     sealed = bytearray(layout.sealed_bytes)
     size = layout.cipher.sealed_bytes
     forms = NO_FORMS
     *whole, last = layout.blocks
     tasks = (_Task(hand, parts, integers[layout.values_in(parts)], tuple(counts)) for parts in whole)
-    for parts, block in zip(whole, each(_seal_block, tasks, len(whole), processes), strict=True):
+    for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
         sealed[parts.start * size : parts.stop * size] = block.sealed
-        forms = added(forms, block.forms)
+        forms = add_forms(forms, block.forms)
     block = _seal_block(_Task(hand, last, integers[layout.values_in(last)], tuple(counts), forms))
     sealed[last.start * size :] = block.sealed
     return bytes(sealed)
 
 
-class _Hand(NamedTuple):
+class SealingInputs(NamedTuple):
     """What every block of one sealing needs."""
 
     layout: Layout
@@ -93,7 +93,7 @@ class _Hand(NamedTuple):
 class _Task(NamedTuple):
     """One block to seal; ``forms`` of all blocks before it make it the last, which carries the check fields."""
 
-    hand: _Hand
+    hand: SealingInputs
     parts: range
     values: NDArray[np.uint32]
     counts: tuple[int, ...]
@@ -112,7 +112,7 @@ def _seal_block(task: _Task) -> _Block:
     checked = slots if task.forms is None else slots[:-CHECKS]
     forms = linear_forms(key.check_key, hand.context, number, checked)
     if task.forms is not None:
-        slots[-CHECKS:] = expected_checks(added(task.forms, forms), key.check_key, hand.context, [hand.site])
+        slots[-CHECKS:] = expected_checks(add_forms(task.forms, forms), key.check_key, hand.context, [hand.site])
     masks = site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
     sealed = []
     for start in range(0, len(slots), SLOTS):

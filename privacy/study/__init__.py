@@ -6,7 +6,7 @@ holds between parts is in ``terms.py``.
 """
 
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
-from privacy.study.aggregation import Cohort, Scheme, Sealing
+from privacy.study.aggregation import Cohort, SchemeName, Sealing
 from privacy.study.data.columns import Category, Number
 from privacy.study.data.contract import DataContract
 from privacy.study.data.labels import BinaryLabel
@@ -39,7 +39,7 @@ __all__ = [
     "Privacy",
     "Release",
     "Schedule",
-    "Scheme",
+    "SchemeName",
     "Sealing",
     "Server",
     "ServerRule",

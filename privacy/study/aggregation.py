@@ -45,7 +45,7 @@ class Cohort(Document):
         return self
 
 
-class Scheme(StrEnum):
+class SchemeName(StrEnum):
     """How updates are sealed; ``open`` is a plain sum, for comparison, which every site's policy must allow."""
 
     BFV = "bfv"
@@ -66,7 +66,7 @@ class Sealing(Document):
     leaves it to ``privacy/mechanisms/value_range.py``.
     """
 
-    scheme: Scheme = Scheme.BFV
+    scheme: SchemeName = SchemeName.BFV
     bits: int = Field(default=16, ge=8, le=24)
     """With distributed noise :data:`BITS_OF_SUMS` unless the terms say otherwise."""
     value_range: ValueRange = None

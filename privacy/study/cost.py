@@ -7,7 +7,7 @@ Renyi order that serves the study best may be taken.
 from typing import NamedTuple
 
 from privacy.accounting.calibration import noise_multiplier, site_noise_multiplier
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import (
     BoundedContribution,
     DistributedGaussian,
@@ -15,7 +15,7 @@ from privacy.accounting.events import (
     SampledGaussian,
     SiteUpdates,
     Unprotected,
-    repeated,
+    repeat_event,
 )
 from privacy.errors import TermsError
 from privacy.study import Placement, Terms, Unit
@@ -121,8 +121,8 @@ def price_of_runs(terms: Terms, runs: int) -> Runs:
     one = private_event(terms, study_noise(terms))
     noise, delta = evaluation_noise(terms), terms.privacy.delta
     assert delta is not None, "an epsilon comes with a delta, which the terms check"
-    training = epsilon([repeated(one, terms.training.rounds * runs)], delta)
+    training = epsilon_of([repeat_event(one, terms.training.rounds * runs)], delta)
     if noise is None:
         return Runs(runs, training, None)
-    totals = repeated(evaluation_event(noise), len(terms.evaluation.rounds) * runs)
-    return Runs(runs, training, epsilon([totals], delta))
+    totals = repeat_event(evaluation_event(noise), len(terms.evaluation.rounds) * runs)
+    return Runs(runs, training, epsilon_of([totals], delta))

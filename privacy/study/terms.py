@@ -28,7 +28,7 @@ from privacy.accounting.records_per_patient import MOST_RECORDS
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 from privacy.fields import Name
-from privacy.study.aggregation import BITS_OF_SUMS, Cohort, Scheme, Sealing
+from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, Sealing
 from privacy.study.data.contract import DataContract
 from privacy.study.evaluation import Choice, Evaluation, Release
 from privacy.study.guarantee import Placement, Privacy, Unit
@@ -123,7 +123,7 @@ class Terms(Document):
                 )
 
     def _require_hidden_shares(self) -> None:
-        if self.sealing.scheme is Scheme.OPEN:
+        if self.sealing.scheme is SchemeName.OPEN:
             raise ValueError(
                 "sealing.scheme is open: with distributed noise one site's share has only a part of the noise, and the "
                 "coordinator could read it; write bfv, or placement: local"

@@ -18,9 +18,9 @@ from server.control.server import ControlServer
 from server.federation.folder import Federation
 from server.results.read import read_summary
 from server.study.events import GaveUp, Resumed, SiteReadmitted
-from server.study.journal import Journal, Standing
+from server.study.journal import Journal, StudyStatus
 from server.study.runner import STOP_FILE
-from server.study.state import Desk
+from server.study.state import StudyState
 from server.superlink.process import SuperLink
 from server.superlink.server_app import FOLDER, STUDY
 
@@ -123,7 +123,7 @@ class Coordinator:
     def _continue(self, study: str) -> None:
         """See to it that an open study has a run."""
         with Journal(self._federation.study_folder(study)) as journal:
-            if journal.standing() is not Standing.OPEN:
+            if journal.standing() is not StudyStatus.OPEN:
                 return
         with self._lock:
             run = self._runs.setdefault(study, _Run())
@@ -170,14 +170,14 @@ class Coordinator:
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         with Journal(self._federation.known_study(arguments["study"])) as journal:
             standing = journal.standing()
-            if standing is Standing.OPEN:
+            if standing is StudyStatus.OPEN:
                 (journal.folder / STOP_FILE).touch()
         return {"standing": standing}
 
     def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
         with Journal(self._federation.known_study(arguments["study"])) as journal:
             history = journal.history()
-            if journal.standing() is Standing.FINISHED:
+            if journal.standing() is StudyStatus.FINISHED:
                 raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
             for site in arguments["readmit"]:
                 if site not in history.out:
@@ -203,15 +203,15 @@ class Coordinator:
         history = journal.history()
         for event in readmitted:
             history.apply(event)
-        lack = Desk(journal.launch(), history, self._federation.patience).lack()
+        lack = StudyState(journal.launch(), history, self._federation.patience).lack()
         if lack is not None:
             raise FederationError("; ".join(lack))
 
     def _give_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
         with Journal(self._federation.known_study(arguments["study"])) as journal:
-            if journal.standing() is Standing.FINISHED:
+            if journal.standing() is StudyStatus.FINISHED:
                 raise FederationError(f"the study '{arguments['study']}' is finished; there is nothing to give up")
-            if journal.standing() is not Standing.STOPPED:
+            if journal.standing() is not StudyStatus.STOPPED:
                 raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
             (journal.folder / STOP_FILE).unlink(missing_ok=True)
             journal.record(GaveUp())
@@ -229,7 +229,7 @@ class Coordinator:
                 for number, note in journal.notes(after=last):
                     last = number
                     yield {"number": number, **note}
-                if standing is not Standing.OPEN:
+                if standing is not StudyStatus.OPEN:
                     yield {"kind": "end", "standing": standing, "why": journal.history().stopped or ""}
                     return
                 yield {"kind": "beat", "time": time.time()}

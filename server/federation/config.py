@@ -8,22 +8,22 @@ from privacy.address import Host, is_loopback, join_address
 from privacy.document import Document
 from privacy.study import Name
 from privacy.study.launch import KeyText
-from server.study.timeouts import Patience
+from server.study.timeouts import Timeouts
 
 LOOPBACK: Final = "127.0.0.1"
 CONFIG_FILE: Final = "coordinator.yaml"
 
 
-class PatienceConfig(Document):
-    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.study.timeouts.Patience`."""
+class TimeoutsConfig(Document):
+    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.study.timeouts.Timeouts`."""
 
-    join_s: float = Field(default=Patience.join_s, gt=0)
-    seal_s: float = Field(default=Patience.seal_s, gt=0)
-    release_s: float = Field(default=Patience.release_s, gt=0)
-    offline_s: float = Field(default=Patience.offline_s, gt=0)
-    wait_s: float = Field(default=Patience.wait_s, gt=0)
-    ask_again_s: float = Field(default=Patience.ask_again_s, gt=0)
-    forgiven_voids: int = Field(default=Patience.forgiven_voids, ge=0, le=1000)
+    join_s: float = Field(default=Timeouts.join_s, gt=0)
+    seal_s: float = Field(default=Timeouts.seal_s, gt=0)
+    release_s: float = Field(default=Timeouts.release_s, gt=0)
+    offline_s: float = Field(default=Timeouts.offline_s, gt=0)
+    wait_s: float = Field(default=Timeouts.wait_s, gt=0)
+    ask_again_s: float = Field(default=Timeouts.ask_again_s, gt=0)
+    forgiven_voids: int = Field(default=Timeouts.forgiven_voids, ge=0, le=1000)
 
 
 class CoordinatorConfig(Document):
@@ -33,7 +33,7 @@ class CoordinatorConfig(Document):
     host: Host = "127.0.0.1"
     """Where sites reach the coordinator; a name in the server's certificate."""
     port: int = Field(ge=1, le=65535)
-    patience: PatienceConfig = PatienceConfig()
+    patience: TimeoutsConfig = TimeoutsConfig()
 
     @property
     def address(self) -> str:

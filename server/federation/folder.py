@@ -33,7 +33,7 @@ from privacy.study.launch import MAX_LAUNCH_BYTES, Launch, Member, SignedLaunch
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.federation.config import CONFIG_FILE, CoordinatorConfig, EnrolledSite, Enrolment
 from server.study.journal import Journal
-from server.study.timeouts import Patience
+from server.study.timeouts import Timeouts
 from server.study.witness import Witness
 
 
@@ -71,9 +71,9 @@ class Federation:
         return read_yaml(path, CoordinatorConfig, FederationError)
 
     @property
-    def patience(self) -> Patience:
+    def patience(self) -> Timeouts:
         """How long rounds wait."""
-        return Patience(**self.config.patience.model_dump())
+        return Timeouts(**self.config.patience.model_dump())
 
     @property
     def tls(self) -> TlsFiles:

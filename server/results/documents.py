@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from privacy.study import Choice, Placement, Unit
 from server.study.figures import EvaluationResult, Figure, Shown
-from server.study.journal import Standing
-from server.study.sites import Standing as SiteStanding
+from server.study.journal import StudyStatus
+from server.study.sites import SiteStatus as SiteStanding
 
 
 class Rounds(Shown):
@@ -104,7 +104,7 @@ class StudyResults(Shown):
     """Tell one study: ``study show``; ``study compare`` prints several under ``studies``."""
 
     study: str
-    standing: Standing
+    standing: StudyStatus
     why: str
     """Why it stands still."""
     began: str
@@ -124,7 +124,7 @@ class StudySummary(Shown):
     """Tell one study in a line: ``study list`` prints all of them under ``studies``."""
 
     study: str
-    standing: Standing
+    standing: StudyStatus
     why: str
     rounds: Rounds
     sites: tuple[str, ...]

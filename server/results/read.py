@@ -15,7 +15,7 @@ from pathlib import Path
 from models.federated.early_stopping import best_of
 from privacy import study
 from privacy.protocol.headers import Evaluated
-from privacy.secure_aggregation.schemes.registry import CIPHERS
+from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.study import Choice
 from privacy.study.launch import Launch
 from server.results.documents import (
@@ -31,8 +31,8 @@ from server.results.documents import (
 from server.results.tally import SiteTally, Tally, moved
 from server.study.events import History
 from server.study.figures import evaluation_result, known_totals
-from server.study.journal import Journal, Standing
-from server.study.sites import Standing as SiteStanding
+from server.study.journal import Journal, StudyStatus
+from server.study.sites import SiteStatus as SiteStanding
 
 
 def read_results(folder: Path) -> StudyResults:
@@ -66,10 +66,10 @@ def read_results(folder: Path) -> StudyResults:
     )
 
 
-def _standing(history: History, journal: Journal) -> Standing:
+def _standing(history: History, journal: Journal) -> StudyStatus:
     if history.given_up:
-        return Standing.GIVEN_UP
-    return Standing.WAITING if history.waiting else journal.standing()
+        return StudyStatus.GIVEN_UP
+    return StudyStatus.WAITING if history.waiting else journal.standing()
 
 
 def read_summary(folder: Path) -> StudySummary:
@@ -136,7 +136,7 @@ def _promise(terms: study.Terms) -> Promise:
         placement=privacy.placement,
         clipping_norm=privacy.clipping_norm,
         evaluation_epsilon=terms.evaluation.epsilon,
-        sealed=CIPHERS[terms.sealing.scheme].masked,
+        sealed=SCHEMES[terms.sealing.scheme].masked,
     )
 
 
@@ -173,7 +173,7 @@ def _site(name: str, history: History, tally: Tally) -> SiteResult:
 
 
 def _movement(
-    terms: study.Terms, history: History, tally: Tally, began: float | None, standing: Standing
+    terms: study.Terms, history: History, tally: Tally, began: float | None, standing: StudyStatus
 ) -> Movement:
     rounds = [each for number, each in tally.rounds.items() if each.committed and terms.trains(number)]
     average = moved(rounds)
@@ -182,5 +182,5 @@ def _movement(
         bytes_down=average and average.bytes_down,
         seconds_per_round=average and average.seconds,
         seconds=None if began is None else tally.now - began,
-        seconds_left=tally.seconds_left if standing is Standing.OPEN else None,
+        seconds_left=tally.seconds_left if standing is StudyStatus.OPEN else None,
     )

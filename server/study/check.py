@@ -8,10 +8,10 @@ from torch import nn
 
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters.pretrained import put_weights
-from models.parameters.trainable import arrange, counts
-from privacy.accounting.epsilon import epsilon, is_cut_short
-from privacy.accounting.events import SiteUpdates, repeated
+from models.parameters.pretrained import load_public_weights
+from models.parameters.trainable import apply_layer_choice, counts
+from privacy.accounting.epsilon import epsilon_of, is_cut_short
+from privacy.accounting.events import SiteUpdates, repeat_event
 from privacy.errors import TermsError
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.value_range import COUNT_STEP
@@ -41,7 +41,7 @@ def require_weights(terms: Terms, file: Path) -> None:
     if terms.model.start is None:
         raise TermsError(f"{file}: the study '{terms.name}' begins with no public weights (model.start)")
     try:
-        put_weights(_built(terms), file, terms.model.start)
+        load_public_weights(_built(terms), file, terms.model.start)
     except ModelError as error:
         raise TermsError(f"{file}: {error}") from None
 
@@ -49,7 +49,7 @@ def require_weights(terms: Terms, file: Path) -> None:
 def _built(terms: Terms) -> nn.Module:
     try:
         module = build(terms.model.name, terms.model.options, terms.data.inputs)
-        arrange(module, terms.model)
+        apply_layer_choice(module, terms.model)
     except ModelError as error:
         raise TermsError(str(error)) from None
     return module
@@ -120,8 +120,8 @@ def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | No
         "unit": promise.unit,
         "steps": training.rounds * one.steps,
         "noise_multiplier": noise,
-        "orders_end_too_early": is_cut_short([repeated(one, training.rounds)], promise.delta),
-        "epsilon_after_first_round": epsilon([one], promise.delta),
+        "orders_end_too_early": is_cut_short([repeat_event(one, training.rounds)], promise.delta),
+        "epsilon_after_first_round": epsilon_of([one], promise.delta),
         "smallest_population": round(1 / promise.delta),
         "runs": None if runs is None else price_of_runs(terms, runs)._asdict(),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
@@ -141,7 +141,7 @@ def _shares(
         held = math.floor(max(0.0, noise.sum_held) / terms.training.sampling_rate)
     return {
         "colluders": noise.colluders,
-        "epsilon_outside": epsilon([repeated(outside, terms.training.rounds)], delta),
+        "epsilon_outside": epsilon_of([repeat_event(outside, terms.training.rounds)], delta),
         "inflation": noise.inflation,
         "proposed_bits": noise.proposed_bits(cohort),
         "value_range": noise.value_range,
@@ -179,7 +179,7 @@ def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) 
     of_mean = deviation / (cohort.participation * cohort.maximum * privacy.clipping_norm)
     return {
         "participation": cohort.participation,
-        "epsilon_of_site": epsilon([repeated(one.whole_site, rounds)], privacy.delta),
+        "epsilon_of_site": epsilon_of([repeat_event(one.whole_site, rounds)], privacy.delta),
         "noise_of_mean": of_mean,
         "noise_to_signal_of_round": of_mean * math.sqrt(parameters),
         "noise_to_signal": of_mean * math.sqrt(parameters / rounds),

@@ -18,14 +18,14 @@ from privacy.keys import PublicKey
 from privacy.protocol.messages import Close, Closed, HeldModel, Open, Opened
 from server.study.actions import Action, Note
 from server.study.events import Finished, ModelsHeld, SiteClosed, WaitBegan
-from server.study.sites import SiteView, Standing
-from server.study.state import Desk, Phase
+from server.study.sites import SiteStatus, SiteView
+from server.study.state import Phase, StudyState
 
 
 class Closing:
     """Ends a study."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: StudyState) -> None:
         self._desk = desk
         self._gave_up = False
         self._waits = False
@@ -35,7 +35,7 @@ class Closing:
         desk = self._desk
         desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
         self._waits = False
-        lacking = [site for site in desk.standing(Standing.MEMBER) if not self._is_ready(site)]
+        lacking = [site for site in desk.sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
 
     def go_on(self, site: SiteView, now: float) -> list[Action]:
@@ -49,7 +49,7 @@ class Closing:
 
     def closed(self, site: SiteView, reply: Closed) -> list[Action]:
         """A site has released the model and closed its account."""
-        site.standing, site.question = Standing.CLOSED, None
+        site.standing, site.question = SiteStatus.CLOSED, None
         actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 
@@ -95,14 +95,14 @@ class Closing:
 
     def _close_if_ready(self, now: float, *, over: bool = False) -> list[Action]:
         desk = self._desk
-        ready = [site for site in desk.standing(Standing.MEMBER) if self._is_ready(site)]
-        if len(ready) < len(desk.invited()) and not self._gave_up:
+        ready = [site for site in desk.sites_with(SiteStatus.MEMBER) if self._is_ready(site)]
+        if len(ready) < len(desk.eligible_sites()) and not self._gave_up:
             return []
         actions = self._compare(ready, now, over=over) if desk.history.committed else []
         if desk.phase is Phase.STOPPED or self._waits:
             return actions
         close = Close(base=desk.history.base, held=desk.history.held)
-        ready = [site for site in ready if site.standing is Standing.MEMBER and not site.is_asked(Close)]
+        ready = [site for site in ready if site.standing is SiteStatus.MEMBER and not site.is_asked(Close)]
         return [*actions, *(desk.ask(site, close, now) for site in ready), *self._finish_if_closed()]
 
     def _wait(self, why: str, now: float) -> list[Action]:
@@ -129,7 +129,9 @@ class Closing:
             why = (
                 f"{count} of the last round's {len(cohort)} sites hold the same model at the end, expected {quorum}"
             )
-            away = [site.name for site in desk.invited() if site.name in cohort and site.name not in statements]
+            away = [
+                site.name for site in desk.eligible_sites() if site.name in cohort and site.name not in statements
+            ]
             if count + len(away) >= quorum and not over:
                 return self._wait(f"{why}; away: {', '.join(away)}", now)
             change = "the others are back" if away else "it is clear which of them differ, and those are restored"
@@ -138,13 +140,13 @@ class Closing:
         actions = [] if held == history.held else desk.record(ModelsHeld(held=held))
         for site in ready:
             if site.name in statements and _model_of(statements[site.name]) != model:
-                actions += desk.put_out(site, "holds another model than the others at the end")
+                actions += desk.exclude(site, "holds another model than the others at the end")
         return actions
 
     def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
         desk = self._desk
-        open_sites = [site.name for site in desk.invited()]
-        awaited = desk.standing(Standing.MEMBER) if self._gave_up else open_sites
+        open_sites = [site.name for site in desk.eligible_sites()]
+        awaited = desk.sites_with(SiteStatus.MEMBER) if self._gave_up else open_sites
         if awaited and not waited:
             return []
         desk.phase = Phase.DONE

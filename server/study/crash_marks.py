@@ -18,7 +18,7 @@ MOST_DEATHS: Final = 2
 """Once may be a coincidence: a coordinator may be killed at any time."""
 
 
-class Handling:
+class CrashMarks:
     """The marks of one study, in the file ``path``; one process writes them."""
 
     def __init__(self, path: Path) -> None:

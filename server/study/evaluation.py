@@ -18,15 +18,15 @@ from privacy.protocol.headers import Evaluated
 from privacy.protocol.messages import Opened
 from server.study.actions import Action, Note
 from server.study.events import TotalsOpened
-from server.study.sites import SiteView, Standing
-from server.study.state import Desk, Phase
+from server.study.sites import SiteStatus, SiteView
+from server.study.state import Phase, StudyState
 
 
 class Totals:
     """Has totals opened; ``then`` goes on once they are known, ``join`` when too few sites are left."""
 
     def __init__(
-        self, desk: Desk, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+        self, desk: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
     ) -> None:
         self._desk = desk
         self._then = then
@@ -36,8 +36,8 @@ class Totals:
     def begin(self, now: float) -> list[Action]:
         """Ask every member to open the round that brings them."""
         desk, self._opened = self._desk, {}
-        members = desk.standing(Standing.MEMBER)
-        if len(members) < desk.needed:
+        members = desk.sites_with(SiteStatus.MEMBER)
+        if len(members) < desk.least_members:
             return self._join(now)
         desk.phase, desk.deadline = Phase.OPENING, now + desk.patience.seal_s
         return [action for site in members for action in self.ask(site, now)]
@@ -62,13 +62,13 @@ class Totals:
 
     def late(self, now: float) -> list[Action]:
         """The time to open is over."""
-        waiting = [site for site in self._desk.standing(Standing.MEMBER) if site.name not in self._opened]
-        return self._desk.absent(waiting, "has not opened in time", now) + self.lost(now)
+        waiting = [site for site in self._desk.sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
+        return self._desk.mark_absent(waiting, "has not opened in time", now) + self.lost(now)
 
     def _go_on_if_known(self, now: float) -> list[Action]:
         desk, committed = self._desk, self._desk.unopened
-        members = [site.name for site in desk.standing(Standing.MEMBER)]
-        if len(members) < desk.needed:
+        members = [site.name for site in desk.sites_with(SiteStatus.MEMBER)]
+        if len(members) < desk.least_members:
             return self._join(now)
         if committed is None or not set(members) <= set(self._opened):
             return []
@@ -88,5 +88,5 @@ class Totals:
                     "brought no better AUROC"
                 )
             )
-        desk.remember(evaluated)
+        desk.take_counts(evaluated)
         return [*actions, *self._then(now)]

@@ -37,7 +37,7 @@ CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 """
 
 
-class Standing(StrEnum):
+class StudyStatus(StrEnum):
     """Whether a study goes on. One that waits for sites that are away is open, too; one given up is finished, too."""
 
     OPEN = "open"
@@ -124,13 +124,15 @@ class Journal:
             "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
         )
 
-    def standing(self) -> "Standing":
+    def standing(self) -> "StudyStatus":
         """Whether there is anything left to do, without reading it all; a study that waits is just open."""
         newest = (
             "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
         )
         row = self._connection.execute(newest).fetchone()
-        return {"stopped": Standing.STOPPED, "finished": Standing.FINISHED}.get(row and row[0], Standing.OPEN)
+        return {"stopped": StudyStatus.STOPPED, "finished": StudyStatus.FINISHED}.get(
+            row and row[0], StudyStatus.OPEN
+        )
 
     def waited_s(self) -> float:
         """For how many seconds the study has waited for sites; 0 unless it does."""

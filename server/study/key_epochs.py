@@ -29,8 +29,8 @@ from privacy.protocol.key_messages import MAX_EARLIER, KeyParcel, Wrap, Wrapping
 from privacy.protocol.messages import Join, Joined, Problem
 from server.study.actions import Action, Note
 from server.study.events import EpochAsked, EpochKeyed, WaitBegan
-from server.study.sites import SiteView, Standing
-from server.study.state import Desk, Phase
+from server.study.sites import SiteStatus, SiteView
+from server.study.state import Phase, StudyState
 
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 
@@ -41,7 +41,7 @@ MAX_FAILURES_AS_LEAD: Final = 3
 class KeyEpochs:
     """Brings sites into key epochs; ``then`` goes on once the members have keys."""
 
-    def __init__(self, desk: Desk, then: Callable[[float], list[Action]]) -> None:
+    def __init__(self, desk: StudyState, then: Callable[[float], list[Action]]) -> None:
         self._desk = desk
         self._then = then
         self._offers_count = False
@@ -55,15 +55,15 @@ class KeyEpochs:
         if too_few := self._if_too_few(now):
             return too_few
         in_training = any(
-            site.question for site in desk.standing(Standing.MEMBER)
+            site.question for site in desk.sites_with(SiteStatus.MEMBER)
         )  # cannot answer before it is done
         desk.phase = Phase.JOINING
         desk.deadline = now + (desk.patience.seal_s if in_training else desk.patience.join_s)
         returned = desk.returned() if self._offers_count else []
         actions: list[Action] = [] if returned else self._raise()
-        for site in desk.invited():
-            if site.standing is Standing.MEMBER or site in returned:
-                site.standing = Standing.EXPECTED
+        for site in desk.eligible_sites():
+            if site.standing is SiteStatus.MEMBER or site in returned:
+                site.standing = SiteStatus.EXPECTED
             if site not in returned:
                 site.offer, site.has_keys = None, False
                 actions.append(self._ask_to_join(site, now))
@@ -85,7 +85,7 @@ class KeyEpochs:
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
             case Phase.JOINING | Phase.WAITING:
-                site.standing = Standing.EXPECTED
+                site.standing = SiteStatus.EXPECTED
                 return [Note("has joined", site.name), *self._after_answer(now)]
             case Phase.CLOSING:
                 return [Note("is back", site.name), *self.begin(now)]
@@ -94,7 +94,7 @@ class KeyEpochs:
 
     def refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """A site refuses the study by its own rules."""
-        site.standing, site.why, site.question = Standing.REFUSED, reply.sentence, None
+        site.standing, site.why, site.question = SiteStatus.REFUSED, reply.sentence, None
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
         if self._desk.phase not in _GATHERING:
             return actions
@@ -105,7 +105,7 @@ class KeyEpochs:
         leads = [site for site in sites if site.is_asked(Wrap)]
         for lead in leads:
             lead.failures_as_lead += 1
-        actions = self._desk.absent(sites, why, now)
+        actions = self._desk.mark_absent(sites, why, now)
         if leads:
             return actions + self.begin(now)
         if self._desk.phase in _GATHERING:
@@ -123,7 +123,7 @@ class KeyEpochs:
                 f"after {days:.3g} days of waiting: {self._who_is_here()}",
                 f"when they are back, run: {desk.resume_with()}",
             )
-        lead = [site for site in desk.sites.values() if site.question and site.standing is Standing.EXPECTED]
+        lead = [site for site in desk.sites.values() if site.question and site.standing is SiteStatus.EXPECTED]
         return self.lost(lead, "has not wrapped the keys in time", now)
 
     def _wait(self, now: float) -> list[Action]:
@@ -137,10 +137,12 @@ class KeyEpochs:
 
     def _who_is_here(self) -> str:
         desk = self._desk
-        joined = [site.name for site in desk.invited() if site.offer is not None]
-        away = ", ".join(site.name for site in desk.invited() if site.offer is None)
+        joined = [site.name for site in desk.eligible_sites() if site.offer is not None]
+        away = ", ".join(site.name for site in desk.eligible_sites() if site.offer is None)
         needed = (
-            f"a round needs {desk.needed}" if len(joined) < desk.needed else "the next round needs the same sites"
+            f"a round needs {desk.least_members}"
+            if len(joined) < desk.least_members
+            else "the next round needs the same sites"
         )
         here = "1 site is" if len(joined) == 1 else f"{len(joined)} sites are"
         return f"{here} here, {needed}; away: {away}"
@@ -176,8 +178,8 @@ class KeyEpochs:
         """Whoever's offer is in the parcel is a member."""
         for name, signed in parcel.offers.items():
             site, offer = self._desk.sites[name], signed.statement
-            if site.standing in (Standing.EXPECTED, Standing.ABSENT):
-                site.standing, site.offer, site.has_keys = Standing.MEMBER, None, False
+            if site.standing in (SiteStatus.EXPECTED, SiteStatus.ABSENT):
+                site.standing, site.offer, site.has_keys = SiteStatus.MEMBER, None, False
                 site.base, site.patients = max(site.base, offer.base), offer.patients
 
     def look_for_absent(self, now: float) -> list[Action]:
@@ -185,7 +187,7 @@ class KeyEpochs:
         desk = self._desk
         absent = [
             site
-            for site in desk.standing(Standing.ABSENT)
+            for site in desk.sites_with(SiteStatus.ABSENT)
             if site.offer is None
             and not site.question
             and now - site.lost_at >= desk.patience.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
@@ -197,7 +199,7 @@ class KeyEpochs:
 
     def _after_answer(self, now: float, *, waited: bool = False) -> list[Action]:
         """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
-        awaited = [site for site in self._desk.standing(Standing.EXPECTED) if site.offer is None]
+        awaited = [site for site in self._desk.sites_with(SiteStatus.EXPECTED) if site.offer is None]
         over = waited or self._desk.phase is Phase.WAITING or not awaited
         too_few = self._if_too_few(now) if over else []
         return too_few or self._wrap_if_joined(now, waited=waited)
@@ -205,8 +207,8 @@ class KeyEpochs:
     def _if_too_few(self, now: float) -> list[Action]:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
         desk = self._desk
-        if desk.over:
-            return [] if desk.invited() else self._then(now)
+        if desk.is_complete:
+            return [] if desk.eligible_sites() else self._then(now)
         return desk.stop_if_too_few()
 
     def _raise(self) -> list[Action]:
@@ -227,15 +229,15 @@ class KeyEpochs:
 
     def _wrap_if_joined(self, now: float, *, waited: bool = False) -> list[Action]:
         desk = self._desk
-        joined = {site.name: site.offer for site in desk.invited() if site.offer is not None}
-        missing = [site for site in desk.standing(Standing.EXPECTED) if site.offer is None]
-        if len(joined) < desk.needed or not desk.bound <= set(joined):
+        joined = {site.name: site.offer for site in desk.eligible_sites() if site.offer is not None}
+        missing = [site for site in desk.sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        if len(joined) < desk.least_members or not desk.required_sites <= set(joined):
             return []
         if missing and not waited:
             if desk.phase is Phase.WAITING:  # enough are back: the others have a moment more
                 desk.phase, desk.deadline = Phase.JOINING, now + desk.patience.join_s
             return []
-        actions = desk.absent(missing, "has not joined in time", now)
+        actions = desk.mark_absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
         lacked = {site.name: self._lacked_by(site) for site in members}
         given = set().union(*(_holdings(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD))
@@ -264,7 +266,7 @@ class KeyEpochs:
                 desk.new_launch(),
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
-        left = [action for site in hopeless for action in desk.put_out(site, why)]
+        left = [action for site in hopeless for action in desk.exclude(site, why)]
         return left + self.begin(now)
 
 

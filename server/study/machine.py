@@ -48,9 +48,9 @@ from server.study.evaluation import Totals
 from server.study.events import Finished, History
 from server.study.key_epochs import KeyEpochs
 from server.study.rounds import Rounds
-from server.study.sites import SiteView, Standing
-from server.study.state import Desk, Phase
-from server.study.timeouts import Patience
+from server.study.sites import SiteStatus, SiteView
+from server.study.state import Phase, StudyState
+from server.study.timeouts import Timeouts
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
@@ -59,8 +59,8 @@ _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
 class StudyMachine:
     """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
 
-    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
-        self._desk = Desk(launch, history, patience)
+    def __init__(self, launch: SignedLaunch, history: History, patience: Timeouts) -> None:
+        self._desk = StudyState(launch, history, patience)
         self._epochs = KeyEpochs(self._desk, self._next_step)
         self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
         self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
@@ -103,10 +103,10 @@ class StudyMachine:
         if desk.history.keys is None:
             return self._epochs.begin(now)
         self._epochs.enrol(desk.history.keys)
-        for site in desk.standing(Standing.EXPECTED):
-            site.standing = Standing.ABSENT
+        for site in desk.sites_with(SiteStatus.EXPECTED):
+            site.standing = SiteStatus.ABSENT
         actions: list[Action] = [Note("going on after a restart")]
-        if desk.over:
+        if desk.is_complete:
             return actions + self._closing.begin(now)
         return actions + (self._totals.begin(now) if desk.unopened else self._rounds.begin_again(now))
 
@@ -178,9 +178,9 @@ class StudyMachine:
         site.failures += 1
         actions: list[Action] = []
         if site.is_asked(Release):
-            actions = self._desk.put_out(site, f"made round {self._desk.history.next_round} void: {why}")
+            actions = self._desk.exclude(site, f"made round {self._desk.history.next_round} void: {why}")
         elif site.failures >= MAX_FAILURES:
-            actions = self._desk.put_out(site, f"failed {MAX_FAILURES} times; the last time: {why}")
+            actions = self._desk.exclude(site, f"failed {MAX_FAILURES} times; the last time: {why}")
         return actions + self._lost(site, why, now)
 
     def unreached(self, name: str, now: float) -> list[Action]:
@@ -235,7 +235,7 @@ class StudyMachine:
         """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
         if self._desk.returned():
             return self._epochs.begin(now)
-        if self._desk.over:
+        if self._desk.is_complete:
             return self._closing.begin(now)
         return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
 
@@ -258,14 +258,14 @@ class StudyMachine:
         return self._rounds.ask(site, now)
 
     def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
-        self._desk.remember(reply.evaluated)
+        self._desk.take_counts(reply.evaluated)
         return self._closing.closed(site, reply)
 
     def _give_up(self, now: float) -> list[Action]:
         """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
         desk = self._desk
         desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.patience.join_s
-        left = [site for _, site in sorted(desk.sites.items()) if site.standing is not Standing.CLOSED]
+        left = [site for _, site in sorted(desk.sites.items()) if site.standing is not SiteStatus.CLOSED]
         return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
 
     def _told(self, site: SiteView, text: str) -> list[Action]:
@@ -305,7 +305,7 @@ class StudyMachine:
         if reply.code == "keys-refused":
             return self._epochs.refuse_grant(site) + self.failed(site.name, reply.sentence, now)
         if reply.code in ("too-few", "different-models"):
-            return self._desk.put_out(site, reply.sentence) + self._lost(site, reply.sentence, now)
+            return self._desk.exclude(site, reply.sentence) + self._lost(site, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
         if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):

@@ -28,8 +28,8 @@ from privacy.secure_aggregation.masks import seed_commitment
 from privacy.signed import Signed
 from server.study.actions import Action, Ask, Commit, Note, Restart
 from server.study.events import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid, TotalsOpened
-from server.study.sites import SiteView, Standing
-from server.study.state import Desk, Phase
+from server.study.sites import SiteStatus, SiteView
+from server.study.state import Phase, StudyState
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Rounds:
     """Runs rounds; ``then`` goes on after each, ``join`` when too few sites are left."""
 
     def __init__(
-        self, desk: Desk, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+        self, desk: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
     ) -> None:
         self._desk = desk
         self._then = then
@@ -57,11 +57,11 @@ class Rounds:
     def begin(self, now: float) -> list[Action]:
         """Ask every member to train and seal, in a new attempt of the round that is next."""
         desk = self._desk
-        members = {site.name for site in desk.standing(Standing.MEMBER)}
-        if len(members) < desk.needed or not desk.bound <= members:
+        members = {site.name for site in desk.sites_with(SiteStatus.MEMBER)}
+        if len(members) < desk.least_members or not desk.required_sites <= members:
             self._collection = None
             return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
-        cohort = tuple(sorted(desk.bound or members))
+        cohort = tuple(sorted(desk.required_sites or members))
         last, number = desk.history.attempt, desk.history.next_round
         again = last is not None and last.round == number
         room = last.room if last is not None and again else desk.room()
@@ -83,7 +83,7 @@ class Rounds:
         repeatable = (
             asked is not None
             and (asked.round, asked.epoch) == (desk.history.next_round, desk.history.epoch)
-            and all(desk.sites[name].standing is Standing.MEMBER for name in asked.cohort)
+            and all(desk.sites[name].standing is SiteStatus.MEMBER for name in asked.cohort)
         )
         return self._collect(asked, now) if asked is not None and repeatable else self.begin(now)
 
@@ -144,7 +144,7 @@ class Rounds:
         if collection is None:
             return []
         collection.headers[site.name], collection.evaluated = reply.header, reply.evaluated
-        self._desk.learn(reply.header.statement)
+        self._desk.take_header(reply.header.statement)
         site.question, site.has_keys, site.failures, site.setbacks = None, True, 0, 0
         actions: list[Action] = [Note("has sealed", site.name)]
         if len(collection.headers) < len(collection.asked.cohort):
@@ -162,7 +162,7 @@ class Rounds:
         """The cohort has opened these totals alike."""
         if evaluated is None or evaluated.opened_in in self._desk.history.totals:
             return []
-        self._desk.remember(evaluated)
+        self._desk.take_counts(evaluated)
         return self._desk.record(TotalsOpened(evaluated=evaluated))
 
     def _ask_to_release(self, collection: _Collection, now: float) -> list[Action]:
@@ -215,9 +215,11 @@ class Rounds:
 
     def late(self, now: float) -> list[Action]:
         """The time to seal, or to release, is over."""
-        waiting = [site for site in self._desk.standing(Standing.MEMBER) if site.question and self.concerns(site)]
+        waiting = [
+            site for site in self._desk.sites_with(SiteStatus.MEMBER) if site.question and self.concerns(site)
+        ]
         task = "sealed" if self._desk.phase is Phase.SEALING else "released"
-        return self._desk.absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
+        return self._desk.mark_absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
 
     def void(self, sites: list[SiteView], now: float) -> list[Action]:
         """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
@@ -228,8 +230,8 @@ class Rounds:
             if made > forgiven:
                 why = f"vanished between sealing and release of round {number}"
                 again = f", as in {made - 1} rounds before" if made > 1 else ""
-                actions += desk.put_out(site, why + again)
-            elif site.standing is not Standing.OUT:
+                actions += desk.exclude(site, why + again)
+            elif site.standing is not SiteStatus.OUT:
                 actions.append(
                     Note(f"was away too long: void round {made} of {forgiven} that are forgiven", site.name)
                 )

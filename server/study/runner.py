@@ -23,24 +23,24 @@ from privacy.canonical import sha256
 from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
 from privacy.files import replace
 from privacy.keys import PublicKey, SessionKey, SigningKey
-from privacy.ledger.signed_head import BookHead
+from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.envelope import Envelope, make_envelope, open_envelope
 from privacy.protocol.headers import MAX_HEAD_BYTES, Header
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, GivenUp, Join, Joined, Problem, Reply, Request, Sealed, Train
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
-from privacy.secure_aggregation.schemes.registry import CIPHERS
+from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
-from server.study.crash_marks import MOST_DEATHS, Handling
+from server.study.crash_marks import MOST_DEATHS, CrashMarks
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.study.figures import evaluation_result, known_totals
 from server.study.journal import Journal
 from server.study.machine import StudyMachine
 from server.study.state import Phase
-from server.study.timeouts import Patience
+from server.study.timeouts import Timeouts
 from server.study.witness import Witness
 
 _log = logging.getLogger(__name__)
@@ -82,11 +82,11 @@ class Transport(Protocol):
         ...
 
 
-class Conductor:
+class StudyRunner:
     """One study in progress."""
 
     def __init__(
-        self, journal: Journal, key: SigningKey, witness: Witness, patience: Patience, transport: Transport
+        self, journal: Journal, key: SigningKey, witness: Witness, patience: Timeouts, transport: Transport
     ) -> None:
         signed = journal.launch()
         self._journal = journal
@@ -95,7 +95,7 @@ class Conductor:
         self._transport = transport
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
-        self._handling = Handling(journal.folder / HANDLING_FILE)
+        self._handling = CrashMarks(journal.folder / HANDLING_FILE)
         self._put_out_deadly_sites()
         self._machine = StudyMachine(signed, journal.history(), patience)
         self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
@@ -116,7 +116,7 @@ class Conductor:
     def begin(self, now: float) -> None:
         """Start or go on."""
         terms = self._launch.terms
-        private, sealed = terms.privacy.epsilon is not None, CIPHERS[terms.sealing.scheme].masked
+        private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.sealing.scheme].masked
         self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
         self._do(self._machine.start(now, self._journal.waited_s()))
 
@@ -261,7 +261,7 @@ class Conductor:
             raise WireError("its totals are not those whose digest its header names")
         return reply, envelope.blobs[0]
 
-    def _see(self, site: str, book: SignedStatement[BookHead]) -> None:
+    def _see(self, site: str, book: SignedStatement[LedgerHead]) -> None:
         if book.verified(self._identities[site]).site != site:
             raise WireError("it shows the head of another site's ledger")
         if (size := len(book.to_bytes())) > MAX_HEAD_BYTES:

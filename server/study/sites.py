@@ -10,7 +10,7 @@ from privacy.signed import Signed
 from server.study.actions import Ask
 
 
-class Standing(StrEnum):
+class SiteStatus(StrEnum):
     """How the study stands with one site."""
 
     EXPECTED = "expected"
@@ -21,11 +21,11 @@ class Standing(StrEnum):
     CLOSED = "closed"
 
 
-SHUT = (Standing.REFUSED, Standing.OUT, Standing.CLOSED)
+SHUT = (SiteStatus.REFUSED, SiteStatus.OUT, SiteStatus.CLOSED)
 
 
 @dataclass
-class Question:
+class PendingRequest:
     """A request in flight."""
 
     ask: Ask
@@ -36,7 +36,7 @@ class Question:
     offline_since: float | None = None
 
     @property
-    def doubt(self) -> int:
+    def backoff(self) -> int:
         """How much longer than usual to wait before asking again: silence is work, where there is work to do."""
         at_once = isinstance(self.ask.request, Release | Wrap | Close)
         return 1 if self.returned or at_once else 2 ** min(self.times + 1, 6)
@@ -47,7 +47,7 @@ class SiteView:
     """What the coordinator knows of one site."""
 
     name: str
-    standing: Standing = Standing.EXPECTED
+    standing: SiteStatus = SiteStatus.EXPECTED
     base: int = 0
     offer: Signed[Offer] | None = None
     """For the newest epoch asked."""
@@ -62,7 +62,7 @@ class SiteView:
     """How often it could not write since it last sealed: no failure, but it is looked for ever less often."""
     why: str = ""
     lost_at: float = -inf
-    question: Question | None = None
+    question: PendingRequest | None = None
 
     def is_asked(self, kind: type[Request]) -> bool:
         """Whether a question of this kind is in flight."""

@@ -15,8 +15,8 @@ from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note, Record
 from server.study.events import Event, History, SiteOut, Stopped
-from server.study.sites import SHUT, Question, SiteView, Standing
-from server.study.timeouts import Patience
+from server.study.sites import SHUT, PendingRequest, SiteStatus, SiteView
+from server.study.timeouts import Timeouts
 
 
 class Phase(StrEnum):
@@ -34,10 +34,10 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-class Desk:
+class StudyState:
     """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""
 
-    def __init__(self, launch: SignedLaunch, history: History, patience: Patience) -> None:
+    def __init__(self, launch: SignedLaunch, history: History, patience: Timeouts) -> None:
         self.signed_launch = launch
         self.launch = launch.statement
         self.launch_digest = self.launch.digest
@@ -52,28 +52,28 @@ class Desk:
         self.sites = {name: SiteView(name) for name in self.launch.names}
         for event in history.committed.values():
             for header in event.committed.headers.values():
-                self.learn(header.statement)
+                self.take_header(header.statement)
         for evaluated in history.totals.values():
-            self.remember(evaluated)
+            self.take_counts(evaluated)
         for name, closed in history.closed.items():
-            self.sites[name].standing = Standing.CLOSED
-            self.remember(closed.evaluated)
+            self.sites[name].standing = SiteStatus.CLOSED
+            self.take_counts(closed.evaluated)
         for name, why in history.out.items():
-            self.sites[name].standing, self.sites[name].why = Standing.OUT, why
+            self.sites[name].standing, self.sites[name].why = SiteStatus.OUT, why
 
     # Sites -------------------------------------------------------------------------------------------------
 
-    def invited(self) -> list[SiteView]:
+    def eligible_sites(self) -> list[SiteView]:
         """Sites that may take part, in rising order of their names."""
         return [site for _, site in sorted(self.sites.items()) if site.standing not in SHUT]
 
-    def standing(self, standing: Standing) -> list[SiteView]:
+    def sites_with(self, standing: SiteStatus) -> list[SiteView]:
         """Sites of one standing, in rising order of their names."""
         return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
 
     def returned(self) -> list[SiteView]:
         """Sites that were absent and have offered a key for the next epoch."""
-        return [site for site in self.standing(Standing.ABSENT) if site.offer is not None]
+        return [site for site in self.sites_with(SiteStatus.ABSENT) if site.offer is not None]
 
     def missed(self, site: SiteView) -> list[Committed]:
         """Committed rounds that ``site`` has still to open, oldest first."""
@@ -81,7 +81,7 @@ class Desk:
         return [event.committed for number, event in committed if number > site.base]
 
     @property
-    def over(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no round follows: the terms name no other, or have no more patience."""
         return self.history.next_round > self.terms.last_round or self.out_of_patience
 
@@ -101,19 +101,19 @@ class Desk:
         return event.committed if self.terms.evaluates(view.round, view.base) else None
 
     @property
-    def needed(self) -> int:
+    def least_members(self) -> int:
         """Sites that what comes next needs: a round the terms' minimum, closing only one."""
-        return 1 if self.over else self.terms.cohort.minimum
+        return 1 if self.is_complete else self.terms.cohort.minimum
 
     @property
-    def bound(self) -> set[str]:
+    def required_sites(self) -> set[str]:
         """The sites that the next round must have: after a void round whose sum had no noise, that round's cohort."""
         bare = self.terms.opens_bare(self.history.next_round, self.history.base)
         return set(self.history.void_cohort) if bare else set()
 
     def room(self) -> int:
         """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
-        counts = {site.name: site.patients for site in self.invited()}
+        counts = {site.name: site.patients for site in self.eligible_sites()}
         largest = max(counts.values(), default=0)
         return self._room(count or largest for count in counts.values())
 
@@ -124,13 +124,13 @@ class Desk:
     def _room(self, counts: Iterable[int]) -> int:
         return most_patients(counts) if self.terms.sums_patients else 0
 
-    def learn(self, header: Header) -> None:
+    def take_header(self, header: Header) -> None:
         """Take in what a site's header says of it."""
         site = self.sites[header.site]
         site.base = max(site.base, header.view.base)
         site.patients = header.patients
 
-    def remember(self, evaluated: Evaluated | None) -> None:
+    def take_counts(self, evaluated: Evaluated | None) -> None:
         """Take in opened totals; of a round whose totals are known no site changes them."""
         if evaluated is not None:
             self.evaluations.setdefault(evaluated.round, evaluated.counts)
@@ -152,7 +152,7 @@ class Desk:
     def ask(self, site: SiteView, request: Request, now: float, aggregate: int | None = None) -> Ask:
         """Put a question to a site; it replaces the one in flight."""
         ask = Ask(site.name, request, aggregate)
-        site.question = Question(ask, now)
+        site.question = PendingRequest(ask, now)
         return ask
 
     def ask_to_open(self, site: SiteView, committed: Committed, now: float, *, sign_held: int | None = None) -> Ask:
@@ -166,7 +166,7 @@ class Desk:
         actions: list[Action] = []
         for site in self.sites.values():
             question = site.question
-            if question and now - question.sent >= self.patience.ask_again_s * question.doubt:
+            if question and now - question.sent >= self.patience.ask_again_s * question.backoff:
                 if not question.returned:  # it was online when it was asked last
                     question.offline_since = None
                 question.sent, question.times, question.returned = now, question.times + 1, False
@@ -201,21 +201,21 @@ class Desk:
         self.history.apply(event)
         return [Record(event)]
 
-    def absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:
+    def mark_absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:
         """Count sites as absent until they offer a key again."""
         actions: list[Action] = []
         for site in sites:
             site.why, site.question, site.offer, site.has_keys, site.lost_at = why, None, None, False, now
-            if site.standing in (Standing.MEMBER, Standing.EXPECTED):
-                site.standing = Standing.ABSENT
+            if site.standing in (SiteStatus.MEMBER, SiteStatus.EXPECTED):
+                site.standing = SiteStatus.ABSENT
                 actions.append(Note(f"absent: {why}", site.name))
         return actions
 
-    def put_out(self, site: SiteView, why: str) -> list[Action]:
+    def exclude(self, site: SiteView, why: str) -> list[Action]:
         """Leave a site out until the operator re-admits it."""
-        if site.standing is Standing.OUT:
+        if site.standing is SiteStatus.OUT:
             return []
-        site.standing, site.why, site.offer = Standing.OUT, why, None
+        site.standing, site.why, site.offer = SiteStatus.OUT, why, None
         return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
 
     def stop(self, why: str, way_out: str) -> list[Action]:
@@ -239,13 +239,13 @@ class Desk:
 
     def lack(self) -> tuple[str, str] | None:
         """Why the sites that are not shut out cannot make the next cohort, and the way out; None if they can."""
-        possible = self.invited()
+        possible = self.eligible_sites()
         shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
-        out = {site.name for site in self.standing(Standing.OUT)}
-        if len(possible) < self.needed:
-            why = f"{len(possible)} sites can take part, the terms need {self.needed} ({shut})"
-            return why, self._way_out(out, self.needed - len(possible))
-        if lacking := self.bound - {site.name for site in possible}:
+        out = {site.name for site in self.sites_with(SiteStatus.OUT)}
+        if len(possible) < self.least_members:
+            why = f"{len(possible)} sites can take part, the terms need {self.least_members} ({shut})"
+            return why, self._way_out(out, self.least_members - len(possible))
+        if lacking := self.required_sites - {site.name for site in possible}:
             why = (
                 f"without noise, the round after a void one needs the same sites, {', '.join(sorted(lacking))} too"
             )
@@ -256,8 +256,8 @@ class Desk:
         if len(out) >= needed:
             choice = "" if len(out) == needed else f" (at least {needed} of them)"
             return f"let them in again with: {self.resume_with(*sorted(out))}{choice}"
-        refused = ", ".join(site.name for site in self.standing(Standing.REFUSED))
-        if refused and len(out) + len(self.standing(Standing.REFUSED)) >= needed:
+        refused = ", ".join(site.name for site in self.sites_with(SiteStatus.REFUSED))
+        if refused and len(out) + len(self.sites_with(SiteStatus.REFUSED)) >= needed:
             return f"once {refused} would admit the study, run: {self.resume_with(*sorted(out))}"
         return self.new_launch()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Seconds to wait, and how often a site's absence may cost everybody a round."""
 
     join_s: float = 120.0

@@ -19,7 +19,7 @@ from privacy.canonical import from_canonical
 from privacy.document import parse
 from privacy.errors import FederationError, WireError
 from privacy.keys import SigningKey
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
 
@@ -45,7 +45,7 @@ class Witness:
         self._path = path
         self._key = key
 
-    def see(self, head: Signed[BookHead]) -> None:
+    def see(self, head: Signed[LedgerHead]) -> None:
         """Countersign a head whose signature was checked.
 
         Raises:
@@ -57,7 +57,7 @@ class Witness:
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
-    def _see(self, head: Signed[BookHead]) -> None:
+    def _see(self, head: Signed[LedgerHead]) -> None:
         book = head.statement
         recovered = book.recovered or ""
         with closing(self._connect()) as connection, connection:

@@ -1,6 +1,7 @@
 """Messages to sites and their replies, as the coordinator's rounds see them: a thin shell around Flower's grid.
 
-* Nothing here waits: :meth:`Grid.poll` looks once, and the caller decides when to look again and when to give up.
+* Nothing here waits: :meth:`SiteMessages.poll` looks once, and the caller decides when to look again and when to
+  give up.
 * Replies are fetched one at a time, and only once all of one is there: however many have come, or hang on the way, only
   one is in memory, and nobody waits for a site on a slow line.
 * A reply may be lost (Flower delivers once, and a site may vanish): the caller asks again, sites answer the same.
@@ -66,7 +67,7 @@ class _Asked:
     """How often a piece was not there although the last one was."""
 
 
-class Grid:
+class SiteMessages:
     """The sites of a Flower run, by node id."""
 
     def __init__(self, grid: FlowerGrid) -> None:

@@ -53,7 +53,7 @@ from server.superlink.control_api import (
 )
 from server.superlink.database import database_url
 from server.superlink.output_log import LinkLog
-from server.superlink.process_tags import MARK, OWNER, stop_marked
+from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
 HOST: Final = "127.0.0.1"
 _START_S: Final = 60.0
@@ -277,7 +277,7 @@ class SuperLink:
             "FLWR_LOG_LEVEL": "WARNING",
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1",
             **_ALLOCATION,
-            MARK: str(self.folder),
+            TAG: str(self.folder),
         }
 
     def _take_lock(self) -> None:
@@ -327,7 +327,7 @@ class SuperLink:
         return f"{self.log} says: {self._output.last_words() if self._output else 'nothing'}"
 
     def _stop_processes(self) -> None:
-        stop_marked(MARK, str(self.folder))
+        stop_tagged(TAG, str(self.folder))
         if self._process is not None:
             self._process.wait()
 

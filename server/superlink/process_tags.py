@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE_S: Final = 10.0
-MARK: Final = "CONSILIUM_SUPERLINK"
+TAG: Final = "CONSILIUM_SUPERLINK"
 """What a SuperLink and everything that it starts carry: their folder."""
 OWNER: Final = "CONSILIUM_OWNER"
 """What tells a SuperLink the descriptor of the pipe by which it notices that its owner is gone."""
 
 
-def stop_marked(name: str, value: str, *, but: int | None = None) -> None:
+def stop_tagged(name: str, value: str, *, but: int | None = None) -> None:
     """Ask every process whose environment has ``name=value`` to end, then make it; return when all have.
 
     All but the process ``but``.

@@ -17,7 +17,7 @@ from flwr.superlink.cli import flower_superlink
 from privacy.process_lifetime import take_default_signals, when_closed
 from server.superlink import database
 from server.superlink.gate import Gate
-from server.superlink.process_tags import MARK, OWNER, stop_marked
+from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
 _LEAVE_S: Final = 5.0
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 def _end_everything() -> None:
     """End what this process started, and this process: politely, then at once."""
-    stop_marked(MARK, os.environ[MARK], but=os.getpid())
+    stop_tagged(TAG, os.environ[TAG], but=os.getpid())
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_LEAVE_S)
     os._exit(1)

@@ -13,8 +13,8 @@ from privacy.errors import FederationError
 from privacy.protocol.envelope import Envelope
 from server.federation.folder import Federation
 from server.study.journal import Journal
-from server.study.runner import Arrival, Conductor
-from server.superlink.grid import Grid
+from server.study.runner import Arrival, StudyRunner
+from server.superlink.grid import SiteMessages
 
 _LOOK_EVERY_S: Final = 0.1
 _TTL_S: Final = 24 * 3600.0
@@ -23,7 +23,7 @@ _TTL_S: Final = 24 * 3600.0
 class GridTransport:
     """Sites by name over Flower's grid."""
 
-    def __init__(self, grid: Grid, federation: Federation) -> None:
+    def __init__(self, grid: SiteMessages, federation: Federation) -> None:
         self._grid = grid
         self._federation = federation
         self._activations = federation.activations()
@@ -52,7 +52,7 @@ class GridTransport:
         ]
 
 
-def run(folder: Path, study: str, grid: Grid) -> None:
+def run(folder: Path, study: str, grid: SiteMessages) -> None:
     """Drive ``study`` until it is finished or stopped.
 
     Args:
@@ -70,7 +70,7 @@ def run(folder: Path, study: str, grid: Grid) -> None:
         missing = sorted(set(journal.launch().statement.names) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
-        conductor = Conductor(
+        conductor = StudyRunner(
             journal,
             federation.identity(),
             federation.witness(),

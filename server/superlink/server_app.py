@@ -15,7 +15,7 @@ from flwr.serverapp import ServerApp
 
 from privacy.errors import Error, FederationError
 from privacy.logs import bounded_log
-from server.superlink.grid import Grid
+from server.superlink.grid import SiteMessages
 
 FOLDER: Final = "folder"
 STUDY: Final = "study"
@@ -32,7 +32,7 @@ def main(grid: FlowerGrid, context: Context) -> None:
     keep_log(Path(folder) / "superlink" / f"{study}.log")
     from server.superlink.run import run
 
-    run(Path(folder), study, Grid(grid))
+    run(Path(folder), study, SiteMessages(grid))
 
 
 def keep_log(path: Path) -> None:

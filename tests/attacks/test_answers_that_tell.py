@@ -21,7 +21,7 @@ from models.parameters.lora import plain_tensors
 from models.parameters.vector import Vector
 from privacy.canonical import sha256
 from privacy.protocol.messages import Problem
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from server.study.state import Phase
 from tests.client.small_study import small_terms, write_patients
 from tests.protocol.conftest import Found
@@ -50,7 +50,7 @@ def test_score_that_is_no_number_lands_in_the_lowest_bin() -> None:
 
 
 def test_noised_total_beyond_its_field_is_cut_after_the_noise() -> None:
-    counts = noised(np.zeros(200, dtype=np.int64), 3e9, Stream(bytes(32)))
+    counts = noised(np.zeros(200, dtype=np.int64), 3e9, KeyStream(bytes(32)))
     assert (counts.min(), counts.max()) == (-(1 << 31), (1 << 31) - 1)
 
 

@@ -8,7 +8,7 @@ from privacy.protocol.envelope import read_body
 from privacy.protocol.headers import Committed, Header
 from privacy.protocol.messages import Close, Closed, HeldModel, Joined, Open, Opened, Problem, Reply
 from privacy.signed import Signed
-from server.study.sites import Standing
+from server.study.sites import SiteStatus
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -124,7 +124,7 @@ def test_one_site_that_lies_about_its_model_hinders_nobody_and_is_out(found: Fou
     simulator.run(seconds=5)
     machine = simulator.conductor.machine
     assert machine.phase is Phase.DONE
-    assert machine.sites["elm"].standing is Standing.OUT
+    assert machine.sites["elm"].standing is SiteStatus.OUT
     assert "another model than the others" in machine.sites["elm"].why
     assert all(simulator.state(name).closed for name in FOUR[:3])
     assert not [each for _, each in simulator.transport.said if isinstance(each, Problem)]

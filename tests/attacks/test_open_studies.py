@@ -9,8 +9,8 @@ from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.layout import CHECKS
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.registry import CIPHERS
-from privacy.study import Scheme
+from privacy.secure_aggregation.schemes.registry import SCHEMES
+from privacy.study import SchemeName
 from server.results.tally import NOT_SEALED, Tally
 from server.study.state import Phase
 from tests.client.small_study import small_terms
@@ -60,7 +60,7 @@ def test_open_study_shows_every_update_to_the_coordinator(simulator: Simulator) 
     """No attack: what ``open`` means. Each update is read from its own message, without a key."""
     in_phase(simulator, Phase.RELEASING)
     layout, stranger = layout_of(simulator.journal.launch().statement, 1, 0), StudyKey.generate()
-    cipher, read = CIPHERS[Scheme.OPEN], {}
+    cipher, read = SCHEMES[SchemeName.OPEN], {}
     for envelope in simulator.transport.wire:
         body = read_body(envelope)
         if isinstance(body.content, Sealed):

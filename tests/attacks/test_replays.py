@@ -4,7 +4,7 @@ import pytest
 
 from privacy.errors import WireError
 from privacy.keys import SigningKey
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.protocol.envelope import Envelope, make_envelope, read_body
 from privacy.protocol.messages import Close, Closed, Open, Problem
 from privacy.signed import Signed
@@ -17,12 +17,12 @@ from tests.simulator import FOUR
 
 def head_of(name: str, mallory: Mallory, number: int) -> Countersigned:
     """A head that the site never had, with everybody's signature on it."""
-    head = BookHead(
+    head = LedgerHead(
         site=name, number=number, hash="ab" * 32, time="2026-01-01T00:00:00Z", recovered=None, accounts=()
     )
     identity = mallory.simulator.homes[name].identity()
     return Countersigned.by(
-        mallory.simulator.federation.identity(), COORDINATOR, Signed[BookHead].by(identity, head)
+        mallory.simulator.federation.identity(), COORDINATOR, Signed[LedgerHead].by(identity, head)
     )
 
 

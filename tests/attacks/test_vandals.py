@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from client.study.request_handler import Site
+from client.study.request_handler import RequestHandler
 from privacy.canonical import digest, sha256
 from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
@@ -351,7 +351,7 @@ def test_site_that_shouts_makes_the_scale_no_coarser_than_the_terms(found: Found
     """
     simulator = found(without_privacy(training={"rounds": 3}, evaluation={"rounds": []}))
     simulator.sites["ash"].close()
-    simulator.sites["ash"] = Site(
+    simulator.sites["ash"] = RequestHandler(
         simulator.homes["ash"], lambda terms, files: ShoutingTrainer(terms, files, "ash", simulator)
     )
     simulator.run(lambda: simulator.all_have(2), seconds=5)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import get_args
 
 from privacy.accounting.events import AnyEvent
-from privacy.accounting.renyi import AT_LEAST, CARRIED
+from privacy.accounting.renyi import AT_LEAST, STORED_ORDERS
 from privacy.audit.commands.verify import check
 from privacy.document import Document
 from privacy.keys import PublicKey
 from privacy.ledger import database
 from privacy.ledger.entries import BODIES, VERSION
 from privacy.ledger.rules import Rule
-from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals, Seen
+from privacy.ledger.signed_head import AccountTotals, Countersigned, GrantTotals, LedgerHead, Seen
 from tests.docs.ledger_example import export
 from tests.docs.pages import ROOT, blocks, rows
 from tests.privacy.ledger_makers import KEY
@@ -61,7 +61,7 @@ def test_table_of_events_is_the_closed_list() -> None:
 def test_table_of_statements_is_what_is_signed() -> None:
     section = TEXT.split("## Heads")[1].split("## What must hold")[0]
     table = {row[1].strip("`"): fields(row[2]) for row in rows(PAGE, "Heads")}
-    assert table == {kind.label: set(kind.model_fields) for kind in (BookHead, Seen)}
+    assert table == {kind.label: set(kind.model_fields) for kind in (LedgerHead, Seen)}
     for kind in (AccountTotals, GrantTotals):
         assert set(kind.model_fields) <= fields(section)
     assert all(f'"{name}"' in section for name in Countersigned.model_fields)
@@ -73,7 +73,7 @@ def test_table_of_rules_is_the_closed_list_in_the_order_of_the_code() -> None:
 
 def test_numbers_of_the_page_are_those_of_the_code() -> None:
     orders = [int(word) for word in re.findall(r"\d+", TEXT.split("at the orders ")[1].split(", each")[0])]
-    assert tuple(orders) == CARRIED
+    assert tuple(orders) == STORED_ORDERS
     assert f"{AT_LEAST} stands for itself" in TEXT
     assert f"format version {VERSION}" in TEXT
     assert f"`application_id` 0x{database.APPLICATION_ID:X}, `user_version` {database.SCHEMA_VERSION}" in TEXT

@@ -12,13 +12,13 @@ from sklearn.metrics import roc_auc_score
 from client.site.config import Policy
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.accounting.calibration import site_noise_multiplier
-from privacy.accounting.epsilon import charge, conversion, limit
+from privacy.accounting.epsilon import charge, epsilon_offset, renyi_limit
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
 from privacy.accounting.renyi import NANO, ORDERS
-from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
+from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
 from privacy.mechanisms.site_clipping import contribution, mean_update
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.study import MAX_SITES, Sealing, parse_terms, read_terms
 from privacy.study.cost import study_noise, training_event
@@ -37,11 +37,11 @@ def test_example_of_a_charge_is_computed() -> None:
     order = choose_order(6, delta, (Planned(purpose=Purpose.TRAIN, event=event, times=terms.training.rounds),))
     assert event.kind == "sampled-gaussian"
     price = terms.training.rounds * charge(event, order) / NANO
-    room = limit(6, delta, order) / NANO
+    room = renyi_limit(6, delta, order) / NANO
     assert f"noise of {alone:.2f}" in TEXT
     assert f"kept at order {order}, where the study charges {price:.2f} of the {room:.2f}" in TEXT
     assert room // price == 3
-    assert f"a fixed part ({float(conversion(delta, order)):.2f}" in TEXT
+    assert f"a fixed part ({float(epsilon_offset(delta, order)):.2f}" in TEXT
 
 
 def test_constants_of_the_page_are_those_of_the_code() -> None:
@@ -102,7 +102,7 @@ def auroc_of_sites(sites: int, seed: int) -> float:
                 wrong = 1 / (1 + np.exp(-features[chosen] @ local)) - labels[chosen]
                 local -= 2.0 * features[chosen].T @ wrong / 40
             own = contribution(local - model, 1.0, None, counts=True)
-            total += share(own, noise, noise.share_variance(sites), Stream(random.bytes(32)))
+            total += noise_share(own, noise, noise.share_variance(sites), KeyStream(random.bytes(32)))
         model = model + mean_update(opened_sum(total, noise), None, sites)
     return float(roc_auc_score(labels[test], features[test] @ model))
 

@@ -23,9 +23,9 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     SEED_BYTES,
     SLOTS,
 )
-from privacy.secure_aggregation.schemes.registry import CIPHERS
+from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.signed import Statement
-from privacy.study import Scheme, launch
+from privacy.study import SchemeName, launch
 from tests.docs.pages import ROOT, blocks, rows
 from tests.docs.wire_example import COORDINATOR_KEY, SITE_KEY, example_released, example_sealed
 from tests.docs.wire_example import blocks as examples
@@ -90,7 +90,7 @@ def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     for size in (SEALED_BYTES, AGGREGATE_BYTES):
         assert f"{size:,}" in section
     assert f"{SEED_BYTES}-byte seed" in section
-    assert f"{CIPHERS[Scheme.OPEN].sealed_bytes:,} bytes" in section
+    assert f"{SCHEMES[SchemeName.OPEN].sealed_bytes:,} bytes" in section
     assert f"{BLOCK} ciphertexts ({BLOCK * SLOTS:,} slots)" in section
     assert f"at most {MOST_HALVINGS} times" in section
     assert f"at most {envelope.MAX_BODY_BYTES >> 20} MiB" in TEXT

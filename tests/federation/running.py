@@ -22,16 +22,16 @@ from typing import Any, Final
 import yaml
 
 from client.site.config import Policy
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.register_data import register_files
 from privacy.canonical import sha256
 from privacy.study import Terms
-from server.federation.config import CoordinatorConfig, PatienceConfig
+from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
 from server.study.events import History
-from server.study.journal import Journal, Standing
+from server.study.journal import Journal, StudyStatus
 from server.superlink.process import free_port
-from server.superlink.process_tags import stop_marked
+from server.superlink.process_tags import stop_tagged
 from tests.client.small_study import write_patients
 
 COORDINATOR: Final = "coordinator"
@@ -39,7 +39,7 @@ POPULATION: Final = "small"
 EPSILON_GRANTED: Final = 60.0
 DELTA: Final = 1e-3
 ORDER: Final = 24
-PATIENCE: Final = PatienceConfig(offline_s=2, ask_again_s=3)
+PATIENCE: Final = TimeoutsConfig(offline_s=2, ask_again_s=3)
 _MARK: Final = "CONSILIUM_TEST"
 _PROGRAMS: Final = Path(sys.executable).parent
 
@@ -107,7 +107,7 @@ class Running:
     """A federation whose processes a test starts, kills and ends."""
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...], patience: PatienceConfig = PATIENCE, *, made: bool = False
+        self, folder: Path, names: tuple[str, ...], patience: TimeoutsConfig = PATIENCE, *, made: bool = False
     ) -> None:
         self.folder = folder
         self.names = names
@@ -117,7 +117,7 @@ class Running:
 
     # Making ------------------------------------------------------------------------------------------------
 
-    def _make(self, patience: PatienceConfig) -> None:
+    def _make(self, patience: TimeoutsConfig) -> None:
         config = CoordinatorConfig(federation="wood", port=free_port(), patience=patience)
         federation = Federation.init(self.folder / COORDINATOR, config)
         homes = {name: self._make_site(name, number, federation) for number, name in enumerate(self.names)}
@@ -126,9 +126,9 @@ class Running:
                 if peer != name:
                     home.pin(peer, homes[peer].identity().public)
 
-    def _make_site(self, name: str, number: int, federation: Federation) -> SiteHome:
+    def _make_site(self, name: str, number: int, federation: Federation) -> SiteFolder:
         policy = Policy(unprotected_test_patients=True, without_privacy=(POPULATION,), open_sealing=True)
-        home = SiteHome.init(self.folder / name, name, device="cpu", policy=policy)
+        home = SiteFolder.init(self.folder / name, name, device="cpu", policy=policy)
         home.accept(federation.enrol(home.join_request()))
         self.write_tables(name, number)
         return home
@@ -142,7 +142,7 @@ class Running:
     def register_data(self, terms: Terms) -> None:
         """Register every site's tables under the data contract of ``terms``, and grant their budget."""
         for name in self.names:
-            home = SiteHome(self.folder / name)
+            home = SiteFolder(self.folder / name)
             register_files(home, terms.data, home.folder / "train.csv", home.folder / "test.csv")
             with home.open_ledger() as ledger:
                 ledger.grant(terms.data.name, EPSILON_GRANTED, DELTA, ORDER)
@@ -217,7 +217,7 @@ class Running:
         deadline = time.monotonic() + 10
         while (left_over := processes_with(_MARK, str(self.folder))) and time.monotonic() < deadline:
             time.sleep(0.1)  # a child notices its parent's end a moment later
-        stop_marked(_MARK, str(self.folder))
+        stop_tagged(_MARK, str(self.folder))
         for process in self._processes.values():
             process.wait()
         return left_over
@@ -280,7 +280,7 @@ class Running:
 
         def over() -> bool:
             with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
-                return journal.standing() is not Standing.OPEN
+                return journal.standing() is not StudyStatus.OPEN
 
         wait_for(f"{study} to finish", over, patience_s)
         history = self.history(study)
@@ -324,7 +324,7 @@ class Running:
 
     def audited(self, name: str) -> Any:
         """What ``consilium-audit verify`` finds in a site's book."""
-        identity = SiteHome(self.folder / name).identity().public.typed
+        identity = SiteFolder(self.folder / name).identity().public.typed
         said = command(
             "consilium-audit", "verify", self.folder / name / "ledger.sqlite", "--key", identity, "--json"
         )
@@ -334,7 +334,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, names: tuple[str, ...], terms: Terms, patience: PatienceConfig = PATIENCE
+    folder: Path, names: tuple[str, ...], terms: Terms, patience: TimeoutsConfig = PATIENCE
 ) -> Iterator[Running]:
     """A federation whose sites are online and have data for ``terms``; at the end, nothing of it must be left."""
     federation = Running(folder, names, patience)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from models.layers.heads import OneLogit
-from models.parameters.trainable import arrange
+from models.parameters.trainable import apply_layer_choice
 from privacy.study import Model
 
 
@@ -32,7 +32,7 @@ def convolutional() -> nn.Module:
 
 def arranged(module: nn.Module, **choices: Any) -> nn.Module:
     """``module`` with its layers as chosen, and random values, the same ones every time."""
-    arrange(module, asked(**choices))
+    apply_layer_choice(module, asked(**choices))
     random = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in module.parameters():

@@ -1,11 +1,11 @@
 """Heads of books that were never written."""
 
 from privacy.keys import SigningKey
-from privacy.ledger.signed_head import BookHead
+from privacy.ledger.signed_head import LedgerHead
 from privacy.signed import Signed
 
 
-def standing(key: SigningKey, site: str, number: int = 10, hash: str = "4" * 64) -> Signed[BookHead]:
+def standing(key: SigningKey, site: str, number: int = 10, hash: str = "4" * 64) -> Signed[LedgerHead]:
     """A signed head of a book without populations."""
-    head = BookHead(site=site, number=number, hash=hash, time="2026-03-02T08:00:00Z", recovered=None, accounts=())
-    return Signed[BookHead].by(key, head)
+    head = LedgerHead(site=site, number=number, hash=hash, time="2026-03-02T08:00:00Z", recovered=None, accounts=())
+    return Signed[LedgerHead].by(key, head)

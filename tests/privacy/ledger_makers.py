@@ -16,7 +16,7 @@ from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Ending
 from privacy.ledger.signed_head import Countersigned
-from privacy.ledger.signing import Signed
+from privacy.ledger.signing import SignedEntry
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
@@ -118,13 +118,13 @@ def values_of(path: Path, key: SigningKey = KEY) -> list[Value]:
         return [json.loads(line)["entry"] for line in ledger.export_lines() if b'"entry"' in line]
 
 
-def forged(values: Iterable[Value], key: SigningKey = KEY, since: int = 1) -> Iterator[Signed]:
+def forged(values: Iterable[Value], key: SigningKey = KEY, since: int = 1) -> Iterator[SignedEntry]:
     """The book that ``values`` would make, chained anew; ``key`` signs from entry ``since`` on."""
     previous = "0" * 64
     for number, value in enumerate(values, start=1):
         data = to_canonical({**value, "number": number, "previous": previous})
         signer = key if number >= since else KEY
-        yield Signed(data, signer.sign(b"consilium ledger entry v1\0" + data))
+        yield SignedEntry(data, signer.sign(b"consilium ledger entry v1\0" + data))
         previous = sha256(data)
 
 

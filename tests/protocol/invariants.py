@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.figures import Budget
 from privacy.audit.commands.verify import check
 from privacy.protocol.key_messages import Wrappings
@@ -45,7 +45,7 @@ def require_within_terms(simulator: Simulator, name: str) -> None:
     for kind, allowed in (("reserve", privacy.epsilon), ("evaluate", evaluation.epsilon)):
         events = [entry.body.event for entry in simulator.entries(name, kind)]  # type: ignore[attr-defined]
         if allowed is not None and privacy.delta is not None and events:
-            assert epsilon(events, privacy.delta) <= allowed + 1e-6
+            assert epsilon_of(events, privacy.delta) <= allowed + 1e-6
     admitted = sum(entry.body.charge for entry in simulator.entries(name, "allow"))  # type: ignore[attr-defined]
     for grant in budget(simulator, name).grants:
         assert grant.spent + grant.set_aside <= admitted <= grant.limit

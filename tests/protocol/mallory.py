@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from privacy.ledger.entries import Incident
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.protocol.headers import Committed, Header
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Join, Joined, Open, Problem, Release, Released, Reply, Sealed, Train
@@ -35,7 +35,7 @@ class Mallory:
             self.saw(name, reply.book)
         return reply
 
-    def saw(self, name: str, head: Signed[BookHead]) -> None:
+    def saw(self, name: str, head: Signed[LedgerHead]) -> None:
         """Countersign a head, as sites ask for."""
         key = self.simulator.federation.identity()
         self.witnessed[name] = Countersigned.by(key, COORDINATOR, head)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from client.admission.rules import price_of
-from privacy.accounting.renyi_filter import Filter, Grant
+from privacy.accounting.renyi_filter import Grant, RenyiFilter
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -43,7 +43,7 @@ def test_book_charges_the_same_terms_as_often_as_they_are_launched(found: Found)
         studies.append(simulator.study)
         for name in FOUR:
             figures = budget(simulator, name).grants[0]
-            own = Filter(Grant(figures.epsilon, figures.delta, figures.order, figures.limit))
+            own = RenyiFilter(Grant(figures.epsilon, figures.delta, figures.order, figures.limit))
             one = own.price_of(price_of(TERMS).plan)
             assert figures.spent == launches * one
             assert figures.epsilon_spent == pytest.approx(float(own.epsilon_of(launches * one)), abs=1e-4)

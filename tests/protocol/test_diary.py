@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from client.study.activity_log import Diary
+from client.study.activity_log import ActivityLog
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.moments import THREE
@@ -29,7 +29,7 @@ def edit_policy(home: Path, **changes: object) -> None:
 def watched(simulator: Simulator) -> list[str]:
     """What ``ash`` shows from now on, without its times."""
     shown: list[str] = []
-    simulator.sites["ash"]._diary = Diary(lambda line: shown.append(line.split(" ", 2)[2]))
+    simulator.sites["ash"]._diary = ActivityLog(lambda line: shown.append(line.split(" ", 2)[2]))
     return shown
 
 

@@ -9,7 +9,7 @@ from privacy.ledger.entries import Ending, Return
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release
 from server.results.read import read_results, read_summary
 from server.study.events import GaveUp, Resumed
-from server.study.journal import Standing
+from server.study.journal import StudyStatus
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -109,13 +109,13 @@ def test_study_of_which_nothing_is_heard_gives_back_by_itself_and_is_over(found:
     simulator.run(lambda: simulator.all_have(0) and simulator.conductor.machine.phase is Phase.SEALING)
     home = simulator.homes["ash"]
     with home.open_ledger() as ledger:
-        (hold,) = holds_of(ledger.trial(), home)
+        (hold,) = holds_of(ledger.copy_of_state(), home)
         assert (hold.study, hold.grant, hold.epsilon > 0) == (simulator.study, 1, True)
         assert hold.given_back_on == f"{datetime.fromisoformat(hold.last_heard) + timedelta(days=30):%Y-%m-%d}"
         assert give_back_abandoned(ledger, home, LATER - timedelta(days=2)) == []
         assert give_back_abandoned(ledger, home, LATER) == [simulator.study]
         assert give_back_abandoned(ledger, home, LATER) == []
-        assert holds_of(ledger.trial(), home) == []
+        assert holds_of(ledger.copy_of_state(), home) == []
     join = Join(launch=simulator.journal.launch(), epoch=9)
     require_refused(simulator.exchange("ash", join)[0], "given-up", "since nothing came of it")
     assert ends(simulator, "ash") == ["abandoned"]
@@ -139,4 +139,4 @@ def test_given_up_study_is_listed_as_such(found: Found) -> None:
     give_up(simulator)
     simulator.run()
     folder = simulator.federation.study_folder(simulator.study)
-    assert {read_summary(folder).standing, read_results(folder).standing} == {Standing.GIVEN_UP}
+    assert {read_summary(folder).standing, read_results(folder).standing} == {StudyStatus.GIVEN_UP}

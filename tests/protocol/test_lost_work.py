@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from privacy.protocol.messages import Joined, Problem, Sealed
-from server.study.sites import Standing
+from server.study.sites import SiteStatus
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -93,7 +93,7 @@ def test_power_cut_in_paid_work_repeats_the_same_draw_and_pays_once(
     simulator.before_training = die_once
     simulator.run(seconds=5)
     assert simulator.conductor.machine.phase is Phase.DONE
-    assert simulator.conductor.machine.sites["ash"].standing is Standing.CLOSED
+    assert simulator.conductor.machine.sites["ash"].standing is SiteStatus.CLOSED
     draws = [key for site, number, key in simulator.draws if (site, number) == ("ash", 1)]
     assert len(draws) == 2
     assert len(set(draws)) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from models.federated.server_optimiser import optimiser_of
 from privacy.errors import TermsError
-from privacy.study import Scheme, ServerRule
+from privacy.study import SchemeName, ServerRule
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -93,8 +93,8 @@ PAIRS = [(place, way) for place, way in product(PLACES, WAYS) if (place, way) no
 
 SCHEMES = [
     (place, way, scheme)
-    for (place, way), scheme in product(PAIRS, Scheme)
-    if place == "local" or scheme is not Scheme.OPEN  # a share alone has too little noise to be read
+    for (place, way), scheme in product(PAIRS, SchemeName)
+    if place == "local" or scheme is not SchemeName.OPEN  # a share alone has too little noise to be read
 ]
 
 
@@ -102,7 +102,7 @@ SCHEMES = [
 @pytest.mark.parametrize(("place", "way", "scheme"), SCHEMES)
 def test_combination_runs_through(found: Found, place: str, way: str, rule: str, scheme: str) -> None:
     simulator = found(small_terms(**sections_of(place, way, rule, scheme)), names=THREE)
-    if scheme == Scheme.OPEN:
+    if scheme == SchemeName.OPEN:
         allow_open_sealing(simulator)
     simulator.run(seconds=5)
     assert sorted(committed(simulator)) == [1, 2]
@@ -116,7 +116,7 @@ def test_combination_runs_through(found: Found, place: str, way: str, rule: str,
 def test_combination_that_cannot_be_is_refused_with_the_reason(place: str, way: str) -> None:
     for rule in ServerRule:
         with pytest.raises(TermsError) as caught:
-            small_terms(**sections_of(place, way, rule, Scheme.BFV))
+            small_terms(**sections_of(place, way, rule, SchemeName.BFV))
         assert REFUSED[place, way] in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from client.cli import cli as site_cli
 from privacy.audit.cli import cli as audit_cli
-from privacy.audit.commands.report import told
+from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.page import render
 from privacy.canonical import to_canonical
 from privacy.errors import LedgerError
@@ -71,7 +71,7 @@ def test_export_carries_the_launch_and_the_opened_figures(simulator: Simulator, 
 
 def test_page_says_what_the_study_was_about(simulator: Simulator, export: Path) -> None:
     """walk.md 15: purpose, columns, label, who took part, clipping norm and results were not on it."""
-    text = text_of(render(told(export, simulator.homes["ash"].identity().public)))
+    text = text_of(render(read_timeline(export, simulator.homes["ash"].identity().public)))
     for part in (
         *("a test", "ill: yes against no, never", "age, sex", "ash, birch, cedar, elm"),
         *("this key has countersigned this book", "Clipping norm 1 for each patient", "a score of 0.5 or more"),
@@ -83,7 +83,7 @@ def test_page_says_what_the_study_was_about(simulator: Simulator, export: Path) 
 
 
 def test_page_of_a_copied_file_says_where_the_papers_are(simulator: Simulator) -> None:
-    text = text_of(render(told(simulator.homes["ash"].ledger_path, None)))
+    text = text_of(render(read_timeline(simulator.homes["ash"].ledger_path, None)))
     assert "not in this file" in text
     assert "consilium-site ledger export" in text
 
@@ -163,7 +163,7 @@ def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_book(
             simulator, lines[place(lines)], launch=launch, coordinator=own.public.text
         )
 
-    text = text_of(render(told(rewritten(export, change), None)))
+    text = text_of(render(read_timeline(rewritten(export, change), None)))
     assert "this key has not countersigned this book" in text
 
 

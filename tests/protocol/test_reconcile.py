@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from privacy.audit.cli import cli
-from privacy.audit.commands.reconcile import Finding, SiteBook, Weight, compare
+from privacy.audit.commands.reconcile import Finding, SiteLedger, Weight, compare
 from privacy.audit.read_ledger import read
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, lines, read_testimony
 from privacy.ledger.testimony import Testimony as Shown
 from server.federation.testimony import write_testimony
@@ -44,8 +44,8 @@ def folder(simulator: Simulator) -> Path:
     return folder
 
 
-def site_book(path: Path) -> SiteBook:
-    found = SiteBook(Book())
+def site_book(path: Path) -> SiteLedger:
+    found = SiteLedger(LedgerState())
     _, found.book = read(path, watch=found.take)
     return found
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from client.data.dataset import read_study
 from client.site.register_data import register_files
-from client.training.session import InProcessTrainer
-from privacy.accounting.epsilon import epsilon
-from privacy.accounting.renyi import CARRIED
+from client.training.session import TrainingSession
+from privacy.accounting.epsilon import epsilon_of
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.study.cost import study_noise
 from tests.client.small_study import CONTRACT, small_terms
 from tests.protocol.conftest import Found
@@ -28,7 +28,7 @@ def test_whole_study_is_charged_at_patient_level(found: Found) -> None:
     require_finished(simulator)
     events = [entry.body.event for entry in simulator.entries("ash", "reserve")]  # type: ignore[attr-defined]
     assert {(event.kind, event.records_per_patient) for event in events} == {("bounded-contribution", 3)}
-    assert 2.9 < epsilon(events, 1e-3, [order for order in CARRIED if order <= 32]) <= 3.0001
+    assert 2.9 < epsilon_of(events, 1e-3, [order for order in STORED_ORDERS if order <= 32]) <= 3.0001
     (population,) = simulator.entries("ash", "population")
     assert getattr(population.body, "unit", "") == "patient"
 
@@ -41,7 +41,7 @@ def test_records_are_drawn_one_by_one(found: Found, tmp_path: Path) -> None:
     with (tmp_path / "several.csv").open("w", newline="") as file:
         csv.writer(file).writerows([rows[0], *(row for row in rows[1:] for _ in range(2))])
     registration = register_files(home, simulator.terms.data, tmp_path / "several.csv", home.folder / "test.csv")
-    trainer = InProcessTrainer(simulator.terms, registration.files(), "cpu")
+    trainer = TrainingSession(simulator.terms, registration.files(), "cpu")
     table, _ = read_study(registration.files())
     assert trainer._training.patients == 2 * table.patients.patients == len(table.patients.labels)
     assert trainer._public_patients == 3 * registration.public_patients

@@ -7,7 +7,7 @@ import pytest
 from privacy.errors import FederationError
 from server.control.coordinator import Coordinator
 from server.results.read import read_summary
-from server.study.journal import Standing
+from server.study.journal import StudyStatus
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -32,13 +32,13 @@ def test_resume_that_would_stand_still_again_names_whom_to_readmit_and_changes_n
     coordinator = Coordinator(stopped.federation)
     with pytest.raises(FederationError, match=f"with: consilium study resume {stopped.study} --readmit birch$"):
         coordinator._resume({"study": stopped.study, "readmit": []})
-    assert stopped.journal.standing() is Standing.STOPPED
+    assert stopped.journal.standing() is StudyStatus.STOPPED
     assert list(stopped.journal.history().out) == ["birch"]
 
 
 def test_resume_with_the_site_that_is_needed_goes_on(stopped: Simulator) -> None:
     Coordinator(stopped.federation)._resume({"study": stopped.study, "readmit": ["birch"]})
-    assert stopped.journal.standing() is Standing.OPEN
+    assert stopped.journal.standing() is StudyStatus.OPEN
     stopped.restart_coordinator()
     stopped.run(seconds=5)
     require_finished(stopped)
@@ -58,12 +58,12 @@ def test_study_that_waits_is_listed_as_waiting_with_who_is_away(found: Found) ->
     simulator.step(1000)
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=100)
     summary = read_summary(simulator.journal.folder)
-    assert summary.standing is Standing.WAITING
+    assert summary.standing is StudyStatus.WAITING
     assert summary.why == "1 site is here, a round needs 3; away: ash, birch"
     simulator.transport.cut_off.clear()
     in_phase(simulator, Phase.RELEASING)
     summary = read_summary(simulator.journal.folder)
-    assert (summary.standing, summary.why) == (Standing.OPEN, "")
+    assert (summary.standing, summary.why) == (StudyStatus.OPEN, "")
     simulator.run(seconds=5)
     require_finished(simulator)
 

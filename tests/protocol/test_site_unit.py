@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.federated.server_optimiser import optimiser_of
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.secure_aggregation.round_layout import shared_noise
 from privacy.study import Terms
@@ -63,7 +63,7 @@ def test_whole_study_ends_with_one_model_and_is_charged_to_the_patient(found: Fo
     assert [(each.kind, each.participation, each.steps) for each in events] == [
         ("site-updates", participation, 1)
     ] * ROUNDS
-    assert 2.99 < epsilon(events, 1e-3) <= 3
+    assert 2.99 < epsilon_of(events, 1e-3) <= 3
     assert not list(simulator.store("ash").folder.glob("left-*"))
     assert simulator.store("ash").clipping_norm() != 1.0 or "adaptive" not in way
 

@@ -206,7 +206,7 @@ def test_site_that_missed_the_opening_ends_with_the_others(found: Found, restart
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.OPENING and 4 in committed(simulator))
     simulator.transport.cut_off.add("elm")
     simulator.step(1)
-    assert not simulator.conductor.machine._desk.over, "the others have opened, elm is waited for"
+    assert not simulator.conductor.machine._desk.is_complete, "the others have opened, elm is waited for"
     simulator.step(1000)
     assert simulator.conductor.machine.phase is Phase.CLOSING
     assert simulator.state("elm").base == 3

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from client.commands.status import overview
-from client.study.activity_log import Diary
+from client.study.activity_log import ActivityLog
 from privacy.errors import WireError
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Recover
@@ -178,7 +178,7 @@ def test_site_put_back_says_so_itself_before_it_takes_part_in_anything_new(simul
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     simulator.put_back("ash", copy)
     shown: list[str] = []
-    simulator.sites["ash"]._diary = Diary(shown.append)
+    simulator.sites["ash"]._diary = ActivityLog(shown.append)
     simulator.run(seconds=5)
     said = [line for line in shown if "rolled back" in line]
     assert "refuses a round (refused): entry" in said[0]

@@ -24,9 +24,9 @@ from privacy.document import Document
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Recover, Reserve
-from privacy.ledger.signed_head import BookHead
+from privacy.ledger.signed_head import LedgerHead
 from privacy.ledger.signing import Head
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 from privacy.ledger.testimony import Testimony, read_testimony
 
 
@@ -46,10 +46,10 @@ class Finding(Document):
 
 
 @dataclass
-class SiteBook:
+class SiteLedger:
     """A site's verified book, and what of it can be compared."""
 
-    book: Book
+    book: LedgerState
     trained: set[tuple[str, int]] = field(default_factory=set)
     evaluated: set[tuple[str, int]] = field(default_factory=set)
     recovered: list[Head] = field(default_factory=list)
@@ -62,7 +62,7 @@ class SiteBook:
         """Whose book it is."""
         return self.book.site
 
-    def take(self, _: Book, entry: Entry) -> None:
+    def take(self, _: LedgerState, entry: Entry) -> None:
         """Take in the next entry."""
         match entry.body:
             case Reserve(study=study, round=round):
@@ -111,7 +111,7 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         )
 
 
-def compare(testimonies: Sequence[Testimony], books: Sequence[SiteBook]) -> list[Finding]:
+def compare(testimonies: Sequence[Testimony], books: Sequence[SiteLedger]) -> list[Finding]:
     """Everything on which witnesses and books do not agree, contradictions first."""
     findings = [*_two_books(testimonies), *_two_copies(books)]
     for book in books:
@@ -122,7 +122,7 @@ def compare(testimonies: Sequence[Testimony], books: Sequence[SiteBook]) -> list
     return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
 
 
-def _terms(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+def _terms(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
     for study, seen in testimony.studies.items():
         allowed = book.book.allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
@@ -139,7 +139,7 @@ def _terms(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
             )
 
 
-def _rounds(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+def _rounds(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
     for (study, number), seen in testimony.rounds.items():
         paid = (study, number) in book.trained if seen.trained else (study, seen.base) in book.evaluated
         if book.name in seen.heads and not paid:
@@ -168,14 +168,14 @@ def _rounds(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
             )
 
 
-def _heads(testimony: Testimony, book: SiteBook) -> Iterator[Finding]:
+def _heads(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
     shown = set()
     for countersigned in testimony.heads:
         head = countersigned.head.statement
         if head.site != book.name:
             continue
         shown.add(head.digest)
-        if book.book.holds(head.number, head.hash):
+        if book.book.contains(head.number, head.hash):
             continue
         if _lost_and_taken_over(head, book):
             yield _remark(
@@ -207,7 +207,7 @@ def _two_books(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
             )
 
 
-def _two_copies(books: Sequence[SiteBook]) -> Iterator[Finding]:
+def _two_copies(books: Sequence[SiteLedger]) -> Iterator[Finding]:
     """Books of one site that part ways; copies that go on from each other were put together before."""
     for number, book in enumerate(books):
         for other in books[number + 1 :]:
@@ -220,7 +220,7 @@ def _two_copies(books: Sequence[SiteBook]) -> Iterator[Finding]:
                 )
 
 
-def _lost_and_taken_over(head: BookHead, book: SiteBook) -> bool:
+def _lost_and_taken_over(head: LedgerHead, book: SiteLedger) -> bool:
     """Whether the book says that it was restored after this head, and with it in view."""
     before = [None, *(each.hash for each in book.recovered)]
     if head.recovered not in before:
@@ -229,15 +229,15 @@ def _lost_and_taken_over(head: BookHead, book: SiteBook) -> bool:
     return bool(following) and head.number <= following[0].number
 
 
-def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteBook]]:
-    testimonies, books = list[Testimony](), list[SiteBook]()
+def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
+    testimonies, books = list[Testimony](), list[SiteLedger]()
     for path in files:
         if _is_testimony(path):
             testimony = read_testimony(path)
             if testimony not in testimonies:
                 testimonies.append(testimony)
         else:
-            site = SiteBook(Book())
+            site = SiteLedger(LedgerState())
             _, site.book = read(path, watch=site.take)
             books.append(site)
     if not testimonies:
@@ -252,16 +252,16 @@ def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteBook]]:
     return testimonies, _longest(books)
 
 
-def _longest(books: Sequence[SiteBook]) -> list[SiteBook]:
+def _longest(books: Sequence[SiteLedger]) -> list[SiteLedger]:
     """The books without copies that another one goes on from."""
-    kept: list[SiteBook] = []
+    kept: list[SiteLedger] = []
     for book in sorted(books, key=lambda each: -each.book.head.number):
         if not any(_goes_on_from(other, book) for other in kept):
             kept.append(book)
     return sorted(kept, key=lambda each: each.name)
 
 
-def _goes_on_from(longer: SiteBook, book: SiteBook) -> bool:
+def _goes_on_from(longer: SiteLedger, book: SiteLedger) -> bool:
     return longer.name == book.name and longer.book.number_of(book.book.head.hash) == book.book.head.number
 
 
@@ -273,9 +273,9 @@ def _is_testimony(path: Path) -> bool:
         return False
 
 
-def _contradiction(book: SiteBook, sentence: str) -> Finding:
+def _contradiction(book: SiteLedger, sentence: str) -> Finding:
     return Finding(weight=Weight.CONTRADICTION, site=book.name, sentence=sentence)
 
 
-def _remark(book: SiteBook, sentence: str) -> Finding:
+def _remark(book: SiteLedger, sentence: str) -> Finding:
     return Finding(weight=Weight.REMARK, site=book.name, sentence=sentence)

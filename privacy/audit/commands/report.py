@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from privacy.accounting.events import AnyEvent
-from privacy.accounting.pld import epsilon
+from privacy.accounting.pld import pld_epsilon
 from privacy.audit.read_ledger import given_key, read
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.page import render
 from privacy.audit.report.study_section import SecondFigure
-from privacy.audit.report.timeline import Story
+from privacy.audit.report.timeline import Timeline
 from privacy.command_line import say
 from privacy.errors import LedgerError
 from privacy.files import replace
@@ -36,18 +36,18 @@ def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) 
     if output.exists():
         _refuse_to_destroy(output, ledger, force)
     second = _loss_distributions() if pld else None
-    page = render(told(ledger, None if key is None else given_key(key)), second)
+    page = render(read_timeline(ledger, None if key is None else given_key(key)), second)
     replace(output, page, LedgerError)
     say(f"{output}: {len(page) / 1024:,.0f} KiB")
 
 
-def told(ledger: Path, key: PublicKey | None) -> Reading:
+def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
     """The verified book in ``ledger``, and what it tells.
 
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
-    story, papers = Story(), dict[str, Paper]()
+    story, papers = Timeline(), dict[str, Paper]()
     form, book = read(ledger, key, story.take, papers)
     return Reading(book, story, form, key is not None, papers)
 
@@ -65,6 +65,6 @@ def _loss_distributions() -> SecondFigure:
 
     @cache  # studies of the same terms have the same plan
     def priced(events: tuple[AnyEvent, ...], delta: float) -> float:
-        return epsilon(events, delta)
+        return pld_epsilon(events, delta)
 
     return lambda events, delta: priced(tuple(events), delta)

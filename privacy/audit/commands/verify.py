@@ -14,12 +14,12 @@ import click
 from privacy.accounting.figures import Budget
 from privacy.audit.read_ledger import given_key, read
 from privacy.audit.report.findings import of_the_entries
-from privacy.audit.report.timeline import Story
+from privacy.audit.report.timeline import Timeline
 from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
-from privacy.ledger import Book
+from privacy.ledger import LedgerState
 
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"
 
@@ -85,7 +85,7 @@ def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verifie
     Raises:
         LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
-    story = Story()
+    story = Timeline()
     form, book = read(path, key, story.take)
     number = None if head is None else book.number_of(head)
     if head is not None and number is None:
@@ -107,7 +107,7 @@ def _given_head(text: str) -> str:
 
 
 def _verified(
-    path: Path, form: str, book: Book, key_given: bool, head_given: int | None, attention: list[str]
+    path: Path, form: str, book: LedgerState, key_given: bool, head_given: int | None, attention: list[str]
 ) -> Verified:
     return Verified(
         file=str(path),

@@ -18,16 +18,16 @@ from typing import Any, Final
 import click
 
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import epsilon
-from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, repeated
+from privacy.accounting.epsilon import epsilon_of
+from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, repeat_event
 from privacy.accounting.figures import rounded_down, rounded_up
-from privacy.accounting.plan import Planned, Purpose, described
-from privacy.accounting.renyi_filter import Filter
+from privacy.accounting.plan import Planned, Purpose, describe_event
+from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.audit.read_ledger import given_key, read
 from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError
-from privacy.ledger import Book
+from privacy.ledger import LedgerState
 
 _GRID: Final = 10**6  # a noise multiplier is a whole number of millionths
 _LEAST_NOISE, _MOST_NOISE = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
@@ -172,7 +172,7 @@ def least_noise(account: Account, shape: Shape, studies: int) -> float:
     return high / _GRID
 
 
-def _open_account(book: Book, population: str) -> Account:
+def _open_account(book: LedgerState, population: str) -> Account:
     """The population's account, if a study with privacy may ask it for anything."""
     account = book.account(population)
     if not account.budget.protected:
@@ -187,7 +187,7 @@ def _open_account(book: Book, population: str) -> Account:
     return account
 
 
-def _plan_of(book: Book, study: str) -> Sequence[Planned]:
+def _plan_of(book: LedgerState, study: str) -> Sequence[Planned]:
     """What a study of the book was admitted with."""
     allowed = book.allowance(study)
     if allowed is None:
@@ -207,11 +207,11 @@ def _training(plan: Sequence[Planned]) -> tuple[Planned, ...]:
     return tuple(part for part in plan if part.purpose is Purpose.TRAIN and not isinstance(part.event, Unprotected))
 
 
-def _studies(filter_: Filter, plan: Sequence[Planned]) -> int:
+def _studies(filter_: RenyiFilter, plan: Sequence[Planned]) -> int:
     return max(0, filter_.left) // filter_.price_of(plan)
 
 
-def _room(number: int, filter_: Filter, plan: Sequence[Planned]) -> Room:
+def _room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) -> Room:
     granted, price = filter_.granted, filter_.price_of(plan)
     price_of_round = max(filter_.price(part.event) or 0 for part in _training(plan))
     without_training = filter_.price_of(part for part in plan if part.purpose is not Purpose.TRAIN)
@@ -230,7 +230,9 @@ def _room(number: int, filter_: Filter, plan: Sequence[Planned]) -> Room:
     )
 
 
-def _answer(book: Book, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None) -> Answer:
+def _answer(
+    book: LedgerState, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None
+) -> Answer:
     training = _training(plan)
     grants = tuple(_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
     delta = min(grant.delta for grant in grants)
@@ -243,7 +245,7 @@ def _answer(book: Book, key_given: bool, account: Account, plan: Sequence[Planne
         like=like,
         training=training,
         rounds_to_do=None if like is None else _rounds_to_do(book, like),
-        epsilon_alone=epsilon([repeated(part.event, part.times) for part in training], delta),
+        epsilon_alone=epsilon_of([repeat_event(part.event, part.times) for part in training], delta),
         delta=delta,
         rounds=max(grant.rounds for grant in grants),
         studies=sum(grant.studies for grant in grants),
@@ -251,7 +253,7 @@ def _answer(book: Book, key_given: bool, account: Account, plan: Sequence[Planne
     )
 
 
-def _rounds_to_do(book: Book, study: str) -> int:
+def _rounds_to_do(book: LedgerState, study: str) -> int:
     allowance = book.account_of(study).allowances[study]
     if allowance.closed:
         return 0
@@ -263,7 +265,7 @@ def _in_words(event: AnyEvent) -> str:
     if isinstance(event, SampledGaussian):
         noise = str(event.noise_multiplier).removesuffix(".0")
         return f"noise multiplier {noise}, sampling rate {event.sampling_rate:g}, steps {event.steps}"
-    return described(event)
+    return describe_event(event)
 
 
 def _left(account: Account) -> str:

@@ -12,18 +12,18 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from privacy.audit.report.formatting import day, many
-from privacy.audit.report.timeline import Chapter, Note, Story
+from privacy.audit.report.formatting import count_of, day
+from privacy.audit.report.timeline import Note, PopulationTimeline, Timeline
 from privacy.ledger.papers import Paper
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 
 
 @dataclass(frozen=True)
 class Reading:
     """A verified book, what it tells, and how it was read."""
 
-    book: Book
-    story: Story
+    book: LedgerState
+    story: Timeline
     form: str
     """``sqlite`` or ``export``."""
     key_given: bool
@@ -65,7 +65,7 @@ def findings(reading: Reading) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
 
 
-def of_the_entries(book: Book, story: Story) -> list[str]:
+def of_the_entries(book: LedgerState, story: Timeline) -> list[str]:
     """What needs attention in what people and studies did, the gravest first; not how the book was read."""
     chapters = story.chapters.values()
     alarms = [each for chapter in chapters for each in _alarms(chapter)]
@@ -79,7 +79,7 @@ def _by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
     return grouped
 
 
-def _alarms(chapter: Chapter) -> Iterator[str]:
+def _alarms(chapter: PopulationTimeline) -> Iterator[str]:
     if since := chapter.unbounded_since:
         yield (
             f"The patients of {chapter.population} were trained on without privacy on {day(since.time)} "
@@ -88,7 +88,7 @@ def _alarms(chapter: Chapter) -> Iterator[str]:
     yield from _too_much_delta(chapter)
 
 
-def _too_much_delta(chapter: Chapter) -> Iterator[str]:
+def _too_much_delta(chapter: PopulationTimeline) -> Iterator[str]:
     """Grants whose deltas together are more than one in the patients, as they were counted then or are now."""
     together = 0.0
     now = chapter.registered[-1][1].patients if chapter.registered else None
@@ -104,7 +104,7 @@ def _too_much_delta(chapter: Chapter) -> Iterator[str]:
             )
 
 
-def _cautions(book: Book, chapter: Chapter) -> Iterator[str]:
+def _cautions(book: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
     late = [each for each in chapter.grants if each.after_results and not each.lost]
     for number, each in enumerate(late[:3]):
         if number == 2 and len(late) > 3:
@@ -123,15 +123,15 @@ def _cautions(book: Book, chapter: Chapter) -> Iterator[str]:
     for population, count in said_different.items():
         written = f"like patients of {population}" if population != chapter.population else "like another of them"
         yield (
-            f"{many(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written {written}, and "
-            "different people by what the site's people say. If they are the same, they have more than the budget "
-            "below: ask."
+            f"{count_of(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written "
+            f"{written}, and different people by what the site's people say. If they are the same, they have more "
+            "than the budget below: ask."
         )
     if not chapter.registered:
         yield f"{chapter.population} is known from a lost book only; its registration is not in this one."
 
 
-def _clocks(story: Story) -> Iterator[str]:
+def _clocks(story: Timeline) -> Iterator[str]:
     for each in story.clocks:
         yield (
             f"The site's clock had been wrong: entry {each.at.entry} is dated {each.at.time}, the one before it "
@@ -148,9 +148,9 @@ def _about_the_book(reading: Reading) -> Iterator[str]:
             "happened in the lost part is not told here."
         )
     if story.incidents:
-        yield f"{many(len(story.incidents), 'incident')} recorded, each listed below."
+        yield f"{count_of(len(story.incidents), 'incident')} recorded, each listed below."
     if book.unsettled:
-        unsettled = many(
+        unsettled = count_of(
             len(book.unsettled), "round was paid and never settled", "rounds were paid and never settled"
         )
         yield f"{unsettled}: interrupted or still running, counted in full."
@@ -163,6 +163,6 @@ def _about_the_book(reading: Reading) -> Iterator[str]:
         yield "Nobody has witnessed this book: that it was not replaced by an older copy rests on the site's word."
     elif (behind := book.head.number - book.witnessed.number) and reading.form == "sqlite":
         yield (
-            f"{many(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show that later "
-            "ones were removed."
+            f"{count_of(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show "
+            "that later ones were removed."
         )

@@ -31,17 +31,17 @@ class Column(NamedTuple):
     figures: bool = False
 
 
-def figure(epsilon: float | None) -> str:
+def format_epsilon(epsilon: float | None) -> str:
     """An epsilon that was spent; None is without bound."""
     return "no bound" if epsilon is None else f"{rounded_up(Decimal(epsilon)):.4f}"
 
 
-def small(delta: float) -> str:
+def format_delta(delta: float) -> str:
     """A delta: written out while that is readable."""
     return f"{delta:.6f}".rstrip("0") if delta >= 1e-5 and round(delta, 6) == delta else f"{delta:g}"
 
 
-def share(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
     """``part`` of ``whole`` in per cent; something is never shown as nothing, nor a part as all."""
     if not whole:
         return NONE
@@ -67,7 +67,7 @@ def entry(at: Moment) -> Markup:
     return joined(when(at), " ", element("span", f"entry {at.entry}", class_="quiet"))
 
 
-def many(count: int, one: str, more: str | None = None) -> str:
+def count_of(count: int, one: str, more: str | None = None) -> str:
     """``count`` of something."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
@@ -89,7 +89,7 @@ def ranges(numbers: Iterable[int], most: int = 8) -> str:
         run = [number for _, number in group]
         runs.append(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}")
     more = len(runs) - most
-    return ", ".join(runs[:most]) + (f" and {many(more, 'more run')}" if more > 0 else "")
+    return ", ".join(runs[:most]) + (f" and {count_of(more, 'more run')}" if more > 0 else "")
 
 
 def facts(*pairs: tuple[str, Content]) -> Markup:
@@ -119,13 +119,13 @@ def table(
         parts.append(
             element(
                 "details",
-                element("summary", f"{many(len(rest), 'further row')}: {caption}"),
+                element("summary", f"{count_of(len(rest), 'further row')}: {caption}"),
                 _table(title, columns, [row(item) for item in rest], cards),
             )
         )
     if len(items) > most:
         left_out = (
-            f"{many(len(items) - most, 'further row is', 'further rows are')} in the book and not printed here."
+            f"{count_of(len(items) - most, 'further row is', 'further rows are')} in the book and not printed here."
         )
         parts.append(element("p", left_out, class_="quiet"))
     return joined(parts)

@@ -18,21 +18,21 @@ from privacy.audit.report.findings import Finding, Reading, findings
 from privacy.audit.report.formatting import (
     NONE,
     Column,
+    count_of,
     day,
     digest,
     entry,
     facts,
-    figure,
-    many,
+    format_delta,
+    format_epsilon,
     quoted,
-    small,
     table,
     when,
 )
 from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.population_section import population_part
 from privacy.audit.report.study_section import SecondFigure, notes_table
-from privacy.audit.report.timeline import Approval, Chapter, Key, Witness
+from privacy.audit.report.timeline import Approval, Key, PopulationTimeline, Witness
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
 
@@ -128,7 +128,7 @@ def _lead(reading: Reading) -> Markup:
     )
 
 
-def _contents(shown: Sequence[Chapter], anchors: dict[str, str]) -> Markup:
+def _contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str]) -> Markup:
     links = [
         ("attention", "What needs attention"),
         ("all", "All populations"),
@@ -172,21 +172,21 @@ def _attention(found: Sequence[Finding]) -> Markup:
     return joined(heading, element("ul", items, class_="findings"), more)
 
 
-def _overview(reading: Reading, chapters: Sequence[Chapter]) -> Markup:
+def _overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Markup:
     columns = [Column("Population")]
     columns += [
         Column(name, True) for name in ("Spent", "Left", "Granted", "Delta", "Set aside", "Patients", "Studies")
     ]
 
-    def row(chapter: Chapter) -> Sequence[Content]:
+    def row(chapter: PopulationTimeline) -> Sequence[Content]:
         budget = reading.book.accounts[chapter.population].budget
         unbounded = element("b", "no bound", class_="alarm")
         return (
             chapter.population,
-            unbounded if budget.epsilon_spent is None else figure(budget.epsilon_spent),
+            unbounded if budget.epsilon_spent is None else format_epsilon(budget.epsilon_spent),
             f"{budget.epsilon_left:.4f}",
             NONE if budget.epsilon_granted is None else f"{budget.epsilon_granted:g}",
-            NONE if budget.delta is None else small(budget.delta),
+            NONE if budget.delta is None else format_delta(budget.delta),
             f"{budget.epsilon_set_aside:.4f}",
             f"{chapter.registered[-1][1].patients:,}" if chapter.registered else NONE,
             f"{budget.studies:,}",
@@ -201,7 +201,7 @@ def _left_out(count: int) -> Content:
     if count <= 0:
         return None
     return element(
-        "p", f"{many(count, 'further population')}: in the table above, without a part of their own here."
+        "p", f"{count_of(count, 'further population')}: in the table above, without a part of their own here."
     )
 
 
@@ -277,7 +277,7 @@ def _witnesses(witnesses: Sequence[Witness]) -> Markup:
 
 def _how_made(reading: Reading) -> str:
     return (
-        f"Made from {many(reading.book.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons that were "
-        "spent are rounded up, those that are left are rounded down. Dates are UTC, as the site’s clock told them. The "
-        "neighbouring relation is to add or remove one patient; the privacy unit is the patient."
+        f"Made from {count_of(reading.book.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons "
+        "that were spent are rounded up, those that are left are rounded down. Dates are UTC, as the site’s clock "
+        "told them. The neighbouring relation is to add or remove one patient; the privacy unit is the patient."
     )

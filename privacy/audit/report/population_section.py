@@ -13,14 +13,27 @@ from privacy.accounting.figures import Budget
 from privacy.accounting.pld import Certainty
 from privacy.audit.report.charts import Mark, bar, epsilon_plot, swatch
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import NONE, Column, day, digest, entry, facts, figure, share, small, table
+from privacy.audit.report.formatting import (
+    NONE,
+    Column,
+    day,
+    digest,
+    entry,
+    facts,
+    format_delta,
+    format_epsilon,
+    percent,
+    table,
+)
 from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.study_section import SecondFigure, figure_by, planned_events, sheets
-from privacy.audit.report.timeline import Chapter, Given, Moment, Point
+from privacy.audit.report.timeline import Given, Moment, Point, PopulationTimeline
 from privacy.ledger.entries import Population
 
 
-def population_part(reading: Reading, chapter: Chapter, anchor: str, second: SecondFigure | None) -> Markup:
+def population_part(
+    reading: Reading, chapter: PopulationTimeline, anchor: str, second: SecondFigure | None
+) -> Markup:
     """Everything about one population."""
     account = reading.book.accounts[chapter.population]
     budget = account.budget
@@ -43,7 +56,7 @@ def population_part(reading: Reading, chapter: Chapter, anchor: str, second: Sec
     )
 
 
-def _unbounded(chapter: Chapter) -> Content:
+def _unbounded(chapter: PopulationTimeline) -> Content:
     if chapter.unbounded_since is None:
         return None
     at = chapter.unbounded_since
@@ -58,14 +71,14 @@ def _unbounded(chapter: Chapter) -> Content:
 
 def _balance(budget: Budget) -> Markup:
     unbounded = budget.epsilon_spent is None
-    spent = element("span", "no bound", class_="alarm") if unbounded else figure(budget.epsilon_spent)
+    spent = element("span", "no bound", class_="alarm") if unbounded else format_epsilon(budget.epsilon_spent)
     return element(
         "dl",
         [
             element("div", element("dt", name), element("dd", content))
             for name, content in (
                 ("Granted, epsilon", NONE if budget.epsilon_granted is None else f"{budget.epsilon_granted:g}"),
-                ("at delta", NONE if budget.delta is None else small(budget.delta)),
+                ("at delta", NONE if budget.delta is None else format_delta(budget.delta)),
                 ("Spent, epsilon", spent),
                 ("Set aside", f"{budget.epsilon_set_aside:.4f}"),
                 ("Left", f"{budget.epsilon_left:.4f}"),
@@ -84,11 +97,11 @@ def _held_out(budget: Budget) -> Content:
     return element("p", element("b", sentence, class_="caution"))
 
 
-def _second_figure(chapter: Chapter, account: Account, budget: Budget, second: SecondFigure) -> Markup:
+def _second_figure(chapter: PopulationTimeline, account: Account, budget: Budget, second: SecondFigure) -> Markup:
     alone = len(chapter.studies) == 1
     of_studies = [planned_events(each) if alone else account.events_of(each.name) for each in chapter.studies]
     events = [event for each in of_studies for event in each]
-    filters = f"epsilon {figure(budget.epsilon_spent)}, enforced: nothing was admitted beyond the grants"
+    filters = f"epsilon {format_epsilon(budget.epsilon_spent)}, enforced: nothing was admitted beyond the grants"
     if budget.epsilon_spent is None:
         filters = "none: no epsilon bounds training without privacy"
         other = filters
@@ -102,7 +115,7 @@ def _second_figure(chapter: Chapter, account: Account, budget: Budget, second: S
     return facts(("By the filter", filters), ("By loss distributions (PLD)", other))
 
 
-def _plot(reading: Reading, chapter: Chapter) -> Content:
+def _plot(reading: Reading, chapter: PopulationTimeline) -> Content:
     points, until = chapter.points, reading.book.time
     if len(points) < 2 or (not chapter.grants and chapter.unbounded_since is None):
         return None
@@ -114,7 +127,7 @@ def _plot(reading: Reading, chapter: Chapter) -> Content:
         Mark(each.at, "↺", "restored from a backup") for each in reading.story.recoveries if each.at >= points[0].at
     ]
     budget = reading.book.accounts[chapter.population].budget
-    axis = "epsilon" if budget.delta is None else f"epsilon, at delta {small(budget.delta)}"
+    axis = "epsilon" if budget.delta is None else f"epsilon, at delta {format_delta(budget.delta)}"
     signs = (("▲", "grant after results", late), ("◆", "incident", incidents), ("↺", "restored", recovered))
     return joined(
         element("h3", "Epsilon over time"),
@@ -133,9 +146,9 @@ def _plot(reading: Reading, chapter: Chapter) -> Content:
     )
 
 
-def _described(chapter: Chapter) -> str:
+def _described(chapter: PopulationTimeline) -> str:
     first, last = chapter.points[0], chapter.points[-1]
-    spent = "has no bound" if last.spent is None else f"is {figure(last.spent)} spent"
+    spent = "has no bound" if last.spent is None else f"is {format_epsilon(last.spent)} spent"
     return (
         f"Epsilon of {chapter.population} over time, from {day(first.at.time)} to {day(last.at.time)}: a line that "
         f"goes up in steps and at the end {spent} of {last.granted:g} granted. The figures follow in a table."
@@ -149,7 +162,7 @@ def _plot_in_words(points: Sequence[Point]) -> Markup:
 
     def row(point: Point) -> Sequence[Content]:
         committed = None if point.spent is None else point.committed
-        return entry(point.at), f"{point.granted:g}", figure(point.spent), figure(committed)
+        return entry(point.at), f"{point.granted:g}", format_epsilon(point.spent), format_epsilon(committed)
 
     note = "" if len(points) <= some else f", {some} of {len(points):,} entries that moved it"
     return element(
@@ -159,7 +172,7 @@ def _plot_in_words(points: Sequence[Point]) -> Markup:
     )
 
 
-def _grants(chapter: Chapter) -> Markup:
+def _grants(chapter: PopulationTimeline) -> Markup:
     columns = [
         Column("Grant"),
         Column("Epsilon", True),
@@ -177,7 +190,7 @@ def _grants(chapter: Chapter) -> Markup:
             remark = element("b", "▲ enlarged after results were seen", class_="caution")
         else:
             remark = "before any result"
-        return f"{number}", f"{grant.epsilon:g}", small(grant.delta), f"{grant.order}", entry(at), remark
+        return f"{number}", f"{grant.epsilon:g}", format_delta(grant.delta), f"{grant.order}", entry(at), remark
 
     return table(
         "What the data protection officer allowed",
@@ -188,7 +201,7 @@ def _grants(chapter: Chapter) -> Markup:
     )
 
 
-def _shares(chapter: Chapter, account: Account, number: int) -> Content:
+def _shares(chapter: PopulationTimeline, account: Account, number: int) -> Content:
     filter_ = account.filter(number)
     limit = filter_.granted.limit
     paid = sorted(
@@ -201,14 +214,14 @@ def _shares(chapter: Chapter, account: Account, number: int) -> Content:
 
     def row(each: tuple[str, str, int, int]) -> Sequence[Content]:
         name, kind, spent, aside = each
-        return name, share(spent, limit), share(aside, limit), bar((kind, spent), ("aside", aside), whole=limit)
+        return name, percent(spent, limit), percent(aside, limit), bar((kind, spent), ("aside", aside), whole=limit)
 
     columns = [Column("Study"), Column("Spent", True), Column("Set aside", True), Column("Of the grant")]
-    left = share(filter_.left, limit)
+    left = percent(filter_.left, limit)
     caption = (
-        f"Shares of grant {number}: {share(filter_.spent, limit)} spent, {share(filter_.set_aside, limit)} set aside, "
-        f"{left} left. Parts of its limit in Rényi divergence at order {filter_.granted.order}, where charges add up "
-        "exactly."
+        f"Shares of grant {number}: {percent(filter_.spent, limit)} spent, {percent(filter_.set_aside, limit)} set "
+        f"aside, {left} left. Parts of its limit in Rényi divergence at order {filter_.granted.order}, where "
+        "charges add up exactly."
     )
     return (
         table(caption, columns, rows, row, at_once=15)
@@ -217,7 +230,7 @@ def _shares(chapter: Chapter, account: Account, number: int) -> Content:
     )
 
 
-def _registrations(chapter: Chapter) -> Markup:
+def _registrations(chapter: PopulationTimeline) -> Markup:
     columns = [
         Column("Registered"),
         Column("Patients (public)", True),

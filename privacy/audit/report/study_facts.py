@@ -11,12 +11,12 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import NONE, Column, digest, facts, many, quoted, small, table
+from privacy.audit.report.formatting import NONE, Column, count_of, digest, facts, format_delta, quoted, table
 from privacy.audit.report.html import Content, element
 from privacy.audit.report.timeline import Study
 from privacy.keys import PublicKey
 from privacy.ledger.papers import Paper, Scores
-from privacy.study import Scheme, Terms, Unit
+from privacy.study import SchemeName, Terms, Unit
 
 NO_PAPER = (
     "not in this file. Purpose, columns, clipping norm and who took part stand in the terms whose digest is below; an "
@@ -36,14 +36,16 @@ def about(reading: Reading, study: Study) -> Content:
             ("Purpose", quoted(terms.purpose)),
             ("Predicted", _label(terms)),
             ("From the columns", ", ".join(feature.name for feature in terms.data.features)),
-            ("Model", f"{terms.model.name}, {many(paper.said.parameters, 'parameter')} trained together"),
+            ("Model", f"{terms.model.name}, {count_of(paper.said.parameters, 'parameter')} trained together"),
             ("Sites invited", ", ".join(paper.said.names)),
             ("Launched by", _launcher(reading, paper)),
             ("Promised", _promise(terms)),
             ("Clipping norm", _norm(terms)),
             (
                 "Updates",
-                "sealed" if terms.sealing.scheme is not Scheme.OPEN else element("b", "not sealed", class_="alarm"),
+                "sealed"
+                if terms.sealing.scheme is not SchemeName.OPEN
+                else element("b", "not sealed", class_="alarm"),
             ),
         ),
         _results(study, paper),
@@ -71,7 +73,7 @@ def _promise(terms: Terms) -> Content:
         return element("b", "nothing: trained without privacy", class_="alarm")
     test = terms.evaluation.epsilon
     held_out = "" if test is None else f"; epsilon {test:g} for each test patient"
-    return f"epsilon {privacy.epsilon:g} at delta {small(privacy.delta)} for each training patient{held_out}"
+    return f"epsilon {privacy.epsilon:g} at delta {format_delta(privacy.delta)} for each training patient{held_out}"
 
 
 def _norm(terms: Terms) -> str:

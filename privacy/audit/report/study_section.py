@@ -15,29 +15,29 @@ from math import isinf
 from typing import Final
 
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import epsilon
-from privacy.accounting.events import AnyEvent, Unprotected, repeated
-from privacy.accounting.plan import Planned, Purpose, described
+from privacy.accounting.epsilon import epsilon_of
+from privacy.accounting.events import AnyEvent, Unprotected, repeat_event
+from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.pld import Certainty
 from privacy.audit.report.findings import Reading
 from privacy.audit.report.formatting import (
     NONE,
     Column,
+    count_of,
     day,
     digest,
     entry,
     facts,
-    figure,
-    many,
+    format_delta,
+    format_epsilon,
+    percent,
     quoted,
     ranges,
-    share,
-    small,
     table,
 )
 from privacy.audit.report.html import Content, Markup, element, joined
 from privacy.audit.report.study_facts import about
-from privacy.audit.report.timeline import Approval, Chapter, Note, Release, Study
+from privacy.audit.report.timeline import Approval, Note, PopulationTimeline, Release, Study
 from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 
@@ -48,7 +48,7 @@ SecondFigure = Callable[[Sequence[AnyEvent], float], float]
 """Another epsilon of events at a delta, beside the filter's; raises ``BudgetError`` where it has none."""
 
 
-def sheets(reading: Reading, chapter: Chapter, account: Account, second: SecondFigure | None) -> Content:
+def sheets(reading: Reading, chapter: PopulationTimeline, account: Account, second: SecondFigure | None) -> Content:
     """A sheet for each study, the newest hundred of them."""
     if not chapter.studies:
         return element("p", "No study was admitted.")
@@ -68,13 +68,18 @@ def sheets(reading: Reading, chapter: Chapter, account: Account, second: SecondF
 
 
 def _sheet(
-    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None, is_open: bool
+    reading: Reading,
+    chapter: PopulationTimeline,
+    account: Account,
+    study: Study,
+    second: SecondFigure | None,
+    is_open: bool,
 ) -> Markup:
     said = study.said
     incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
     approvals = [each for each in reading.story.approvals if each.at.entry == said.approval]
     unsettled = len(study.reserved) - len(study.settled)
-    remarks = [many(len(incidents), "incident")] if incidents else []
+    remarks = [count_of(len(incidents), "incident")] if incidents else []
     return element(
         "details",
         element(
@@ -119,7 +124,7 @@ def _launches(reading: Reading, study: Study) -> str | None:
         return None
     cost = "no epsilon bounds them"
     if launches.epsilon is not None:
-        cost = f"together epsilon {launches.epsilon:.4f} at delta {small(launches.delta)}, at the grants' orders"
+        cost = f"together epsilon {launches.epsilon:.4f} at delta {format_delta(launches.delta)}, at the grants' orders"
     same = "all with these terms"
     if launches.same_terms < len(launches.studies):
         same = f"{launches.same_terms} with exactly these terms"
@@ -132,11 +137,11 @@ def _state(study: Study) -> str:
     return "closed" if study.closed else "open"
 
 
-def _took(chapter: Chapter, study: Study) -> str:
+def _took(chapter: PopulationTimeline, study: Study) -> str:
     number = study.said.grant
     if number is None:
         return ""
-    return f" · {share(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
+    return f" · {percent(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
 
 
 def _rounds(numbers: Sequence[int]) -> str:
@@ -163,7 +168,7 @@ def _closed(study: Study) -> Content:
 
 
 def _epsilons(
-    reading: Reading, chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+    reading: Reading, chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Markup:
     """Every epsilon that people may hear of this study, and why they differ."""
     rows = [_promised(reading, study), *_computed(chapter, account, study, second)]
@@ -182,13 +187,13 @@ def _promised(reading: Reading, study: Study) -> Sequence[Content] | None:
     return (
         "promised",
         f"{epsilon:g}",
-        f"the terms: at most this much for a training patient, at delta {small(delta)}; what is paid for test patients "
-        "is not in it",
+        f"the terms: at most this much for a training patient, at delta {format_delta(delta)}; what is paid for test "
+        "patients is not in it",
     )
 
 
 def _computed(
-    chapter: Chapter, account: Account, study: Study, second: SecondFigure | None
+    chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Iterator[Sequence[Content]]:
     if study.said.grant is None or not account.allowances[study.name].private:
         if account.allowances[study.name].private and study.said.grant is None:
@@ -198,14 +203,18 @@ def _computed(
         return
     filter_ = account.filter(study.said.grant)
     grant, paid, plan = filter_.granted, account.events_of(study.name), planned_events(study)
-    at = f"at delta {small(grant.delta)}, the grant’s"
+    at = f"at delta {format_delta(grant.delta)}, the grant’s"
     if set(plan) != set(paid):
-        yield "planned", figure(_own(tuple(plan), grant.delta)), f"all of its plan, training and totals, {at}"
+        yield (
+            "planned",
+            format_epsilon(_own(tuple(plan), grant.delta)),
+            f"all of its plan, training and totals, {at}",
+        )
     own = "the rounds and totals it paid for, as if there were no other study"
-    yield "spent", figure(_own(tuple(paid), grant.delta)), f"{own}, {at}, at the order that shows it best"
+    yield "spent", format_epsilon(_own(tuple(paid), grant.delta)), f"{own}, {at}, at the order that shows it best"
     yield (
         "charged",
-        figure(float(filter_.epsilon_of(study.spent))),
+        format_epsilon(float(filter_.epsilon_of(study.spent))),
         f"the same at order {grant.order}, which was fixed when grant {study.said.grant} was given, as if the grant "
         "had paid for nothing else: what later studies find used up",
     )
@@ -219,10 +228,10 @@ def _by_pld(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tup
     except BudgetError as error:
         return NONE, f"none: {error}"
     if isinf(found):
-        return NONE, f"no epsilon is large enough at delta {small(delta)}"
-    return figure(
+        return NONE, f"no epsilon is large enough at delta {format_delta(delta)}"
+    return format_epsilon(
         found
-    ), f"its whole plan by privacy loss distributions, {Certainty.EXACT}, at delta {small(delta)}"
+    ), f"its whole plan by privacy loss distributions, {Certainty.EXACT}, at delta {format_delta(delta)}"
 
 
 def planned_events(study: Study) -> list[AnyEvent]:
@@ -230,12 +239,12 @@ def planned_events(study: Study) -> list[AnyEvent]:
     times: dict[tuple[Purpose, AnyEvent], int] = {}
     for part in study.said.plan:
         times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
-    return [repeated(event, n) for (_, event), n in times.items() if not isinstance(event, Unprotected)]
+    return [repeat_event(event, n) for (_, event), n in times.items() if not isinstance(event, Unprotected)]
 
 
 @lru_cache(maxsize=1024)
 def _own(events: tuple[AnyEvent, ...], delta: float) -> float:
-    return epsilon(events, delta)
+    return epsilon_of(events, delta)
 
 
 def _plan(study: Study) -> Markup:
@@ -265,7 +274,7 @@ def _planned_row(study: Study, part: Planned) -> Sequence[Content]:
     unprotected = isinstance(part.event, Unprotected)
     return (
         "training" if part.purpose is Purpose.TRAIN else "totals over held-out patients",
-        element("b", "no noise", class_="alarm") if unprotected else described(part.event).split(",")[0],
+        element("b", "no noise", class_="alarm") if unprotected else describe_event(part.event).split(",")[0],
         NONE if noise is None else f"{noise:g}",
         f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE,
         NONE if unprotected else f"{event.get('steps', event.get('count')):,}",
@@ -298,5 +307,5 @@ def figure_by(second: SecondFigure, events: Sequence[AnyEvent], delta: float, la
     except BudgetError as error:
         return f"none: {error}"
     if isinf(found):
-        return f"none: no epsilon is large enough at delta {small(delta)}"
-    return f"epsilon {figure(found)} at delta {small(delta)}, {label}"
+        return f"none: no epsilon is large enough at delta {format_delta(delta)}"
+    return f"epsilon {format_epsilon(found)} at delta {format_delta(delta)}, {label}"

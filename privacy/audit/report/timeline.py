@@ -1,7 +1,7 @@
 """What a book tells, for people: who its patients are, what each study did with them, and what went wrong.
 
-A pure fold: :meth:`Story.take` is the ``watch`` of a verified reading and sees every entry with the book as it stands
-after it. It believes what the book has checked and checks nothing again.
+A pure fold: :meth:`Timeline.apply` is the ``watch`` of a verified reading and sees every entry with the book as it
+stands after it. It believes what the book has checked and checks nothing again.
 
 Rules:
 
@@ -41,7 +41,7 @@ from privacy.ledger.entries import (
     Return,
     Settle,
 )
-from privacy.ledger.state import Book
+from privacy.ledger.state import LedgerState
 
 Paid = Counter[tuple[Purpose, AnyEvent]]
 
@@ -161,7 +161,7 @@ class Study:
 
 
 @dataclass
-class Chapter:
+class PopulationTimeline:
     """One population: its registrations, its grants, its studies, and where it stood after each of them."""
 
     population: str
@@ -181,12 +181,12 @@ class Chapter:
         return rest
 
 
-class Story:
+class Timeline:
     """The whole book, told by population. Its studies are in the order of their admission."""
 
     def __init__(self) -> None:
         self.entries: Counter[str] = Counter()
-        self.chapters: dict[str, Chapter] = {}
+        self.chapters: dict[str, PopulationTimeline] = {}
         self.studies: dict[str, Study] = {}
         self.approvals: list[Approval] = []
         self.refusals: list[Note] = []
@@ -198,7 +198,7 @@ class Story:
         self._before: str = ""
         self.opened: Moment | None = None
 
-    def take(self, book: Book, entry: Entry) -> None:
+    def take(self, book: LedgerState, entry: Entry) -> None:
         """Hear the next entry; ``book`` stands as it does after it."""
         at, before = Moment(entry.number, entry.time), self._before
         self._before = entry.time
@@ -244,8 +244,8 @@ class Story:
             case Recover() as body:
                 self._recover(book, at, body)
 
-    def _chapter(self, population: str) -> Chapter:
-        return self.chapters.setdefault(population, Chapter(population))
+    def _chapter(self, population: str) -> PopulationTimeline:
+        return self.chapters.setdefault(population, PopulationTimeline(population))
 
     def _grant(self, at: Moment, body: Grant) -> None:
         chapter = self._chapter(body.population)
@@ -270,7 +270,7 @@ class Story:
         times, newest = (before.times, before.newest) if before else (0, 0)
         self.witnesses[body.witness] = Witness(seen.witness, body.witness, times + 1, max(newest, seen.number), at)
 
-    def _recover(self, book: Book, at: Moment, body: Recover) -> None:
+    def _recover(self, book: LedgerState, at: Moment, body: Recover) -> None:
         seen = body.countersigned.seen.statement
         self.recoveries.append(Recovery(at, seen.number, seen.witness, body.sentence))
         for study in self.studies.values():
@@ -287,7 +287,7 @@ class Story:
                 chapter.first_result = chapter.first_result or at
             self._mark(book, at, population)
 
-    def _mark(self, book: Book, at: Moment, population: str) -> None:
+    def _mark(self, book: LedgerState, at: Moment, population: str) -> None:
         account, chapter = book.accounts[population], self.chapters[population]
         if account.unprotected_by and chapter.unbounded_since is None:
             chapter.unbounded_since = at

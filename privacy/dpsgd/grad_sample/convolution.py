@@ -14,23 +14,29 @@ import torch
 from torch.nn import functional
 
 from privacy.dpsgd.activations import Call
-from privacy.dpsgd.batching import Batch, Run
+from privacy.dpsgd.batching import Batch, SizeGroup
 from privacy.dpsgd.grad_sample.outer_products import add_outer_products, building_is_cheaper, gram_norms
-from privacy.dpsgd.grad_sample.patient_gradients import Built, Share, by_patient, in_slices, unsafe_factors
+from privacy.dpsgd.grad_sample.patient_gradients import (
+    Materialised,
+    PatientGradients,
+    map_in_slices,
+    sum_by_patient,
+    unsafe_factors,
+)
 
 _WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
 
 
-def convolution(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> dict[str, Share]:
+def convolution(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> dict[str, PatientGradients]:
     """Weight and bias."""
-    shares: dict[str, Share] = {}
+    shares: dict[str, PatientGradients] = {}
     passes = [(call.rows.to(dtype), call.output_gradient.to(dtype)) for call in calls]
     if layer.weight.requires_grad:
         shares["weight"] = _Weight(layer, passes, batch)
     if layer.bias is not None and layer.bias.requires_grad:
         sums = [gradient.flatten(2).sum(2) for _, gradient in passes]  # (rows, outputs)
         each = torch.stack([part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in sums]).sum(0)
-        shares["bias"] = Built(by_patient(each, batch))
+        shares["bias"] = Materialised(sum_by_patient(each, batch))
     return shares
 
 
@@ -40,7 +46,7 @@ class _Weight:
     def __init__(self, layer: Any, passes: list[tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> None:
         self._layer, self._batch = layer, batch
         self._passes = [_Pass(layer, rows, gradient, batch.records) for rows, gradient in passes]
-        self._built: dict[int, Built] = {}
+        self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
         groups, weight = layer.groups, layer.weight
         self._outputs = weight.shape[0]
@@ -48,11 +54,11 @@ class _Weight:
         self._numbers = weight.numel()
 
     def norms(self) -> torch.Tensor:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:
@@ -65,20 +71,20 @@ class _Weight:
             for patient in apart.nonzero().flatten().tolist():
                 self._add_apart(_within(run, slice(patient, patient + 1)), run.each, own[patient], into)
 
-    def _run_norms(self, place: int, run: Run) -> torch.Tensor:
+    def _run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         positions = run.each * sum(one.positions for one in self._passes)
         work = positions * self._numbers
         if not building_is_cheaper(positions, self._outputs, self._inputs):
             window = positions * (self._outputs + self._inputs)
-            found = in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
+            found = map_in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
             norms, self._apart[place] = found[:, 0], found[:, 1] > 0
             return norms
         if work >= _WORTH_A_CALL:
             built = torch.stack([self._one(_within(run, slice(at, at + 1))) for at in range(run.count)])
         else:
             window = positions * (self._outputs + self._inputs)
-            built = in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
-        self._built[place] = Built(built)
+            built = map_in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
+        self._built[place] = Materialised(built)
         return self._built[place].norms()
 
     def _one(self, records: slice) -> torch.Tensor:
@@ -197,7 +203,7 @@ class _Pass:
         )
 
 
-def _within(run: Run, patients: slice) -> slice:
+def _within(run: SizeGroup, patients: slice) -> slice:
     """The records of some patients of a run."""
     return slice(run.records.start + patients.start * run.each, run.records.start + patients.stop * run.each)
 

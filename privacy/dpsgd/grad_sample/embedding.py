@@ -5,11 +5,11 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import Shares, positions
+from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, positions
 from privacy.dpsgd.norms import SLICE, row_norms
 
 
-def embedding(layer: nn.Embedding, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+def embedding(layer: nn.Embedding, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
     """The table of an embedding."""
     left = positions([call.output_gradient for call in calls], batch, dtype)
     indices = torch.cat([call.rows.reshape(batch.records, -1) for call in calls], dim=1)
@@ -36,12 +36,12 @@ class _Lookups:
         self._sums.index_add_(0, place, left.flatten(0, 1))
 
     def norms(self) -> torch.Tensor:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         squared = torch.zeros(self._patients, dtype=torch.float64, device=self._sums.device)
         return squared.index_add_(0, self._found // self._entries, row_norms(self._sums).square()).sqrt()
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.Share`."""
+        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         own = factors[self._found // self._entries]
         table = into.view(self._entries, -1)
         at_once = max(1, SLICE // self._sums.shape[1])

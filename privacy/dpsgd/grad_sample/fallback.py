@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 from privacy.dpsgd.activations import Call
-from privacy.dpsgd.batching import Batch, Run
-from privacy.dpsgd.grad_sample.patient_gradients import Built, Share
+from privacy.dpsgd.batching import Batch, SizeGroup
+from privacy.dpsgd.grad_sample.patient_gradients import Materialised, PatientGradients
 from privacy.errors import TermsError
 
 
-def anything(layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dtype) -> dict[str, Share]:
+def vmap_gradients(
+    layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> dict[str, PatientGradients]:
     """The parameters that the layer owns directly.
 
     Raises:
@@ -31,7 +33,7 @@ def anything(layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dty
     for call in calls:
         for name, gradients in _of_call(layer, own, widened(call, dtype), batch).items():
             sums[name] = sums[name] + gradients if name in sums else gradients
-    return {name: Built(gradients.to(dtype)) for name, gradients in sums.items()}
+    return {name: Materialised(gradients.to(dtype)) for name, gradients in sums.items()}
 
 
 def widened(call: Call, dtype: torch.dtype) -> Call:
@@ -49,7 +51,7 @@ def _of_call(layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: 
 
 
 def _of_run(
-    layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch, run: Run
+    layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch, run: SizeGroup
 ) -> dict[str, torch.Tensor]:
     """Gradients of the patients of a run; (patients, ...) for each parameter."""
     assert call.gradient is not None
@@ -84,7 +86,7 @@ def _of_run(
     return gradients
 
 
-def _split(call: Call, value: Any, axis: int | None, batch: Batch, run: Run) -> Any:
+def _split(call: Call, value: Any, axis: int | None, batch: Batch, run: SizeGroup) -> Any:
     """The run's part of ``value``, with an axis of patients before the axis of their records."""
     if not isinstance(value, torch.Tensor):
         if value is None or isinstance(value, bool | int | float | str):

@@ -6,15 +6,21 @@ from torch import nn
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.outer_products import OuterProducts
-from privacy.dpsgd.grad_sample.patient_gradients import Built, Share, Shares, by_patient, positions
+from privacy.dpsgd.grad_sample.patient_gradients import (
+    LayerGradients,
+    Materialised,
+    PatientGradients,
+    positions,
+    sum_by_patient,
+)
 
 
-def linear(layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+def linear(layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
     """Weight and bias of a matrix applied to the last axis."""
     left = positions([call.output_gradient for call in calls], batch, dtype)
-    shares: dict[str, Share] = {}
+    shares: dict[str, PatientGradients] = {}
     if layer.weight.requires_grad:
         shares["weight"] = OuterProducts(left, positions([call.rows for call in calls], batch, dtype), batch)
     if layer.bias is not None and layer.bias.requires_grad:
-        shares["bias"] = Built(by_patient(left.sum(1), batch))
+        shares["bias"] = Materialised(sum_by_patient(left.sum(1), batch))
     return shares

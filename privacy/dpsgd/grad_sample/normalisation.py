@@ -9,22 +9,27 @@ from torch.nn import functional
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import Built, Share, Shares, by_patient
+from privacy.dpsgd.grad_sample.patient_gradients import (
+    LayerGradients,
+    Materialised,
+    PatientGradients,
+    sum_by_patient,
+)
 
 
-def group_norm(layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+def group_norm(layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
     """Scale and shift of each channel."""
     return _by_channel(
         layer, calls, batch, dtype, lambda rows: functional.group_norm(rows, layer.num_groups, eps=layer.eps)
     )
 
 
-def instance_norm(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+def instance_norm(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
     """Scale and shift of each channel; statistics are of one record."""
     return _by_channel(layer, calls, batch, dtype, lambda rows: functional.instance_norm(rows, eps=layer.eps))
 
 
-def layer_norm(layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> Shares:
+def layer_norm(layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
     """Scale and shift of each entry of the last axes."""
     shape, entries = layer.normalized_shape, layer.weight.numel()
     pairs = []
@@ -43,7 +48,7 @@ def _by_channel(
     batch: Batch,
     dtype: torch.dtype,
     normalised: Callable[[torch.Tensor], torch.Tensor],
-) -> Shares:
+) -> LayerGradients:
     pairs = []
     for call in calls:
         gradient = call.output_gradient.to(dtype)
@@ -54,10 +59,10 @@ def _by_channel(
     return _scale_and_shift(layer, pairs, batch)
 
 
-def _scale_and_shift(layer: Any, pairs: list[tuple[torch.Tensor, ...]], batch: Batch) -> Shares:
-    shares: dict[str, Share] = {}
+def _scale_and_shift(layer: Any, pairs: list[tuple[torch.Tensor, ...]], batch: Batch) -> LayerGradients:
+    shares: dict[str, PatientGradients] = {}
     for name, parts in zip(("weight", "bias"), zip(*pairs, strict=True), strict=True):
         parameter = cast(torch.Tensor | None, getattr(layer, name))
         if parameter is not None and parameter.requires_grad:
-            shares[name] = Built(by_patient(torch.stack(parts).sum(0), batch))
+            shares[name] = Materialised(sum_by_patient(torch.stack(parts).sum(0), batch))
     return shares

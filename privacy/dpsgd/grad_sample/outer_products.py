@@ -25,8 +25,8 @@ from typing import Final
 
 import torch
 
-from privacy.dpsgd.batching import Batch, Run
-from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Built, unsafe_factors
+from privacy.dpsgd.batching import Batch, SizeGroup
+from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, unsafe_factors
 from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, row_norms
 
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares, below which float32 is not believed
@@ -44,15 +44,15 @@ class OuterProducts:
 
     def __init__(self, left: torch.Tensor, right: torch.Tensor, batch: Batch) -> None:
         self._left, self._right, self._batch = left, right, batch
-        self._built: dict[int, Built] = {}
+        self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
 
     def norms(self) -> torch.Tensor:
-        """See :class:`Share`."""
+        """See :class:`PatientGradients`."""
         return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`Share`."""
+        """See :class:`PatientGradients`."""
         matrix = into.view(self._left.shape[-1], self._right.shape[-1])
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
@@ -66,7 +66,7 @@ class OuterProducts:
             if apart.any():
                 add_outer_products(left[apart], right[apart], own[apart], matrix)
 
-    def _run_norms(self, place: int, run: Run) -> torch.Tensor:
+    def _run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         left, right = run.grouped(self._left), run.grouped(self._right)
         rows, outputs, inputs = left.shape[1], left.shape[2], right.shape[2]
         if rows == 1:
@@ -74,7 +74,7 @@ class OuterProducts:
             norms = lefts * rights
             self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
         elif building_is_cheaper(rows, outputs, inputs):
-            self._built[place] = Built(torch.bmm(left.mT, right))
+            self._built[place] = Materialised(torch.bmm(left.mT, right))
             norms = self._built[place].norms()
         else:
             norms, self._apart[place] = gram_norms(left, right)

@@ -13,7 +13,7 @@ _SMALL: Final = 2.0**-60  # a factor below which it is
 LARGE: Final = 2.0**30  # a norm above which a gradient is added in float64
 
 
-class Share(Protocol):
+class PatientGradients(Protocol):
     """What every patient of a batch contributes to one parameter."""
 
     def norms(self) -> torch.Tensor:
@@ -25,7 +25,7 @@ class Share(Protocol):
         ...
 
 
-class Built:
+class Materialised:
     """Gradients that were built. ``gradients`` is (patients, ...)."""
 
     def __init__(self, gradients: torch.Tensor) -> None:
@@ -33,12 +33,12 @@ class Built:
         self._norms: torch.Tensor | None = None
 
     def norms(self) -> torch.Tensor:
-        """See :class:`Share`."""
+        """See :class:`PatientGradients`."""
         self._norms = row_norms(self._gradients)
         return self._norms
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`Share`."""
+        """See :class:`PatientGradients`."""
         assert self._norms is not None, "norms come before the sum"
         apart = (self._norms > LARGE) | unsafe_factors(factors)
         own = factors.masked_fill(apart, 0.0).to(into.dtype)
@@ -52,22 +52,22 @@ def unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
     return factors < _SMALL
 
 
-def by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
+def sum_by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Sum of the rows of each patient's records; (records, width) -> (patients, width)."""
     if batch.records == batch.patients:
         return records
     return torch.cat([run.grouped(records[:, None]).sum(1) for run in batch.runs])
 
 
-def in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+def map_in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
     """``compute`` for ``count`` patients, a few at a time so that an intermediate result stays small."""
     at_once = max(1, SLICE // max(1, numbers_each))
     return torch.cat([compute(slice(start, min(start + at_once, count))) for start in range(0, count, at_once)])
 
 
-Shares = Mapping[str, Share]
+LayerGradients = Mapping[str, PatientGradients]
 """By the name of the parameter within its layer."""
-Kind = Callable[[Any, list[Call], Batch, torch.dtype], Shares]
+GradSampler = Callable[[Any, list[Call], Batch, torch.dtype], LayerGradients]
 """(layer, its calls, whose records they are, type to compute in) -> the shares of the parameters that train."""
 
 

@@ -22,24 +22,24 @@ from torch import nn
 
 from privacy.dpsgd.grad_sample.convolution import convolution
 from privacy.dpsgd.grad_sample.embedding import embedding
-from privacy.dpsgd.grad_sample.fallback import anything
+from privacy.dpsgd.grad_sample.fallback import vmap_gradients
 from privacy.dpsgd.grad_sample.linear import linear
 from privacy.dpsgd.grad_sample.normalisation import group_norm, instance_norm, layer_norm
-from privacy.dpsgd.grad_sample.patient_gradients import Kind
+from privacy.dpsgd.grad_sample.patient_gradients import GradSampler
 
 
-def kind_of(layer: nn.Module) -> Kind:
+def grad_sampler_of(layer: nn.Module) -> GradSampler:
     """How the layer's gradients are found."""
-    kind = _KINDS.get(type(layer).forward)
+    kind = GRAD_SAMPLERS.get(type(layer).forward)
     inner = getattr(type(layer), "_conv_forward", None)
     usual = "forward" not in vars(layer) and (inner is None or inner in _CONVOLUTIONS)
     known = {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}
-    return kind if kind is not None and usual and known else anything
+    return kind if kind is not None and usual and known else vmap_gradients
 
 
 _CONVOLUTIONS: Final = {nn.Conv1d._conv_forward, nn.Conv2d._conv_forward, nn.Conv3d._conv_forward}
 
-_KINDS: Final[Mapping[Any, Kind]] = {
+GRAD_SAMPLERS: Final[Mapping[Any, GradSampler]] = {
     nn.Linear.forward: linear,
     nn.Embedding.forward: embedding,
     nn.Conv1d.forward: convolution,

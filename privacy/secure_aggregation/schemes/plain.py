@@ -13,7 +13,7 @@ _OPEN_WORD_BYTES: Final = 6
 _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
 
 
-class OpenCipher:
+class PlainScheme:
     """No scheme: slots travel as they are, little-endian in 6 bytes each. The coordinator reads every update."""
 
     sealed_bytes = _OPEN_BYTES
@@ -21,23 +21,23 @@ class OpenCipher:
     masked = False
 
     def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         return _write(slots)
 
     def decrypt(self, _: StudyKey, data: bytes) -> Slots:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         return _read(data)
 
     def require(self, data: bytes) -> None:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         _read(data)
 
     def new_sum(self) -> PartSum:
-        """See :class:`Cipher`."""
-        return OpenSum()
+        """See :class:`SchemeName`."""
+        return PlainSum()
 
 
-class OpenSum:
+class PlainSum:
     """Run by the coordinator. A sum of slots in the clear, modulo t."""
 
     def __init__(self) -> None:

@@ -4,12 +4,12 @@ from typing import Final
 
 from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
 from privacy.secure_aggregation.schemes.bfv_parameters import AGGREGATE_BYTES, SEALED_BYTES
-from privacy.secure_aggregation.schemes.plain import OpenCipher
-from privacy.secure_aggregation.schemes.scheme import Cipher, PartSum, Slots
-from privacy.study import Scheme
+from privacy.secure_aggregation.schemes.plain import PlainScheme
+from privacy.secure_aggregation.schemes.scheme import PartSum, Scheme, Slots
+from privacy.study import SchemeName
 
 
-class BfvCipher:
+class BfvScheme:
     """BFV: one part is one ciphertext."""
 
     sealed_bytes = SEALED_BYTES
@@ -17,20 +17,20 @@ class BfvCipher:
     masked = True
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         return key.encrypt(slots)
 
     def decrypt(self, key: StudyKey, data: bytes) -> Slots:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         return key.decrypt(data)
 
     def require(self, data: bytes) -> None:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         require_sealed(data)
 
     def new_sum(self) -> PartSum:
-        """See :class:`Cipher`."""
+        """See :class:`SchemeName`."""
         return CiphertextSum()
 
 
-CIPHERS: Final[dict[Scheme, Cipher]] = {Scheme.BFV: BfvCipher(), Scheme.OPEN: OpenCipher()}
+SCHEMES: Final[dict[SchemeName, Scheme]] = {SchemeName.BFV: BfvScheme(), SchemeName.OPEN: PlainScheme()}

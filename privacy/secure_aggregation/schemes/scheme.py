@@ -2,7 +2,7 @@
 
 Sealing asks of a scheme only that slots modulo t can be turned into parts of a known size, that parts can be added and
 known slots subtracted without a key, and that sums can be turned back.
-:mod:`privacy.secure_aggregation.schemes.bfv` is the platform's scheme; :class:`OpenCipher` is the comparison: the
+:mod:`privacy.secure_aggregation.schemes.bfv` is the platform's scheme; :class:`PlainScheme` is the comparison: the
 same path without masks and without encryption.
 """
 
@@ -33,7 +33,7 @@ class PartSum(Protocol):
         ...
 
 
-class Cipher(Protocol):
+class Scheme(Protocol):
     """A scheme."""
 
     sealed_bytes: int

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from client.admission.budget_forecast import Room, advise, results_seen, room_for_more
+from client.admission.budget_forecast import GrantRoom, advise, results_seen, room_for_more
 from client.admission.rules import price_of
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.plan import Planned
-from privacy.accounting.renyi import CARRIED, NANO
+from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.errors import BudgetError, TermsError
 from privacy.ledger import Ledger
 from tests.client.small_study import small_terms, without_privacy
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def account(ledger: Ledger) -> Account:
-    return ledger.trial().account("small")
+    return ledger.copy_of_state().account("small")
 
 
 def admitted_until_refused(ledger: Ledger, plan: tuple[Planned, ...]) -> int:
@@ -83,7 +83,7 @@ def test_room_after_a_study_without_privacy_is_none_or_nothing(ledger: Ledger) -
     assert room_for_more(account(ledger)) is None  # it has no price
     ledger.allow("first", "small", PLAN, TERMS)
     ledger.reserve("bare", 1, bare[0].event)
-    assert room_for_more(account(ledger)) == Room("first", 0)
+    assert room_for_more(account(ledger)) == GrantRoom("first", 0)
 
 
 def test_results_are_seen_once_a_round_or_totals_are_paid(ledger: Ledger) -> None:
@@ -100,7 +100,7 @@ def test_results_are_seen_once_a_round_or_totals_are_paid(ledger: Ledger) -> Non
 def test_advice_admits_what_a_book_at_that_order_does(tmp_path: Path) -> None:
     """At several orders a real book is asked until it refuses."""
     advice = advise(30.0, 1e-3, [STUDY])
-    assert [choice.order for choice in advice.choices] == list(CARRIED)
+    assert [choice.order for choice in advice.choices] == list(STORED_ORDERS)
     for choice in advice.choices[::5]:
         with Ledger.create(tmp_path / f"{choice.order}.sqlite", KEY, "north", clock()) as ledger:
             ledger.register_population("small", DATA, 160, 1, PATIENTS, "c" * 64, "id")
@@ -113,7 +113,7 @@ def test_price_and_conversion_of_an_order_are_the_studys_epsilon_there() -> None
     events = [planned.event for planned in PLAN for _ in range(planned.times)]
     for choice in advise(6.0, 1e-3, [STUDY]).choices:
         there = Decimal(choice.price) / NANO + choice.conversion
-        assert float(there) == pytest.approx(epsilon(events, 1e-3, orders=(choice.order,)), rel=1e-6)
+        assert float(there) == pytest.approx(epsilon_of(events, 1e-3, orders=(choice.order,)), rel=1e-6)
 
 
 def test_order_is_taken_as_told() -> None:

@@ -11,7 +11,7 @@ from client.admission.rules import price_of
 from client.commands.study_table import print_explanation
 from client.site.config import Policy
 from client.site.registry import Registration
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.errors import BudgetError
 from privacy.ledger import Ledger
 from privacy.study import Terms
@@ -42,7 +42,7 @@ def explained(ledger: Ledger, terms: Terms = STUDY, **changes: Any) -> Explanati
         "policy": Policy(epsilon_per_study=9.0),
         "registration": REGISTRATION.model_copy(update={"contract": terms.data}),
         "approved": False,
-        "account": ledger.trial().account("small"),
+        "account": ledger.copy_of_state().account("small"),
         **changes,
     }
     return explain(terms, **facts)
@@ -86,7 +86,7 @@ def test_study_of_whole_sites_is_priced_for_the_patient(ledger: Ledger) -> None:
     assert found.admitted
     (planned,) = price_of(terms).plan
     assert (planned.event.kind, planned.times) == ("site-updates", 2)
-    assert 2.99 < epsilon([planned.event] * 2, 1e-3) <= 3
+    assert 2.99 < epsilon_of([planned.event] * 2, 1e-3) <= 3
     admit(ledger, terms)
     assert found.cost is not None
     assert ledger.budget("small").epsilon_set_aside == found.cost.total
@@ -107,7 +107,7 @@ def test_promise_is_the_studys_own_epsilon(ledger: Ledger) -> None:
     found = explained(ledger)
     train = price_of(STUDY).plan[0].event
     assert (found.epsilon, found.delta) == (3.0, 1e-3)
-    assert 2.999 < epsilon([train] * 2, 1e-3) <= 3
+    assert 2.999 < epsilon_of([train] * 2, 1e-3) <= 3
     assert found.noise_multiplier == price_of(STUDY).noise_multiplier
     assert found.evaluation_noise_multiplier == price_of(STUDY).evaluation_noise_multiplier
 
@@ -207,9 +207,9 @@ def test_runs_take_together_what_the_book_then_charges_for_each(ledger: Ledger, 
     assert (together.runs, together.fitting) == (runs, runs)
     assert together.epsilon == ledger.budget("small").epsilon_set_aside
     train, evaluate = price_of(STUDY).plan
-    assert together.alone == pytest.approx(epsilon([train.event] * train.times * runs, 1e-3), abs=1e-4)
+    assert together.alone == pytest.approx(epsilon_of([train.event] * train.times * runs, 1e-3), abs=1e-4)
     assert together.alone_evaluation == pytest.approx(
-        epsilon([evaluate.event] * evaluate.times * runs, 1e-3), abs=1e-4
+        epsilon_of([evaluate.event] * evaluate.times * runs, 1e-3), abs=1e-4
     )
 
 

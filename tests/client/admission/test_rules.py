@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from client.admission.rules import Price, judge
+from client.admission.rules import Price, admit
 from client.site.config import Policy
 from client.site.registry import Registration
 from models.catalogue import NAMES
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Purpose
@@ -75,7 +75,7 @@ class Case:
             address="127.0.0.1:9092",
             ca_certificate="-",
         )
-        return judge(
+        return admit(
             SignedLaunch.by(self.signer, launch_of(self.terms, self.keys, self.federation)),
             site="ash",
             identity=SITE_KEYS["ash"].public,
@@ -337,8 +337,8 @@ def test_price_is_the_studys_own_epsilon(case: Case) -> None:
     assert train.event == SampledGaussian(noise_multiplier=price.noise_multiplier, sampling_rate=0.5, steps=3)
     assert evaluate.event == Gaussian(noise_multiplier=price.evaluation_noise_multiplier, count=1)
     assert (train.times, evaluate.times) == (2, 1)
-    assert 2.999 < epsilon([train.event] * 2, 1e-3) <= 3
-    assert 0.999 < epsilon([evaluate.event], 1e-3) <= 1
+    assert 2.999 < epsilon_of([train.event] * 2, 1e-3) <= 3
+    assert 0.999 < epsilon_of([evaluate.event], 1e-3) <= 1
 
 
 def test_price_is_what_the_book_sets_aside_at_the_grants_order(case: Case, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_price_is_what_the_book_sets_aside_at_the_grants_order(case: Case, tmp_p
         for number in (1, 2):
             ledger.reserve("small-00000000", number, event)
         assert ledger.budget("small").epsilon_spent == pytest.approx(
-            epsilon([event] * 2, 1e-3, orders=(8,)), abs=1e-3
+            epsilon_of([event] * 2, 1e-3, orders=(8,)), abs=1e-3
         )
         assert ledger.epsilon_spent_by("small-00000000", 1e-3) == pytest.approx(3, abs=1e-3)
 

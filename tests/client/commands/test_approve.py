@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.errors import LedgerError
 from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Join, Problem
@@ -14,13 +14,13 @@ from tests.client.small_study import small_terms, without_privacy, write_study
 from tests.simulator import Simulator
 
 
-def ask_each_study(home: SiteHome) -> None:
+def ask_each_study(home: SiteFolder) -> None:
     path = home.folder / "site.yaml"
     path.write_text(path.read_text().replace("approval: automatic", "approval: each-study"))
 
 
 def approved(folder: Path) -> bool:
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         return ledger.approved_runs(small_terms().digest) > 0
 
 
@@ -33,7 +33,7 @@ def test_approval_shows_the_price_and_stands_in_the_book(folder: Path) -> None:
     assert "in all" in done.stdout
     assert f"approved: the terms {small_terms().digest[:16]}, by Ada Byron" in done.stderr
     assert approved(folder)
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         (entry,) = [entry for entry in ledger.entries() if entry.kind == "approve"]
     assert entry.body.model_dump() == {
         "terms": small_terms().digest,
@@ -51,7 +51,7 @@ def test_approval_says_what_still_stands_against_the_study(folder: Path) -> None
 
 
 def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> None:
-    ask_each_study(SiteHome(folder))
+    ask_each_study(SiteFolder(folder))
     study = str(folder.parent / "study.yaml")
     assert "approval: this site approves each study by hand" in site(folder, "budget", "explain", study).stdout
     done = site(folder, "approve", study, "--by", "Ada")
@@ -61,7 +61,7 @@ def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> N
 
 
 def runs(folder: Path) -> int:
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         return ledger.approved_runs(small_terms().digest)
 
 
@@ -96,7 +96,7 @@ def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(fo
     done = site(folder, "approve", study, "--by", "Ada")
     assert (done.exit_code, "say so with --yes" in done.stderr) == (2, True)
     assert site(folder, "approve", study, "--by", "Ada", "--yes").exit_code == 0
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         assert ledger.approved_runs(terms.digest) == 1
 
 

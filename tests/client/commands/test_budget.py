@@ -11,9 +11,9 @@ import pytest
 
 from client.admission.budget_forecast import advise
 from client.admission.rules import price_of
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.accounting.grant_order import choose_order
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.errors import BudgetError, LedgerError, TermsError
 from privacy.ledger.entries import Grant
 from tests.client.commands.terminal import at_terminal, grant, script, site, with_data
@@ -25,7 +25,7 @@ STUDY = "small-00000000"
 
 def admitted(folder: Path, study: str = STUDY, rounds: int = 0) -> None:
     """The site has admitted a study, and trained some of its rounds."""
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         ledger.allow(study, "small", PLAN, small_terms().digest)
         for number in range(1, rounds + 1):
             ledger.reserve(study, number, PLAN[0].event)
@@ -43,7 +43,7 @@ def document(folder: Path) -> dict[str, Any]:
 
 
 def grants(folder: Path) -> list[Grant]:
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         return [entry.body for entry in ledger.entries() if isinstance(entry.body, Grant)]
 
 
@@ -97,7 +97,7 @@ def test_several_grants_are_summed_and_shown_one_by_one(folder: Path) -> None:
 def test_training_without_privacy_shows_as_unbounded(folder: Path) -> None:
     with_data(folder)
     grant(folder)
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         bare = price_of(without_privacy()).plan
         ledger.allow("bare", "small", bare, "0" * 64)
         ledger.reserve("bare", 1, bare[0].event)
@@ -133,7 +133,7 @@ def test_grant_shows_every_order_and_marks_the_one_that_admits_most(folder: Path
     done = grant(folder)
     expected = choose_order(6.0, 1e-3, PLAN)
     lines = done.stdout.splitlines()
-    assert [int(line.split()[0]) for line in lines[1:]] == list(CARRIED)
+    assert [int(line.split()[0]) for line in lines[1:]] == list(STORED_ORDERS)
     (taken,) = [line.split() for line in lines if line.endswith("<- taken")]
     choice = advise(6.0, 1e-3, [small_terms()]).taken
     assert int(taken[0]) == expected == choice.order
@@ -346,10 +346,10 @@ def test_explanation_shows_price_and_what_would_be_left(folder: Path) -> None:
 def test_explanation_changes_nothing(folder: Path) -> None:
     with_data(folder)
     grant(folder)
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         head = ledger.head
     explanation(folder)
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         assert ledger.head == head
         assert ledger.budget("small").epsilon_left == 6
 
@@ -365,7 +365,7 @@ def test_explanation_of_a_study_that_does_not_fit_says_so(folder: Path) -> None:
 def test_explanation_after_the_data_changed_hands_asks_to_register_them(folder: Path) -> None:
     """The folder names files that the book has never heard of: a registration that was put back, or edited."""
     with_data(folder)
-    home = SiteHome(folder)
+    home = SiteFolder(folder)
     (registration,) = home.registry().registrations.values()
     home.add_registration(registration.model_copy(update={"train_sha256": "0" * 64}))
     assert any("register them again" in each["sentence"] for each in explanation(folder)["reasons"])

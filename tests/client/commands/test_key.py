@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.key_rotation import Rotation
 from tests.client.commands.terminal import grant, script, site, with_data
 from tests.client.commands.test_budget import admitted
 
 
 def test_key_is_changed_and_what_is_left_to_do_is_said(folder: Path) -> None:
-    old = SiteHome(folder).identity().public.typed
+    old = SiteFolder(folder).identity().public.typed
     done = site(folder, "key", "change", typed="y\n")
-    new = SiteHome(folder).identity().public.typed
+    new = SiteFolder(folder).identity().public.typed
     assert done.exit_code == 0
     assert done.stdout == f"{new}\n"
     assert new != old
@@ -20,11 +20,11 @@ def test_key_is_changed_and_what_is_left_to_do_is_said(folder: Path) -> None:
 
 
 def test_key_is_not_changed_without_a_yes(folder: Path) -> None:
-    old = SiteHome(folder).identity().public
+    old = SiteFolder(folder).identity().public
     for typed in ("n\n", ""):
         done = site(folder, "key", "change", typed=typed)
         assert (done.exit_code, done.stdout) == (1, "")
-    assert SiteHome(folder).identity().public == old
+    assert SiteFolder(folder).identity().public == old
 
 
 def test_question_that_nobody_answers_ends_as_interrupted(folder: Path) -> None:
@@ -45,8 +45,8 @@ def test_studies_in_progress_are_named_before_the_key_is_changed(folder: Path) -
 
 
 def test_change_that_was_interrupted_is_finished_without_a_question(folder: Path) -> None:
-    for step in Rotation(SiteHome(folder)).steps[:2]:
+    for step in Rotation(SiteFolder(folder)).steps[:2]:
         step()
     done = site(folder, "key", "change")
     assert "a change was interrupted; it is finished now" in done.stderr
-    assert done.stdout == f"{SiteHome(folder).identity().public.typed}\n"
+    assert done.stdout == f"{SiteFolder(folder).identity().public.typed}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.accounting.figures import Budget
 from privacy.errors import BudgetError, LedgerError, SiteConfigError
 from privacy.ledger import verify_export
@@ -22,7 +22,7 @@ from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 @pytest.fixture
 def busy(folder: Path) -> Path:
     """A site that has joined, admitted a study and paid its first round."""
-    home = SiteHome(with_data(folder))
+    home = SiteFolder(with_data(folder))
     grant(folder, epsilon="8")
     home.accept(admission_for(home))
     site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "Ada")
@@ -31,7 +31,7 @@ def busy(folder: Path) -> Path:
 
 
 def budget(folder: Path) -> Budget:
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         return ledger.budget("small")
 
 
@@ -40,7 +40,7 @@ def budget(folder: Path) -> Budget:
 
 def test_list_has_a_line_for_every_entry(busy: Path) -> None:
     lines = site(busy, "ledger", "list").stdout.splitlines()
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         entries = list(ledger.entries())
     assert lines[0].split() == ["entry", "time", "kind", "what"]
     assert [line.split()[:3] for line in lines[1:]] == [
@@ -63,7 +63,7 @@ def test_list_as_json_holds_the_entries_themselves(busy: Path) -> None:
     found = json.loads(site(busy, "ledger", "list", "--json", "--kind", "reserve").stdout)["entries"]
     (entry,) = found
     assert entry.pop("words").startswith(f"paid round 1 of '{STUDY}'")
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         (expected,) = [each for each in ledger.entries() if each.kind == "reserve"]
     assert entry == expected.model_dump(mode="json")
 
@@ -87,7 +87,7 @@ def test_list_of_what_is_not_there_is_written_wrongly(busy: Path, options: tuple
 def test_export_is_whole_and_names_its_head(busy: Path) -> None:
     file = busy.parent / "ash.jsonl"
     done = site(busy, "ledger", "export", str(file))
-    home = SiteHome(busy)
+    home = SiteFolder(busy)
     book = verify_export(file, home.identity().public)
     with home.open_ledger() as ledger:
         assert book.head == ledger.head
@@ -111,7 +111,7 @@ def test_export_to_a_folder_that_is_not_there_is_a_sentence(busy: Path) -> None:
 
 def test_export_that_finds_no_space_is_a_sentence_and_leaves_no_half_file(busy: Path) -> None:
     """In a process that may write no file beyond 64 KiB."""
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         for number in range(60):
             ledger.refuse(f"study-{number}", "policy", "for many reasons, " * 100)
     file = busy.parent / "ash.jsonl"
@@ -129,7 +129,7 @@ def test_export_that_finds_no_space_is_a_sentence_and_leaves_no_half_file(busy: 
 
 def countersigned(folder: Path) -> Countersigned:
     """What the coordinator has seen of the book as it is now."""
-    with SiteHome(folder).open_ledger() as ledger:
+    with SiteFolder(folder).open_ledger() as ledger:
         return Countersigned.by(COORDINATOR_KEY, COORDINATOR, ledger.signed_head())
 
 
@@ -137,7 +137,7 @@ def lost(busy: Path) -> Countersigned:
     """The site pays another round and admits another study, the coordinator sees it; then an old copy comes back."""
     copy = busy.parent / "backup"
     shutil.copytree(busy, copy)
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         ledger.reserve(STUDY, 2, PLAN[0].event)
         ledger.allow("second", "small", PLAN, "9" * 64)
         ledger.reserve("second", 1, PLAN[0].event)
@@ -182,19 +182,19 @@ def test_recovery_takes_the_head_that_the_site_has_kept(busy: Path) -> None:
     seen = lost(busy)
     with pytest.raises(SiteConfigError, match="this site has kept no head that its coordinator has countersigned"):
         site(busy, "ledger", "recover", "--yes")
-    SiteHome(busy).keep_witnessed(seen)
+    SiteFolder(busy).keep_witnessed(seen)
     assert site(busy, "ledger", "recover", "--yes").exit_code == 0
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         assert ledger.holds(seen.head.statement.number, seen.head.statement.hash)
 
 
 def test_recovery_without_a_yes_changes_nothing(busy: Path) -> None:
     file = written(busy, lost(busy))
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         head = ledger.head
     for typed in ("n\n", ""):
         assert site(busy, "ledger", "recover", file, typed=typed).exit_code == 1
-    with SiteHome(busy).open_ledger() as ledger:
+    with SiteFolder(busy).open_ledger() as ledger:
         assert ledger.head == head
 
 
@@ -213,7 +213,7 @@ def test_recovery_with_a_head_that_another_countersigned_is_refused(busy: Path) 
 
 def test_recovery_with_the_head_of_another_site_is_refused(busy: Path) -> None:
     lost(busy)
-    other = SiteHome.init(busy.parent / "birch", "birch")
+    other = SiteFolder.init(busy.parent / "birch", "birch")
     file = written(busy, countersigned(other.folder))
     with pytest.raises(LedgerError, match="the head is of the book of 'birch'"):
         site(busy, "ledger", "recover", file, "--yes")
@@ -235,6 +235,6 @@ def test_recovery_from_a_file_that_is_no_head_is_a_sentence(
 
 def test_recovered_book_goes_on_with_other_studies_only(busy: Path) -> None:
     site(busy, "ledger", "recover", written(busy, lost(busy)), "--yes")
-    with SiteHome(busy).open_ledger() as ledger, pytest.raises(BudgetError, match="is closed here"):
+    with SiteFolder(busy).open_ledger() as ledger, pytest.raises(BudgetError, match="is closed here"):
         ledger.reserve(STUDY, 2, PLAN[0].event)
     admitted(busy, "third", rounds=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from client.cli import cli
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.command_line import run
 from privacy.errors import LedgerError, SiteConfigError
 from tests.client.commands.terminal import script, site, with_data
@@ -24,7 +24,7 @@ KEY = key_number(3).public.typed
 def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     done = script("init", str(tmp_path / "ash"), "--name", "ash")
     assert done.returncode == 0
-    assert done.stdout == SiteHome(tmp_path / "ash").identity().public.typed + "\n"
+    assert done.stdout == SiteFolder(tmp_path / "ash").identity().public.typed + "\n"
     assert "set its policy" in done.stderr
 
 
@@ -107,7 +107,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
     with_data(folder)
     site(folder, "peer", "trust", "birch", KEY)
     facts = json.loads(site(folder, "status", "--json").stdout)
-    home = SiteHome(folder)
+    home = SiteFolder(folder)
     with home.open_ledger() as ledger:
         head: dict[str, Any] = {"number": ledger.head.number, "hash": ledger.head.hash}
     assert facts == {

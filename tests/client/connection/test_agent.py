@@ -16,7 +16,7 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 
-from client.connection.link import AgentEvent, Link
+from client.connection.link import AgentEvent, CoordinatorLink
 from privacy.canonical import sha256
 from privacy.errors import LinkError
 from privacy.protocol.envelope import Envelope
@@ -291,7 +291,9 @@ def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> N
     """An enrolled node uploads objects that Flower cannot inflate: the coordinator's process goes on, and names it."""
     key, node = loopback.key(f"garbage-{len(what)}")
     told: list[AgentEvent] = []
-    link = Link(loopback.superlink.address, loopback.superlink.tls.ca, key, told.append, threading.Event())
+    link = CoordinatorLink(
+        loopback.superlink.address, loopback.superlink.tls.ca, key, told.append, threading.Event()
+    )
     with contextlib.closing(link):
         link.activate()
         message = loopback.grid.send(node, Envelope(b"asked", b""))
@@ -324,7 +326,9 @@ def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback)
     other, quick = loopback.key("quick")
     loopback.agent(other).expect("online")
     key, node = loopback.key("silent")
-    link = Link(loopback.superlink.address, loopback.superlink.tls.ca, key, lambda event: None, threading.Event())
+    link = CoordinatorLink(
+        loopback.superlink.address, loopback.superlink.tls.ca, key, lambda event: None, threading.Event()
+    )
     with contextlib.closing(link):
         link.activate()
         loopback.grid.send(node, Envelope(b"asked", b""))

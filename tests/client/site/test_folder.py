@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from client.site.config import Policy
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.registry import Registration
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
 from privacy.protocol.enrolment import Admission, SignedAdmission
@@ -26,11 +26,11 @@ REGISTRATION = Registration(
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> SiteHome:
-    return SiteHome.init(tmp_path / "ash", "ash")
+def home(tmp_path: Path) -> SiteFolder:
+    return SiteFolder.init(tmp_path / "ash", "ash")
 
 
-def admission_for(home: SiteHome, **changes: Any) -> SignedAdmission:
+def admission_for(home: SiteFolder, **changes: Any) -> SignedAdmission:
     statement = {
         "federation": "wood",
         "name": "ash",
@@ -43,7 +43,7 @@ def admission_for(home: SiteHome, **changes: Any) -> SignedAdmission:
     return SignedAdmission.by(COORDINATOR_KEY, Admission(**statement))
 
 
-def test_new_site_is_its_owners_alone(home: SiteHome) -> None:
+def test_new_site_is_its_owners_alone(home: SiteFolder) -> None:
     assert home.folder.stat().st_mode & 0o777 == 0o700
     for name in ("identity.key", "node.key", "ledger.sqlite"):
         assert (home.folder / name).stat().st_mode & 0o077 == 0, name
@@ -58,17 +58,17 @@ def test_init_that_fails_half_way_leaves_nothing(
         folder.mkdir()
     monkeypatch.setattr("sqlite3.connect", full_disk)
     with pytest.raises((LedgerError, SiteConfigError)):
-        SiteHome.init(folder, "ash")
+        SiteFolder.init(folder, "ash")
     assert list(tmp_path.rglob("*")) == ([folder] if existing else [])
     monkeypatch.undo()
-    SiteHome.init(folder, "ash").open_ledger().close()
+    SiteFolder.init(folder, "ash").open_ledger().close()
 
 
 def full_disk(*_: object, **__: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 
 
-def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:
+def test_new_site_has_a_policy_that_protects(home: SiteFolder) -> None:
     config = home.config
     assert (config.name, config.device) == ("ash", "auto")
     assert config.policy == Policy(
@@ -82,7 +82,7 @@ def test_new_site_has_a_policy_that_protects(home: SiteHome) -> None:
     assert (home.folder / "site.yaml").read_text().startswith("# Who this site is")
 
 
-def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
+def test_new_site_has_a_book_and_nothing_else(home: SiteFolder) -> None:
     with home.open_ledger() as ledger:
         assert ledger.site == "ash"
     assert home.peers().pinned == {}
@@ -90,8 +90,8 @@ def test_new_site_has_a_book_and_nothing_else(home: SiteHome) -> None:
     assert list((home.folder / "studies").iterdir()) == []
 
 
-def test_sites_have_keys_of_their_own(home: SiteHome, tmp_path: Path) -> None:
-    other = SiteHome.init(tmp_path / "birch", "birch")
+def test_sites_have_keys_of_their_own(home: SiteFolder, tmp_path: Path) -> None:
+    other = SiteFolder.init(tmp_path / "birch", "birch")
     assert other.identity().public != home.identity().public
     assert other.join_request().statement.node_key != home.join_request().statement.node_key
 
@@ -99,25 +99,25 @@ def test_sites_have_keys_of_their_own(home: SiteHome, tmp_path: Path) -> None:
 def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "note").write_text("mine")
     with pytest.raises(SiteConfigError, match="the folder is not empty; choose another, nothing was changed"):
-        SiteHome.init(tmp_path, "ash")
+        SiteFolder.init(tmp_path, "ash")
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
-def test_site_is_not_made_over_another(home: SiteHome) -> None:
+def test_site_is_not_made_over_another(home: SiteFolder) -> None:
     key = home.identity().public
     with pytest.raises(SiteConfigError, match="the folder is not empty"):
-        SiteHome.init(home.folder, "ash")
+        SiteFolder.init(home.folder, "ash")
     assert home.identity().public == key
 
 
 def test_name_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(SiteConfigError, match="site: name: expected a name: a small letter"):
-        SiteHome.init(tmp_path / "new", "St. Ash")
+        SiteFolder.init(tmp_path / "new", "St. Ash")
     assert not (tmp_path / "new").exists()
 
 
 def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    home = SiteHome(tmp_path / "none")
+    home = SiteFolder(tmp_path / "none")
     for ask in (lambda: home.config, home.identity, home.peers, home.registry, home.open_ledger, home.join_request):
         with pytest.raises(SiteConfigError, match=r"no site\.yaml here; make a site with: consilium-site init DIR"):
             ask()
@@ -134,14 +134,14 @@ def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) ->
         ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
     ],
 )
-def test_policy_with_a_mistake_is_refused_with_its_sentence(home: SiteHome, line: str, sentence: str) -> None:
+def test_policy_with_a_mistake_is_refused_with_its_sentence(home: SiteFolder, line: str, sentence: str) -> None:
     (home.folder / "site.yaml").write_text(f"name: ash\npolicy:\n  {line}\n")
     with pytest.raises(SiteConfigError) as caught:
         home.config  # noqa: B018 - it is read here
     assert sentence in str(caught.value)
 
 
-def test_identity_that_others_can_read_is_refused(home: SiteHome) -> None:
+def test_identity_that_others_can_read_is_refused(home: SiteFolder) -> None:
     (home.folder / "identity.key").chmod(0o644)
     with pytest.raises(KeyFileError, match="others can read this key"):
         home.identity()
@@ -150,34 +150,34 @@ def test_identity_that_others_can_read_is_refused(home: SiteHome) -> None:
 # Joining ---------------------------------------------------------------------------------------------------
 
 
-def test_join_request_is_signed_and_public(home: SiteHome) -> None:
+def test_join_request_is_signed_and_public(home: SiteFolder) -> None:
     request = home.join_request()
     assert request.verified(home.identity().public).name == "ash"
     secret = (home.folder / "identity.key").read_text().splitlines()[1]
     assert secret not in request.to_bytes().decode()
 
 
-def test_admission_is_kept(home: SiteHome) -> None:
+def test_admission_is_kept(home: SiteFolder) -> None:
     home.accept(admission_for(home))
     assert home.admission().coordinator == COORDINATOR_KEY.public.text
     assert home.ca_path.read_text() == "-----BEGIN CERTIFICATE-----\n"
 
 
 @pytest.mark.parametrize("change", [{"name": "birch"}, {"identity": key_number(9).public.text}])
-def test_admission_of_another_site_is_refused(home: SiteHome, change: dict[str, str]) -> None:
+def test_admission_of_another_site_is_refused(home: SiteFolder, change: dict[str, str]) -> None:
     with pytest.raises(SiteConfigError, match="ask the coordinator for your own"):
         home.accept(admission_for(home, **change))
     assert not home.ca_path.exists()
 
 
-def test_admission_not_signed_by_the_coordinator_it_names_is_refused(home: SiteHome) -> None:
+def test_admission_not_signed_by_the_coordinator_it_names_is_refused(home: SiteFolder) -> None:
     with pytest.raises(SiteConfigError, match="the admission is damaged: a signature is not by the key"):
         home.accept(admission_for(home, coordinator=key_number(9).public.text))
     with pytest.raises(SiteConfigError, match="has not joined a coordinator yet"):
         home.admission()
 
 
-def test_admission_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+def test_admission_file_that_is_damaged_is_refused(home: SiteFolder) -> None:
     home.accept(admission_for(home))
     (home.folder / "admission.json").write_bytes(b"{}\n")
     with pytest.raises(SiteConfigError, match=r"admission\.json: cannot be used: .*restore it from your backup"):
@@ -187,7 +187,7 @@ def test_admission_file_that_is_damaged_is_refused(home: SiteHome) -> None:
 # Peers -----------------------------------------------------------------------------------------------------
 
 
-def test_peer_is_pinned_and_forgotten(home: SiteHome) -> None:
+def test_peer_is_pinned_and_forgotten(home: SiteFolder) -> None:
     home.pin("birch", key_number(3).public)
     home.pin("birch", key_number(3).public)
     home.pin("cedar", key_number(4).public)
@@ -196,7 +196,7 @@ def test_peer_is_pinned_and_forgotten(home: SiteHome) -> None:
     assert set(home.peers().pinned) == {"cedar"}
 
 
-def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteHome) -> None:
+def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteFolder) -> None:
     home.pin("birch", key_number(3).public)
     with pytest.raises(SiteConfigError, match="remove the old one first: consilium-site peer forget birch"):
         home.pin("birch", key_number(5).public)
@@ -205,18 +205,18 @@ def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteHome) 
     assert home.peers().pinned == {"birch": key_number(5).public}
 
 
-def test_key_of_one_peer_is_not_pinned_for_two(home: SiteHome) -> None:
+def test_key_of_one_peer_is_not_pinned_for_two(home: SiteFolder) -> None:
     home.pin("birch", key_number(3).public)
     with pytest.raises(SiteConfigError, match="this key is pinned for 'birch' already"):
         home.pin("cedar", key_number(3).public)
 
 
-def test_own_key_is_not_a_peers(home: SiteHome) -> None:
+def test_own_key_is_not_a_peers(home: SiteFolder) -> None:
     with pytest.raises(SiteConfigError, match="a site is not its own peer"):
         home.pin("birch", home.identity().public)
 
 
-def test_forgetting_a_stranger_names_who_is_pinned(home: SiteHome) -> None:
+def test_forgetting_a_stranger_names_who_is_pinned(home: SiteFolder) -> None:
     with pytest.raises(SiteConfigError, match="'birch' is not pinned; pinned peers: none"):
         home.forget("birch")
     home.pin("cedar", key_number(4).public)
@@ -224,7 +224,7 @@ def test_forgetting_a_stranger_names_who_is_pinned(home: SiteHome) -> None:
         home.forget("birch")
 
 
-def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
+def test_peers_file_that_is_damaged_is_refused(home: SiteFolder) -> None:
     (home.folder / "peers.json").write_text('{"pinned": {}}')
     with pytest.raises(SiteConfigError, match=r"peers\.json: cannot be used: .*written in another way"):
         home.peers()
@@ -233,7 +233,7 @@ def test_peers_file_that_is_damaged_is_refused(home: SiteHome) -> None:
 # Data and files --------------------------------------------------------------------------------------------
 
 
-def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
+def test_registration_is_kept_beside_the_others(home: SiteFolder) -> None:
     other = REGISTRATION.contract.model_copy(update={"name": "other"})
     home.add_registration(REGISTRATION)
     home.add_registration(REGISTRATION.model_copy(update={"contract": other, "public_patients": 70}))
@@ -243,7 +243,7 @@ def test_registration_is_kept_beside_the_others(home: SiteHome) -> None:
     assert [each and each.files().public_patients for each in found] == [60, 70]
 
 
-def test_registration_under_a_contract_of_the_same_name_is_another_one(home: SiteHome) -> None:
+def test_registration_under_a_contract_of_the_same_name_is_another_one(home: SiteFolder) -> None:
     home.add_registration(REGISTRATION)
     swapped = REGISTRATION.contract.model_copy(update={"patient": "visit"})
     assert home.registry().under(swapped) is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.key_rotation import Rotation
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.keys import SigningKey
@@ -16,9 +16,9 @@ STEPS = 4
 
 
 @pytest.fixture
-def home(folder: Path) -> SiteHome:
+def home(folder: Path) -> SiteFolder:
     """A site that has joined, with a budget."""
-    made = SiteHome(with_data(folder))
+    made = SiteFolder(with_data(folder))
     grant(folder)
     made.accept(admission_for(made))
     return made
@@ -29,11 +29,11 @@ def walk(rotation: Rotation, steps: int = STEPS) -> None:
         step()
 
 
-def test_steps_are_walked_in_their_order(home: SiteHome) -> None:
+def test_steps_are_walked_in_their_order(home: SiteFolder) -> None:
     assert len(Rotation(home).steps) == STEPS
 
 
-def test_book_goes_on_under_the_new_key(home: SiteHome) -> None:
+def test_book_goes_on_under_the_new_key(home: SiteFolder) -> None:
     old = home.identity().public
     walk(Rotation(home))
     new = home.identity().public
@@ -46,7 +46,7 @@ def test_book_goes_on_under_the_new_key(home: SiteHome) -> None:
     assert home.identity_path.stat().st_mode & 0o777 == 0o600
 
 
-def test_admission_of_the_old_key_is_forgotten(home: SiteHome) -> None:
+def test_admission_of_the_old_key_is_forgotten(home: SiteFolder) -> None:
     walk(Rotation(home))
     with pytest.raises(SiteConfigError, match="the site has not joined a coordinator yet"):
         home.admission()
@@ -55,7 +55,7 @@ def test_admission_of_the_old_key_is_forgotten(home: SiteHome) -> None:
 
 
 @pytest.mark.parametrize("done", range(STEPS))
-def test_change_that_was_interrupted_is_finished(home: SiteHome, done: int) -> None:
+def test_change_that_was_interrupted_is_finished(home: SiteFolder, done: int) -> None:
     """One new key, one entry, whatever was done before."""
     walk(Rotation(home), done)
     begun = home.next_identity_path
@@ -69,14 +69,14 @@ def test_change_that_was_interrupted_is_finished(home: SiteHome, done: int) -> N
 
 
 @pytest.mark.parametrize("done", range(1, STEPS))
-def test_site_does_nothing_else_while_its_key_is_half_changed(home: SiteHome, done: int) -> None:
+def test_site_does_nothing_else_while_its_key_is_half_changed(home: SiteFolder, done: int) -> None:
     walk(Rotation(home), done)
     for ask in (home.identity, home.open_ledger, home.join_request):
         with pytest.raises(SiteConfigError, match="was interrupted; finish it: consilium-site key change"):
             ask()
 
 
-def test_key_that_was_half_written_is_made_anew(home: SiteHome) -> None:
+def test_key_that_was_half_written_is_made_anew(home: SiteFolder) -> None:
     """A power cut while the new key is written: it was not used for anything yet."""
     draft = home.next_identity_path.with_name("identity.key.next.draft")
     draft.write_bytes(b"-----BEGIN PRIV")
@@ -86,7 +86,7 @@ def test_key_that_was_half_written_is_made_anew(home: SiteHome) -> None:
         pass
 
 
-def test_key_of_a_book_that_is_not_believed_is_not_changed(home: SiteHome) -> None:
+def test_key_of_a_book_that_is_not_believed_is_not_changed(home: SiteFolder) -> None:
     old = home.identity().public
     home.ledger_path.write_bytes(b"not a book")
     with pytest.raises(LedgerError, match="not a ledger"):
@@ -94,7 +94,7 @@ def test_key_of_a_book_that_is_not_believed_is_not_changed(home: SiteHome) -> No
     assert SigningKey.load(home.identity_path).public == old
 
 
-def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteHome) -> None:
+def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteFolder) -> None:
     """A site that was not stopped: its next entry would not be believed, so there is none."""
     with home.open_ledger() as running:
         walk(Rotation(home))

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from client.data.table import read_table
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.public_weights import PublicWeights
 from client.training.device import CPU
 from client.training.local_steps import train
@@ -74,9 +74,9 @@ def test_file_that_is_no_weights_is_refused_with_its_name(
 
 
 def test_site_has_its_weights_in_its_folder(folder: Path, file: Path) -> None:
-    home = SiteHome(folder)
+    home = SiteFolder(folder)
     home.weights().add(file)
-    assert SiteHome(folder).weights().held() == {sha256(DATA)}
+    assert SiteFolder(folder).weights().held() == {sha256(DATA)}
 
 
 def test_model_begins_as_the_weights_say(file: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from client.data.dataset import read_study, register
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.register_data import register_files
 from client.site.registry import Registration
-from client.study.request_handler import Site
-from client.training.session import InProcessTrainer
-from client.training.worker import Trainer
+from client.study.request_handler import RequestHandler
+from client.training.session import TrainingSession
+from client.training.worker import Worker
 from privacy.accounting.figures import Budget
 from privacy.errors import DataError, RefusedError
 from privacy.ledger.entries import Population
@@ -25,30 +25,30 @@ TERMS = small_terms()
 CONTRACT = TERMS.data
 
 
-def add(home: SiteHome, population: str | None = None) -> Registration:
+def add(home: SiteFolder, population: str | None = None) -> Registration:
     """Register the two files beside the site."""
     beside = home.folder.parent
     return register_files(home, CONTRACT, beside / "train.csv", beside / "test.csv", population)
 
 
-def change_training_file(home: SiteHome, patients: int = 75) -> None:
+def change_training_file(home: SiteFolder, patients: int = 75) -> None:
     write_patients(home.folder.parent / "train.csv", patients, "a", seed=9)
 
 
-def populations(home: SiteHome) -> list[Population]:
+def populations(home: SiteFolder) -> list[Population]:
     with home.open_ledger() as ledger:
         return [entry.body for entry in ledger.entries() if isinstance(entry.body, Population)]
 
 
 @pytest.fixture
-def home(folder: Path) -> SiteHome:
-    return SiteHome(folder)
+def home(folder: Path) -> SiteFolder:
+    return SiteFolder(folder)
 
 
 # A file that changes ---------------------------------------------------------------------------------------
 
 
-def test_changed_file_is_another_entry_of_the_same_population(home: SiteHome) -> None:
+def test_changed_file_is_another_entry_of_the_same_population(home: SiteFolder) -> None:
     add(home)
     with home.open_ledger() as ledger:
         ledger.grant("small", 6.0, 1e-3, 8)
@@ -63,7 +63,7 @@ def test_changed_file_is_another_entry_of_the_same_population(home: SiteHome) ->
         assert budget.epsilon_granted == 6.0
 
 
-def test_file_that_lost_patients_keeps_them_in_the_population(home: SiteHome) -> None:
+def test_file_that_lost_patients_keeps_them_in_the_population(home: SiteFolder) -> None:
     add(home)
     change_training_file(home, patients=20)
     add(home)
@@ -72,7 +72,7 @@ def test_file_that_lost_patients_keeps_them_in_the_population(home: SiteHome) ->
     assert home.patients().count([f"a{number}" for number in range(64)], known) == {"small": 64}
 
 
-def test_changed_file_is_not_trained_on_before_it_is_registered_again(home: SiteHome) -> None:
+def test_changed_file_is_not_trained_on_before_it_is_registered_again(home: SiteFolder) -> None:
     registration = add(home)
     change_training_file(home)
     with pytest.raises(DataError, match="the file changed since it was registered; register the new data first"):
@@ -92,7 +92,7 @@ def with_a_real_trainer(simulator: Simulator, name: str) -> None:
     """Restart a site as it is in a hospital: data are read by a child process."""
     home = simulator.homes[name]
     simulator.sites[name].close()
-    simulator.sites[name] = Site(home, lambda terms, files: Trainer(terms, files, "cpu", home.log_path))
+    simulator.sites[name] = RequestHandler(home, lambda terms, files: Worker(terms, files, "cpu", home.log_path))
 
 
 def test_study_on_a_changed_file_is_refused_and_admitted_once_it_is_registered_again(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_study_in_progress_is_not_given_the_patients_of_another_population(tmp_p
 # Interrupted -----------------------------------------------------------------------------------------------
 
 
-def steps(home: SiteHome) -> list[Callable[[], object]]:
+def steps(home: SiteFolder) -> list[Callable[[], object]]:
     """What a registration does, one after the other, each as it is done in ``register_files``."""
     beside = home.folder.parent
     files, patients = register(CONTRACT, beside / "train.csv", beside / "test.csv")
@@ -173,7 +173,7 @@ def steps(home: SiteHome) -> list[Callable[[], object]]:
 
 @pytest.mark.parametrize("done", range(5))
 @pytest.mark.parametrize("again", [False, True], ids=["first", "changed file"])
-def test_registration_that_was_interrupted_is_repeated(home: SiteHome, done: int, again: bool) -> None:
+def test_registration_that_was_interrupted_is_repeated(home: SiteFolder, done: int, again: bool) -> None:
     """After any number of its steps, the same command comes to the same end."""
     if again:
         add(home)
@@ -192,7 +192,7 @@ def test_registration_that_was_interrupted_is_repeated(home: SiteHome, done: int
 
 @pytest.mark.parametrize("done", range(5))
 def test_files_of_an_interrupted_registration_are_used_only_if_the_book_knows_them(
-    home: SiteHome, done: int
+    home: SiteFolder, done: int
 ) -> None:
     for step in steps(home)[:done]:
         step()
@@ -203,7 +203,7 @@ def test_files_of_an_interrupted_registration_are_used_only_if_the_book_knows_th
 
 def register_under(folder: Path, population: str, name: str, begin: "multiprocessing.synchronize.Event") -> None:
     """A process of its own; ends with 0 if it could register, with the refusal's exit code if not."""
-    home = SiteHome(folder)
+    home = SiteFolder(folder)
     contract = CONTRACT.model_copy(update={"name": population})
     begin.wait()
     try:
@@ -212,7 +212,7 @@ def register_under(folder: Path, population: str, name: str, begin: "multiproces
         raise SystemExit(error.exit_code) from None
 
 
-def test_same_patients_registered_twice_at_once_are_one_population(home: SiteHome) -> None:
+def test_same_patients_registered_twice_at_once_are_one_population(home: SiteFolder) -> None:
     """Two processes, two names, files that share 30 patients and differ in bytes: one of them is refused."""
     beside = home.folder.parent
     for name in ("one", "two"):
@@ -241,7 +241,7 @@ def test_same_patients_registered_twice_at_once_are_one_population(home: SiteHom
 def patients_in_training(simulator: Simulator, name: str) -> int:
     """How many patients the trainer of a site's only study holds: what its gradients are made of."""
     (training,) = simulator.sites[name]._trainings.values()
-    assert isinstance(training, InProcessTrainer)
+    assert isinstance(training, TrainingSession)
     return training._training.patients
 
 

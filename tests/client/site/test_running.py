@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from client.site.running import Connection, connection, note, serving, stopped
 from privacy.errors import SiteConfigError
 from tests.client.commands.terminal import site
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> SiteHome:
-    return SiteHome.init(tmp_path / "ash", "ash")
+def home(tmp_path: Path) -> SiteFolder:
+    return SiteFolder.init(tmp_path / "ash", "ash")
 
 
 @pytest.mark.parametrize(
     "arguments", [("key", "change", "--yes"), ("ledger", "recover", "--yes")], ids=["key change", "ledger recover"]
 )
 def test_command_that_must_not_run_beside_the_site_is_refused_and_changes_nothing(
-    home: SiteHome, arguments: tuple[str, ...]
+    home: SiteFolder, arguments: tuple[str, ...]
 ) -> None:
     key = home.identity().public
     with serving(home), pytest.raises(SiteConfigError, match=r"this site runs; stop it \(consilium-site up\)"):
@@ -29,13 +29,13 @@ def test_command_that_must_not_run_beside_the_site_is_refused_and_changes_nothin
     assert not home.next_identity_path.exists()
 
 
-def test_key_of_a_stopped_site_is_changed(home: SiteHome) -> None:
+def test_key_of_a_stopped_site_is_changed(home: SiteFolder) -> None:
     key = home.identity().public
     site(home.folder, "key", "change", "--yes")
     assert home.identity().public != key
 
 
-def test_site_that_is_to_stay_stopped_is_not_served_meanwhile(home: SiteHome) -> None:
+def test_site_that_is_to_stay_stopped_is_not_served_meanwhile(home: SiteFolder) -> None:
     taken = pytest.raises(SiteConfigError, match="serves this site already")
     with stopped(home, "something is done"), taken, serving(home):
         raise AssertionError("two processes at work on one folder")
@@ -43,7 +43,7 @@ def test_site_that_is_to_stay_stopped_is_not_served_meanwhile(home: SiteHome) ->
         pass
 
 
-def test_status_says_whether_the_site_runs_and_is_connected(home: SiteHome) -> None:
+def test_status_says_whether_the_site_runs_and_is_connected(home: SiteFolder) -> None:
     assert connection(home) is None
     assert "does not run; start it with: consilium-site up" in site(home.folder, "status").stdout
     with serving(home):
@@ -59,7 +59,7 @@ def test_status_says_whether_the_site_runs_and_is_connected(home: SiteHome) -> N
     assert connection(home) is None
 
 
-def test_name_that_was_changed_is_refused(home: SiteHome) -> None:
+def test_name_that_was_changed_is_refused(home: SiteFolder) -> None:
     file = home.folder / "site.yaml"
     file.write_text(file.read_text().replace("name: ash", "name: elm"))
     with pytest.raises(
@@ -69,7 +69,7 @@ def test_name_that_was_changed_is_refused(home: SiteHome) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
-def test_folder_in_which_others_may_write_is_refused(home: SiteHome, mode: int) -> None:
+def test_folder_in_which_others_may_write_is_refused(home: SiteFolder, mode: int) -> None:
     home.folder.chmod(mode)
     with pytest.raises(SiteConfigError, match=f"mode 0{mode:o}, expected 0700.*run: chmod 700"):
         site(home.folder, "status")

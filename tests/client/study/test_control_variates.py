@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from client.data.examples import Patients
-from client.study.control_variates import reach_of
+from client.study.control_variates import step_length
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
@@ -16,7 +16,7 @@ from models.federated.server_optimiser import LocalWork, optimiser_of
 from models.parameters.flatten import from_vector
 from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy
 
@@ -51,7 +51,7 @@ def federated(terms: Terms, hospitals: list[Patients]) -> tuple[Vector, Vector, 
     own = [np.zeros(6) for _ in hospitals]
     for number in range(1, terms.training.rounds + 1):
         model, variate, updates = optimiser.model_of(shared), optimiser.variate_of(shared), []
-        work = LocalWork(reach_of(terms, number))
+        work = LocalWork(step_length(terms, number))
         for place, patients in enumerate(hospitals):
             pull = variate - own[place] if terms.training.control_variates else None
             updates.append(train(model, terms, patients, 100, None, CPU, number=number, correction=pull).update)
@@ -101,17 +101,17 @@ def test_own_variate_is_the_mean_of_the_noised_gradients(apart: list[Patients], 
     training = {"local_steps": 4, "learning_rate": 0.25, "accumulate": accumulate, "control_variates": True}
     terms = small_terms(training=training)
     start, pull = first_model(terms), np.array([1.0, -2.0, 0.5, 0.0, 3.0, -1.0])
-    update = train(start, terms, apart[0], 100, 1.5, CPU, Stream(bytes(32)), correction=pull).update
+    update = train(start, terms, apart[0], 100, 1.5, CPU, KeyStream(bytes(32)), correction=pull).update
 
     module = build_model(terms)
-    private = DpSgd(module, record_losses, Mechanism(0.5, 100, 1.0, 1.5), Stream(bytes(32)))
+    private = DpSgd(module, record_losses, Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
     records, model, noised = DeviceRecords(apart[0], CPU.device), start, []
     for _ in range(4):
         from_vector(module, model)
         lots = [private.gradient(records).double().numpy() for _ in range(accumulate)]
         noised.append(np.mean(lots, axis=0))
         model = model - 0.25 * (noised[-1] + pull)
-    np.testing.assert_allclose(-pull - update / reach_of(terms, 1), np.mean(noised, axis=0), atol=1e-5)
+    np.testing.assert_allclose(-pull - update / step_length(terms, 1), np.mean(noised, axis=0), atol=1e-5)
 
 
 def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: list[Patients]) -> None:
@@ -121,13 +121,15 @@ def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: li
     """
     training = {"local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5, "control_variates": True}
     terms = small_terms(model={"name": "mlp", "options": {"hidden": [500]}}, training=training)
-    start, sites, reach = first_model(terms), 4, reach_of(terms, 1)
+    start, sites, reach = first_model(terms), 4, step_length(terms, 1)
     pulls, updates = [np.zeros_like(start)] * sites, np.zeros((sites, len(start)))
     spread = []
     for number in (1, 2):
         for site in range(sites):
             key = bytes([number, site] * 16)
-            updates[site] = train(start, terms, apart[0], 10, 1e-9, CPU, Stream(key), correction=pulls[site]).update
+            updates[site] = train(
+                start, terms, apart[0], 10, 1e-9, CPU, KeyStream(key), correction=pulls[site]
+            ).update
         spread.append((updates.std(), updates.mean(axis=0).std()))
         own = -np.array(pulls) - updates / reach
         pulls = list(own.mean(axis=0) - own)

@@ -9,15 +9,15 @@ import torch
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.site.config import SiteConfig
-from client.training.device import CPU, Hardware
+from client.training.device import CPU, Device
 from client.training.local_steps import train
 from client.training.study_model import first_model
 from privacy.errors import TrainingError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from tests.client.small_study import small_terms, write_patients
 
 KEY = bytes(32)
-BFLOAT16 = Hardware.chosen("cpu", "bfloat16")
+BFLOAT16 = Device.chosen("cpu", "bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,23 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Patients:
 
 
 def test_auto_takes_what_is_there() -> None:
-    assert Hardware.chosen("auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert Device.chosen("auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_single_precision_leaves_the_model_its_own_type() -> None:
-    assert Hardware.chosen("cpu") == CPU
+    assert Device.chosen("cpu") == CPU
     assert CPU.precision is None
 
 
 def test_unknown_device_is_a_sentence() -> None:
     with pytest.raises(TrainingError, match="device 'abacus' is not available"):
-        Hardware.chosen("abacus")
+        Device.chosen("abacus")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a graphics processor here")
 def test_missing_graphics_processor_is_a_sentence() -> None:
     with pytest.raises(TrainingError, match="device 'cuda' is not available"):
-        Hardware.chosen("cuda")
+        Device.chosen("cuda")
 
 
 def test_configuration_chooses_single_precision_unless_told() -> None:
@@ -54,7 +54,7 @@ def test_configuration_chooses_single_precision_unless_told() -> None:
 def test_bfloat16_trains_nearly_the_same_from_the_same_draw(patients: Patients) -> None:
     terms = small_terms()
     plain, mixed = (
-        train(first_model(terms), terms, patients, 40, 1e-3, hardware, Stream(KEY)).update
+        train(first_model(terms), terms, patients, 40, 1e-3, hardware, KeyStream(KEY)).update
         for hardware in (CPU, BFLOAT16)
     )
     assert not np.array_equal(plain, mixed)
@@ -67,5 +67,5 @@ def test_bfloat16_keeps_a_patient_within_the_clipping_norm(patients: Patients, t
     lone = read_table(terms.data, write_patients(tmp_path / "one.csv", 1, "a", seed=3)).patients
     norm = terms.privacy.clipping_norm
     assert norm is not None
-    update = train(first_model(terms), terms, lone, 1, 1e-8, BFLOAT16, Stream(KEY)).update
+    update = train(first_model(terms), terms, lone, 1, 1e-8, BFLOAT16, KeyStream(KEY)).update
     assert np.linalg.norm(update) <= norm * (1 + 1e-6)

@@ -21,7 +21,7 @@ from models.tabular import logistic
 from models.tasks.binary import record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study.cost import training_event
 from server.study.check import explain
 from tests.client.small_study import small_terms, without_privacy, write_patients
@@ -58,14 +58,14 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
         training={"rounds": 2, "local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5},
         privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
     )
-    update = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update
+    update = train(first_model(terms), terms, patients, 10, 1e-8, CPU, KeyStream(KEY)).update
     expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
     assert update.std() == pytest.approx(expected, rel=0.05)
 
 
 def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
     terms = small_terms()
-    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU, Stream(KEY)) for _ in range(2))
+    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU, KeyStream(KEY)) for _ in range(2))
     assert first.update.tobytes() == second.update.tobytes()
 
 
@@ -97,7 +97,7 @@ def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, valu
     """Where noise is added together the sites move the model by what they open, and find out here."""
     together = small_terms(training={"local_steps": 1}, privacy={"placement": "distributed"})
     with pytest.raises(DivergedError, match="training diverged"):
-        global_step(np.full_like(first_model(together), value), together, patients, 40, CPU, Stream(KEY))
+        global_step(np.full_like(first_model(together), value), together, patients, 40, CPU, KeyStream(KEY))
 
 
 def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
@@ -108,7 +108,7 @@ def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
     strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
     strange.features[strange.patient == 3] = np.inf
     key = bytes(32)
-    whole = train(first_model(terms), terms, strange, 40, 1.0, CPU, Stream(key))
+    whole = train(first_model(terms), terms, strange, 40, 1.0, CPU, KeyStream(key))
     assert np.isfinite(whole.update).all()
     assert not np.isfinite(whole.log["loss"])
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -136,7 +136,7 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
     start = first_model(terms)
     step: dict[str, Callable[[], object]] = {
         "local": lambda: train(start, terms, patients, 40, 1.0, CPU),
-        "distributed": lambda: global_step(start, terms, patients, 40, CPU, Stream(KEY)),
+        "distributed": lambda: global_step(start, terms, patients, 40, CPU, KeyStream(KEY)),
     }
     with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
         step[placement]()
@@ -171,7 +171,7 @@ def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: P
     held = small_terms(training={"local_steps": 30, "proximal": 50.0, "learning_rate": 0.01})
     start = first_model(free)
     far, near = (
-        np.linalg.norm(train(start, terms, patients, 60, 1e-2, CPU, Stream(bytes(32))).update)
+        np.linalg.norm(train(start, terms, patients, 60, 1e-2, CPU, KeyStream(bytes(32))).update)
         for terms in (free, held)
     )
     assert near < 0.1 * far
@@ -181,7 +181,7 @@ def test_rate_follows_the_schedule(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 4, "local_steps": 1, "schedule": "linear"})
     start = first_model(terms)
     first, last = (
-        train(start, terms, patients, 60, 1.0, CPU, Stream(bytes(32)), number=number).update for number in (1, 4)
+        train(start, terms, patients, 60, 1.0, CPU, KeyStream(bytes(32)), number=number).update for number in (1, 4)
     )
     np.testing.assert_allclose(last, first / 4, rtol=1e-4, atol=1e-6)
 
@@ -190,10 +190,10 @@ def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Pat
     """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
     terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
     start = first_model(terms)
-    got = train(start, terms, patients, 40, 1.0, CPU, Stream(KEY)).update
+    got = train(start, terms, patients, 40, 1.0, CPU, KeyStream(KEY)).update
 
     module, model = build_model(terms), start
-    private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), Stream(KEY))
+    private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
     records = DeviceRecords(patients, CPU.device)
     for _ in range(2):
         from_vector(module, model)
@@ -208,7 +208,7 @@ def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
     for lots in (1, 16):
         training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
         terms = small_terms(model=model, training=training)
-        spread[lots] = train(first_model(terms), terms, patients, 10, 1e-8, CPU, Stream(KEY)).update.std()
+        spread[lots] = train(first_model(terms), terms, patients, 10, 1e-8, CPU, KeyStream(KEY)).update.std()
     assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
 
 
@@ -255,7 +255,7 @@ def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, wei
     terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
     module, records = build_model(terms), DeviceRecords(patients, CPU.device)
     from_vector(module, first_model(terms))
-    private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), Stream(KEY))
+    private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), KeyStream(KEY))
     everybody = np.arange(patients.patients)
     for one in (0, 7, 23):
         alone = private.lot_sum(records, everybody[one : one + 1])
@@ -274,13 +274,13 @@ def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
     training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
     terms = small_terms(training=training, privacy=distributed)
     start = first_model(terms)
-    got = global_step(start, terms, patients, 40, CPU, Stream(KEY))
+    got = global_step(start, terms, patients, 40, CPU, KeyStream(KEY))
     module = build_model(terms)
     from_vector(module, start)
     mechanism = Mechanism(1.0, 40, 1.0, 0.0)
     for weight, same in ((4.0, True), (1.0, False)):
         loss = partial(record_losses, positive_weight=weight)
-        total = DpSgd(module, loss, mechanism, Stream(KEY)).lot_sum(
+        total = DpSgd(module, loss, mechanism, KeyStream(KEY)).lot_sum(
             DeviceRecords(patients, CPU.device), np.arange(patients.patients)
         )
         assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

@@ -10,7 +10,7 @@ from client.training.scoring import noised, score_histogram
 from models.catalogue import build
 from models.parameters.flatten import from_vector
 from models.tasks.binary import metrics
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 
 KEY = b"a key of 32 bytes, for tests now"
 
@@ -64,7 +64,7 @@ def test_histogram_with_fine_bins_has_the_auroc_of_the_scores() -> None:
 
 def test_noised_every_cell_gets_noise_even_empty_ones() -> None:
     counts = np.zeros(2000, dtype=np.int64)
-    totals = noised(counts, 4.0, Stream(KEY))
+    totals = noised(counts, 4.0, KeyStream(KEY))
     assert totals.dtype == np.int64
     assert totals.std() == pytest.approx(4.0, rel=0.06)
     assert (totals < 0).any()
@@ -73,5 +73,5 @@ def test_noised_every_cell_gets_noise_even_empty_ones() -> None:
 
 def test_noised_does_not_touch_the_counts_it_is_given() -> None:
     counts = np.arange(8)
-    noised(counts, 4.0, Stream(KEY))
+    noised(counts, 4.0, KeyStream(KEY))
     assert counts.tolist() == list(range(8))

@@ -17,7 +17,7 @@ from models.parameters.flatten import from_vector
 from models.tasks.binary import metrics, record_losses
 from privacy.accounting.calibration import noise_multiplier
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.study import Terms, parse_terms
 
 HORIZON_YEARS = 2
@@ -99,7 +99,7 @@ def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_nor
     clipping_norm = 0.25
     records = DeviceRecords(tables[0], CPU.device)
     records.features, records.labels = records.features.double(), records.labels.double()
-    step = DpSgd(module.double(), record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), Stream(bytes(32)))
+    step = DpSgd(module.double(), record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), KeyStream(bytes(32)))
     everybody = np.arange(records.patients)
     whole = step.lot_sum(records, everybody)
     moved = [
@@ -114,7 +114,7 @@ def test_private_training_on_visits_predicts_death(tables: tuple[Patients, Patie
     terms = cirrhosis_terms(VISITS)
     training, testing = tables
     start = first_model(terms)
-    stream = Stream(b"a key of 32 bytes, for tests now")
+    stream = KeyStream(b"a key of 32 bytes, for tests now")
     noise = noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
     update = train(start, terms, training, 200, noise, CPU, stream).update
     module = build_model(terms)

@@ -16,8 +16,8 @@ from client.training.site_update import site_update
 from client.training.study_model import begin_model, first_model
 from models.parameters.flatten import to_personal
 from privacy.errors import TermsError
-from privacy.mechanisms.site_clipping import drawn, joint_norm
-from privacy.randomness import Stream
+from privacy.mechanisms.site_clipping import is_drawn, joint_norm
+from privacy.randomness import KeyStream
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
@@ -35,7 +35,7 @@ def site_terms(training: dict[str, Any] | None = None, **privacy: Any) -> Terms:
 
 def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vector, bytes]:
     """What a site adds, and the randomness that comes next."""
-    stream, (module, _) = Stream(key), begin_model(terms)
+    stream, (module, _) = KeyStream(key), begin_model(terms)
     norm = terms.privacy.clipping_norm
     assert norm is not None
     joint = joint_norm(norm, terms.privacy.adaptive_clipping)
@@ -53,8 +53,8 @@ def patients(tmp_path: Path) -> Patients:
 def test_update_is_that_of_training_without_noise_scaled_to_the_norm(patients: Patients) -> None:
     """The same draws, in a study without privacy: nobody is clipped and nothing is added."""
     terms, bare, key = site_terms(clipping_norm=0.01), without_privacy(training=TRAINING), bytes(32)
-    stream = Stream(key)
-    drawn(1.0, stream)
+    stream = KeyStream(key)
+    is_drawn(1.0, stream)
     plain = train(first_model(terms), bare, patients, 40, None, CPU, stream).update
     added, _ = contribution_of(terms, patients, key)
     assert np.linalg.norm(plain) > 0.01
@@ -86,7 +86,7 @@ def test_training_that_diverges_adds_zeros_and_no_failure(patients: Patients) ->
 
 def test_site_that_was_not_drawn_does_the_same_work_and_adds_zeros(patients: Patients) -> None:
     everybody, seldom = site_terms(), site_terms(participation=0.001, adaptive_clipping={})
-    key = next(key for key in (bytes([n]) * 32 for n in range(256)) if not drawn(0.001, Stream(key)))
+    key = next(key for key in (bytes([n]) * 32 for n in range(256)) if not is_drawn(0.001, KeyStream(key)))
     there, after = contribution_of(everybody, patients, key)
     absent, after_absent = contribution_of(seldom, patients, key)
     assert there.any()
@@ -104,8 +104,8 @@ def test_same_key_adds_the_same(patients: Patients) -> None:
 def test_accumulation_and_proximal_steps_are_those_of_a_study_without_privacy(patients: Patients) -> None:
     more = {"accumulate": 2, "proximal": 0.3}
     terms, key = site_terms(more, clipping_norm=100.0), bytes(32)
-    stream = Stream(key)
-    drawn(1.0, stream)
+    stream = KeyStream(key)
+    is_drawn(1.0, stream)
     plain = train(
         first_model(terms), without_privacy(training=TRAINING | more), patients, 40, None, CPU, stream
     ).update

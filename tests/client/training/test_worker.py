@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 
 from client.data.dataset import StudyFiles
 from client.data.objections import Objections, patient_digest
-from client.training.session import InProcessTrainer
+from client.training.session import TrainingSession
 from client.training.study_model import first_model
-from client.training.worker import Trainer, _rebuilt
+from client.training.worker import Worker, _rebuilt
 from privacy.canonical import sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms
@@ -61,8 +61,8 @@ def test_trainer_module_imports_no_torch() -> None:
 
 
 def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
-    here = InProcessTrainer(terms, files, "cpu")
-    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+    here = TrainingSession(terms, files, "cpu")
+    with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
         update, _ = child.train(start, 1, None, KEY)
@@ -82,7 +82,7 @@ def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, 
 def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
     tmp_path: Path, terms: Terms, files: StudyFiles
 ) -> None:
-    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+    with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         first = child.pid
         assert first is not None
@@ -96,7 +96,7 @@ def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
 def test_trainer_error_of_the_child_crosses_as_itself(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
     write_patients(files.train, 61, "z")
     with (
-        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(DataError, match="the file changed since it was registered"),
     ):
         child.score(child.initial(), None)
@@ -106,7 +106,7 @@ def test_trainer_reads_no_record_before_it_trains_or_scores(
     tmp_path: Path, terms: Terms, files: StudyFiles
 ) -> None:
     files.train.unlink()
-    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+    with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         assert child.tensors(start)
         with pytest.raises(DataUnavailableError, match="cannot be read"):
@@ -118,7 +118,7 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
     everybody = [f"{prefix}{number}" for prefix in "ab" for number in range(100)]
     secret = bytes(32)
     objections = Objections(secret, {patient_digest(secret, each): "" for each in everybody})
-    trainer = InProcessTrainer(small_terms(), replace(files, objections=objections), "cpu")
+    trainer = TrainingSession(small_terms(), replace(files, objections=objections), "cpu")
     start = trainer.initial()
     update, _ = trainer.train(start, 1, 1.0, KEY)
     assert np.isfinite(update).all()
@@ -128,7 +128,7 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
 
 def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
     with (
-        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
     ):
         child.train(np.zeros(2), 1, None, KEY)
@@ -168,7 +168,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
-    here = InProcessTrainer(small_terms(), files, "cpu")
+    here = TrainingSession(small_terms(), files, "cpu")
     totals = [here.score(here.initial(), 5.0) for _ in range(2)]
     assert totals[0] != totals[1]
     assert len(totals[0]) == 20
@@ -176,7 +176,7 @@ def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
 
 def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
     with pytest.raises(TermsError, match="there is no model"):
-        InProcessTrainer(small_terms(model={"name": "oracle"}), files, "cpu")
+        TrainingSession(small_terms(model={"name": "oracle"}), files, "cpu")
 
 
 def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
@@ -195,8 +195,8 @@ def choosy(**choices: object) -> Terms:
 def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) -> None:
     terms = choosy(personal=["head"])
     files = small_files(tmp_path, terms)
-    here = InProcessTrainer(terms, files, "cpu")
-    with Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child:
+    here = TrainingSession(terms, files, "cpu")
+    with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         update, own = child.train(start, 1, None, KEY)
         assert (update.shape, own.shape) == ((32,), (5,))
@@ -218,11 +218,11 @@ def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) 
 def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(tmp_path: Path) -> None:
     plain = choosy()
     files = small_files(tmp_path, plain)
-    public = InProcessTrainer(plain, files, "cpu").tensors(np.linspace(-1, 1, 37))
+    public = TrainingSession(plain, files, "cpu").tensors(np.linspace(-1, 1, 37))
     file = tmp_path / "public.safetensors"
     save_file(public, file)
     terms = choosy(start=sha256(file.read_bytes()), trained=["head"])
-    with Trainer(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
+    with Worker(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
         start = child.initial()
         assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]
         update, _ = child.train(start, 1, None, KEY)
@@ -235,7 +235,7 @@ def test_trainer_without_its_weights_is_refused_by_the_child_as_itself(tmp_path:
     terms = choosy(start="0" * 64)
     files = replace(small_files(tmp_path, terms), weights=tmp_path / "gone.safetensors")
     with (
-        Trainer(terms, files, "cpu", tmp_path / "trainer.log") as child,
+        Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(
             RefusedError, match="the public weights 0000000000000000 cannot be used: cannot be read"
         ) as caught,

@@ -12,7 +12,7 @@ from models.catalogue import build
 from models.parameters.flatten import trained
 from models.parameters.lora import Adapted, plain_names, plain_tensors
 from privacy.dpsgd import DpSgd, Example, Mechanism, self_test
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from tests.models.choices import arranged, convolutional
 from tests.privacy.dpsgd.oracle import (
     KEY,
@@ -108,7 +108,7 @@ def test_clipped_sum_is_that_of_a_loop_over_what_is_trained(name: str) -> None:
     module, shape = network(name)
     records = of_sizes(torch.tensor([2, 1, 5, 1, 3, 2]), shape)
     norm = median_norm(module, records)
-    step = DpSgd(module, loss, Mechanism(1.0, 10, norm, 1.0), Stream(KEY), "book-keeping")
+    step = DpSgd(module, loss, Mechanism(1.0, 10, norm, 1.0), KeyStream(KEY), "book-keeping")
     got = step.lot_sum(records, everybody(records))
     assert got.numel() == sum(parameter.numel() for parameter in trained(module).values())
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm))
@@ -128,5 +128,5 @@ def test_noise_of_a_frozen_layer_is_not_there() -> None:
     """Nobody is drawn: the step is noise alone, on what is trained and nothing else."""
     module = network("head only")[0]
     records = of_sizes(torch.tensor([1, 1]), (6,))
-    step = DpSgd(module, loss, Mechanism(1e-9, 10, 1.0, 1.0), Stream(KEY))
+    step = DpSgd(module, loss, Mechanism(1e-9, 10, 1.0, 1.0), KeyStream(KEY))
     assert step.gradient(records).shape == (4 + 1,)

@@ -17,6 +17,7 @@ from models.parameters.flatten import (
     Personal,
     from_personal,
     from_vector,
+    pad_personal,
     parameter_count,
     personal,
     personal_count,
@@ -25,7 +26,6 @@ from models.parameters.flatten import (
     to_personal,
     to_vector,
     trained,
-    widened,
 )
 from models.parameters.initial import initial_personal, initial_vector
 from models.parameters.trainable import Counts, counts
@@ -176,7 +176,7 @@ def test_vectors_of_float32_values_round_trip_and_touch_nothing_else(
 def test_widened_vector_is_zero_where_a_parameter_is_personal(choices: dict[str, Any]) -> None:
     module = mlp(**choices)
     vector = np.arange(1.0, parameter_count(module) + 1)
-    wide = widened(module, vector)
+    wide = pad_personal(module, vector)
     places = np.concatenate(
         [np.full(each.numel(), isinstance(each, Personal)) for each in trained(module).values()]
     )

@@ -20,7 +20,7 @@ from models.errors import ModelError
 from models.parameters.flatten import from_vector, to_vector
 from models.parameters.initial import initial_vector
 from models.parameters.lora import plain_tensors
-from models.parameters.pretrained import put_weights
+from models.parameters.pretrained import load_public_weights
 from models.parameters.weights_file import weights_digest, weights_shapes
 from privacy.canonical import sha256
 from tests.models.choices import arranged
@@ -46,7 +46,7 @@ def written(folder: Path, tensors: Tensors) -> tuple[Path, str]:
 
 def refusal(folder: Path, tensors: Tensors, **choices: Any) -> str:
     with pytest.raises(ModelError) as caught:
-        put_weights(mlp(**choices), *written(folder, tensors))
+        load_public_weights(mlp(**choices), *written(folder, tensors))
     sentence = str(caught.value)
     assert str(folder) not in sentence, "a refusal goes to others"
     return sentence
@@ -61,7 +61,7 @@ def test_model_with_weights_in_it_is_the_public_one(tmp_path: Path, choices: dic
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()
-    given = put_weights(module, *written(tmp_path, public()))
+    given = load_public_weights(module, *written(tmp_path, public()))
     got = plain_tensors(module)
     assert {name: part.tolist() for name, part in got.items()} == {
         name: part.tolist() for name, part in public().items()
@@ -71,7 +71,7 @@ def test_model_with_weights_in_it_is_the_public_one(tmp_path: Path, choices: dic
 
 def test_layers_that_the_file_lacks_are_left_to_be_drawn(tmp_path: Path) -> None:
     body = {name: part for name, part in public().items() if "layers.4" not in name}
-    given = put_weights(mlp(trained=["head"]), *written(tmp_path, body))
+    given = load_public_weights(mlp(trained=["head"]), *written(tmp_path, body))
     assert given == set(body)
 
 
@@ -81,7 +81,7 @@ def test_weights_of_other_precision_are_rounded_once(tmp_path: Path, kind: torch
     file = tmp_path / "public.safetensors"
     save_torch(tensors, file)
     module = mlp()
-    put_weights(module, file, weights_digest(file))
+    load_public_weights(module, file, weights_digest(file))
     expected = torch.cat([part.float().flatten() for part in tensors.values()])
     assert sorted(to_vector(module).tolist()) == sorted(expected.double().tolist())
 
@@ -95,10 +95,10 @@ def test_released_model_may_be_what_the_next_study_begins_with(seed: int) -> Non
     }
     module = mlp(adapters={"rank": 2}, personal=["head"])
     with tempfile.TemporaryDirectory() as folder:
-        put_weights(module, *written(Path(folder), tensors))
+        load_public_weights(module, *written(Path(folder), tensors))
         from_vector(module, initial_vector(module, "ab" * 32))
         again = mlp()
-        put_weights(again, *written(Path(folder), plain_tensors(module)))
+        load_public_weights(again, *written(Path(folder), plain_tensors(module)))
     assert {name: part.tobytes() for name, part in plain_tensors(again).items()} == {
         name: part.tobytes() for name, part in tensors.items()
     }
@@ -112,12 +112,12 @@ def test_another_file_is_refused_with_both_hashes(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=f"not the file that the terms name .*expected SHA-256 {'0' * 64}, got {digest}"
     ):
-        put_weights(mlp(), file, "0" * 64)
+        load_public_weights(mlp(), file, "0" * 64)
 
 
 def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read: No such file"):
-        put_weights(mlp(), tmp_path / "gone.safetensors", "0" * 64)
+        load_public_weights(mlp(), tmp_path / "gone.safetensors", "0" * 64)
 
 
 def test_tensor_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_file_cut_short_is_refused(tmp_path: Path) -> None:
     file, _ = written(tmp_path, public())
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(ModelError, match="no safetensors file"):
-        put_weights(mlp(), file, weights_digest(file))
+        load_public_weights(mlp(), file, weights_digest(file))
 
 
 def test_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from privacy.accounting.account import Account
 from privacy.accounting.calibration import noise_multiplier
-from privacy.accounting.epsilon import charge, conversion, epsilon, limit
+from privacy.accounting.epsilon import charge, epsilon_of, epsilon_offset, renyi_limit
 from privacy.accounting.events import (
     AnyEvent,
     Bounded,
@@ -23,9 +23,9 @@ from privacy.accounting.events import (
     Unprotected,
 )
 from privacy.accounting.grant_order import choose_order, order_choices
-from privacy.accounting.plan import Planned, Purpose, described
-from privacy.accounting.renyi import CARRIED, NANO
-from privacy.accounting.renyi_filter import Filter, Grant
+from privacy.accounting.plan import Planned, Purpose, describe_event
+from privacy.accounting.renyi import NANO, STORED_ORDERS
+from privacy.accounting.renyi_filter import Grant, RenyiFilter
 from privacy.errors import BudgetError
 
 
@@ -77,7 +77,7 @@ def test_budget_before_anything_is_granted_is_nothing() -> None:
 def test_budget_without_a_charge_is_all_left(granted: Account) -> None:
     budget, (grant,) = granted.budget, granted.budget.grants
     assert (budget.epsilon_granted, budget.epsilon_spent, budget.epsilon_left) == (3, 0, 3)
-    assert grant.left == grant.limit == limit(3, 1e-3, 8)
+    assert grant.left == grant.limit == renyi_limit(3, 1e-3, 8)
 
 
 def test_budget_after_a_round_is_the_accountants(granted: Account) -> None:
@@ -85,19 +85,19 @@ def test_budget_after_a_round_is_the_accountants(granted: Account) -> None:
     admit(granted, "a", plan)
     granted.pay("a", Purpose.TRAIN, plan.event)
     budget, (grant,) = granted.budget, granted.budget.grants
-    assert budget.epsilon_spent == pytest.approx(epsilon([plan.event], 1e-3, orders=[8]), abs=1e-4)
+    assert budget.epsilon_spent == pytest.approx(epsilon_of([plan.event], 1e-3, orders=[8]), abs=1e-4)
     assert grant.spent == charge(round_of(), 8)
     assert grant.spent + grant.set_aside == 10 * charge(round_of(), 8)
     assert grant.left == grant.limit - grant.spent - grant.set_aside
-    assert granted.epsilon_spent_by("a", 1e-3) == epsilon([plan.event], 1e-3)
+    assert granted.epsilon_spent_by("a", 1e-3) == epsilon_of([plan.event], 1e-3)
 
 
 def test_budget_shows_spent_upwards_and_left_downwards(granted: Account) -> None:
     admit(granted, "a", training())
     granted.pay("a", Purpose.TRAIN, round_of())
     (grant,) = granted.budget.grants
-    spent = Decimal(grant.spent) / NANO + conversion(1e-3, 8)
-    left = Decimal(grant.epsilon) - Decimal(grant.spent + grant.set_aside) / NANO - conversion(1e-3, 8)
+    spent = Decimal(grant.spent) / NANO + epsilon_offset(1e-3, 8)
+    left = Decimal(grant.epsilon) - Decimal(grant.spent + grant.set_aside) / NANO - epsilon_offset(1e-3, 8)
     assert 0 <= Decimal(str(grant.epsilon_spent)) - spent < Decimal("0.0001")
     assert 0 <= left - Decimal(str(grant.epsilon_left)) < Decimal("0.0001")
 
@@ -232,7 +232,7 @@ def test_grants_add_up(twice_granted: Account) -> None:
 
 def test_study_is_paid_from_the_first_grant_with_room_for_all_of_it(twice_granted: Account) -> None:
     small, large = training(rounds=1), training(rounds=20)
-    fits = [limit(1, 1e-3, 8) // charge(round_of(), 8), limit(1, 1e-4, 16) // charge(round_of(), 16)]
+    fits = [renyi_limit(1, 1e-3, 8) // charge(round_of(), 8), renyi_limit(1, 1e-4, 16) // charge(round_of(), 16)]
     large = training(rounds=fits[0] - 3)
     assert admit(twice_granted, "a", large) == 1  # three rounds are left of it
     assert admit(twice_granted, "b", training(rounds=4)) == 2
@@ -267,7 +267,7 @@ def test_spent_by_two_grants_adds_up_in_epsilon(twice_granted: Account) -> None:
         admit(twice_granted, study, plan)
         for _ in range(plan.times):
             twice_granted.pay(study, Purpose.TRAIN, plan.event)
-    spent = epsilon([first.event] * first.times, 1e-3, orders=[8]) + epsilon([round_of()], 1e-4, orders=[16])
+    spent = epsilon_of([first.event] * first.times, 1e-3, orders=[8]) + epsilon_of([round_of()], 1e-4, orders=[16])
     assert twice_granted.budget.epsilon_spent == pytest.approx(spent, abs=2e-4)
 
 
@@ -291,7 +291,7 @@ def test_everything_open_is_spent_when_nobody_knows_what_became_of_it(twice_gran
     twice_granted.give_back("closed")
     admit(twice_granted, "open", training(rounds=3))
     twice_granted.pay("open", Purpose.TRAIN, round_of())
-    twice_granted.spend_everything_open()
+    twice_granted.spend_open_allowances()
     assert [grant.spent for grant in twice_granted.budget.grants] == [4 * charge(round_of(), 8), 0]
     assert [grant.set_aside for grant in twice_granted.budget.grants] == [0, 0]
     with pytest.raises(BudgetError, match="is closed here"):
@@ -301,7 +301,7 @@ def test_everything_open_is_spent_when_nobody_knows_what_became_of_it(twice_gran
 
 def test_open_study_without_privacy_counts_as_trained(granted: Account) -> None:
     admit(granted, "open", UNPROTECTED_TRAINING)
-    granted.spend_everything_open()
+    granted.spend_open_allowances()
     assert not granted.budget.protected
 
 
@@ -313,16 +313,16 @@ def test_taken_over_total_only_ever_raises_what_was_spent(granted: Account) -> N
 
 
 def test_grant_that_only_the_witness_knows_is_taken_over_at_its_place(granted: Account) -> None:
-    lost = Grant(1, 1e-4, 16, limit(1, 1e-4, 16))
+    lost = Grant(1, 1e-4, 16, renyi_limit(1, 1e-4, 16))
     with pytest.raises(BudgetError, match="has 1 grants, not number 3"):
         granted.take_over(3, lost, 7)
     granted.take_over(2, lost, 7)
-    assert granted.filter(2) == Filter(lost, spent=7)
+    assert granted.filter(2) == RenyiFilter(lost, spent=7)
 
 
 def test_grant_known_otherwise_is_not_taken_over(granted: Account) -> None:
     with pytest.raises(BudgetError, match=r"grant 1 .* was given otherwise"):
-        granted.take_over(1, Grant(4, 1e-3, 8, limit(4, 1e-3, 8)), 7)
+        granted.take_over(1, Grant(4, 1e-3, 8, renyi_limit(4, 1e-3, 8)), 7)
     assert granted.budget.grants[0].spent == 0
 
 
@@ -330,7 +330,7 @@ def test_order_chosen_for_a_typical_study_admits_most_of_it() -> None:
     # sigma 2.178, q 0.1, delta 1e-5, epsilon 3: PLD would admit 200 steps, order 8 admits 163, order 32 two
     step = round_of(2.178, rate=0.1, steps=1)
     order = choose_order(3, 1e-5, [Planned(purpose=Purpose.TRAIN, event=step, times=1)])
-    admitted = {a: limit(3, 1e-5, a) // charge(step, a) for a in CARRIED}
+    admitted = {a: renyi_limit(3, 1e-5, a) // charge(step, a) for a in STORED_ORDERS}
     assert admitted[order] == max(admitted.values())
     assert (admitted[8], admitted[32]) == (163, 2)
 
@@ -339,11 +339,11 @@ def test_choices_of_order_say_what_each_admits_and_why() -> None:
     expected = [training(rounds=10), totals(times=2)]
     score = Gaussian(noise_multiplier=20, count=1)
     choices = {choice.order: choice for choice in order_choices(2, 1e-5, expected)}
-    assert tuple(choices) == CARRIED
+    assert tuple(choices) == STORED_ORDERS
     for order, choice in choices.items():
-        assert choice.conversion == conversion(1e-5, order)
+        assert choice.conversion == epsilon_offset(1e-5, order)
         assert choice.price == 10 * charge(round_of(), order) + 2 * charge(score, order)
-        assert choice.admits == Fraction(max(0, limit(2, 1e-5, order)), choice.price)
+        assert choice.admits == Fraction(max(0, renyi_limit(2, 1e-5, order)), choice.price)
     assert choices[2].admits == 0  # the conversion alone takes more than 2
     best = choose_order(2, 1e-5, expected)
     assert choices[best].admits == max(choice.admits for choice in choices.values()) > 1
@@ -372,7 +372,7 @@ def test_order_for_a_grant_without_room_at_any_is_refused() -> None:
     ],
 )
 def test_event_in_words_names_its_parameters(event: AnyEvent, words: str) -> None:
-    assert described(event) == words
+    assert describe_event(event) == words
 
 
 @settings(max_examples=10, deadline=None)
@@ -380,7 +380,7 @@ def test_event_in_words_names_its_parameters(event: AnyEvent, words: str) -> Non
 def test_study_calibrated_to_the_whole_grant_is_never_refused(
     asked: float, rate: float, steps: int, rounds: int
 ) -> None:
-    noise = noise_multiplier(asked, 1e-4, rate, steps, rounds, orders=CARRIED)
+    noise = noise_multiplier(asked, 1e-4, rate, steps, rounds, orders=STORED_ORDERS)
     plan = training(noise=noise, rounds=rounds, rate=rate, steps=steps)
     account = Account("ward")
     account.grant(asked, 1e-4, choose_order(asked, 1e-4, [plan]))
@@ -439,11 +439,11 @@ class Adversary:
             case "close":
                 self.account.give_back(study)
             case "grant":
-                self.account.grant(1.0, 1e-3, CARRIED[number % len(CARRIED)])
+                self.account.grant(1.0, 1e-3, STORED_ORDERS[number % len(STORED_ORDERS)])
             case _:
                 for each, filter_ in enumerate(self.account.filters, start=1):
                     self.lost[each] += filter_.set_aside
-                self.account.spend_everything_open()
+                self.account.spend_open_allowances()
 
     def check(self) -> None:
         for number, filter_ in enumerate(self.account.filters, start=1):
@@ -455,7 +455,7 @@ class Adversary:
             )
             # what is shown as spent at any time (the odometer) covers the true curve, and stays within the grant
             shown = filter_.epsilon_of(filter_.spent)
-            assert epsilon(paid, granted.delta, orders=[granted.order]) <= float(shown) + 1e-12
+            assert epsilon_of(paid, granted.delta, orders=[granted.order]) <= float(shown) + 1e-12
             assert shown <= Decimal(granted.epsilon)
 
 
@@ -480,7 +480,7 @@ def test_adversary_does_exhaust_a_grant_of_several_studies() -> None:
     """The property above is not empty: spenders reach the last unit they can, and are then refused."""
     adversary = Adversary()
     step = round_of(2.0)
-    fits = limit(1.5, 1e-3, 8) // charge(step, 8)
+    fits = renyi_limit(1.5, 1e-3, 8) // charge(step, 8)
     for study in map(str, range(fits)):
         adversary.play("allow", study, Purpose.TRAIN, step, 1)
         adversary.play("pay", study, Purpose.TRAIN, step, 1)

@@ -17,7 +17,15 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 from privacy.accounting.calibration import noise_multiplier
-from privacy.accounting.epsilon import best_order, carried, charge, conversion, epsilon, is_cut_short, limit
+from privacy.accounting.epsilon import (
+    best_order,
+    charge,
+    epsilon_of,
+    epsilon_offset,
+    is_cut_short,
+    renyi_limit,
+    stored_curve,
+)
 from privacy.accounting.events import (
     AnyEvent,
     Bounded,
@@ -28,9 +36,9 @@ from privacy.accounting.events import (
     SampledGaussian,
     SiteUpdates,
     Unprotected,
-    repeated,
+    repeat_event,
 )
-from privacy.accounting.renyi import AT_LEAST, CARRIED, LARGER, NANO, ORDERS
+from privacy.accounting.renyi import AT_LEAST, LARGER, NANO, ORDERS, STORED_ORDERS
 from privacy.errors import BudgetError
 
 noises = st.floats(0.3, 20)
@@ -63,7 +71,7 @@ def by_dp_accounting(noise: float, rate: float, steps: int, orders: list[int]) -
 def test_epsilon_of_published_settings_is_theirs(noise: float, rate: float, steps: int, expected: float) -> None:
     """Origin: computed with dp-accounting 0.6 over its default orders."""
     # their orders include fractions, ours do not: ours may be larger in the fourth digit, never smaller
-    ours = epsilon([sampled(noise, rate, steps)], 1e-5)
+    ours = epsilon_of([sampled(noise, rate, steps)], 1e-5)
     assert expected - 1e-4 <= ours <= expected + 5e-4
 
 
@@ -83,7 +91,7 @@ def test_curve_of_50_steps_is_that_of_tensorflow_privacy(order: int, expected: f
 
 def test_full_batch_of_the_known_noise_is_one_and_a_millionth() -> None:
     """Origin: dp-accounting's test, noise 4.530877117 over real orders; integers lose less than a thousandth."""
-    assert 1 - 1e-9 <= epsilon([Gaussian(noise_multiplier=4.530877117, count=1)], 1e-6) < 1.001
+    assert 1 - 1e-9 <= epsilon_of([Gaussian(noise_multiplier=4.530877117, count=1)], 1e-6) < 1.001
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_noise_for_a_small_epsilon_is_near_the_analytic_one(asked: float, delta:
     assert exact == pytest.approx(known, rel=1e-3)
     noise = noise_multiplier(asked, delta, 1.0, 1)
     assert exact < noise < 1.2 * exact
-    assert 0.99 * asked < epsilon([Gaussian(noise_multiplier=noise, count=1)], delta) <= asked
+    assert 0.99 * asked < epsilon_of([Gaussian(noise_multiplier=noise, count=1)], delta) <= asked
 
 
 @pytest.mark.parametrize(("rate", "steps"), [(0.1, 100), (0.01, 1000), (0.5, 10)])
@@ -134,8 +142,8 @@ def test_epsilon_of_sampled_steps_at_large_orders_is_dp_accountings(rate: float,
     event = sampled(noise, rate, steps)
     assert best_order([event], delta) in LARGER
     theirs = by_dp_accounting(noise, rate, steps, [*ORDERS, *LARGER]).get_epsilon(delta)
-    assert epsilon([event], delta) == pytest.approx(theirs, rel=1e-6)
-    assert epsilon([event], delta) <= asked
+    assert epsilon_of([event], delta) == pytest.approx(theirs, rel=1e-6)
+    assert epsilon_of([event], delta) <= asked
 
 
 @pytest.mark.parametrize(("noise", "rate", "order"), [(5.0, 0.01, 362), (40.0, 0.1, 2048), (300.0, 0.5, 16384)])
@@ -168,7 +176,7 @@ def test_noise_for_a_small_epsilon_where_records_are_sampled_is_found_at_an_orde
     noise = noise_multiplier(0.1, 1e-6, 0.1, 1, records=2)
     event = BoundedContribution(noise_multiplier=noise, sampling_rate=0.1, records_per_patient=2, steps=1)
     assert best_order([event], 1e-6) > 32
-    assert 0.09 < epsilon([event], 1e-6) <= 0.1
+    assert 0.09 < epsilon_of([event], 1e-6) <= 0.1
 
 
 def test_filter_of_feldman_and_zrnic_takes_eight_full_batches() -> None:
@@ -176,20 +184,20 @@ def test_filter_of_feldman_and_zrnic_takes_eight_full_batches() -> None:
     step = Gaussian(noise_multiplier=4, count=1)
     assert 2 * NANO // charge(step, 8) == 8
     assert 2 + math.log(1e5) / 7 == pytest.approx(3.6447, abs=5e-5)  # the classical conversion, of their theorem
-    assert float(2 + conversion(1e-5, 8)) == pytest.approx(3.2141, abs=5e-5)
-    assert epsilon([step] * 8, 1e-5, orders=[8]) == pytest.approx(3.2141, abs=5e-5)
-    assert limit(3.2141, 1e-5, 8) // charge(step, 8) == 7  # it is 3.21411
-    assert limit(3.2142, 1e-5, 8) // charge(step, 8) == 8
+    assert float(2 + epsilon_offset(1e-5, 8)) == pytest.approx(3.2141, abs=5e-5)
+    assert epsilon_of([step] * 8, 1e-5, orders=[8]) == pytest.approx(3.2141, abs=5e-5)
+    assert renyi_limit(3.2141, 1e-5, 8) // charge(step, 8) == 7  # it is 3.21411
+    assert renyi_limit(3.2142, 1e-5, 8) // charge(step, 8) == 8
 
 
 @pytest.mark.parametrize(("order", "steps"), [(8, 163), (32, 2)])
 def test_fixed_order_admits_the_known_number_of_steps(order: int, steps: int) -> None:
-    assert limit(3, 1e-5, order) // charge(sampled(2.178, 0.1, 1), order) == steps
+    assert renyi_limit(3, 1e-5, order) // charge(sampled(2.178, 0.1, 1), order) == steps
 
 
 def test_zcdp_of_one_half_converts_to_the_known_epsilon() -> None:
     # a Gaussian of noise 1; 4.7284 is over all real orders, integers lose a little
-    assert 4.7284 <= epsilon([Gaussian(noise_multiplier=1, count=1)], 1e-5) < 4.76
+    assert 4.7284 <= epsilon_of([Gaussian(noise_multiplier=1, count=1)], 1e-5) < 4.76
 
 
 @settings(max_examples=15, deadline=None)
@@ -208,7 +216,7 @@ def test_curve_is_dp_accountings(noise: float, rate: float, steps: int) -> None:
 def test_epsilon_is_dp_accountings(noise: float, rate: float, steps: int, delta: float) -> None:
     theirs = by_dp_accounting(noise, rate, steps, [*ORDERS, *LARGER]).get_epsilon(delta)
     if theirs > 0:  # they also use a bound that is better only where epsilon is 0
-        assert epsilon([sampled(noise, rate, steps)], delta) == pytest.approx(theirs, rel=1e-9, abs=1e-9)
+        assert epsilon_of([sampled(noise, rate, steps)], delta) == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +236,8 @@ def test_curve_is_the_integral_and_covers_both_directions(noise: float, rate: fl
 @pytest.mark.parametrize("noise", [0.5, 1.0, 2.5, 8.0])
 @pytest.mark.parametrize("rate", [1e-6, 1e-3, 0.05, 0.4, 0.95])
 def test_curve_is_that_of_opacus(noise: float, rate: float) -> None:
-    theirs = compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=list(CARRIED))
-    for order, rho in zip(CARRIED, np.atleast_1d(theirs), strict=True):
+    theirs = compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=list(STORED_ORDERS))
+    for order, rho in zip(STORED_ORDERS, np.atleast_1d(theirs), strict=True):
         ours = float(sampled(noise, rate, 1).rho(order))
         assert ours == pytest.approx(rho, rel=1e-9, abs=1e-14)
         assert ours >= rho * (1 - 1e-9) - 1e-14
@@ -262,7 +270,7 @@ def test_curve_of_laplace_is_dp_accountings(scale: float, order: int) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.floats(0.02, 100), st.integers(1, 50), st.sampled_from(CARRIED))
+@given(st.floats(0.02, 100), st.integers(1, 50), st.sampled_from(STORED_ORDERS))
 def test_curve_of_totals_is_dp_accountings(noise: float, count: int, order: int) -> None:
     event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise), count)
     theirs = RdpAccountant([order]).compose(event)._rdp[0]
@@ -309,43 +317,43 @@ ANY: list[Bounded] = [
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_carried_curve_is_the_charge_at_every_order_of_a_grant(event: Bounded) -> None:
-    assert carried(event) == tuple(charge(event, order) for order in CARRIED)
+    assert stored_curve(event) == tuple(charge(event, order) for order in STORED_ORDERS)
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_charge_is_the_curve_rounded_up_by_less_than_a_unit(event: Bounded) -> None:
-    for order in CARRIED:
+    for order in STORED_ORDERS:
         assert 0 <= charge(event, order) - event.rho(order) * NANO < 1
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_carried_curve_of_a_plan_is_as_many_times_that_of_a_round(event: Bounded) -> None:
-    once, often = carried(event), carried(event, times=40)
+    once, often = stored_curve(event), stored_curve(event, times=40)
     assert once is not None
     assert often == tuple(40 * each for each in once)
 
 
 def test_carried_curve_beyond_any_grant_is_written_as_at_least() -> None:
-    curve = carried(Gaussian(noise_multiplier=0.0625, count=1000))
+    curve = stored_curve(Gaussian(noise_multiplier=0.0625, count=1000))
     assert curve is not None
     assert (curve[0], curve[-1]) == (256_000 * NANO, AT_LEAST)  # order 2: 2 * 1000 / (2 * 0.0625^2)
 
 
 def test_carried_curve_of_unprotected_is_none() -> None:
-    assert carried(Unprotected()) is None
+    assert stored_curve(Unprotected()) is None
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_event_repeated_costs_as_often(event: Bounded) -> None:
     for order in (2, 8, 64):
-        assert float(repeated(event, 7).rho(order)) == pytest.approx(7 * float(event.rho(order)), rel=1e-12)
+        assert float(repeat_event(event, 7).rho(order)) == pytest.approx(7 * float(event.rho(order)), rel=1e-12)
 
 
 def test_unprotected_repeated_is_unprotected() -> None:
-    assert repeated(Unprotected(), 7) == Unprotected()
+    assert repeat_event(Unprotected(), 7) == Unprotected()
 
 
-@pytest.mark.parametrize("order", [order for order in ORDERS if order not in CARRIED][::40])
+@pytest.mark.parametrize("order", [order for order in ORDERS if order not in STORED_ORDERS][::40])
 def test_charge_where_no_bound_is_known_is_refused(order: int) -> None:
     event = BoundedContribution(noise_multiplier=6, sampling_rate=0.02, records_per_patient=2, steps=3)
     with pytest.raises(BudgetError, match=rf"no bound of a bounded-contribution event is known at order {order}"):
@@ -379,11 +387,11 @@ def test_noise_multiplier_fits_and_a_millionth_less_does_not(
     asked: float, delta: float, rate: float, steps: int, rounds: int
 ) -> None:
     noise = noise_multiplier(asked, delta, rate, steps, rounds)
-    assert epsilon([sampled(noise, rate, steps * rounds)], delta) <= asked
+    assert epsilon_of([sampled(noise, rate, steps * rounds)], delta) <= asked
 
     def fits(candidate: float) -> bool:
         event = sampled(candidate, rate, steps)
-        return any(rounds * charge(event, order) <= limit(asked, delta, order) for order in ORDERS)
+        return any(rounds * charge(event, order) <= renyi_limit(asked, delta, order) for order in ORDERS)
 
     assert fits(noise)
     assert noise == 0.01 or not fits(noise - 1e-6)
@@ -391,7 +399,7 @@ def test_noise_multiplier_fits_and_a_millionth_less_does_not(
 
 def test_noise_multiplier_at_one_order_fits_that_order() -> None:
     noise = noise_multiplier(3, 1e-5, 0.1, 20, rounds=10, orders=[8])
-    assert 10 * charge(sampled(noise, 0.1, 20), 8) <= limit(3, 1e-5, 8)
+    assert 10 * charge(sampled(noise, 0.1, 20), 8) <= renyi_limit(3, 1e-5, 8)
     assert noise > noise_multiplier(3, 1e-5, 0.1, 20, rounds=10)
 
 
@@ -404,12 +412,12 @@ def test_best_order_is_where_epsilon_is_least() -> None:
     event = sampled(4, 0.01, 10_000)
     order = best_order([event], 1e-5)
     assert order == 17
-    assert epsilon([event], 1e-5) == epsilon([event], 1e-5, orders=[order])
+    assert epsilon_of([event], 1e-5) == epsilon_of([event], 1e-5, orders=[order])
 
 
 def test_epsilon_of_nothing_is_zero_and_unprotected_is_infinite() -> None:
-    assert epsilon([], 1e-5) == 0
-    assert epsilon([sampled(4, 0.01, 1), Unprotected()], 1e-5) == math.inf
+    assert epsilon_of([], 1e-5) == 0
+    assert epsilon_of([sampled(4, 0.01, 1), Unprotected()], 1e-5) == math.inf
     assert set(curve(Unprotected()).values()) == {Decimal("Infinity")}
 
 
@@ -420,7 +428,7 @@ def test_event_written_down_is_read_again(event: AnyEvent) -> None:
 
 def test_events_add_up() -> None:
     parts = [sampled(2, 0.05, 10), sampled(2, 0.05, 30)]
-    assert epsilon(parts, 1e-5) == pytest.approx(epsilon([sampled(2, 0.05, 40)], 1e-5), rel=1e-12)
+    assert epsilon_of(parts, 1e-5) == pytest.approx(epsilon_of([sampled(2, 0.05, 40)], 1e-5), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -452,10 +460,10 @@ def test_event_unknown_or_out_of_range_is_refused(value: dict[str, object]) -> N
 @pytest.mark.parametrize(("delta", "order"), [(0, 8), (1, 8), (1e-5, 1), (1e-5, 16385)])
 def test_conversion_out_of_range_is_refused(delta: float, order: int) -> None:
     with pytest.raises(BudgetError, match="expected"):
-        conversion(delta, order)
+        epsilon_offset(delta, order)
 
 
 @pytest.mark.parametrize("asked", [0, -1, math.inf, math.nan])
 def test_limit_of_no_epsilon_is_refused(asked: float) -> None:
     with pytest.raises(BudgetError, match="expected a finite epsilon above 0"):
-        limit(asked, 1e-5, 8)
+        renyi_limit(asked, 1e-5, 8)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from privacy.accounting import pld
 from privacy.accounting.calibration import site_noise_multiplier
-from privacy.accounting.epsilon import charge, epsilon, limit
+from privacy.accounting.epsilon import charge, epsilon_of, renyi_limit
 from privacy.accounting.events import SampledGaussian, SiteUpdates
 from privacy.accounting.renyi import NANO, ORDERS
 from privacy.errors import BudgetError
@@ -119,17 +119,17 @@ def test_whole_site_is_the_sampled_gaussian() -> None:
     orders = list(ORDERS)
     step = dp_accounting.PoissonSampledDpEvent(0.3, dp_accounting.GaussianDpEvent(5.0))
     theirs = RdpAccountant(orders).compose(dp_accounting.SelfComposedDpEvent(step, 40)).get_epsilon(1e-5)
-    assert epsilon([updates(5.0, 0.3, 40).whole_site], 1e-5) == pytest.approx(theirs, rel=1e-9)
+    assert epsilon_of([updates(5.0, 0.3, 40).whole_site], 1e-5) == pytest.approx(theirs, rel=1e-9)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.5, 0.1])
 def test_noise_fits_and_a_millionth_less_does_not(rate: float) -> None:
     noise = site_noise_multiplier(3, 1e-4, rate, 50)
-    assert epsilon([updates(noise, rate, 50)], 1e-4) <= 3
+    assert epsilon_of([updates(noise, rate, 50)], 1e-4) <= 3
 
     def fits(candidate: float) -> bool:
         event = updates(candidate, rate)
-        return any(50 * charge(event, order) <= limit(3, 1e-4, order) for order in ORDERS)
+        return any(50 * charge(event, order) <= renyi_limit(3, 1e-4, order) for order in ORDERS)
 
     assert fits(noise)
     assert not fits(noise - 1e-6)
@@ -138,7 +138,7 @@ def test_noise_fits_and_a_millionth_less_does_not(rate: float) -> None:
 def test_noise_without_sampling_is_twice_that_of_as_many_gaussians() -> None:
     sites = site_noise_multiplier(3, 1e-4, 1.0, 50)
     gaussians = [SampledGaussian(noise_multiplier=sites / 2, sampling_rate=1, steps=50)]
-    assert 3 - 1e-5 < epsilon(gaussians, 1e-4) <= 3
+    assert 3 - 1e-5 < epsilon_of(gaussians, 1e-4) <= 3
 
 
 def test_noise_that_nothing_reaches_is_refused() -> None:
@@ -159,4 +159,4 @@ def test_least_charge_is_a_unit() -> None:
 
 def test_no_loss_distribution_is_given() -> None:
     with pytest.raises(BudgetError, match="a site-updates event has no privacy loss distribution"):
-        pld.epsilon([updates(5, 1.0)], 1e-5)
+        pld.pld_epsilon([updates(5, 1.0)], 1e-5)

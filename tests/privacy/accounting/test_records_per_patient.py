@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import logsumexp
 
-from privacy.accounting.epsilon import epsilon
+from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import BoundedContribution, SampledGaussian
 from privacy.accounting.records_per_patient import several_records
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 
 
 def divergence(noise: float, rate: float, records: int, order: int, power: int) -> float:
@@ -102,7 +102,7 @@ def test_patient_drawn_as_a_whole_costs_more_than_by_records_drawn_one_by_one(re
     # the same expected number of his records in a step, but all at once
     by_record = BoundedContribution(noise_multiplier=8, sampling_rate=0.05, records_per_patient=records, steps=100)
     whole = SampledGaussian(noise_multiplier=8 / records, sampling_rate=0.05, steps=100)
-    assert epsilon([by_record], 1e-5, CARRIED) < epsilon([whole], 1e-5, CARRIED)
+    assert epsilon_of([by_record], 1e-5, STORED_ORDERS) < epsilon_of([whole], 1e-5, STORED_ORDERS)
 
 
 @pytest.mark.parametrize(("records", "known"), [(1, 0.6220), (2, 1.3326), (4, 2.8934), (8, 6.4602)])
@@ -111,7 +111,7 @@ def test_patient_of_several_records_costs_a_little_more_than_his_loss_distributi
 ) -> None:
     """Origin: dp-accounting's mixture of Gaussians, q 0.01, noise 2, 1000 steps, delta 1e-5 (see test_pld)."""
     event = BoundedContribution(noise_multiplier=2, sampling_rate=0.01, records_per_patient=records, steps=1000)
-    assert known < epsilon([event], 1e-5, CARRIED) < 1.15 * known
+    assert known < epsilon_of([event], 1e-5, STORED_ORDERS) < 1.15 * known
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.999])

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from privacy.accounting.epsilon import carried, limit
+from privacy.accounting.epsilon import renyi_limit, stored_curve
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import sha256
 from privacy.ledger import Entry, Ledger
 from privacy.ledger.entries import Allow, Body, Grant, Open, Population, Reserve, Return, Settle, read_entry
-from privacy.ledger.state import Book, plan_curve
+from privacy.ledger.state import LedgerState, plan_curve
 from tests.privacy.ledger_makers import (
     COUNTS,
     DATA,
@@ -81,14 +81,14 @@ def _study(ledger: Ledger, name: str, rounds: int, population: str = POPULATION)
     ledger.give_back(name)
 
 
-def long_book(entries: int) -> Iterator[tuple[Book, Entry]]:
+def long_book(entries: int) -> Iterator[tuple[LedgerState, Entry]]:
     """A book of about so many entries, in memory: studies of fifty rounds, a minute an entry."""
-    book, look = Book(), clock()
+    book, look = LedgerState(), clock()
     event = SampledGaussian(noise_multiplier=1000.0, sampling_rate=0.01, steps=1)
     planned = (Planned(purpose=Purpose.TRAIN, event=event, times=50),)
 
-    def write(body: Body) -> tuple[Book, Entry]:
-        return book, read_entry(book.write(body, look().strftime("%Y-%m-%dT%H:%M:%SZ"), KEY).entry)
+    def write(body: Body) -> tuple[LedgerState, Entry]:
+        return book, read_entry(book.append(body, look().strftime("%Y-%m-%dT%H:%M:%SZ"), KEY).entry)
 
     yield write(Open(site="north", key=KEY.public.text))
     yield write(
@@ -102,7 +102,7 @@ def long_book(entries: int) -> Iterator[tuple[Book, Entry]]:
             patients_commitment=PATIENTS,
         )
     )
-    yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=limit(3, 1e-3, 8)))
+    yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=renyi_limit(3, 1e-3, 8)))
     for number in range((entries - 3) // 102):
         study, filter_ = f"study-{number}", book.account(POPULATION).filter(1)
         price = filter_.price_of(planned)
@@ -112,6 +112,6 @@ def long_book(entries: int) -> Iterator[tuple[Book, Entry]]:
         )
         for round in range(1, 51):
             charge = filter_.price(event)
-            yield write(Reserve(study=study, round=round, event=event, curve=carried(event), charge=charge))
+            yield write(Reserve(study=study, round=round, event=event, curve=stored_curve(event), charge=charge))
             yield write(Settle(study=study, round=round))
         yield write(Return(study=study, charge=0))

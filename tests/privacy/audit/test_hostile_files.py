@@ -18,7 +18,7 @@ from privacy.audit.cli import cli
 from privacy.canonical import sha256, to_canonical
 from privacy.errors import Error, LedgerError
 from privacy.ledger.export import lines
-from privacy.ledger.signing import LABEL, Signed
+from privacy.ledger.signing import LABEL, SignedEntry
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, read_testimony
 from privacy.ledger.testimony import lines as lines_of
 from tests.privacy.ledger_makers import (
@@ -85,7 +85,7 @@ def signed(values: list[Any]) -> bytes:
     for value in values:
         chained = isinstance(value, dict) and "previous" in value
         data = to_canonical({**value, "previous": previous} if chained else value)
-        entries.append(Signed(data, key.sign(LABEL + data)))
+        entries.append(SignedEntry(data, key.sign(LABEL + data)))
         previous = sha256(data)
         if isinstance(value, dict) and value.get("kind") == "key":
             key = OTHER_KEY

@@ -21,7 +21,7 @@ from privacy.dpsgd import DpSgd, Mechanism
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.outer_products import gram_norms
 from privacy.dpsgd.norms import add_scaled, exact_float32, row_norms
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Scale, Words, built
 from tests.privacy.dpsgd.oracle import KEY, MARGIN, Table, everybody, loop_sum, loss, network, of_sizes, table
 
@@ -126,7 +126,7 @@ def test_layer_given_any_numbers_adds_the_clipped_gradient(name: str, method: st
         if name not in ("embedding", "raw parameters"):  # which words, and a tanh, are not to be scaled
             records.features = _single(records.features, forth)
         records.labels = _single(torch.randn((len(scales), outputs), generator=random), back)
-        step = DpSgd(module, directed, Mechanism(1.0, 10, clipping_norm, 1.0), Stream(KEY), method)  # type: ignore[arg-type]
+        step = DpSgd(module, directed, Mechanism(1.0, 10, clipping_norm, 1.0), KeyStream(KEY), method)  # type: ignore[arg-type]
         for patient in range(records.patients):
             got = step.lot_sum(records, np.array([patient])).double()
             assert float(got.norm()) <= clipping_norm * EXACT
@@ -174,7 +174,7 @@ def test_model_with_any_weights_adds_at_most_the_clipping_norm(
     records = of_sizes(torch.tensor(sizes), MODELS[name][1])
     records.features = _single(records.features, torch.full((len(records.features),), 10.0**features).double())
     mechanism = Mechanism(1.0, 10, clipping_norm, 1.0)
-    step = DpSgd(module, loss, mechanism, Stream(KEY), batch_bytes=batch_bytes, precision=precision)
+    step = DpSgd(module, loss, mechanism, KeyStream(KEY), batch_bytes=batch_bytes, precision=precision)
     for chosen in [np.array([patient]) for patient in range(3)] + [everybody(records)]:
         assert float(step.lot_sum(records, chosen).double().norm()) <= len(chosen) * clipping_norm * EXACT
 
@@ -188,7 +188,9 @@ def test_confident_record_whose_gradient_underflows_in_squares_is_clipped(clippi
         linear.weight.copy_(torch.tensor([[-60.0, 0, 0, 0, 0]]))
     module = nn.Sequential(linear, nn.Flatten(0))
     records = Table(torch.tensor([[1.0, 0, 1, 0, 0]]), torch.zeros(1), torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), Stream(KEY)).lot_sum(records, np.array([0]))
+    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).lot_sum(
+        records, np.array([0])
+    )
     gradient = math.exp(-60) * math.sqrt(3)
     assert float(got.double().norm()) == pytest.approx(min(gradient, MARGIN * clipping_norm), rel=1e-5)
 
@@ -205,7 +207,9 @@ def test_wide_network_whose_squares_underflow_is_clipped_at_everyday_norms(clipp
         last.weight.fill_(2.9e3)
         last.bias.fill_(-60.0)
     records = Table(torch.ones(1, 1), torch.zeros(1), torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), Stream(KEY)).lot_sum(records, np.array([0]))
+    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).lot_sum(
+        records, np.array([0])
+    )
     assert float(got.double().norm()) <= clipping_norm
 
 
@@ -218,7 +222,7 @@ def test_rows_of_a_patient_that_cancel_add_at_most_the_clipping_norm(apart: floa
     features = torch.stack([forth, forth])[None]
     labels = torch.cat([back, -back * (1 + apart)])[None]
     records = Table(features, labels, torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(layer, directed, Mechanism(1.0, 10, 1.0, 1.0), Stream(KEY), "book-keeping").lot_sum(
+    got = DpSgd(layer, directed, Mechanism(1.0, 10, 1.0, 1.0), KeyStream(KEY), "book-keeping").lot_sum(
         records, np.array([0])
     )
     assert 0.05 < float(got.double().norm()) <= EXACT
@@ -244,7 +248,7 @@ def test_lot_sum_that_is_too_long_is_summed_again_patient_by_patient(
     value: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     module, records = network(), table()
-    step = DpSgd(module, loss, Mechanism(0.5, 20, 0.7, 1.0), Stream(KEY))
+    step = DpSgd(module, loss, Mechanism(0.5, 20, 0.7, 1.0), KeyStream(KEY))
     step._clipper = Unclipped(value)
     got = step.lot_sum(records, everybody(records))
     torch.testing.assert_close(got.double(), loop_sum(module, records, everybody(records), 0.7))

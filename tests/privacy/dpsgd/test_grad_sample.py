@@ -9,7 +9,7 @@ from privacy.dpsgd import DpSgd, Mechanism
 from privacy.dpsgd.grad_sample.outer_products import gram_norms
 from privacy.dpsgd.norms import row_norms
 from privacy.errors import TermsError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Mean, Scale, built
 from tests.privacy.dpsgd.oracle import (
     KEY,
@@ -27,7 +27,7 @@ SIZES = {"one record each": [1] * 5, "several": [2, 1, 5, 1, 3, 2], "equally man
 
 def step_of(module: nn.Module, clipping_norm: float, batch_bytes: int = 1 << 30) -> DpSgd:
     mechanism = Mechanism(1.0, 10, clipping_norm, 1.0)
-    return DpSgd(module, loss, mechanism, Stream(KEY), "book-keeping", batch_bytes)
+    return DpSgd(module, loss, mechanism, KeyStream(KEY), "book-keeping", batch_bytes)
 
 
 def median_norm(module: nn.Module, records: Table) -> float:

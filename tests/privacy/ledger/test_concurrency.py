@@ -10,7 +10,7 @@ from privacy.accounting.epsilon import charge
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.plan import Planned
 from privacy.errors import BudgetError
-from privacy.ledger import Book, Entry, Ledger, verify_file
+from privacy.ledger import Entry, Ledger, LedgerState, verify_file
 from privacy.ledger.entries import Reserve
 from tests.privacy.ledger_makers import KEY, POPULATION, STEP, TERMS, UNPROTECTED, granted_ledger, plan
 
@@ -116,7 +116,7 @@ def test_study_with_privacy_that_races_one_without_is_never_paid_after_it(path: 
     race(_admit_and_train, [(path, True), (path, False)])
     order: list[bool] = []
 
-    def watch(book: Book, entry: Entry) -> None:
+    def watch(book: LedgerState, entry: Entry) -> None:
         if isinstance(entry.body, Reserve):
             order.append(entry.body.charge is None)
 

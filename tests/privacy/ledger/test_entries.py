@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.accounting.epsilon import carried, charge
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.epsilon import charge, stored_curve
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.canonical import Json, to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -41,7 +41,7 @@ def test_book_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
     assert entries[0].time == "2026-03-02T08:00:00Z"
     reserved, again = [entry.body for entry in entries if isinstance(entry.body, Reserve)]
     assert (reserved.study, reserved.round, reserved.event) == ("first", 1, STEP)
-    assert (reserved.charge, reserved.curve) == (charge(STEP, 8), carried(STEP))
+    assert (reserved.charge, reserved.curve) == (charge(STEP, 8), stored_curve(STEP))
     assert (again.event, again.charge) == (RECORDS, charge(RECORDS, 8))
     first, third = [entry.body for entry in entries if isinstance(entry.body, Allow)]
     assert (first.grant, list(first.plan), list(third.plan)) == (1, plan(), plan(2, RECORDS, COUNTS))
@@ -60,7 +60,7 @@ def test_curve_of_an_entry_is_the_events_at_every_carried_order(path: Path) -> N
         ledger.reserve("a", 1, STEP)
         body = list(ledger.entries())[-1].body
     assert isinstance(body, Reserve)
-    assert body.curve == tuple(charge(STEP, order) for order in CARRIED)
+    assert body.curve == tuple(charge(STEP, order) for order in STORED_ORDERS)
 
 
 @given(

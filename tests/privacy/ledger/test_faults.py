@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import carried, charge
+from privacy.accounting.epsilon import charge, stored_curve
 from privacy.errors import LedgerError, StorageError
 from privacy.ledger import Head, Ledger, verify_file
 from privacy.ledger.entries import Entry, Reserve
-from privacy.ledger.transaction import Creation
+from privacy.ledger.transaction import Create
 from tests.privacy.ledger_makers import KEY, POPULATION, STEP, TERMS, clock, granted_ledger, plan, write_story
 
 ROOT = Path(__file__).parents[3]
@@ -52,16 +52,16 @@ def killed(live: Callable[[], object]) -> None:
 
 
 def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(path: Path) -> None:
-    payment = Reserve(study="a", round=1, event=STEP, curve=carried(STEP), charge=charge(STEP, 8))
+    payment = Reserve(study="a", round=1, event=STEP, curve=stored_curve(STEP), charge=charge(STEP, 8))
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         before = ledger.head
-        names = [step.__name__ for step in ledger.addition(lambda book: payment).steps]
+        names = [step.__name__ for step in ledger.prepare_append(lambda book: payment).steps]
     assert names == ["lock", "read_on", "decide", "insert", "commit"]
 
     def live(walked: int) -> None:
         ledger = Ledger.open(path, KEY, clock(start=LATER))
-        for step in ledger.addition(lambda book: payment).steps[:walked]:
+        for step in ledger.prepare_append(lambda book: payment).steps[:walked]:
             step()
 
     for walked in range(len(names)):
@@ -79,8 +79,8 @@ def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(pa
 
 
 def test_site_killed_while_its_book_is_begun_has_a_whole_book_or_none(path: Path) -> None:
-    def creation() -> Creation:
-        return Creation(path, "north", KEY, "2026-03-02T08:00:00Z")
+    def creation() -> Create:
+        return Create(path, "north", KEY, "2026-03-02T08:00:00Z")
 
     names = [step.__name__ for step in creation().steps]
     assert names == ["claim", "lay_out", "begin", "close", "publish"]

@@ -7,7 +7,7 @@ import pytest
 from privacy.audit.commands.verify import check
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger, verify_file
-from privacy.ledger.state import read_book
+from privacy.ledger.state import replay
 from tests.privacy.ledger_makers import (
     KEY,
     OTHER_KEY,
@@ -57,10 +57,10 @@ def test_export_after_the_change_ends_in_the_new_keys_trailer(book: Path, tmp_pa
 
 def test_entry_by_the_old_key_after_the_change_is_refused_by_rule(book: Path) -> None:
     values = values_of(book, OTHER_KEY)
-    assert read_book(forged(values, OTHER_KEY, since=6)).keys == [KEY.public, OTHER_KEY.public]
+    assert replay(forged(values, OTHER_KEY, since=6)).keys == [KEY.public, OTHER_KEY.public]
     for since, wrong in ((7, 6), (5, 5)):
         with pytest.raises(LedgerError, match=f"^entry {wrong} breaks the rule 'signature': the signature is not"):
-            read_book(forged(values, OTHER_KEY, since=since))
+            replay(forged(values, OTHER_KEY, since=since))
 
 
 def test_key_that_did_not_sign_this_books_head_is_refused_by_rule(book: Path) -> None:
@@ -70,10 +70,10 @@ def test_key_that_did_not_sign_this_books_head_is_refused_by_rule(book: Path) ->
         with pytest.raises(
             LedgerError, match=r"breaks the rule 'signature': the key .* has not signed this book's"
         ):
-            read_book(forged(forgery, OTHER_KEY, since=6))
+            replay(forged(forgery, OTHER_KEY, since=6))
     spelled = proof[:-1] + chr(ord(proof[-1]) + 1)
     with pytest.raises(LedgerError, match=r"^entry 5 breaks the rule 'signature'"):
-        read_book(forged(changed(values, 5, proof=spelled), OTHER_KEY, since=6))
+        replay(forged(changed(values, 5, proof=spelled), OTHER_KEY, since=6))
 
 
 def test_key_that_has_signed_this_book_before_is_refused(book: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import charge, epsilon
+from privacy.accounting.epsilon import charge, epsilon_of
 from privacy.accounting.events import SampledGaussian
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
@@ -109,9 +109,9 @@ def test_price_of_one_study_is_its_own_charges(path: Path) -> None:
         ledger.reserve("a", 1, STEP)
         ledger.reserve("b", 1, STEP)
         ledger.give_back("a")
-        assert ledger.epsilon_spent_by("a", 1e-3) == epsilon([STEP], 1e-3)
+        assert ledger.epsilon_spent_by("a", 1e-3) == epsilon_of([STEP], 1e-3)
         ledger.reserve("b", 2, STEP)
-        assert ledger.epsilon_spent_by("b", 1e-5) == epsilon([STEP, STEP], 1e-5)
+        assert ledger.epsilon_spent_by("b", 1e-5) == epsilon_of([STEP, STEP], 1e-5)
         ledger.allow("open", POPULATION, plan(1, UNPROTECTED), TERMS)
         assert ledger.epsilon_spent_by("open", 1e-3) is None
         with pytest.raises(BudgetError, match="never admitted"):

@@ -12,7 +12,7 @@ from privacy.accounting.events import AnyEvent
 from privacy.audit.commands.verify import check
 from privacy.errors import BudgetError, LedgerError
 from privacy.ledger import Ledger, verify_file
-from privacy.ledger.signed_head import BookHead, Countersigned
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.signed import Signed
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
@@ -138,7 +138,7 @@ def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site)
         assert spent(ledger, "lung-2026") == [PRICE]
         head = ledger.signed_head().statement
     assert [totals.population for totals in head.accounts] == [POPULATION, "lung-2026"]
-    assert verify_file(site.path).standing() == head
+    assert verify_file(site.path).head_statement() == head
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,13 @@ def test_recovery_with_forged_totals_is_refused(site: Site) -> None:
     with site.open() as ledger:
         before = ledger.budget(POPULATION)
         for forged, witness, sentence in (
-            (Countersigned.by(WITNESS, "w", Signed[BookHead].by(OTHER_KEY, cheap)), WITNESS, "not signed by this"),
             (
-                honest.model_copy(update={"head": Signed[BookHead].by(KEY, cheap)}),
+                Countersigned.by(WITNESS, "w", Signed[LedgerHead].by(OTHER_KEY, cheap)),
+                WITNESS,
+                "not signed by this",
+            ),
+            (
+                honest.model_copy(update={"head": Signed[LedgerHead].by(KEY, cheap)}),
                 WITNESS,
                 "the countersignature is over another head",
             ),
@@ -220,7 +224,7 @@ def test_recovery_of_another_grant_is_refused_and_changes_nothing(
     seen = site.loses(rounds(2)).head.statement
     (totals,) = seen.accounts
     other = totals.model_copy(update={"grants": (totals.grants[0].model_copy(update=grant),)})
-    head = Signed[BookHead].by(KEY, seen.model_copy(update={"accounts": (other,)}))
+    head = Signed[LedgerHead].by(KEY, seen.model_copy(update={"accounts": (other,)}))
     with site.open() as ledger:
         before = ledger.budget(POPULATION)
         with pytest.raises((LedgerError, BudgetError), match=sentence):

@@ -9,7 +9,7 @@ from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import verify_file
 from privacy.ledger.entries import Population, read_entry
 from privacy.ledger.rules import Rule
-from privacy.ledger.state import Book, read_book
+from privacy.ledger.state import LedgerState, replay
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,
@@ -49,12 +49,12 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Value]:
 def refused(values: list[Value], number: int, rule: Rule, sentence: str = "") -> None:
     """The book that ``values`` make breaks ``rule`` at entry ``number`` and is taken up to there."""
     with pytest.raises(LedgerError, match=rf"^entry {number} breaks the rule '{rule}': .*{sentence}"):
-        read_book(forged(values))
-    assert read_book(forged(values[: number - 1])).head.number == number - 1 if number > 1 else True
+        replay(forged(values))
+    assert replay(forged(values[: number - 1])).head.number == number - 1 if number > 1 else True
 
 
 def test_forged_book_without_a_change_is_the_honest_one(story: Path, values: list[Value]) -> None:
-    assert read_book(forged(values), KEY.public).head == verify_file(story, KEY.public).head
+    assert replay(forged(values), KEY.public).head == verify_file(story, KEY.public).head
 
 
 def test_every_rule_has_a_case_here_or_is_about_signatures() -> None:
@@ -191,15 +191,15 @@ def test_entries_left_out_or_in_another_order_are_refused_by_rule(values: list[V
         (signed[1:], 1),
     ):
         with pytest.raises(LedgerError, match=f"^entry {number} breaks the rule '{Rule.CHAIN}': expected number"):
-            read_book(entries)
+            replay(entries)
     other_past = list(forged(changed(values, 2, patients=161)))
     with pytest.raises(LedgerError, match=f"^entry 4 breaks the rule '{Rule.CHAIN}': it does not follow"):
-        read_book([*signed[:3], *other_past[3:]])
+        replay([*signed[:3], *other_past[3:]])
 
 
 def test_entry_signed_by_another_key_is_refused_by_rule(values: list[Value]) -> None:
     with pytest.raises(LedgerError, match=f"^entry 5 breaks the rule '{Rule.SIGNATURE}': the signature is not"):
-        read_book(forged(values, OTHER_KEY, since=5))
+        replay(forged(values, OTHER_KEY, since=5))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_budget_after_a_recovery_is_counted_from_what_was_taken_over(every_kind:
 def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> None:
     granted_ledger(path).close()
     book = verify_file(path, KEY.public)
-    before = book.standing()
+    before = book.head_statement()
     again = Population(
         population="twin",
         contract="c" * 64,
@@ -266,10 +266,10 @@ def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> No
         (again, "2026-03-01T09:00:00Z", StorageError, "set the clock"),
     ):
         with pytest.raises(error, match=sentence):
-            book.write(body, time, KEY)
-    assert book.standing() == before
+            book.append(body, time, KEY)
+    assert book.head_statement() == before
     fresh = again.model_copy(update={"data": CHANGED_DATA})
-    assert read_entry(book.write(fresh, "2026-03-02T09:00:00Z", KEY).entry).body == fresh
+    assert read_entry(book.append(fresh, "2026-03-02T09:00:00Z", KEY).entry).body == fresh
 
 
 def test_book_that_is_not_begun_takes_only_its_opening() -> None:
@@ -283,9 +283,14 @@ def test_book_that_is_not_begun_takes_only_its_opening() -> None:
         patients_commitment=PATIENTS,
     )
     with pytest.raises(LedgerError, match="expected a book to begin with 'open'"):
-        Book().write(body, "2026-03-02T09:00:00Z", KEY)
-    for ask in (lambda: Book().site, lambda: Book().key, lambda: Book().standing(), lambda: Book().check_key(None)):
+        LedgerState().append(body, "2026-03-02T09:00:00Z", KEY)
+    for ask in (
+        lambda: LedgerState().site,
+        lambda: LedgerState().key,
+        lambda: LedgerState().head_statement(),
+        lambda: LedgerState().check_key(None),
+    ):
         with pytest.raises(LedgerError, match="the book has no entry yet"):
             ask()
     with pytest.raises(BudgetError, match="was never admitted here"):
-        Book().account_of("a")
+        LedgerState().account_of("a")

@@ -8,8 +8,8 @@ from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.entries import Checkpoint, Recover
-from privacy.ledger.signed_head import BookHead, Countersigned
-from privacy.ledger.state import read_book
+from privacy.ledger.signed_head import Countersigned, LedgerHead
+from privacy.ledger.state import replay
 from privacy.signed import Signed
 from tests.privacy.ledger_makers import (
     KEY,
@@ -33,7 +33,7 @@ from tests.privacy.ledger_makers import (
 def head_with(ledger: Ledger, fields: dict[str, object], key: SigningKey = KEY) -> Countersigned:
     """The book's head, except for ``fields``, signed and countersigned all the same."""
     head = ledger.signed_head().statement.model_copy(update=fields)
-    return Countersigned.by(WITNESS, "coordinator", Signed[BookHead].by(key, head))
+    return Countersigned.by(WITNESS, "coordinator", Signed[LedgerHead].by(key, head))
 
 
 def test_head_says_what_is_granted_spent_and_set_aside(path: Path) -> None:
@@ -85,7 +85,7 @@ def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_b
     values = values_of(path)
     body = {"witness": OTHER_KEY.public.text, "countersigned": old.model_dump(mode="json")}
     late = {**values[-1], "body": body}
-    assert read_book(forged([*values, late])).witnessed == (newest.number - 1, values[-1]["previous"])
+    assert replay(forged([*values, late])).witnessed == (newest.number - 1, values[-1]["previous"])
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_book_that_showed_a_witness_lower_totals_is_refused_by_rule(path: Path) 
     values = values_of(path)
     head = values[-1]["body"]["countersigned"]["head"]["statement"]
     cheap = totals.model_copy(update={"grants": (totals.grants[0].model_copy(update={"spent": 0}),)})
-    lied = BookHead.model_validate({**head, "accounts": [cheap.model_dump()]})
-    shown = Countersigned.by(WITNESS, "coordinator", Signed[BookHead].by(KEY, lied))
+    lied = LedgerHead.model_validate({**head, "accounts": [cheap.model_dump()]})
+    shown = Countersigned.by(WITNESS, "coordinator", Signed[LedgerHead].by(KEY, lied))
     forgery = forged(changed(values, len(values), countersigned=shown.model_dump(mode="json")))
     with pytest.raises(LedgerError, match=r"^entry 6 breaks the rule 'witness': the totals that a witness"):
-        read_book(forgery)
+        replay(forgery)
 
 
 def test_checkpoint_and_recovery_of_the_story_are_read_back(path: Path) -> None:

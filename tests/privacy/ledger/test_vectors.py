@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from privacy.accounting.epsilon import carried
+from privacy.accounting.epsilon import stored_curve
 from privacy.accounting.events import AnyEvent, DistributedGaussian, SiteUpdates
-from privacy.accounting.renyi import CARRIED
+from privacy.accounting.renyi import STORED_ORDERS
 from privacy.audit.commands.verify import check
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -81,9 +81,9 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
     ids=lambda event: event.kind,
 )
 def test_curve_of_an_event_follows_from_the_page_alone(event: AnyEvent) -> None:
-    assert carried(event, 3) == tuple(curve(event.model_dump(), 3) or ())
+    assert stored_curve(event, 3) == tuple(curve(event.model_dump(), 3) or ())
 
 
 def test_golden_ledgers_break_every_rule() -> None:
     assert {wrong["rule"] for wrong in EXPECTED["refused"].values()} == set(Rule)
-    assert ORDERS == CARRIED
+    assert ORDERS == STORED_ORDERS

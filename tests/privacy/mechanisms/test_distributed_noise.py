@@ -13,12 +13,12 @@ from privacy.accounting.events import DistributedGaussian, SampledGaussian
 from privacy.mechanisms.distributed_noise import (
     LEAST_VARIANCE,
     SharedNoise,
+    add_noise_to_share,
+    noise_share,
     opened_sum,
-    share,
-    topped_up,
     values_at_edge,
 )
-from privacy.randomness import Stream, from_os
+from privacy.randomness import KeyStream, from_os
 
 NOISE = SharedNoise(clipping_norm=0.5, noise_multiplier=2.0, parameters=400, bits=16, value_range=40.0, colluders=1)
 
@@ -56,7 +56,7 @@ def test_opened_sum_has_the_signal_and_the_noise_that_were_promised() -> None:
     noise = SharedNoise(0.5, 2.0, 40_000, 20, 40.0, 1)
     signal = [np.sin(np.arange(40_000) * (site + 1)) for site in range(4)]
     variance = noise.share_variance(4)
-    total = sum(share(each, noise, variance, from_os()).astype(np.int64) for each in signal)
+    total = sum(noise_share(each, noise, variance, from_os()).astype(np.int64) for each in signal)
     error = (opened_sum(np.asarray(total), noise) - sum(signal)) / noise.unit
     assert abs(error.mean()) < 5 * error.std() / 200
     assert error.var() == pytest.approx(4 * variance + 4 / 6, rel=0.05)  # a dithered rounding adds 1/12 to 1/4 each
@@ -64,9 +64,9 @@ def test_opened_sum_has_the_signal_and_the_noise_that_were_promised() -> None:
 
 def test_topped_up_share_has_the_larger_variance() -> None:
     noise = SharedNoise(0.5, 2.0, 40_000, 20, 40.0, 1)
-    first = share(np.zeros(40_000), noise, noise.share_variance(5), from_os())
+    first = noise_share(np.zeros(40_000), noise, noise.share_variance(5), from_os())
     more = noise.share_variance(3) - noise.share_variance(5)
-    again = opened_sum(topped_up(first, noise, more, from_os()).astype(np.int64), noise) / noise.unit
+    again = opened_sum(add_noise_to_share(first, noise, more, from_os()).astype(np.int64), noise) / noise.unit
     assert again.var() == pytest.approx(noise.share_variance(3), rel=0.05)
     assert more >= LEAST_VARIANCE
 
@@ -98,7 +98,7 @@ def test_one_patient_moves_the_rounded_sum_by_at_most_the_sensitivity() -> None:
 
 def test_same_key_gives_the_same_share() -> None:
     total = np.linspace(-1, 1, 50)
-    one, other = (share(total, NOISE, 100, Stream(bytes(32))) for _ in range(2))
+    one, other = (noise_share(total, NOISE, 100, KeyStream(bytes(32))) for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
 
@@ -119,9 +119,9 @@ def test_charge_is_the_central_mechanisms() -> None:
 def summed(noise: SharedNoise, signal: NDArray[np.float64], cohort: int) -> NDArray[np.int64]:
     """The integers that a cohort's shares of ``signal`` add up to."""
     variance = noise.share_variance(cohort)
-    total = share(signal, noise, variance, from_os()).astype(np.int64)
+    total = noise_share(signal, noise, variance, from_os()).astype(np.int64)
     for _ in range(cohort - 1):
-        total += share(np.zeros_like(signal), noise, variance, from_os())
+        total += noise_share(np.zeros_like(signal), noise, variance, from_os())
     return total
 
 

@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from privacy.mechanisms.distributed_noise import SharedNoise, opened_sum, share
-from privacy.mechanisms.site_clipping import contribution, drawn, joint_norm, mean_update, next_norm, norm_of_joint
-from privacy.randomness import Stream, from_os
+from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
+from privacy.mechanisms.site_clipping import (
+    contribution,
+    is_drawn,
+    joint_norm,
+    mean_update,
+    next_norm,
+    norm_of_joint,
+)
+from privacy.randomness import KeyStream, from_os
 from privacy.secure_aggregation.round_layout import sealed_values, shared_noise
 from privacy.study import AdaptiveClipping, Privacy, Terms
 from tests.client.small_study import small_terms
@@ -110,7 +117,7 @@ def test_opened_mean_has_the_updates_and_the_noise_that_were_promised() -> None:
     updates = [random.normal(size=d) for _ in range(5)]
     sealed = [contribution(each, 1.0, None, counts=place < 3) for place, each in enumerate(updates)]
     variance = noise.share_variance(5)
-    total = sum(share(each, noise, variance, from_os()).astype(np.int64) for each in sealed)
+    total = sum(noise_share(each, noise, variance, from_os()).astype(np.int64) for each in sealed)
     found = mean_update(opened_sum(np.asarray(total), noise), None, expected=0.6 * 5)
     plain = sum(each / np.linalg.norm(each) for each in updates[:3]) / 3
     promised = noise.noise_multiplier * noise.sensitivity * noise.unit * math.sqrt(5 / 4) / 3
@@ -120,15 +127,15 @@ def test_opened_mean_has_the_updates_and_the_noise_that_were_promised() -> None:
 
 @pytest.mark.parametrize("participation", [0.05, 0.5, 0.9])
 def test_sites_are_drawn_as_often_as_the_terms_say(participation: float) -> None:
-    stream = Stream(bytes(32))
-    often = sum(drawn(participation, stream) for _ in range(20_000)) / 20_000
+    stream = KeyStream(bytes(32))
+    often = sum(is_drawn(participation, stream) for _ in range(20_000)) / 20_000
     assert abs(often - participation) < 5 * math.sqrt(participation * (1 - participation) / 20_000)
 
 
 def test_everybody_is_drawn_without_sampling_and_the_same_key_draws_the_same() -> None:
-    assert all(drawn(1.0, Stream(bytes([key]) * 32)) for key in range(50))
-    assert [drawn(0.5, Stream(bytes([key]) * 32)) for key in range(50)] == [
-        drawn(0.5, Stream(bytes([key]) * 32)) for key in range(50)
+    assert all(is_drawn(1.0, KeyStream(bytes([key]) * 32)) for key in range(50))
+    assert [is_drawn(0.5, KeyStream(bytes([key]) * 32)) for key in range(50)] == [
+        is_drawn(0.5, KeyStream(bytes([key]) * 32)) for key in range(50)
     ]
 
 
@@ -173,9 +180,9 @@ def test_norm_converges_to_the_quantile_and_is_that_of_a_plain_loop(quantile: fl
         for length in lengths:
             direction = random.normal(size=3)
             update = direction * length / np.linalg.norm(direction)
-            stream = Stream(random.bytes(32))
-            counts = drawn(participation, stream)
-            total += share(contribution(update, norm, adaptive, counts=counts), noise, variance, stream)
+            stream = KeyStream(random.bytes(32))
+            counts = is_drawn(participation, stream)
+            total += noise_share(contribution(update, norm, adaptive, counts=counts), noise, variance, stream)
         norm = next_norm(opened_sum(total, noise), norm, promise, participation * 40)
         if number >= 80:
             path.append(norm)

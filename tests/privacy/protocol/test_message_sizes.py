@@ -6,7 +6,7 @@ Each is built at its limits: 64 sites, 10,000 bins a class, names and numbers as
 import pytest
 
 from privacy.keys import SessionKey, SigningKey
-from privacy.ledger.signed_head import AccountTotals, BookHead, Countersigned, GrantTotals
+from privacy.ledger.signed_head import AccountTotals, Countersigned, GrantTotals, LedgerHead
 from privacy.protocol.envelope import MAX_BODY_BYTES, make_envelope
 from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Head, Header, View
 from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, Wrappings
@@ -55,19 +55,19 @@ def offer(name: str) -> Signed[Offer]:
     )  # fmt: skip
 
 
-def head() -> Signed[BookHead]:
+def head() -> Signed[LedgerHead]:
     """As large as the coordinator takes it: a thousand grants, many times over."""
     grant = GrantTotals(
         epsilon=1.2345678901234567e-300, delta=1e-300, order=256, spent=2**53 - 1, set_aside=2**53 - 1
     )
     account = AccountTotals(population=NAMES[0], protected=True, held_out_protected=True, grants=(grant,) * 1000)
 
-    def signed(accounts: int) -> Signed[BookHead]:
-        statement = BookHead(
+    def signed(accounts: int) -> Signed[LedgerHead]:
+        statement = LedgerHead(
             site=NAMES[0], number=2**53 - 1, hash=DIGEST, time="2026-01-01T00:00:00Z", recovered=DIGEST,
             accounts=(account,) * accounts,
         )  # fmt: skip
-        return Signed[BookHead].by(KEY, statement)
+        return Signed[LedgerHead].by(KEY, statement)
 
     fitting = max(number for number in range(1, 8) if len(signed(number).to_bytes()) <= MAX_HEAD_BYTES)
     assert fitting > 1

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from privacy.key_derivation import Purpose, derive_stream
-from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, added, expected_checks, linear_forms, offsets
+from privacy.secure_aggregation.check_fields import (
+    NO_FORMS,
+    Forms,
+    add_forms,
+    expected_checks,
+    linear_forms,
+    offsets,
+)
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from tests.privacy.secure_aggregation.vectors import generate
@@ -66,8 +73,8 @@ def test_forms_of_a_sum_are_the_sum_of_the_forms() -> None:
     generator = np.random.default_rng(2)
     one, other = (generator.integers(0, PLAIN_MODULUS, 10_000, dtype=np.uint64) for _ in range(2))
     both = linear_forms(KEY, CONTEXT, 5, (one + other) % PLAIN_MODULUS)
-    assert added(linear_forms(KEY, CONTEXT, 5, one), linear_forms(KEY, CONTEXT, 5, other)) == both
-    assert added(both, NO_FORMS) == both
+    assert add_forms(linear_forms(KEY, CONTEXT, 5, one), linear_forms(KEY, CONTEXT, 5, other)) == both
+    assert add_forms(both, NO_FORMS) == both
 
 
 def test_forms_of_a_whole_block_of_the_largest_slots_do_not_overflow() -> None:

@@ -14,7 +14,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     SLOTS,
     failure_bits,
 )
-from privacy.study import Scheme
+from privacy.study import SchemeName
 
 LAYOUT = Layout(parameters=5, counts=2, bits=16, maximum_sites=32)
 WHOLE = range(1)
@@ -47,7 +47,7 @@ def test_layout_counts_parts(parameters: int, parts: int) -> None:
 
 
 def test_layout_digest_differs_with_every_field() -> None:
-    open_layout = Layout(5, 2, 16, 32, scheme=Scheme.OPEN)
+    open_layout = Layout(5, 2, 16, 32, scheme=SchemeName.OPEN)
     layouts = [LAYOUT, Layout(6, 2, 16, 32), Layout(5, 3, 16, 32), Layout(5, 2, 17, 32), Layout(5, 2, 16, 31)]
     assert len({layout.digest for layout in [*layouts, Layout(5, 2, 16, 32, 33), open_layout]}) == 7
 

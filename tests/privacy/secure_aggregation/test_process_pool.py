@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import TrainingError
-from privacy.secure_aggregation.process_pool import WORTH_IT, cores, each
+from privacy.secure_aggregation.process_pool import WORTH_IT, cores, map_blocks
 
 ROOT = Path(__file__).parent.parent.parent.parent
 PARENT = """
@@ -50,16 +50,16 @@ def alive(process: int) -> bool:
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
-    assert list(each(squared, range(100), 100, 2)) == [number * number for number in range(100)]
+    assert list(map_blocks(squared, range(100), 100, 2)) == [number * number for number in range(100)]
 
 
 @pytest.mark.parametrize(("count", "processes"), [(WORTH_IT - 1, 2), (100, 1)])
 def test_few_tasks_or_one_process_stay_here(count: int, processes: int) -> None:
-    assert set(each(where, range(count), count, processes)) == {os.getpid()}
+    assert set(map_blocks(where, range(count), count, processes)) == {os.getpid()}
 
 
 def test_many_tasks_go_elsewhere() -> None:
-    found = set(each(where, range(40), 40, 2))
+    found = set(map_blocks(where, range(40), 40, 2))
     assert os.getpid() not in found
     assert 1 <= len(found) <= 2
     assert cores() >= 1
@@ -75,7 +75,7 @@ def test_tasks_are_made_as_they_are_needed() -> None:
             made += 1
             yield number
 
-    results = each(squared, tasks(), 50, 2)
+    results = map_blocks(squared, tasks(), 50, 2)
     assert next(results) == 0
     assert made == 4
     assert list(results)[-1] == 49 * 49
@@ -84,8 +84,8 @@ def test_tasks_are_made_as_they_are_needed() -> None:
 def test_worker_that_dies_is_a_failure_that_can_be_tried_again() -> None:
     """Not a refusal of the vector: a refused aggregate would end the key epoch."""
     with pytest.raises(TrainingError, match="died, perhaps for want of memory"):
-        list(each(died_over, range(40), 40, 2))
-    assert list(each(squared, range(40), 40, 2)) == [number * number for number in range(40)]
+        list(map_blocks(died_over, range(40), 40, 2))
+    assert list(map_blocks(squared, range(40), 40, 2)) == [number * number for number in range(40)]
 
 
 def test_workers_of_a_killed_process_end_with_it() -> None:

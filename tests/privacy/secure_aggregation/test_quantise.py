@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.errors import TrainingError
-from privacy.randomness import Stream
+from privacy.randomness import KeyStream
 from privacy.secure_aggregation.quantise import MOST_HALVINGS, Grid, dequantise, halvings_after, quantise
 
 
@@ -16,7 +16,7 @@ def test_quantise_rounds_without_bias() -> None:
     """4-sigma test per value: 200 values, 20,000 roundings each, fixed keystream."""
     grid, repeats = Grid(1.0, 8), 20_000
     values = np.random.default_rng(7).uniform(-1, 1, 200)
-    integers = quantise(np.tile(values, repeats), grid, Stream(bytes(32))).integers.reshape(repeats, -1)
+    integers = quantise(np.tile(values, repeats), grid, KeyStream(bytes(32))).integers.reshape(repeats, -1)
     mean = (integers.astype(np.float64).mean(axis=0) - grid.zero) * grid.step
     fraction = (values / grid.step) % 1
     deviation = grid.step * np.sqrt(fraction * (1 - fraction) / repeats)
@@ -29,7 +29,7 @@ def test_quantise_of_any_value_is_within_one_step_of_the_clipped_value(
 ) -> None:
     update, grid = np.array(values, dtype=np.float64), Grid(value_range, bits)
     clipped = np.clip(update, -value_range, value_range)
-    quantised = quantise(update, grid, Stream(bytes(32)))
+    quantised = quantise(update, grid, KeyStream(bytes(32)))
     back = dequantise(quantised.integers.astype(np.int64), 1, grid)
     assert quantised.integers.dtype == np.uint32
     assert np.all(quantised.integers < 1 << bits)
@@ -39,7 +39,7 @@ def test_quantise_of_any_value_is_within_one_step_of_the_clipped_value(
 
 def test_quantise_of_zero_and_of_the_ends_is_exact() -> None:
     grid = Grid(0.3, 16)
-    quantised = quantise(np.array([0.0, 0.3, -0.3, 5.0, -5.0]), grid, Stream(bytes(32)))
+    quantised = quantise(np.array([0.0, 0.3, -0.3, 5.0, -5.0]), grid, KeyStream(bytes(32)))
     assert quantised.integers.tolist() == [32768, 65535, 1, 65535, 1]
     assert quantised.saturated == 2
 
@@ -54,7 +54,7 @@ def test_dequantise_of_a_sum_is_the_sum_of_the_updates() -> None:
     for site in range(5):
         update = generator.normal(0, 0.3, 1000)
         plain += update
-        total += quantise(update, grid, Stream(bytes([site] * 32))).integers
+        total += quantise(update, grid, KeyStream(bytes([site] * 32))).integers
     assert np.max(np.abs(dequantise(total, 5, grid) - plain)) <= 5 * grid.step
 
 
@@ -67,14 +67,14 @@ def test_dequantise_gives_the_same_bits_as_one_value_at_a_time() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_quantise_of_a_diverged_update_is_refused(value: float) -> None:
     with pytest.raises(TrainingError, match="not finite"):
-        quantise(np.array([0.0, value]), Grid(1.0, 16), Stream(bytes(32)))
+        quantise(np.array([0.0, value]), Grid(1.0, 16), KeyStream(bytes(32)))
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=50), st.integers(8, 24), st.floats(1e-3, 1e3))
 def test_integers_and_what_is_left_add_up_to_the_update(values: list[float], bits: int, value_range: float) -> None:
     update, grid = np.array(values, dtype=np.float64), Grid(value_range, bits)
     left = update.copy()
-    quantised = quantise(left, grid, Stream(bytes(32)))
+    quantised = quantise(left, grid, KeyStream(bytes(32)))
     back = dequantise(quantised.integers.astype(np.int64), 1, grid)
     np.testing.assert_allclose(back + left, update, rtol=1e-12, atol=1e-12 * value_range)
     inside = np.abs(update) <= value_range
@@ -93,10 +93,10 @@ def test_error_feedback_keeps_the_sum_of_many_rounds_within_one_step(bits: int) 
         update = generator.uniform(-0.5, 0.5, 500)
         plain += update
         without += dequantise(
-            quantise(update.copy(), grid, Stream(number.to_bytes(32, "big"))).integers.astype(np.int64), 1, grid
+            quantise(update.copy(), grid, KeyStream(number.to_bytes(32, "big"))).integers.astype(np.int64), 1, grid
         )
         left += update
-        quantised = quantise(left, grid, Stream((1000 + number).to_bytes(32, "big")))
+        quantised = quantise(left, grid, KeyStream((1000 + number).to_bytes(32, "big")))
         sealed += dequantise(quantised.integers.astype(np.int64), 1, grid)
         assert quantised.saturated == 0
     assert np.abs(sealed - plain).max() <= grid.step * (1 + 1e-6)
@@ -106,7 +106,7 @@ def test_error_feedback_keeps_the_sum_of_many_rounds_within_one_step(bits: int) 
 def test_error_feedback_sends_what_saturation_cut_in_later_rounds() -> None:
     grid, left, sent = Grid(1.0, 16), np.array([3.5, -2.0, 0.25]), np.zeros(3)
     for number in range(5):
-        quantised = quantise(left, grid, Stream(bytes([number] * 32)))
+        quantised = quantise(left, grid, KeyStream(bytes([number] * 32)))
         sent += dequantise(quantised.integers.astype(np.int64), 1, grid)
     np.testing.assert_allclose(sent, [3.5, -2.0, 0.25], atol=grid.step)
 
@@ -180,7 +180,7 @@ def test_scale_that_followed_the_sums_does_not_saturate_the_next_updates(
         common = generator.normal(0, size, 2000)
         for site in range(sites):
             update = common.copy() if alike else generator.normal(0, size, 2000)
-            quantised = quantise(update, grid, Stream((100 * number + site).to_bytes(32, "big")))
+            quantised = quantise(update, grid, KeyStream((100 * number + site).to_bytes(32, "big")))
             assert quantised.saturated == 0
             total += quantised.integers
         halvings = halvings_after(total, sites, grid, halvings)

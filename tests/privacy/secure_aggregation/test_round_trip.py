@@ -13,13 +13,13 @@ from privacy.secure_aggregation.process_pool import WORTH_IT
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS, failure_bits
 from privacy.secure_aggregation.seal import seal
-from privacy.study import Scheme
+from privacy.study import SchemeName
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
 
 FIXTURES = [HealthCheck.function_scoped_fixture]
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SchemeName)
 @settings(max_examples=250, deadline=None, suppress_health_check=FIXTURES)
 @given(
     parameters=st.sampled_from([0, 1, 2, 4091, 4092, 4093, 8183, 8184, 8185]) | st.integers(0, 20_000),
@@ -29,18 +29,18 @@ FIXTURES = [HealthCheck.function_scoped_fixture]
     spare=st.integers(0, 56),
 )
 def test_aggregate_of_any_shape_opens_to_plain_sum(
-    study_key: StudyKey, scheme: Scheme, parameters: int, counts: int, bits: int, sites: int, spare: int
+    study_key: StudyKey, scheme: SchemeName, parameters: int, counts: int, bits: int, sites: int, spare: int
 ) -> None:
     layout = Layout(parameters, counts, bits, sites + spare, scheme=scheme)
     Federation(layout, named(sites), study_key).require_exact_sum()
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SchemeName)
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 @pytest.mark.parametrize("counts", [0, 3, BLOCK * SLOTS])
 @pytest.mark.parametrize(("bits", "per_slot"), [(16, 2), (24, 1)])
 def test_aggregate_around_the_end_of_a_block_opens_to_plain_sum(
-    study_key: StudyKey, scheme: Scheme, beyond: int, counts: int, bits: int, per_slot: int
+    study_key: StudyKey, scheme: SchemeName, beyond: int, counts: int, bits: int, per_slot: int
 ) -> None:
     """The last value lies in a block's last slot, or just before or after it; totals fill a block or none of it."""
     layout = Layout((BLOCK * SLOTS - 1 - counts % SLOTS + beyond) * per_slot, counts, bits, 32, scheme=scheme)
@@ -64,8 +64,8 @@ def test_aggregate_of_64_sites_opens_at_the_noise_bound(study_key: StudyKey) -> 
     Federation(Layout(5000, 2, 16, 64), named(64), study_key).require_exact_sum()
 
 
-@pytest.mark.parametrize("scheme", Scheme)
-def test_sum_sealed_and_opened_by_two_processes_is_that_of_one(study_key: StudyKey, scheme: Scheme) -> None:
+@pytest.mark.parametrize("scheme", SchemeName)
+def test_sum_sealed_and_opened_by_two_processes_is_that_of_one(study_key: StudyKey, scheme: SchemeName) -> None:
     layout = Layout(WORTH_IT * BLOCK * SLOTS, 2, 24, 3, scheme=scheme)
     assert len(layout.blocks) == WORTH_IT + 1
     one, two = (Federation(layout, named(3), study_key, processes) for processes in (1, 2))

@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
-from client.site.folder import SiteHome
+from client.site.folder import SiteFolder
 from privacy.canonical import sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from privacy.keys import PublicKey
@@ -90,7 +90,7 @@ def test_init_says_who_reaches_the_coordinator_and_sites_are_told_the_address(
     assert made.exit_code == 0
     assert said in made.stderr
     assert ("only this machine" in made.stderr) == bool(said)
-    home = SiteHome.init(tmp_path / "ash", "ash")
+    home = SiteFolder.init(tmp_path / "ash", "ash")
     admission = Federation(tmp_path / "wood").enrol(home.join_request())
     assert home.accept(admission).address == address
 
@@ -312,7 +312,7 @@ def test_command_without_a_coordinator_says_how_to_start_it(folder: Path, argume
 
 
 def test_sites_without_a_coordinator_are_listed_and_who_is_online_is_not_known(folder: Path) -> None:
-    home = SiteHome.init(folder.parent / "ash", "ash")
+    home = SiteFolder.init(folder.parent / "ash", "ash")
     Federation(folder).enrol(home.join_request())
     key = home.identity().public.typed
     listed = json.loads(coordinator(folder, "sites", "--json").stdout)
@@ -331,7 +331,7 @@ def test_command_in_a_folder_that_is_no_federation_says_so(tmp_path: Path, argum
 
 
 def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None:
-    home = SiteHome.init(folder.parent / "ash", "ash")
+    home = SiteFolder.init(folder.parent / "ash", "ash")
     Federation(folder).enrol(home.join_request())
     key = home.identity().public.typed
     sites = {"sites": [{"name": "ash", "online": True}]}

@@ -14,7 +14,7 @@ from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.study.journal import Journal
-from server.study.timeouts import Patience
+from server.study.timeouts import Timeouts
 from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import key_number
 
@@ -47,7 +47,7 @@ def test_new_federation_is_its_owners_alone(federation: Federation) -> None:
     for path in federation.folder.glob("*.key"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert federation.config == CONFIG
-    assert federation.patience == Patience()
+    assert federation.patience == Timeouts()
     assert (federation.sites(), federation.studies(), federation.nodes()) == ({}, [], {})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.study.crash_marks import Handling
+from server.study.crash_marks import CrashMarks
 
 
 @pytest.fixture
@@ -14,11 +14,11 @@ def path(tmp_path: Path) -> Path:
 
 def die_over(path: Path, site: str) -> None:
     """A process begins to read a reply of ``site``, and is no more."""
-    Handling(path).begin(site)
+    CrashMarks(path).begin(site)
 
 
 def handle(path: Path, *sites: str) -> None:
-    handling = Handling(path)
+    handling = CrashMarks(path)
     for site in sites:
         handling.begin(site)
         handling.end()
@@ -31,10 +31,10 @@ def test_reply_that_is_handled_leaves_nothing(path: Path) -> None:
 
 def test_site_over_which_a_process_died_twice_is_named_once(path: Path) -> None:
     die_over(path, "ash")
-    assert Handling(path).died_over() == []
+    assert CrashMarks(path).died_over() == []
     die_over(path, "ash")
-    assert Handling(path).died_over() == ["ash"]
-    assert Handling(path).died_over() == []
+    assert CrashMarks(path).died_over() == ["ash"]
+    assert CrashMarks(path).died_over() == []
 
 
 def test_other_sites_replies_change_nothing_about_a_sites_marks(path: Path) -> None:
@@ -42,30 +42,30 @@ def test_other_sites_replies_change_nothing_about_a_sites_marks(path: Path) -> N
     die_over(path, "elm")
     handle(path, "ash", "birch")
     die_over(path, "elm")
-    assert Handling(path).died_over() == ["elm"]
+    assert CrashMarks(path).died_over() == ["elm"]
 
 
 def test_reply_that_is_handled_after_all_forgets_a_death(path: Path) -> None:
     die_over(path, "ash")
     handle(path, "ash")
     die_over(path, "ash")
-    assert Handling(path).died_over() == []
+    assert CrashMarks(path).died_over() == []
 
 
 def test_error_that_is_not_the_sites_takes_back_its_mark_alone(path: Path) -> None:
     die_over(path, "ash")
     for _ in range(5):
-        handling = Handling(path)
+        handling = CrashMarks(path)
         handling.begin("ash")
         handling.begin("ash")
         handling.take_back()
-    assert Handling(path).died_over() == []
+    assert CrashMarks(path).died_over() == []
     die_over(path, "ash")
-    assert Handling(path).died_over() == ["ash"]
+    assert CrashMarks(path).died_over() == ["ash"]
 
 
 def test_site_whose_reply_is_still_on_its_way_is_not_marked_for_the_next_ones(path: Path) -> None:
-    handling = Handling(path)
+    handling = CrashMarks(path)
     handling.begin("ash")
     handling.begin("birch")
     assert path.read_text() == "birch\n"

@@ -11,7 +11,7 @@ import pytest
 
 from privacy.errors import FederationError
 from server.study.events import EpochAsked, Finished, Resumed, Stopped
-from server.study.journal import Journal, Standing
+from server.study.journal import Journal, StudyStatus
 from tests.privacy.launch_makers import golden_launch
 
 
@@ -26,7 +26,7 @@ def test_new_journal_holds_the_signed_launch(folder: Path) -> None:
     with Journal(folder) as journal:
         assert journal.launch() == golden_launch()
         assert journal.history().epoch_asked == 0
-        assert journal.standing() is Standing.OPEN
+        assert journal.standing() is StudyStatus.OPEN
         assert list(journal.notes()) == []
 
 
@@ -51,12 +51,12 @@ def test_events_are_there_for_the_next_process(folder: Path) -> None:
 def test_standing_is_what_the_newest_word_says(folder: Path) -> None:
     with Journal(folder) as journal:
         journal.record(Stopped(why="too few sites"))
-        assert journal.standing() is Standing.STOPPED
+        assert journal.standing() is StudyStatus.STOPPED
         journal.record(Resumed())
         journal.record(EpochAsked(epoch=3))
-        assert journal.standing() is Standing.OPEN
+        assert journal.standing() is StudyStatus.OPEN
         journal.record(Finished())
-        assert journal.standing() is Standing.FINISHED
+        assert journal.standing() is StudyStatus.FINISHED
 
 
 def test_request_numbers_rise_over_restarts(folder: Path) -> None:

@@ -8,14 +8,14 @@ from flwr.serverapp import Grid as FlowerGrid
 from flwr.serverapp import ServerApp
 
 from privacy.errors import Error
-from server.superlink.grid import Grid
+from server.superlink.grid import SiteMessages
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: FlowerGrid, context: Context) -> None:
-    lent = Grid(grid)
+    lent = SiteMessages(grid)
     socket = Path(str(context.run_config["folder"])) / str(context.run_config["study"])
     with Listener(str(socket), family="AF_UNIX") as listener, listener.accept() as connection:
         while (call := connection.recv()) is not None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from privacy.accounting.epsilon import limit
+from privacy.accounting.epsilon import renyi_limit
 from privacy.audit.cli import cli
 from privacy.audit.commands.verify import check
 from privacy.audit.report.findings import of_the_entries
-from privacy.audit.report.timeline import Story
+from privacy.audit.report.timeline import Timeline
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
-from privacy.ledger.state import read_book
+from privacy.ledger.state import replay
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,
@@ -92,9 +92,9 @@ def witnessed_export(tmp_path: Path) -> Path:
 
 def test_book_that_another_key_wrote_is_refused_when_the_key_is_known(values: list[Value]) -> None:
     stolen = list(forged(changed(values, 1, key=OTHER_KEY.public.text), OTHER_KEY))
-    assert read_book(stolen).key == OTHER_KEY.public  # it can only vouch for itself
+    assert replay(stolen).key == OTHER_KEY.public  # it can only vouch for itself
     with pytest.raises(LedgerError, match=r"^expected the book of the key"):
-        read_book(stolen, KEY.public)
+        replay(stolen, KEY.public)
 
 
 def test_export_with_any_byte_changed_is_refused(export: Path) -> None:
@@ -292,9 +292,9 @@ def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_p
 
 
 def test_verify_flags_a_grant_that_a_site_should_never_have_made(values: list[Value]) -> None:
-    forgery = changed(values, 3, delta=0.9, limit=limit(3, 0.9, 8))
-    story = Story()
-    book = read_book(forged(forgery), watch=story.take)
+    forgery = changed(values, 3, delta=0.9, limit=renyi_limit(3, 0.9, 8))
+    story = Timeline()
+    book = replay(forged(forgery), watch=story.take)
     (flagged,) = of_the_entries(book, story)
     assert "(entry 3) has delta 0.9 which is more than one in about 160 patients" in flagged
 

@@ -18,19 +18,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from privacy.accounting import pld
-from privacy.accounting.events import repeated
+from privacy.accounting.events import repeat_event
 from privacy.audit.cli import cli
-from privacy.audit.commands.report import told
+from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.charts import Span, thinned
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import share
+from privacy.audit.report.formatting import percent
 from privacy.audit.report.html import Markup, element
 from privacy.audit.report.page import render, style
-from privacy.audit.report.timeline import Moment, Point, Story
+from privacy.audit.report.timeline import Moment, Point, Timeline
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
-from privacy.ledger.state import read_book
+from privacy.ledger.state import replay
 from tests.privacy.audit.report_makers import HOSTILE, long_book, write_year
 from tests.privacy.ledger_makers import (
     KEY,
@@ -91,7 +91,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(year: Path) -> str:
-    return render(told(year, None)).decode("utf-8")
+    return render(read_timeline(year, None)).decode("utf-8")
 
 
 def command(*arguments: str | Path) -> Result:
@@ -107,14 +107,14 @@ def test_report_is_written_for_its_reader_and_says_where(year: Path, tmp_path: P
     result = command(year, "-o", output, "--key", OTHER_KEY.public.typed)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{output}: ")
-    assert output.read_bytes() == render(told(year, OTHER_KEY.public))
+    assert output.read_bytes() == render(read_timeline(year, OTHER_KEY.public))
 
 
 def test_report_of_the_same_book_is_the_same_bytes(year: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "copy.sqlite"
     copy.parent.mkdir()
     shutil.copy(year, copy)
-    assert render(told(copy, None)) == render(told(year, None))
+    assert render(read_timeline(copy, None)) == render(read_timeline(year, None))
 
 
 def test_report_over_a_file_is_refused_without_force(year: Path, tmp_path: Path) -> None:
@@ -174,14 +174,14 @@ def test_report_of_a_bad_year_says_it(page: str, sentence: str) -> None:
 
 def test_report_names_every_study_with_its_terms_and_models(page: str, year: Path) -> None:
     text = words(page)
-    for study in told(year, None).story.studies.values():
+    for study in read_timeline(year, None).story.studies.values():
         for word in (study.name, study.said.terms, *(release.model for release in study.releases)):
             assert word in text
 
 
 def test_report_shows_the_figures_of_verify(page: str, year: Path) -> None:
     text = words(page)
-    for budget in told(year, None).book.budgets():
+    for budget in read_timeline(year, None).book.budgets():
         for figure in (budget.epsilon_set_aside, budget.epsilon_left):
             assert f"{figure:.4f}" in text
         if budget.epsilon_spent is not None:
@@ -192,7 +192,7 @@ def test_report_of_an_export_that_nobody_witnessed_says_so(tmp_path: Path) -> No
     export = tmp_path / "export.jsonl"
     with granted_ledger(tmp_path / "quiet.sqlite") as ledger:
         export.write_bytes(b"".join(ledger.export_lines()))
-    reading = told(export, KEY.public)
+    reading = read_timeline(export, KEY.public)
     text = words(render(reading).decode())
     assert "Nobody has witnessed this book" in text
     assert "No incident is recorded." in text
@@ -204,7 +204,7 @@ def test_report_of_a_witnessed_book_with_its_key_needs_no_attention(tmp_path: Pa
     with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.checkpoint(countersigned(ledger), WITNESS.public)
         export.write_bytes(b"".join(ledger.export_lines()))
-    text = words(render(told(export, KEY.public)).decode())
+    text = words(render(read_timeline(export, KEY.public)).decode())
     assert "Nothing in this book needs attention." in text
     assert "as it was given to the reader" in text
     assert "✓ Verified with the site’s key." in text
@@ -212,7 +212,7 @@ def test_report_of_a_witnessed_book_with_its_key_needs_no_attention(tmp_path: Pa
 
 def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
     write_every_kind(tmp_path / "ledger.sqlite")
-    text = words(render(told(tmp_path / "ledger.sqlite", None)).decode()).split("Entries by kind")[1]
+    text = words(render(read_timeline(tmp_path / "ledger.sqlite", None)).decode()).split("Entries by kind")[1]
     assert all(re.search(rf"\b{kind} \d", text) for kind in BODIES)
 
 
@@ -220,7 +220,7 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     book, output = tmp_path / "ledger.sqlite", tmp_path / "report.html"
     write_story(book)
     assert command(book, "-o", output, "--pld").exit_code == 0
-    figure = pld.epsilon([repeated(STEP, 5), repeated(TOTALS, 2)], 1e-3)
+    figure = pld.pld_epsilon([repeat_event(STEP, 5), repeat_event(TOTALS, 2)], 1e-3)
     text = words(output.read_text())
     assert "epsilon 0.6288, enforced" in text
     assert (
@@ -229,16 +229,16 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     )
     with granted_ledger(tmp_path / "two.sqlite") as ledger:
         for name in "ab":
-            ledger.allow(name, POPULATION, [*told(book, None).story.studies["first"].said.plan], "3" * 64)
+            ledger.allow(name, POPULATION, [*read_timeline(book, None).story.studies["first"].said.plan], "3" * 64)
             ledger.reserve(name, 1, STEP)
-    both = pld.epsilon([repeated(STEP, 2)], 1e-3)
-    page = render(told(tmp_path / "two.sqlite", None), pld.epsilon).decode()
+    both = pld.pld_epsilon([repeat_event(STEP, 2)], 1e-3)
+    page = render(read_timeline(tmp_path / "two.sqlite", None), pld.pld_epsilon).decode()
     label = "estimate across studies chosen one after another"
     assert f"epsilon {ceil(both * 1e4) / 1e4:.4f} at delta 0.001, {label}" in words(page)
 
 
 def test_report_with_pld_of_a_recovered_book_claims_no_figure(year: Path) -> None:
-    text = words(render(told(year, None), pld.epsilon).decode())
+    text = words(render(read_timeline(year, None), pld.pld_epsilon).decode())
     assert "none: what the lost part of the book paid for is not known" in text
     assert "none: no epsilon bounds training without privacy" in text
 
@@ -248,7 +248,7 @@ def test_book_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> No
     values = values_of(tmp_path / "ledger.sqlite")
     values[-1]["time"] = "2026-13-01T08:00:00Z"
     with pytest.raises(LedgerError, match="entry 12 breaks the rule 'form'"):
-        read_book(forged(values), watch=Story().take)
+        replay(forged(values), watch=Timeline().take)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_book_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> No
     ],
 )
 def test_share_is_never_rounded_to_nothing_or_all(part: int, whole: int, text: str) -> None:
-    assert share(part, whole) == text
+    assert percent(part, whole) == text
 
 
 def test_page_has_no_script_and_fetches_nothing(page: str) -> None:
@@ -323,7 +323,7 @@ def test_page_is_in_order_for_those_who_hear_it(page: str) -> None:
 
 
 def test_long_book_is_a_short_page() -> None:
-    story = Story()
+    story = Timeline()
     for book, entry in long_book(3_000):
         story.take(book, entry)
     page = render(Reading(book, story, "export", True))

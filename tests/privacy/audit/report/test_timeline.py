@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import charge, epsilon
+from privacy.accounting.epsilon import charge, epsilon_of
 from privacy.accounting.figures import rounded_up
-from privacy.accounting.renyi_filter import Filter
-from privacy.audit.commands.report import told
+from privacy.accounting.renyi_filter import RenyiFilter
+from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.findings import Gravity, Reading, findings
-from privacy.audit.report.timeline import Story
+from privacy.audit.report.timeline import Timeline
 from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_book, write_year
 from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS, granted_ledger, write_every_kind
 
@@ -19,7 +19,7 @@ from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS
 def year(tmp_path_factory: pytest.TempPathFactory) -> Reading:
     path = tmp_path_factory.mktemp("year") / "ledger.sqlite"
     write_year(path)
-    return told(path, OTHER_KEY.public)
+    return read_timeline(path, OTHER_KEY.public)
 
 
 def sentences(reading: Reading) -> str:
@@ -65,13 +65,13 @@ def test_grant_after_an_admission_without_a_payment_is_not_marked(tmp_path: Path
     with granted_ledger(path) as ledger:
         ledger.refuse("a", "test", "a refusal")
         ledger.grant(POPULATION, 1, 1e-4, 16)
-    assert not any(each.after_results for each in told(path, None).story.chapters[POPULATION].grants)
+    assert not any(each.after_results for each in read_timeline(path, None).story.chapters[POPULATION].grants)
 
 
 def test_grant_after_a_recovery_that_took_spending_over_is_marked(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     write_every_kind(path)
-    *_, last = told(path, None).story.chapters[POPULATION].grants
+    *_, last = read_timeline(path, None).story.chapters[POPULATION].grants
     assert last.after_results
 
 
@@ -89,11 +89,11 @@ def test_study_tells_its_rounds_its_models_and_its_end(year: Reading) -> None:
 def test_study_closed_by_a_recovery_counts_with_its_whole_plan(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     write_every_kind(path)
-    reading = told(path, None)
+    reading = read_timeline(path, None)
     study, account = reading.story.studies["first"], reading.book.accounts[POPULATION]
     assert study.closed_by_recovery
     assert study.spent == 5 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
-    assert account.epsilon_spent_by("first", 1e-3) == epsilon([STEP] * 5 + [TOTALS] * 2, 1e-3)
+    assert account.epsilon_spent_by("first", 1e-3) == epsilon_of([STEP] * 5 + [TOTALS] * 2, 1e-3)
 
 
 def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year: Reading) -> None:
@@ -125,8 +125,8 @@ def test_findings_speak_of_the_key_only_when_none_was_given(tmp_path: Path) -> N
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path):
         pass
-    assert "The book vouches for itself only" in sentences(told(path, None))
-    assert "The book vouches for itself only" not in sentences(told(path, KEY.public))
+    assert "The book vouches for itself only" in sentences(read_timeline(path, None))
+    assert "The book vouches for itself only" not in sentences(read_timeline(path, KEY.public))
 
 
 def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
@@ -139,11 +139,11 @@ def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
 
 
 def test_story_of_a_long_book_counts_every_round() -> None:
-    story = Story()
+    story = Timeline()
     for book, entry in long_book(500):
         story.take(book, entry)
     assert [len(each.reserved) for each in story.studies.values()] == [50] * 4
 
 
-def _filters(reading: Reading, population: str) -> list[Filter]:
+def _filters(reading: Reading, population: str) -> list[RenyiFilter]:
     return reading.book.accounts[population].filters

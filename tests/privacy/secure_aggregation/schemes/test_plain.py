@@ -8,16 +8,16 @@ from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SEALED_BYTES, SLOTS
-from privacy.secure_aggregation.schemes.registry import CIPHERS
-from privacy.study import Scheme
+from privacy.secure_aggregation.schemes.registry import SCHEMES
+from privacy.study import SchemeName
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
 
-OPEN = CIPHERS[Scheme.OPEN]
+OPEN = SCHEMES[SchemeName.OPEN]
 
 
 @pytest.fixture
 def federation(study_key: StudyKey) -> Federation:
-    return Federation(Layout(9000, 3, 16, 8, scheme=Scheme.OPEN), named(3), study_key)
+    return Federation(Layout(9000, 3, 16, 8, scheme=SchemeName.OPEN), named(3), study_key)
 
 
 def test_lone_open_update_is_read_without_any_key(federation: Federation) -> None:
