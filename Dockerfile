@@ -1,4 +1,4 @@
-# One image for coordinator and sites; which it is, the command says. Keys, books and data live in a volume.
+# One image for coordinator and sites; which it is, the command says. Keys, ledgers and data live in a volume.
 FROM python:3.13-slim
 
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -1,15 +1,15 @@
-"""How long a book takes: to add to, to verify, to draw, to ask; and how long the commands take to start.
+"""How long a ledger takes: to add to, to verify, to draw, to ask; and how long the commands take to start.
 
 ``python -m benchmarks.ledger [--json] [--folder DIR]``. Everything runs on this machine, on the disk of DIR.
 
 * ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, a round settled) through the site's own
   ledger, ``synchronous`` as its connection reports it (2 is FULL).
-* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a book with so many entries, from start to
-  end of the process; ``verify_cpu_s`` is what verifying computed, whatever else the machine was doing. The books are
+* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with so many entries, from start to
+  end of the process; ``verify_cpu_s`` is what verifying computed, whatever else the machine was doing. The ledgers are
   studies of 50 rounds with different noise, a checkpoint after every round. Their entries are checked and signed like
   any other, and put in the file in one transaction: this is the benchmark's input, not what it measures.
 * ``filter_query_ms``: whether a study of 1,000 different events fits, the first time (``cold``) and again.
-* ``budget_s``: ``consilium-site budget`` with a book of about 100 entries; ``budget_10000_s`` with 10,000, which are
+* ``budget_s``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000_s`` with 10,000, which are
   all verified before the answer. ``audit_start_s``: ``consilium-audit --help``. Medians.
 """
 
@@ -74,7 +74,7 @@ _DIGEST: Final = "0" * 64
     default=tempfile.gettempdir(),
     show_default=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the books are written.",
+    help="Where the ledgers are written.",
 )
 def main(as_json: bool, folder: Path) -> None:
     """Measure the ledger, on this disk."""
@@ -85,14 +85,14 @@ def main(as_json: bool, folder: Path) -> None:
         found["audit_start_s"] = _started("consilium-audit", "--help")
         found |= {"verify_s": {}, "verify_cpu_s": {}, "report_s": {}}
         for size in SIZES:
-            say(f"a book of {size:,} entries ...")
-            book = home.folder / f"{size}.sqlite"
-            write_book(book, home.identity(), size)
+            say(f"a ledger of {size:,} entries ...")
+            ledger_state = home.folder / f"{size}.sqlite"
+            write_ledger(ledger_state, home.identity(), size)
             before = _children_cpu()
-            found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(book))
+            found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(ledger_state))
             found["verify_cpu_s"][str(size)] = round(_children_cpu() - before, 3)
             page = home.folder / f"{size}.html"
-            found["report_s"][str(size)] = _seconds("consilium-audit", "report", str(book), "-o", str(page))
+            found["report_s"][str(size)] = _seconds("consilium-audit", "report", str(ledger_state), "-o", str(page))
         shutil.copy(home.folder / f"{SIZES[0]}.sqlite", home.ledger_path)
         found["budget_10000_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
     if as_json:
@@ -146,24 +146,24 @@ def _filter_query() -> dict[str, Any]:
     return {"filter_query_ms": {"cold": round(cold * 1000, 3), "again": round(warm * 1000, 3)}}
 
 
-def write_book(path: Path, key: SigningKey, entries: int) -> None:
-    """A book of so many entries, every one checked and signed, in one transaction."""
+def write_ledger(path: Path, key: SigningKey, entries: int) -> None:
+    """A ledger of so many entries, every one checked and signed, in one transaction."""
     path.touch(mode=0o600)
-    book, time = LedgerState(), datetime(2026, 1, 1, tzinfo=UTC)
+    ledger_state, time = LedgerState(), datetime(2026, 1, 1, tzinfo=UTC)
     with closing(create_tables(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for body in _life(book, key):
-            if book.head.number == entries:
+        for body in _life(ledger_state, key):
+            if ledger_state.head.number == entries:
                 break
             time += timedelta(minutes=1)
-            signed = book.append(body, time.strftime("%Y-%m-%dT%H:%M:%SZ"), key)
+            signed = ledger_state.append(body, time.strftime("%Y-%m-%dT%H:%M:%SZ"), key)
             connection.execute(
-                "INSERT INTO entry VALUES (?, ?, ?)", (book.head.number, signed.entry, signed.signature)
+                "INSERT INTO entry VALUES (?, ?, ?)", (ledger_state.head.number, signed.entry, signed.signature)
             )
         connection.execute("COMMIT")
 
 
-def _life(book: LedgerState, key: SigningKey) -> Iterator[Body]:
+def _life(ledger_state: LedgerState, key: SigningKey) -> Iterator[Body]:
     """A population, its grant, and one study after the other."""
     yield Open(site="bench", key=key.public.text)
     yield Population(
@@ -185,10 +185,10 @@ def _life(book: LedgerState, key: SigningKey) -> Iterator[Body]:
     number = 0
     while True:
         number += 1
-        yield from _study(book, key, f"study-{number}", 200 + number / 7)
+        yield from _study(ledger_state, key, f"study-{number}", 200 + number / 7)
 
 
-def _study(book: LedgerState, key: SigningKey, study: str, noise: float) -> Iterator[Body]:
+def _study(ledger_state: LedgerState, key: SigningKey, study: str, noise: float) -> Iterator[Body]:
     step = SampledGaussian(noise_multiplier=noise, sampling_rate=0.01, steps=10)
     totals = Gaussian(noise_multiplier=10 * noise, count=1)
     plan = (_planned(step, _ROUNDS), Planned(purpose=Purpose.EVALUATE, event=totals, times=_ROUNDS // 10))
@@ -212,7 +212,7 @@ def _study(book: LedgerState, key: SigningKey, study: str, noise: float) -> Iter
         if number % 10 == 0:
             paid = prices[totals] or ()
             yield Evaluate(study=study, round=number, event=totals, curve=paid, charge=paid[at])
-        head = Signed[LedgerHead].by(key, book.head_statement())
+        head = Signed[LedgerHead].by(key, ledger_state.head_statement())
         yield Checkpoint(
             witness=key.public.text, countersigned=Countersigned.by(key, "coordinator", head)
         )  # the same key for both: a signature costs the same

@@ -1,4 +1,4 @@
-"""Many sites in one process: real protocol, real keys and books, but an update that costs nothing to train.
+"""Many sites in one process: real protocol, real keys and ledgers, but an update that costs nothing to train.
 
 Run as ``python -m benchmarks.light_sites FOLDER GATE NAME...``: the homes are ``FOLDER/NAME``. Sites work one at a
 time, in threads. No site answers before the file GATE is there, and no sealed update is uploaded before all are

@@ -47,7 +47,7 @@ def cli(context: click.Context, folder: Path) -> None:
 @click.option("--name", required=True, help="What others call this site: lower-case letters, digits, hyphens.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def init(folder: Path, name: str, device: str) -> None:
-    """Make a site in DIR: its keys, its book, its policy (site.yaml)."""
+    """Make a site in DIR: its keys, its ledger, its policy (site.yaml)."""
     home = SiteFolder.init(folder, name, device)
     say(f"made the site '{name}' in {folder}; read {folder}/site.yaml and set its policy")
     say("its identity key, to be compared with other sites' people:")
@@ -77,7 +77,7 @@ def join(home: SiteFolder, request: Path | None, admission: Path | None) -> None
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def status(home: SiteFolder, as_json: bool) -> None:
-    """Who this site is, whether it runs, where studies stand, and the head of its book."""
+    """Who this site is, whether it runs, where studies stand, and the head of its ledger."""
     from client.commands.status import overview
 
     facts = overview(home)

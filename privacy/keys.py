@@ -1,6 +1,6 @@
 """Keys: who signs, who can read, and how a key file is kept.
 
-* An **identity** (Ed25519) signs everything a party says and every line of its book. Peers pin its public half,
+* An **identity** (Ed25519) signs everything a party says and every line of its ledger. Peers pin its public half,
   which is its own fingerprint: people see and type it in groups with check characters (``privacy/typed_keys.py``), what
   is signed or sent names it by 43 characters of base64url.
 * A **session key** (X25519) lives in memory for one key epoch of one study; two of them give a pair secret.

@@ -1,4 +1,4 @@
-"""A federation in memory: real sites, real books, real ciphertexts, a real journal; only the network is a list.
+"""A federation in memory: real sites, real ledgers, real ciphertexts, a real journal; only the network is a list.
 
 Time stands still until a test lets it pass. A fault or an attack is a few lines: a site is cut off or restarted, a
 message is changed on its way, the coordinator is killed and comes back from its journal, or says what it likes.
@@ -358,7 +358,7 @@ class Simulator:
         )
 
     def entries(self, name: str, *kinds: str) -> list[Entry]:
-        """A site's book, or its entries of some kinds."""
+        """A site's ledger, or its entries of some kinds."""
         with self.homes[name].open_ledger() as ledger:
             return [entry for entry in ledger.entries() if not kinds or entry.kind in kinds]
 

@@ -110,7 +110,7 @@ def test_compose_file_runs_a_coordinator_and_three_sites_without_privileges() ->
         assert service["read_only"] is True
         assert service["command"][-1] == "up"
     volumes = [service["volumes"][0].split(":")[0] for service in services.values()]
-    assert len(set(volumes)) == 4, "keys, books and data of two parties share a volume"
+    assert len(set(volumes)) == 4, "keys, ledgers and data of two parties share a volume"
 
 
 def test_image_pins_the_torch_of_the_makefile() -> None:

@@ -1,6 +1,6 @@
 """What a budget has room for: how many more studies like the last one, and what each order would make of a grant.
 
-Pure arithmetic on what the book says; the data protection officer's commands show it.
+Pure arithmetic on what the ledger says; the data protection officer's commands show it.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def room_for_more(account: Account) -> GrantRoom | None:
 def results_seen(account: Account) -> bool:
     """Whether anything that was computed from these patients has left: a round or totals were paid."""
     paid = any(allowance.paid for allowance in account.allowances.values())
-    return paid or any(each.spent for each in account.filters)  # in a book that was lost, perhaps
+    return paid or any(each.spent for each in account.filters)  # in a ledger that was lost, perhaps
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Rules:
 
-* the judgement is admission's own (``client/admission/rules.py``) and the price the book's own
+* the judgement is admission's own (``client/admission/rules.py``) and the price the ledger's own
   (``privacy/accounting/account.py``), tried on a copy of the account;
 * every reason against the study is told, not only the first;
 * who takes part is not judged: that is known when the study is launched.
@@ -53,7 +53,7 @@ class Cost(Document):
 
 
 class Runs(Document):
-    """What several runs of the study would take, charged one after the other as the book would charge them.
+    """What several runs of the study would take, charged one after the other as the ledger would charge them.
 
     ``epsilon`` is of the grants that pay, at their orders, for all runs if ``fitting`` is all of them, else for those
     that fit; ``alone`` what the runs cost by themselves if their number is fixed in advance, at the study's delta.
@@ -101,7 +101,7 @@ def explain(
         policy: this site's rules.
         registration: its files for the study's contract.
         approved: whether these terms are approved.
-        account: a copy of the population's account, which is changed; None if the book does not know the files.
+        account: a copy of the population's account, which is changed; None if the ledger does not know the files.
         weights: SHA-256 of the public weights that this site has.
         runs: also say what so many runs would cost together.
     """

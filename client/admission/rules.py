@@ -15,13 +15,13 @@ weights            the public weights that the terms begin with are at this site
 data               data are registered under exactly the study's contract, with enough patients, as the ledger
                    knows them; a contract that only has the same name is another one
 delta              delta is at most one in the patients (a larger one would permit giving a record away)
-budget             the whole study, priced as the book will charge it, fits into what is left
+budget             the whole study, priced as the ledger will charge it, fits into what is left
 noise              distributed noise: the range holds the noise and this site's own patients, and one site's
                    share is at least three grid units (the others' patients: ``client/study/room_check.py``)
 =================  ====================================================================================
 
 The noise is calibrated so that the study alone costs its epsilon (``privacy/study/cost.py``). What it costs the
-population is the book's to say, at the order of the grant: the whole study is priced by that rule now, so it is not
+population is the ledger's to say, at the order of the grant: the whole study is priced by that rule now, so it is not
 refused in its ninth round of ten.
 """
 
@@ -75,8 +75,8 @@ def admit(
         pinned: its peers' keys.
         policy: its rules.
         registration: its files for the study's contract, or for another one of the same name.
-        approved: whether the book says that these terms were approved.
-        account: the budget of the population that the book knows these files to belong to.
+        approved: whether the ledger says that these terms were approved.
+        account: the budget of the population that the ledger knows these files to belong to.
         weights: SHA-256 of the public weights that this site has.
 
     Raises:
@@ -127,7 +127,7 @@ def refusal_reasons(
 ) -> Iterator[RefusedError]:
     """Run by a site. Why it refuses ``terms``, whoever launches them: every reason, in the table's order.
 
-    Whether the price fits into what is left is the book's to say.
+    Whether the price fits into what is left is the ledger's to say.
     """
     yield from _against_policy(terms, policy, None if registration is None else registration.population)
     yield from _against_approval(terms, policy, approved)
@@ -288,7 +288,7 @@ def _against_account(terms: Terms, population: str, account: Budget | None) -> I
     if account is None:
         yield RefusedError(
             "data",
-            f"the files registered as '{terms.data.name}' are not what the book knows of the population "
+            f"the files registered as '{terms.data.name}' are not what the ledger knows of the population "
             f"'{population}': register them again",
         )
         return

@@ -38,9 +38,9 @@ def budget(context: click.Context, as_json: bool) -> None:
         return
     home: SiteFolder = context.obj
     with home.open_ledger() as ledger:
-        book = ledger.copy_of_state()
-    accounts = list(book.accounts.values())
-    holds = holds_of(book, home)
+        state = ledger.copy_of_state()
+    accounts = list(state.accounts.values())
+    holds = holds_of(state, home)
     if as_json:
         held: list[Json] = [each._asdict() for each in holds]
         print_json({"populations": [_document(account) for account in accounts], "holds": held})
@@ -220,7 +220,7 @@ def _check_further(account: Account, further: bool) -> None:
 
 
 def _worth_knowing(account: Account, advice: OrderAdvice) -> list[str]:
-    """What the officer should have read before the grant is in the book."""
+    """What the officer should have read before the grant is in the ledger."""
     taken, best = advice.taken, advice.best
     sentences = [
         f"order {best.order} admits most, {_fit(best)} times all expected studies: at a lower one the conversion to "

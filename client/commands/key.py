@@ -10,14 +10,14 @@ from privacy.command_line import Commands, say
 
 @click.group(cls=Commands)
 def key() -> None:
-    """This site's identity key, which signs everything it says and its book."""
+    """This site's identity key, which signs everything it says and its ledger."""
 
 
 @key.command("change")
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
 def key_change(home: SiteFolder, yes: bool) -> None:
-    """Make a new identity key and go on with it; the book goes on too. Interrupted, run it again.
+    """Make a new identity key and go on with it; the ledger goes on too. Interrupted, run it again.
 
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
     new key.
@@ -38,7 +38,7 @@ def _change(home: SiteFolder, yes: bool) -> None:
             raise click.Abort
     for step in rotation.steps:
         step()
-    say("the identity key is changed, in the book and on disk; back the folder up now. What is left to do:")
+    say("the identity key is changed, in the ledger and on disk; back the folder up now. What is left to do:")
     say("  join the coordinator again: consilium-site join --request FILE, and then --admission FILE")
     say(f"  other sites' people: consilium-site peer forget {home.config.name}, then peer trust with the new key:")
     click.echo(home.identity().public.typed)

@@ -1,4 +1,4 @@
-"""``consilium-site ledger``: the book in words, on paper for an auditor, and taken up again after a loss."""
+"""``consilium-site ledger``: the ledger in words, on paper for an auditor, and taken up again after a loss."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from privacy.ledger.signed_head import Countersigned
 
 @click.group(cls=Commands)
 def ledger() -> None:
-    """This site's book of every bit of privacy that was granted and spent."""
+    """This site's ledger of every bit of privacy that was granted and spent."""
 
 
 @ledger.command("list")
@@ -42,8 +42,8 @@ def ledger_list(
     home: SiteFolder, study: str | None, kind: str | None, since: datetime | None, as_json: bool
 ) -> None:
     """The entries in words, oldest first; 'ledger summary' says the same in epsilon, a line for each study."""
-    with home.open_ledger() as book:
-        entries = list(book.entries())
+    with home.open_ledger() as site_ledger:
+        entries = list(site_ledger.entries())
     day = _day(since)
     chosen = [entry for entry in _about(entries, study) if kind in (None, entry.kind) and entry.time >= day]
     if as_json:
@@ -97,13 +97,13 @@ def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
     For a machine that once started with a clock far ahead. It stands in the ledger for every reader; the order of
     entries is their numbers, not their times.
     """
-    with home.open_ledger() as book:
-        last = list(book.entries())[-1]
+    with home.open_ledger() as site_ledger:
+        last = list(site_ledger.entries())[-1]
         now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
         say(f"the last entry ({last.number}) is dated {last.time}; this machine's clock says {now}")
         ask_at_terminal("Is the clock right now, and was it wrong then?", yes)
-        book.accept_clock(name, machine_account())
-        head = book.head
+        site_ledger.accept_clock(name, machine_account())
+        head = site_ledger.head
     say(f"entry {head.number} says so; the ledger can be written again, also by a site that is running")
 
 
@@ -111,18 +111,18 @@ def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.pass_obj
 def ledger_export(home: SiteFolder, file: Path) -> None:
-    """Write the book to FILE, for an auditor: signed JSON lines, ending in a signed trailer.
+    """Write the ledger to FILE, for an auditor: signed JSON lines, ending in a signed trailer.
 
     With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
     """
     from client.study.papers import papers_of
 
     last = b""
-    with home.open_ledger() as book:
+    with home.open_ledger() as site_ledger:
         try:
             with file.open("xb") as out:
                 try:
-                    for last in book.export_lines(papers_of(home, book)):
+                    for last in site_ledger.export_lines(papers_of(home, site_ledger)):
                         out.write(last)
                     out.flush()
                     os.fsync(out.fileno())
@@ -141,10 +141,10 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
 def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
-    """Go on from an older copy of the book, with the newest head that the coordinator has countersigned.
+    """Go on from an older copy of the ledger, with the newest head that the coordinator has countersigned.
 
-    FILE is what the coordinator hands out; without it, the head that this site has kept beside its book.
-    What the coordinator has seen of the lost book is taken over, and everything open is charged in full.
+    FILE is what the coordinator hands out; without it, the head that this site has kept beside its ledger.
+    What the coordinator has seen of the lost ledger is taken over, and everything open is charged in full.
     """
     with stopped(home, "its ledger is taken up again"):
         _recover(home, file, yes)
@@ -153,15 +153,15 @@ def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
 def _recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     countersigned = _countersigned(home, file)
     coordinator = PublicKey.from_text(home.admission().coordinator)
-    with home.open_ledger() as book:
-        rehearsal = rehearse(book.copy_of_state(), countersigned, coordinator, home.identity())
+    with home.open_ledger() as site_ledger:
+        rehearsal = rehearse(site_ledger.copy_of_state(), countersigned, coordinator, home.identity())
         _show(rehearsal)
         if not yes and not click.confirm("charge this and go on from here?", err=True):
             say("nothing was changed")
             raise click.Abort
-        book.recover(countersigned, coordinator)
-        head = book.head
-    say(f"recovered by entry {head.number}; every reader of the book will see it. Back the folder up now")
+        site_ledger.recover(countersigned, coordinator)
+        head = site_ledger.head
+    say(f"recovered by entry {head.number}; every reader of the ledger will see it. Back the folder up now")
 
 
 def _day(since: datetime | None) -> str:
@@ -174,7 +174,7 @@ def _about(entries: list[Entry], study: str | None) -> list[Entry]:
     named = studies_named(entries)
     if study not in named:
         raise click.BadParameter(
-            f"the book names no study '{study}'; it names: {', '.join(named) or 'none'}", param_hint="--study"
+            f"the ledger names no study '{study}'; it names: {', '.join(named) or 'none'}", param_hint="--study"
         )
     return [entry for entry in entries if is_about(entry.body, study, named[study])]
 
@@ -193,8 +193,8 @@ def _countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
 
 def _show(rehearsal: Rehearsal) -> None:
     say(
-        f"this book ends with entry {rehearsal.own.number}; the coordinator has seen entry {rehearsal.seen.number} of "
-        "the lost one. Entries between are lost, their price is not:"
+        f"this ledger ends with entry {rehearsal.own.number}; the coordinator has seen entry {rehearsal.seen.number} "
+        "of  the lost one. Entries between are lost, their price is not:"
     )
     rows = [
         (population, *_figures(rehearsal.before.get(population)), *_figures(after))

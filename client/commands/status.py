@@ -11,7 +11,7 @@ from privacy.keys import PublicKey
 
 
 def overview(home: SiteFolder) -> dict[str, Any]:
-    """Public facts of a site: names, keys' public halves, rounds, the book's head."""
+    """Public facts of a site: names, keys' public halves, rounds, the ledger's head."""
     try:
         coordinator: str | None = PublicKey.from_text(home.admission().coordinator).typed
     except SiteConfigError:

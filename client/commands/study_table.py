@@ -19,18 +19,18 @@ NEVER_AGAIN: Final = (
 def explained(
     home: SiteFolder, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
 ) -> Explanation:
-    """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and book as they are now."""
-    book = ledger.copy_of_state()
+    """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and ledger as they are now."""
+    state = ledger.copy_of_state()
     registration = home.registry().nearest(terms.data)
-    known = registration is not None and book.registered(
+    known = registration is not None and state.registered(
         registration.population, registration.contract.digest, registration.data
     )
     return explain(
         terms,
         policy=home.config.policy,
         registration=registration,
-        approved=about_to_approve or book.approved_runs(terms.digest) > 0,
-        account=book.account(registration.population) if registration is not None and known else None,
+        approved=about_to_approve or state.approved_runs(terms.digest) > 0,
+        account=state.account(registration.population) if registration is not None and known else None,
         weights=home.weights().held(),
         runs=runs,
     )

@@ -3,7 +3,7 @@
 * One handler for everything; what a request means is written in its envelope, not in Flower's message type.
 * An expected failure goes back as what may leave of it (``client/study/problem.py``). An unexpected one goes back
   as its class and nothing more: its text could quote a record, so it stays in the site's own log.
-* A failure of the book, a key file or the site's folder ends the agent: a site that cannot record must not act.
+* A failure of the ledger, a key file or the site's folder ends the agent: a site that cannot record must not act.
 """
 
 import logging

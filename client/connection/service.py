@@ -32,7 +32,7 @@ def serve_site(home: SiteFolder) -> None:
     Raises:
         SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
         LinkError: the coordinator does not know this site.
-        LedgerError, KeyFileError: book or keys cannot be believed.
+        LedgerError, KeyFileError: ledger or keys cannot be believed.
     """
     config, admission = home.config, home.admission()
 

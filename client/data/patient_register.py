@@ -97,7 +97,7 @@ class PatientRegister:
 
         Raises:
             RefusedError: ``same-patients``, with their number.
-            SiteConfigError: the register is not the one that the book has committed to.
+            SiteConfigError: the register is not the one that the ledger has committed to.
         """
         everybody = self.compare(population, patients, known, different_from)
         data = b"".join(sorted(everybody))
@@ -131,7 +131,7 @@ class PatientRegister:
         return frozenset(own | named)
 
     def forget_older(self, population: str, commitment: str) -> None:
-        """Remove what was replaced, once the book holds ``commitment``."""
+        """Remove what was replaced, once the ledger holds ``commitment``."""
         kept = self._path(population, commitment)
         for path in self._folder.glob(f"{population}-*.digests"):
             if path != kept and path.name[: -len("-0123456789abcdef.digests")] == population:
@@ -141,7 +141,7 @@ class PatientRegister:
         """Count the ``patients`` that each of the ``known`` populations holds, without those that hold none.
 
         Raises:
-            SiteConfigError: the register is not the one that the book has committed to.
+            SiteConfigError: the register is not the one that the ledger has committed to.
         """
         asked = {patient_digest(self._secret, patient) for patient in patients}
         counts = {name: len(asked & self._digests(name, commitment)) for name, commitment in known.items()}
@@ -151,7 +151,7 @@ class PatientRegister:
         """Give those of ``patients`` who are in none of the ``known`` populations.
 
         Raises:
-            SiteConfigError: the register is not the one that the book has committed to.
+            SiteConfigError: the register is not the one that the ledger has committed to.
         """
         everybody = set[bytes]().union(*(self._digests(name, commitment) for name, commitment in known.items()))
         return [patient for patient in patients if patient_digest(self._secret, patient) not in everybody]
@@ -160,7 +160,7 @@ class PatientRegister:
         """Count who objects in each of the ``known`` populations.
 
         Raises:
-            SiteConfigError: the register is damaged, or not the one that the book has committed to.
+            SiteConfigError: the register is damaged, or not the one that the ledger has committed to.
         """
         objecting = set(self.objections().since)
         return {name: len(objecting & self._digests(name, commitment)) for name, commitment in known.items()}
@@ -212,7 +212,7 @@ class PatientRegister:
         path = self._path(population, commitment)
         if not path.exists() or self._commitment(population, path.read_bytes()) != commitment:
             raise SiteConfigError(
-                f"{path}: the digests of the population '{population}' are not those the book has committed to; "
+                f"{path}: the digests of the population '{population}' are not those the ledger has committed to; "
                 "restore the folder 'patients' from your backup"
             )
         data = path.read_bytes()

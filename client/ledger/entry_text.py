@@ -1,4 +1,4 @@
-"""A line of the book in words, for a person who reads it from top to bottom.
+"""A line of the ledger in words, for a person who reads it from top to bottom.
 
 An amount is Renyi divergence at the order of the grant that pays: amounts of one grant may be added, and what they
 mean in epsilon is in ``consilium-site budget``.
@@ -54,7 +54,7 @@ def what_happened(body: Body) -> str:
 
 
 def studies_named(entries: Iterable[Entry]) -> dict[str, str]:
-    """Every study that the book names, with the digest of its terms where it was admitted (else nothing)."""
+    """Every study that the ledger names, with the digest of its terms where it was admitted (else nothing)."""
     named: dict[str, str] = {}
     for entry in entries:
         study = getattr(entry.body, "study", None)
@@ -73,7 +73,7 @@ def is_about(body: Body, study: str, terms: str) -> bool:
 def _said(body: Body) -> str:
     match body:
         case Open():
-            return f"the book of '{body.site}' begins, signed with the key {PublicKey.from_text(body.key).typed}"
+            return f"the ledger of '{body.site}' begins, signed with the key {PublicKey.from_text(body.key).typed}"
         case Population():
             different = [
                 f"; {count} of them are written like patients of '{name}', people say that they are others"
@@ -117,7 +117,7 @@ def _said(body: Body) -> str:
             return f"incident in {where} ({body.code}): {body.sentence}"
         case Checkpoint():
             seen = body.countersigned.seen.statement
-            return f"'{seen.witness}' has seen this book up to entry {seen.number}"
+            return f"'{seen.witness}' has seen this ledger up to entry {seen.number}"
         case KeyChange():
             return f"signed from here on with the key {PublicKey.from_text(body.key).typed}"
         case Clock():

@@ -1,7 +1,7 @@
-"""What it would cost to go on from an older copy of the book: the recovery is tried on a copy, and compared.
+"""What it would cost to go on from an older copy of the ledger: the recovery is tried on a copy, and compared.
 
-The rules of a recovery are the book's own (``privacy/ledger/state.py``): what a witness has seen of the lost book is
-taken over, everything open counts as spent, and its studies are closed.
+The rules of a recovery are the ledger's own (``privacy/ledger/state.py``): what a witness has seen of the lost
+ledger is taken over, everything open counts as spent, and its studies are closed.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from privacy.ledger.signing import Head
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A recovery that was tried: where the book stands, what was seen, which studies it closes, and the figures."""
+    """A recovery that was tried: where the ledger stands, what was seen, which studies it closes, and the figures."""
 
     own: Head
     seen: Head
@@ -25,25 +25,25 @@ class Rehearsal:
     after: dict[str, Budget]
 
 
-def rehearse(book: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey) -> Rehearsal:
-    """Try a recovery on ``book``, a copy, which is changed.
+def rehearse(state: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey) -> Rehearsal:
+    """Try a recovery on ``ledger``, a copy, which is changed.
 
     Raises:
-        LedgerError: nothing is lost, or the head is not of this book or not seen by ``witness``.
+        LedgerError: nothing is lost, or the head is not of this ledger or not seen by ``witness``.
     """
-    own, before = book.head, {each.population: each for each in book.budgets()}
+    own, before = state.head, {each.population: each for each in state.budgets()}
     still_open = [
         study
-        for account in book.accounts.values()
+        for account in state.accounts.values()
         for study, allowance in account.allowances.items()
         if not allowance.closed
     ]
     recover = Recover(witness=witness.text, countersigned=countersigned, sentence="a rehearsal")
-    book.append(recover, book.time, key)
+    state.append(recover, state.time, key)
     return Rehearsal(
         own=own,
         seen=Head(countersigned.head.statement.number, countersigned.head.statement.hash),
         closed=tuple(still_open),
         before=before,
-        after={each.population: each for each in book.budgets()},
+        after={each.population: each for each in state.budgets()},
     )

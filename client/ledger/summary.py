@@ -41,7 +41,7 @@ class Summary(NamedTuple):
     incidents: int
 
 
-def summarise(book: LedgerState, story: Timeline, since: str) -> Summary:
+def summarise(ledger_state: LedgerState, story: Timeline, since: str) -> Summary:
     """What the ledger says from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
     grants = [
         f"{each.at.time[:10]}: '{chapter.population}' was granted epsilon {each.grant.epsilon:g} at delta "
@@ -52,7 +52,7 @@ def summarise(book: LedgerState, story: Timeline, since: str) -> Summary:
     ]
     return Summary(
         grants=grants,
-        studies=[_line(book, story, study) for study in story.studies.values() if _is_since(study, since)],
+        studies=[_line(ledger_state, story, study) for study in story.studies.values() if _is_since(study, since)],
         refused=sum(note.at.time >= since for note in story.refusals),
         incidents=sum(note.at.time >= since for note in story.incidents),
     )
@@ -63,8 +63,8 @@ def _is_since(study: Study, since: str) -> bool:
     return study.closed is None or last.time >= since
 
 
-def _line(book: LedgerState, story: Timeline, study: Study) -> StudyLine:
-    together = book.account_of(study.name).committed_by((study.name,))
+def _line(ledger_state: LedgerState, story: Timeline, study: Study) -> StudyLine:
+    together = ledger_state.account_of(study.name).committed_by((study.name,))
     approved = next((each.by for each in story.approvals if each.at.entry == study.said.approval), None)
     planned = sum(part.times for part in study.said.plan if part.purpose == "train")
     return StudyLine(

@@ -3,13 +3,13 @@
 ::
 
     site.yaml        who the site is and what it allows (the data protection officer's file)
-    identity.key     Ed25519; signs everything the site says, and its book
+    identity.key     Ed25519; signs everything the site says, and its ledger
     node.key         P-384; Flower's node authentication
     admission.json   the coordinator's answer to the join request
     peers.json       identity keys of other sites that this site's people have compared and pinned
     data.json        registered data: files, digests, public counts, whose patients they are
     patients/        who is in which population, as keyed digests
-    ledger.sqlite    the book
+    ledger.sqlite    the ledger
     witnessed.json   its newest head that the coordinator has countersigned
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
@@ -53,7 +53,7 @@ class SiteFolder:
 
     @classmethod
     def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteFolder":
-        """Make a site: its keys, its book, its configuration.
+        """Make a site: its keys, its ledger, its configuration.
 
         Raises:
             SiteConfigError: the folder is not empty or cannot be written.
@@ -116,7 +116,7 @@ class SiteFolder:
 
     @property
     def ledger_path(self) -> Path:
-        """The book."""
+        """The ledger."""
         return self.folder / "ledger.sqlite"
 
     @property
@@ -129,7 +129,7 @@ class SiteFolder:
         return self.folder / "studies" / study
 
     def open_ledger(self) -> Ledger:
-        """The book, verified.
+        """The ledger, verified.
 
         Raises:
             SiteConfigError: it is another site's than ``site.yaml`` says.
@@ -187,12 +187,12 @@ class SiteFolder:
         return self._read(path, SignedAdmission).statement
 
     def witnessed(self) -> Countersigned | None:
-        """The newest head of the book that the coordinator has countersigned, if any."""
+        """The newest head of the ledger that the coordinator has countersigned, if any."""
         path = self._inside("witnessed.json")
         return self._read(path, Countersigned) if path.exists() else None
 
     def keep_witnessed(self, countersigned: Countersigned) -> None:
-        """Keep it beside the book, for the day on which the book is lost."""
+        """Keep it beside the ledger, for the day on which the ledger is lost."""
         replace(self._inside("witnessed.json"), countersigned.to_bytes(), StorageError)
 
     def forget_admission(self) -> None:

@@ -4,7 +4,7 @@ Rules:
 
 * the steps are a list, each durable before the next; whoever is interrupted runs the same command again and comes to
   the same end;
-* the old key signs the change in the book, and the new one the book's head: one book, for its whole life;
+* the old key signs the change in the ledger, and the new one the ledger's head: one ledger, for its whole life;
 * until all is done the site does nothing else (``SiteFolder.identity`` refuses);
 * the coordinator admitted the old key, and peers have pinned it: both must hear of the new one from people.
 """
@@ -28,7 +28,7 @@ class Rotation:
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
         """What is done, one after the other."""
-        return (self.make_key, self.tell_book, self.forget_admission, self.replace_key)
+        return (self.make_key, self.tell_ledger, self.forget_admission, self.replace_key)
 
     @property
     def interrupted(self) -> bool:
@@ -45,8 +45,8 @@ class Rotation:
         SigningKey.generate().save(draft)
         _move(draft, path)
 
-    def tell_book(self) -> None:
-        """Have the book signed by the new key from now on, unless it is."""
+    def tell_ledger(self) -> None:
+        """Have the ledger signed by the new key from now on, unless it is."""
         new = SigningKey.load(self._home.next_identity_path)
         try:
             Ledger.open(self._home.ledger_path, new).close()

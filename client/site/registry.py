@@ -28,7 +28,7 @@ class Registration(Document):
 
     @property
     def data(self) -> str:
-        """What the book knows these files by."""
+        """What the ledger knows these files by."""
         return digest({"train": self.train_sha256, "test": self.test_sha256})
 
     def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:

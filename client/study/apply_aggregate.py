@@ -41,7 +41,7 @@ def apply_aggregate(seat: StudyContext, committed: Committed, blob: bytes) -> No
 
     Raises:
         RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
-            is also written in the book.
+            is also written in the ledger.
         EpochLostError: the key of the round's epoch is not held.
     """
     if committed.round <= seat.state.base:

@@ -76,7 +76,7 @@ class StudyContext:
             self.keep_keys()
 
     def head(self) -> Head:
-        """The book's last entry."""
+        """The ledger's last entry."""
         head = self.ledger.head
         return Head(number=head.number, hash=head.hash)
 

@@ -30,16 +30,16 @@ class Hold(NamedTuple):
     """A day; None if the study's folder is not here."""
 
 
-def holds_of(book: LedgerState, home: SiteFolder) -> list[Hold]:
+def holds_of(state: LedgerState, home: SiteFolder) -> list[Hold]:
     """Every open study, in the order of admission."""
-    return [_hold(book, home, study) for study in open_studies(book)]
+    return [_hold(state, home, study) for study in open_studies(state)]
 
 
-def open_studies(book: LedgerState) -> list[str]:
+def open_studies(state: LedgerState) -> list[str]:
     """Studies whose account is not closed, in the order of admission in their populations."""
     return [
         study
-        for account in book.accounts.values()
+        for account in state.accounts.values()
         for study, allowance in account.allowances.items()
         if not allowance.closed
     ]
@@ -50,20 +50,20 @@ def give_back_abandoned(ledger: Ledger, home: SiteFolder, now: datetime) -> list
 
     A study that trains pays for each round, so a study that goes on is heard of. Returns the studies that were closed.
     """
-    book, closed = ledger.copy_of_state(), list[str]()
-    for study in open_studies(book):
-        days, last = _days(home, study), book.last_heard(study)
+    state, closed = ledger.copy_of_state(), list[str]()
+    for study in open_studies(state):
+        days, last = _days(home, study), state.last_heard(study)
         if days is not None and last is not None and now >= _given_back_at(last, days):
             ledger.give_back(study, Ending.ABANDONED)
             closed.append(study)
     return closed
 
 
-def _hold(book: LedgerState, home: SiteFolder, study: str) -> Hold:
-    account = book.account_of(study)
+def _hold(state: LedgerState, home: SiteFolder, study: str) -> Hold:
+    account = state.account_of(study)
     allowance = account.allowances[study]
-    first, last = book.first_heard(study), book.last_heard(study)
-    assert first is not None, "an open study was admitted in this book"
+    first, last = state.first_heard(study), state.last_heard(study)
+    assert first is not None, "an open study was admitted in this ledger"
     assert last is not None, "and that is something heard of it"
     epsilon = 0.0
     if allowance.grant is not None:

@@ -48,7 +48,7 @@ class Participation:
     def join(self, request: Join) -> Joined:
         """Offer a session key for the epoch. Asked again, the same one."""
         offer = self._seat.epochs.offer(request.epoch, self.base, self._seat.patients)
-        return Joined(offer=offer, book=self._seat.ledger.signed_head())
+        return Joined(offer=offer, ledger=self._seat.ledger.signed_head())
 
     def wrap(self, request: Wrap) -> Wrappings:
         """As lead: draw the epoch's study key and wrap it for the members."""
@@ -75,7 +75,7 @@ class Participation:
             self._require_unreleased(request)
         sent, header = require_sent(self._sealed), self._sealed.kept.header
         evaluated = self._seat.evaluated(header.statement.view.base)
-        return Sealed(header=header, book=sent.book, evaluated=evaluated), sent.blob
+        return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.blob
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, release the own mask.
@@ -120,7 +120,7 @@ class Participation:
         return Closed(
             base=self.base,
             evaluated=seat.evaluated(self.base),
-            book=seat.ledger.signed_head(),
+            ledger=seat.ledger.signed_head(),
             epsilon_spent=seat.epsilon_spent(),
         )
 

@@ -6,7 +6,7 @@ Rules:
   no evaluation has an AUROC there is no best one, and the last is released;
 * the card says by which totals a model was chosen, and that they were paid for, if they were;
 * when a study ends early depends on what was opened, so its promise stays that of all its rounds;
-* a chosen run is never shown as the only one: the card counts the launches that this site's book has seen, and says
+* a chosen run is never shown as the only one: the card counts the launches that this site's ledger has seen, and says
   what all of them cost together.
 """
 
@@ -63,7 +63,7 @@ def choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
             "studies": list(launches.studies),
             "epsilon_together": launches.epsilon,
             "delta_together": launches.delta,
-            "whole_book": launches.whole,
+            "whole_ledger": launches.whole,
         },
     }
 
@@ -92,7 +92,7 @@ def _chosen_as(choice: dict[str, Any]) -> str:
 
 
 def _launched(launches: dict[str, Any], *, private: bool) -> str:
-    seen, whole = launches["seen"], launches["whole_book"]
+    seen, whole = launches["seen"], launches["whole_ledger"]
     if seen == 1 and whole:
         return f"the only one of '{launches['name']}' that this site has admitted so far"
     epsilon, delta = launches["epsilon_together"], launches["delta_together"]

@@ -121,7 +121,7 @@ class RequestHandler:
         return self._config.name
 
     def close(self) -> None:
-        """End the trainers and close the book."""
+        """End the trainers and close the ledger."""
         for training in self._trainings.values():
             training.close()
         self._trainings.clear()
@@ -234,7 +234,7 @@ class RequestHandler:
         forget_kept(folder)
         self._participations.pop(study, None)
         self._end_training(study)
-        return GivenUp(book=self._ledger.signed_head())
+        return GivenUp(ledger=self._ledger.signed_head())
 
     def _require_not_over(self, study: str) -> None:
         """Refuse whatever is asked of a study whose account was closed before its end.

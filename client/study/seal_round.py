@@ -65,7 +65,7 @@ class SealedAttempt:
 class SentUpdate:
     """The sealed bytes, and the head of the ledger that went with them."""
 
-    book: Signed[LedgerHead]
+    ledger: Signed[LedgerHead]
     blob: bytes
 
 
@@ -116,14 +116,14 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
         pair_secrets=pair_secrets,
         own_seed=own_seed,
     )
-    book, evaluated = seat.ledger.signed_head(), seat.evaluated(seat.state.base)
+    ledger_state, evaluated = seat.ledger.signed_head(), seat.evaluated(seat.state.base)
     header = Header(
         site=seat.site,
         view=view,
         patients=seat.patients,
         blob=sha256(blob),
         own_mask=seed_commitment(own_seed),
-        ledger=Head(number=book.statement.number, hash=book.statement.hash),
+        ledger=Head(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
         epsilon_spent=seat.epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
     )
@@ -137,7 +137,7 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
     )
     seat.keep_keys(request.epoch)
     seat.kept.keep_attempt(kept)
-    return SealedAttempt(kept, SentUpdate(book, blob))
+    return SealedAttempt(kept, SentUpdate(ledger_state, blob))
 
 
 def require_sent(attempt: SealedAttempt) -> SentUpdate:

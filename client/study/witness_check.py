@@ -1,8 +1,8 @@
-"""A book that others have seen: the site works only on the one whose head its coordinator countersigned.
+"""A ledger that others have seen: the site works only on the one whose head its coordinator countersigned.
 
-A machine that was put back to yesterday, or a second copy of it, holds another book than the one that was shown; so
-before any work the countersigned head is looked up in the book. What was seen is written down there (``checkpoint``)
-and kept beside it, for the day on which the book has to be restored from a backup.
+A machine that was put back to yesterday, or a second copy of it, holds another ledger than the one that was shown; so
+before any work the countersigned head is looked up in the ledger. What was seen is written down there (``checkpoint``)
+and kept beside it, for the day on which the ledger has to be restored from a backup.
 """
 
 from client.site.folder import SiteFolder
@@ -43,15 +43,15 @@ def rolled_back(ledger: Ledger) -> Incident | None:
 def require_witnessed(
     home: SiteFolder, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
 ) -> None:
-    """Take in what the coordinator has seen of this site's book.
+    """Take in what the coordinator has seen of this site's ledger.
 
     Raises:
-        RefusedError: ``refused`` if it is not this book's; the book says so from now on.
-        LedgerError: the book cannot take it.
+        RefusedError: ``refused`` if it is not this ledger's; the ledger says so from now on.
+        LedgerError: the ledger cannot take it.
     """
     if countersigned is None:
         raise RefusedError(
-            "refused", "a request to train carries the newest head that the coordinator has seen of the book"
+            "refused", "a request to train carries the newest head that the coordinator has seen of the ledger"
         )
     seen = countersigned.head.statement
     if ledger.holds(seen.number, seen.hash):
@@ -64,8 +64,8 @@ def require_witnessed(
     if _is_own(ledger, countersigned, coordinator):
         home.keep_witnessed(countersigned)  # for a recovery
     sentence = (
-        f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the book: it was "
-        "rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
+        f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the ledger: it "
+        "was  rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
         "consilium-site ledger recover"
     )
     ledger.incident(study, "rollback", sentence)
@@ -73,7 +73,7 @@ def require_witnessed(
 
 
 def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:
-    """Whether a head that is not in the book was once this site's, as its key and the coordinator's say."""
+    """Whether a head that is not in the ledger was once this site's, as its key and the coordinator's say."""
     try:
         countersigned.verified(ledger.key, coordinator)
     except LedgerError:

@@ -1,6 +1,6 @@
 """Training in a warm child process: torch, the data and the device are loaded once and kept.
 
-The agent holds keys, book and network; the child holds records and the device. Rules:
+The agent holds keys, ledger and network; the child holds records and the device. Rules:
 
 * this module imports no torch; the child does;
 * one request at a time over a pipe; an :class:`~privacy.errors.Error` crosses as itself, anything else as a

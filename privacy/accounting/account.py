@@ -1,6 +1,6 @@
 """One population's privacy budget: what was granted, what is spent, and whether a study still fits.
 
-Pure arithmetic; the site's book and its auditor fold the same entries through it.
+Pure arithmetic; the site's ledger and its auditor fold the same entries through it.
 
 Rules:
 

@@ -25,7 +25,7 @@ def noise_multiplier(
 ) -> float:
     """The least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit in a budget.
 
-    Rounded up to a millionth. The rounds are priced one by one as a book charges them, so what is calibrated to
+    Rounded up to a millionth. The rounds are priced one by one as a ledger charges them, so what is calibrated to
     an epsilon is never refused by a grant of that epsilon at the same order. With ``sampling_rate`` 1 it
     calibrates Gaussian totals.
 

@@ -7,7 +7,7 @@ Rules:
   their curves. An event without a sound bound is :class:`Unprotected`; an unknown one is refused.
 * Every order gives a sound epsilon, and a study may take the best of them. Orders 2 to 256 are looked at, and where
   256 is the best of these, as it is for a small epsilon, the larger ones up to 16384 too.
-* A book writes down each event's curve at the orders of ``STORED_ORDERS``, where budgets may be kept.
+* A ledger writes down each event's curve at the orders of ``STORED_ORDERS``, where budgets may be kept.
 * Budgets are kept in integers, in nano (1e-9) units of Renyi divergence at one order. A charge is rounded up, a
   limit down: every rounding is against the spender.
 * Arithmetic is decimal with 50 digits (``exp`` and ``ln`` correctly rounded), so that a hospital and its auditor
@@ -50,7 +50,7 @@ def stored_charge(event: Bounded, order: int) -> int:
 
 
 def stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
-    """The curve a book writes down: ``times`` what ``event`` costs at each order of ``STORED_ORDERS``.
+    """The curve a ledger writes down: ``times`` what ``event`` costs at each order of ``STORED_ORDERS``.
 
     ``AT_LEAST`` stands for itself and anything above it (no grant has so much). None if nothing bounds the event.
     """

@@ -15,7 +15,7 @@ directions count:
   which are bounded by (N/P) <= (1-q)^-k and added, are below 1e-50; the result is raised by 1e-12. If nodes do not
   suffice the order has no bound.
 
-Decimal arithmetic throughout: the integers that a book carries are the same on every machine.
+Decimal arithmetic throughout: the integers that a ledger carries are the same on every machine.
 """
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext

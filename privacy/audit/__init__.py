@@ -1,1 +1,1 @@
-"""The auditor's tool: it reads books, trusts nobody, and imports neither torch nor flwr nor dp-accounting to start."""
+"""The auditor's tool: it reads ledgers and trusts nobody; it starts without torch, flwr or dp-accounting."""

@@ -1,7 +1,7 @@
-"""``consilium-audit``: check a site's book without trusting the site or the coordinator.
+"""``consilium-audit``: check a site's ledger without trusting the site or the coordinator.
 
 Exit codes: 0 what was asked holds, 2 the command was written wrongly, 25 a budget has no room for what was asked, 26 a
-book cannot be read or is not to be believed (the sentence names the first wrong entry and the rule it breaks).
+ledger cannot be read or is not to be believed (the sentence names the first wrong entry and the rule it breaks).
 """
 
 from typing import NoReturn

@@ -17,7 +17,7 @@ _SQLITE: Final = b"SQLite format 3\0"
 def read(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
 ) -> tuple[str, LedgerState]:
-    """The verified book in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
+    """The verified ledger in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
 
     Raises:
         LedgerError: naming the file: it cannot be read, or an entry is wrong (named).

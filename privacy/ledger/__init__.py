@@ -1,8 +1,8 @@
-"""The site's book: what was granted, spent, refused and released, in entries that nobody can change unnoticed.
+"""The site's ledger: what was granted, spent, refused and released, in entries that nobody can change unnoticed.
 
-``entries`` says what a line is, ``book`` what must hold between lines, ``witness`` what others have seen; ``store`` is
-the site's hand on it, ``steps`` what that hand does, ``disk`` the file it is kept in, ``export`` what an auditor is
-given, ``testimony`` what a coordinator can show. The format is in ``docs/ledger.md``.
+``entries`` says what a line is, ``ledger`` what must hold between lines, ``witness`` what others have seen;
+``store`` is the site's hand on it, ``steps`` what that hand does, ``disk`` the file it is kept in, ``export`` what
+an auditor is given, ``testimony`` what a coordinator can show. The format is in ``docs/ledger.md``.
 """
 
 from privacy.ledger.database import verify_file as verify_file

@@ -1,4 +1,4 @@
-"""The file that a book is kept in: SQLite, opened with care, and what can be wrong with it as a sentence.
+"""The file that a ledger is kept in: SQLite, opened with care, and what can be wrong with it as a sentence.
 
 Rules:
 
@@ -54,7 +54,7 @@ _CREATE: Final = "\n".join(
 
 
 def create_tables(path: Path) -> sqlite3.Connection:
-    """Make the empty file ``path`` one for a book, without an entry yet.
+    """Make the empty file ``path`` one for a ledger, without an entry yet.
 
     Raises:
         StorageError: it cannot be written.
@@ -71,7 +71,7 @@ def create_tables(path: Path) -> sqlite3.Connection:
 
 
 def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Open a book's file for adding; ``timeout_s`` is how long to wait while another process writes.
+    """Open a ledger's file for adding; ``timeout_s`` is how long to wait while another process writes.
 
     Raises:
         LedgerError: missing, damaged, not a ledger, or of a newer version.

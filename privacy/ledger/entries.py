@@ -1,4 +1,4 @@
-"""The lines of a site's book: the closed list of kinds, and the bytes that are hashed and signed.
+"""The lines of a site's ledger: the closed list of kinds, and the bytes that are hashed and signed.
 
 Rules:
 
@@ -60,7 +60,7 @@ class Body(Document):
 
 
 class Open(Body):
-    """The book begins: whose it is, and the key that signs it."""
+    """The ledger begins: whose it is, and the key that signs it."""
 
     kind: ClassVar[str] = "open"
 
@@ -264,7 +264,7 @@ class Incident(Body):
 
 
 class Checkpoint(Body):
-    """A witness has seen this book up to an entry."""
+    """A witness has seen this ledger up to an entry."""
 
     kind: ClassVar[str] = "checkpoint"
 
@@ -279,7 +279,7 @@ class Checkpoint(Body):
 
 
 class KeyChange(Body):
-    """From the next entry on another key signs; it signs this book's head too, so that nobody's key is claimed."""
+    """From the next entry on another key signs; it signs this ledger's head too, so that nobody's key is claimed."""
 
     kind: ClassVar[str] = "key"
 
@@ -302,7 +302,7 @@ class Clock(Body):
 
 
 class Recover(Body):
-    """The book was restored from a backup; what a witness has seen of the lost one is taken over.
+    """The ledger was restored from a backup; what a witness has seen of the lost one is taken over.
 
     Everything that was open, here or there, counts as spent, and its studies are closed.
     """
@@ -344,7 +344,7 @@ def _on_the_calendar(time: str) -> str:
 
 
 class Entry(Document):
-    """One line of the book."""
+    """One line of the ledger."""
 
     version: Literal[1] = VERSION
     number: EntryNumber

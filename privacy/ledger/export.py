@@ -1,4 +1,4 @@
-"""A book on paper, so to speak: signed JSON lines that anybody can check without the site's disk.
+"""A ledger on paper, so to speak: signed JSON lines that anybody can check without the site's disk.
 
 Rules:
 
@@ -57,12 +57,12 @@ def lines(entries: Iterable[SignedEntry], key: SigningKey, papers: Iterable[Pape
 def verify_export(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
 ) -> LedgerState:
-    """Check an export, as :func:`replay` does a book; put the papers of studies into ``papers``. Run by an auditor.
+    """Check an export, as :func:`replay` does a ledger; put the papers of studies into ``papers``. Run by an auditor.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
     """
-    book = LedgerState()
+    ledger_state = LedgerState()
     found = {} if papers is None else papers
     whole = False
     for number, line in enumerate(_read_lines(path), start=1):
@@ -71,29 +71,29 @@ def verify_export(
         try:
             value = _read_line(line)
             if "paper" in value:
-                _take_paper(value["paper"], book, found)
+                _take_paper(value["paper"], ledger_state, found)
                 continue
             signature = from_text(value["signature"])
             if found and "entry" in value:
                 raise LedgerError("an entry follows the papers of studies")
             if "trailer" in value:
-                _check_trailer(value["trailer"], signature, book)
+                _check_trailer(value["trailer"], signature, ledger_state)
                 whole = True
         except Error as error:
             raise LedgerError(f"line {number}: {error}") from None
         except Exception as error:  # whoever wrote the file chose every byte of it
             raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
         if not whole:
-            entry = book.apply(SignedEntry(to_canonical(value["entry"]), signature))
+            entry = ledger_state.apply(SignedEntry(to_canonical(value["entry"]), signature))
             if watch is not None:
-                watch(book, entry)
+                watch(ledger_state, entry)
     if not whole:
         raise LedgerError(
-            f"the export ends after entry {book.head.number} without its signed trailer: its tail was cut off; "
+            f"the export ends after entry {ledger_state.head.number} without its signed trailer: its tail was cut off; "
             "ask the site for the whole export"
         )
-    book.check_key(key)
-    return book
+    ledger_state.check_key(key)
+    return ledger_state
 
 
 def _read_lines(path: Path) -> Iterator[bytes]:
@@ -125,21 +125,21 @@ def _read_line(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _take_paper(value: Any, book: LedgerState, found: dict[str, Paper]) -> None:
-    paper = verified_paper(parse(value, SignedPaper, LedgerError, "the paper"), book)
+def _take_paper(value: Any, ledger_state: LedgerState, found: dict[str, Paper]) -> None:
+    paper = verified_paper(parse(value, SignedPaper, LedgerError, "the paper"), ledger_state)
     if paper.said.study in found:
         raise LedgerError(f"the study '{paper.said.study}' has a paper already")
     found[paper.said.study] = paper
 
 
-def _check_trailer(value: Any, signature: bytes, book: LedgerState) -> None:
+def _check_trailer(value: Any, signature: bytes, ledger_state: LedgerState) -> None:
     trailer = parse(value, Trailer, LedgerError, "the trailer")
     try:
-        book.key.verify(signature, _LABEL + trailer.to_bytes())
+        ledger_state.key.verify(signature, _LABEL + trailer.to_bytes())
     except Error:
-        raise LedgerError("the trailer is not signed by the book's key") from None
-    if (trailer.count, trailer.head) != book.head:
+        raise LedgerError("the trailer is not signed by the ledger's key") from None
+    if (trailer.count, trailer.head) != ledger_state.head:
         raise LedgerError(
-            f"the trailer promises {trailer.count} entries, the export holds {book.head.number}: part of it was "
-            "left out; ask the site for the whole export"
+            f"the trailer promises {trailer.count} entries, the export holds {ledger_state.head.number}: part of it "
+            "was  left out; ask the site for the whole export"
         )

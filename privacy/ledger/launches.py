@@ -18,14 +18,14 @@ from privacy.ledger.state import LedgerState
 
 
 class Launches(NamedTuple):
-    """Every launch of a study that a book has seen so far.
+    """Every launch of a study that a ledger has seen so far.
 
     Attributes:
         studies: their identifiers, in the order of their admission.
         same_terms: how many of them have exactly the terms of the one that was asked about.
         epsilon: what all of them cost together, spent and set aside; None if nothing bounds it.
         delta: of the grants that pay.
-        whole: whether the book has all its entries; one restored from a backup may not know all launches.
+        whole: whether the ledger has all its entries; one restored from a backup may not know all launches.
     """
 
     studies: tuple[str, ...]
@@ -35,14 +35,18 @@ class Launches(NamedTuple):
     whole: bool
 
 
-def launches_of(book: LedgerState, study: str) -> Launches:
+def launches_of(ledger_state: LedgerState, study: str) -> Launches:
     """Every launch of the study that ``study`` is one launch of.
 
     Raises:
         BudgetError: it was never admitted.
     """
-    account = book.account_of(study)
-    alike = [said for each in account.allowances if (said := book.allowance(each)) and _name(each) == _name(study)]
+    account = ledger_state.account_of(study)
+    alike = [
+        said
+        for each in account.allowances
+        if (said := ledger_state.allowance(each)) and _name(each) == _name(study)
+    ]
     studies = tuple(said.study for said in alike)
     terms = [said.terms for said in alike if said.study == study]
     together = account.committed_by(studies)
@@ -51,7 +55,7 @@ def launches_of(book: LedgerState, study: str) -> Launches:
         same_terms=sum(said.terms in terms for said in alike),
         epsilon=None if together.epsilon is None else rounded_up(together.epsilon),
         delta=together.delta,
-        whole=book.recovered is None,
+        whole=ledger_state.recovered is None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The site's book, as the site uses it: everything that is granted, spent, released and refused is added here.
+"""The site's ledger, as the site uses it: everything that is granted, spent, released and refused is added here.
 
 Rules:
 
@@ -7,7 +7,7 @@ Rules:
   rules are asked, the entry is written. Two processes can never spend the same budget.
 * Asked twice, recorded once: the same question again changes nothing. What people say (a grant, an approval) counts
   each time.
-* Opening checks the whole book, and a book that is not believed is not opened.
+* Opening checks the whole ledger, and a ledger that is not believed is not opened.
 * What failed for now (:class:`~privacy.errors.StorageError`, from any method that reads or adds) recorded nothing; the
   file is read again before anything else is said of it.
 """
@@ -71,7 +71,7 @@ def utc_now() -> datetime:
 
 
 class Ledger:
-    """A site's book, open for adding. Make one with :meth:`create` or :meth:`open`; close it, or use ``with``.
+    """A site's ledger, open for adding. Make one with :meth:`create` or :meth:`open`; close it, or use ``with``.
 
     A ledger belongs to one thread; other threads and processes open their own.
     """
@@ -88,7 +88,7 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
-        """Begin a new book (a file of its owner, 0600) for ``site``: whole, or not at all.
+        """Begin a new ledger (a file of its owner, 0600) for ``site``: whole, or not at all.
 
         Raises:
             StorageError: there is a file already, or the folder cannot be written.
@@ -109,11 +109,11 @@ class Ledger:
         clock: Callable[[], datetime] = utc_now,
         timeout_s: float = TIMEOUT_S,
     ) -> "Ledger":
-        """Open the book and check all of it.
+        """Open the ledger and check all of it.
 
         Args:
             path: the SQLite file.
-            key: the site's identity, which signed the book so far.
+            key: the site's identity, which signed the ledger so far.
             clock: tells the time.
             timeout_s: how long to wait while another process writes.
 
@@ -143,12 +143,12 @@ class Ledger:
 
     @property
     def site(self) -> str:
-        """Whose book this is."""
+        """Whose ledger this is."""
         return self._known_state.site
 
     @property
     def key(self) -> PublicKey:
-        """The key that signs this book now."""
+        """The key that signs this ledger now."""
         return self._key.public
 
     @property
@@ -202,7 +202,7 @@ class Ledger:
         Raises:
             RefusedError: the same data are registered under another name, or the population's patients are told by
                 another column.
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         self._add(
             Population,
@@ -229,7 +229,7 @@ class Ledger:
         """
         self.refresh()
         if name not in self._state.populations:
-            raise LedgerError(f"the population '{name}' is not registered in this book")
+            raise LedgerError(f"the population '{name}' is not registered in this ledger")
         return self._state.populations[name]
 
     def grant(
@@ -253,19 +253,19 @@ class Ledger:
 
         Raises:
             BudgetError: the order leaves it no room, or delta is too large for so few patients.
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         room = max(0, renyi_limit(epsilon, delta, order))
         fields = {"population": population, "epsilon": epsilon, "delta": delta, "order": order, "limit": room}
         granted = _body(Grant, **fields, by=by, account=account)
 
-        def body(book: LedgerState) -> Body:
-            account = book.account(population)
-            if population not in book.populations:
+        def body(ledger_state: LedgerState) -> Body:
+            account = ledger_state.account(population)
+            if population not in ledger_state.populations:
                 raise LedgerError(
                     f"the population '{population}' is known from a lost ledger only; register its files first"
                 )
-            account.require_fitting_delta(delta, book.populations[population].patients)
+            account.require_fitting_delta(delta, ledger_state.populations[population].patients)
             return granted
 
         self._record(body)
@@ -274,7 +274,7 @@ class Ledger:
         """Note that ``by`` agrees to so many further studies of the terms of this digest. It counts each time.
 
         Raises:
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account)
 
@@ -282,7 +282,7 @@ class Ledger:
         """Note that ``by`` takes back what of the approvals of these terms is not used.
 
         Raises:
-            LedgerError: nothing is unused, or the book cannot take it.
+            LedgerError: nothing is unused, or the ledger cannot take it.
         """
         self._add(Revoke, terms=terms_digest, by=by, account=account)
 
@@ -295,10 +295,10 @@ class Ledger:
         """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
 
         Raises:
-            LedgerError: the clock is not behind, or the book cannot take it.
+            LedgerError: the clock is not behind, or the ledger cannot take it.
         """
         said = _body(Clock, by=by, account=account)
-        self._record(lambda book: said, lambda: format_time(self._clock()))
+        self._record(lambda ledger_state: said, lambda: format_time(self._clock()))
 
     def allow(
         self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
@@ -315,14 +315,18 @@ class Ledger:
         Raises:
             BudgetError: it does not fit, or asks for privacy that was given up.
             RefusedError: ``approval`` if it needs one, and none is left.
-            LedgerError: the study was admitted differently before, or the book cannot take it.
+            LedgerError: the study was admitted differently before, or the ledger cannot take it.
         """
 
-        def body(book: LedgerState) -> Body:
-            account, said = book.account(population), book.allowance(study)
+        def body(ledger_state: LedgerState) -> Body:
+            account, said = ledger_state.account(population), ledger_state.allowance(study)
             grant = account.grant_for(study, plan) if said is None else said.grant
             used = (
-                said.approval if said is not None else _approval_of(book, study, terms_digest) if approval else None
+                said.approval
+                if said is not None
+                else _approval_of(ledger_state, study, terms_digest)
+                if approval
+                else None
             )
             return _body(
                 Allow,
@@ -375,15 +379,15 @@ class Ledger:
 
         Raises:
             BudgetError: the study's plan does not name it, or not so often, or the study is closed.
-            LedgerError: the round was paid with another event, or the book cannot take it.
+            LedgerError: the round was paid with another event, or the ledger cannot take it.
         """
-        self._record(lambda book: _paid(Reserve, book, study, round, event))
+        self._record(lambda ledger_state: _paid(Reserve, ledger_state, study, round, event))
 
     def settle(self, study: str, round: int) -> None:
         """Note that a reserved round's training has ended.
 
         Raises:
-            LedgerError: it was never reserved, or the book cannot take it.
+            LedgerError: it was never reserved, or the ledger cannot take it.
         """
         self._add(Settle, study=study, round=round)
 
@@ -394,7 +398,7 @@ class Ledger:
             BudgetError: as :meth:`reserve`.
             LedgerError: as :meth:`reserve`.
         """
-        self._record(lambda book: _paid(Evaluate, book, study, round, event))
+        self._record(lambda ledger_state: _paid(Evaluate, ledger_state, study, round, event))
 
     def ending(self, study: str) -> Ending | None:
         """Why the account of ``study`` was closed, if it was."""
@@ -406,11 +410,11 @@ class Ledger:
 
         Raises:
             BudgetError: the study was never admitted.
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
 
-        def body(book: LedgerState) -> Return | None:
-            account = book.account_of(study)
+        def body(ledger_state: LedgerState) -> Return | None:
+            account = ledger_state.account_of(study)
             if account.allowances[study].closed:
                 return None
             return Return(study=study, charge=account.unused(study), why=why)
@@ -422,7 +426,7 @@ class Ledger:
 
         Raises:
             BudgetError: the study was never admitted.
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         self._add(ModelRelease, study=study, model=model_digest, to=to)
 
@@ -430,7 +434,7 @@ class Ledger:
         """Note that the site refused what was asked, by which rule; the sentence is cut if it is too long.
 
         Raises:
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         self._add(Refuse, study=study, code=code, sentence=fit_sentence(sentence))
 
@@ -438,38 +442,38 @@ class Ledger:
         """Note what must not be forgotten: a void round, an aggregate that did not open. Once each; cut as a refusal.
 
         Raises:
-            LedgerError: the book cannot take it.
+            LedgerError: the ledger cannot take it.
         """
         self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
 
     def checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
-        """Write down that ``witness`` has seen this book up to a head. What it has seen before changes nothing.
+        """Write down that ``witness`` has seen this ledger up to a head. What it has seen before changes nothing.
 
         Raises:
-            LedgerError: the head is not this book's, a signature is wrong, or the book cannot take it.
+            LedgerError: the head is not this ledger's, a signature is wrong, or the ledger cannot take it.
         """
         seen = countersigned.seen.statement
 
-        def body(book: LedgerState) -> Body | None:
-            if book.has_been_seen(seen.number, seen.hash):
+        def body(ledger_state: LedgerState) -> Body | None:
+            if ledger_state.has_been_seen(seen.number, seen.hash):
                 return None
             return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
 
         self._record(body)
 
     def recover(self, countersigned: Countersigned, witness: PublicKey) -> None:
-        """Go on from an older copy of the book: take over the totals that ``witness`` has seen of the lost one.
+        """Go on from an older copy of the ledger: take over the totals that ``witness`` has seen of the lost one.
 
         Everything that was open counts as spent and its studies are closed.
 
         Raises:
-            LedgerError: nothing is lost, the head is not of this book, or the book cannot take it.
+            LedgerError: nothing is lost, the head is not of this ledger, or the ledger cannot take it.
         """
         seen = countersigned.head.statement
 
-        def body(book: LedgerState) -> Body:
+        def body(ledger_state: LedgerState) -> Body:
             sentence = (
-                f"restored: entries after {book.head.number} are lost; a witness has seen entry {seen.number}, "
+                f"restored: entries after {ledger_state.head.number} are lost; a witness has seen entry {seen.number}, "
                 "whose totals are taken over, with everything open counted as spent"
             )
             dumped = countersigned.model_dump()
@@ -481,9 +485,11 @@ class Ledger:
         """Sign with ``key`` from now on; the present key signs the change.
 
         Raises:
-            LedgerError: the key was used before, or the book cannot take it.
+            LedgerError: the key was used before, or the ledger cannot take it.
         """
-        self._record(lambda book: _body(KeyChange, key=key.public.text, proof=key_proof(key, book.head)))
+        self._record(
+            lambda ledger_state: _body(KeyChange, key=key.public.text, proof=key_proof(key, ledger_state.head))
+        )
         self._key = key
 
     def budget(self, population: str) -> Budget:
@@ -533,12 +539,12 @@ class Ledger:
         return launches_of(self._state, study)
 
     def holds(self, number: int, hash: str) -> bool:
-        """Whether entry ``number`` is in the book and has this hash: what a witness has seen was not rolled back."""
+        """Whether entry ``number`` is in the ledger and has this hash: what a witness has seen was not rolled back."""
         self.refresh()
         return self._state.contains(number, hash)
 
     def copy_of_state(self) -> LedgerState:
-        """A copy of the book as it is, for seeing what an entry would do; nothing done to it is recorded."""
+        """A copy of the ledger as it is, for seeing what an entry would do; nothing done to it is recorded."""
         self.refresh()
         return deepcopy(self._state)
 
@@ -549,7 +555,7 @@ class Ledger:
                 yield read_entry(signed.entry)
 
     def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
-        """The book as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
+        """The ledger as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
         self.refresh()
         with translated_errors(self._path):
             yield from lines(signed_entries(self._connection), self._key, papers)
@@ -557,12 +563,12 @@ class Ledger:
     def prepare_append(
         self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
     ) -> "Append":
-        """An entry on its way: the one that ``body_for`` makes of the book as it is, unless it says so already."""
+        """An entry on its way: the one that ``body_for`` makes of the ledger as it is, unless it says so already."""
         return Append(self._path, self._connection, self._state, self._key, time or self._time, body_for)
 
     def _add(self, kind: type[Body], **fields: Any) -> None:
         body = _body(kind, **fields)
-        self._record(lambda book: body)
+        self._record(lambda ledger_state: body)
 
     def _record(
         self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
@@ -573,7 +579,7 @@ class Ledger:
             try:
                 for step in addition.steps:
                     step()
-            except Error:  # a refusal: the book is as it was
+            except Error:  # a refusal: the ledger is as it was
                 raise
             except BaseException:
                 self._state = LedgerState()  # it may be ahead of the file: it is read again before it is asked
@@ -587,7 +593,7 @@ class Ledger:
             read_new_entries(self._path, self._connection, self._state)
             if self._state.head.number and self._state.key != self._key.public:
                 raise LedgerError(
-                    f"{self._path}: expected the book of the key {self._key.public.typed}, got that of "
+                    f"{self._path}: expected the ledger of the key {self._key.public.typed}, got that of "
                     f"{self._state.key.typed}"
                 )
         except LedgerError:
@@ -596,7 +602,7 @@ class Ledger:
 
     @property
     def _known_state(self) -> LedgerState:
-        """The book as this process last knew it, read again if a failure has left that in doubt."""
+        """The ledger as this process last knew it, read again if a failure has left that in doubt."""
         if self._state.head.number == 0:
             self.refresh()
         return self._state
@@ -632,13 +638,15 @@ def _body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
 
 
-def _approval_of(book: LedgerState, study: str, terms: str) -> int:
-    found = book.approval_for(terms)
+def _approval_of(ledger_state: LedgerState, study: str, terms: str) -> int:
+    found = ledger_state.approval_for(terms)
     if found is None:
         raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
     return found
 
 
-def _paid(kind: type[Reserve] | type[Evaluate], book: LedgerState, study: str, round: int, event: AnyEvent) -> Body:
-    price = book.account_of(study).price(study, event)
+def _paid(
+    kind: type[Reserve] | type[Evaluate], ledger_state: LedgerState, study: str, round: int, event: AnyEvent
+) -> Body:
+    price = ledger_state.account_of(study).price(study, event)
     return _body(kind, study=study, round=round, event=event, curve=stored_curve(event), charge=price)

@@ -1,17 +1,17 @@
-"""The papers of a study: what an export holds of it beside the book, so that its reader knows what it was about.
+"""The papers of a study: what an export holds of it beside the ledger, so that its reader knows what it was about.
 
 A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose, columns,
 label, terms, who took part), and the figures of the totals that the site has opened. The site signs it as a whole.
 
 Rules, each checked when an export is read:
 
-* the book has admitted this very study under these very terms, whose digest its entry has carried since;
+* the ledger has admitted this very study under these very terms, whose digest its entry has carried since;
 * the launch is signed by the key that the paper names as the coordinator's; whether this key has countersigned the
-  book, and so is the book's coordinator, is for the reader to see;
-* the book's site is among those invited;
-* a study has one paper. One that was left out says nothing: nothing of the book depends on it.
+  ledger, and so is the ledger's coordinator, is for the reader to see;
+* the ledger's site is among those invited;
+* a study has one paper. One that was left out says nothing: nothing of the ledger depends on it.
 
-Figures are the site's word: the book does not hold them, and other sites' papers can be laid beside them.
+Figures are the site's word: the ledger does not hold them, and other sites' papers can be laid beside them.
 """
 
 from typing import Annotated, ClassVar, Final, Literal
@@ -61,26 +61,28 @@ class Paper(Statement):
 SignedPaper = Signed[Paper]
 
 
-def verified_paper(signed: SignedPaper, book: LedgerState) -> Paper:
-    """The paper, if ``book`` vouches for it. Run by an auditor.
+def verified_paper(signed: SignedPaper, ledger_state: LedgerState) -> Paper:
+    """The paper, if ``ledger`` vouches for it. Run by an auditor.
 
     Raises:
         LedgerError: which rule it breaks.
     """
     try:
-        paper = signed.verified(book.key)
+        paper = signed.verified(ledger_state.key)
     except WireError:
-        raise LedgerError("the paper of a study is not signed by the book's key") from None
+        raise LedgerError("the paper of a study is not signed by the ledger's key") from None
     said = paper.said
-    allowed = book.allowance(said.study)
+    allowed = ledger_state.allowance(said.study)
     if allowed is None:
-        raise LedgerError(f"there is a paper of the study '{said.study}', which this book never admitted")
+        raise LedgerError(f"there is a paper of the study '{said.study}', which this ledger never admitted")
     if allowed.terms != said.terms.digest:
         raise LedgerError(
-            f"the paper of '{said.study}' has the terms {said.terms.digest}, the book admitted {allowed.terms}"
+            f"the paper of '{said.study}' has the terms {said.terms.digest}, the ledger admitted {allowed.terms}"
         )
-    if book.site not in said.names:
-        raise LedgerError(f"the paper of '{said.study}' does not invite '{book.site}', whose book this is")
+    if ledger_state.site not in said.names:
+        raise LedgerError(
+            f"the paper of '{said.study}' does not invite '{ledger_state.site}', whose ledger this is"
+        )
     try:
         paper.launch.verified(PublicKey.from_text(paper.coordinator))
     except WireError:

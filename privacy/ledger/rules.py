@@ -14,9 +14,9 @@ class Rule(StrEnum):
     """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
     in an entry in which people say that the clock had been wrong."""
     OPENING = "opening"
-    """The first entry, and no other, opens the book and names the key."""
+    """The first entry, and no other, opens the ledger and names the key."""
     SIGNATURE = "signature"
-    """It is signed by the book's key; a new key has signed the book's head."""
+    """It is signed by the ledger's key; a new key has signed the ledger's head."""
     ONCE = "once"
     """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
     POPULATION = "population"
@@ -28,7 +28,7 @@ class Rule(StrEnum):
     APPROVAL = "approval"
     """An approval that a study uses is of its terms, has a run left, and was not revoked."""
     WITNESS = "witness"
-    """What a witness has signed is about this book, in it and true; what is recovered is not in it."""
+    """What a witness has signed is about this ledger, in it and true; what is recovered is not in it."""
 
 
 class BrokenRuleError(LedgerError):

@@ -1,10 +1,10 @@
-"""What others have seen of a book: its signed head, and a witness's signature that it has seen it.
+"""What others have seen of a ledger: its signed head, and a witness's signature that it has seen it.
 
-A chain cannot show that its end was cut off, or that the whole book was put back to an older copy. So the head of a
-site's book rides in every reply that carries work; the coordinator signs what it has seen and sends that back in its
-next request. The site writes it down (``checkpoint``) and refuses to work if it is not its own book's.
+A chain cannot show that its end was cut off, or that the whole ledger was put back to an older copy. So the head of a
+site's ledger rides in every reply that carries work; the coordinator signs what it has seen and sends that back in its
+next request. The site writes it down (``checkpoint``) and refuses to work if it is not its own ledger's.
 
-A head also says what was spent and set aside, so that a book lost after its last backup can be taken up again with
+A head also says what was spent and set aside, so that a ledger lost after its last backup can be taken up again with
 nothing forgotten (``recover``).
 """
 
@@ -45,21 +45,21 @@ class AccountTotals(Document):
 
 
 class LedgerHead(Statement):
-    """Where a site's book stands. Signed by the site."""
+    """Where a site's ledger stands. Signed by the site."""
 
-    label: ClassVar[str] = "consilium book head v1"
+    label: ClassVar[str] = "consilium ledger head v1"
 
     site: Name
     number: Number
     hash: Digest
     time: Time
     recovered: Digest | None
-    """The hash of the lost head that this book has taken over, if it was ever restored."""
+    """The hash of the lost head that this ledger has taken over, if it was ever restored."""
     accounts: tuple[AccountTotals, ...]
 
 
 class Seen(Statement):
-    """A witness has seen this head of this site's book. Signed by the witness."""
+    """A witness has seen this head of this site's ledger. Signed by the witness."""
 
     label: ClassVar[str] = "consilium countersignature v1"
 
@@ -80,8 +80,8 @@ class Countersigned(Document):
     @classmethod
     def by(cls, key: SigningKey, witness: str, head: Signed[LedgerHead]) -> "Countersigned":
         """Countersign ``head``, whose own signature the witness has checked."""
-        book = head.statement
-        seen = Seen(witness=witness, site=book.site, number=book.number, hash=book.hash, head=book.digest)
+        ledger = head.statement
+        seen = Seen(witness=witness, site=ledger.site, number=ledger.number, hash=ledger.hash, head=ledger.digest)
         return cls(head=head, seen=Signed[Seen].by(key, seen))
 
     def verified(self, site: PublicKey, witness: PublicKey) -> LedgerHead:

@@ -14,7 +14,7 @@ _KEY_LABEL: Final = b"consilium ledger key v1\0"
 
 
 class Head(NamedTuple):
-    """Where a book stands: how many entries it has, and the SHA-256 of the last."""
+    """Where a ledger stands: how many entries it has, and the SHA-256 of the last."""
 
     number: int
     hash: str
@@ -66,6 +66,6 @@ def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
         key.verify(from_text(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
     except Error:
         raise LedgerError(
-            f"the key {key.typed} has not signed this book's head, so nobody shows that it exists"
+            f"the key {key.typed} has not signed this ledger's head, so nobody shows that it exists"
         ) from None
     return key

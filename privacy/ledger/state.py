@@ -1,4 +1,4 @@
-"""A book as it is read: every entry is checked against all before it, or the book is not believed.
+"""A ledger as it is read: every entry is checked against all before it, or the ledger is not believed.
 
 The site folds its own entries through this before it adds one, and the auditor folds them again. ``Rule`` lists what
 is checked; a broken one is named together with its entry.
@@ -94,35 +94,35 @@ class LedgerState:
 
     @property
     def key(self) -> PublicKey:
-        """The key that signs this book now.
+        """The key that signs this ledger now.
 
         Raises:
-            LedgerError: the book has no entry yet.
+            LedgerError: the ledger has no entry yet.
         """
         self._opened()
         return self.keys[-1]
 
     @property
     def site(self) -> str:
-        """Whose book this is.
+        """Whose ledger this is.
 
         Raises:
-            LedgerError: the book has no entry yet.
+            LedgerError: the ledger has no entry yet.
         """
         return self._opened().site
 
     def check_key(self, key: PublicKey | None) -> None:
-        """Accept a key that signs, or has signed, this book; None accepts any.
+        """Accept a key that signs, or has signed, this ledger; None accepts any.
 
         Raises:
-            LedgerError: it is another site's book, or has no entry yet.
+            LedgerError: it is another site's ledger, or has no entry yet.
         """
         own = self.key
         if key is not None and key not in self.keys:
-            raise LedgerError(f"expected the book of the key {key.typed}, got that of {own.typed}")
+            raise LedgerError(f"expected the ledger of the key {key.typed}, got that of {own.typed}")
 
     def apply(self, signed: SignedEntry) -> Entry:
-        """Check the next entry and take it in. After an error the book is of no more use.
+        """Check the next entry and take it in. After an error the ledger is of no more use.
 
         Raises:
             LedgerError: naming the entry, the rule it breaks, and how.
@@ -139,13 +139,13 @@ class LedgerState:
         return entry
 
     def append(self, body: Body, time: str, key: SigningKey) -> SignedEntry:
-        """Add an entry. A refusal leaves the book as it was. Run by a site.
+        """Add an entry. A refusal leaves the ledger as it was. Run by a site.
 
         Raises:
             BudgetError: the budget does not allow it.
             RefusedError: the data belong to another population.
             StorageError: the clock is behind the last entry.
-            LedgerError: it contradicts the book, or ``key`` does not sign it any more.
+            LedgerError: it contradicts the ledger, or ``key`` does not sign it any more.
         """
         if time < self.time and not isinstance(body, Clock):
             raise StorageError(
@@ -158,14 +158,14 @@ class LedgerState:
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
         expected = _opening_key(body) if self.opened is None else self.key
         if key.public != expected:
-            raise LedgerError(f"the book is signed by the key {expected.typed}, not by {key.public.typed}")
+            raise LedgerError(f"the ledger is signed by the key {expected.typed}, not by {key.public.typed}")
         self._apply_body(body)
         signed = sign(entry, key)
         self._advance(entry, signed)
         return signed
 
     def has_recorded(self, body: Body) -> bool:
-        """Whether the book says exactly this already, so that asking again changes nothing.
+        """Whether the ledger says exactly this already, so that asking again changes nothing.
 
         Raises:
             LedgerError: it says something else about the same subject.
@@ -179,17 +179,17 @@ class LedgerState:
         said = None if body.subject is None else self._said.get(body.subject)
         if said is not None and said != body:
             raise BrokenRuleError(
-                Rule.ONCE, f"{_about(body)} is in the book already, and it says something else there"
+                Rule.ONCE, f"{_about(body)} is in the ledger already, and it says something else there"
             )
         return said is not None
 
     def contains(self, number: int, hash: str) -> bool:
-        """Whether entry ``number`` is, or by recovery was, in this book with this hash."""
+        """Whether entry ``number`` is, or by recovery was, in this ledger with this hash."""
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
 
     def number_of(self, hash: str) -> int | None:
-        """The number of the entry of this book with this hash."""
+        """The number of the entry of this ledger with this hash."""
         return self._hashes.index(hash) + 1 if hash in self._hashes else None
 
     def has_been_seen(self, number: int, hash: str) -> bool:
@@ -204,7 +204,7 @@ class LedgerState:
             LedgerError: it is not registered.
         """
         if population not in self.accounts:
-            raise BrokenRuleError(Rule.ONCE, f"the population '{population}' is not registered in this book")
+            raise BrokenRuleError(Rule.ONCE, f"the population '{population}' is not registered in this ledger")
         return self.accounts[population]
 
     def account_of(self, study: str) -> Account:
@@ -214,7 +214,7 @@ class LedgerState:
             BudgetError: it has no allowance here.
         """
         if study not in self._population_of_study:
-            raise BudgetError(f"the study '{study}' has no allowance in this book: it was never admitted here")
+            raise BudgetError(f"the study '{study}' has no allowance in this ledger: it was never admitted here")
         return self.accounts[self._population_of_study[study]]
 
     def allowance(self, study: str) -> Allow | None:
@@ -267,7 +267,7 @@ class LedgerState:
         """The head as others are shown it.
 
         Raises:
-            LedgerError: the book has no entry yet.
+            LedgerError: the ledger has no entry yet.
         """
         return LedgerHead(
             site=self.site,
@@ -298,7 +298,7 @@ class LedgerState:
     def _apply_body(self, body: Body) -> None:
         """Apply ``body``, or raise and change nothing."""
         if body.subject is not None and self.has_recorded(body):
-            raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the book already")
+            raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the ledger already")
         match body:
             case Open():
                 self._open(body)
@@ -349,7 +349,7 @@ class LedgerState:
 
     def _open(self, body: Open) -> None:
         if self.opened is not None:
-            raise BrokenRuleError(Rule.OPENING, "the book is open already")
+            raise BrokenRuleError(Rule.OPENING, "the ledger is open already")
         self.keys.append(PublicKey.from_text(body.key))
         self.opened = body
 
@@ -432,19 +432,19 @@ class LedgerState:
         head = self._seen(body)
         if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
             raise BrokenRuleError(
-                Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this book"
+                Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
             )
         if head.accounts != self._totals_at(head.number):
             raise BrokenRuleError(
                 Rule.WITNESS,
-                f"the totals that a witness has seen are not those of this book at entry {head.number}",
+                f"the totals that a witness has seen are not those of this ledger at entry {head.number}",
             )
         if self.witnessed is None or head.number > self.witnessed.number:
             self.witnessed = Head(head.number, head.hash)
 
     def _change_key(self, body: KeyChange) -> None:
         if PublicKey.from_text(body.key) in self.keys:
-            raise BrokenRuleError(Rule.ONCE, f"the key {body.key} has signed this book before")
+            raise BrokenRuleError(Rule.ONCE, f"the key {body.key} has signed this ledger before")
         try:
             self.keys.append(verify_key_proof(body, self.head))
         except LedgerError as error:
@@ -454,7 +454,7 @@ class LedgerState:
         head = self._seen(body)
         if self.contains(head.number, head.hash):
             raise BrokenRuleError(
-                Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the book: nothing is lost"
+                Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the ledger: nothing is lost"
             )
         lost = [(totals.population, filters_of(totals)) for totals in head.accounts]
         for population, filters in lost:  # refuse before anything is changed
@@ -473,10 +473,10 @@ class LedgerState:
         for totals in head.accounts:
             account = self.accounts[totals.population]
             if not totals.protected:
-                account.unprotected_by = account.unprotected_by or "a study of the lost book"
+                account.unprotected_by = account.unprotected_by or "a study of the lost ledger"
             account.held_out_protected = account.held_out_protected and totals.held_out_protected
         for each in self._approvals.values():
-            each.revoked = True  # it may have been used, or revoked, in the lost book
+            each.revoked = True  # it may have been used, or revoked, in the lost ledger
         self.unsettled.clear()
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)
@@ -492,10 +492,10 @@ class LedgerState:
         return paid
 
     def _seen(self, body: Checkpoint | Recover) -> LedgerHead:
-        """The head that a witness has seen; a key of this book, which may be an earlier one, has signed it."""
+        """The head that a witness has seen; a key of this ledger, which may be an earlier one, has signed it."""
         head = body.countersigned.head
         if head.statement.site != self.site:
-            raise BrokenRuleError(Rule.WITNESS, f"the head is of the book of '{head.statement.site}'")
+            raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
         for key in reversed(self.keys):
             try:
                 head.verified(key)
@@ -505,7 +505,7 @@ class LedgerState:
                 return body.countersigned.seen_by(PublicKey.from_text(body.witness))
             except Error as error:
                 raise BrokenRuleError(Rule.WITNESS, str(error)) from None
-        raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this book's key")
+        raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
 
     def _state_at(self, population: str, number: int) -> AccountState | None:
         states = self._states.get(population, [])
@@ -535,7 +535,7 @@ class LedgerState:
 
     def _opened(self) -> Open:
         if self.opened is None:
-            raise LedgerError("the book has no entry yet")
+            raise LedgerError("the ledger has no entry yet")
         return self.opened
 
 
@@ -547,24 +547,24 @@ def replay(
     key: PublicKey | None = None,
     watch: Watch | None = None,
 ) -> LedgerState:
-    """Fold ``signed_entries`` into the book they make.
+    """Fold ``signed_entries`` into the ledger they make.
 
     Args:
         signed_entries: from the first.
-        key: one of the site's keys, known from elsewhere; without it the book vouches for itself only.
-        watch: told each entry and the book as it stands after it.
+        key: one of the site's keys, known from elsewhere; without it the ledger vouches for itself only.
+        watch: told each entry and the ledger as it stands after it.
 
     Raises:
         LedgerError: naming the first entry that is wrong and the rule; or there is none at all; or it is another
-            site's book.
+            site's ledger.
     """
-    book = LedgerState()
+    ledger_state = LedgerState()
     for signed in signed_entries:
-        entry = book.apply(signed)
+        entry = ledger_state.apply(signed)
         if watch is not None:
-            watch(book, entry)
-    book.check_key(key)
-    return book
+            watch(ledger_state, entry)
+    ledger_state.check_key(key)
+    return ledger_state
 
 
 def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
@@ -577,7 +577,7 @@ def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
 
 def _opening_key(body: Body) -> PublicKey:
     if not isinstance(body, Open):
-        raise BrokenRuleError(Rule.OPENING, f"expected a book to begin with 'open', got '{body.kind}'")
+        raise BrokenRuleError(Rule.OPENING, f"expected a ledger to begin with 'open', got '{body.kind}'")
     return PublicKey.from_text(body.key)
 
 

@@ -1,8 +1,8 @@
 """What a coordinator can show: every round it saw and every head it countersigned, as signed JSON lines.
 
-An auditor lays it beside the sites' books: what one side has and the other lacks, terms that differ, two heads of one
-book. Format and rules are those of a book's export: one canonical JSON line an item, and a signed trailer with their
-number and the hash of them all, so that no line can be changed, moved or cut off unnoticed.
+An auditor lays it beside the sites' ledgers: what one side has and the other lacks, terms that differ, two heads of one
+ledger. Format and rules are those of a ledger's export: one canonical JSON line an item, and a signed trailer with
+their number and the hash of them all, so that no line can be changed, moved or cut off unnoticed.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class StudySeen(Document):
 
 
 class RoundSeen(Document):
-    """A round that was committed: whose updates are in its sum, and the head of each book when it was sealed."""
+    """A round that was committed: whose updates are in its sum, and the head of each ledger when it was sealed."""
 
     kind: Literal["round"] = "round"
     study: StudyName

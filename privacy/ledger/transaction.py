@@ -1,6 +1,6 @@
-"""What is done to a book, step by step: an entry is added, a new book is begun.
+"""What is done to a ledger, step by step: an entry is added, a new ledger is begun.
 
-The steps are lists that the store walks, and whoever wants to see what becomes of a book when its site dies between
+The steps are lists that the store walks, and whoever wants to see what becomes of a ledger when its site dies between
 two of them walks the same lists.
 """
 
@@ -21,24 +21,24 @@ from privacy.ledger.state import LedgerState
 
 
 class Append:
-    """One entry on its way into the book: the steps that the store walks, in this order.
+    """One entry on its way into the ledger: the steps that the store walks, in this order.
 
-    Nothing is in the book before the last step, and everything is after it; whoever dies between two steps leaves the
-    book as it was.
+    Nothing is in the ledger before the last step, and everything is after it; whoever dies between two steps leaves the
+    ledger as it was.
     """
 
     def __init__(
         self,
         path: Path,
         connection: sqlite3.Connection,
-        book: LedgerState,
+        ledger_state: LedgerState,
         key: SigningKey,
         time: Callable[[], str],
         body_for: Callable[[LedgerState], Body | None],
     ) -> None:
         self._path = path
         self._connection = connection
-        self._book = book
+        self._ledger = ledger_state
         self._key = key
         self._time = time
         self._body_for = body_for
@@ -55,18 +55,18 @@ class Append:
 
     def read_on(self) -> None:
         """Check what other processes have added."""
-        read_new_entries(self._path, self._connection, self._book)
+        read_new_entries(self._path, self._connection, self._ledger)
 
     def decide(self) -> None:
-        """Ask the rules and sign, unless the book says it already."""
-        body = self._body_for(self._book)
-        if body is not None and not self._book.has_recorded(body):
-            self._signed = self._book.append(body, self._time(), self._key)
+        """Ask the rules and sign, unless the ledger says it already."""
+        body = self._body_for(self._ledger)
+        if body is not None and not self._ledger.has_recorded(body):
+            self._signed = self._ledger.append(body, self._time(), self._key)
 
     def insert(self) -> None:
         """Write the entry, if there is one."""
         if self._signed is not None:
-            row = (self._book.head.number, self._signed.entry, self._signed.signature)
+            row = (self._ledger.head.number, self._signed.entry, self._signed.signature)
             self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
 
     def commit(self) -> None:
@@ -75,9 +75,9 @@ class Append:
 
 
 class Create:
-    """A new book on its way: it is written aside, whole, and then put in its place.
+    """A new ledger on its way: it is written aside, whole, and then put in its place.
 
-    There is no book before the last step, and a whole one after it; whoever dies between two steps leaves at most a
+    There is no ledger before the last step, and a whole one after it; whoever dies between two steps leaves at most a
     file of another name, which nobody reads.
     """
 
@@ -95,7 +95,7 @@ class Create:
         return (self.claim, self.lay_out, self.begin, self.close, self.publish)
 
     def claim(self) -> None:
-        """Make an empty file beside the book's place, its owner's alone."""
+        """Make an empty file beside the ledger's place, its owner's alone."""
         try:
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         except OSError as error:
@@ -131,7 +131,7 @@ class Create:
             raise self._refused(error) from None
 
     def clean_up(self) -> None:
-        """Leave nothing beside the book."""
+        """Leave nothing beside the ledger."""
         self.close()
         if self._aside is not None:
             for suffix in ("", "-wal", "-shm"):
@@ -147,15 +147,15 @@ class Create:
         return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
 
 
-def read_new_entries(path: Path, connection: sqlite3.Connection, book: LedgerState) -> None:
-    """Take in the entries of the file that ``book`` has not read.
+def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: LedgerState) -> None:
+    """Take in the entries of the file that ``ledger`` has not read.
 
     Raises:
         LedgerError: one is wrong (named).
     """
     try:
-        for signed in signed_entries(connection, after=book.head.number):
-            book.apply(signed)
+        for signed in signed_entries(connection, after=ledger_state.head.number):
+            ledger_state.apply(signed)
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
 

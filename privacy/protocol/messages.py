@@ -114,15 +114,15 @@ class Joined(Document):
 
     kind: Literal["joined"] = "joined"
     offer: Signed[Offer]
-    book: Signed[LedgerHead]
+    ledger: Signed[LedgerHead]
 
 
 class Sealed(Document):
-    """A sealed update: the blob, the header that binds it, and where the site's book stands."""
+    """A sealed update: the blob, the header that binds it, and where the site's ledger stands."""
 
     kind: Literal["sealed"] = "sealed"
     header: Signed[Header]
-    book: Signed[LedgerHead]
+    ledger: Signed[LedgerHead]
     evaluated: Evaluated | None
     """What the header's digest is of: said to the coordinator once, not sent on with the header."""
 
@@ -152,7 +152,7 @@ class Closed(Document):
     kind: Literal["closed"] = "closed"
     base: Count
     evaluated: Evaluated | None
-    book: Signed[LedgerHead]
+    ledger: Signed[LedgerHead]
     epsilon_spent: float | None
 
 
@@ -160,7 +160,7 @@ class GivenUp(Document):
     """The study's account is closed at this site; what it had not used is left again, and no model is released."""
 
     kind: Literal["given-up"] = "given-up"
-    book: Signed[LedgerHead]
+    ledger: Signed[LedgerHead]
 
 
 class Problem(Document):

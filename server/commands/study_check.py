@@ -123,7 +123,7 @@ def _runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
     runs = together["runs"]
     return [
         (f"{runs} runs", f"together epsilon {together['training']:.3f} for each training patient{held_out}"),
-        ("", f"the best of {runs} costs as much; each site's book charges every launch"),
+        ("", f"the best of {runs} costs as much; each site's ledger charges every launch"),
     ]
 
 

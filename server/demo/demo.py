@@ -2,7 +2,7 @@
 
 Everything is done as people would do it, by the same commands: a federation is made, four sites make their own
 keys, pin each other, register data, are granted a budget, connect, and a study runs. What the federation is compared
-with (each hospital alone, all pooled) is simulated from the source tables, outside the hospitals' folders and books.
+with (each hospital alone, all pooled) is simulated from the source tables, outside the hospitals' folders and ledgers.
 """
 
 import json
@@ -68,7 +68,7 @@ class Demo:
         interrupt_with_parent()
         with self._folder() as folder, Processes() as processes:
             federation = LocalFederation(folder, self._terms, self._hospitals, self._step)
-            self._step("making a federation and four hospitals, each with its own keys, book and data")
+            self._step("making a federation and four hospitals, each with its own keys, ledger and data")
             federation.make()
             self._step("starting the coordinator (a Flower SuperLink over TLS) and four site agents")
             federation.start(processes)
@@ -77,7 +77,7 @@ class Demo:
                 study = federation.run_study(processes, progress)
             seconds = time.monotonic() - began
             processes.stop()
-            self._step("comparing with each hospital alone and all pooled (simulated, outside the books)")
+            self._step("comparing with each hospital alone and all pooled (simulated, outside the ledgers)")
             result = self._result(federation, study, progress.tally, seconds)
             if not self._quiet:
                 print_report(result, progress.tally, explain(self._terms))

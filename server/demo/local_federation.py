@@ -1,6 +1,6 @@
 """A whole federation on this machine, made and run by the same commands that people use.
 
-Every hospital has a folder, keys, a book, pinned peers and data of its own; the coordinator and every site run as
+Every hospital has a folder, keys, a ledger, pinned peers and data of its own; the coordinator and every site run as
 processes of their own. The demonstration and the benchmark stand on this.
 """
 

@@ -26,7 +26,7 @@ def _quality(result: dict[str, Any], bare: str) -> Table:
     table = Table(
         title=f"on all hospitals' held-out patients{bare}",
         title_justify="left",
-        caption=f"simulated: from the source tables, outside the hospitals' books; means of {REPEATS} trainings",
+        caption=f"simulated: from the source tables, outside the hospitals' ledgers; means of {REPEATS} trainings",
         caption_justify="left",
     )
     for heading in ("model", "AUROC", "accuracy", "sensitivity", "specificity"):
@@ -44,7 +44,7 @@ def _budgets(result: dict[str, Any], bare: str) -> Table:
     table = Table(
         title=f"what it cost each hospital's patients{bare}",
         title_justify="left",
-        caption="spent: by this study alone; left: of the hospital's grant, which its book keeps at one Renyi order",
+        caption="spent: by this study alone; left: of the hospital's grant, which its ledger keeps at one Renyi order",
         caption_justify="left",
     )
     for heading in ("hospital", "patients (about)", "epsilon spent", "delta", "epsilon left"):

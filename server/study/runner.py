@@ -249,7 +249,7 @@ class StudyRunner:
             case Wrappings():
                 reply.grant.verified(identity)
         if isinstance(reply, Joined | Sealed | Closed | GivenUp):
-            self._see(site, reply.book)
+            self._see(site, reply.ledger)
         if not isinstance(reply, Sealed):
             if body.blobs:
                 raise WireError(f"its '{reply.kind}' brings a blob that nobody asked for")
@@ -261,12 +261,12 @@ class StudyRunner:
             raise WireError("its totals are not those whose digest its header names")
         return reply, envelope.blobs[0]
 
-    def _see(self, site: str, book: SignedStatement[LedgerHead]) -> None:
-        if book.verified(self._identities[site]).site != site:
+    def _see(self, site: str, ledger_state: SignedStatement[LedgerHead]) -> None:
+        if ledger_state.verified(self._identities[site]).site != site:
             raise WireError("it shows the head of another site's ledger")
-        if (size := len(book.to_bytes())) > MAX_HEAD_BYTES:
+        if (size := len(ledger_state.to_bytes())) > MAX_HEAD_BYTES:
             raise WireError(f"its ledger's head has {size} bytes, expected at most {MAX_HEAD_BYTES}")
-        self._witness.see(book)
+        self._witness.see(ledger_state)
 
     # Notes -------------------------------------------------------------------------------------------------
 

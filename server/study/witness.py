@@ -1,10 +1,10 @@
-"""The coordinator as a witness: every head of every site's book that it has seen, countersigned, in one SQLite file.
+"""The coordinator as a witness: every head of every site's ledger that it has seen, countersigned, in one SQLite file.
 
 Rules:
 
-* a head counts only if its site signed it; two heads of one book with the same number and different hashes are two
-  books (a cloned machine, a rewritten history), and the second one's reply is refused;
-* after a recovery a book's numbers start lower again; that is believed once, if what it took over is the newest head
+* a head counts only if its site signed it; two heads of one ledger with the same number and different hashes are two
+  ledgers (a cloned machine, a rewritten history), and the second one's reply is refused;
+* after a recovery a ledger's numbers start lower again; that is believed once, if what it took over is the newest head
   this witness has seen;
 * what is countersigned is durable before it is sent.
 """
@@ -49,7 +49,7 @@ class Witness:
         """Countersign a head whose signature was checked.
 
         Raises:
-            WireError: it is not of the book that this witness knows.
+            WireError: it is not of the ledger that this witness knows.
             FederationError: the file cannot be written.
         """
         try:
@@ -58,22 +58,22 @@ class Witness:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
     def _see(self, head: Signed[LedgerHead]) -> None:
-        book = head.statement
-        recovered = book.recovered or ""
+        state = head.statement
+        recovered = state.recovered or ""
         with closing(self._connect()) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             known = connection.execute(
                 "SELECT hash FROM seen WHERE site = ? AND recovered = ? AND entry = ?",
-                (book.site, recovered, book.number),
+                (state.site, recovered, state.number),
             ).fetchone()
             if known is not None:
-                if known[0] != book.hash:
+                if known[0] != state.hash:
                     raise WireError(
-                        f"it shows another entry {book.number} of its ledger than it has shown before: two copies "
-                        "of the book are in use, or it was rewritten"
+                        f"it shows another entry {state.number} of its ledger than it has shown before: two copies "
+                        "of the ledger are in use, or it was rewritten"
                     )
                 return
-            newest = connection.execute(_NEWEST, (book.site,)).fetchone()
+            newest = connection.execute(_NEWEST, (state.site,)).fetchone()
             if newest is not None and newest[0] != recovered and newest[1] != recovered:
                 raise WireError(
                     "its ledger was restored from a backup without taking over the newest head this coordinator has "
@@ -82,11 +82,11 @@ class Witness:
             countersigned = Countersigned.by(self._key, COORDINATOR, head)
             connection.execute(
                 "INSERT INTO seen (site, recovered, entry, hash, countersigned) VALUES (?, ?, ?, ?, ?)",
-                (book.site, recovered, book.number, book.hash, countersigned.to_bytes()),
+                (state.site, recovered, state.number, state.hash, countersigned.to_bytes()),
             )
 
     def newest(self, site: str) -> Countersigned | None:
-        """The newest head of ``site``'s book."""
+        """The newest head of ``site``'s ledger."""
         with closing(self._connect()) as connection:
             row = connection.execute(_NEWEST, (site,)).fetchone()
         return None if row is None else self._read(row[2])

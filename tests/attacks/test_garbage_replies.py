@@ -48,17 +48,17 @@ def with_content(**changes: Any) -> Lie:
 def with_odd_head(simulator: Simulator, reply: Envelope) -> Envelope:
     """A ledger's head of absurd numbers, correctly signed, in an otherwise honest reply."""
     body = from_canonical(reply.body)
-    if "book" not in body["content"]:
+    if "ledger" not in body["content"]:
         return signed(simulator, b"{}")
     accounts: Any = [{
         "population": "p", "protected": True, "held_out_protected": True,
         "grants": [{"epsilon": 1e300, "delta": 1e-300, "order": 2, "spent": 0, "set_aside": 0}] * 10_000,
     }]  # fmt: skip
-    statement = {**body["content"]["book"]["statement"], "accounts": accounts}
+    statement = {**body["content"]["ledger"]["statement"], "accounts": accounts}
     key = simulator.homes[LIAR].identity()
-    signature = key.sign(b"consilium book head v1\0" + to_canonical(statement))
-    book: dict[str, Any] = {"statement": statement, "signature": to_text(signature)}
-    return signed(simulator, to_canonical({**body, "content": {**body["content"], "book": book}}), *reply.blobs)
+    signature = key.sign(b"consilium ledger head v1\0" + to_canonical(statement))
+    ledger: dict[str, Any] = {"statement": statement, "signature": to_text(signature)}
+    return signed(simulator, to_canonical({**body, "content": {**body["content"], "ledger": ledger}}), *reply.blobs)
 
 
 def with_extra_blob(simulator: Simulator, reply: Envelope) -> Envelope:
@@ -79,7 +79,7 @@ LIES: dict[str, Lie] = {
     "unknown kind": with_content(kind="run"),
     "kind that is no text": with_content(kind={"a": [1]}),
     "numbers beyond any": with_content(base=1e300, epoch=-1, round=1e300, attempt=None),
-    "nothing in it": with_content(offer=None, grant=None, header=None, seed=None, evaluated=7, book=[]),
+    "nothing in it": with_content(offer=None, grant=None, header=None, seed=None, evaluated=7, ledger=[]),
     "odd head": with_odd_head,
     "a blob too many": with_extra_blob,
 }

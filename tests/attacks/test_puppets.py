@@ -26,7 +26,7 @@ def relaunch(mallory: Mallory, key: SigningKey | None = None, **changes: object)
 
 
 def require_refused(mallory: Mallory, reply: Reply, code: str, sentence: str) -> None:
-    """Refused, in the book, and nothing else happened."""
+    """Refused, in the ledger, and nothing else happened."""
     assert isinstance(reply, Problem), reply
     assert reply.code == code
     assert sentence in reply.sentence

@@ -1,4 +1,4 @@
-"""Requests that are replayed, misdirected, forged or altered, and a book that was rolled back."""
+"""Requests that are replayed, misdirected, forged or altered, and a ledger that was rolled back."""
 
 import pytest
 
@@ -67,8 +67,8 @@ def test_blob_exchanged_on_its_way_has_no_effect(mallory: Mallory) -> None:
         mallory.simulator.sites["ash"].answer(Envelope(sent.body, sent.signature, (bytes(len(aggregate)),)))
 
 
-def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_trained(mallory: Mallory) -> None:
-    """The coordinator has seen more of the book than the site has: the site was rolled back, and says so."""
+def test_witnessed_head_that_is_not_in_the_ledger_is_a_rollback_and_nothing_is_trained(mallory: Mallory) -> None:
+    """The coordinator has seen more of the ledger than the site has: the site was rolled back, and says so."""
     reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=40))
     require_refused(reply, "refused", "it was rolled back or replaced, or a copy of it is in use elsewhere")
     last = mallory.simulator.entries("ash")[-1].body
@@ -77,7 +77,7 @@ def test_witnessed_head_that_is_not_in_the_book_is_a_rollback_and_nothing_is_tra
 
 
 def test_witnessed_head_of_another_history_is_a_rollback(mallory: Mallory) -> None:
-    """The coordinator has seen another entry under a number that the book has: somebody uses a copy."""
+    """The coordinator has seen another entry under a number that the ledger has: somebody uses a copy."""
     reply = mallory.train("ash", witnessed=head_of("ash", mallory, number=1))
     require_refused(reply, "refused", "entry 1 of this site's ledger")
 

@@ -45,7 +45,7 @@ def test_site_that_was_put_back_cannot_seal_under_the_keys_it_had(rolled_back: M
 
 
 def test_site_that_was_put_back_is_told_so_by_an_honest_witness(rolled_back: Mallory) -> None:
-    """It would train the round again: the newest head that the coordinator saw is not in the book."""
+    """It would train the round again: the newest head that the coordinator saw is not in the ledger."""
     seen = rolled_back.witnessed["ash"]
     rolled_back.key(3)
     reply = rolled_back.train("ash", attempt=2, cohort=THREE, epoch=3, witnessed=seen)

@@ -177,8 +177,8 @@ def test_round_after_a_void_one_has_fresh_randomness(mallory: Mallory) -> None:
     assert [entry.kind for entry in mallory.simulator.entries("ash", "reserve")] == ["reserve"] * 2
 
 
-def test_void_round_is_written_in_the_book_and_paid(mallory: Mallory) -> None:
-    """A coordinator calls rounds void that it can open: each stays spent, and the book says that it yielded nothing."""
+def test_void_round_is_written_in_the_ledger_and_paid(mallory: Mallory) -> None:
+    """A coordinator calls rounds void that it can open: each stays spent, with nothing for it."""
     mallory.seal()
     mallory.seeds()
     mallory.train("ash", 2)

@@ -12,7 +12,7 @@ from tests.simulator import FOUR
 
 
 def require_not_applied(mallory: Mallory, name: str, base: int = 0) -> None:
-    """The model is where it was, and the book says what was refused."""
+    """The model is where it was, and the ledger says what was refused."""
     assert mallory.simulator.state(name).base == base
     last = mallory.simulator.entries(name)[-1]
     assert (last.kind, getattr(last.body, "code", None)) == ("incident", "opening-failed")

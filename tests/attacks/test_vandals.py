@@ -236,7 +236,7 @@ def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> 
         assert isinstance(content, Joined)
         statement = content.offer.statement.model_copy(update={"session_key": SessionKey().public})
         offer: Signed[Offer] = content.offer.model_copy(update={"statement": statement})
-        return simulator.forged("ash", reply, Joined(offer=offer, book=content.book))
+        return simulator.forged("ash", reply, Joined(offer=offer, ledger=content.ledger))
 
     ash_says(simulator, Joined, lie, times=10**6)
     simulator.run(seconds=10)
@@ -291,7 +291,7 @@ def test_withheld_releases_cost_no_more_than_was_set_aside(found: Found) -> None
     assert history.committed == {}
     for name in HONEST:
         assert len(simulator.entries(name, "reserve")) == 5
-    require_safe(simulator)  # every book: spent and set aside within what was admitted
+    require_safe(simulator)  # every ledger: spent and set aside within what was admitted
 
 
 def random_sum(simulator: Simulator, reply: Envelope) -> Envelope:

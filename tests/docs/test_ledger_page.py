@@ -1,4 +1,4 @@
-"""``docs/ledger.md`` shows the bytes that the program writes, and lists what a book may say and must keep to."""
+"""``docs/ledger.md`` shows the bytes that the program writes, and lists what a ledger may say and must keep to."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_example_is_what_the_program_writes() -> None:
     assert blocks(PAGE, "jsonl") == [export()], "write it anew: python -m tests.docs.ledger_example"
 
 
-def test_example_is_a_book_that_holds_with_the_figures_of_the_page(tmp_path: Path) -> None:
+def test_example_is_a_ledger_that_holds_with_the_figures_of_the_page(tmp_path: Path) -> None:
     example = tmp_path / "example.jsonl"
     example.write_text(blocks(PAGE, "jsonl")[0], encoding="utf-8")
     key = PublicKey.from_text(TEXT.split("key\n`")[1][:43])

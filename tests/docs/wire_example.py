@@ -73,7 +73,7 @@ def example_sealed() -> Envelope:
     """``north`` answers a request to train."""
     return make_envelope(
         SITE_KEY,
-        Sealed(header=example_header(), book=standing(SITE_KEY, SITE), evaluated=None),
+        Sealed(header=example_header(), ledger=standing(SITE_KEY, SITE), evaluated=None),
         study=STUDY,
         sender=SITE,
         receiver=COORDINATOR,

@@ -296,17 +296,17 @@ class Running:
         return digest
 
     def paid(self, name: str, study: str) -> tuple[list[int], list[int]]:
-        """The rounds of a study that a site's book has reserved and settled."""
+        """The rounds of a study that a site's ledger has reserved and settled."""
 
         def rounds(kind: str) -> list[int]:
-            return [body["round"] for body in self.book(name, kind) if body["study"] == study]
+            return [body["round"] for body in self.ledger(name, kind) if body["study"] == study]
 
         return rounds("reserve"), rounds("settle")
 
-    def book(self, name: str, kind: str) -> list[dict[str, Any]]:
-        """What the entries of one kind say in a site's book, read without our own code."""
-        with contextlib.closing(sqlite3.connect(self.folder / name / "ledger.sqlite")) as book:
-            entries = [json.loads(data) for (data,) in book.execute("SELECT bytes FROM entry ORDER BY number")]
+    def ledger(self, name: str, kind: str) -> list[dict[str, Any]]:
+        """What the entries of one kind say in a site's ledger, read without our own code."""
+        with contextlib.closing(sqlite3.connect(self.folder / name / "ledger.sqlite")) as state:
+            entries = [json.loads(data) for (data,) in state.execute("SELECT bytes FROM entry ORDER BY number")]
         return [entry["body"] for entry in entries if entry["kind"] == kind]
 
     def trained(self, name: str) -> list[int]:
@@ -323,7 +323,7 @@ class Running:
         return [(int(number), float(seconds)) for number, seconds in found]
 
     def audited(self, name: str) -> Any:
-        """What ``consilium-audit verify`` finds in a site's book."""
+        """What ``consilium-audit verify`` finds in a site's ledger."""
         identity = SiteFolder(self.folder / name).identity().public.typed
         said = command(
             "consilium-audit", "verify", self.folder / name / "ledger.sqlite", "--key", identity, "--json"

@@ -59,7 +59,7 @@ def test_study_ends_with_one_model_and_the_right_events(wood: Running, choice: s
     wood.released(study)
     for name in SITES:
         assert wood.paid(name, study) == (ROUNDS, ROUNDS)
-        events = [body["event"]["kind"] for body in wood.book(name, "reserve") if body["study"] == study]
+        events = [body["event"]["kind"] for body in wood.ledger(name, "reserve") if body["study"] == study]
         assert set(events) == {CHOICES[choice][1]}
         card = (wood.folder / name / "studies" / study / "release" / "card.md").read_text()
         assert ("**not sealed**" in card) == (choice == "open")

@@ -121,11 +121,11 @@ def test_every_site_holds_the_same_model_and_its_card_names_it(wood: Running, st
 
 
 def test_audit_accepts_every_ledger_and_finds_the_price(wood: Running, study: str) -> None:
-    """Prices computed again by dp-accounting from the events in the book: at any order, and at the grant's."""
+    """Prices computed again by dp-accounting from the events in the ledger: at any order, and at the grant's."""
     for name in SITES:
         assert wood.paid(name, study) == ([1, 2], [1, 2])
-        events = [dp_event(paid["event"]) for paid in wood.book(name, "reserve")]
-        (grant,) = wood.book(name, "grant")
+        events = [dp_event(paid["event"]) for paid in wood.ledger(name, "reserve")]
+        (grant,) = wood.ledger(name, "grant")
         price = RdpAccountant().compose(ComposedDpEvent(events)).get_epsilon(DELTA)
         assert 2.9 < price <= 3
         charged = RdpAccountant([grant["order"]]).compose(ComposedDpEvent(events)).get_epsilon(DELTA)
@@ -160,7 +160,7 @@ def test_site_commands_agree_with_the_auditor(wood: Running, study: str) -> None
 def test_release_was_written_in_the_ledger(wood: Running, study: str) -> None:
     digest = wood.released(study)
     for name in SITES:
-        assert [entry["model"] for entry in wood.book(name, "release")] == [digest]
+        assert [entry["model"] for entry in wood.ledger(name, "release")] == [digest]
 
 
 def test_secrets_of_a_site_never_reach_the_coordinator(wood: Running, study: str) -> None:

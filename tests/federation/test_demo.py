@@ -139,7 +139,7 @@ def test_json_and_ledgers_say_that_there_is_no_bound(bare_result: dict[str, Any]
     check_kept(bare_result, bare_folder, HOSPITALS)
     kept = Running(bare_folder, HOSPITALS, made=True)
     for name in HOSPITALS:
-        assert [(paid["event"]["kind"], paid["charge"]) for paid in kept.book(name, "reserve")] == [
+        assert [(paid["event"]["kind"], paid["charge"]) for paid in kept.ledger(name, "reserve")] == [
             ("unprotected", None)
         ]
         card = (bare_folder / name / "studies" / bare_result["study"] / "release" / "card.md").read_text()
@@ -158,13 +158,13 @@ def test_the_population_refuses_a_private_study_afterwards(
         kept.start()
         kept.wait_until_online()
         study = kept.launch(read_terms(study_file))
-        wait_for("every hospital to refuse", lambda: all(kept.book(name, "refuse") for name in HOSPITALS))
+        wait_for("every hospital to refuse", lambda: all(kept.ledger(name, "refuse") for name in HOSPITALS))
         wait_for("the study to stop", lambda: kept.history(study).stopped)
     finally:
         left_over = kept.end()
     assert left_over == []
     for name in HOSPITALS:
-        for refusal in kept.book(name, "refuse"):
+        for refusal in kept.ledger(name, "refuse"):
             assert (refusal["study"], refusal["code"]) == (study, "budget")
             assert "without privacy" in refusal["sentence"]
         assert kept.paid(name, study) == ([], [])

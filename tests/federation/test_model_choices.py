@@ -69,7 +69,7 @@ def test_adapters_on_public_weights_with_a_head_at_each_site(wood: Running, publ
     wood.released(study, *THREE)
     assert all(wood.paid(name, study) == ([1, 2, 3], [1, 2, 3]) for name in THREE)
 
-    (refused,) = wood.book("elm", "refuse")
+    (refused,) = wood.ledger("elm", "refuse")
     assert (refused["code"], start in refused["sentence"]) == ("weights", True)
 
     model, body = load_file(folders["ash"] / "release" / "model.safetensors"), load_file(public)

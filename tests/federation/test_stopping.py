@@ -50,9 +50,9 @@ def test_study_ends_after_the_exchange_that_the_totals_say(wood: Running, study:
     wood.released(study)
     for name in SITES:
         assert wood.paid(name, study) == ([*range(1, end + 1)], [*range(1, end + 1)])
-        evaluated = [body["round"] for body in wood.book(name, "evaluate") if body["study"] == study]
+        evaluated = [body["round"] for body in wood.ledger(name, "evaluate") if body["study"] == study]
         assert evaluated == [each.round for each in opened]
-        (returned,) = [body["charge"] for body in wood.book(name, "return") if body["study"] == study]
+        (returned,) = [body["charge"] for body in wood.ledger(name, "return") if body["study"] == study]
         assert returned > 0
         release = wood.folder / name / "studies" / study / "release"
         card = json.loads((release / "card.json").read_text())
@@ -73,6 +73,6 @@ def test_second_launch_is_charged_and_counted_again(wood: Running, study: str, t
     again = wood.launch(TERMS)
     wood.finish(again)
     for name in SITES:
-        assert {body["study"] for body in wood.book(name, "allow")} == {study, again}
+        assert {body["study"] for body in wood.ledger(name, "allow")} == {study, again}
         card = (wood.folder / name / "studies" / again / "release" / "card.md").read_text()
         assert "**one of 2** of 'small' at this site, 2 of them with exactly these terms; together" in card

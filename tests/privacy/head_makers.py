@@ -1,4 +1,4 @@
-"""Heads of books that were never written."""
+"""Heads of ledgers that were never written."""
 
 from privacy.keys import SigningKey
 from privacy.ledger.signed_head import LedgerHead
@@ -6,6 +6,6 @@ from privacy.signed import Signed
 
 
 def standing(key: SigningKey, site: str, number: int = 10, hash: str = "4" * 64) -> Signed[LedgerHead]:
-    """A signed head of a book without populations."""
+    """A signed head of a ledger without populations."""
     head = LedgerHead(site=site, number=number, hash=hash, time="2026-03-02T08:00:00Z", recovered=None, accounts=())
     return Signed[LedgerHead].by(key, head)

@@ -1,4 +1,4 @@
-"""Books for the ledger's tests: the same short stories, told on a clock that stands still, and books that lie."""
+"""Ledgers for the ledger's tests: the same short stories, told on a clock that stands still, and ledgers that lie."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def clock(*, start: str = "2026-03-02T08:00:00+00:00", step_s: int = 60) -> Call
 
 
 def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime] | None = None) -> Ledger:
-    """A new book with one population and its grant."""
+    """A new ledger with one population and its grant."""
     ledger = Ledger.create(path, KEY, "north", look or clock())
     ledger.register_population(POPULATION, DATA, 160, 1, PATIENTS, "c" * 64, "id")
     ledger.grant(POPULATION, epsilon, 1e-3, 8, "Ada", "ada")
@@ -60,7 +60,7 @@ def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime
 
 
 def countersigned(ledger: Ledger, witness: SigningKey = WITNESS) -> Countersigned:
-    """What ``witness`` sends back of the book as it is now."""
+    """What ``witness`` sends back of the ledger as it is now."""
     return Countersigned.by(witness, "coordinator", ledger.signed_head())
 
 
@@ -79,7 +79,7 @@ def write_story(path: Path) -> None:
 
 
 def write_every_kind(path: Path) -> None:
-    """A book with an entry of every kind: a study, a disk that is lost, its backup, a second study, a key, a clock."""
+    """Entries of every kind: a study, a disk that is lost, its backup, a second study, a key, a clock."""
     look, backup = clock(), path.with_suffix(".backup")
     with granted_ledger(path, look=look) as ledger:
         ledger.approve(TERMS, "data protection")
@@ -95,7 +95,7 @@ def write_every_kind(path: Path) -> None:
     backup.replace(path)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.recover(seen, WITNESS.public)
-        ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the book")
+        ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the ledger")
         ledger.release("first", MODEL)
         ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
         ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, "c" * 64, "id", {"lung-2026": 12})
@@ -113,13 +113,13 @@ def write_every_kind(path: Path) -> None:
 
 
 def values_of(path: Path, key: SigningKey = KEY) -> list[Value]:
-    """The entries of a book as plain values."""
+    """The entries of a ledger as plain values."""
     with Ledger.open(path, key) as ledger:
         return [json.loads(line)["entry"] for line in ledger.export_lines() if b'"entry"' in line]
 
 
 def forged(values: Iterable[Value], key: SigningKey = KEY, since: int = 1) -> Iterator[SignedEntry]:
-    """The book that ``values`` would make, chained anew; ``key`` signs from entry ``since`` on."""
+    """The ledger that ``values`` would make, chained anew; ``key`` signs from entry ``since`` on."""
     previous = "0" * 64
     for number, value in enumerate(values, start=1):
         data = to_canonical({**value, "number": number, "previous": previous})

@@ -13,7 +13,7 @@ from tests.simulator import Simulator
 
 def require_safe(simulator: Simulator) -> None:
     """No promise is broken: at any moment, finished or not."""
-    require_sound_books(simulator)
+    require_sound_ledgers(simulator)
     require_one_release_a_round(simulator)
     require_one_draw_a_round(simulator)
     require_one_cohort_an_attempt(simulator)
@@ -23,8 +23,8 @@ def require_safe(simulator: Simulator) -> None:
         require_no_lone_update(simulator, colluder=name)
 
 
-def require_sound_books(simulator: Simulator) -> None:
-    """Every book verifies, pays no round twice, and has not spent or set aside more than the terms promise."""
+def require_sound_ledgers(simulator: Simulator) -> None:
+    """Every ledger verifies, pays no round twice, and has not spent or set aside more than the terms promise."""
     for name in simulator.names:
         entries = simulator.entries(name, "reserve", "evaluate")
         paid = Counter((entry.kind, getattr(entry.body, "round", None)) for entry in entries)

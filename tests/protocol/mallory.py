@@ -32,7 +32,7 @@ class Mallory:
     def join(self, name: str, epoch: int = 1, launch: SignedLaunch | None = None) -> Reply:
         reply, _ = self.simulator.exchange(name, Join(launch=launch or self.launch, epoch=epoch))
         if isinstance(reply, Joined):
-            self.saw(name, reply.book)
+            self.saw(name, reply.ledger)
         return reply
 
     def saw(self, name: str, head: Signed[LedgerHead]) -> None:
@@ -83,7 +83,7 @@ class Mallory:
         )
         reply, blobs = self.simulator.exchange(name, request, *(committed[1:] if committed else ()))
         if isinstance(reply, Sealed):
-            self.saw(name, reply.book)
+            self.saw(name, reply.ledger)
             self.blobs[name, number, attempt], self.headers[name, number, attempt] = blobs[0], reply.header
         return reply
 

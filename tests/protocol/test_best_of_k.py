@@ -1,4 +1,4 @@
-"""The same terms launched several times are several studies: the book charges each, and every card counts them."""
+"""The same terms launched several times are several studies: the ledger charges each, and every card counts them."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ def card(simulator: Simulator, name: str) -> tuple[dict[str, Any], str]:
     return json.loads((folder / "card.json").read_text()), (folder / "card.md").read_text()
 
 
-def test_book_charges_the_same_terms_as_often_as_they_are_launched(found: Found) -> None:
+def test_ledger_charges_the_same_terms_as_often_as_they_are_launched(found: Found) -> None:
     """The oracle: a filter of its own, charged with the terms' whole plan for every launch."""
     simulator = found(TERMS)
     simulator.run()

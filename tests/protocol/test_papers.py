@@ -1,4 +1,4 @@
-"""What an export says of studies beside the book, and that nobody can make it say anything else."""
+"""What an export says of studies beside the ledger, and that nobody can make it say anything else."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_page_says_what_the_study_was_about(simulator: Simulator, export: Path) 
     text = text_of(render(read_timeline(export, simulator.homes["ash"].identity().public)))
     for part in (
         *("a test", "ill: yes against no, never", "age, sex", "ash, birch, cedar, elm"),
-        *("this key has countersigned this book", "Clipping norm 1 for each patient", "a score of 0.5 or more"),
+        *("this key has countersigned this ledger", "Clipping norm 1 for each patient", "a score of 0.5 or more"),
         "epsilon 3 at delta 0.001 for each training patient; epsilon 1 for each test patient",
         *("Why small-", "has several epsilons", "promised 3", "the order that shows it best", "the same at order"),
     ):
@@ -123,7 +123,7 @@ def test_paper_whose_byte_was_changed_is_refused(export: Path) -> None:
     def change(lines: list[dict[str, Any]]) -> None:
         lines[place(lines)]["paper"]["statement"]["scores"][0]["auroc"] = 0.99
 
-    with pytest.raises(LedgerError, match=r"line \d+: the paper of a study is not signed by the book's key"):
+    with pytest.raises(LedgerError, match=r"line \d+: the paper of a study is not signed by the ledger's key"):
         verify_export(rewritten(export, change))
 
 
@@ -134,14 +134,14 @@ def test_site_that_shows_kinder_terms_than_it_admitted_is_found(simulator: Simul
     def change(lines: list[dict[str, Any]]) -> None:
         lines[place(lines)] = signed_again(simulator, lines[place(lines)], launch=launch)
 
-    with pytest.raises(LedgerError, match="which this book never admitted"):
+    with pytest.raises(LedgerError, match="which this ledger never admitted"):
         verify_export(rewritten(export, change))
 
 
 def test_site_that_shows_another_roster_needs_the_coordinators_signature(
     simulator: Simulator, export: Path
 ) -> None:
-    """Site and terms are bound by the book, the roster by the coordinator's signature."""
+    """Site and terms are bound by the ledger, the roster by the coordinator's signature."""
     launch = simulator.journal.launch()
     forged = launch.model_copy(update={"signature": other_launch(simulator, SigningKey.generate()).signature})
 
@@ -152,7 +152,7 @@ def test_site_that_shows_another_roster_needs_the_coordinators_signature(
         verify_export(rewritten(export, change))
 
 
-def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_book(
+def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_ledger(
     simulator: Simulator, export: Path
 ) -> None:
     own = SigningKey.generate()
@@ -164,7 +164,7 @@ def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_book(
         )
 
     text = text_of(render(read_timeline(rewritten(export, change), None)))
-    assert "this key has not countersigned this book" in text
+    assert "this key has not countersigned this ledger" in text
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_book(
         (lambda lines: lines.insert(place(lines), lines[place(lines)]), "has a paper already"),
         (
             lambda lines: lines.insert(0, lines[place(lines)]),
-            "not signed by the book's key|no entry yet|never admitted",
+            "not signed by the ledger's key|no entry yet|never admitted",
         ),
         (lambda lines: lines.insert(place(lines) + 1, lines[0]), "an entry follows the papers"),
         (lambda lines: lines.append(lines[place(lines)]), "something follows the trailer"),

@@ -1,4 +1,4 @@
-"""What witnesses saw beside what books say: honest studies agree, and every lie is found."""
+"""What witnesses saw beside what ledgers say: honest studies agree, and every lie is found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,16 +44,16 @@ def folder(simulator: Simulator) -> Path:
     return folder
 
 
-def site_book(path: Path) -> SiteLedger:
+def site_ledger(path: Path) -> SiteLedger:
     found = SiteLedger(LedgerState())
-    _, found.book = read(path, watch=found.take)
+    _, found.ledger = read(path, watch=found.take)
     return found
 
 
 def found_in(folder: Path, change: Callable[[Shown], object] = lambda _: None, site: str = "ash") -> list[Finding]:
     testimony = read_testimony(folder / "testimony.jsonl")
     change(testimony)
-    return compare([testimony], [site_book(folder / f"{site}.jsonl")])
+    return compare([testimony], [site_ledger(folder / f"{site}.jsonl")])
 
 
 def test_honest_study_reconciles(simulator: Simulator, folder: Path) -> None:
@@ -72,7 +72,7 @@ def test_site_left_out_of_a_round_it_paid_for_is_a_remark(found: Found) -> None:
     simulator.run(seconds=5)
     path = simulator.folder / "testimony.jsonl"
     write_testimony(simulator.federation, path)
-    (finding,) = compare([read_testimony(path)], [site_book(simulator.homes["ash"].ledger_path)])
+    (finding,) = compare([read_testimony(path)], [site_ledger(simulator.homes["ash"].ledger_path)])
     assert finding.weight is Weight.REMARK
     assert "paid for round 2" in finding.sentence
     assert "is not in its sum" in finding.sentence
@@ -85,14 +85,14 @@ def test_round_that_the_coordinator_keeps_back_is_found(simulator: Simulator, fo
 
 
 def test_round_without_a_payment_is_found(simulator: Simulator, folder: Path) -> None:
-    """A site that keeps a second, cheaper book shows it to its auditor."""
+    """A site that keeps a second, cheaper ledger shows it to its auditor."""
     identity = simulator.homes["ash"].identity()
     with Ledger.create(folder / "second.sqlite", identity, "ash") as ledger:
         ledger.refuse(simulator.study, "policy", "this site never took part")
-    findings = compare([read_testimony(folder / "testimony.jsonl")], [site_book(folder / "second.sqlite")])
+    findings = compare([read_testimony(folder / "testimony.jsonl")], [site_ledger(folder / "second.sqlite")])
     sentences = [each.sentence for each in findings if each.weight is Weight.CONTRADICTION]
-    assert sum("its book has no payment for it" in each for each in sentences) == ROUNDS + 1
-    assert sum("is not in the book" in each for each in sentences) == len(sentences) - ROUNDS - 1 > 0
+    assert sum("its ledger has no payment for it" in each for each in sentences) == ROUNDS + 1
+    assert sum("is not in the ledger" in each for each in sentences) == len(sentences) - ROUNDS - 1 > 0
 
 
 def test_terms_that_differ_are_found(simulator: Simulator, folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_head_that_the_coordinator_countersigned_and_does_not_show_is_found(fold
     assert all("its testimony does not show" in each.sentence for each in findings)
 
 
-def test_two_books_shown_to_two_witnesses_are_found(simulator: Simulator, folder: Path) -> None:
+def test_two_ledgers_shown_to_two_witnesses_are_found(simulator: Simulator, folder: Path) -> None:
     first, second = (read_testimony(folder / "testimony.jsonl") for _ in range(2))
     shown = first.heads[0].head.statement
     identity = simulator.homes[shown.site].identity()
@@ -153,7 +153,7 @@ def test_two_ledgers_of_one_site_that_part_ways_are_found(simulator: Simulator, 
         ledger.refuse("other-study", "policy", "this site never took part")
     findings = compare(
         [read_testimony(folder / "testimony.jsonl")],
-        [site_book(folder / name) for name in ("ash.jsonl", "second.sqlite")],
+        [site_ledger(folder / name) for name in ("ash.jsonl", "second.sqlite")],
     )
     assert any("two of its ledgers were given that part ways" in each.sentence for each in findings)
 

@@ -137,7 +137,7 @@ def test_site_that_refused_stands_with_its_sentence(found: Found) -> None:
 
 
 def closed(totals: Evaluated | None) -> Closed:
-    return Closed(base=3, evaluated=totals, book=standing(SigningKey.generate(), "ash"), epsilon_spent=1.0)
+    return Closed(base=3, evaluated=totals, ledger=standing(SigningKey.generate(), "ash"), epsilon_spent=1.0)
 
 
 def test_last_totals_count_once_two_sites_that_closed_have_told_them_alike(found: Found) -> None:

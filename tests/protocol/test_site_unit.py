@@ -178,15 +178,15 @@ def test_what_sites_train_does_not_show_in_how_a_study_goes(found: Found, learni
 
 
 def test_drawn_sites_are_nowhere_to_be_seen(found: Found) -> None:
-    """Neither what is on the wire nor the book depends on it: headers, sizes and entries are alike."""
+    """Neither what is on the wire nor the ledger depends on it: headers, sizes and entries are alike."""
     simulator = found(site_terms("sampled"))
     in_phase(simulator, Phase.RELEASING)
     simulator.run(seconds=5)
-    books = {
+    ledgers = {
         tuple((entry.kind, getattr(entry.body, "charge", None)) for entry in simulator.entries(name, "reserve"))
         for name in FOUR
     }
-    assert len(books) == 1
+    assert len(ledgers) == 1
     assert len({simulator.trained[name, number] for name in FOUR for number in range(1, ROUNDS + 1)}) == 1
 
 

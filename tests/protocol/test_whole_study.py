@@ -102,7 +102,7 @@ def test_noised_evaluation_is_charged_and_differs_from_the_true_totals(found: Fo
     require_safe(simulator)
 
 
-def test_study_without_privacy_is_in_the_book_without_bound(found: Found) -> None:
+def test_study_without_privacy_is_in_the_ledger_without_bound(found: Found) -> None:
     simulator = found(without_privacy())
     simulator.run()
     require_finished(simulator)

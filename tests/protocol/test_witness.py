@@ -1,4 +1,4 @@
-"""A site's book put back to an older one, or used twice: noticed before anything is trained, and mended in the open."""
+"""A site's ledger put back to an older one, or used twice: noticed before training, and mended in the open."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def simulator(found: Found) -> Simulator:
     return found(small_terms(training={"rounds": ROUNDS}), names=THREE)
 
 
-def test_every_head_that_a_site_showed_is_countersigned_and_in_its_book(simulator: Simulator) -> None:
+def test_every_head_that_a_site_showed_is_countersigned_and_in_its_ledger(simulator: Simulator) -> None:
     simulator.run()
     require_finished(simulator)
     witness = simulator.federation.witness()
@@ -46,7 +46,7 @@ def test_every_head_that_a_site_showed_is_countersigned_and_in_its_book(simulato
 def test_train_without_a_countersigned_head_is_refused(mallory: Mallory) -> None:
     mallory.witnessed.clear()
     require_refused(
-        mallory.train("ash"), "refused", "carries the newest head that the coordinator has seen of the book"
+        mallory.train("ash"), "refused", "carries the newest head that the coordinator has seen of the ledger"
     )
 
 
@@ -58,7 +58,7 @@ def test_train_with_a_head_that_somebody_else_countersigned_is_refused(mallory: 
     assert not mallory.simulator.trained
 
 
-def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simulator: Simulator) -> None:
+def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_ledger(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
@@ -71,7 +71,7 @@ def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_book(simu
     assert "rolled back" in (simulator.journal.history().stopped or "")
 
 
-def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
+def test_restored_ledger_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
@@ -94,7 +94,7 @@ def test_restored_book_takes_over_what_was_seen_and_spends_what_was_open(simulat
     assert "ash" in simulator.journal.history().out
 
 
-def test_recovered_book_is_believed_by_its_witness_and_takes_part_in_the_next_study(simulator: Simulator) -> None:
+def test_recovered_ledger_is_believed_by_its_witness_and_takes_part_in_the_next_study(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
     simulator.run(seconds=5)
@@ -124,7 +124,7 @@ def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> 
     assert "a copy of it is in use elsewhere" in (simulator.journal.history().stopped or "")
 
 
-def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
+def test_two_ledgers_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
     """Two copies that add different entries show two entries of one number."""
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
@@ -137,7 +137,7 @@ def test_two_books_shown_to_one_witness_are_refused(simulator: Simulator) -> Non
     witness = simulator.federation.witness()
     witness.see(heads[0])
     witness.see(heads[0])
-    with pytest.raises(WireError, match="two copies of the book are in use"):
+    with pytest.raises(WireError, match="two copies of the ledger are in use"):
         witness.see(heads[1])
 
 
@@ -155,7 +155,7 @@ def test_recovery_from_an_older_head_than_the_newest_seen_is_refused(simulator: 
         simulator.federation.witness().see(head)
 
 
-def test_head_of_another_sites_book_is_that_sites_loss(simulator: Simulator) -> None:
+def test_head_of_another_sites_ledger_is_that_sites_loss(simulator: Simulator) -> None:
     with simulator.homes["birch"].open_ledger() as ledger:
         birch = ledger.signed_head()
 
@@ -163,7 +163,7 @@ def test_head_of_another_sites_book_is_that_sites_loss(simulator: Simulator) -> 
         content = read_body(reply).content
         if name != "ash" or not isinstance(content, Sealed):
             return reply
-        return simulator.forged("ash", reply, content.model_copy(update={"book": birch}), *reply.blobs)
+        return simulator.forged("ash", reply, content.model_copy(update={"ledger": birch}), *reply.blobs)
 
     simulator.transport.replies = lie
     simulator.run(seconds=10)

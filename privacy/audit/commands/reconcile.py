@@ -1,13 +1,13 @@
-"""``consilium-audit reconcile``: lay what witnesses saw beside what the sites' books say.
+"""``consilium-audit reconcile``: lay what witnesses saw beside what the sites' ledgers say.
 
 A *contradiction* cannot come from honest parties; a *remark* can, and says from what. Compared are:
 
 * rounds: who is in a committed sum has paid for it; who has paid for a round that the coordinator does not know;
 * terms: the study that a site admitted is the one that the coordinator launched;
-* heads: what a witness countersigned is in the book, or the book says that it was restored; two witnesses were shown
-  one book, not two.
-* copies: a file given twice counts once; of two copies of a site's book where one goes on from the other, the longer
-  one counts; two that part ways are two books.
+* heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses were
+  shown one ledger, not two.
+* copies: a file given twice counts once; of two copies of a site's ledger where one goes on from the other, the longer
+  one counts; two that part ways are two ledgers.
 """
 
 from collections import defaultdict
@@ -47,9 +47,9 @@ class Finding(Document):
 
 @dataclass
 class SiteLedger:
-    """A site's verified book, and what of it can be compared."""
+    """A site's verified ledger, and what of it can be compared."""
 
-    book: LedgerState
+    ledger: LedgerState
     trained: set[tuple[str, int]] = field(default_factory=set)
     evaluated: set[tuple[str, int]] = field(default_factory=set)
     recovered: list[Head] = field(default_factory=list)
@@ -59,8 +59,8 @@ class SiteLedger:
 
     @property
     def name(self) -> str:
-        """Whose book it is."""
-        return self.book.site
+        """Whose ledger it is."""
+        return self.ledger.site
 
     def take(self, _: LedgerState, entry: Entry) -> None:
         """Take in the next entry."""
@@ -84,14 +84,14 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
 
     Give the files in any order: at least one testimony and one ledger, and as many ledgers as there are.
     """
-    testimonies, books = _sorted(files)
-    found = compare(testimonies, books)
+    testimonies, ledgers = _sorted(files)
+    found = compare(testimonies, ledgers)
     contradictions = sum(each.weight is Weight.CONTRADICTION for each in found)
     if as_json:
         print_json(
             {
                 "testimonies": [each.opening.federation for each in testimonies],
-                "sites": [each.name for each in books],
+                "sites": [each.name for each in ledgers],
                 "contradictions": contradictions,
                 "findings": [each.model_dump(mode="json") for each in found],
             }
@@ -102,7 +102,8 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         rounds = sum(len(each.rounds) for each in testimonies)
         click.echo(
             f"compared {rounds} rounds and {sum(len(each.heads) for each in testimonies)} heads with "
-            f"{len(books)} {'ledger' if len(books) == 1 else 'ledgers'} ({', '.join(each.name for each in books)}): "
+            f"{len(ledgers)} {'ledger' if len(ledgers) == 1 else 'ledgers'} "
+            f"({', '.join(each.name for each in ledgers)}): "
             f"{contradictions} contradictions, {len(found) - contradictions} remarks"
         )
     if contradictions:
@@ -111,88 +112,98 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         )
 
 
-def compare(testimonies: Sequence[Testimony], books: Sequence[SiteLedger]) -> list[Finding]:
-    """Everything on which witnesses and books do not agree, contradictions first."""
-    findings = [*_two_books(testimonies), *_two_copies(books)]
-    for book in books:
+def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Finding]:
+    """Everything on which witnesses and ledgers do not agree, contradictions first."""
+    findings = [*_two_ledgers(testimonies), *_two_copies(ledgers)]
+    for ledger_state in ledgers:
         for testimony in testimonies:
-            findings += _terms(testimony, book)
-            findings += _rounds(testimony, book)
-            findings += _heads(testimony, book)
+            findings += _terms(testimony, ledger_state)
+            findings += _rounds(testimony, ledger_state)
+            findings += _heads(testimony, ledger_state)
     return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
 
 
-def _terms(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
+def _terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     for study, seen in testimony.studies.items():
-        allowed = book.book.allowance(study)
+        allowed = ledger_state.ledger.allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
             yield _contradiction(
-                book,
+                ledger_state,
                 f"it admitted the study '{study}' under the terms {allowed.terms[:16]}, the coordinator launched it "
                 f"under {seen.terms[:16]}",
             )
-        own = seen.sites.get(book.name)
-        if own is not None and own not in [key.text for key in book.book.keys]:
+        own = seen.sites.get(ledger_state.name)
+        if own is not None and own not in [key.text for key in ledger_state.ledger.keys]:
             yield _contradiction(
-                book,
-                f"the study '{study}' invited the key {PublicKey.from_text(own).typed}, which never signed this book",
+                ledger_state,
+                f"the study '{study}' invited the key {PublicKey.from_text(own).typed}, which never signed this ledger",
             )
 
 
-def _rounds(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
+def _rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     for (study, number), seen in testimony.rounds.items():
-        paid = (study, number) in book.trained if seen.trained else (study, seen.base) in book.evaluated
-        if book.name in seen.heads and not paid:
-            if book.recovered:
+        paid = (
+            (study, number) in ledger_state.trained
+            if seen.trained
+            else (study, seen.base) in ledger_state.evaluated
+        )
+        if ledger_state.name in seen.heads and not paid:
+            if ledger_state.recovered:
                 yield _remark(
-                    book, f"round {number} of '{study}' has its update; the book was restored and has lost it"
+                    ledger_state,
+                    f"round {number} of '{study}' has its update; the ledger was restored and has lost it",
                 )
             else:
                 yield _contradiction(
-                    book, f"round {number} of '{study}' has its update in the sum, its book has no payment for it"
+                    ledger_state,
+                    f"round {number} of '{study}' has its update in the sum, its ledger has no payment for it",
                 )
     known = set(testimony.studies)
-    for study, number in sorted(book.trained):
+    for study, number in sorted(ledger_state.trained):
         if study not in known:
             continue
         round_seen = testimony.rounds.get((study, number))
         if round_seen is None and (study, number) not in testimony.void:
             yield _remark(
-                book,
+                ledger_state,
                 f"it paid for round {number} of '{study}', of which the coordinator shows no sum: the study ended or "
                 "stands still in it, or the coordinator keeps it back",
             )
-        elif round_seen is not None and book.name not in round_seen.heads:
+        elif round_seen is not None and ledger_state.name not in round_seen.heads:
             yield _remark(
-                book, f"it paid for round {number} of '{study}' and is not in its sum: it was lost before release"
+                ledger_state,
+                f"it paid for round {number} of '{study}' and is not in its sum: it was lost before release",
             )
 
 
-def _heads(testimony: Testimony, book: SiteLedger) -> Iterator[Finding]:
+def _heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     shown = set()
     for countersigned in testimony.heads:
         head = countersigned.head.statement
-        if head.site != book.name:
+        if head.site != ledger_state.name:
             continue
         shown.add(head.digest)
-        if book.book.contains(head.number, head.hash):
+        if ledger_state.ledger.contains(head.number, head.hash):
             continue
-        if _lost_and_taken_over(head, book):
+        if _lost_and_taken_over(head, ledger_state):
             yield _remark(
-                book, f"entry {head.number}, which a witness has seen, was lost; the book was restored since"
+                ledger_state,
+                f"entry {head.number}, which a witness has seen, was lost; the ledger was restored since",
             )
         else:
             yield _contradiction(
-                book,
-                f"entry {head.number}, which a witness has seen, is not in the book: it was rolled back, rewritten, or "
-                "this is a copy",
+                ledger_state,
+                f"entry {head.number}, which a witness has seen, is not in the ledger: it was rolled back, "
+                "rewritten, or  this is a copy",
             )
-    for witness, digest in sorted(book.checkpoints):
+    for witness, digest in sorted(ledger_state.checkpoints):
         if witness == testimony.opening.key and digest not in shown:
-            yield _contradiction(book, "the coordinator has countersigned a head that its testimony does not show")
+            yield _contradiction(
+                ledger_state, "the coordinator has countersigned a head that its testimony does not show"
+            )
 
 
-def _two_books(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
+def _two_ledgers(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
     seen: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for testimony in testimonies:
         for countersigned in testimony.heads:
@@ -203,34 +214,34 @@ def _two_books(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
             yield Finding(
                 weight=Weight.CONTRADICTION,
                 site=site,
-                sentence=f"it has shown {len(hashes)} different entries {number} of its book to witnesses",
+                sentence=f"it has shown {len(hashes)} different entries {number} of its ledger to witnesses",
             )
 
 
-def _two_copies(books: Sequence[SiteLedger]) -> Iterator[Finding]:
-    """Books of one site that part ways; copies that go on from each other were put together before."""
-    for number, book in enumerate(books):
-        for other in books[number + 1 :]:
-            if book.name == other.name:
-                restored = bool(book.recovered or other.recovered)
+def _two_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]:
+    """Ledgers of one site that part ways; copies that go on from each other were put together before."""
+    for number, ledger_state in enumerate(ledgers):
+        for other in ledgers[number + 1 :]:
+            if ledger_state.name == other.name:
+                restored = bool(ledger_state.recovered or other.recovered)
                 yield (_remark if restored else _contradiction)(
-                    book,
-                    f"two of its ledgers were given that part ways, with {book.book.head.number} and "
-                    f"{other.book.head.number} entries" + ("; one of them was restored" if restored else ""),
+                    ledger_state,
+                    f"two of its ledgers were given that part ways, with {ledger_state.ledger.head.number} and "
+                    f"{other.ledger.head.number} entries" + ("; one of them was restored" if restored else ""),
                 )
 
 
-def _lost_and_taken_over(head: LedgerHead, book: SiteLedger) -> bool:
-    """Whether the book says that it was restored after this head, and with it in view."""
-    before = [None, *(each.hash for each in book.recovered)]
+def _lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
+    """Whether the ledger says that it was restored after this head, and with it in view."""
+    before = [None, *(each.hash for each in ledger_state.recovered)]
     if head.recovered not in before:
         return False
-    following = book.recovered[before.index(head.recovered) :]
+    following = ledger_state.recovered[before.index(head.recovered) :]
     return bool(following) and head.number <= following[0].number
 
 
 def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
-    testimonies, books = list[Testimony](), list[SiteLedger]()
+    testimonies, ledgers = list[Testimony](), list[SiteLedger]()
     for path in files:
         if _is_testimony(path):
             testimony = read_testimony(path)
@@ -238,31 +249,34 @@ def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
                 testimonies.append(testimony)
         else:
             site = SiteLedger(LedgerState())
-            _, site.book = read(path, watch=site.take)
-            books.append(site)
+            _, site.ledger = read(path, watch=site.take)
+            ledgers.append(site)
     if not testimonies:
         raise click.UsageError(
             "none of these is a testimony; the coordinator writes one: consilium testimony export FILE"
         )
-    if not books:
+    if not ledgers:
         raise click.UsageError(
             "none of these is a ledger, so there is nothing to compare with; a site writes one: "
             "consilium-site ledger export FILE"
         )
-    return testimonies, _longest(books)
+    return testimonies, _longest(ledgers)
 
 
-def _longest(books: Sequence[SiteLedger]) -> list[SiteLedger]:
-    """The books without copies that another one goes on from."""
+def _longest(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
+    """The ledgers without copies that another one goes on from."""
     kept: list[SiteLedger] = []
-    for book in sorted(books, key=lambda each: -each.book.head.number):
-        if not any(_goes_on_from(other, book) for other in kept):
-            kept.append(book)
+    for ledger_state in sorted(ledgers, key=lambda each: -each.ledger.head.number):
+        if not any(_goes_on_from(other, ledger_state) for other in kept):
+            kept.append(ledger_state)
     return sorted(kept, key=lambda each: each.name)
 
 
-def _goes_on_from(longer: SiteLedger, book: SiteLedger) -> bool:
-    return longer.name == book.name and longer.book.number_of(book.book.head.hash) == book.book.head.number
+def _goes_on_from(longer: SiteLedger, ledger_state: SiteLedger) -> bool:
+    return (
+        longer.name == ledger_state.name
+        and longer.ledger.number_of(ledger_state.ledger.head.hash) == ledger_state.ledger.head.number
+    )
 
 
 def _is_testimony(path: Path) -> bool:
@@ -273,9 +287,9 @@ def _is_testimony(path: Path) -> bool:
         return False
 
 
-def _contradiction(book: SiteLedger, sentence: str) -> Finding:
-    return Finding(weight=Weight.CONTRADICTION, site=book.name, sentence=sentence)
+def _contradiction(ledger_state: SiteLedger, sentence: str) -> Finding:
+    return Finding(weight=Weight.CONTRADICTION, site=ledger_state.name, sentence=sentence)
 
 
-def _remark(book: SiteLedger, sentence: str) -> Finding:
-    return Finding(weight=Weight.REMARK, site=book.name, sentence=sentence)
+def _remark(ledger_state: SiteLedger, sentence: str) -> Finding:
+    return Finding(weight=Weight.REMARK, site=ledger_state.name, sentence=sentence)

@@ -1,4 +1,4 @@
-"""``consilium-audit report``: a verified book as one page that a person can read and print."""
+"""``consilium-audit report``: a verified ledger as one page that a person can read and print."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -42,14 +42,14 @@ def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) 
 
 
 def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
-    """The verified book in ``ledger``, and what it tells.
+    """The verified ledger in ``ledger``, and what it tells.
 
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
     story, papers = Timeline(), dict[str, Paper]()
-    form, book = read(ledger, key, story.take, papers)
-    return Reading(book, story, form, key is not None, papers)
+    form, state = read(ledger, key, story.take, papers)
+    return Reading(state, story, form, key is not None, papers)
 
 
 def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:

@@ -1,7 +1,7 @@
-"""``consilium-audit verify``: whether a book holds, and where every population's budget stands.
+"""``consilium-audit verify``: whether a ledger holds, and where every population's budget stands.
 
 Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
-grant. The file is only read. A head that the site gave over another channel is looked for among the entries: a book
+grant. The file is only read. A head that the site gave over another channel is looked for among the entries: a ledger
 without it was cut, rewritten, or is another; what comes after it is vouched for by the file alone.
 """
 
@@ -80,21 +80,21 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, .
 
 
 def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:
-    """Verify the book in ``path``, whichever form it has; ``head`` must be the hash of one of its entries.
+    """Verify the ledger in ``path``, whichever form it has; ``head`` must be the hash of one of its entries.
 
     Raises:
         LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
     story = Timeline()
-    form, book = read(path, key, story.take)
-    number = None if head is None else book.number_of(head)
+    form, state = read(path, key, story.take)
+    number = None if head is None else state.number_of(head)
     if head is not None and number is None:
         raise LedgerError(
-            f"{path}: no entry has the hash {head} that was given; its newest, entry {book.head.number}, has "
-            f"{book.head.hash}: its tail was cut off, it was rewritten, or it is another book; ask the site for a new "
-            "export and the head printed with it"
+            f"{path}: no entry has the hash {head} that was given; its newest, entry {state.head.number}, has "
+            f"{state.head.hash}: its tail was cut off, it was rewritten, or it is another ledger; ask the site for a "
+            "new  export and the head printed with it"
         )
-    return _verified(path, form, book, key is not None, number, of_the_entries(book, story))
+    return _verified(path, form, state, key is not None, number, of_the_entries(state, story))
 
 
 def _given_head(text: str) -> str:
@@ -107,22 +107,22 @@ def _given_head(text: str) -> str:
 
 
 def _verified(
-    path: Path, form: str, book: LedgerState, key_given: bool, head_given: int | None, attention: list[str]
+    path: Path, form: str, state: LedgerState, key_given: bool, head_given: int | None, attention: list[str]
 ) -> Verified:
     return Verified(
         file=str(path),
         form=form,
-        site=book.site,
-        key=book.key.typed,
+        site=state.site,
+        key=state.key.typed,
         key_given=key_given,
-        entries=book.head.number,
-        head=book.head.hash,
+        entries=state.head.number,
+        head=state.head.hash,
         head_given=head_given,
-        last_entry=book.time,
-        witnessed=None if book.witnessed is None else book.witnessed.number,
-        recovered=None if book.recovered is None else book.recovered.number,
-        unsettled_rounds=len(book.unsettled),
-        populations=tuple(book.budgets()),
+        last_entry=state.time,
+        witnessed=None if state.witnessed is None else state.witnessed.number,
+        recovered=None if state.recovered is None else state.recovered.number,
+        unsettled_rounds=len(state.unsettled),
+        populations=tuple(state.budgets()),
         attention=tuple(attention),
     )
 
@@ -138,7 +138,7 @@ def _report(found: Verified) -> list[str]:
     ]
     if found.recovered is not None:
         lines.append(
-            f"recovered    from a backup; a lost book's totals up to its entry {found.recovered} are taken over"
+            f"recovered    from a backup; a lost ledger's totals up to its entry {found.recovered} are taken over"
         )
     if found.form == "sqlite":
         lines.append(

@@ -1,10 +1,10 @@
-"""``consilium-audit whatif``: what a population's budget, as its book has it, still has room for.
+"""``consilium-audit whatif``: what a population's budget, as its ledger has it, still has room for.
 
 Rules:
 
-* The book is verified first; nothing is answered from a book that does not hold.
-* A study is paid from one grant: the first with room for all of it. Prices are the book's own (:func:`charge`, at each
-  grant's order), so an answer of 3 means that the site would admit 3, and no fourth.
+* The ledger is verified first; nothing is answered from a ledger that does not hold.
+* A study is paid from one grant: the first with room for all of it. Prices are the ledger's own (:func:`charge`, at
+  each grant's order), so an answer of 3 means that the site would admit 3, and no fourth.
 * What is set aside for studies that are still open is not left; it may come back when they close.
 * Only training is asked for with ``--rounds``; a study like another one has that one's evaluations too.
 """
@@ -99,7 +99,7 @@ class _Finite(click.FloatRange):
 @click.argument("ledger", metavar="LEDGER", type=click.Path(path_type=Path))
 @click.option("--population", metavar="NAME", required=True, help="Whose budget.")
 @click.option(
-    "--like", metavar="STUDY", help="Studies like this one of the book: how many rounds, how many studies?"
+    "--like", metavar="STUDY", help="Studies like this one of the ledger: how many rounds, how many studies?"
 )
 @click.option("--studies", type=click.IntRange(1, 10_000), help="So many studies: which noise multiplier fits?")
 @click.option(
@@ -133,16 +133,16 @@ def whatif(
     if like is not None and any(each is not None for each in (rounds, steps, sampling_rate)):
         raise click.UsageError("--like takes rounds, steps and sampling rate from the study: leave them out")
     given = None if key is None else given_key(key)
-    book = read(ledger, given)[1]
-    account = _open_account(book, population)
+    state = read(ledger, given)[1]
+    account = _open_account(state, population)
     if like is not None:
-        plan = _plan_of(book, like)
+        plan = _plan_of(state, like)
     elif rounds is None or steps is None or sampling_rate is None:
         raise click.UsageError("describe a study: --rounds, --steps and --sampling-rate")
     else:
         shape = Shape(rounds=rounds, steps=steps, sampling_rate=sampling_rate)
         plan = [shape.with_noise(noise_multiplier or least_noise(account, shape, studies or 1))]
-    answer = _answer(book, given is not None, account, plan, like)
+    answer = _answer(state, given is not None, account, plan, like)
     if as_json:
         print_json(answer.model_dump(mode="json"))
     else:
@@ -172,9 +172,9 @@ def least_noise(account: Account, shape: Shape, studies: int) -> float:
     return high / _GRID
 
 
-def _open_account(book: LedgerState, population: str) -> Account:
+def _open_account(state: LedgerState, population: str) -> Account:
     """The population's account, if a study with privacy may ask it for anything."""
-    account = book.account(population)
+    account = state.account(population)
     if not account.budget.protected:
         raise BudgetError(
             f"the population '{population}' was trained on without privacy: no epsilon describes it any more, and no "
@@ -187,12 +187,12 @@ def _open_account(book: LedgerState, population: str) -> Account:
     return account
 
 
-def _plan_of(book: LedgerState, study: str) -> Sequence[Planned]:
-    """What a study of the book was admitted with."""
-    allowed = book.allowance(study)
+def _plan_of(state: LedgerState, study: str) -> Sequence[Planned]:
+    """What a study of the ledger was admitted with."""
+    allowed = state.allowance(study)
     if allowed is None:
         raise BudgetError(
-            f"the study '{study}' was never admitted in this book: name one that was, or describe one"
+            f"the study '{study}' was never admitted in this ledger: name one that was, or describe one"
         )
     if not _training(allowed.plan):
         raise BudgetError(
@@ -231,20 +231,20 @@ def _room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) -> Room:
 
 
 def _answer(
-    book: LedgerState, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None
+    state: LedgerState, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None
 ) -> Answer:
     training = _training(plan)
     grants = tuple(_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
     delta = min(grant.delta for grant in grants)
     return Answer(
-        site=book.site,
-        key=book.key.typed,
+        site=state.site,
+        key=state.key.typed,
         key_given=key_given,
-        entries=book.head.number,
+        entries=state.head.number,
         population=account.population,
         like=like,
         training=training,
-        rounds_to_do=None if like is None else _rounds_to_do(book, like),
+        rounds_to_do=None if like is None else _rounds_to_do(state, like),
         epsilon_alone=epsilon_of([repeat_event(part.event, part.times) for part in training], delta),
         delta=delta,
         rounds=max(grant.rounds for grant in grants),
@@ -253,8 +253,8 @@ def _answer(
     )
 
 
-def _rounds_to_do(book: LedgerState, study: str) -> int:
-    allowance = book.account_of(study).allowances[study]
+def _rounds_to_do(state: LedgerState, study: str) -> int:
+    allowance = state.account_of(study).allowances[study]
     if allowance.closed:
         return 0
     return sum(times for (purpose, _), times in allowance.planned.items() if purpose is Purpose.TRAIN)

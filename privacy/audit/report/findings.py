@@ -1,8 +1,8 @@
-"""What a reader of a book must not overlook, in plain sentences, the gravest first.
+"""What a reader of a ledger must not overlook, in plain sentences, the gravest first.
 
 Rules:
 
-* A finding is a fact of the book, never a suspicion, and names the entries it rests on.
+* A finding is a fact of the ledger, never a suspicion, and names the entries it rests on.
 * **Alarm**: something that no later entry can mend. **Caution**: something that a board should ask about.
 """
 
@@ -20,15 +20,15 @@ from privacy.ledger.state import LedgerState
 
 @dataclass(frozen=True)
 class Reading:
-    """A verified book, what it tells, and how it was read."""
+    """A verified ledger, what it tells, and how it was read."""
 
-    book: LedgerState
+    ledger: LedgerState
     story: Timeline
     form: str
     """``sqlite`` or ``export``."""
     key_given: bool
     papers: dict[str, Paper] = field(default_factory=dict)
-    """What an export has of studies beside the book, by study."""
+    """What an export has of studies beside the ledger, by study."""
 
     @cached_property
     def incidents(self) -> dict[str, list[Note]]:
@@ -60,16 +60,16 @@ def findings(reading: Reading) -> list[Finding]:
     story, found = reading.story, list[Finding]()
     for chapter in story.chapters.values():
         found += [Finding(Gravity.ALARM, each) for each in _alarms(chapter)]
-        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading.book, chapter)]
-    found += [Finding(Gravity.CAUTION, each) for each in (*_clocks(story), *_about_the_book(reading))]
+        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading.ledger, chapter)]
+    found += [Finding(Gravity.CAUTION, each) for each in (*_clocks(story), *_about_the_ledger(reading))]
     return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
 
 
-def of_the_entries(book: LedgerState, story: Timeline) -> list[str]:
-    """What needs attention in what people and studies did, the gravest first; not how the book was read."""
+def of_the_entries(ledger_state: LedgerState, story: Timeline) -> list[str]:
+    """What needs attention in what people and studies did, the gravest first; not how the ledger was read."""
     chapters = story.chapters.values()
     alarms = [each for chapter in chapters for each in _alarms(chapter)]
-    return [*alarms, *(each for chapter in chapters for each in _cautions(book, chapter)), *_clocks(story)]
+    return [*alarms, *(each for chapter in chapters for each in _cautions(ledger_state, chapter)), *_clocks(story)]
 
 
 def _by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
@@ -104,7 +104,7 @@ def _too_much_delta(chapter: PopulationTimeline) -> Iterator[str]:
             )
 
 
-def _cautions(book: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
+def _cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
     late = [each for each in chapter.grants if each.after_results and not each.lost]
     for number, each in enumerate(late[:3]):
         if number == 2 and len(late) > 3:
@@ -114,7 +114,7 @@ def _cautions(book: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
             f"The budget of {chapter.population} was enlarged after results were seen: epsilon "
             f"{each.grant.epsilon:g} on {day(each.at.time)} (entry {each.at.entry})."
         )
-    if not book.accounts[chapter.population].held_out_protected:
+    if not ledger_state.accounts[chapter.population].held_out_protected:
         yield (
             f"Totals over the held-out patients of {chapter.population} left without noise: these patients are "
             "not protected, and the epsilon below does not speak of them."
@@ -128,7 +128,7 @@ def _cautions(book: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
             "than the budget below: ask."
         )
     if not chapter.registered:
-        yield f"{chapter.population} is known from a lost book only; its registration is not in this one."
+        yield f"{chapter.population} is known from a lost ledger only; its registration is not in this one."
 
 
 def _clocks(story: Timeline) -> Iterator[str]:
@@ -139,29 +139,29 @@ def _clocks(story: Timeline) -> Iterator[str]:
         )
 
 
-def _about_the_book(reading: Reading) -> Iterator[str]:
-    book, story = reading.book, reading.story
+def _about_the_ledger(reading: Reading) -> Iterator[str]:
+    ledger_state, story = reading.ledger, reading.story
     for each in story.recoveries:
         yield (
-            f"The book was restored from a backup on {day(each.at.time)} (entry {each.at.entry}): totals up to "
-            f"entry {each.seen} of the lost book are taken over, everything open counts as spent, and what "
+            f"The ledger was restored from a backup on {day(each.at.time)} (entry {each.at.entry}): totals up to "
+            f"entry {each.seen} of the lost ledger are taken over, everything open counts as spent, and what "
             "happened in the lost part is not told here."
         )
     if story.incidents:
         yield f"{count_of(len(story.incidents), 'incident')} recorded, each listed below."
-    if book.unsettled:
+    if ledger_state.unsettled:
         unsettled = count_of(
-            len(book.unsettled), "round was paid and never settled", "rounds were paid and never settled"
+            len(ledger_state.unsettled), "round was paid and never settled", "rounds were paid and never settled"
         )
         yield f"{unsettled}: interrupted or still running, counted in full."
     if not reading.key_given:
         yield (
-            "The book vouches for itself only: its key came from the book. Compare the key above with the one that "
+            "The ledger vouches for itself only: its key came from the ledger. Compare the key above with the one that "
             "the site has given you by another way."
         )
-    if book.witnessed is None:
-        yield "Nobody has witnessed this book: that it was not replaced by an older copy rests on the site's word."
-    elif (behind := book.head.number - book.witnessed.number) and reading.form == "sqlite":
+    if ledger_state.witnessed is None:
+        yield "Nobody has witnessed this ledger: that it was not replaced by an older copy rests on the site's word."
+    elif (behind := ledger_state.head.number - ledger_state.witnessed.number) and reading.form == "sqlite":
         yield (
             f"{count_of(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show "
             "that later ones were removed."

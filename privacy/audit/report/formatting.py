@@ -53,7 +53,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def day(time: str) -> str:
-    """The day of a book's ``YYYY-MM-DDTHH:MM:SSZ``."""
+    """The day of a ledger's ``YYYY-MM-DDTHH:MM:SSZ``."""
     return f"{int(time[8:10])} {MONTHS[int(time[5:7]) - 1]} {time[:4]}"
 
 
@@ -78,7 +78,7 @@ def digest(text: str) -> Markup:
 
 
 def quoted(text: str) -> Markup:
-    """Words of the book's author, kept apart from ours."""
+    """Words of the ledger's author, kept apart from ours."""
     return element("q", text)
 
 
@@ -124,9 +124,8 @@ def table(
             )
         )
     if len(items) > most:
-        left_out = (
-            f"{count_of(len(items) - most, 'further row is', 'further rows are')} in the book and not printed here."
-        )
+        left_out = f"{count_of(len(items) - most, 'further row is', 'further rows are')} in the ledger and not "
+        "printed here."
         parts.append(element("p", left_out, class_="quiet"))
     return joined(parts)
 

@@ -1,10 +1,10 @@
-"""The report as one page: who keeps the book, what needs attention, each population, and what the numbers mean.
+"""The report as one page: who keeps the ledger, what needs attention, each population, and what the numbers mean.
 
 Rules:
 
 * One file: no script, no link to anything outside, one style sheet that the page's own policy names by its hash.
-* The same book, read in the same way, gives the same bytes: no clock, no path, no language of the machine.
-* Whatever a book says is text (``privacy/audit/report/html.py``).
+* The same ledger, read in the same way, gives the same bytes: no clock, no path, no language of the machine.
+* Whatever a ledger says is text (``privacy/audit/report/html.py``).
 """
 
 import base64
@@ -50,16 +50,16 @@ _SPENT: Final = (
     "shows both. A grant enlarged after results were seen is sound as arithmetic, but a board should ask why."
 )
 _NOT_COVERED: Final = (
-    "The figures hold if the site did what it wrote down: no book shows that it trained with the noise it names, or "
+    "The figures hold if the site did what it wrote down: no ledger shows that it trained with the noise it names, or "
     "that two populations are different people. Not covered are what is public by design (how many patients, which "
-    "studies and when), results that left without noise, and the same patient’s data at another hospital, whose book "
+    "studies and when), results that left without noise, and the same patient’s data at another hospital, whose ledger "
     "adds its own epsilon to this one. Whether an epsilon is small enough is for people to decide."
 )
 
 
 def render(reading: Reading, second: SecondFigure | None = None) -> bytes:
     """The whole page; with ``second``, another accountant's figure stands beside the filter's."""
-    site = reading.book.site
+    site = reading.ledger.site
     chapters = list(reading.story.chapters.values())
     anchors = {chapter.population: f"population-{number}" for number, chapter in enumerate(chapters, start=1)}
     found = findings(reading)
@@ -113,7 +113,7 @@ def _head(site: str) -> Markup:
 
 
 def _lead(reading: Reading) -> Markup:
-    book = reading.book
+    state = reading.ledger
     whose = (
         element("span", "✓ Verified with the site’s key. ", class_="calm")
         if reading.key_given
@@ -122,7 +122,7 @@ def _lead(reading: Reading) -> Markup:
     return element(
         "p",
         whose,
-        f"Complete up to entry {book.head.number:,}, written on {day(book.time)}. Every hash, signature, charge and "
+        f"Complete up to entry {state.head.number:,}, written on {day(state.time)}. Every hash, signature, charge and "
         "budget was computed again from the signed bytes.",
         class_="lead",
     )
@@ -144,17 +144,19 @@ def _contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str]) -> M
 
 
 def _identity(reading: Reading) -> Markup:
-    book, story = reading.book, reading.story
-    given = "as it was given to the reader" if reading.key_given else "from the book itself, compared with nothing"
-    witnessed = f"entry {book.witnessed.number:,}" if book.witnessed else "none: nobody has witnessed this book"
+    state, story = reading.ledger, reading.story
+    given = (
+        "as it was given to the reader" if reading.key_given else "from the ledger itself, compared with nothing"
+    )
+    witnessed = f"entry {state.witnessed.number:,}" if state.witnessed else "none: nobody has witnessed this ledger"
     recovered = [f"yes, at entry {each.at.entry} on {day(each.at.time)}" for each in story.recoveries[-1:]]
     form = "an export, whole to its signed trailer" if reading.form == "export" else "the site’s own file"
     return facts(
-        ("Book of", book.site),
-        ("Signing key", [digest(book.key.typed), f" ({given})"]),
+        ("Ledger of", state.site),
+        ("Signing key", [digest(state.key.typed), f" ({given})"]),
         ("Begun", when(story.opened) if story.opened else None),
-        ("Complete up to", f"entry {book.head.number:,}"),
-        ("Its hash", digest(book.head.hash)),
+        ("Complete up to", f"entry {state.head.number:,}"),
+        ("Its hash", digest(state.head.hash)),
         ("Newest witnessed head", witnessed),
         ("Restored from a backup", recovered or "never"),
         ("Read from", form),
@@ -164,7 +166,7 @@ def _identity(reading: Reading) -> Markup:
 def _attention(found: Sequence[Finding]) -> Markup:
     heading = element("h2", "What needs attention", id="attention")
     if not found:
-        return joined(heading, element("p", "Nothing in this book needs attention.", class_="calm"))
+        return joined(heading, element("p", "Nothing in this ledger needs attention.", class_="calm"))
     items = [
         element("li", element("b", f.gravity), element("span", f.sentence), class_=f.gravity) for f in found[:100]
     ]
@@ -179,7 +181,7 @@ def _overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Marku
     ]
 
     def row(chapter: PopulationTimeline) -> Sequence[Content]:
-        budget = reading.book.accounts[chapter.population].budget
+        budget = reading.ledger.accounts[chapter.population].budget
         unbounded = element("b", "no bound", class_="alarm")
         return (
             chapter.population,
@@ -218,7 +220,7 @@ def _rest(reading: Reading) -> Markup:
         element("h2", "Approvals", id="approvals"),
         _approvals(reading) if story.approvals else element("p", "No approval by a person is recorded."),
         element("h2", "Keys and witnesses", id="keys"),
-        table("Keys that sign this book", [Column("In use since"), Column("Key")], story.keys, _key_row, 10),
+        table("Keys that sign this ledger", [Column("In use since"), Column("Key")], story.keys, _key_row, 10),
         _witnesses(list(story.witnesses.values())),
         [element("p", "Restored, ", entry(each.at), ": ", quoted(each.sentence)) for each in story.recoveries[:20]],
         element("h3", "Entries by kind"),
@@ -253,7 +255,7 @@ def _key_row(key: Key) -> Sequence[Content]:
 
 def _witnesses(witnesses: Sequence[Witness]) -> Markup:
     if not witnesses:
-        return element("p", "No witness has countersigned this book.")
+        return element("p", "No witness has countersigned this ledger.")
     columns = [
         Column("Witness"),
         Column("Key"),
@@ -272,12 +274,12 @@ def _witnesses(witnesses: Sequence[Witness]) -> Markup:
             entry(witness.at),
         )
 
-    return table("Who has seen this book", columns, witnesses, row)
+    return table("Who has seen this ledger", columns, witnesses, row)
 
 
 def _how_made(reading: Reading) -> str:
     return (
-        f"Made from {count_of(reading.book.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons "
+        f"Made from {count_of(reading.ledger.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons "
         "that were spent are rounded up, those that are left are rounded down. Dates are UTC, as the site’s clock "
         "told them. The neighbouring relation is to add or remove one patient; the privacy unit is the patient."
     )

@@ -35,7 +35,7 @@ def population_part(
     reading: Reading, chapter: PopulationTimeline, anchor: str, second: SecondFigure | None
 ) -> Markup:
     """Everything about one population."""
-    account = reading.book.accounts[chapter.population]
+    account = reading.ledger.accounts[chapter.population]
     budget = account.budget
     return element(
         "section",
@@ -106,7 +106,7 @@ def _second_figure(chapter: PopulationTimeline, account: Account, budget: Budget
         filters = "none: no epsilon bounds training without privacy"
         other = filters
     elif any(chapter.unattributed(account)):
-        other = "none: what the lost part of the book paid for is not known"
+        other = "none: what the lost part of the ledger paid for is not known"
     elif budget.delta is None:
         other = "none: nothing is granted, so there is no delta to compute it at"
     else:
@@ -116,7 +116,7 @@ def _second_figure(chapter: PopulationTimeline, account: Account, budget: Budget
 
 
 def _plot(reading: Reading, chapter: PopulationTimeline) -> Content:
-    points, until = chapter.points, reading.book.time
+    points, until = chapter.points, reading.ledger.time
     if len(points) < 2 or (not chapter.grants and chapter.unbounded_since is None):
         return None
     late = [Mark(each.at, "▲", "enlarged after results were seen") for each in chapter.grants if each.after_results]
@@ -126,7 +126,7 @@ def _plot(reading: Reading, chapter: PopulationTimeline) -> Content:
     recovered = [
         Mark(each.at, "↺", "restored from a backup") for each in reading.story.recoveries if each.at >= points[0].at
     ]
-    budget = reading.book.accounts[chapter.population].budget
+    budget = reading.ledger.accounts[chapter.population].budget
     axis = "epsilon" if budget.delta is None else f"epsilon, at delta {format_delta(budget.delta)}"
     signs = (("▲", "grant after results", late), ("◆", "incident", incidents), ("↺", "restored", recovered))
     return joined(
@@ -185,7 +185,7 @@ def _grants(chapter: PopulationTimeline) -> Markup:
     def row(numbered: tuple[int, Given]) -> Sequence[Content]:
         number, (at, grant, after_results, lost, _) = numbered
         if lost:
-            remark: Content = "taken over from the lost book; given before, in an entry that is not here"
+            remark: Content = "taken over from the lost ledger; given before, in an entry that is not here"
         elif after_results:
             remark = element("b", "▲ enlarged after results were seen", class_="caution")
         else:
@@ -210,7 +210,7 @@ def _shares(chapter: PopulationTimeline, account: Account, number: int) -> Conte
     )
     rows: list[tuple[str, str, int, int]] = [(each.name, "spent", each.spent, each.set_aside) for each in paid]
     if lost := chapter.unattributed(account)[number - 1]:
-        rows.insert(0, ("the lost part of the book", "lost", lost, 0))
+        rows.insert(0, ("the lost part of the ledger", "lost", lost, 0))
 
     def row(each: tuple[str, str, int, int]) -> Sequence[Content]:
         name, kind, spent, aside = each

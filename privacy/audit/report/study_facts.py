@@ -2,9 +2,9 @@
 
 Rules:
 
-* the terms are those whose digest the book carries; who launched them is a key, and whether this key has countersigned
-  the book is said;
-* results are the site's word, not the book's, and say so; a figure stands with its threshold;
+* the terms are those whose digest the ledger carries; who launched them is a key, and whether this key has
+  countersigned the ledger is said;
+* results are the site's word, not the ledger's, and say so; a figure stands with its threshold;
 * without a paper the sheet says what is not known, and how to get it.
 """
 
@@ -59,7 +59,7 @@ def _label(terms: Terms) -> str:
 
 def _launcher(reading: Reading, paper: Paper) -> Content:
     known = paper.coordinator in reading.story.witnesses
-    said = "this key has countersigned this book" if known else "this key has not countersigned this book"
+    said = "this key has countersigned this ledger" if known else "this key has not countersigned this ledger"
     return [
         f"the federation {paper.said.federation}, key ",
         digest(PublicKey.from_text(paper.coordinator).typed),
@@ -103,6 +103,6 @@ def _results(study: Study, paper: Paper) -> Content:
     thresholds = sorted({f"{each.threshold:g}" for each in paper.scores})
     caption = (
         f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}; a score of "
-        f"{' or '.join(thresholds)} or more counts as positive. The site’s word: the book does not hold results."
+        f"{' or '.join(thresholds)} or more counts as positive. The site’s word: the ledger does not hold results."
     )
     return table(caption, columns, paper.scores, row, 6, 100, cards=True)

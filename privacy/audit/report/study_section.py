@@ -5,7 +5,7 @@ Rules:
 * A study's own epsilon is at the delta of the grant that pays it. Its whole plan was fixed in advance by its terms; a
   study that stopped early may have stopped because of results, so the plan's figure stands beside that of its rounds.
 * One study has several epsilons, none of them wrong: each stands with what it is of.
-* What the book does not hold comes from the study's paper, where there is one
+* What the ledger does not hold comes from the study's paper, where there is one
   (``privacy/audit/report/study_facts.py``).
 """
 
@@ -58,8 +58,8 @@ def sheets(reading: Reading, chapter: PopulationTimeline, account: Account, seco
     return [
         element(
             "p",
-            f"The newest {len(newest)} studies; {older:,} older ones are in the book, in the figures and in the shares "
-            "above, and have no sheet of their own here.",
+            f"The newest {len(newest)} studies; {older:,} older ones are in the ledger, in the figures and in the "
+            "shares  above, and have no sheet of their own here.",
         )
         if older
         else None,
@@ -119,7 +119,7 @@ def _sheet(
 
 def _launches(reading: Reading, study: Study) -> str | None:
     """How many runs a chosen one was chosen from, and what they cost together; nothing for the only one."""
-    launches = launches_of(reading.book, study.name)
+    launches = launches_of(reading.ledger, study.name)
     if len(launches.studies) == 1:
         return None
     cost = "no epsilon bounds them"

@@ -1,13 +1,13 @@
-"""What a book tells, for people: who its patients are, what each study did with them, and what went wrong.
+"""What a ledger tells, for people: who its patients are, what each study did with them, and what went wrong.
 
-A pure fold: :meth:`Timeline.apply` is the ``watch`` of a verified reading and sees every entry with the book as it
-stands after it. It believes what the book has checked and checks nothing again.
+A pure fold: :meth:`Timeline.apply` is the ``watch`` of a verified reading and sees every entry with the ledger as it
+stands after it. It believes what the ledger has checked and checks nothing again.
 
 Rules:
 
 * A population's **first result** is its first payment (``reserve`` or ``evaluate``), or what a recovery took over as
   spent. A grant that came after it may have been given in view of results, and says so.
-* What a grant has spent is what its studies have spent, and the rest: what the lost part of a recovered book had.
+* What a grant has spent is what its studies have spent, and the rest: what the lost part of a recovered ledger had.
 * A study that a recovery closed counts with everything it had set aside.
 """
 
@@ -47,21 +47,21 @@ Paid = Counter[tuple[Purpose, AnyEvent]]
 
 
 class Moment(NamedTuple):
-    """Where in the book, and when."""
+    """Where in the ledger, and when."""
 
     entry: int
     time: str
 
 
 class Given(NamedTuple):
-    """A grant. ``lost`` is one that this book has no entry for: a recovery took it over."""
+    """A grant. ``lost`` is one that this ledger has no entry for: a recovery took it over."""
 
     at: Moment
     grant: RenyiGrant
     after_results: bool
     lost: bool
     patients: int | None
-    """The public count of the population then; None if no registration is in this book."""
+    """The public count of the population then; None if no registration is in this ledger."""
 
 
 class Point(NamedTuple):
@@ -117,7 +117,7 @@ class Key(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """Who has seen this book: how often, and up to where."""
+    """Who has seen this ledger: how often, and up to where."""
 
     name: str
     key: str
@@ -127,7 +127,7 @@ class Witness(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """A lost book's totals were taken over; ``seen`` is the last entry that a witness had seen of it."""
+    """A lost ledger's totals were taken over; ``seen`` is the last entry that a witness had seen of it."""
 
     at: Moment
     seen: int
@@ -173,7 +173,7 @@ class PopulationTimeline:
     unbounded_since: Moment | None = None
 
     def unattributed(self, account: Account) -> list[int]:
-        """What each grant has spent that no study in this book explains."""
+        """What each grant has spent that no study in this ledger explains."""
         rest = [each.spent for each in account.filters]
         for study in self.studies:
             if study.said.grant is not None:
@@ -182,7 +182,7 @@ class PopulationTimeline:
 
 
 class Timeline:
-    """The whole book, told by population. Its studies are in the order of their admission."""
+    """The whole ledger, told by population. Its studies are in the order of their admission."""
 
     def __init__(self) -> None:
         self.entries: Counter[str] = Counter()
@@ -198,8 +198,8 @@ class Timeline:
         self._before: str = ""
         self.opened: Moment | None = None
 
-    def take(self, book: LedgerState, entry: Entry) -> None:
-        """Hear the next entry; ``book`` stands as it does after it."""
+    def take(self, ledger_state: LedgerState, entry: Entry) -> None:
+        """Hear the next entry; ``ledger`` stands as it does after it."""
         at, before = Moment(entry.number, entry.time), self._before
         self._before = entry.time
         self.entries[entry.kind] += 1
@@ -209,26 +209,26 @@ class Timeline:
                 self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Population() as body:
                 self._chapter(body.population).registered.append((at, body))
-                self._mark(book, at, body.population)
+                self._mark(ledger_state, at, body.population)
             case Grant() as body:
                 self._grant(at, body)
-                self._mark(book, at, body.population)
+                self._mark(ledger_state, at, body.population)
             case Approve() as body:
                 self.approvals.append(Approval(at, body.terms, body.by, body.runs))
             case Allow() as body:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
                 self._chapter(body.population).studies.append(study)
-                self._mark(book, at, body.population)
+                self._mark(ledger_state, at, body.population)
             case Reserve() | Evaluate() as body:
                 self._pay(at, body)
-                self._mark(book, at, self.studies[body.study].said.population)
+                self._mark(ledger_state, at, self.studies[body.study].said.population)
             case Settle() as body:
                 self.studies[body.study].settled.add(body.round)
             case Return() as body:
                 study = self.studies[body.study]
                 study.closed, study.returned, study.set_aside = at, body.charge, 0
                 study.ending = body.why
-                self._mark(book, at, study.said.population)
+                self._mark(ledger_state, at, study.said.population)
             case ModelRelease() as body:
                 self.studies[body.study].releases.append(Release(at, body.model, body.to))
             case Refuse() as body:
@@ -242,7 +242,7 @@ class Timeline:
             case Clock() as body:
                 self.clocks.append(SetBack(at, before, body.by))
             case Recover() as body:
-                self._recover(book, at, body)
+                self._recover(ledger_state, at, body)
 
     def _chapter(self, population: str) -> PopulationTimeline:
         return self.chapters.setdefault(population, PopulationTimeline(population))
@@ -270,14 +270,14 @@ class Timeline:
         times, newest = (before.times, before.newest) if before else (0, 0)
         self.witnesses[body.witness] = Witness(seen.witness, body.witness, times + 1, max(newest, seen.number), at)
 
-    def _recover(self, book: LedgerState, at: Moment, body: Recover) -> None:
+    def _recover(self, ledger_state: LedgerState, at: Moment, body: Recover) -> None:
         seen = body.countersigned.seen.statement
         self.recoveries.append(Recovery(at, seen.number, seen.witness, body.sentence))
         for study in self.studies.values():
             if study.closed is None:
                 study.closed, study.closed_by_recovery = at, True
                 study.spent, study.set_aside = study.spent + study.set_aside, 0
-        for population, account in book.accounts.items():
+        for population, account in ledger_state.accounts.items():
             chapter = self._chapter(population)
             for filter_ in account.filters[len(chapter.grants) :]:
                 seen_results = chapter.first_result is not None
@@ -285,10 +285,10 @@ class Timeline:
                 chapter.grants.append(Given(at, filter_.granted, seen_results, True, patients))
             if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
                 chapter.first_result = chapter.first_result or at
-            self._mark(book, at, population)
+            self._mark(ledger_state, at, population)
 
-    def _mark(self, book: LedgerState, at: Moment, population: str) -> None:
-        account, chapter = book.accounts[population], self.chapters[population]
+    def _mark(self, ledger_state: LedgerState, at: Moment, population: str) -> None:
+        account, chapter = ledger_state.accounts[population], self.chapters[population]
         if account.unprotected_by and chapter.unbounded_since is None:
             chapter.unbounded_since = at
         spent = sum((each.epsilon_of(each.spent) for each in account.filters), Decimal(0))

@@ -1,4 +1,4 @@
-"""What a budget has room for, against a book that is asked until it refuses."""
+"""What a budget has room for, against a ledger that is asked until it refuses."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -33,7 +33,7 @@ def account(ledger: Ledger) -> Account:
 
 
 def admitted_until_refused(ledger: Ledger, plan: tuple[Planned, ...]) -> int:
-    """How many more studies the book admits, one after the other."""
+    """How many more studies the ledger admits, one after the other."""
     for number in range(100):
         try:
             ledger.allow(f"more-{number}", "small", plan, TERMS)
@@ -46,7 +46,7 @@ def admitted_until_refused(ledger: Ledger, plan: tuple[Planned, ...]) -> int:
 
 
 @pytest.mark.parametrize("grants", [[(12.0, 3)], [(6.0, 3), (9.0, 4)], [(4.0, 3), (0.9, 8)]])
-def test_room_for_more_is_what_the_book_admits(ledger: Ledger, grants: list[tuple[float, int]]) -> None:
+def test_room_for_more_is_what_the_ledger_admits(ledger: Ledger, grants: list[tuple[float, int]]) -> None:
     for granted, order in grants:
         ledger.grant("small", granted, 1e-3, order)
     ledger.allow("first", "small", PLAN, TERMS)
@@ -97,8 +97,8 @@ def test_results_are_seen_once_a_round_or_totals_are_paid(ledger: Ledger) -> Non
 # Orders ----------------------------------------------------------------------------------------------------
 
 
-def test_advice_admits_what_a_book_at_that_order_does(tmp_path: Path) -> None:
-    """At several orders a real book is asked until it refuses."""
+def test_advice_admits_what_a_ledger_at_that_order_does(tmp_path: Path) -> None:
+    """At several orders a real ledger is asked until it refuses."""
     advice = advise(30.0, 1e-3, [STUDY])
     assert [choice.order for choice in advice.choices] == list(STORED_ORDERS)
     for choice in advice.choices[::5]:

@@ -1,4 +1,4 @@
-"""What a study would cost, against the book that then charges it; and every reason against it."""
+"""What a study would cost, against the ledger that then charges it; and every reason against it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def admit(ledger: Ledger, terms: Terms, study: str = "small-00000000") -> None:
     ledger.allow(study, "small", price_of(terms).plan, terms.digest)
 
 
-def test_explanation_is_what_the_book_then_charges(ledger: Ledger) -> None:
+def test_explanation_is_what_the_ledger_then_charges(ledger: Ledger) -> None:
     """Total, share of a round, of an evaluation and what is left: all against the entries that follow."""
     ledger.grant("small", 9.0, 1e-3, 4)
     found = explained(ledger)
@@ -155,10 +155,10 @@ def test_every_reason_is_told_not_only_the_first(ledger: Ledger) -> None:
         assert word in reason.sentence
 
 
-def test_files_that_the_book_does_not_know_are_a_reason(ledger: Ledger) -> None:
+def test_files_that_the_ledger_does_not_know_are_a_reason(ledger: Ledger) -> None:
     found = explained(ledger, account=None)
     assert [reason.code for reason in found.reasons] == ["data"]
-    assert "not what the book knows" in found.reasons[0].sentence
+    assert "not what the ledger knows" in found.reasons[0].sentence
     assert found.cost is None
 
 
@@ -197,8 +197,8 @@ def test_private_study_after_one_without_privacy_is_refused(ledger: Ledger) -> N
 
 
 @pytest.mark.parametrize("runs", [1, 3])
-def test_runs_take_together_what_the_book_then_charges_for_each(ledger: Ledger, runs: int) -> None:
-    """Launched so often, the book has that set aside; by themselves they cost what their events compose to."""
+def test_runs_take_together_what_the_ledger_then_charges_for_each(ledger: Ledger, runs: int) -> None:
+    """Launched so often, the ledger has that set aside; by themselves they cost what their events compose to."""
     ledger.grant("small", 30.0, 1e-3, 4)
     together = explained(ledger, runs=runs).runs
     assert together is not None
@@ -213,7 +213,7 @@ def test_runs_take_together_what_the_book_then_charges_for_each(ledger: Ledger, 
     )
 
 
-def test_runs_that_do_not_fit_are_counted_as_the_book_would_refuse_them(ledger: Ledger) -> None:
+def test_runs_that_do_not_fit_are_counted_as_the_ledger_would_refuse_them(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
     together = explained(ledger, runs=50).runs
     assert together is not None

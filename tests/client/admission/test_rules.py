@@ -39,7 +39,7 @@ REGISTRATION = Registration(
 
 
 def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
-    """What a real book says of the population."""
+    """What a real ledger says of the population."""
     with Ledger.create(folder / "ledger.sqlite", SITE_KEYS["ash"], "ash") as ledger:
         ledger.register_population("small", "0" * 64, 60, 1, "2" * 64, "c" * 64, "id")
         if epsilon is not None:
@@ -271,9 +271,9 @@ def test_delta_of_one_in_the_patients_is_admitted(case: Case) -> None:
 # budget ----------------------------------------------------------------------------------------------------
 
 
-def test_study_on_files_that_the_book_does_not_know_is_refused(case: Case) -> None:
+def test_study_on_files_that_the_ledger_does_not_know_is_refused(case: Case) -> None:
     case.budget = None
-    case.refused("data", "are not what the book knows of the population 'small': register them again")
+    case.refused("data", "are not what the ledger knows of the population 'small': register them again")
 
 
 def test_study_of_a_population_without_a_grant_is_refused(case: Case, tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
     case.refused("data", "")
 
 
-def test_refusal_is_answered_and_written_in_the_book(tmp_path: Path) -> None:
-    """Through the site itself: code and sentence go to the coordinator and to the book, and nothing is begun."""
+def test_refusal_is_answered_and_written_in_the_ledger(tmp_path: Path) -> None:
+    """Through the site itself: code and sentence go to the coordinator and to the ledger, and nothing is begun."""
     simulator = Simulator(tmp_path / "wood", small_terms())
     site_file = simulator.homes["ash"].folder / "site.yaml"
     site_file.write_text(site_file.read_text().replace("epsilon_per_study: 3.0", "epsilon_per_study: 2.0"))
@@ -341,7 +341,7 @@ def test_price_is_the_studys_own_epsilon(case: Case) -> None:
     assert 0.999 < epsilon_of([evaluate.event], 1e-3) <= 1
 
 
-def test_price_is_what_the_book_sets_aside_at_the_grants_order(case: Case, tmp_path: Path) -> None:
+def test_price_is_what_the_ledger_sets_aside_at_the_grants_order(case: Case, tmp_path: Path) -> None:
     price = case.judged()
     event = price.plan[0].event
     with Ledger.open(tmp_path / "ledger.sqlite", SITE_KEYS["ash"]) as ledger:
@@ -354,7 +354,7 @@ def test_price_is_what_the_book_sets_aside_at_the_grants_order(case: Case, tmp_p
         assert ledger.epsilon_spent_by("small-00000000", 1e-3) == pytest.approx(3, abs=1e-3)
 
 
-def test_study_that_the_grant_does_not_hold_is_refused_by_the_book(case: Case, tmp_path: Path) -> None:
+def test_study_that_the_grant_does_not_hold_is_refused_by_the_ledger(case: Case, tmp_path: Path) -> None:
     """Two studies of epsilon 2.9 each at order 8 do not fit where 6 was granted."""
     plan = case.judged().plan
     with Ledger.open(tmp_path / "ledger.sqlite", SITE_KEYS["ash"]) as ledger:

@@ -24,7 +24,7 @@ def approved(folder: Path) -> bool:
         return ledger.approved_runs(small_terms().digest) > 0
 
 
-def test_approval_shows_the_price_and_stands_in_the_book(folder: Path) -> None:
+def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None:
     with_data(folder)
     grant(folder)
     study = str(folder.parent / "study.yaml")

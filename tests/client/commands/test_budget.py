@@ -363,7 +363,7 @@ def test_explanation_of_a_study_that_does_not_fit_says_so(folder: Path) -> None:
 
 
 def test_explanation_after_the_data_changed_hands_asks_to_register_them(folder: Path) -> None:
-    """The folder names files that the book has never heard of: a registration that was put back, or edited."""
+    """The folder names files that the ledger has never heard of: a registration that was put back, or edited."""
     with_data(folder)
     home = SiteFolder(folder)
     (registration,) = home.registry().registrations.values()

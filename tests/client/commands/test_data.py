@@ -363,7 +363,7 @@ def test_objection_without_a_patient_is_written_wrongly(folder: Path) -> None:
     assert "no patient is named: give identifiers, or - and one a line on stdin" in done.stderr
 
 
-def test_objection_leaves_the_book_as_it_is(folder: Path) -> None:
+def test_objection_leaves_the_ledger_as_it_is(folder: Path) -> None:
     """Spent budget stays: there is nothing to give back."""
     with_data(folder)
     with SiteFolder(folder).open_ledger() as ledger:

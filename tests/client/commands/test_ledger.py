@@ -1,4 +1,4 @@
-"""``consilium-site ledger``: the book in words, on paper, and taken up again after a loss."""
+"""``consilium-site ledger``: the ledger in words, on paper, and taken up again after a loss."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def test_list_as_json_holds_the_entries_themselves(busy: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--study", "smoll"), f"the book names no study 'smoll'; it names: {STUDY}"),
+        (("--study", "smoll"), f"the ledger names no study 'smoll'; it names: {STUDY}"),
         (("--kind", "grunt"), "'grunt' is not one of 'open'"),
     ],
 )
@@ -88,11 +88,11 @@ def test_export_is_whole_and_names_its_head(busy: Path) -> None:
     file = busy.parent / "ash.jsonl"
     done = site(busy, "ledger", "export", str(file))
     home = SiteFolder(busy)
-    book = verify_export(file, home.identity().public)
+    state = verify_export(file, home.identity().public)
     with home.open_ledger() as ledger:
-        assert book.head == ledger.head
-    assert done.stdout == f"{book.head.hash}\n"
-    assert f"wrote {book.head.number} entries" in done.stderr
+        assert state.head == ledger.head
+    assert done.stdout == f"{state.head.hash}\n"
+    assert f"wrote {state.head.number} entries" in done.stderr
 
 
 def test_export_never_overwrites(busy: Path) -> None:
@@ -128,7 +128,7 @@ def test_export_that_finds_no_space_is_a_sentence_and_leaves_no_half_file(busy: 
 
 
 def countersigned(folder: Path) -> Countersigned:
-    """What the coordinator has seen of the book as it is now."""
+    """What the coordinator has seen of the ledger as it is now."""
     with SiteFolder(folder).open_ledger() as ledger:
         return Countersigned.by(COORDINATOR_KEY, COORDINATOR, ledger.signed_head())
 
@@ -198,9 +198,9 @@ def test_recovery_without_a_yes_changes_nothing(busy: Path) -> None:
         assert ledger.head == head
 
 
-def test_recovery_of_a_book_that_lost_nothing_is_refused(busy: Path) -> None:
+def test_recovery_of_a_ledger_that_lost_nothing_is_refused(busy: Path) -> None:
     file = written(busy, countersigned(busy))
-    with pytest.raises(LedgerError, match="is in the book: nothing is lost"):
+    with pytest.raises(LedgerError, match="is in the ledger: nothing is lost"):
         site(busy, "ledger", "recover", file, "--yes")
 
 
@@ -215,7 +215,7 @@ def test_recovery_with_the_head_of_another_site_is_refused(busy: Path) -> None:
     lost(busy)
     other = SiteFolder.init(busy.parent / "birch", "birch")
     file = written(busy, countersigned(other.folder))
-    with pytest.raises(LedgerError, match="the head is of the book of 'birch'"):
+    with pytest.raises(LedgerError, match="the head is of the ledger of 'birch'"):
         site(busy, "ledger", "recover", file, "--yes")
 
 
@@ -233,7 +233,7 @@ def test_recovery_from_a_file_that_is_no_head_is_a_sentence(
         site(busy, "ledger", "recover", str(path), "--yes")
 
 
-def test_recovered_book_goes_on_with_other_studies_only(busy: Path) -> None:
+def test_recovered_ledger_goes_on_with_other_studies_only(busy: Path) -> None:
     site(busy, "ledger", "recover", written(busy, lost(busy)), "--yes")
     with SiteFolder(busy).open_ledger() as ledger, pytest.raises(BudgetError, match="is closed here"):
         ledger.reserve(STUDY, 2, PLAN[0].event)

@@ -133,9 +133,9 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         assert word in shown
 
 
-def test_status_of_an_altered_book_is_refused(folder: Path) -> None:
+def test_status_of_an_altered_ledger_is_refused(folder: Path) -> None:
     with_data(folder)
-    (folder / "ledger.sqlite").write_bytes(b"not a book")
+    (folder / "ledger.sqlite").write_bytes(b"not a ledger")
     with pytest.raises(LedgerError):
         site(folder, "status")
 

@@ -29,5 +29,5 @@ def test_site_that_withdraws_trains_no_more_and_the_others_go_on(tmp_path: Path)
 def test_withdrawing_from_a_study_that_was_never_admitted_is_refused(folder: Path) -> None:
     with_data(folder)
     grant(folder)
-    with pytest.raises(BudgetError, match="has no allowance in this book"):
+    with pytest.raises(BudgetError, match="has no allowance in this ledger"):
         site(folder, "withdraw", "small-00000000")

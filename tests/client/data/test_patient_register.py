@@ -109,7 +109,7 @@ def test_register_that_was_touched_is_refused(register: PatientRegister, tmp_pat
         lambda: register.count(OTHERS, known),
     ):
         with pytest.raises(
-            SiteConfigError, match="not those the book has committed to; restore the folder 'patients'"
+            SiteConfigError, match="not those the ledger has committed to; restore the folder 'patients'"
         ):
             ask()
 
@@ -119,7 +119,7 @@ def test_register_with_another_secret_is_refused(register: PatientRegister, tmp_
     register.object(["p1"], DAY)
     (tmp_path / "patients" / "secret").write_bytes(b"s" * 32)
     changed = PatientRegister(tmp_path / "patients")
-    with pytest.raises(SiteConfigError, match="not those the book has committed to"):
+    with pytest.raises(SiteConfigError, match="not those the ledger has committed to"):
         changed.admit("lung", OTHERS, known)
     with pytest.raises(SiteConfigError, match="the file is lost, cut or altered"):
         changed.objections()

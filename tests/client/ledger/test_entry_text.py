@@ -1,4 +1,4 @@
-"""A line of the book in words: every kind has some, on one line, and what a person looks for is in it."""
+"""A line of the ledger in words: every kind has some, on one line, and what a person looks for is in it."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.privacy.ledger_makers import (
 
 @pytest.fixture
 def entries(tmp_path: Path) -> list[Entry]:
-    """A book with an entry of every kind but ``recover``."""
+    """A ledger with an entry of every kind but ``recover``."""
     write_story(tmp_path / "ledger.sqlite")
     later = clock(start="2026-03-03T08:00:00+00:00")
     with Ledger.open(tmp_path / "ledger.sqlite", KEY, later) as ledger:
@@ -38,7 +38,7 @@ def entries(tmp_path: Path) -> list[Entry]:
 
 
 EXPECTED = {
-    "open": "the book of 'north' begins",
+    "open": "the ledger of 'north' begins",
     "population": "registered 'breast-2026': about 160 patients, up to 1 of a patient's records in a step",
     "grant": "granted 'breast-2026' epsilon 3 at delta 0.001, order 8, by Ada (account ada)",
     "approve": "approved one study of the terms 3333333333333333, by Ada",
@@ -52,7 +52,7 @@ EXPECTED = {
     "release": "released the model 4444444444444444 of 'first' to sites",
     "refuse": "refused 'second' (policy-epsilon): the study asks for epsilon 9",
     "incident": "incident in round 2 of 'first' (void-round): round 2 is void",
-    "checkpoint": "'coordinator' has seen this book up to entry 14",
+    "checkpoint": "'coordinator' has seen this ledger up to entry 14",
     "key": f"signed from here on with the key {OTHER_KEY.public.typed}",
 }
 

@@ -82,7 +82,7 @@ def test_new_site_has_a_policy_that_protects(home: SiteFolder) -> None:
     assert (home.folder / "site.yaml").read_text().startswith("# Who this site is")
 
 
-def test_new_site_has_a_book_and_nothing_else(home: SiteFolder) -> None:
+def test_new_site_has_a_ledger_and_nothing_else(home: SiteFolder) -> None:
     with home.open_ledger() as ledger:
         assert ledger.site == "ash"
     assert home.peers().pinned == {}

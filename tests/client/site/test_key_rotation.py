@@ -33,13 +33,13 @@ def test_steps_are_walked_in_their_order(home: SiteFolder) -> None:
     assert len(Rotation(home).steps) == STEPS
 
 
-def test_book_goes_on_under_the_new_key(home: SiteFolder) -> None:
+def test_ledger_goes_on_under_the_new_key(home: SiteFolder) -> None:
     old = home.identity().public
     walk(Rotation(home))
     new = home.identity().public
     assert new != old
-    book = verify_file(home.ledger_path, old)  # whoever knows the old key finds the new one in the book
-    assert book.keys == [old, new]
+    state = verify_file(home.ledger_path, old)  # whoever knows the old key finds the new one in the ledger
+    assert state.keys == [old, new]
     with home.open_ledger() as ledger:
         ledger.approve("3" * 64, "Ada")
         assert ledger.budget("small").epsilon_left == 6
@@ -86,9 +86,9 @@ def test_key_that_was_half_written_is_made_anew(home: SiteFolder) -> None:
         pass
 
 
-def test_key_of_a_book_that_is_not_believed_is_not_changed(home: SiteFolder) -> None:
+def test_key_of_a_ledger_that_is_not_believed_is_not_changed(home: SiteFolder) -> None:
     old = home.identity().public
-    home.ledger_path.write_bytes(b"not a book")
+    home.ledger_path.write_bytes(b"not a ledger")
     with pytest.raises(LedgerError, match="not a ledger"):
         walk(Rotation(home))
     assert SigningKey.load(home.identity_path).public == old

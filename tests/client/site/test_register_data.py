@@ -151,7 +151,7 @@ def steps(home: SiteFolder) -> list[Callable[[], object]]:
             known = {name: body.patients_commitment for name, body in ledger.populations().items()}
         commitments.append(home.patients().admit("small", patients, known).commitment)
 
-    def tell_the_book() -> None:
+    def tell_the_ledger() -> None:
         with home.open_ledger() as ledger:
             ledger.register_population(
                 "small",
@@ -165,7 +165,7 @@ def steps(home: SiteFolder) -> list[Callable[[], object]]:
 
     return [
         remember,
-        tell_the_book,
+        tell_the_ledger,
         lambda: home.patients().forget_older("small", commitments[0]),
         lambda: home.add_registration(registration),
     ]
@@ -191,7 +191,7 @@ def test_registration_that_was_interrupted_is_repeated(home: SiteFolder, done: i
 
 
 @pytest.mark.parametrize("done", range(5))
-def test_files_of_an_interrupted_registration_are_used_only_if_the_book_knows_them(
+def test_files_of_an_interrupted_registration_are_used_only_if_the_ledger_knows_them(
     home: SiteFolder, done: int
 ) -> None:
     for step in steps(home)[:done]:

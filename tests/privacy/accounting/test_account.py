@@ -42,7 +42,7 @@ def totals(noise: float = 20.0, times: int = 2) -> Planned:
 
 
 def admit(account: Account, study: str, *plan: Planned) -> int | None:
-    """What a book does: ask which grant pays, then write that down."""
+    """What a ledger does: ask which grant pays, then write that down."""
     grant = account.grant_for(study, plan)
     account.allow(study, plan, grant)
     return grant

@@ -1,4 +1,4 @@
-"""Books worth a report: a year of a site in which much goes wrong, and books that are large or hostile."""
+"""Ledgers worth a report: a year of a site in which much goes wrong, and ledgers that are large or hostile."""
 
 import shutil
 from collections.abc import Iterator
@@ -81,14 +81,14 @@ def _study(ledger: Ledger, name: str, rounds: int, population: str = POPULATION)
     ledger.give_back(name)
 
 
-def long_book(entries: int) -> Iterator[tuple[LedgerState, Entry]]:
-    """A book of about so many entries, in memory: studies of fifty rounds, a minute an entry."""
-    book, look = LedgerState(), clock()
+def long_ledger(entries: int) -> Iterator[tuple[LedgerState, Entry]]:
+    """A ledger of about so many entries, in memory: studies of fifty rounds, a minute an entry."""
+    ledger_state, look = LedgerState(), clock()
     event = SampledGaussian(noise_multiplier=1000.0, sampling_rate=0.01, steps=1)
     planned = (Planned(purpose=Purpose.TRAIN, event=event, times=50),)
 
     def write(body: Body) -> tuple[LedgerState, Entry]:
-        return book, read_entry(book.append(body, look().strftime("%Y-%m-%dT%H:%M:%SZ"), KEY).entry)
+        return ledger_state, read_entry(ledger_state.append(body, look().strftime("%Y-%m-%dT%H:%M:%SZ"), KEY).entry)
 
     yield write(Open(site="north", key=KEY.public.text))
     yield write(
@@ -104,7 +104,7 @@ def long_book(entries: int) -> Iterator[tuple[LedgerState, Entry]]:
     )
     yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=renyi_limit(3, 1e-3, 8)))
     for number in range((entries - 3) // 102):
-        study, filter_ = f"study-{number}", book.account(POPULATION).filter(1)
+        study, filter_ = f"study-{number}", ledger_state.account(POPULATION).filter(1)
         price = filter_.price_of(planned)
         curve = plan_curve(planned)
         yield write(

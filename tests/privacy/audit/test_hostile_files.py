@@ -70,7 +70,7 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def with_odd(values: list[Value], number: int, place: tuple[Any, ...], odd: Any) -> list[Any]:
-    """The book's entries with another value in one place."""
+    """The ledger's entries with another value in one place."""
     changed: list[Any] = copy.deepcopy(values)
     target, last = changed, number
     for name in place:
@@ -110,7 +110,7 @@ def require_sentence(result: Result) -> None:
 
 
 def test_every_field_of_every_kind_may_be_anything(values: list[Value], tmp_path: Path) -> None:
-    """Fields drawn at random, each with an odd value under a right signature: the book verifies or is refused."""
+    """Fields drawn at random, each with an odd value under a right signature: the ledger verifies or is refused."""
     path, choice = tmp_path / "export.jsonl", random.Random(1)
     everywhere = [(number, place) for number, value in enumerate(values) for place in places(value)]
     for number, place in choice.sample(everywhere, 50):

@@ -195,7 +195,7 @@ def test_raw_parameters_of_a_layer_that_takes_a_list_are_refused_by_name() -> No
         step_of(Giving(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
-def test_parameter_of_two_layers_is_refused_by_book_keeping() -> None:
+def test_parameter_of_two_layers_is_refused_by_ledger_keeping() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), Mean())
     module[2].weight = module[0].weight
     with pytest.raises(TermsError, match=r"'0.weight' belongs to layer '0' \(Linear\) and layer '2' \(Linear\)"):

@@ -61,8 +61,8 @@ def test_a_thousand_requests_of_two_studies_never_pass_the_grant(path: Path) -> 
         leave(ledger, spare * PRICE)
     racers = [(path, "left" if racer % 2 else "right", racer) for racer in range(PROCESSES)]
     admitted = race(_ask_for_rounds, racers)
-    book = verify_file(path, KEY.public)
-    (grant,) = book.account(POPULATION).budget.grants
+    state = verify_file(path, KEY.public)
+    (grant,) = state.account(POPULATION).budget.grants
     assert sum(admitted) == spare
     assert grant.spent == 2 * rounds * PRICE
     assert grant.spent + grant.set_aside + grant.left == grant.limit
@@ -116,10 +116,10 @@ def test_study_with_privacy_that_races_one_without_is_never_paid_after_it(path: 
     race(_admit_and_train, [(path, True), (path, False)])
     order: list[bool] = []
 
-    def watch(book: LedgerState, entry: Entry) -> None:
+    def watch(state: LedgerState, entry: Entry) -> None:
         if isinstance(entry.body, Reserve):
             order.append(entry.body.charge is None)
 
-    book = verify_file(path, KEY.public, watch)
+    state = verify_file(path, KEY.public, watch)
     assert order == sorted(order)
-    assert book.account(POPULATION).unprotected_by == "open"
+    assert state.account(POPULATION).unprotected_by == "open"

@@ -30,7 +30,7 @@ from tests.privacy.ledger_makers import (
 )
 
 
-def test_book_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
+def test_ledger_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
     write_every_kind(path)
     with Ledger.open(path, OTHER_KEY) as ledger:
         entries = list(ledger.entries())

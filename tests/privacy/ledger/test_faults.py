@@ -56,12 +56,12 @@ def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(pa
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         before = ledger.head
-        names = [step.__name__ for step in ledger.prepare_append(lambda book: payment).steps]
+        names = [step.__name__ for step in ledger.prepare_append(lambda state: payment).steps]
     assert names == ["lock", "read_on", "decide", "insert", "commit"]
 
     def live(walked: int) -> None:
         ledger = Ledger.open(path, KEY, clock(start=LATER))
-        for step in ledger.prepare_append(lambda book: payment).steps[:walked]:
+        for step in ledger.prepare_append(lambda state: payment).steps[:walked]:
             step()
 
     for walked in range(len(names)):
@@ -78,7 +78,7 @@ def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(pa
         assert ledger.head.number == before.number + 1
 
 
-def test_site_killed_while_its_book_is_begun_has_a_whole_book_or_none(path: Path) -> None:
+def test_site_killed_while_its_ledger_is_begun_has_a_whole_ledger_or_none(path: Path) -> None:
     def creation() -> Create:
         return Create(path, "north", KEY, "2026-03-02T08:00:00Z")
 
@@ -156,7 +156,7 @@ with Ledger.open(path, KEY) as ledger:
     assert verify_file(path, KEY.public).head.number == int(head) > 3
 
 
-def test_full_disk_leaves_no_half_book(path: Path) -> None:
+def test_full_disk_leaves_no_half_ledger(path: Path) -> None:
     script = """
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 for size in (0, 1000, 5000, 9000, 13_000):
@@ -294,7 +294,7 @@ def test_file_damaged_newer_or_anothers_is_refused(
         verify_file(path)
 
 
-def test_book_without_its_first_entries_is_refused(path: Path) -> None:
+def test_ledger_without_its_first_entries_is_refused(path: Path) -> None:
     write_story(path)
     triggers = "SELECT sql FROM sqlite_schema WHERE name = 'entry_kept'"
     with sqlite3.connect(path) as connection:
@@ -308,7 +308,7 @@ def test_book_without_its_first_entries_is_refused(path: Path) -> None:
         verify_file(path)
 
 
-def test_book_without_any_entry_is_refused(path: Path) -> None:
+def test_ledger_without_any_entry_is_refused(path: Path) -> None:
     write_story(path)
     with sqlite3.connect(path) as connection:
         (trigger,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'entry_kept'").fetchone()
@@ -317,7 +317,7 @@ def test_book_without_any_entry_is_refused(path: Path) -> None:
     connection.close()
     with pytest.raises(LedgerError, match="the ledger is empty; restore it from a backup"):
         Ledger.open(path, KEY)
-    with pytest.raises(LedgerError, match="the book has no entry yet"):
+    with pytest.raises(LedgerError, match="the ledger has no entry yet"):
         verify_file(path)
 
 
@@ -329,7 +329,7 @@ def test_missing_file_is_named(path: Path) -> None:
     assert not path.exists()
 
 
-def test_book_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path) -> None:
+def test_ledger_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path) -> None:
     granted_ledger(path).close()
     copy = shutil.copy(path, path.with_suffix(".copy"))
     with Ledger.open(path, KEY, clock(start=LATER)) as ledger:
@@ -341,7 +341,7 @@ def test_book_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path) -
 
 
 def test_clock_set_back_is_refused_until_people_say_that_it_had_been_wrong(path: Path) -> None:
-    """An empty battery: the book was begun 400 days ahead."""
+    """An empty battery: the ledger was begun 400 days ahead."""
     granted_ledger(path, look=clock(start="2027-04-06T08:00:00+00:00")).close()
     with Ledger.open(path, KEY, clock(start="2026-03-02T08:00:00+00:00")) as ledger:
         with pytest.raises(

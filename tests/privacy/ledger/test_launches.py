@@ -1,4 +1,4 @@
-"""Launches of one study, and what they cost together, against the whole book of a site that did nothing else."""
+"""Launches of one study, and what they cost together, against the whole ledger of a site that did nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The site's book on disk, as the site uses it."""
+"""The site's ledger on disk, as the site uses it."""
 
 import sqlite3
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_round_reserved_again_with_other_noise_is_refused(path: Path) -> None:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)
         other = SampledGaussian(noise_multiplier=3.0, sampling_rate=0.05, steps=10)
-        with pytest.raises(LedgerError, match=r"reserve of round 1 of the study 'a' is in the book already, and"):
+        with pytest.raises(LedgerError, match=r"reserve of round 1 of the study 'a' is in the ledger already, and"):
             ledger.reserve("a", 1, other)
 
 
@@ -71,7 +71,7 @@ def test_study_admitted_under_other_terms_is_refused(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         with pytest.raises(
-            LedgerError, match="allow of the study 'a' is in the book already, and it says something"
+            LedgerError, match="allow of the study 'a' is in the ledger already, and it says something"
         ):
             ledger.allow("a", POPULATION, plan(), "9" * 64)
 
@@ -86,7 +86,7 @@ def test_allowance_of_an_admitted_study_is_found_again(path: Path) -> None:
         assert (list(found.plan), found.terms) == (plan(), TERMS)
 
 
-def test_refused_study_leaves_the_book_as_it_was(path: Path) -> None:
+def test_refused_study_leaves_the_ledger_as_it_was(path: Path) -> None:
     with granted_ledger(path) as ledger:
         before, head = ledger.budget(POPULATION), ledger.head
         with pytest.raises(BudgetError, match="is left of 3"):
@@ -121,7 +121,7 @@ def test_price_of_one_study_is_its_own_charges(path: Path) -> None:
 def test_population_that_is_not_registered_has_no_budget(path: Path) -> None:
     with granted_ledger(path) as ledger:
         for ask in (ledger.budget, ledger.population):
-            with pytest.raises(LedgerError, match="the population 'nobody' is not registered in this book"):
+            with pytest.raises(LedgerError, match="the population 'nobody' is not registered in this ledger"):
                 ask("nobody")
         assert list(ledger.populations()) == [POPULATION]
 
@@ -322,7 +322,7 @@ def test_every_entry_is_written_through_to_the_disk(path: Path) -> None:
         assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_book_of_another_key_is_not_opened(path: Path) -> None:
+def test_ledger_of_another_key_is_not_opened(path: Path) -> None:
     granted_ledger(path).close()
-    with pytest.raises(LedgerError, match="expected the book of the key"):
+    with pytest.raises(LedgerError, match="expected the ledger of the key"):
         Ledger.open(path, OTHER_KEY)

@@ -1,4 +1,4 @@
-"""A book lost with its disk and taken up again from a backup: nothing is forgotten, whatever was open is spent."""
+"""A ledger lost with its disk and taken up again from a backup: nothing is forgotten, whatever was open is spent."""
 
 import shutil
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class Site:
         return Ledger.open(self.path, KEY, self.look)
 
     def loses(self, days: Days) -> Countersigned:
-        """Live ``days``, be seen at their end, and wake up with the book as it was before."""
+        """Live ``days``, be seen at their end, and wake up with the ledger as it was before."""
         backup = self.path.with_suffix(".backup")
         shutil.copy(self.path, backup)
         with self.open() as ledger:
@@ -78,11 +78,11 @@ def rounds(*numbers: int, event: AnyEvent = STEP) -> Days:
     return live
 
 
-def test_restored_book_does_not_hold_what_the_witness_has_seen(site: Site) -> None:
+def test_restored_ledger_does_not_hold_what_the_witness_has_seen(site: Site) -> None:
     seen = site.loses(rounds(2)).head.statement
     with site.open() as ledger:
         assert not ledger.holds(seen.number, seen.hash)
-        with pytest.raises(LedgerError, match="that a witness has seen is not the one in this book"):
+        with pytest.raises(LedgerError, match="that a witness has seen is not the one in this ledger"):
             ledger.checkpoint(site.seen, WITNESS.public)
 
 
@@ -100,7 +100,7 @@ def test_recovery_takes_over_the_totals_and_spends_everything_open(site: Site) -
     assert (found.recovered, found.witnessed, found.unsettled_rounds) == (seen.number, 5, 1)
 
 
-def test_study_of_the_lost_book_is_paid_and_so_is_its_second_admission(site: Site) -> None:
+def test_study_of_the_lost_ledger_is_paid_and_so_is_its_second_admission(site: Site) -> None:
     site.loses(lambda ledger: ledger.allow("lost", POPULATION, plan(2), TERMS))
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
@@ -110,7 +110,7 @@ def test_study_of_the_lost_book_is_paid_and_so_is_its_second_admission(site: Sit
         assert ledger.budget(POPULATION).grants[0].set_aside == lost
 
 
-def test_study_that_the_lost_book_had_closed_is_spent_as_the_restored_one_knows_it(site: Site) -> None:
+def test_study_that_the_lost_ledger_had_closed_is_spent_as_the_restored_one_knows_it(site: Site) -> None:
     def close(ledger: Ledger) -> None:
         ledger.release("a", MODEL)
         ledger.give_back("a")
@@ -145,7 +145,7 @@ def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site)
     ("train", "totals", "protected", "held_out"),
     [(UNPROTECTED, TOTALS, False, True), (STEP, UNPROTECTED, True, False)],
 )
-def test_privacy_given_up_in_the_lost_book_stays_given_up(
+def test_privacy_given_up_in_the_lost_ledger_stays_given_up(
     site: Site, train: AnyEvent, totals: AnyEvent, protected: bool, held_out: bool
 ) -> None:
     def give_up(ledger: Ledger) -> None:
@@ -175,12 +175,12 @@ def test_study_that_was_open_without_privacy_counts_as_trained(path: Path) -> No
         assert (budget.protected, budget.held_out_protected) == (False, False)
 
 
-def test_recovery_with_a_head_that_is_in_the_book_is_refused(site: Site) -> None:
+def test_recovery_with_a_head_that_is_in_the_ledger_is_refused(site: Site) -> None:
     with site.open() as ledger:
         seen = countersigned(ledger)
         ledger.refuse("b", "test", "a refusal")
         before = ledger.head
-        with pytest.raises(LedgerError, match=r"entry 6, which the witness has seen, is in the book: nothing is"):
+        with pytest.raises(LedgerError, match=r"entry 6, which the witness has seen, is in the ledger: nothing is"):
             ledger.recover(seen, WITNESS.public)
         assert ledger.head == before
 
@@ -244,7 +244,7 @@ def test_recovered_head_is_held_and_news_to_nobody(site: Site) -> None:
         assert ledger.head == after
 
 
-def test_book_goes_on_being_witnessed_after_a_recovery_though_its_numbers_are_lower(site: Site) -> None:
+def test_ledger_goes_on_being_witnessed_after_a_recovery_though_its_numbers_are_lower(site: Site) -> None:
     def many(ledger: Ledger) -> None:
         for number in range(20):
             ledger.refuse("b", "test", f"refusal {number}")
@@ -286,7 +286,7 @@ def test_second_loss_is_recovered_like_the_first_and_both_heads_are_held(site: S
 
 
 def test_what_two_copies_paid_apart_from_each_other_is_added(site: Site) -> None:
-    """A restored book that has paid on its own cannot forget that over what the other has paid."""
+    """A restored ledger that has paid on its own cannot forget that over what the other has paid."""
     site.loses(rounds(2, 3))
     with site.open() as ledger:
         ledger.reserve("a", 2, STEP)

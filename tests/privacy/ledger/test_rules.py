@@ -1,4 +1,4 @@
-"""A site that writes its own book falsely, with its own key: every rule names the first entry that breaks it."""
+"""A site that writes its own ledger falsely, with its own key: every rule names the first entry that breaks it."""
 
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,13 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Value]:
 
 
 def refused(values: list[Value], number: int, rule: Rule, sentence: str = "") -> None:
-    """The book that ``values`` make breaks ``rule`` at entry ``number`` and is taken up to there."""
+    """The ledger that ``values`` make breaks ``rule`` at entry ``number`` and is taken up to there."""
     with pytest.raises(LedgerError, match=rf"^entry {number} breaks the rule '{rule}': .*{sentence}"):
         replay(forged(values))
     assert replay(forged(values[: number - 1])).head.number == number - 1 if number > 1 else True
 
 
-def test_forged_book_without_a_change_is_the_honest_one(story: Path, values: list[Value]) -> None:
+def test_forged_ledger_without_a_change_is_the_honest_one(story: Path, values: list[Value]) -> None:
     assert replay(forged(values), KEY.public).head == verify_file(story, KEY.public).head
 
 
@@ -90,7 +90,7 @@ def test_every_rule_has_a_case_here_or_is_about_signatures() -> None:
         ("allow", {"approval": 3}, Rule.APPROVAL, "entry 3 does not approve the study 'first'"),
     ],
 )
-def test_book_that_its_own_site_falsified_is_refused_by_rule(
+def test_ledger_that_its_own_site_falsified_is_refused_by_rule(
     values: list[Value], kind: str, body: Value, rule: Rule, sentence: str
 ) -> None:
     number = number_of(values, kind)
@@ -142,13 +142,13 @@ def test_round_that_the_plan_does_not_name_is_refused_by_rule(values: list[Value
 def test_round_paid_twice_is_refused_by_rule(values: list[Value]) -> None:
     number = number_of(values, "reserve")
     repeated = [*values[:number], values[number - 1], *values[number:]]
-    refused(repeated, number + 1, Rule.ONCE, "reserve of round 1 .* is in the book already")
+    refused(repeated, number + 1, Rule.ONCE, "reserve of round 1 .* is in the ledger already")
 
 
 def test_study_admitted_twice_is_refused_by_rule(values: list[Value]) -> None:
     number = number_of(values, "allow")
     again = {**values[number - 1], "body": {**values[number - 1]["body"], "terms": "9" * 64}}
-    refused([*values[:number], again], number + 1, Rule.ONCE, "allow of the study 'first' is in the book already")
+    refused([*values[:number], again], number + 1, Rule.ONCE, "allow of the study 'first' is in the ledger already")
 
 
 def test_study_that_goes_on_after_its_end_is_refused_by_rule(values: list[Value]) -> None:
@@ -178,9 +178,9 @@ def test_entry_of_another_time_or_kind_is_refused_by_rule(
     refused([*values[:2], {**values[2], **change}], 3, rule, sentence)
 
 
-def test_book_that_does_not_open_once_is_refused_by_rule(values: list[Value]) -> None:
-    refused(values[1:], 1, Rule.OPENING, "expected a book to begin with 'open', got 'population'")
-    refused([values[0], values[0]], 2, Rule.OPENING, "the book is open already")
+def test_ledger_that_does_not_open_once_is_refused_by_rule(values: list[Value]) -> None:
+    refused(values[1:], 1, Rule.OPENING, "expected a ledger to begin with 'open', got 'population'")
+    refused([values[0], values[0]], 2, Rule.OPENING, "the ledger is open already")
 
 
 def test_entries_left_out_or_in_another_order_are_refused_by_rule(values: list[Value]) -> None:
@@ -209,9 +209,9 @@ def test_entry_signed_by_another_key_is_refused_by_rule(values: list[Value]) -> 
         ("checkpoint", "witness", "A" * 42 + "!", "43 base64url characters"),
         ("checkpoint", "countersigned.seen.statement.number", 7, "cannot be believed"),
         ("checkpoint", "countersigned.seen.signature", "A" * 86, "cannot be believed"),
-        ("checkpoint", "countersigned.head.statement.hash", "9" * 64, "not signed by this book's key"),
-        ("checkpoint", "countersigned.head.statement.site", "south", "the head is of the book of 'south'"),
-        ("recover", "countersigned.head.statement.accounts", [], "not signed by this book's key"),
+        ("checkpoint", "countersigned.head.statement.hash", "9" * 64, "not signed by this ledger's key"),
+        ("checkpoint", "countersigned.head.statement.site", "south", "the head is of the ledger of 'south'"),
+        ("recover", "countersigned.head.statement.accounts", [], "not signed by this ledger's key"),
         ("recover", "witness", OTHER_KEY.public.text, "cannot be believed"),
     ],
 )
@@ -230,7 +230,9 @@ def _replaced(value: Value, path: list[str], leaf: Any) -> Value:
 def test_recovery_of_what_is_not_lost_is_refused_by_rule(every_kind: list[Value]) -> None:
     seen, lost = (number_of(every_kind, kind) for kind in ("checkpoint", "recover"))
     honest = every_kind[seen - 1]["body"]["countersigned"]
-    refused(changed(every_kind, lost, countersigned=honest), lost, Rule.WITNESS, "is in the book: nothing is lost")
+    refused(
+        changed(every_kind, lost, countersigned=honest), lost, Rule.WITNESS, "is in the ledger: nothing is lost"
+    )
 
 
 def test_budget_after_a_recovery_is_counted_from_what_was_taken_over(every_kind: list[Value]) -> None:
@@ -248,10 +250,10 @@ def test_budget_after_a_recovery_is_counted_from_what_was_taken_over(every_kind:
     refused(forgery, number, Rule.BUDGET, "is left of")
 
 
-def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> None:
+def test_refusal_leaves_a_ledger_that_is_being_written_as_it_was(path: Path) -> None:
     granted_ledger(path).close()
-    book = verify_file(path, KEY.public)
-    before = book.head_statement()
+    ledger_state = verify_file(path, KEY.public)
+    before = ledger_state.head_statement()
     again = Population(
         population="twin",
         contract="c" * 64,
@@ -266,13 +268,13 @@ def test_refusal_leaves_a_book_that_is_being_written_as_it_was(path: Path) -> No
         (again, "2026-03-01T09:00:00Z", StorageError, "set the clock"),
     ):
         with pytest.raises(error, match=sentence):
-            book.append(body, time, KEY)
-    assert book.head_statement() == before
+            ledger_state.append(body, time, KEY)
+    assert ledger_state.head_statement() == before
     fresh = again.model_copy(update={"data": CHANGED_DATA})
-    assert read_entry(book.append(fresh, "2026-03-02T09:00:00Z", KEY).entry).body == fresh
+    assert read_entry(ledger_state.append(fresh, "2026-03-02T09:00:00Z", KEY).entry).body == fresh
 
 
-def test_book_that_is_not_begun_takes_only_its_opening() -> None:
+def test_ledger_that_is_not_begun_takes_only_its_opening() -> None:
     body = Population(
         population="twin",
         contract="c" * 64,
@@ -282,7 +284,7 @@ def test_book_that_is_not_begun_takes_only_its_opening() -> None:
         records_per_patient=1,
         patients_commitment=PATIENTS,
     )
-    with pytest.raises(LedgerError, match="expected a book to begin with 'open'"):
+    with pytest.raises(LedgerError, match="expected a ledger to begin with 'open'"):
         LedgerState().append(body, "2026-03-02T09:00:00Z", KEY)
     for ask in (
         lambda: LedgerState().site,
@@ -290,7 +292,7 @@ def test_book_that_is_not_begun_takes_only_its_opening() -> None:
         lambda: LedgerState().head_statement(),
         lambda: LedgerState().check_key(None),
     ):
-        with pytest.raises(LedgerError, match="the book has no entry yet"):
+        with pytest.raises(LedgerError, match="the ledger has no entry yet"):
             ask()
     with pytest.raises(BudgetError, match="was never admitted here"):
         LedgerState().account_of("a")

@@ -1,4 +1,4 @@
-"""What witnesses have seen of a book, noted in it: heads countersigned, and heads that are somebody else's."""
+"""What witnesses have seen of a ledger, noted in it: heads countersigned, and heads that are somebody else's."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from tests.privacy.ledger_makers import (
 
 
 def head_with(ledger: Ledger, fields: dict[str, object], key: SigningKey = KEY) -> Countersigned:
-    """The book's head, except for ``fields``, signed and countersigned all the same."""
+    """The ledger's head, except for ``fields``, signed and countersigned all the same."""
     head = ledger.signed_head().statement.model_copy(update=fields)
     return Countersigned.by(WITNESS, "coordinator", Signed[LedgerHead].by(key, head))
 
@@ -50,7 +50,7 @@ def test_head_says_what_is_granted_spent_and_set_aside(path: Path) -> None:
         assert (grant.epsilon, grant.delta, grant.order) == (3, 1e-3, 8)
 
 
-def test_head_of_a_book_without_privacy_says_so(path: Path) -> None:
+def test_head_of_a_ledger_without_privacy_says_so(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("open", POPULATION, plan(1, UNPROTECTED, UNPROTECTED), TERMS)
         ledger.evaluate("open", 1, UNPROTECTED)
@@ -71,9 +71,9 @@ def test_head_that_a_witness_has_seen_is_noted_once(path: Path) -> None:
         ledger.checkpoint(old, WITNESS.public)
         assert ledger.head == noted
         assert ledger.holds(*seen)
-    book = verify_file(path, KEY.public)
-    assert book.witnessed == (newer.head.statement.number, newer.head.statement.hash)
-    assert book.witnessed.number == noted.number - 1
+    ledger_state = verify_file(path, KEY.public)
+    assert ledger_state.witnessed == (newer.head.statement.number, newer.head.statement.hash)
+    assert ledger_state.witnessed.number == noted.number - 1
 
 
 def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_back(path: Path) -> None:
@@ -91,14 +91,14 @@ def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_b
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"site": "south"}, "the head is of the book of 'south'"),
-        ({"hash": "9" * 64}, "the entry 3 that a witness has seen is not the one in this book"),
-        ({"number": 2}, "the entry 2 that a witness has seen is not the one in this book"),
-        ({"number": 4}, "the entry 4 that a witness has seen is not the one in this book"),
-        ({"accounts": ()}, "the totals that a witness has seen are not those of this book at entry 3"),
+        ({"site": "south"}, "the head is of the ledger of 'south'"),
+        ({"hash": "9" * 64}, "the entry 3 that a witness has seen is not the one in this ledger"),
+        ({"number": 2}, "the entry 2 that a witness has seen is not the one in this ledger"),
+        ({"number": 4}, "the entry 4 that a witness has seen is not the one in this ledger"),
+        ({"accounts": ()}, "the totals that a witness has seen are not those of this ledger at entry 3"),
     ],
 )
-def test_head_of_another_book_is_not_noted(path: Path, fields: dict[str, object], sentence: str) -> None:
+def test_head_of_another_ledger_is_not_noted(path: Path, fields: dict[str, object], sentence: str) -> None:
     with granted_ledger(path) as ledger:
         with pytest.raises(LedgerError, match=sentence):
             ledger.checkpoint(head_with(ledger, fields), WITNESS.public)
@@ -111,7 +111,7 @@ def test_head_that_nobody_signed_is_not_noted(path: Path) -> None:
         honest = countersigned(ledger)
         other_head = head_with(ledger, {"time": "2026-03-02T09:00:00Z"})
         for wrong, sentence in (
-            (head_with(ledger, {}, OTHER_KEY), "not signed by this book's key"),
+            (head_with(ledger, {}, OTHER_KEY), "not signed by this ledger's key"),
             (honest.model_copy(update={"seen": other_head.seen}), "the countersignature is over another head"),
         ):
             with pytest.raises(LedgerError, match=sentence):
@@ -134,7 +134,7 @@ def test_totals_shown_to_a_witness_are_those_of_that_entry_not_of_now(path: Path
     assert verify_file(path, KEY.public).witnessed == (9, values_of(path)[-1]["previous"])
 
 
-def test_book_that_showed_a_witness_lower_totals_is_refused_by_rule(path: Path) -> None:
+def test_ledger_that_showed_a_witness_lower_totals_is_refused_by_rule(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)

@@ -87,8 +87,8 @@ def messages() -> dict[str, Request | Reply]:
     )  # fmt: skip
     keys = KeyParcel(offers=offers, grant=grant)
     committed = Committed(round=MOST, attempt=MOST, epoch=MOST, cohort=NAMES, headers=headers)
-    book = head()
-    seen = Countersigned.by(KEY, "coordinator", book)
+    state = head()
+    seen = Countersigned.by(KEY, "coordinator", state)
     assert MAX_LAUNCH_BYTES + len(seen.to_bytes()) + 4096 < MAX_BODY_BYTES  # a join, whose launch has a limit
     return {
         "wrap": Wrap(epoch=MOST, offers=offers, earlier=(MOST,) * MAX_EARLIER),
@@ -98,11 +98,11 @@ def messages() -> dict[str, Request | Reply]:
         ),
         "release": Release(round=MOST, attempt=MOST, headers=headers),
         "open": Open(keys=keys, committed=committed),
-        "joined": Joined(offer=offers[NAMES[0]], book=book),
+        "joined": Joined(offer=offers[NAMES[0]], ledger=state),
         "wrapped": Wrappings(grant=grant),
-        "sealed": Sealed(header=headers[NAMES[0]], book=book, evaluated=evaluated),
+        "sealed": Sealed(header=headers[NAMES[0]], ledger=state, evaluated=evaluated),
         "opened": Opened(base=MOST, evaluated=evaluated),
-        "closed": Closed(base=MOST, evaluated=evaluated, book=book, epsilon_spent=1.2345678901234567e-300),
+        "closed": Closed(base=MOST, evaluated=evaluated, ledger=state, epsilon_spent=1.2345678901234567e-300),
         "problem": Problem(code="a" * 40, sentence="\N{LINEAR B SYLLABLE B008 A}" * 2000, base=MOST),
     }  # fmt: skip
 

@@ -218,10 +218,10 @@ HELD = {"study", "launch", "site", "epoch", "base", "model"}
 HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "totals"}
 
 BOOK = (
-    {"book.signature"}
-    | {f"book.statement.{name}" for name in ("site", "number", "hash", "time", "recovered")}
-    | {f"book.statement.accounts.{name}" for name in ("population", "protected", "held_out_protected")}
-    | {f"book.statement.accounts.grants.{name}" for name in ("epsilon", "delta", "order", "spent", "set_aside")}
+    {"ledger.signature"}
+    | {f"ledger.statement.{name}" for name in ("site", "number", "hash", "time", "recovered")}
+    | {f"ledger.statement.accounts.{name}" for name in ("population", "protected", "held_out_protected")}
+    | {f"ledger.statement.accounts.grants.{name}" for name in ("epsilon", "delta", "order", "spent", "set_aside")}
 )
 LEAVES = {
     "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER} | BOOK,
@@ -271,5 +271,5 @@ def test_message_around_a_reply_contains_what_is_listed_here_and_nothing_else() 
 
 
 def test_price_in_clear_is_absent_without_privacy() -> None:
-    closed = Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=None)
+    closed = Closed(base=1, evaluated=None, ledger=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=None)
     assert from_canonical(closed.to_bytes())["epsilon_spent"] is None

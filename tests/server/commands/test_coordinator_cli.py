@@ -197,7 +197,7 @@ def test_study_check_prices_several_runs_together(folder: Path) -> None:
     assert 3 < together["training"] < 12
     assert 1 < together["evaluation"] < 4
     assert f"together epsilon {together['training']:.3f} for each training patient, " in shown
-    assert "the best of 4 costs as much; each site's book charges every launch" in shown
+    assert "the best of 4 costs as much; each site's ledger charges every launch" in shown
     assert "runs" not in coordinator(folder, "study", "check", path).stdout
 
 

@@ -52,7 +52,7 @@ def after(*events: Event) -> History:
     return found
 
 
-CLOSED = Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5)
+CLOSED = Closed(base=1, evaluated=None, ledger=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5)
 EVENTS: tuple[Event, ...] = (
     EpochAsked(epoch=2),
     asked(1),
@@ -65,7 +65,8 @@ EVENTS: tuple[Event, ...] = (
     SiteOut(site="ash", why="it vanished"),
     SiteReadmitted(site="ash"),
     SiteClosed(
-        site="ash", closed=Closed(base=1, evaluated=None, book=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5)
+        site="ash",
+        closed=Closed(base=1, evaluated=None, ledger=standing(SITE_KEYS["ash"], "ash"), epsilon_spent=1.5),
     ),
     Stopped(why="the operator stopped it"),
     Resumed(),

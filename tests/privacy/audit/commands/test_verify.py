@@ -1,4 +1,4 @@
-"""The auditor's tool against honest books, and against every way to change one."""
+"""The auditor's tool against honest ledgers, and against every way to change one."""
 
 import json
 import signal
@@ -71,7 +71,7 @@ def export(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def witnessed_export(tmp_path: Path) -> Path:
-    """A small book of the kinds that carry signatures of others: checkpoint, recover, key."""
+    """A small ledger of the kinds that carry signatures of others: checkpoint, recover, key."""
     path, look = tmp_path / "ledger.sqlite", clock()
     with Ledger.create(path, KEY, "north", look) as ledger:
         ledger.approve(TERMS, "data protection")
@@ -90,10 +90,10 @@ def witnessed_export(tmp_path: Path) -> Path:
     return export
 
 
-def test_book_that_another_key_wrote_is_refused_when_the_key_is_known(values: list[Value]) -> None:
+def test_ledger_that_another_key_wrote_is_refused_when_the_key_is_known(values: list[Value]) -> None:
     stolen = list(forged(changed(values, 1, key=OTHER_KEY.public.text), OTHER_KEY))
     assert replay(stolen).key == OTHER_KEY.public  # it can only vouch for itself
-    with pytest.raises(LedgerError, match=r"^expected the book of the key"):
+    with pytest.raises(LedgerError, match=r"^expected the ledger of the key"):
         replay(stolen, KEY.public)
 
 
@@ -269,7 +269,7 @@ def test_verify_of_every_kind_says_what_was_seen_and_taken_over(every_kind: Path
         f"key          {OTHER_KEY.public.typed} (as given)",
         "complete     up to entry 24, written at 2026-03-02T08:21:00Z",
         "newest witnessed head: entry 22",
-        "from a backup; a lost book's totals up to its entry 10 are taken over",
+        "from a backup; a lost ledger's totals up to its entry 10 are taken over",
         "granted    epsilon 3, delta 0.001, kept at order 8",
         "granted    epsilon 1, delta 0.0001, kept at order 32",
         "studies    2",
@@ -294,8 +294,8 @@ def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_p
 def test_verify_flags_a_grant_that_a_site_should_never_have_made(values: list[Value]) -> None:
     forgery = changed(values, 3, delta=0.9, limit=renyi_limit(3, 0.9, 8))
     story = Timeline()
-    book = replay(forged(forgery), watch=story.take)
-    (flagged,) = of_the_entries(book, story)
+    ledger_state = replay(forged(forgery), watch=story.take)
+    (flagged,) = of_the_entries(ledger_state, story)
     assert "(entry 3) has delta 0.9 which is more than one in about 160 patients" in flagged
 
 
@@ -319,7 +319,7 @@ def test_verify_of_several_ledgers_fails_with_the_one_that_is_wrong(story: Path,
     assert str(export) in done.stderr
 
 
-def test_verify_of_a_wrong_book_is_one_sentence_and_the_documented_exit_code(export: Path) -> None:
+def test_verify_of_a_wrong_ledger_is_one_sentence_and_the_documented_exit_code(export: Path) -> None:
     export.write_bytes(export.read_bytes().replace(DATA.encode(), DATA[::-1].replace("1", "5").encode()))
     done = run("verify", export)
     assert (done.returncode, done.stdout) == (LedgerError.exit_code, "")
@@ -344,7 +344,7 @@ def test_verify_of_a_wrong_book_is_one_sentence_and_the_documented_exit_code(exp
     ],
 )
 def test_verify_of_anything_else_is_a_sentence(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "book"
+    path = tmp_path / "ledger"
     path.write_bytes(content)
     with pytest.raises(LedgerError):
         check(path, None)
@@ -391,7 +391,7 @@ def test_verify_of_an_older_head_says_what_it_does_not_vouch_for(export: Path) -
     )
 
 
-def test_verify_of_a_head_that_the_book_lacks_is_refused(export: Path) -> None:
+def test_verify_of_a_head_that_the_ledger_lacks_is_refused(export: Path) -> None:
     with pytest.raises(LedgerError, match=r"no entry has the hash f{64} that was given; its newest, entry 3, has"):
         verified(str(export), "--head", "f" * 64)
 

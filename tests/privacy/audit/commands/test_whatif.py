@@ -1,4 +1,4 @@
-"""What would still fit: every answer is tried on the book itself, which then admits that many and no more."""
+"""What would still fit: every answer is tried on the ledger itself, which then admits that many and no more."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ SCORES = charge(TOTALS, 8)
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Path:
+def state(tmp_path: Path) -> Path:
     """A grant of epsilon 3 at delta 1e-3 and order 8; one study of five rounds, one of them done."""
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path) as ledger:
@@ -35,19 +35,19 @@ def book(tmp_path: Path) -> Path:
     return path
 
 
-def ask(book: Path, *arguments: str, population: str = POPULATION) -> dict[str, Any]:
+def ask(state: Path, *arguments: str, population: str = POPULATION) -> dict[str, Any]:
     result = CliRunner().invoke(
-        cli, ["whatif", str(book), "--population", population, *arguments, "--json"], catch_exceptions=False
+        cli, ["whatif", str(state), "--population", population, *arguments, "--json"], catch_exceptions=False
     )
     assert result.exit_code == 0, result.stderr
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 
-def refusal(book: Path, *arguments: str, population: str = POPULATION) -> Error:
+def refusal(state: Path, *arguments: str, population: str = POPULATION) -> Error:
     with pytest.raises(Error) as caught:
         CliRunner().invoke(
-            cli, ["whatif", str(book), "--population", population, *arguments], catch_exceptions=False
+            cli, ["whatif", str(state), "--population", population, *arguments], catch_exceptions=False
         )
     return caught.value
 
@@ -57,9 +57,9 @@ def training(noise: float, rounds: int, rate: float = 0.05, steps: int = 20) -> 
     return [Planned(purpose=Purpose.TRAIN, event=event, times=rounds)]
 
 
-def admitted(book: Path, study: list[Planned], wanted: int) -> int:
-    """How many such studies the book admits, asked for one more than ``wanted``."""
-    with Ledger.open(book, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+def admitted(state: Path, study: list[Planned], wanted: int) -> int:
+    """How many such studies the ledger admits, asked for one more than ``wanted``."""
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
         for number in range(wanted + 1):
             try:
                 ledger.allow(f"whatif-{number}", POPULATION, study, TERMS)
@@ -68,26 +68,26 @@ def admitted(book: Path, study: list[Planned], wanted: int) -> int:
     return wanted + 1
 
 
-def test_studies_like_one_of_the_book_are_as_many_as_the_book_then_admits(book: Path) -> None:
-    answer = ask(book, "--like", "first")
+def test_studies_like_one_of_the_ledger_are_as_many_as_the_ledger_then_admits(state: Path) -> None:
+    answer = ask(state, "--like", "first")
     left = renyi_limit(3, 1e-3, 8) - 5 * PRICE - 2 * SCORES
     assert answer["studies"] == left // (5 * PRICE + 2 * SCORES) > 5
     assert answer["entries"] == 6
-    assert admitted(book, plan(), answer["studies"]) == answer["studies"]
+    assert admitted(state, plan(), answer["studies"]) == answer["studies"]
 
 
-def test_rounds_like_those_of_a_study_are_as_many_as_the_book_then_admits(book: Path) -> None:
-    answer = ask(book, "--like", "first")
+def test_rounds_like_those_of_a_study_are_as_many_as_the_ledger_then_admits(state: Path) -> None:
+    answer = ask(state, "--like", "first")
     assert answer["rounds"] == (renyi_limit(3, 1e-3, 8) - 5 * PRICE - 4 * SCORES) // PRICE
     assert answer["rounds_to_do"] == 4
-    assert admitted(book, plan(rounds=answer["rounds"] + 1), 0) == 0
-    assert admitted(book, plan(rounds=answer["rounds"]), 0) == 1
+    assert admitted(state, plan(rounds=answer["rounds"] + 1), 0) == 0
+    assert admitted(state, plan(rounds=answer["rounds"]), 0) == 1
 
 
-def test_room_is_told_for_every_grant_and_a_study_is_paid_from_one(book: Path) -> None:
-    with Ledger.open(book, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+def test_room_is_told_for_every_grant_and_a_study_is_paid_from_one(state: Path) -> None:
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
         ledger.grant(POPULATION, 1.0, 1e-4, 16)
-    answer = ask(book, "--like", "first")
+    answer = ask(state, "--like", "first")
     first, second = answer["grants"]
     assert (first["grant"], first["order"], second["grant"], second["order"]) == (1, 8, 2, 16)
     assert second["left"] == renyi_limit(1.0, 1e-4, 16)
@@ -95,18 +95,18 @@ def test_room_is_told_for_every_grant_and_a_study_is_paid_from_one(book: Path) -
     assert answer["studies"] == first["studies"] + second["studies"]
     assert answer["rounds"] == max(first["rounds"], second["rounds"])
     assert answer["delta"] == 1e-4
-    assert admitted(book, plan(), answer["studies"]) == answer["studies"]
+    assert admitted(state, plan(), answer["studies"]) == answer["studies"]
 
 
-def test_noise_for_ten_studies_lets_ten_in_and_a_millionth_less_does_not(book: Path, tmp_path: Path) -> None:
-    answer = ask(book, "--studies", "10", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
+def test_noise_for_ten_studies_lets_ten_in_and_a_millionth_less_does_not(state: Path, tmp_path: Path) -> None:
+    answer = ask(state, "--studies", "10", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
     (planned,) = answer["training"]
     noise = planned["event"]["noise_multiplier"]
     assert answer["studies"] == 10
     other = tmp_path / "other.sqlite"
-    other.write_bytes(book.read_bytes())
+    other.write_bytes(state.read_bytes())
     assert admitted(other, training(noise - 1e-6, 10), 10) == 9
-    assert admitted(book, training(noise, 10), 10) == 10
+    assert admitted(state, training(noise, 10), 10) == 10
 
 
 def test_noise_for_one_study_of_an_untouched_grant_is_the_accountants(tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ def test_noise_for_one_study_of_an_untouched_grant_is_the_accountants(tmp_path: 
     assert answer["epsilon_alone"] == epsilon_of([alone], 1e-3) <= 3
 
 
-def test_studies_with_a_given_noise_are_as_many_as_the_book_then_admits(book: Path) -> None:
-    answer = ask(book, "--noise-multiplier", "3", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
+def test_studies_with_a_given_noise_are_as_many_as_the_ledger_then_admits(state: Path) -> None:
+    answer = ask(state, "--noise-multiplier", "3", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
     assert answer["studies"] == 9
-    assert admitted(book, training(3, 10), 9) == 9
+    assert admitted(state, training(3, 10), 9) == 9
 
 
-def test_answer_in_words_names_the_study_the_room_and_every_grant(book: Path) -> None:
+def test_answer_in_words_names_the_study_the_room_and_every_grant(state: Path) -> None:
     result = CliRunner().invoke(
-        cli, ["whatif", str(book), "--population", POPULATION, "--like", "first", "--key", KEY.public.typed]
+        cli, ["whatif", str(state), "--population", POPULATION, "--like", "first", "--key", KEY.public.typed]
     )
     assert result.exit_code == 0
     for line in (
@@ -155,10 +155,10 @@ def test_all_digits_of_the_noise_are_shown(tmp_path: Path) -> None:
     assert f"noise multiplier {noise}," in result.stdout
 
 
-def test_closed_study_has_no_rounds_to_do(book: Path) -> None:
-    with Ledger.open(book, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+def test_closed_study_has_no_rounds_to_do(state: Path) -> None:
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
         ledger.give_back("first")
-    answer = ask(book, "--like", "first")
+    answer = ask(state, "--like", "first")
     assert answer["rounds_to_do"] == 0
     assert answer["grants"][0]["left"] == renyi_limit(3, 1e-3, 8) - PRICE
 
@@ -173,31 +173,31 @@ def test_grant_that_is_used_up_has_room_for_nothing(tmp_path: Path) -> None:
         raise refusal(path, "--studies", "10000", "--rounds", "9999", "--steps", "100000", "--sampling-rate", "1")
 
 
-def test_export_is_answered_as_its_ledger_is(book: Path, tmp_path: Path) -> None:
-    with Ledger.open(book, KEY) as ledger:
+def test_export_is_answered_as_its_ledger_is(state: Path, tmp_path: Path) -> None:
+    with Ledger.open(state, KEY) as ledger:
         (tmp_path / "export.jsonl").write_bytes(b"".join(ledger.export_lines()))
-    assert ask(tmp_path / "export.jsonl", "--like", "first") == ask(book, "--like", "first")
+    assert ask(tmp_path / "export.jsonl", "--like", "first") == ask(state, "--like", "first")
 
 
-def test_study_that_was_never_admitted_is_a_sentence(book: Path) -> None:
-    error = refusal(book, "--like", "nobody")
+def test_study_that_was_never_admitted_is_a_sentence(state: Path) -> None:
+    error = refusal(state, "--like", "nobody")
     assert isinstance(error, BudgetError)
-    assert "'nobody' was never admitted in this book" in str(error)
+    assert "'nobody' was never admitted in this ledger" in str(error)
 
 
-def test_study_without_privacy_is_a_sentence(book: Path) -> None:
-    with Ledger.open(book, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+def test_study_without_privacy_is_a_sentence(state: Path) -> None:
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
         ledger.allow("open", POPULATION, plan(step=Unprotected()), TERMS)
-        assert "no training that a grant pays for" in str(refusal(book, "--like", "open"))
+        assert "no training that a grant pays for" in str(refusal(state, "--like", "open"))
         ledger.reserve("open", 1, Unprotected())
-    assert "was trained on without privacy: no epsilon" in str(refusal(book, "--like", "first"))
+    assert "was trained on without privacy: no epsilon" in str(refusal(state, "--like", "first"))
 
 
-def test_study_that_only_evaluates_is_a_sentence(book: Path) -> None:
+def test_study_that_only_evaluates_is_a_sentence(state: Path) -> None:
     scores = [Planned(purpose=Purpose.EVALUATE, event=Gaussian(noise_multiplier=20, count=1), times=2)]
-    with Ledger.open(book, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
         ledger.allow("scores", POPULATION, scores, TERMS)
-    assert "no training that a grant pays for" in str(refusal(book, "--like", "scores"))
+    assert "no training that a grant pays for" in str(refusal(state, "--like", "scores"))
 
 
 def test_population_without_a_grant_is_a_sentence(tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_population_without_a_grant_is_a_sentence(tmp_path: Path) -> None:
     assert "'old' is not registered" in str(refusal(path, *described, population="old"))
 
 
-def test_book_of_another_key_is_not_answered_from(book: Path) -> None:
-    error = refusal(book, "--like", "first", "--key", OTHER_KEY.public.typed)
+def test_ledger_of_another_key_is_not_answered_from(state: Path) -> None:
+    error = refusal(state, "--like", "first", "--key", OTHER_KEY.public.typed)
     assert isinstance(error, LedgerError)
 
 
@@ -226,16 +226,16 @@ def test_book_of_another_key_is_not_answered_from(book: Path) -> None:
         (["--studies", "1", "--rounds", "1", "--steps", "1", "--sampling-rate", "nan"], "--sampling-rate"),
     ],
 )
-def test_question_that_is_not_one_is_wrong_usage(book: Path, arguments: list[str], sentence: str) -> None:
-    result = CliRunner().invoke(cli, ["whatif", str(book), "--population", POPULATION, *arguments])
+def test_question_that_is_not_one_is_wrong_usage(state: Path, arguments: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(cli, ["whatif", str(state), "--population", POPULATION, *arguments])
     assert result.exit_code == 2
     assert sentence in result.stderr
 
 
-def test_refusal_ends_the_program_with_a_sentence_and_its_code(book: Path) -> None:
+def test_refusal_ends_the_program_with_a_sentence_and_its_code(state: Path) -> None:
     code = "from privacy.audit.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "whatif", book, "--population", POPULATION, "--like", "nobody"],
+        [sys.executable, "-c", code, "whatif", state, "--population", POPULATION, "--like", "nobody"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -244,11 +244,11 @@ def test_refusal_ends_the_program_with_a_sentence_and_its_code(book: Path) -> No
     assert done.stderr.startswith("consilium-audit: the study 'nobody'")
 
 
-def test_answer_needs_no_heavy_library(book: Path) -> None:
+def test_answer_needs_no_heavy_library(state: Path) -> None:
     heavy = {"torch", "flwr", "dp_accounting", "numpy", "pandas", "scipy"}
     code = (
         "import sys; from privacy.audit.cli import cli; "
-        f"cli(['whatif', {str(book)!r}, '--population', {POPULATION!r}, '--like', 'first', '--json'], "
+        f"cli(['whatif', {str(state)!r}, '--population', {POPULATION!r}, '--like', 'first', '--json'], "
         f"standalone_mode=False); print({heavy} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -1,4 +1,4 @@
-"""The page: what it says, that nothing in a book can break out of it, and how it looks in a browser."""
+"""The page: what it says, that nothing in a ledger can break out of it, and how it looks in a browser."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
 from privacy.ledger.state import replay
-from tests.privacy.audit.report_makers import HOSTILE, long_book, write_year
+from tests.privacy.audit.report_makers import HOSTILE, long_ledger, write_year
 from tests.privacy.ledger_makers import (
     KEY,
     OTHER_KEY,
@@ -110,7 +110,7 @@ def test_report_is_written_for_its_reader_and_says_where(year: Path, tmp_path: P
     assert output.read_bytes() == render(read_timeline(year, OTHER_KEY.public))
 
 
-def test_report_of_the_same_book_is_the_same_bytes(year: Path, tmp_path: Path) -> None:
+def test_report_of_the_same_ledger_is_the_same_bytes(year: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "copy.sqlite"
     copy.parent.mkdir()
     shutil.copy(year, copy)
@@ -138,10 +138,10 @@ def test_report_over_the_ledger_itself_is_refused_even_with_force(tmp_path: Path
     assert ledger.read_bytes() == before
 
 
-def test_report_of_a_book_that_does_not_hold_is_no_page(year: Path, tmp_path: Path) -> None:
-    book, output = tmp_path / "book", tmp_path / "report.html"
-    book.write_bytes(b"hello\n")
-    for arguments in ([book], [year, "--key", NOBODY]):
+def test_report_of_a_ledger_that_does_not_hold_is_no_page(year: Path, tmp_path: Path) -> None:
+    ledger_state, output = tmp_path / "ledger", tmp_path / "report.html"
+    ledger_state.write_bytes(b"hello\n")
+    for arguments in ([ledger_state], [year, "--key", NOBODY]):
         result = command(*arguments, "-o", output)
         assert isinstance(result.exception, LedgerError)
         assert not output.exists()
@@ -152,14 +152,14 @@ def test_report_of_a_book_that_does_not_hold_is_no_page(year: Path, tmp_path: Pa
     [
         "Privacy statement of st-marien-nord",
         "Complete up to entry 164",
-        "from the book itself, compared with nothing",
+        "from the ledger itself, compared with nothing",
         "The patients of stroke-2025 were trained on without privacy",
         "▲ enlarged after results were seen",
         "No bound.",
         "Consistent in itself, not verified: no key was given.",
         "What it was about not in this file. Purpose, columns, clipping norm and who took part stand in the terms",
         "Held-out patients: not protected.",
-        "the lost part of the book",
+        "the lost part of the ledger",
         "Studies that were refused and never admitted",
         "the study asks for epsilon 9, this site's policy allows 3",
         "Dr. A. Weber, data protection officer",
@@ -181,7 +181,7 @@ def test_report_names_every_study_with_its_terms_and_models(page: str, year: Pat
 
 def test_report_shows_the_figures_of_verify(page: str, year: Path) -> None:
     text = words(page)
-    for budget in read_timeline(year, None).book.budgets():
+    for budget in read_timeline(year, None).ledger.budgets():
         for figure in (budget.epsilon_set_aside, budget.epsilon_left):
             assert f"{figure:.4f}" in text
         if budget.epsilon_spent is not None:
@@ -194,18 +194,18 @@ def test_report_of_an_export_that_nobody_witnessed_says_so(tmp_path: Path) -> No
         export.write_bytes(b"".join(ledger.export_lines()))
     reading = read_timeline(export, KEY.public)
     text = words(render(reading).decode())
-    assert "Nobody has witnessed this book" in text
+    assert "Nobody has witnessed this ledger" in text
     assert "No incident is recorded." in text
     assert "an export, whole to its signed trailer" in text
 
 
-def test_report_of_a_witnessed_book_with_its_key_needs_no_attention(tmp_path: Path) -> None:
+def test_report_of_a_witnessed_ledger_with_its_key_needs_no_attention(tmp_path: Path) -> None:
     export = tmp_path / "export.jsonl"
     with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.checkpoint(countersigned(ledger), WITNESS.public)
         export.write_bytes(b"".join(ledger.export_lines()))
     text = words(render(read_timeline(export, KEY.public)).decode())
-    assert "Nothing in this book needs attention." in text
+    assert "Nothing in this ledger needs attention." in text
     assert "as it was given to the reader" in text
     assert "✓ Verified with the site’s key." in text
 
@@ -217,9 +217,9 @@ def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
 
 
 def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path) -> None:
-    book, output = tmp_path / "ledger.sqlite", tmp_path / "report.html"
-    write_story(book)
-    assert command(book, "-o", output, "--pld").exit_code == 0
+    ledger_state, output = tmp_path / "ledger.sqlite", tmp_path / "report.html"
+    write_story(ledger_state)
+    assert command(ledger_state, "-o", output, "--pld").exit_code == 0
     figure = pld.pld_epsilon([repeat_event(STEP, 5), repeat_event(TOTALS, 2)], 1e-3)
     text = words(output.read_text())
     assert "epsilon 0.6288, enforced" in text
@@ -229,7 +229,9 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     )
     with granted_ledger(tmp_path / "two.sqlite") as ledger:
         for name in "ab":
-            ledger.allow(name, POPULATION, [*read_timeline(book, None).story.studies["first"].said.plan], "3" * 64)
+            ledger.allow(
+                name, POPULATION, [*read_timeline(ledger_state, None).story.studies["first"].said.plan], "3" * 64
+            )
             ledger.reserve(name, 1, STEP)
     both = pld.pld_epsilon([repeat_event(STEP, 2)], 1e-3)
     page = render(read_timeline(tmp_path / "two.sqlite", None), pld.pld_epsilon).decode()
@@ -237,13 +239,13 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     assert f"epsilon {ceil(both * 1e4) / 1e4:.4f} at delta 0.001, {label}" in words(page)
 
 
-def test_report_with_pld_of_a_recovered_book_claims_no_figure(year: Path) -> None:
+def test_report_with_pld_of_a_recovered_ledger_claims_no_figure(year: Path) -> None:
     text = words(render(read_timeline(year, None), pld.pld_epsilon).decode())
-    assert "none: what the lost part of the book paid for is not known" in text
+    assert "none: what the lost part of the ledger paid for is not known" in text
     assert "none: no epsilon bounds training without privacy" in text
 
 
-def test_book_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> None:
+def test_ledger_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> None:
     write_story(tmp_path / "ledger.sqlite")
     values = values_of(tmp_path / "ledger.sqlite")
     values[-1]["time"] = "2026-13-01T08:00:00Z"
@@ -322,11 +324,11 @@ def test_page_is_in_order_for_those_who_hear_it(page: str) -> None:
     assert {(each["href"] or "")[1:] for each in reader.all("a")} <= set(ids)
 
 
-def test_long_book_is_a_short_page() -> None:
+def test_long_ledger_is_a_short_page() -> None:
     story = Timeline()
-    for book, entry in long_book(3_000):
-        story.take(book, entry)
-    page = render(Reading(book, story, "export", True))
+    for ledger_state, entry in long_ledger(3_000):
+        story.take(ledger_state, entry)
+    page = render(Reading(ledger_state, story, "export", True))
     assert len(page) < 400_000
 
 

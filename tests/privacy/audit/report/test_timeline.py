@@ -1,4 +1,4 @@
-"""What the fold tells, against the book's own figures and a count by hand."""
+"""What the fold tells, against the ledger's own figures and a count by hand."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +11,7 @@ from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.findings import Gravity, Reading, findings
 from privacy.audit.report.timeline import Timeline
-from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_book, write_year
+from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_ledger, write_year
 from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS, granted_ledger, write_every_kind
 
 
@@ -26,8 +26,8 @@ def sentences(reading: Reading) -> str:
     return "\n".join(finding.sentence for finding in findings(reading))
 
 
-def test_story_at_its_end_stands_where_the_book_stands(year: Reading) -> None:
-    for budget in year.book.budgets():
+def test_story_at_its_end_stands_where_the_ledger_stands(year: Reading) -> None:
+    for budget in year.ledger.budgets():
         chapter = year.story.chapters[budget.population]
         last = chapter.points[-1]
         assert last.granted == (budget.epsilon_granted or 0)
@@ -39,9 +39,9 @@ def test_story_at_its_end_stands_where_the_book_stands(year: Reading) -> None:
         assert last.committed == pytest.approx(float(committed))
 
 
-def test_story_of_each_grant_is_what_its_studies_and_the_lost_book_spent(year: Reading) -> None:
+def test_story_of_each_grant_is_what_its_studies_and_the_lost_ledger_spent(year: Reading) -> None:
     for population, chapter in year.story.chapters.items():
-        account = year.book.accounts[population]
+        account = year.ledger.accounts[population]
         rest = chapter.unattributed(account)
         for number, filter_ in enumerate(account.filters, start=1):
             studies = [each for each in chapter.studies if each.said.grant == number]
@@ -50,7 +50,7 @@ def test_story_of_each_grant_is_what_its_studies_and_the_lost_book_spent(year: R
 
 
 def test_story_of_a_recovery_leaves_the_lost_part_to_no_study(year: Reading) -> None:
-    lost = year.story.chapters[POPULATION].unattributed(year.book.accounts[POPULATION])
+    lost = year.story.chapters[POPULATION].unattributed(year.ledger.accounts[POPULATION])
     assert lost == [5 * charge(STEP, 8) + 2 * charge(TOTALS, 8), 0]
 
 
@@ -90,7 +90,7 @@ def test_study_closed_by_a_recovery_counts_with_its_whole_plan(tmp_path: Path) -
     path = tmp_path / "ledger.sqlite"
     write_every_kind(path)
     reading = read_timeline(path, None)
-    study, account = reading.story.studies["first"], reading.book.accounts[POPULATION]
+    study, account = reading.story.studies["first"], reading.ledger.accounts[POPULATION]
     assert study.closed_by_recovery
     assert study.spent == 5 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
     assert account.epsilon_spent_by("first", 1e-3) == epsilon_of([STEP] * 5 + [TOTALS] * 2, 1e-3)
@@ -110,7 +110,7 @@ def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year:
     "sentence",
     [
         "Totals over the held-out patients of stroke-2025 left without noise",
-        "The book was restored from a backup on ",
+        "The ledger was restored from a backup on ",
         "2 incidents recorded",
         "2 rounds were paid and never settled",
         "1 entry at the end nobody has witnessed",
@@ -125,25 +125,25 @@ def test_findings_speak_of_the_key_only_when_none_was_given(tmp_path: Path) -> N
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path):
         pass
-    assert "The book vouches for itself only" in sentences(read_timeline(path, None))
-    assert "The book vouches for itself only" not in sentences(read_timeline(path, KEY.public))
+    assert "The ledger vouches for itself only" in sentences(read_timeline(path, None))
+    assert "The ledger vouches for itself only" not in sentences(read_timeline(path, KEY.public))
 
 
 def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
     story = year.story
     assert [each.key for each in story.keys] == [KEY.public.typed, OTHER_KEY.public.typed]
     (witness,) = story.witnesses.values()
-    assert (witness.times, witness.newest) == (2, year.book.head.number - 1)
+    assert (witness.times, witness.newest) == (2, year.ledger.head.number - 1)
     assert story.approvals[0].at.entry == 4
-    assert story.entries.total() == year.book.head.number
+    assert story.entries.total() == year.ledger.head.number
 
 
-def test_story_of_a_long_book_counts_every_round() -> None:
+def test_story_of_a_long_ledger_counts_every_round() -> None:
     story = Timeline()
-    for book, entry in long_book(500):
-        story.take(book, entry)
+    for state, entry in long_ledger(500):
+        story.take(state, entry)
     assert [len(each.reserved) for each in story.studies.values()] == [50] * 4
 
 
 def _filters(reading: Reading, population: str) -> list[RenyiFilter]:
-    return reading.book.accounts[population].filters
+    return reading.ledger.accounts[population].filters

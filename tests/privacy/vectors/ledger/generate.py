@@ -61,7 +61,7 @@ def signature(key: Ed25519PrivateKey, label: str, data: bytes) -> str:
     return base64url(key.sign(label.encode() + b"\0" + data))
 
 
-class Book:
+class Ledger:
     """Entries, chained and signed as they come."""
 
     def __init__(self, *entries: Written) -> None:
@@ -106,7 +106,7 @@ def countersigned(head: Value, key: Ed25519PrivateKey = SITE, witness: Ed25519Pr
     seen = {"witness": "coordinator", "site": head["site"], "number": head["number"], "hash": head["hash"]}
     seen["head"] = sha256(canonical(head))
     both = {
-        "head": {"statement": head, "signature": signature(key, "consilium book head v1", canonical(head))},
+        "head": {"statement": head, "signature": signature(key, "consilium ledger head v1", canonical(head))},
         "seen": {
             "statement": seen,
             "signature": signature(witness, "consilium countersignature v1", canonical(seen)),
@@ -184,14 +184,14 @@ BEGUN = (OPEN, REGISTERED, GRANTED)
 UNDER_WAY = (*BEGUN, ALLOWED, RESERVED)
 
 
-def accepted() -> Book:
+def accepted() -> Ledger:
     """A study; its site's disk is lost after entry 10 and restored up to entry 9; a second study; a new key.
 
     The clock was wrong at the end, by two minutes.
     """
-    book = Book(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
-    book.add("checkpoint", 8, countersigned(book.standing([grant(PAID, PRICE - PAID)])))
-    lost = Book(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
+    state = Ledger(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
+    state.add("checkpoint", 8, countersigned(state.standing([grant(PAID, PRICE - PAID)])))
+    lost = Ledger(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
     lost.add("checkpoint", 8, countersigned(lost.standing([grant(PAID, PRICE - PAID)])))
     lost.add("reserve", 9, {**RESERVED[2], "round": 2})
     spent = PAID + RESERVED[2]["charge"]
@@ -199,12 +199,12 @@ def accepted() -> Book:
         "restored: entries after 9 are lost; a witness has seen entry 10, whose totals are taken over, with "
         "everything open counted as spent"
     )
-    book.add("recover", 10, {**countersigned(lost.standing([grant(spent, PRICE - spent)])), "sentence": sentence})
-    rollback = "the newest entry that the coordinator has seen was not in the book"
-    book.add("incident", 11, {"study": "first", "round": None, "code": "rollback", "sentence": rollback})
-    book.add("release", 12, {"study": "first", "model": "4" * 64, "to": "sites"})
+    state.add("recover", 10, {**countersigned(lost.standing([grant(spent, PRICE - spent)])), "sentence": sentence})
+    rollback = "the newest entry that the coordinator has seen was not in the ledger"
+    state.add("incident", 11, {"study": "first", "round": None, "code": "rollback", "sentence": rollback})
+    state.add("release", 12, {"study": "first", "model": "4" * 64, "to": "sites"})
     policy = "the study asks for epsilon 9, this site's policy allows 3"
-    book.add("refuse", 13, {"study": "second", "code": "policy-epsilon", "sentence": policy})
+    state.add("refuse", 13, {"study": "second", "code": "policy-epsilon", "sentence": policy})
     grown = {
         "data": "2" * 64,
         "patients": 170,
@@ -212,25 +212,25 @@ def accepted() -> Book:
         "patients_commitment": "6" * 64,
         "said_different": {"lung-2026": 12},
     }
-    book.add("population", 14, {**REGISTERED[2], **grown})
-    book.add("grant", 15, FURTHER)
-    book.add("approve", 16, {**APPROVED[2], "runs": 3})
-    book.add("revoke", 17, REVOKED[2])
+    state.add("population", 14, {**REGISTERED[2], **grown})
+    state.add("grant", 15, FURTHER)
+    state.add("approve", 16, {**APPROVED[2], "runs": 3})
+    state.add("revoke", 17, REVOKED[2])
     third = allowed("third", [("train", RECORDS, 2), ("evaluate", COUNTS, 2)])
-    book.add("allow", 18, third)
-    book.add("reserve", 19, paid("third", RECORDS))
-    book.add("evaluate", 20, paid("third", COUNTS))
+    state.add("allow", 18, third)
+    state.add("reserve", 19, paid("third", RECORDS))
+    state.add("evaluate", 20, paid("third", COUNTS))
     unused = third["charge"] // 2
-    book.add("return", 21, {"study": "third", "charge": unused, "why": "given-up"})
-    book.change_key(22, NEW)
-    now = book.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    book.add("checkpoint", 23, countersigned(now, NEW))
-    book.add("clock", 21, {"by": "Ada", "account": "ada"})
-    return book
+    state.add("return", 21, {"study": "third", "charge": unused, "why": "given-up"})
+    state.change_key(22, NEW)
+    now = state.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
+    state.add("checkpoint", 23, countersigned(now, NEW))
+    state.add("clock", 21, {"by": "Ada", "account": "ada"})
+    return state
 
 
-def refused() -> Iterator[tuple[str, Book]]:
-    """Books whose last entry is wrong, by the rule it breaks and how."""
+def refused() -> Iterator[tuple[str, Ledger]]:
+    """Ledgers whose last entry is wrong, by the rule it breaks and how."""
     yield from _wrong_form()
     yield from _wrong_chain()
     yield from _wrong_keys()
@@ -241,7 +241,7 @@ def refused() -> Iterator[tuple[str, Book]]:
     yield from _wrong_witnesses()
 
 
-def _wrong_form() -> Iterator[tuple[str, Book]]:
+def _wrong_form() -> Iterator[tuple[str, Ledger]]:
     for name, kind, body, fields in (
         ("form-kind", "forgive", {}, {}),
         ("form-field", "approve", {**APPROVED[2], "patient": "x"}, {}),
@@ -250,108 +250,108 @@ def _wrong_form() -> Iterator[tuple[str, Book]]:
         ("form-unit", "population", {**REGISTERED[2], "unit": "record"}, {}),
         ("form-range", "reserve", {**RESERVED[2], "event": {**STEP, "sampling_rate": 1.5}}, {}),
     ):
-        book = Book(*BEGUN)
-        book.add(kind, 3, body, **fields)
-        yield name, book
+        state = Ledger(*BEGUN)
+        state.add(kind, 3, body, **fields)
+        yield name, state
 
 
-def _wrong_chain() -> Iterator[tuple[str, Book]]:
+def _wrong_chain() -> Iterator[tuple[str, Ledger]]:
     for name, fields in (
         ("chain-number", {"number": 5}),
         ("chain-previous", {"previous": "9" * 64}),
         ("chain-time", {"time": "2026-03-02T08:01:59Z"}),
     ):
-        book = Book(*BEGUN)
-        book.add(APPROVED[0], 3, APPROVED[2], **fields)
-        yield name, book
+        state = Ledger(*BEGUN)
+        state.add(APPROVED[0], 3, APPROVED[2], **fields)
+        yield name, state
     for name, minute in (("chain-clock-that-is-not-behind", 2), ("chain-clock-ahead", 9)):
-        yield name, Book(*BEGUN, ("clock", minute, {"by": "Ada", "account": None}))
-    yield "opening-missing", Book(REGISTERED)
-    yield "opening-twice", Book(OPEN, OPEN)
+        yield name, Ledger(*BEGUN, ("clock", minute, {"by": "Ada", "account": None}))
+    yield "opening-missing", Ledger(REGISTERED)
+    yield "opening-twice", Ledger(OPEN, OPEN)
 
 
-def _wrong_keys() -> Iterator[tuple[str, Book]]:
+def _wrong_keys() -> Iterator[tuple[str, Ledger]]:
     entry = {"version": 1, "number": 4, "kind": "approve", "time": "2026-03-02T08:03:00Z", "body": APPROVED[2]}
-    book = Book(*BEGUN)
-    book.write({**entry, "previous": book.head}, NEW)
-    yield "signature-other", book
-    book = Book(*BEGUN)
-    book.change_key(3, NEW)
-    book.write({**entry, "number": 5, "previous": book.head}, SITE)
-    yield "signature-old-key", book
-    book = Book(*BEGUN)
-    proof = signature(WITNESS, "consilium ledger key v1", book.head.encode())
-    book.add("key", 3, {"key": public(NEW), "proof": proof})
-    yield "signature-key-without-proof", book
+    state = Ledger(*BEGUN)
+    state.write({**entry, "previous": state.head}, NEW)
+    yield "signature-other", state
+    state = Ledger(*BEGUN)
+    state.change_key(3, NEW)
+    state.write({**entry, "number": 5, "previous": state.head}, SITE)
+    yield "signature-old-key", state
+    state = Ledger(*BEGUN)
+    proof = signature(WITNESS, "consilium ledger key v1", state.head.encode())
+    state.add("key", 3, {"key": public(NEW), "proof": proof})
+    yield "signature-key-without-proof", state
 
 
-def _wrong_order() -> Iterator[tuple[str, Book]]:
-    yield "once-round", Book(*UNDER_WAY, RESERVED)
-    yield "once-study", Book(*BEGUN, ALLOWED, ALLOWED)
-    yield "once-never-reserved", Book(*BEGUN, ALLOWED, SETTLED)
-    yield "once-never-registered", Book(OPEN, GRANTED)
-    book = Book(*BEGUN)
-    book.change_key(3, NEW)
-    book.change_key(4, SITE)
-    yield "once-key", book
-    yield "population-twin", Book(*BEGUN, ("population", 3, {**REGISTERED[2], "population": "twin"}))
+def _wrong_order() -> Iterator[tuple[str, Ledger]]:
+    yield "once-round", Ledger(*UNDER_WAY, RESERVED)
+    yield "once-study", Ledger(*BEGUN, ALLOWED, ALLOWED)
+    yield "once-never-reserved", Ledger(*BEGUN, ALLOWED, SETTLED)
+    yield "once-never-registered", Ledger(OPEN, GRANTED)
+    state = Ledger(*BEGUN)
+    state.change_key(3, NEW)
+    state.change_key(4, SITE)
+    yield "once-key", state
+    yield "population-twin", Ledger(*BEGUN, ("population", 3, {**REGISTERED[2], "population": "twin"}))
     visits = {**REGISTERED[2], "contract": "d" * 64, "patient_column": "visit"}
-    yield "population-column", Book(*BEGUN, ("population", 3, visits))
+    yield "population-column", Ledger(*BEGUN, ("population", 3, visits))
 
 
-def _wrong_prices() -> Iterator[tuple[str, Book]]:
-    yield "price-limit", Book(OPEN, REGISTERED, ("grant", 2, {**GRANTED[2], "limit": LIMIT + 1}))
+def _wrong_prices() -> Iterator[tuple[str, Ledger]]:
+    yield "price-limit", Ledger(OPEN, REGISTERED, ("grant", 2, {**GRANTED[2], "limit": LIMIT + 1}))
     for name, before, (kind, minute, body) in (
         ("allow", BEGUN, ALLOWED),
         ("reserve", (*BEGUN, ALLOWED), RESERVED),
         ("evaluate", (*BEGUN, ALLOWED), EVALUATED),
     ):
-        yield f"price-{name}", Book(*before, (kind, minute, {**body, "charge": body["charge"] - 1}))
+        yield f"price-{name}", Ledger(*before, (kind, minute, {**body, "charge": body["charge"] - 1}))
         lowered = [*body["curve"][:-1], body["curve"][-1] - 1]
-        yield f"price-{name}-curve", Book(*before, (kind, minute, {**body, "curve": lowered}))
+        yield f"price-{name}-curve", Ledger(*before, (kind, minute, {**body, "curve": lowered}))
     more = {"study": "first", "charge": PRICE - RESERVED[2]["charge"] + 1, "why": "finished"}
-    yield "price-return", Book(*UNDER_WAY, ("return", 6, more))
+    yield "price-return", Ledger(*UNDER_WAY, ("return", 6, more))
 
 
-def _wrong_budgets() -> Iterator[tuple[str, Book]]:
+def _wrong_budgets() -> Iterator[tuple[str, Ledger]]:
     many = allowed("first", [("train", STEP, LIMIT // RESERVED[2]["charge"] + 1)])
-    yield "budget-allow", Book(*BEGUN, ("allow", 4, many))
-    yield "budget-order", Book(*BEGUN[:2], ("grant", 2, {**GRANTED[2], "order": 9, "limit": limit(3, 1e-3, 9)}))
-    yield "budget-never-admitted", Book(*BEGUN, RESERVED)
-    yield "budget-other-event", Book(*UNDER_WAY, ("reserve", 6, {**paid("first", TOTALS), "round": 2}))
+    yield "budget-allow", Ledger(*BEGUN, ("allow", 4, many))
+    yield "budget-order", Ledger(*BEGUN[:2], ("grant", 2, {**GRANTED[2], "order": 9, "limit": limit(3, 1e-3, 9)}))
+    yield "budget-never-admitted", Ledger(*BEGUN, RESERVED)
+    yield "budget-other-event", Ledger(*UNDER_WAY, ("reserve", 6, {**paid("first", TOTALS), "round": 2}))
     one = allowed("first", [("train", STEP, 1)])
     yield (
         "budget-more-rounds",
-        Book(*BEGUN, ("allow", 4, one), RESERVED, ("reserve", 6, {**RESERVED[2], "round": 2})),
+        Ledger(*BEGUN, ("allow", 4, one), RESERVED, ("reserve", 6, {**RESERVED[2], "round": 2})),
     )
     closed = ("return", 6, {"study": "first", "charge": PRICE - RESERVED[2]["charge"], "why": "finished"})
-    yield "budget-closed", Book(*UNDER_WAY, closed, ("reserve", 7, {**RESERVED[2], "round": 2}))
+    yield "budget-closed", Ledger(*UNDER_WAY, closed, ("reserve", 7, {**RESERVED[2], "round": 2}))
     second = allowed("first", [("train", STEP, 1)], 32, grant=2)
-    yield "budget-second-grant", Book(*BEGUN, ("grant", 3, FURTHER), ("allow", 4, second))
+    yield "budget-second-grant", Ledger(*BEGUN, ("grant", 3, FURTHER), ("allow", 4, second))
     bare: Value = {"purpose": "train", "event": {"kind": "unprotected"}, "times": 1}
     without = {**ALLOWED[2], "study": "bare", "plan": [bare], "grant": None, "curve": None, "charge": 0}
     trained = {"study": "bare", "round": 1, "event": {"kind": "unprotected"}, "curve": None, "charge": None}
-    yield "budget-unprotected", Book(*BEGUN, ("allow", 3, without), ("reserve", 3, trained), ALLOWED)
+    yield "budget-unprotected", Ledger(*BEGUN, ("allow", 3, without), ("reserve", 3, trained), ALLOWED)
 
 
-def _wrong_approvals() -> Iterator[tuple[str, Book]]:
+def _wrong_approvals() -> Iterator[tuple[str, Ledger]]:
     agreed = (*BEGUN, APPROVED)
-    yield "approval-none", Book(*BEGUN, ("allow", 4, {**ALLOWED[2], "approval": 3}))
-    yield "approval-of-other-terms", Book(*agreed, ("allow", 4, {**AGREED[2], "terms": "9" * 64}))
-    yield "approval-used", Book(*agreed, AGREED, ("allow", 5, {**AGREED[2], "study": "again"}))
-    yield "approval-revoked", Book(*agreed, REVOKED, ("allow", 6, AGREED[2]))
-    yield "approval-nothing-to-revoke", Book(*agreed, AGREED, REVOKED)
+    yield "approval-none", Ledger(*BEGUN, ("allow", 4, {**ALLOWED[2], "approval": 3}))
+    yield "approval-of-other-terms", Ledger(*agreed, ("allow", 4, {**AGREED[2], "terms": "9" * 64}))
+    yield "approval-used", Ledger(*agreed, AGREED, ("allow", 5, {**AGREED[2], "study": "again"}))
+    yield "approval-revoked", Ledger(*agreed, REVOKED, ("allow", 6, AGREED[2]))
+    yield "approval-nothing-to-revoke", Ledger(*agreed, AGREED, REVOKED)
 
 
-def _wrong_witnesses() -> Iterator[tuple[str, Book]]:
+def _wrong_witnesses() -> Iterator[tuple[str, Ledger]]:
     spent = RESERVED[2]["charge"]
     true = grant(spent, PRICE - spent)
 
-    def seen(kind: str = "checkpoint", *, grants: Value = true, fields: Value | None = None, **by: Any) -> Book:
-        book = Book(*UNDER_WAY)
-        body = countersigned(book.standing([grants], **(fields or {})), **by)
-        book.add(kind, 6, {**body, "sentence": "restored"} if kind == "recover" else body)
-        return book
+    def seen(kind: str = "checkpoint", *, grants: Value = true, fields: Value | None = None, **by: Any) -> Ledger:
+        state = Ledger(*UNDER_WAY)
+        body = countersigned(state.standing([grants], **(fields or {})), **by)
+        state.add(kind, 6, {**body, "sentence": "restored"} if kind == "recover" else body)
+        return state
 
     yield "witness-hash", seen(fields={"hash": "9" * 64})
     yield "witness-number", seen(fields={"number": 9})
@@ -363,16 +363,16 @@ def _wrong_witnesses() -> Iterator[tuple[str, Book]]:
     yield "witness-other-grant", seen("recover", fields={"hash": "9" * 64}, grants=grant(0, 0, epsilon=9))
 
 
-def expected(book: Book, wrong: list[tuple[str, Book]]) -> Value:
+def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
     """What a verifier must find."""
     return {
         "key": public(SITE),
         "accepted": {
             "site": "north",
             "key": public(NEW),
-            "entries": len(book.lines),
-            "head": book.head,
-            "last_entry": book.time,
+            "entries": len(state.lines),
+            "head": state.head,
+            "last_entry": state.time,
             "witnessed": 22,
             "recovered": 10,
             "unsettled_rounds": 1,
@@ -392,10 +392,10 @@ def expected(book: Book, wrong: list[tuple[str, Book]]) -> Value:
 
 def files() -> dict[str, bytes]:
     """Everything that is written, by its name in this folder."""
-    book, wrong = accepted(), list(refused())
-    figures = json.dumps(expected(book, wrong), indent=2) + "\n"
+    state, wrong = accepted(), list(refused())
+    figures = json.dumps(expected(state, wrong), indent=2) + "\n"
     exports = {f"refused/{name}.jsonl": each.export() for name, each in wrong}
-    return {"accepted.jsonl": book.export(), "expected.json": figures.encode(), **exports}
+    return {"accepted.jsonl": state.export(), "expected.json": figures.encode(), **exports}
 
 
 if __name__ == "__main__":
