@@ -114,7 +114,9 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
     """All rounds of ``terms``; ``bits`` None sums the updates as they are."""
     noise = None if terms.privacy.epsilon is None else study_noise(terms)
     if bits is not None:
-        terms = terms.model_copy(update={"sealing": terms.sealing.model_copy(update={"bits": bits})})
+        terms = terms.model_copy(
+            update={"secure_aggregation": terms.secure_aggregation.model_copy(update={"bits": bits})}
+        )
     reference = max(site.patients for site in sites)
     weights = {site.name: weight_of(terms, site.patients, reference) for site in sites}
     model = sites[0].trainer.initial()

@@ -124,7 +124,7 @@ def _draft(dataset: str, epsilon: float | None) -> dict[str, Any]:
         "training": {"rounds": ROUNDS, "local_steps": LOCAL_STEPS, "sampling_rate": common.sampling_rate},
         "privacy": {"epsilon": "none"} if epsilon is None else private,
         "cohort": {"minimum": 3, "maximum": 8},
-        "sealing": {"value_range": 8.0},
+        "secure_aggregation": {"value_range": 8.0},
     }
 
 

@@ -75,8 +75,8 @@ def fitted(terms: Terms, federation: Federation) -> Terms:
         return terms
     lot = terms.training.sampling_rate * sum(federation.counts)
     noise = roomy_noise(sigma, lot, len(federation.first(terms)), len(federation.sites))
-    sealing = terms.sealing.model_copy(update={"value_range": noise.value_range, "bits": noise.bits})
-    return terms.model_copy(update={"sealing": sealing})
+    sealing = terms.secure_aggregation.model_copy(update={"value_range": noise.value_range, "bits": noise.bits})
+    return terms.model_copy(update={"secure_aggregation": sealing})
 
 
 def round_bytes(terms: Terms, federation: Federation) -> int:

@@ -201,9 +201,10 @@ def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Ite
             "policy",
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
         )
-    if terms.sealing.scheme is SchemeName.OPEN and not policy.open_sealing:
+    if terms.secure_aggregation.scheme is SchemeName.OPEN and not policy.open_sealing:
         yield RefusedError(
-            "policy", "the study's updates are not sealed (sealing.scheme: open), which this site does not allow"
+            "policy",
+            "the study's updates are not sealed (secure_aggregation.scheme: open), which this site does not allow",
         )
     if terms.cohort.colluders < policy.minimum_colluders:
         yield RefusedError(

@@ -32,7 +32,7 @@ def report_cut_values(seat: StudyContext, number: int, quantised: Quantised) -> 
     if cut >= _NOTABLE * size and cut:
         _log.warning(
             "%s: round %d: %d of %d values of this site's update (%.0f %%) were beyond the range and were cut; they "
-            "are sent in later rounds, a larger sealing.value_range (or auto) would hold them now",
+            "are sent in later rounds, a larger secure_aggregation.value_range (or auto) would hold them now",
             seat.launch.study, number, cut, size, 100 * cut / size,
         )  # fmt: skip
     elif cut:
@@ -59,7 +59,8 @@ def mark_edge(seat: StudyContext, number: int, values: int, size: int) -> tuple[
 
 def sentence_of(seat: StudyContext, mark: AtEdge) -> str:
     """What a mark means, for people."""
-    lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of sealing.value_range"
+    lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of "
+    "secure_aggregation.value_range"
     if seat.terms.privacy.placement is Placement.DISTRIBUTED:
         return (
             f"{lie}: sums have wrapped around; do not use the model, launch the study again with value_range: auto"
@@ -69,11 +70,11 @@ def sentence_of(seat: StudyContext, mark: AtEdge) -> str:
 
 def edge_facts(seat: StudyContext) -> dict[str, Any]:
     """What the card says of the range."""
-    written = seat.terms.sealing.value_range
+    written = seat.terms.secure_aggregation.value_range
     return {
         "range": {
             "value_range": "auto" if written is None else written,
-            "bits": seat.terms.sealing.bits,
+            "bits": seat.terms.secure_aggregation.bits,
             "at_edge": [mark.model_dump() for mark in seat.state.edges],
         }
     }

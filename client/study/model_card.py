@@ -60,7 +60,7 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
             "participation": terms.cohort.participation,
             "noise_multiplier": seat.state.noise_multiplier,
             "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
-            "updates_sealed": terms.sealing.scheme is not SchemeName.OPEN,
+            "updates_sealed": terms.secure_aggregation.scheme is not SchemeName.OPEN,
             "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
             "evaluation_epsilon": terms.evaluation.epsilon,
         },

@@ -145,14 +145,15 @@ class SharedNoise:
             )
         if self.inflation > MOST_INFLATION or math.isinf(self.least_range):
             return (
-                f"rounding to sealing.bits {self.bits} over a value_range of {self.value_range:g} makes the noise "
-                f"{self.inflation:.2g} times as large: {self._more_bits(cohort)}"
+                f"rounding to secure_aggregation.bits {self.bits} over a value_range of {self.value_range:g} makes "
+                f"the noise  {self.inflation:.2g} times as large: {self._more_bits(cohort)}"
             )
         if self.value_range < self.least_range:
             return (
-                f"sealing.value_range is {self.value_range:g} clipping norms, the noise "
+                f"secure_aggregation.value_range is {self.value_range:g} clipping norms, the noise "
                 f"{'and the sum need' if self.largest_sum else 'alone needs'} {_figure(self.needed_range)}: sums would "
-                f"wrap around; write sealing.value_range: auto, or at least {rounded_up(self.needed_range):g}"
+                f"wrap around; write secure_aggregation.value_range: auto, or at least "
+                f"{rounded_up(self.needed_range):g}"
             )
         return None
 
@@ -171,8 +172,8 @@ class SharedNoise:
     def _more_bits(self, cohort: int) -> str:
         proposed = self.proposed_bits(cohort)
         if proposed > self.bits:
-            return f"use more sealing.bits: write {proposed}"
-        return "no sealing.bits are enough; use a smaller model, smaller lots or local noise"
+            return f"use more secure_aggregation.bits: write {proposed}"
+        return "no secure_aggregation.bits are enough; use a smaller model, smaller lots or local noise"
 
 
 def noise_share(

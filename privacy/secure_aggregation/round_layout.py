@@ -23,9 +23,9 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     return Layout(
         parameters=sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
         counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
-        bits=terms.sealing.bits,
+        bits=terms.secure_aggregation.bits,
         maximum_sites=terms.cohort.maximum,
-        scheme=terms.sealing.scheme,
+        scheme=terms.secure_aggregation.scheme,
     )
 
 
@@ -46,13 +46,13 @@ def grid_of(terms: Terms, halvings: int, noise_multiplier: float | None = None) 
 
     The multiplier matters only where the range is ``auto``.
     """
-    return Grid(update_range(terms, noise_multiplier), terms.sealing.bits).halved(halvings)
+    return Grid(update_range(terms, noise_multiplier), terms.secure_aggregation.bits).halved(halvings)
 
 
 def update_range(terms: Terms, noise_multiplier: float | None) -> float:
     """The range of a site's update in the first round of a study with local noise."""
-    if terms.sealing.value_range is not None:
-        return terms.sealing.value_range
+    if terms.secure_aggregation.value_range is not None:
+        return terms.secure_aggregation.value_range
     training, privacy = terms.training, terms.privacy
     each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
     return range_of_updates(
@@ -108,13 +108,13 @@ def shared_noise(
     whole_updates, rate, written = (
         privacy.unit is Unit.SITE,
         terms.training.sampling_rate,
-        terms.sealing.value_range,
+        terms.secure_aggregation.value_range,
     )
     numbers = SharedNoise(
         clipping_norm=joint_norm(norm, privacy.adaptive_clipping) if whole_updates else norm,
         noise_multiplier=noise_multiplier,
         parameters=sealed_values(terms, parameters),
-        bits=terms.sealing.bits,
+        bits=terms.secure_aggregation.bits,
         value_range=1.0 if written is None else written,
         colluders=cohort.colluders,
         largest_sum=float(cohort.maximum) if whole_updates else most_drawn(rate, room),

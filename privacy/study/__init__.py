@@ -6,7 +6,7 @@ holds between parts is in ``terms.py``.
 """
 
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
-from privacy.study.aggregation import Cohort, SchemeName, Sealing
+from privacy.study.aggregation import Cohort, SchemeName, SecureAggregation
 from privacy.study.data.columns import Category, Number
 from privacy.study.data.contract import DataContract
 from privacy.study.data.labels import BinaryLabel
@@ -40,7 +40,7 @@ __all__ = [
     "Release",
     "Schedule",
     "SchemeName",
-    "Sealing",
+    "SecureAggregation",
     "Server",
     "ServerRule",
     "Sha256",

@@ -53,11 +53,11 @@ class SchemeName(StrEnum):
 
 
 BITS_OF_SUMS: Final = 24
-"""The default of ``sealing.bits`` where noise is distributed: what is rounded is noised for a sum over all sites, and a
-coarse grid costs noise."""
+"""The default of ``secure_aggregation.bits`` where noise is distributed: what is rounded is noised for a sum over
+all sites, and a coarse grid costs noise."""
 
 
-class Sealing(Document):
+class SecureAggregation(Document):
     """How an update becomes integers, and under which scheme they are sealed.
 
     With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;

@@ -29,7 +29,7 @@ PARTS: Final[dict[str, str]] = {
     "AdaptiveClipping": "`privacy.adaptive_clipping`: with `unit: site`, the clipping norm follows a quantile of the "
     "sites' updates.",
     "Cohort": "`cohort`: how many sites a round needs, and how many of them may conspire.",
-    "Sealing": "`sealing`: how an update becomes integers, and how these are sealed.",
+    "SecureAggregation": "`secure_aggregation`: how an update becomes integers, and how these are sealed.",
     "Evaluation": "`evaluation`: when the shared model is scored on the sites' test patients, as sealed totals.",
     "Release": "`release`: who gets which model.",
 }
@@ -50,7 +50,7 @@ KEYS: Final[dict[str, Guidance]] = {
     "Terms.training": Guidance("How it is learned."),
     "Terms.privacy": Guidance("What is promised to training patients."),
     "Terms.cohort": Guidance("With how many sites."),
-    "Terms.sealing": Guidance("How updates are sealed."),
+    "Terms.secure_aggregation": Guidance("How updates are sealed."),
     "Terms.evaluation": Guidance("When and how the model is scored.", "Leave it out to score nothing."),
     "Terms.release": Guidance("Who gets which model."),
     "Model.name": Guidance(
@@ -238,16 +238,16 @@ KEYS: Final[dict[str, Guidance]] = {
         "again, and the study cannot go on there.",
         "30. Longer if a study may have to wait for people.",
     ),
-    "Sealing.scheme": Guidance(
+    "SecureAggregation.scheme": Guidance(
         "`bfv` seals; `open` is a plain sum that the coordinator can read, for comparison.",
         "`bfv`. A site must allow `open` in its policy.",
     ),
-    "Sealing.bits": Guidance(
+    "SecureAggregation.bits": Guidance(
         "Bits of each rounded value; 24 where nothing is written and noise is distributed.",
         "Leave it, unless `consilium study check` names another. With distributed noise a sum over all patients needs "
         "a wide range, and with few bits rounding makes the noise larger.",
     ),
-    "Sealing.value_range": Guidance(
+    "SecureAggregation.value_range": Guidance(
         "The largest value that is sealed, or `auto`. With local noise: of one site's update, larger values are cut "
         "and sent later. With distributed noise: of the sum over all sites in one coordinate, in clipping norms; a "
         "larger sum wraps around and ruins the model, so a number that cannot hold it is refused.",

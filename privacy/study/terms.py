@@ -28,7 +28,7 @@ from privacy.accounting.records_per_patient import MOST_RECORDS
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 from privacy.fields import Name
-from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, Sealing
+from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, SecureAggregation
 from privacy.study.data.contract import DataContract
 from privacy.study.evaluation import Choice, Evaluation, Release
 from privacy.study.guarantee import Placement, Privacy, Unit
@@ -47,7 +47,7 @@ class Terms(Document):
     training: Training
     privacy: Privacy
     cohort: Cohort
-    sealing: Sealing = Sealing()
+    secure_aggregation: SecureAggregation = SecureAggregation()
     evaluation: Evaluation = Evaluation()
     release: Release = Release()
 
@@ -72,11 +72,11 @@ class Terms(Document):
     @classmethod
     def _fine_grid_for_sums(cls, fields: Any) -> Any:
         privacy = fields.get("privacy") if isinstance(fields, Mapping) else None
-        sealing = fields.get("sealing", {}) if isinstance(fields, Mapping) else None
+        sealing = fields.get("secure_aggregation", {}) if isinstance(fields, Mapping) else None
         if not isinstance(privacy, Mapping) or not isinstance(sealing, Mapping) or "bits" in sealing:
             return fields
         distributed = privacy.get("placement") == Placement.DISTRIBUTED
-        return {**fields, "sealing": {**sealing, "bits": BITS_OF_SUMS}} if distributed else fields
+        return {**fields, "secure_aggregation": {**sealing, "bits": BITS_OF_SUMS}} if distributed else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,10 +123,10 @@ class Terms(Document):
                 )
 
     def _require_hidden_shares(self) -> None:
-        if self.sealing.scheme is SchemeName.OPEN:
+        if self.secure_aggregation.scheme is SchemeName.OPEN:
             raise ValueError(
-                "sealing.scheme is open: with distributed noise one site's share has only a part of the noise, and the "
-                "coordinator could read it; write bfv, or placement: local"
+                "secure_aggregation.scheme is open: with distributed noise one site's share has only a part of the "
+                "noise, and the  coordinator could read it; write bfv, or placement: local"
             )
         if self.cohort.colluders < 1:
             raise ValueError(

@@ -148,7 +148,7 @@ def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
     if shares["inflation"] > 1.02:
-        rounding += f"; with sealing.bits: {shares['proposed_bits']} less"
+        rounding += f"; with secure_aggregation.bits: {shares['proposed_bits']} less"
     return [
         ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
         ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),

@@ -203,7 +203,7 @@ class Coordinator:
         history = journal.history()
         for event in readmitted:
             history.apply(event)
-        lack = StudyState(journal.launch(), history, self._federation.patience).lack()
+        lack = StudyState(journal.launch(), history, self._federation.timeouts).lack()
         if lack is not None:
             raise FederationError("; ".join(lack))
 

@@ -33,7 +33,7 @@ class CoordinatorConfig(Document):
     host: Host = "127.0.0.1"
     """Where sites reach the coordinator; a name in the server's certificate."""
     port: int = Field(ge=1, le=65535)
-    patience: TimeoutsConfig = TimeoutsConfig()
+    timeouts: TimeoutsConfig = TimeoutsConfig()
 
     @property
     def address(self) -> str:

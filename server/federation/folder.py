@@ -2,7 +2,7 @@
 
 ::
 
-    coordinator.yaml   name, address, port, patience
+    coordinator.yaml   name, address, port, timeouts
     identity.key       Ed25519; signs launches and every request
     ca.* server.*      the certificate authority and the server's TLS certificate (server/federation/certificates.py)
     sites.json         enrolled sites and their public keys
@@ -71,9 +71,9 @@ class Federation:
         return read_yaml(path, CoordinatorConfig, FederationError)
 
     @property
-    def patience(self) -> Timeouts:
+    def timeouts(self) -> Timeouts:
         """How long rounds wait."""
-        return Timeouts(**self.config.patience.model_dump())
+        return Timeouts(**self.config.timeouts.model_dump())
 
     @property
     def tls(self) -> TlsFiles:

@@ -136,7 +136,7 @@ def _promise(terms: study.Terms) -> Promise:
         placement=privacy.placement,
         clipping_norm=privacy.clipping_norm,
         evaluation_epsilon=terms.evaluation.epsilon,
-        sealed=SCHEMES[terms.sealing.scheme].masked,
+        sealed=SCHEMES[terms.secure_aggregation.scheme].masked,
     )
 
 

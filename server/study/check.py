@@ -76,9 +76,9 @@ def explain(
     layers = counts(_built(terms))
     parameters = layers.shared
     cells = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
-    sealing = terms.sealing
+    aggregation = terms.secure_aggregation
     values = sealed_values(terms, parameters)
-    layout = Layout(values, cells, sealing.bits, terms.cohort.maximum, scheme=sealing.scheme)
+    layout = Layout(values, cells, aggregation.bits, terms.cohort.maximum, scheme=aggregation.scheme)
     privacy = _privacy(terms, parameters, runs, patients, terms.cohort.maximum if sites is None else sites)
     shares = privacy.get("shares")
     return {
@@ -97,7 +97,7 @@ def explain(
         "ciphertexts": layout.parts,
         "values_per_slot": layout.per_slot,
         "sealed": layout.cipher.masked,
-        "value_range": "auto" if sealing.value_range is None else sealing.value_range,
+        "value_range": "auto" if aggregation.value_range is None else aggregation.value_range,
         "first_range": None if shares else update_range(terms, privacy.get("noise_multiplier")),
         "privacy": privacy,
         "problems": [shares["problem"]] if shares and shares["problem"] else [],
@@ -137,7 +137,7 @@ def _shares(
     outside = private_event(terms, noise.outsider_multiplier(cohort))
     whole = private_event(terms, noise_multiplier)
     held = None
-    if terms.sums_patients and terms.sealing.value_range is not None:
+    if terms.sums_patients and terms.secure_aggregation.value_range is not None:
         held = math.floor(max(0.0, noise.sum_held) / terms.training.sampling_rate)
     return {
         "colluders": noise.colluders,
@@ -160,9 +160,9 @@ def _for_too_few(terms: Terms, noise: SharedNoise, held: int | None) -> str | No
     if held is None or held >= fewest:
         return None
     return (
-        f"sealing.value_range is {noise.value_range:g} clipping norms, which holds the noise and lots of {held} "
-        f"patients of all sites together; {terms.cohort.minimum} sites have at least {fewest}: write "
-        "sealing.value_range: auto"
+        f"secure_aggregation.value_range is {noise.value_range:g} clipping norms, which holds the noise and lots of "
+        f"{held}  patients of all sites together; {terms.cohort.minimum} sites have at least {fewest}: write "
+        "secure_aggregation.value_range: auto"
     )
 
 

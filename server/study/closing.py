@@ -33,7 +33,7 @@ class Closing:
     def begin(self, now: float) -> list[Action]:
         """Ask every member for what it lacks to close."""
         desk = self._desk
-        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.patience.join_s, False
+        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.timeouts.join_s, False
         self._waits = False
         lacking = [site for site in desk.sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
@@ -59,7 +59,7 @@ class Closing:
             return self._close_if_ready(now, over=True)
         if self._gave_up:
             return self._finish_if_closed(waited=True)
-        self._gave_up, self._desk.deadline = True, now + self._desk.patience.join_s
+        self._gave_up, self._desk.deadline = True, now + self._desk.timeouts.join_s
         return self._close_if_ready(now)
 
     def has_signed(self, site: SiteView, asked: Open, reply: Opened) -> bool:
@@ -109,7 +109,7 @@ class Closing:
         """Sites whose word is needed are away, and nobody is shut out: they are waited for."""
         desk = self._desk
         if not self._waits:
-            self._waits, desk.deadline = True, now + max(0.0, desk.patience.wait_s - desk.waited_s)
+            self._waits, desk.deadline = True, now + max(0.0, desk.timeouts.wait_s - desk.waited_s)
         if desk.history.waiting == why:
             return []
         return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]

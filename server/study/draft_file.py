@@ -233,7 +233,7 @@ def _tail() -> Iterator[str]:
     yield ""
     yield "cohort: {minimum: 3, maximum: 8}"
     yield ""
-    yield "sealing: {value_range: auto}"
+    yield "secure_aggregation: {value_range: auto}"
     yield ""
     yield "evaluation:"
     yield "  rounds: [10]"

@@ -39,7 +39,7 @@ class Totals:
         members = desk.sites_with(SiteStatus.MEMBER)
         if len(members) < desk.least_members:
             return self._join(now)
-        desk.phase, desk.deadline = Phase.OPENING, now + desk.patience.seal_s
+        desk.phase, desk.deadline = Phase.OPENING, now + desk.timeouts.seal_s
         return [action for site in members for action in self.ask(site, now)]
 
     def ask(self, site: SiteView, now: float) -> list[Action]:

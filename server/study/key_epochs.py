@@ -58,7 +58,7 @@ class KeyEpochs:
             site.question for site in desk.sites_with(SiteStatus.MEMBER)
         )  # cannot answer before it is done
         desk.phase = Phase.JOINING
-        desk.deadline = now + (desk.patience.seal_s if in_training else desk.patience.join_s)
+        desk.deadline = now + (desk.timeouts.seal_s if in_training else desk.timeouts.join_s)
         returned = desk.returned() if self._offers_count else []
         actions: list[Action] = [] if returned else self._raise()
         for site in desk.eligible_sites():
@@ -118,7 +118,7 @@ class KeyEpochs:
         if desk.phase is Phase.JOINING:
             return self._after_answer(now, waited=True) or self._wait(now)
         if desk.phase is Phase.WAITING:
-            days = desk.patience.wait_s / 86_400
+            days = desk.timeouts.wait_s / 86_400
             return desk.stop(
                 f"after {days:.3g} days of waiting: {self._who_is_here()}",
                 f"when they are back, run: {desk.resume_with()}",
@@ -130,7 +130,7 @@ class KeyEpochs:
         """Too few have joined, and nobody is shut out: they are waited for."""
         desk, why = self._desk, self._who_is_here()
         desk.phase = Phase.WAITING
-        desk.deadline = now + max(0.0, desk.patience.wait_s - desk.waited_s)
+        desk.deadline = now + max(0.0, desk.timeouts.wait_s - desk.waited_s)
         if desk.history.waiting == why:
             return []
         return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
@@ -190,7 +190,7 @@ class KeyEpochs:
             for site in desk.sites_with(SiteStatus.ABSENT)
             if site.offer is None
             and not site.question
-            and now - site.lost_at >= desk.patience.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
+            and now - site.lost_at >= desk.timeouts.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
         ]
         if not absent or desk.phase is Phase.WRAPPING:
             return []
@@ -235,7 +235,7 @@ class KeyEpochs:
             return []
         if missing and not waited:
             if desk.phase is Phase.WAITING:  # enough are back: the others have a moment more
-                desk.phase, desk.deadline = Phase.JOINING, now + desk.patience.join_s
+                desk.phase, desk.deadline = Phase.JOINING, now + desk.timeouts.join_s
             return []
         actions = desk.mark_absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
@@ -248,7 +248,7 @@ class KeyEpochs:
         wanted = set().union(*lacked.values())
         lead = min(members, key=lambda site: _reluctance(site, wanted))
         earlier = _in_turns(list(lacked.values()), _holdings(lead))
-        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.patience.join_s
+        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.timeouts.join_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
         return [*actions, desk.ask(lead, request, now)]
 

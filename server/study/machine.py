@@ -59,8 +59,8 @@ _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
 class StudyMachine:
     """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
 
-    def __init__(self, launch: SignedLaunch, history: History, patience: Timeouts) -> None:
-        self._desk = StudyState(launch, history, patience)
+    def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
+        self._desk = StudyState(launch, history, timeouts)
         self._epochs = KeyEpochs(self._desk, self._next_step)
         self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
         self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
@@ -194,9 +194,9 @@ class StudyMachine:
         first = site.question.offline_since is None
         offline_s = self._desk.offline_s(site, now)
         if site.is_asked(Release):
-            wait = f"is offline; its release is waited for {self._desk.patience.release_s:.0f} s"
+            wait = f"is offline; its release is waited for {self._desk.timeouts.release_s:.0f} s"
             return [Note(wait, name)] if first else []
-        return [] if offline_s < self._desk.patience.offline_s else self._lost(site, "is offline", now)
+        return [] if offline_s < self._desk.timeouts.offline_s else self._lost(site, "is offline", now)
 
     def back(self, name: str, now: float) -> list[Action]:
         """A site's process has just come online: what it was asked before is asked again at once."""
@@ -264,7 +264,7 @@ class StudyMachine:
     def _give_up(self, now: float) -> list[Action]:
         """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
         desk = self._desk
-        desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.patience.join_s
+        desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.timeouts.join_s
         left = [site for _, site in sorted(desk.sites.items()) if site.standing is not SiteStatus.CLOSED]
         return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
 

@@ -88,7 +88,7 @@ class Rounds:
         return self._collect(asked, now) if asked is not None and repeatable else self.begin(now)
 
     def _collect(self, asked: AttemptAsked, now: float) -> list[Action]:
-        self._desk.phase, self._desk.deadline = Phase.SEALING, now + self._desk.patience.seal_s
+        self._desk.phase, self._desk.deadline = Phase.SEALING, now + self._desk.timeouts.seal_s
         self._collection = _Collection(asked)
         questions = [self._ask_to_train(self._desk.sites[name], asked, now) for name in asked.cohort]
         return [Restart(asked.round, self._desk.history.base), *questions]
@@ -167,7 +167,7 @@ class Rounds:
 
     def _ask_to_release(self, collection: _Collection, now: float) -> list[Action]:
         desk, asked = self._desk, collection.asked
-        desk.phase, desk.deadline = Phase.RELEASING, now + desk.patience.release_s
+        desk.phase, desk.deadline = Phase.RELEASING, now + desk.timeouts.release_s
         request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
         questions = [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
         return [*desk.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
@@ -226,7 +226,7 @@ class Rounds:
         desk, number = self._desk, self._desk.history.next_round
         actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
         for site in sites:
-            made, forgiven = desk.history.voids_by[site.name], desk.patience.forgiven_voids
+            made, forgiven = desk.history.voids_by[site.name], desk.timeouts.forgiven_voids
             if made > forgiven:
                 why = f"vanished between sealing and release of round {number}"
                 again = f", as in {made - 1} rounds before" if made > 1 else ""

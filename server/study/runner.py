@@ -86,7 +86,7 @@ class StudyRunner:
     """One study in progress."""
 
     def __init__(
-        self, journal: Journal, key: SigningKey, witness: Witness, patience: Timeouts, transport: Transport
+        self, journal: Journal, key: SigningKey, witness: Witness, timeouts: Timeouts, transport: Transport
     ) -> None:
         signed = journal.launch()
         self._journal = journal
@@ -97,7 +97,7 @@ class StudyRunner:
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._handling = CrashMarks(journal.folder / HANDLING_FILE)
         self._put_out_deadly_sites()
-        self._machine = StudyMachine(signed, journal.history(), patience)
+        self._machine = StudyMachine(signed, journal.history(), timeouts)
         self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
         """Rounds whose figures have been told."""
         self._sum: Aggregate | None = None
@@ -116,7 +116,7 @@ class StudyRunner:
     def begin(self, now: float) -> None:
         """Start or go on."""
         terms = self._launch.terms
-        private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.sealing.scheme].masked
+        private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
         self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
         self._do(self._machine.start(now, self._journal.waited_s()))
 

@@ -37,14 +37,14 @@ class Phase(StrEnum):
 class StudyState:
     """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""
 
-    def __init__(self, launch: SignedLaunch, history: History, patience: Timeouts) -> None:
+    def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
         self.signed_launch = launch
         self.launch = launch.statement
         self.launch_digest = self.launch.digest
         self.terms = self.launch.terms
         self.study = self.launch.study
         self.history = history
-        self.patience = patience
+        self.timeouts = timeouts
         self.phase = Phase.JOINING
         self.deadline = 0.0
         self.waited_s = 0.0
@@ -166,7 +166,7 @@ class StudyState:
         actions: list[Action] = []
         for site in self.sites.values():
             question = site.question
-            if question and now - question.sent >= self.patience.ask_again_s * question.backoff:
+            if question and now - question.sent >= self.timeouts.ask_again_s * question.backoff:
                 if not question.returned:  # it was online when it was asked last
                     question.offline_since = None
                 question.sent, question.times, question.returned = now, question.times + 1, False

@@ -74,7 +74,7 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
             journal,
             federation.identity(),
             federation.witness(),
-            federation.patience,
+            federation.timeouts,
             GridTransport(grid, federation),
         )
         conductor.begin(time.monotonic())

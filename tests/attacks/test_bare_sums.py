@@ -18,7 +18,9 @@ REFUSED = "a sum without noise from the same model: another such sum needs the i
 def standing_still() -> Terms:
     """Without privacy; updates so small beside the range that every site's integers are zeros."""
     return without_privacy(
-        training={"rounds": 4, "learning_rate": 1e-9}, sealing={"value_range": 1e6}, evaluation={"rounds": []}
+        training={"rounds": 4, "learning_rate": 1e-9},
+        secure_aggregation={"value_range": 1e6},
+        evaluation={"rounds": []},
     )
 
 

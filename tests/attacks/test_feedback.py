@@ -45,7 +45,7 @@ def test_shared_noise_without_what_its_proof_needs_is_no_study(
 ) -> None:
     """The author writes terms under which shares do not add up to the promise: they are refused when they are read."""
     terms = distributed_terms().model_dump(mode="json")
-    sections = {name: terms[name] for name in ("training", "privacy", "sealing")}
+    sections = {name: terms[name] for name in ("training", "privacy", "secure_aggregation")}
     sections[section] = {**sections[section], **change}
     with pytest.raises(TermsError, match=sentence):
         small_terms(**sections)
@@ -96,7 +96,9 @@ def test_how_much_was_cut_leaves_no_site(mallory: Mallory) -> None:
 
 def test_scale_of_every_round_is_the_same_at_every_site(found: Found) -> None:
     """A scale that a site took from its own data would show them: it follows from the opened sums alone."""
-    terms = small_terms(training={"rounds": 4}, evaluation={"rounds": []}, sealing={"value_range": 1000.0})
+    terms = small_terms(
+        training={"rounds": 4}, evaluation={"rounds": []}, secure_aggregation={"value_range": 1000.0}
+    )
     simulator = found(terms)
     seen = []
     for number in (1, 2, 3):

@@ -19,7 +19,7 @@ from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import in_phase
 from tests.simulator import FOUR, Simulator
 
-TERMS = small_terms(sealing={"scheme": "open"})
+TERMS = small_terms(secure_aggregation={"scheme": "open"})
 
 
 def allowed_by(simulator: Simulator, *names: str) -> None:
@@ -52,7 +52,7 @@ def test_open_study_is_refused_unless_a_sites_policy_allows_it(found: Found) -> 
     for name in ("cedar", "elm"):
         refusal = simulator.entries(name)[-1]
         assert refusal.kind == "refuse"
-        assert "not sealed (sealing.scheme: open)" in getattr(refusal.body, "sentence", "")
+        assert "not sealed (secure_aggregation.scheme: open)" in getattr(refusal.body, "sentence", "")
     assert not simulator.trained
 
 

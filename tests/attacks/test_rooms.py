@@ -54,7 +54,7 @@ def test_huge_room_is_more_noise_until_a_site_refuses_it_as_useless(mallory: Mal
         noise = shared_noise(terms, 6, sigma, room=room)
         deviation = (3 * noise.share_variance(4)) ** 0.5 * noise.unit
         assert deviation >= sigma * (noise.clipping_norm + 6**0.5 * noise.unit) * (1 - 1e-12)
-    refused(mallory.train("ash", room=10**7), "noise", "use more sealing.bits")
+    refused(mallory.train("ash", room=10**7), "noise", "use more secure_aggregation.bits")
     assert mallory.simulator.entries("ash", "reserve") == []
 
 
@@ -97,6 +97,6 @@ def test_site_that_claims_millions_of_patients_stops_its_own_study_unpaid(found:
     assert simulator.conductor.machine.phase is Phase.STOPPED
     stopped = simulator.journal.history().stopped or ""
     assert f"for the {10**8 + 10 + ROOM - 100} patients that all sites may have: " in stopped
-    assert "use more sealing.bits" in stopped
+    assert "use more secure_aggregation.bits" in stopped
     for name in FOUR:
         assert simulator.entries(name, "reserve") == []

@@ -32,7 +32,7 @@ def small_terms(**changes: dict[str, Any]) -> Terms:
         "training": {"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 0.5},
         "privacy": {"epsilon": 3, "delta": 1e-3, "clipping_norm": 1.0},
         "cohort": {"minimum": 3, "maximum": 8},
-        "sealing": {"value_range": 4.0},
+        "secure_aggregation": {"value_range": 4.0},
         "evaluation": {"rounds": [2], "bins": 10, "epsilon": "none"},
     }
     for section, change in changes.items():

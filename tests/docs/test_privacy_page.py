@@ -20,7 +20,7 @@ from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opene
 from privacy.mechanisms.site_clipping import contribution, mean_update
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.round_layout import shared_noise
-from privacy.study import MAX_SITES, Sealing, parse_terms, read_terms
+from privacy.study import MAX_SITES, SecureAggregation, parse_terms, read_terms
 from privacy.study.cost import study_noise, training_event
 from tests.client.small_study import small_terms
 from tests.docs.pages import ROOT
@@ -49,7 +49,7 @@ def test_constants_of_the_page_are_those_of_the_code() -> None:
     assert PUBLIC_COUNT_STEP == 10
     assert "rounded down to tens" in TEXT
     assert f"`minimum_patients` (site.yaml; {Policy().minimum_patients} unless changed)" in TEXT
-    assert f"{Sealing(value_range=1).bits}-bit grid** by default" in TEXT
+    assert f"{SecureAggregation(value_range=1).bits}-bit grid** by default" in TEXT
 
 
 def ratio(epsilon: float, parameters: int, sites: int, rounds: int = 100, participation: float = 1.0) -> float:

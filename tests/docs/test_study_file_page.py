@@ -40,7 +40,12 @@ def test_every_key_has_guidance_and_every_guidance_a_key() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *("Sealing.value_range", "Training.sampling_rate", "Training.learning_rate", "Training.local_steps"),
+        *(
+            "SecureAggregation.value_range",
+            "Training.sampling_rate",
+            "Training.learning_rate",
+            "Training.local_steps",
+        ),
         *("Training.rounds", "Privacy.clipping_norm", "Privacy.epsilon", "Privacy.delta", "Cohort.colluders"),
         *("Cohort.minimum", "DataContract.missing", "DataContract.records_per_patient", "Evaluation.bins"),
     ],
@@ -151,7 +156,7 @@ def test_schema_admits_the_examples(path: Path) -> None:
         ("evaluation", {"every": 5}, False),
         ("evaluation", {"every": 5, "rounds": None}, True),
         ("evaluation", {"bins": 7}, False),
-        ("sealing", {"scheme": "rot13"}, False),
+        ("secure_aggregation", {"scheme": "rot13"}, False),
         ("cohort", {"colluders": 1}, True),
     ],
 )

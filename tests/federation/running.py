@@ -39,16 +39,16 @@ POPULATION: Final = "small"
 EPSILON_GRANTED: Final = 60.0
 DELTA: Final = 1e-3
 ORDER: Final = 24
-PATIENCE: Final = TimeoutsConfig(offline_s=2, ask_again_s=3)
+TIMEOUTS: Final = TimeoutsConfig(offline_s=2, ask_again_s=3)
 _MARK: Final = "CONSILIUM_TEST"
 _PROGRAMS: Final = Path(sys.executable).parent
 
 
-def wait_for(what: str, ready: Callable[[], Any], patience_s: float = 60.0) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """What ``ready`` returns once it is true."""
-    end = time.monotonic() + patience_s
+    end = time.monotonic() + timeout_s
     while not (value := ready()):
-        assert time.monotonic() < end, f"waited {patience_s:.0f} s for {what}"
+        assert time.monotonic() < end, f"waited {timeout_s:.0f} s for {what}"
         time.sleep(0.02)
     return value
 
@@ -107,18 +107,18 @@ class Running:
     """A federation whose processes a test starts, kills and ends."""
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...], patience: TimeoutsConfig = PATIENCE, *, made: bool = False
+        self, folder: Path, names: tuple[str, ...], timeouts: TimeoutsConfig = TIMEOUTS, *, made: bool = False
     ) -> None:
         self.folder = folder
         self.names = names
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         if not made:
-            self._make(patience)
+            self._make(timeouts)
 
     # Making ------------------------------------------------------------------------------------------------
 
-    def _make(self, patience: TimeoutsConfig) -> None:
-        config = CoordinatorConfig(federation="wood", port=free_port(), patience=patience)
+    def _make(self, timeouts: TimeoutsConfig) -> None:
+        config = CoordinatorConfig(federation="wood", port=free_port(), timeouts=timeouts)
         federation = Federation.init(self.folder / COORDINATOR, config)
         homes = {name: self._make_site(name, number, federation) for number, name in enumerate(self.names)}
         for name, home in homes.items():
@@ -261,9 +261,9 @@ class Running:
         with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
             return journal.history()
 
-    def wait_for_round(self, study: str, number: int, patience_s: float = 60.0) -> None:
+    def wait_for_round(self, study: str, number: int, timeout_s: float = 60.0) -> None:
         """Wait until round ``number`` is committed and the study is not over."""
-        wait_for(f"round {number} of {study}", lambda: len(self.history(study).committed) >= number, patience_s)
+        wait_for(f"round {number} of {study}", lambda: len(self.history(study).committed) >= number, timeout_s)
         assert not self.history(study).finished, f"{study} was over before the fault"
 
     def wait_until_training(self, study: str, name: str, number: int) -> Path:
@@ -272,7 +272,7 @@ class Running:
         wait_for(f"{name} to train round {number}", lambda: draw.exists() and draw.stat().st_size)
         return draw
 
-    def finish(self, study: str, patience_s: float = 120.0) -> History:
+    def finish(self, study: str, timeout_s: float = 120.0) -> History:
         """Wait until the study is finished; its record.
 
         What goes wrong is told by the coordinator's sentence, not by a timeout.
@@ -282,7 +282,7 @@ class Running:
             with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
                 return journal.standing() is not StudyStatus.OPEN
 
-        wait_for(f"{study} to finish", over, patience_s)
+        wait_for(f"{study} to finish", over, timeout_s)
         history = self.history(study)
         assert history.finished, f"the study stands still: {history.stopped}"
         return history
@@ -334,10 +334,10 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, names: tuple[str, ...], terms: Terms, patience: TimeoutsConfig = PATIENCE
+    folder: Path, names: tuple[str, ...], terms: Terms, timeouts: TimeoutsConfig = TIMEOUTS
 ) -> Iterator[Running]:
     """A federation whose sites are online and have data for ``terms``; at the end, nothing of it must be left."""
-    federation = Running(folder, names, patience)
+    federation = Running(folder, names, timeouts)
     federation.register_data(terms)
     try:
         federation.start()

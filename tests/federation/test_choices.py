@@ -20,13 +20,13 @@ ROUNDS = [1, 2]
 DISTRIBUTED: dict[str, Any] = {
     "training": {"rounds": 2, "local_steps": 1},
     "privacy": {"placement": "distributed"},
-    "sealing": {"value_range": "auto", "bits": 20},
+    "secure_aggregation": {"value_range": "auto", "bits": 20},
 }
 WHOLE_SITES: dict[str, Any] = {
     "training": {"rounds": 2, "weights": "uniform"},
     "privacy": {"unit": "site", "placement": "distributed", "epsilon": 0.1, "adaptive_clipping": {}},
     "cohort": {"participation": 0.5},
-    "sealing": {"value_range": 300.0, "bits": 20},
+    "secure_aggregation": {"value_range": 300.0, "bits": 20},
 }
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "local": ({}, "sampled-gaussian"),
@@ -37,7 +37,7 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "distributed": (DISTRIBUTED, "distributed-gaussian"),
     "whole-sites": (WHOLE_SITES, "site-updates"),
     "record": ({"privacy": {"unit": "record", "epsilon": 1}}, "bounded-contribution"),
-    "open": ({"sealing": {"scheme": "open"}, "privacy": {"epsilon": 0.5}}, "sampled-gaussian"),
+    "open": ({"secure_aggregation": {"scheme": "open"}, "privacy": {"epsilon": 0.5}}, "sampled-gaussian"),
 }
 
 

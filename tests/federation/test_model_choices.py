@@ -24,7 +24,7 @@ pytestmark = pytest.mark.federation
 
 THREE = ("ash", "birch", "cedar")
 MODEL: dict[str, Any] = {"name": "mlp", "options": {"hidden": [6, 4], "norm": "layer"}}
-PATIENCE_S = 240.0
+TIMEOUTS_S = 240.0
 TRAINING = {"rounds": 3, "local_steps": 150}
 
 
@@ -61,10 +61,10 @@ def test_adapters_on_public_weights_with_a_head_at_each_site(wood: Running, publ
 
     study = wood.launch(terms)
     folders = {name: wood.folder / name / "studies" / study for name in THREE}
-    wait_for("ash to train", (folders["ash"] / "draw-00002.key").exists, PATIENCE_S)
+    wait_for("ash to train", (folders["ash"] / "draw-00002.key").exists, TIMEOUTS_S)
     os.kill(wood.trainer("ash"), signal.SIGKILL)
-    wait_for("the repeated round's own layers", (folders["ash"] / "personal-00002.npz").exists, PATIENCE_S)
-    history = wood.finish(study, PATIENCE_S)
+    wait_for("the repeated round's own layers", (folders["ash"] / "personal-00002.npz").exists, TIMEOUTS_S)
+    history = wood.finish(study, TIMEOUTS_S)
     assert sorted(history.committed) == [1, 2, 3]
     wood.released(study, *THREE)
     assert all(wood.paid(name, study) == ([1, 2, 3], [1, 2, 3]) for name in THREE)

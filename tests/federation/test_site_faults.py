@@ -91,7 +91,7 @@ def test_agent_killed_between_sealing_and_release_comes_back_and_the_three_go_on
     """First by kill -9, then by SIGTERM. Cedar is held up meanwhile, so that nobody is asked to release yet."""
     study = wood.launch(terms("between", 5, minimum=3), *THREE)
     for name, number, how in (("ash", 2, signal.SIGKILL), ("birch", 4, signal.SIGTERM)):
-        wood.wait_for_round(study, number - 1, patience_s=180)  # Flower keeps who was killed out for 20 s
+        wood.wait_for_round(study, number - 1, timeout_s=180)  # Flower keeps who was killed out for 20 s
         wood.wait_until_training(study, "cedar", number)
         cedar = wood.pid("cedar")
         os.kill(cedar, signal.SIGSTOP)

@@ -26,7 +26,7 @@ def moving(rounds: int = 6, **more: dict[str, Any]) -> Terms:
     """A study that jumps about, so that its last model is seldom its best."""
     return without_privacy(
         training={"rounds": rounds, "learning_rate": 20, "sampling_rate": 0.1, "local_steps": 1},
-        sealing={"value_range": 64.0},
+        secure_aggregation={"value_range": 64.0},
         evaluation={"rounds": list(range(1, rounds + 1))},
         release=BEST,
         **more,
@@ -220,7 +220,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "distributed": {
         "training": {"local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": "auto", "bits": 20},
+        "secure_aggregation": {"value_range": "auto", "bits": 20},
     },
     "sites": {
         "training": {"weights": "uniform"},
@@ -229,7 +229,7 @@ WAYS: dict[str, dict[str, Any]] = {
             "placement": "distributed",
             "adaptive_clipping": {"quantile": 0.5, "rate": 0.2, "share": 0.5},
         },
-        "sealing": {"value_range": 400.0, "bits": 20},
+        "secure_aggregation": {"value_range": 400.0, "bits": 20},
     },
     "personal": {
         "model": {"name": "mlp", "options": {"hidden": [3]}, "personal": ["head"]},

@@ -25,7 +25,7 @@ def distributed_terms() -> Terms:
     return small_terms(
         training={"rounds": ROUNDS, "local_steps": 1},
         privacy={"placement": "distributed"},
-        sealing={"value_range": "auto", "bits": 20},
+        secure_aggregation={"value_range": "auto", "bits": 20},
     )
 
 
@@ -115,7 +115,7 @@ def test_site_refuses_a_study_whose_shares_are_no_noise(found: Found) -> None:
     terms = small_terms(
         training={"rounds": 2, "local_steps": 1},
         privacy={"placement": "distributed"},
-        sealing={"value_range": 400.0, "bits": 8},
+        secure_aggregation={"value_range": 400.0, "bits": 8},
     )
     simulator = found(terms)
     simulator.run()

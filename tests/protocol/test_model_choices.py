@@ -52,12 +52,12 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "distributed": {
         "training": {"rounds": 3, "local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": "auto", "bits": 20},
+        "secure_aggregation": {"value_range": "auto", "bits": 20},
     },
     "sites": {
         "training": {"rounds": 3, "weights": "uniform"},
         "privacy": {"placement": "distributed", "unit": "site"},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "secure_aggregation": {"value_range": 60.0, "bits": 20},
     },
 }
 
@@ -387,7 +387,7 @@ def test_studies_with_layers_of_their_own_go_as_a_plain_implementation_does(foun
     """Everybody in every lot, no noise: a plain loop over sites in float64 that keeps each one's norm."""
     training = {"rounds": 3, "local_steps": 4, "sampling_rate": 1.0, "learning_rate": 0.5}
     model = dict(MLP) | {"personal": ["layers.1"]}
-    terms = without_privacy(training=training, model=model, sealing={"bits": 24})
+    terms = without_privacy(training=training, model=model, secure_aggregation={"bits": 24})
     simulator = found(terms, names=THREE)
     simulator.run(seconds=5)
     require_finished(simulator)

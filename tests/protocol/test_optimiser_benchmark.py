@@ -39,7 +39,7 @@ class Begun(Federation):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_model_is_that_of_a_federation_in_memory(found: Found, optimiser: str) -> None:
     everybody = {"rounds": 4, "local_steps": 4, "sampling_rate": 1.0, "learning_rate": 0.5}
-    terms = without_privacy(training={**everybody, **OPTIMISERS[optimiser]}, sealing={"bits": 24})
+    terms = without_privacy(training={**everybody, **OPTIMISERS[optimiser]}, secure_aggregation={"bits": 24})
     simulator = found(terms)
     simulator.run(lambda: simulator.all_have(0))
     start = simulator.store("ash").model()

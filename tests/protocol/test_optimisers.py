@@ -26,13 +26,13 @@ PLACES: dict[str, Sections] = {
     "distributed": {
         "training": {"local_steps": 1},
         "privacy": {"placement": "distributed"},
-        "sealing": {"value_range": "auto", "bits": 20},
+        "secure_aggregation": {"value_range": "auto", "bits": 20},
     },
     "whole sites": {
         "training": {"weights": "uniform"},
         "privacy": {"unit": "site", "placement": "distributed", "adaptive_clipping": {}},
         "cohort": {"participation": 0.5},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "secure_aggregation": {"value_range": 60.0, "bits": 20},
     },
     "without privacy": {"privacy": {"epsilon": "none", "delta": None, "clipping_norm": None}},
 }
@@ -60,7 +60,7 @@ COMMON: Sections = {
 
 def sections_of(place: str, way: str, rule: str, scheme: str) -> Sections:
     """What the terms of a combination change in those of the small study."""
-    chosen: Sections = {"training": {"server": {"rule": rule}}, "sealing": {"scheme": scheme}}
+    chosen: Sections = {"training": {"server": {"rule": rule}}, "secure_aggregation": {"scheme": scheme}}
     merged: Sections = {}
     for sections in (COMMON, PLACES[place], WAYS[way], chosen):
         for name, fields in sections.items():

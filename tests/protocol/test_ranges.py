@@ -27,7 +27,7 @@ def terms_with(value_range: float | str, rounds: int = 4) -> Terms:
         training={"rounds": rounds, "local_steps": 1},
         privacy={"placement": "distributed"},
         evaluation={"rounds": []},
-        sealing={"value_range": value_range, "bits": 20},
+        secure_aggregation={"value_range": value_range, "bits": 20},
     )
 
 
@@ -70,8 +70,10 @@ def test_range_that_cannot_hold_the_sum_stops_the_study_before_anybody_pays(foun
     simulator = found(terms_with(60))
     simulator.run()
     assert simulator.conductor.machine.phase is Phase.STOPPED
-    assert "sealing.value_range is 60 clipping norms, the noise and the sum need 274" in stopped(simulator)
-    assert "write sealing.value_range: auto, or at least 280" in stopped(simulator)
+    assert "secure_aggregation.value_range is 60 clipping norms, the noise and the sum need 274" in stopped(
+        simulator
+    )
+    assert "write secure_aggregation.value_range: auto, or at least 280" in stopped(simulator)
     assert not any(simulator.trained.values())
     for name in FOUR:
         assert simulator.entries(name, "reserve") == []
@@ -89,8 +91,9 @@ def test_range_below_a_sites_own_patients_is_refused_at_admission(found: Found) 
     for name in FOUR[1:]:
         (refusal,) = simulator.entries(name, "refuse")
         assert getattr(refusal.body, "code", "") == "noise"
-        assert "for this site's patients alone, others come on top: sealing.value_range is 40" in getattr(
-            refusal.body, "sentence", ""
+        assert (
+            "for this site's patients alone, others come on top: secure_aggregation.value_range is 40"
+            in getattr(refusal.body, "sentence", "")
         )
 
 
@@ -151,7 +154,7 @@ def test_updates_that_local_noise_cuts_are_marked_and_each_site_warned(
 ) -> None:
     caplog.set_level(logging.WARNING, "client.study.cut_values")
     make = small_terms if private else without_privacy
-    simulator = found(make(sealing={"value_range": 1e-4}))
+    simulator = found(make(secure_aggregation={"value_range": 1e-4}))
     simulator.run()
     require_finished(simulator)
     said = [record.getMessage() for record in caplog.records]
@@ -171,14 +174,14 @@ def test_auto_range_of_local_noise_cuts_nothing_and_is_refined(
 ) -> None:
     caplog.set_level(logging.INFO, "client.study.cut_values")
     make = small_terms if private else without_privacy
-    simulator = found(make(sealing={"value_range": "auto"}))
+    simulator = found(make(secure_aggregation={"value_range": "auto"}))
     simulator.run()
     require_finished(simulator)
     assert {simulator.state(name).edges for name in FOUR} == {()}
     assert simulator.state("ash").halvings > 0 or private, "noise may need the whole range"
     assert "were cut" not in caplog.text
     launch: Launch = simulator.store("ash").launch
-    assert launch.terms.sealing.value_range is None
+    assert launch.terms.secure_aggregation.value_range is None
     assert update_range(launch.terms, simulator.state("ash").noise_multiplier) > 1
 
 

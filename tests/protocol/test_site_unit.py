@@ -32,7 +32,7 @@ def site_terms(way: str = "everybody", **changes: dict[str, Any]) -> Terms:
     sections: dict[str, dict[str, Any]] = {
         "training": {"rounds": ROUNDS, "local_steps": 4, "weights": "uniform", "proximal": 0.1},
         "privacy": {"unit": "site", "placement": "distributed"},
-        "sealing": {"value_range": 60.0, "bits": 20},
+        "secure_aggregation": {"value_range": 60.0, "bits": 20},
         "evaluation": {"rounds": [ROUNDS]},
     }
     for more in (WAYS[way], changes):
@@ -191,7 +191,7 @@ def test_drawn_sites_are_nowhere_to_be_seen(found: Found) -> None:
 
 
 def test_site_refuses_a_study_whose_sums_wrap(found: Found) -> None:
-    simulator = found(site_terms(sealing={"value_range": 20.0}))
+    simulator = found(site_terms(secure_aggregation={"value_range": 20.0}))
     simulator.run()
     (refusal,) = simulator.entries("ash", "refuse")
     assert getattr(refusal.body, "code", "") == "noise"

@@ -25,11 +25,11 @@ FINE = {"bits": 24}
 
 def exact_terms(**changes: object) -> Terms:
     """Everybody in every lot and no noise: what a plain implementation can follow."""
-    return without_privacy(training={**EXACT, **changes}, sealing=FINE)
+    return without_privacy(training={**EXACT, **changes}, secure_aggregation=FINE)
 
 
 def noised_terms() -> Terms:
-    return small_terms(training=NOISED, sealing=FINE)
+    return small_terms(training=NOISED, secure_aggregation=FINE)
 
 
 # The plain implementation ----------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def require_consistent(simulator: Simulator) -> None:
     terms = simulator.terms
     own = np.mean([effective(simulator, name) for name in simulator.names], axis=0)
     reach = terms.training.local_steps * terms.training.learning_rate
-    step = terms.sealing.value_range / (2 ** (terms.sealing.bits - 1) - 1)
+    step = terms.secure_aggregation.value_range / (2 ** (terms.secure_aggregation.bits - 1) - 1)
     np.testing.assert_allclose(shared_variate(simulator), own, rtol=0, atol=2 * step / reach)
     assert np.abs(own).max() > 100 * step / reach
 
@@ -182,7 +182,7 @@ def test_noised_variates_add_up_to_the_shared_one(found: Found) -> None:
 
 def test_variates_are_of_the_shared_layers_where_others_stay_at_sites(found: Found) -> None:
     model = {"name": "mlp", "options": {"hidden": [3]}, "personal": ["head"]}
-    simulator = found(small_terms(model=model, training=NOISED, sealing=FINE))
+    simulator = found(small_terms(model=model, training=NOISED, secure_aggregation=FINE))
     go_on(simulator, 3)
     require_consistent(simulator)
     assert len(shared_variate(simulator)) == simulator.store("ash").launch.parameters == 5 * 3 + 3

@@ -44,7 +44,7 @@ def about(reading: Reading, study: Study) -> Content:
             (
                 "Updates",
                 "sealed"
-                if terms.sealing.scheme is not SchemeName.OPEN
+                if terms.secure_aggregation.scheme is not SchemeName.OPEN
                 else element("b", "not sealed", class_="alarm"),
             ),
         ),

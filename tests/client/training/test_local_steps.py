@@ -156,7 +156,7 @@ def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> 
 
 def test_first_model_depends_on_the_terms_only() -> None:
     assert first_model(small_terms()).tobytes() == first_model(small_terms()).tobytes()
-    other = small_terms(sealing={"value_range": 5.0})
+    other = small_terms(secure_aggregation={"value_range": 5.0})
     assert first_model(small_terms()).tobytes() != first_model(other).tobytes()
 
 

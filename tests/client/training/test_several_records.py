@@ -56,7 +56,7 @@ def cirrhosis_terms(records_per_patient: int) -> Terms:
             "training": {"rounds": 1, "local_steps": 60, "sampling_rate": 0.3, "learning_rate": 0.5},
             "privacy": {"epsilon": 3, "delta": 1e-3, "clipping_norm": 1.0},
             "cohort": {"minimum": 3, "maximum": 8},
-            "sealing": {"value_range": 8.0},
+            "secure_aggregation": {"value_range": 8.0},
         }
     )
 

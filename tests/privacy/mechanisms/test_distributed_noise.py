@@ -106,7 +106,7 @@ def test_problems_are_named() -> None:
     assert NOISE.problem(4) is None
     assert "sums would wrap around" in str(SharedNoise(1.0, 8.0, 100, 16, 10.0, 1).problem(4))
     coarse = SharedNoise(1.0, 1.0, 4, 8, 100.0, 1)
-    assert "use more sealing.bits" in str(coarse.problem(64))
+    assert "use more secure_aggregation.bits" in str(coarse.problem(64))
 
 
 def test_charge_is_the_central_mechanisms() -> None:
@@ -129,7 +129,10 @@ def test_range_that_fits_is_named_and_holds() -> None:
     """The range that a refused one is told to be: refused no more, and the largest sum comes back unwrapped."""
     small = SharedNoise(1.0, 3.0, 500, 24, 128.0, 1, largest_sum=4000.0, usual_sum=3640.0, minimum=3)
     said = str(small.problem(4))
-    assert "sealing.value_range is 128 clipping norms, the noise and the sum need 4030: sums would wrap" in said
+    assert (
+        "secure_aggregation.value_range is 128 clipping norms, the noise and the sum need 4030: sums would wrap"
+        in said
+    )
     named = float(said.rsplit(" ", 1)[1])
     fitting = SharedNoise(1.0, 3.0, 500, 24, named, 1, largest_sum=4000.0, usual_sum=3640.0, minimum=3)
     assert fitting.problem(4) is None
@@ -144,7 +147,7 @@ def test_bits_that_ruin_the_noise_are_refused_with_those_to_write() -> None:
     """At 16 bits the grid of a sum of 4,000 clipping norms makes the noise more than three times as large."""
     coarse = SharedNoise(1.0, 3.0, 500, 16, 1.0, 1, largest_sum=4000.0, usual_sum=3640.0).with_fitting_range()
     said = str(coarse.problem(4))
-    assert "rounding to sealing.bits 16" in said
+    assert "rounding to secure_aggregation.bits 16" in said
     finer = SharedNoise(1.0, 3.0, 500, int(said.rsplit(" ", 1)[1]), coarse.value_range, 1, 4000.0, 3640.0)
     assert finer.problem(4) is None
     assert 1 < finer.inflation < 1.02
@@ -152,7 +155,7 @@ def test_bits_that_ruin_the_noise_are_refused_with_those_to_write() -> None:
 
 def test_bits_that_no_number_makes_enough_are_said_to_be_so() -> None:
     hopeless = SharedNoise(1.0, 50.0, 10**9, 24, 1.0, 1).with_fitting_range()
-    assert "no sealing.bits are enough" in str(hopeless.problem(4))
+    assert "no secure_aggregation.bits are enough" in str(hopeless.problem(4))
 
 
 @pytest.mark.parametrize("cohort", [3, 8])

@@ -42,7 +42,7 @@ def site_terms(**changes: dict[str, Any]) -> Terms:
     sections: dict[str, dict[str, Any]] = {
         "training": {"weights": "uniform"},
         "privacy": {"unit": "site", "placement": "distributed"},
-        "sealing": {"value_range": 80.0, "bits": 20},
+        "secure_aggregation": {"value_range": 80.0, "bits": 20},
     }
     return small_terms(
         **{name: {**sections.get(name, {}), **changes.get(name, {})} for name in {*sections, *changes}}
@@ -204,16 +204,16 @@ def test_grid_follows_the_norm_and_the_shares_stay() -> None:
 def test_range_must_hold_the_sum_of_all_sites_beside_the_noise() -> None:
     noise = shared_noise(site_terms(), 6, 4.0)
     loudest = 4.0 * math.sqrt(3 / (3 - 1))  # of three sites one conspires, and what all see is the noise of three
-    fitting = shared_noise(site_terms(sealing={"value_range": noise.needed_range}), 6, 4.0)
+    fitting = shared_noise(site_terms(secure_aggregation={"value_range": noise.needed_range}), 6, 4.0)
     assert noise.needed_range == pytest.approx(8 * loudest * fitting.inflation + 8)
     assert noise.problem(8) is None
-    tight = shared_noise(site_terms(sealing={"value_range": 36.0}), 6, 4.0)
+    tight = shared_noise(site_terms(secure_aggregation={"value_range": 36.0}), 6, 4.0)
     assert "the noise and the sum need 47.2" in str(tight.problem(8))
 
 
 def test_auto_range_holds_the_updates_of_all_sites_and_the_noise() -> None:
     """Eight sites at most, each one norm; the noise of the smallest cohort, of which one site conspires."""
-    fitting = shared_noise(site_terms(sealing={"value_range": "auto"}), 6, 4.0)
+    fitting = shared_noise(site_terms(secure_aggregation={"value_range": "auto"}), 6, 4.0)
     assert fitting.problem(8) is None
     needed = 8 + 8 * 4.0 * math.sqrt(3 / 2) * fitting.inflation
     assert needed <= fitting.value_range * (1 + 1e-9) < 1.1 * needed

@@ -91,11 +91,17 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ("patient: id", "patient: age", "a column has one role; used twice: age"),
         ('negative: ["no"]', 'negative: ["no", "yes"]', "a word is both positive and negative"),
         ('positive: ["yes"]', "positive: []", "positive: expected at least 1 entries, got 0"),
-        ("value_range: 4", "value_range: 4, scheme: ckks", "sealing.scheme: expected 'bfv'"),
-        ("value_range: 4", "value_range: 4, bits: 32", "sealing.bits: expected at most 24"),
-        ("value_range: 4", "value_range: wide", "sealing.value_range: expected a number, or the word auto; got 'wide'"),
-        ("value_range: 4", "value_range:", "sealing.value_range: expected a number, or the word auto; got nothing"),
-        ("value_range: 4", "value_range: 0", "sealing.value_range: expected at least 1e-09"),
+        ("value_range: 4", "value_range: 4, scheme: ckks", "secure_aggregation.scheme: expected 'bfv'"),
+        ("value_range: 4", "value_range: 4, bits: 32", "secure_aggregation.bits: expected at most 24"),
+        (
+            "value_range: 4", "value_range: wide",
+            "secure_aggregation.value_range: expected a number, or the word auto; got 'wide'",
+        ),
+        (
+            "value_range: 4", "value_range:",
+            "secure_aggregation.value_range: expected a number, or the word auto; got nothing",
+        ),
+        ("value_range: 4", "value_range: 0", "secure_aggregation.value_range: expected at least 1e-09"),
         ("name: golden", "name: golden\nname: other", "the key 'name' is written twice"),
     ],
 )  # fmt: skip

@@ -68,7 +68,7 @@ TERMS: dict[str, Any] = {
         "adaptive_clipping": None,
     },
     "cohort": {"minimum": 3, "maximum": 8, "colluders": 1, "participation": 1, "abandon_after_days": 30},
-    "sealing": {"scheme": "bfv", "bits": 16, "value_range": 4},
+    "secure_aggregation": {"scheme": "bfv", "bits": 16, "value_range": 4},
     "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none", "patience": None},
     "release": {"to": "sites", "model": "last"},
 }

@@ -226,7 +226,7 @@ def test_study_check_of_whole_sites_says_when_it_is_mostly_noise(folder: Path) -
         training={"weights": "uniform"},
         privacy={"unit": "site", "placement": "distributed"},
         cohort={"maximum": 3},
-        sealing={"value_range": "auto", "bits": 20},
+        secure_aggregation={"value_range": "auto", "bits": 20},
     )
     shown = coordinator(folder, "study", "check", study_file(folder, few)).stdout
     for words in (
@@ -245,15 +245,15 @@ def narrow(value_range: float) -> Any:
     return small_terms(
         training={"local_steps": 1},
         privacy={"placement": "distributed"},
-        sealing={"value_range": value_range, "bits": 20},
+        secure_aggregation={"value_range": value_range, "bits": 20},
     )
 
 
 def test_study_check_with_a_problem_ends_with_11_and_names_what_to_write(folder: Path) -> None:
     path = study_file(folder, narrow(8))
     said = script("consilium", "--dir", folder, "study", "check", path, code=11)
-    assert "sealing.value_range is 8 clipping norms, the noise alone needs" in said
-    assert "write sealing.value_range: auto, or at least" in said
+    assert "secure_aggregation.value_range is 8 clipping norms, the noise alone needs" in said
+    assert "write secure_aggregation.value_range: auto, or at least" in said
     with pytest.raises(TermsError, match="sites would refuse it; --despite launches it all the same"):
         coordinator(folder, "study", "launch", path)
 
@@ -267,7 +267,9 @@ def test_study_check_judges_a_range_by_the_patients_that_are_named(folder: Path)
     with pytest.raises(TermsError, match="the noise and the sum need"):
         coordinator(folder, "study", "check", path, "--patients", str(held + 4))
     auto = small_terms(
-        training={"local_steps": 1}, privacy={"placement": "distributed"}, sealing={"value_range": "auto"}
+        training={"local_steps": 1},
+        privacy={"placement": "distributed"},
+        secure_aggregation={"value_range": "auto"},
     )
     shown = coordinator(folder, "study", "check", study_file(folder, auto), "--patients", "7280").stdout
     assert "clipping norms for the noise and the lots of 7,280 patients" in shown

@@ -47,7 +47,7 @@ def test_new_federation_is_its_owners_alone(federation: Federation) -> None:
     for path in federation.folder.glob("*.key"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert federation.config == CONFIG
-    assert federation.patience == Timeouts()
+    assert federation.timeouts == Timeouts()
     assert (federation.sites(), federation.studies(), federation.nodes()) == ({}, [], {})
 
 

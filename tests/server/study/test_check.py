@@ -84,7 +84,7 @@ def test_epsilon_that_no_noise_reaches_is_refused() -> None:
 
 @pytest.mark.parametrize(("bits", "maximum"), [(8, 3), (16, 8), (16, 64), (24, 64)])
 def test_every_sealing_that_terms_allow_is_explained(bits: int, maximum: int) -> None:
-    found = explain(small_terms(sealing={"bits": bits}, cohort={"maximum": maximum}))
+    found = explain(small_terms(secure_aggregation={"bits": bits}, cohort={"maximum": maximum}))
     assert found["ciphertexts"] >= 1
 
 
@@ -183,7 +183,7 @@ def whole_sites(**privacy: Any) -> Terms:
         training={"rounds": 50, "weights": "uniform"},
         privacy={"unit": "site", "placement": "distributed", "delta": 1e-5, **privacy},
         cohort={"participation": 0.5, "maximum": 20},
-        sealing={"value_range": 200.0, "bits": 20},
+        secure_aggregation={"value_range": 200.0, "bits": 20},
     )
 
 
@@ -224,6 +224,6 @@ def test_answer_about_the_norm_is_sealed_and_noised_beside_the_update() -> None:
 
 def test_range_that_whole_sites_need_is_told() -> None:
     terms = whole_sites().model_copy(
-        update={"sealing": whole_sites().sealing.model_copy(update={"value_range": 40.0})}
+        update={"sealing": whole_sites().secure_aggregation.model_copy(update={"value_range": 40.0})}
     )
     assert "the noise and the sum need" in explain(terms)["privacy"]["shares"]["problem"]
