@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from client.data.dataset import register
+from client.training.jobs import FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from models.parameters.vector import Vector, add_scaled
 from models.tasks.binary import metrics
@@ -119,13 +120,13 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
         )
     reference = max(site.patients for site in sites)
     weights = {site.name: weight_of(terms, site.patients, reference) for site in sites}
-    model = sites[0].trainer.initial()
+    model = sites[0].trainer.run(FirstModel())
     left = {site.name: np.zeros_like(model) for site in sites}
     halvings, saturated = 0, 0
     for number in range(1, terms.training.rounds + 1):
         updates = {
             site.name: weights[site.name]
-            * site.trainer.train(model, number, noise, _key(seed, site.name, number))[0]
+            * site.trainer.run(TrainRound(model, number, noise, _key(seed, site.name, number)))[0]
             for site in sites
         }
         if bits is None:
@@ -141,7 +142,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
             total = dequantise(summed, len(sites), grid)
             halvings = halvings_after(summed, len(sites), grid, halvings)
         model = add_scaled(model, total / sum(weights.values()), terms.training.server_learning_rate)
-    counts = np.sum([site.trainer.score(model, None) for site in sites], axis=0)
+    counts = np.sum([site.trainer.run(ScoreModel(model, None)) for site in sites], axis=0)
     auroc = metrics(counts.tolist()).auroc
     assert auroc is not None
     return Outcome(auroc, saturated)

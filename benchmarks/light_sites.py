@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from client.connection.link import AgentEvent
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
 from client.study.request_handler import RequestHandler
-from client.training.interface import Integers, Tensors
+from client.training.jobs import ExportModel, FirstModel, Job, R, ScoreModel, TrainedRound, TrainRound
 from client.training.study_model import build_model
 from models.parameters.flatten import from_vector, parameter_count
 from models.parameters.lora import plain_tensors
-from models.parameters.vector import Vector
 from privacy.command_line import say
 from privacy.errors import TrainingError
-from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
@@ -42,52 +40,22 @@ class LightTraining:
         self._parameters = parameter_count(self._module)
         self._bins = terms.evaluation.bins
 
-    def initial(self) -> Vector:
+    def run(self, job: Job[R]) -> R:
         """See :class:`client.training.interface.TrainingInterface`."""
-        return np.zeros(self._parameters)
-
-    def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`client.training.interface.TrainingInterface`."""
-        from_vector(self._module, vector)
-        return plain_tensors(self._module)
-
-    def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`client.training.interface.TrainingInterface`."""
-        return {}
-
-    def train(
-        self,
-        start: Vector,
-        round_number: int,
-        noise_multiplier: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        """See :class:`client.training.interface.TrainingInterface`."""
-        return np.full(self._parameters, 0.01), np.zeros(0)
-
-    def share(
-        self,
-        start: Vector,
-        round_number: int,
-        noise: SharedNoise,
-        variance: int,
-        key: bytes,
-        personal: Vector | None = None,
-    ) -> tuple[Integers, Vector]:
-        """See :class:`client.training.interface.TrainingInterface`."""
-        raise TrainingError("light sites take part in studies without privacy only")
-
-    def score(
-        self,
-        vector: Vector,
-        noise_multiplier: float | None,
-        personal: Vector | None = None,
-        key: bytes | None = None,
-    ) -> tuple[int, ...]:
-        """See :class:`client.training.interface.TrainingInterface`."""
-        return (1,) * (2 * self._bins)
+        answer: object
+        match job:
+            case FirstModel():
+                answer = np.zeros(self._parameters)
+            case ExportModel():
+                from_vector(self._module, job.model)
+                answer = plain_tensors(self._module)
+            case TrainRound():
+                answer = TrainedRound(np.full(self._parameters, 0.01), np.zeros(0))
+            case ScoreModel():
+                answer = (1,) * (2 * self._bins)
+            case _:
+                raise TrainingError("light sites take part in studies without privacy only")
+        return cast("R", answer)
 
     def close(self) -> None:
         """See :class:`client.training.interface.TrainingInterface`."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from client.data.examples import Patients
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.global_step import global_step
 from client.training.local_steps import train
 from client.training.study_model import first_model
@@ -125,10 +126,19 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     def fresh() -> KeyStream:
         return KeyStream(bytes(32))
 
-    theirs = train(start, terms, patients, public_patients, noise, CPU, fresh(), correction=correction).update
+    theirs = train(
+        start,
+        terms,
+        DeviceRecords(patients, CPU.device),
+        public_patients,
+        noise,
+        CPU,
+        fresh(),
+        correction=correction,
+    ).update
     _assert_close(local_update(terms, start, site, noise, fresh(), 1, correction), theirs, "local steps")
     if noise is not None:
-        theirs = global_step(start, terms, patients, public_patients, CPU, fresh())
+        theirs = global_step(start, terms, DeviceRecords(patients, CPU.device), public_patients, CPU, fresh())
         _assert_close(lot_sum(terms, start, site, fresh()), theirs, "global steps")
 
 

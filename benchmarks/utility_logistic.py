@@ -91,7 +91,9 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         "learning_rate": task.learning_rate,
     }
     studied = terms.model_copy(update={"training": terms.training.model_copy(update=changed)})
-    update = train(start, studied, patients, public, task.noise, CPU, KeyStream(bytes(32))).update
+    update = train(
+        start, studied, DeviceRecords(patients, CPU.device), public, task.noise, CPU, KeyStream(bytes(32))
+    ).update
     ours = descended(task, start, records, task.schedule.local_steps, KeyStream(bytes(32))) - start
     _assert_close(ours, update, "steps with noise")
 

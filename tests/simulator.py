@@ -23,6 +23,7 @@ from client.site.register_data import register_files
 from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
 from client.study.store import StudyStore
+from client.training.jobs import Job, R, ShareRound, TrainRound
 from client.training.session import TrainingSession
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
@@ -30,7 +31,6 @@ from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
-from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.protocol.envelope import Envelope, make_envelope, read_body
 from privacy.protocol.messages import Reply, Request
 from privacy.study import COORDINATOR, Terms
@@ -66,29 +66,10 @@ class WatchedTrainer(TrainingSession):
         super().__init__(terms, files, "cpu")
         self._site, self._simulator = site, simulator
 
-    def train(
-        self,
-        start: Vector,
-        round_number: int,
-        noise_multiplier: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        self._watch(round_number, key)
-        return super().train(start, round_number, noise_multiplier, key, correction, personal)
-
-    def share(
-        self,
-        start: Vector,
-        round_number: int,
-        noise: SharedNoise,
-        variance: int,
-        key: bytes,
-        personal: Vector | None = None,
-    ) -> tuple[NDArray[np.uint32], Vector]:
-        self._watch(round_number, key)
-        return super().share(start, round_number, noise, variance, key, personal)
+    def run(self, job: Job[R]) -> R:
+        if isinstance(job, TrainRound | ShareRound):
+            self._watch(job.number, job.key)
+        return super().run(job)
 
     def _watch(self, round_number: int, key: bytes) -> None:
         self._simulator.trained[self._site, round_number] += 1

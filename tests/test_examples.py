@@ -8,6 +8,7 @@ import pytest
 from client.data.dataset import public_count
 from client.data.table import read_table
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from client.training.scoring import score_histogram
 from client.training.study_model import build_model, first_model
@@ -36,7 +37,7 @@ def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tu
     largest = 0.0
     for _ in range(training.rounds):
         updates = [
-            train(model, terms, table.patients, count, noise, CPU).update
+            train(model, terms, DeviceRecords(table.patients, CPU.device), count, noise, CPU).update
             for (table, _), count in zip(tables, counts, strict=True)
         ]
         largest = max(largest, *(float(np.abs(update).max()) for update in updates))

@@ -20,6 +20,7 @@ from client.study.control_variates import control_correction, keep_variate
 from client.study.cut_values import report_cut_values
 from client.study.personal_layers import keep_personal_layers, load_personal_layers
 from client.study.state import Counted
+from client.training.jobs import ScoreModel, ShareRound, TrainRound
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, add_noise_to_share
@@ -51,7 +52,9 @@ def local_integers(
         draw = _drawn_and_paid(seat, number, noise)
         seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
         pull = control_correction(seat)
-        update, personal = seat.training.train(model, number, noise, draw, pull, load_personal_layers(seat))
+        update, personal = seat.training.run(
+            TrainRound(model, number, noise, draw, pull, load_personal_layers(seat))
+        )
         if pull is not None:
             keep_variate(seat, number, pull, update)
         keep_personal_layers(seat, number, personal)
@@ -76,7 +79,9 @@ def _shared_integers(
     if stored is None:
         draw = _drawn_and_paid(seat, number, sigma)
         seat.store.save(reference=reference)
-        stored, personal = seat.training.share(model, number, noise, wanted, draw, load_personal_layers(seat))
+        stored, personal = seat.training.run(
+            ShareRound(model, number, noise, wanted, draw, load_personal_layers(seat))
+        )
         keep_personal_layers(seat, number, personal)
         seat.store.keep_integers(number, stored, wanted, room)
     seat.ledger.settle(seat.launch.study, number)
@@ -126,6 +131,8 @@ def evaluation_counts(seat: StudyContext, model: Vector) -> tuple[int, ...]:
             )
         draw = seat.store.totals_key(base)
         seat.ledger.evaluate(study, base, evaluation_event(noise))
-        counted = Counted(base=base, counts=seat.training.score(model, noise, load_personal_layers(seat), draw))
+        counted = Counted(
+            base=base, counts=seat.training.run(ScoreModel(model, noise, load_personal_layers(seat), draw))
+        )
         seat.store.keep_counted(counted)
     return counted.counts

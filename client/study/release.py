@@ -23,6 +23,7 @@ from client.study.cut_values import edge_facts
 from client.study.model_card import as_markdown, make_card
 from client.study.personal_layers import OWN_LAYERS_FILE, load_personal_layers
 from client.study.released_model import Chosen, choice_facts, chosen
+from client.training.jobs import ExportModel, ExportPersonal, ScoreModel
 from models.tasks.binary import metrics
 from privacy.canonical import sha256, to_canonical
 from privacy.errors import StorageError
@@ -42,7 +43,7 @@ def write_release(seat: StudyContext) -> str:
     folder = seat.store.folder / "release"
     folder.mkdir(exist_ok=True)
     choice = chosen(seat)
-    model = save(seat.training.tensors(choice.vector), metadata={"study": seat.launch.study})
+    model = save(seat.training.run(ExportModel(choice.vector)), metadata={"study": seat.launch.study})
     replace(folder / MODEL_FILE, model, StorageError)
     contract = make_contract(seat.launch.study, seat.terms, sha256(model)).to_bytes() + b"\n"
     replace(folder / CONTRACT_FILE, contract, StorageError)
@@ -66,10 +67,10 @@ def _write_own(seat: StudyContext, choice: Chosen) -> None:
 
 
 def _write_own_figures(seat: StudyContext, choice: Chosen) -> None:
-    figures = {"global": asdict(metrics(seat.training.score(choice.vector, None)))}
+    figures = {"global": asdict(metrics(seat.training.run(ScoreModel(choice.vector, None))))}
     if seat.terms.model.personal:
         own = load_personal_layers(seat, choice.round)
-        figures["local"] = asdict(metrics(seat.training.score(choice.vector, None, own)))
-        layers = save(seat.training.own_tensors(own), metadata={"study": seat.launch.study})
+        figures["local"] = asdict(metrics(seat.training.run(ScoreModel(choice.vector, None, own))))
+        layers = save(seat.training.run(ExportPersonal(own)), metadata={"study": seat.launch.study})
         replace(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
     replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)

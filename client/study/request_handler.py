@@ -42,6 +42,7 @@ from client.study.state import StudyState
 from client.study.store import StudyStore, first_shared
 from client.study.witness_check import require_not_behind, require_witnessed
 from client.training.interface import TrainingInterface
+from client.training.jobs import FirstModel
 from models.parameters.vector import Vector, digest
 from privacy.accounting.figures import Budget
 from privacy.errors import (
@@ -385,7 +386,7 @@ class RequestHandler:
             )
 
     def _first_model(self, training: TrainingInterface, parameters: int) -> Vector:
-        model = training.initial()
+        model = training.run(FirstModel())
         if len(model) != parameters:
             raise RefusedError(
                 "policy", f"the model has {len(model)} parameters here, the launch says {parameters}"

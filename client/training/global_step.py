@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from client.data.examples import Patients
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import loss_of, require_usable, self_test_once
@@ -23,9 +22,9 @@ from privacy.study import Terms
 def global_step(
     start: Vector,
     terms: Terms,
-    patients: Patients,
+    records: DeviceRecords,
     public_patients: int,
-    hardware: Device,
+    device: Device,
     stream: KeyStream,
     model: nn.Module | None = None,
 ) -> Vector:
@@ -34,9 +33,9 @@ def global_step(
     Args:
         start: (P,) the shared model.
         terms: the study.
-        patients: the site's training patients.
+        records: the site's training patients, on the device.
         public_patients: the registered, rounded patient count.
-        hardware: where to compute, and in which precision.
+        device: where to compute, and in which precision.
         stream: secret randomness.
         model: the study's model as it begins; without it, one that needs no public weights is built.
 
@@ -45,12 +44,11 @@ def global_step(
         DivergedError: the shared model left the numbers that a model can compute with.
     """
     require_usable(start, terms)
-    module = model_to_train(terms, model).to(hardware.device)
-    records = DeviceRecords(patients, hardware.device)
-    self_test_once(records, terms, hardware.device)
+    module = model_to_train(terms, model).to(device.device)
+    self_test_once(records, terms, device.device)
     from_vector(module, start)
     rate = terms.training.sampling_rate
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=hardware.precision)
+    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=device.precision)
     total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
     return total.cpu().double().numpy()

@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from client.data.examples import Patients
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
+from client.training.scoring import BATCH
 from client.training.study_model import build_model, model_to_train
 from models.parameters.flatten import from_personal, from_vector, pad_personal, to_personal, to_vector, trained
 from models.parameters.vector import Vector
@@ -82,10 +82,10 @@ class Trained:
 def train(
     start: Vector,
     terms: Terms,
-    patients: Patients,
+    records: DeviceRecords,
     public_patients: int,
     noise_multiplier: float | None,
-    hardware: Device,
+    device: Device,
     stream: KeyStream | None = None,
     number: int = 1,
     correction: Vector | None = None,
@@ -97,10 +97,10 @@ def train(
     Args:
         start: (P,) the shared model.
         terms: the study.
-        patients: the site's training patients.
+        records: the site's training patients, on the device.
         public_patients: the registered, rounded patient count.
         noise_multiplier: sigma; None exactly when the study is without privacy, or noises whole updates of sites.
-        hardware: where to compute, and in which precision.
+        device: where to compute, and in which precision.
         stream: secret randomness; fresh from the operating system unless a test gives one.
         number: the round, which the learning rate follows.
         correction: (P,) added to every gradient; none of it may come from patients who are not paid for.
@@ -112,9 +112,8 @@ def train(
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
         DivergedError: the parameters left the numbers that a model can compute with.
     """
-    module = model_to_train(terms, model).to(hardware.device)
-    records = DeviceRecords(patients, hardware.device)
-    self_test_once(records, terms, hardware.device)
+    module = model_to_train(terms, model).to(device.device)
+    self_test_once(records, terms, device.device)
     from_vector(module, start)
     if personal is not None:
         from_personal(module, personal)
@@ -127,7 +126,7 @@ def train(
     )
     began = time.perf_counter()
     with _threads_for(_size(module)):
-        _descend(module, records, mechanism, terms, hardware.precision, stream or from_os(), number, correction)
+        _descend(module, records, mechanism, terms, device.precision, stream or from_os(), number, correction)
     update, own = to_vector(module) - begin, to_personal(module)
     require_usable(update, terms)
     require_usable(own, terms)
@@ -245,5 +244,11 @@ def loss_of(terms: Terms) -> Loss:
 
 
 def _loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
+    """The mean loss over all records, in batches: the activations of a large table would fill the device."""
+    total = 0.0
     with torch.no_grad():
-        return float(loss(module(records.features), records.labels).mean())
+        for features, labels in zip(
+            torch.split(records.features, BATCH), torch.split(records.labels, BATCH), strict=True
+        ):
+            total += float(loss(module(features), labels).double().sum())
+    return total / len(records.labels) if len(records.labels) else math.nan

@@ -2,13 +2,29 @@
 
 import logging
 from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from client.data.dataset import StudyFiles, read_study
 from client.data.examples import Patients, one_by_one
-from client.training.interface import Integers, Tensors
+from client.training.jobs import (
+    ExportModel,
+    ExportPersonal,
+    FirstModel,
+    Job,
+    R,
+    ScoreModel,
+    SharedRound,
+    ShareRound,
+    Tensors,
+    TrainedRound,
+    TrainRound,
+)
 from models.parameters.vector import Vector
-from privacy.mechanisms.distributed_noise import SharedNoise, noise_share
+from privacy.mechanisms.distributed_noise import noise_share
 from privacy.study import Terms, Unit
+
+if TYPE_CHECKING:
+    from client.training.device_records import DeviceRecords
 
 _log = logging.getLogger(__name__)
 
@@ -35,125 +51,126 @@ class TrainingSession:
         if terms.privacy.unit is Unit.RECORD:
             # the most records there can be: a public number
             self._public_patients *= files.contract.records_per_patient
-        self._hardware = Device.chosen(device, precision)
+        self._device = Device.chosen(device, precision)
         self._weights = files.weights
-        self._module = begin_model(terms, self._weights)[0].to(self._hardware.device)
+        self._module = begin_model(terms, self._weights)[0].to(self._device.device)
         self._first_personal = to_personal(self._module)
 
     @cached_property
-    def _tables(self) -> tuple[Patients, Patients]:
-        """The training and the test patients; read at first use, since admission must not depend on a record."""
+    def _tables(self) -> "tuple[DeviceRecords, Patients]":
+        """The training patients on the device, and the test patients.
+
+        Read at first use, since admission must not depend on a record; kept on the device from then on.
+        """
+        from client.training.device_records import DeviceRecords
+
         training, testing = read_study(self._files)
         if clipped := training.clipped + testing.clipped:
             _log.info("%d numbers lie beyond their public range and were clipped", clipped)
+        patients = training.patients
         if self._terms.privacy.unit is Unit.RECORD:
-            return one_by_one(training.patients), testing.patients
-        return training.patients, testing.patients
+            patients = one_by_one(patients)
+        return DeviceRecords(patients, self._device.device), testing.patients
 
     @property
-    def _training(self) -> Patients:
+    def _training(self) -> "DeviceRecords":
         return self._tables[0]
 
     @property
     def _testing(self) -> Patients:
         return self._tables[1]
 
-    def initial(self) -> Vector:
-        """See :class:`TrainingInterface`."""
+    def run(self, job: Job[R]) -> R:
+        """Do the work of ``job``; see :class:`~client.training.interface.TrainingInterface`."""
+        answer: object
+        match job:
+            case FirstModel():
+                answer = self._first_model()
+            case ExportModel():
+                answer = self._export_model(job)
+            case ExportPersonal():
+                answer = self._export_personal(job)
+            case TrainRound():
+                answer = self._train_round(job)
+            case ShareRound():
+                answer = self._share_round(job)
+            case ScoreModel():
+                answer = self._score_model(job)
+            case _:
+                raise TypeError(f"{type(job).__name__} is no job of a training session")
+        return cast("R", answer)
+
+    def close(self) -> None:
+        """See :class:`~client.training.interface.TrainingInterface`; there is nothing to let go of here."""
+
+    def _first_model(self) -> Vector:
         from client.training.study_model import first_model
 
         return first_model(self._terms, self._weights)
 
-    def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`TrainingInterface`."""
+    def _export_model(self, job: ExportModel) -> Tensors:
         from models.parameters.lora import plain_tensors
 
-        self._set(vector, None)
+        self._set(job.model, None)
         return plain_tensors(self._module)
 
-    def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`TrainingInterface`."""
+    def _export_personal(self, job: ExportPersonal) -> Tensors:
         from models.parameters.flatten import from_personal, personal_tensors
 
-        from_personal(self._module, self._first_personal if personal is None else personal)
+        from_personal(self._module, self._personal_or_first(job.personal))
         return personal_tensors(self._module)
 
-    def train(
-        self,
-        start: Vector,
-        round_number: int,
-        noise_multiplier: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        """See :class:`TrainingInterface`."""
+    def _train_round(self, job: TrainRound) -> TrainedRound:
         from client.training.local_steps import train
         from privacy.randomness import KeyStream
 
         trained = train(
-            start,
+            job.model,
             self._terms,
             self._training,
             self._public_patients,
-            noise_multiplier,
-            self._hardware,
-            KeyStream(key),
-            round_number,
-            correction,
+            job.noise_multiplier,
+            self._device,
+            KeyStream(job.key),
+            job.number,
+            job.correction,
             self._module,
-            self._first_personal if personal is None else personal,
+            self._personal_or_first(job.personal),
         )
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
-        _log.info("round %d: %s", round_number, figures)
-        return trained.update, trained.personal
+        _log.info("round %d: %s", job.number, figures)
+        return TrainedRound(trained.update, trained.personal)
 
-    def share(
-        self,
-        start: Vector,
-        round_number: int,
-        noise: SharedNoise,
-        variance: int,
-        key: bytes,
-        personal: Vector | None = None,
-    ) -> tuple[Integers, Vector]:
-        """See :class:`TrainingInterface`."""
+    def _share_round(self, job: ShareRound) -> SharedRound:
         from client.training.global_step import global_step
         from client.training.site_update import site_update
         from privacy.randomness import KeyStream
 
-        stream = KeyStream(key)
-        own = (start, self._terms, self._training, self._public_patients, self._hardware, stream)
-        after = self._first_personal if personal is None else personal
+        stream = KeyStream(job.key)
+        own = (job.model, self._terms, self._training, self._public_patients, self._device, stream)
+        personal = self._personal_or_first(job.personal)
         if self._terms.privacy.unit is Unit.SITE:
-            total, after = site_update(*own, round_number, noise.clipping_norm, self._module, after)
+            total, personal = site_update(*own, job.number, job.noise.clipping_norm, self._module, personal)
         else:
             total = global_step(*own, self._module)
-        _log.info("round %d: a share with noise of %d squared grid units", round_number, variance)
-        return noise_share(total, noise, variance, stream), after
+        _log.info("round %d: a share with noise of %d squared grid units", job.number, job.variance)
+        return SharedRound(noise_share(total, job.noise, job.variance, stream), personal)
 
-    def score(
-        self,
-        vector: Vector,
-        noise_multiplier: float | None,
-        personal: Vector | None = None,
-        key: bytes | None = None,
-    ) -> tuple[int, ...]:
-        """See :class:`TrainingInterface`."""
+    def _score_model(self, job: ScoreModel) -> tuple[int, ...]:
         from client.training.scoring import noised, score_histogram
         from privacy.randomness import KeyStream, from_os
 
-        self._set(vector, personal)
+        self._set(job.model, job.personal)
         counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
-        if noise_multiplier is not None:
-            counts = noised(counts, noise_multiplier, from_os() if key is None else KeyStream(key))
+        if job.noise_multiplier is not None:
+            counts = noised(counts, job.noise_multiplier, from_os() if job.key is None else KeyStream(job.key))
         return tuple(counts.tolist())
 
     def _set(self, vector: Vector, personal: Vector | None) -> None:
         from models.parameters.flatten import from_personal, from_vector
 
         from_vector(self._module, vector)
-        from_personal(self._module, self._first_personal if personal is None else personal)
+        from_personal(self._module, self._personal_or_first(personal))
 
-    def close(self) -> None:
-        """See :class:`TrainingInterface`."""
+    def _personal_or_first(self, personal: Vector | None) -> Vector:
+        return self._first_personal if personal is None else personal

@@ -14,6 +14,7 @@ from client.data.dataset import public_count
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import require_usable, train
 from client.training.scoring import score_histogram
 from client.training.study_model import begin_model, first_model
@@ -77,11 +78,11 @@ def _trained_once(
     optimiser = replace(optimiser_of(terms), control_variates=False)  # alone, there is nobody to be corrected by
     shared = optimiser.start(first_model(terms, weights))
     module, _ = begin_model(terms, weights)
-    personal = to_personal(module)
+    personal, records = to_personal(module), DeviceRecords(training, CPU.device)
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
-            model, terms, training, public_patients, noise_multiplier, CPU,
+            model, terms, records, public_patients, noise_multiplier, CPU,
             number=number, model=module, personal=personal,
         )  # fmt: skip
         shared, personal = optimiser.advance(shared, trained.update), trained.personal

@@ -18,8 +18,8 @@ import logging
 import numpy as np
 from torch import nn
 
-from client.data.examples import Patients
 from client.training.device import Device
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import DivergedError, train
 from models.parameters.vector import Vector
 from privacy.mechanisms.site_clipping import contribution, is_drawn, norm_of_joint
@@ -32,9 +32,9 @@ _log = logging.getLogger(__name__)
 def site_update(
     start: Vector,
     terms: Terms,
-    patients: Patients,
+    records: DeviceRecords,
     public_patients: int,
-    hardware: Device,
+    device: Device,
     stream: KeyStream,
     number: int,
     joint_norm: float,
@@ -46,9 +46,9 @@ def site_update(
     Args:
         start: (P,) the shared model.
         terms: the study, whose unit is the site.
-        patients: the site's training patients.
+        records: the site's training patients, on the device.
         public_patients: the registered, rounded patient count.
-        hardware: where to compute, and in which precision.
+        device: where to compute, and in which precision.
         stream: secret randomness.
         number: the round.
         joint_norm: the largest norm of what it adds.
@@ -61,7 +61,7 @@ def site_update(
     counts = is_drawn(terms.cohort.participation, stream)
     try:
         trained = train(
-            start, terms, patients, public_patients, None, hardware, stream, number, model=model, personal=personal
+            start, terms, records, public_patients, None, device, stream, number, model=model, personal=personal
         )
         update, personal = trained.update, trained.personal
         _log.info("round %d: %s", number, ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items()))

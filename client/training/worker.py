@@ -19,19 +19,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 
 from client.data.dataset import StudyFiles
-from client.training.interface import Integers, Tensors
+from client.training.jobs import Job, R
 from client.training.session import TrainingSession
-from models.parameters.vector import Vector
 from privacy.errors import Error, TrainingError
-from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.process_lifetime import leave_terminal_to_parent
 from privacy.study import Terms
 
@@ -41,7 +38,7 @@ _STOP_S: Final = 5.0  # a child that was told to stop and has not by then is kil
 
 
 class Worker:
-    """Training in a child process; the same calls as :class:`TrainingSession`.
+    """A :class:`TrainingSession` in a child process.
 
     The child starts at the first call, and again after it died. Use as a context manager.
 
@@ -56,7 +53,7 @@ class Worker:
     def __init__(
         self, terms: Terms, files: StudyFiles, device: str, log_file: Path, precision: str = "float32"
     ) -> None:
-        self._setup = (terms, files, device, precision)
+        self._setup = _Setup(terms, files, device, precision)
         self._log_file = log_file
         self._child: _Child | None = None
 
@@ -73,59 +70,24 @@ class Worker:
         """The child's process id, None while there is no child."""
         return self._child.process.pid if self._child else None
 
-    def initial(self) -> Vector:
-        """See :class:`TrainingInterface`; no record is read for it."""
-        answer: Vector = self._ask("initial")
-        return answer
+    def run(self, job: Job[R]) -> R:
+        """Do the work of ``job`` in the child; see :class:`~client.training.interface.TrainingInterface`.
 
-    def tensors(self, vector: Vector) -> Tensors:
-        """See :class:`TrainingInterface`."""
-        answer: Tensors = self._ask("tensors", vector)
-        return answer
-
-    def own_tensors(self, personal: Vector | None) -> Tensors:
-        """See :class:`TrainingInterface`."""
-        answer: Tensors = self._ask("own_tensors", personal)
-        return answer
-
-    def train(
-        self,
-        start: Vector,
-        round_number: int,
-        noise_multiplier: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        """See :class:`TrainingInterface`."""
-        answer: tuple[Vector, Vector] = self._ask(
-            "train", start, round_number, noise_multiplier, key, correction, personal
-        )
-        return answer
-
-    def share(
-        self,
-        start: Vector,
-        round_number: int,
-        noise: SharedNoise,
-        variance: int,
-        key: bytes,
-        personal: Vector | None = None,
-    ) -> tuple[Integers, Vector]:
-        """See :class:`TrainingInterface`."""
-        answer: tuple[Integers, Vector] = self._ask("share", start, round_number, noise, variance, key, personal)
-        return answer
-
-    def score(
-        self,
-        vector: Vector,
-        noise_multiplier: float | None,
-        personal: Vector | None = None,
-        key: bytes | None = None,
-    ) -> tuple[int, ...]:
-        """See :class:`TrainingInterface`."""
-        answer: tuple[int, ...] = self._ask("score", vector, noise_multiplier, personal, key)
-        return answer
+        Raises:
+            TrainingError: the child died; the next job starts another.
+        """
+        if self._child is None:
+            self._child = self._start()
+        try:
+            self._child.pipe.send(job)
+            succeeded, answer = self._child.pipe.recv()
+        except (EOFError, OSError):
+            sentence = _describe_exit(self._child.process, self._log_file)
+            self.close()
+            raise TrainingError(sentence) from None
+        if not succeeded:
+            raise _rebuilt(*answer)
+        return cast("R", answer)
 
     def close(self) -> None:
         """End the child. A later call would start another."""
@@ -139,20 +101,6 @@ class Worker:
             child.process.join()
         child.process.close()
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        if self._child is None:
-            self._child = self._start()
-        try:
-            self._child.pipe.send((method, arguments))
-            succeeded, answer = self._child.pipe.recv()
-        except (EOFError, OSError):
-            sentence = _describe_exit(self._child.process, self._log_file)
-            self.close()
-            raise TrainingError(sentence) from None
-        if not succeeded:
-            raise _rebuilt(*answer)
-        return answer
-
     def _start(self) -> _Child:
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
@@ -162,6 +110,15 @@ class Worker:
         process.start()
         theirs.close()
         return _Child(process, ours)
+
+
+class _Setup(NamedTuple):
+    """What a session is made of."""
+
+    terms: Terms
+    files: StudyFiles
+    device: str
+    precision: str
 
 
 class _Child(NamedTuple):
@@ -189,25 +146,24 @@ def _rebuilt(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, An
     return error
 
 
-def _serve(pipe: Connection, setup: tuple[Terms, StudyFiles, str], log_file: Path) -> None:
+def _serve(pipe: Connection, setup: _Setup, log_file: Path) -> None:
     """The child's life: answer until the pipe ends."""
     leave_terminal_to_parent()
     _write_everything_to(log_file)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    trainer: TrainingSession | None = None
+    session: TrainingSession | None = None
     while True:
         try:
-            method, arguments = pipe.recv()
+            job = pipe.recv()
         except (EOFError, OSError):
             os._exit(0)  # all is written; taking torch apart in good order would take seconds
         try:
-            trainer = trainer or TrainingSession(*setup)
-            call: Callable[..., Any] = getattr(trainer, method)
-            answer = (True, call(*arguments))
+            session = session or TrainingSession(*setup)
+            answer: tuple[bool, object] = (True, session.run(job))
         except Error as error:
             answer = (False, (type(error), error.args, error.__dict__))
         except Exception as error:
-            _log.exception("%s failed", method)
+            _log.exception("%s failed", type(job).__name__)
             sentence = f"local training failed with {type(error).__name__}; see {log_file}"
             answer = (False, (TrainingError, (sentence,), {}))
         with contextlib.suppress(OSError):  # the parent has gone; recv will say so

@@ -4,9 +4,12 @@ With local noise each site's update is noised whole before it is rounded: intege
 are functions of values that were paid for. With distributed noise they would not be, and there is none of the three.
 """
 
+from typing import cast
+
 import numpy as np
 import pytest
 
+from client.training.jobs import Job, R, TrainedRound, TrainRound
 from privacy.errors import TermsError
 from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.round_layout import grid_of, weight_of
@@ -59,23 +62,17 @@ def test_what_rounding_leaves_is_left_of_the_noised_update(
     Here it cannot: the integers of a round and what is left of it add up to what the trainer gave out, noise in it.
     """
     given: list[Vector] = []
-    train = WatchedTrainer.train
+    run = WatchedTrainer.run
 
-    def watched(
-        trainer: WatchedTrainer,
-        start: Vector,
-        number: int,
-        noise: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        assert noise is not None
-        update, own = train(trainer, start, number, noise, key, correction, personal)
-        given.append(update)
-        return update.copy(), own
+    def watched(trainer: WatchedTrainer, job: Job[R]) -> R:
+        answer = run(trainer, job)
+        if isinstance(job, TrainRound) and isinstance(answer, TrainedRound):
+            assert job.noise_multiplier is not None
+            given.append(answer.update)
+            return cast("R", answer._replace(update=answer.update.copy()))
+        return answer
 
-    monkeypatch.setattr(WatchedTrainer, "train", watched)
+    monkeypatch.setattr(WatchedTrainer, "run", watched)
     assert isinstance(mallory.train("ash"), Sealed)
     store, grid = mallory.simulator.store("ash"), grid_of(mallory.launch.statement.terms, 0)
     weight = weight_of(mallory.launch.statement.terms, store.state.patients, REFERENCE)

@@ -1,11 +1,13 @@
 """A site that is broken or lies: it is named and lost, and the others go on with the same integers."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
 
 from client.study.request_handler import RequestHandler
+from client.training.jobs import Job, R, TrainedRound
 from privacy.canonical import digest, sha256
 from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
@@ -18,7 +20,7 @@ from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
-from tests.simulator import FOUR, Simulator, Vector, WatchedTrainer
+from tests.simulator import FOUR, Simulator, WatchedTrainer
 
 HONEST = ("birch", "cedar", "elm")
 Lie = Callable[[Simulator, Envelope], Envelope | None]
@@ -330,17 +332,11 @@ def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found
 class ShoutingTrainer(WatchedTrainer):
     """Trains, and says a thousand more of every parameter."""
 
-    def train(
-        self,
-        start: Vector,
-        round_number: int,
-        noise_multiplier: float | None,
-        key: bytes,
-        correction: Vector | None = None,
-        personal: Vector | None = None,
-    ) -> tuple[Vector, Vector]:
-        update, own = super().train(start, round_number, noise_multiplier, key, correction, personal)
-        return update + 1000.0, own
+    def run(self, job: Job[R]) -> R:
+        answer = super().run(job)
+        if isinstance(answer, TrainedRound):
+            return cast("R", answer._replace(update=answer.update + 1000.0))
+        return answer
 
 
 def test_site_that_shouts_makes_the_scale_no_coarser_than_the_terms(found: Found) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from client.data.dataset import register
 from client.study.store import StudyStore
+from client.training.jobs import TrainRound
 from client.training.session import TrainingSession
 from privacy.keys import read_secret
 from privacy.secure_aggregation.quantise import dequantise
@@ -62,7 +63,9 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
 
     agreed = store.launch.terms
     files, _ = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
-    same_draw, _ = TrainingSession(agreed, files, "cpu").train(model, 2, store.state.noise_multiplier, key)
+    same_draw, _ = TrainingSession(agreed, files, "cpu").run(
+        TrainRound(model, 2, store.state.noise_multiplier, key)
+    )
     grid = grid_of(agreed, store.state.halvings)
     sealed = dequantise(repeated.astype(np.int64), 1, grid)
     np.testing.assert_allclose(sealed, same_draw + left, rtol=0, atol=grid.step)

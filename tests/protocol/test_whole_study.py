@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from client.training.jobs import ScoreModel
 from client.training.session import TrainingSession
 from privacy.secure_aggregation.round_layout import grid_of
 from privacy.study import Terms, parse_terms
@@ -34,7 +35,7 @@ def own_totals(simulator: Simulator, name: str) -> tuple[int, ...]:
     registered = simulator.homes[name].registry().under(simulator.terms.data)
     assert registered is not None
     files = registered.files()
-    return TrainingSession(simulator.terms, files, "cpu").score(simulator.store(name).model(), None)
+    return TrainingSession(simulator.terms, files, "cpu").run(ScoreModel(simulator.store(name).model(), None))
 
 
 @pytest.mark.parametrize("terms", [small_terms(), without_privacy()], ids=["private", "epsilon none"])

@@ -10,6 +10,7 @@ from client.data.table import read_table
 from client.site.folder import SiteFolder
 from client.site.public_weights import PublicWeights
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from client.training.study_model import begin_model, first_model
 from models.parameters.flatten import to_vector
@@ -105,4 +106,4 @@ def test_training_that_needs_weights_never_begins_with_others(tmp_path: Path) ->
     """Whoever forgets to hand the model over gets no random one."""
     patients = read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
     with pytest.raises(RefusedError, match="cannot be used: not here"):
-        train(np.zeros(6), started(), patients, 40, 1.0, CPU)
+        train(np.zeros(6), started(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU)

@@ -54,7 +54,18 @@ def federated(terms: Terms, hospitals: list[Patients]) -> tuple[Vector, Vector, 
         work = LocalWork(step_length(terms, number))
         for place, patients in enumerate(hospitals):
             pull = variate - own[place] if terms.training.control_variates else None
-            updates.append(train(model, terms, patients, 100, None, CPU, number=number, correction=pull).update)
+            updates.append(
+                train(
+                    model,
+                    terms,
+                    DeviceRecords(patients, CPU.device),
+                    100,
+                    None,
+                    CPU,
+                    number=number,
+                    correction=pull,
+                ).update
+            )
             own[place] = own[place] - variate - updates[-1] / work.reach
         shared = optimiser.advance(shared, np.mean(updates, axis=0), work)
     return optimiser.model_of(shared), optimiser.variate_of(shared), own
@@ -101,7 +112,9 @@ def test_own_variate_is_the_mean_of_the_noised_gradients(apart: list[Patients], 
     training = {"local_steps": 4, "learning_rate": 0.25, "accumulate": accumulate, "control_variates": True}
     terms = small_terms(training=training)
     start, pull = first_model(terms), np.array([1.0, -2.0, 0.5, 0.0, 3.0, -1.0])
-    update = train(start, terms, apart[0], 100, 1.5, CPU, KeyStream(bytes(32)), correction=pull).update
+    update = train(
+        start, terms, DeviceRecords(apart[0], CPU.device), 100, 1.5, CPU, KeyStream(bytes(32)), correction=pull
+    ).update
 
     module = build_model(terms)
     private = DpSgd(module, record_losses, Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
@@ -128,7 +141,14 @@ def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: li
         for site in range(sites):
             key = bytes([number, site] * 16)
             updates[site] = train(
-                start, terms, apart[0], 10, 1e-9, CPU, KeyStream(key), correction=pulls[site]
+                start,
+                terms,
+                DeviceRecords(apart[0], CPU.device),
+                10,
+                1e-9,
+                CPU,
+                KeyStream(key),
+                correction=pulls[site],
             ).update
         spread.append((updates.std(), updates.mean(axis=0).std()))
         own = -np.array(pulls) - updates / reach

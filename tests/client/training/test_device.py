@@ -10,6 +10,7 @@ from client.data.examples import Patients
 from client.data.table import read_table
 from client.site.config import SiteConfig
 from client.training.device import CPU, Device
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from client.training.study_model import first_model
 from privacy.errors import TrainingError
@@ -54,7 +55,9 @@ def test_configuration_chooses_single_precision_unless_told() -> None:
 def test_bfloat16_trains_nearly_the_same_from_the_same_draw(patients: Patients) -> None:
     terms = small_terms()
     plain, mixed = (
-        train(first_model(terms), terms, patients, 40, 1e-3, hardware, KeyStream(KEY)).update
+        train(
+            first_model(terms), terms, DeviceRecords(patients, hardware.device), 40, 1e-3, hardware, KeyStream(KEY)
+        ).update
         for hardware in (CPU, BFLOAT16)
     )
     assert not np.array_equal(plain, mixed)
@@ -67,5 +70,7 @@ def test_bfloat16_keeps_a_patient_within_the_clipping_norm(patients: Patients, t
     lone = read_table(terms.data, write_patients(tmp_path / "one.csv", 1, "a", seed=3)).patients
     norm = terms.privacy.clipping_norm
     assert norm is not None
-    update = train(first_model(terms), terms, lone, 1, 1e-8, BFLOAT16, KeyStream(KEY)).update
+    update = train(
+        first_model(terms), terms, DeviceRecords(lone, BFLOAT16.device), 1, 1e-8, BFLOAT16, KeyStream(KEY)
+    ).update
     assert np.linalg.norm(update) <= norm * (1 + 1e-6)

@@ -37,7 +37,7 @@ def patients(tmp_path: Path) -> Patients:
 def test_train_without_privacy_on_everybody_equals_plain_gradient_descent(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5})
     start = first_model(terms)
-    got = train(start, terms, patients, 40, None, CPU).update
+    got = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
 
     module = build_model(terms)
     from_vector(module, start)
@@ -58,26 +58,33 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
         training={"rounds": 2, "local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5},
         privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
     )
-    update = train(first_model(terms), terms, patients, 10, 1e-8, CPU, KeyStream(KEY)).update
+    update = train(
+        first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+    ).update
     expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
     assert update.std() == pytest.approx(expected, rel=0.05)
 
 
 def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
     terms = small_terms()
-    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU, KeyStream(KEY)) for _ in range(2))
+    first, second = (
+        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY))
+        for _ in range(2)
+    )
     assert first.update.tobytes() == second.update.tobytes()
 
 
 def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
     terms = small_terms()
-    first, second = (train(first_model(terms), terms, patients, 40, 1.0, CPU) for _ in range(2))
+    first, second = (
+        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU) for _ in range(2)
+    )
     assert first.update.tobytes() != second.update.tobytes()
 
 
 def test_train_with_the_least_step_size_hardly_moves(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-9})
-    update = train(first_model(terms), terms, patients, 40, 1.0, CPU).update
+    update = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU).update
     assert update.dtype == np.float64
     assert np.abs(update).max() < 1e-8
 
@@ -89,7 +96,7 @@ def test_train_that_diverges_is_a_sentence(patients: Patients, rate: float) -> N
     with pytest.raises(
         DivergedError, match=rf"beyond 1e\+09.* learning_rate \({re.escape(f'{rate:g}')}\) is too large"
     ):
-        train(first_model(terms), terms, patients, 40, 1.0, CPU)
+        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
 
 
 @pytest.mark.parametrize("value", [2e9, np.inf, np.nan])
@@ -97,7 +104,14 @@ def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, valu
     """Where noise is added together the sites move the model by what they open, and find out here."""
     together = small_terms(training={"local_steps": 1}, privacy={"placement": "distributed"})
     with pytest.raises(DivergedError, match="training diverged"):
-        global_step(np.full_like(first_model(together), value), together, patients, 40, CPU, KeyStream(KEY))
+        global_step(
+            np.full_like(first_model(together), value),
+            together,
+            DeviceRecords(patients, CPU.device),
+            40,
+            CPU,
+            KeyStream(KEY),
+        )
 
 
 def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
@@ -108,7 +122,7 @@ def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
     strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
     strange.features[strange.patient == 3] = np.inf
     key = bytes(32)
-    whole = train(first_model(terms), terms, strange, 40, 1.0, CPU, KeyStream(key))
+    whole = train(first_model(terms), terms, DeviceRecords(strange, CPU.device), 40, 1.0, CPU, KeyStream(key))
     assert np.isfinite(whole.update).all()
     assert not np.isfinite(whole.log["loss"])
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -135,22 +149,24 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
     terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
     start = first_model(terms)
     step: dict[str, Callable[[], object]] = {
-        "local": lambda: train(start, terms, patients, 40, 1.0, CPU),
-        "distributed": lambda: global_step(start, terms, patients, 40, CPU, KeyStream(KEY)),
+        "local": lambda: train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU),
+        "distributed": lambda: global_step(
+            start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY)
+        ),
     }
     with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
         step[placement]()
 
 
 def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:
-    trained = train(first_model(small_terms()), small_terms(), patients, 40, 1.0, CPU)
+    trained = train(first_model(small_terms()), small_terms(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
     assert set(trained.log) == {"loss", "seconds"}
 
 
 def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
-    whole = train(first_model(terms), terms, patients, 40, None, CPU).update
-    half = train(first_model(terms), terms, patients, 80, None, CPU).update
+    whole = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
+    half = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 80, None, CPU).update
     np.testing.assert_allclose(whole, 2 * half, rtol=1e-4, atol=1e-7)
 
 
@@ -171,7 +187,9 @@ def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: P
     held = small_terms(training={"local_steps": 30, "proximal": 50.0, "learning_rate": 0.01})
     start = first_model(free)
     far, near = (
-        np.linalg.norm(train(start, terms, patients, 60, 1e-2, CPU, KeyStream(bytes(32))).update)
+        np.linalg.norm(
+            train(start, terms, DeviceRecords(patients, CPU.device), 60, 1e-2, CPU, KeyStream(bytes(32))).update
+        )
         for terms in (free, held)
     )
     assert near < 0.1 * far
@@ -181,7 +199,10 @@ def test_rate_follows_the_schedule(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 4, "local_steps": 1, "schedule": "linear"})
     start = first_model(terms)
     first, last = (
-        train(start, terms, patients, 60, 1.0, CPU, KeyStream(bytes(32)), number=number).update for number in (1, 4)
+        train(
+            start, terms, DeviceRecords(patients, CPU.device), 60, 1.0, CPU, KeyStream(bytes(32)), number=number
+        ).update
+        for number in (1, 4)
     )
     np.testing.assert_allclose(last, first / 4, rtol=1e-4, atol=1e-6)
 
@@ -190,7 +211,7 @@ def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Pat
     """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
     terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
     start = first_model(terms)
-    got = train(start, terms, patients, 40, 1.0, CPU, KeyStream(KEY)).update
+    got = train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY)).update
 
     module, model = build_model(terms), start
     private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
@@ -208,7 +229,9 @@ def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
     for lots in (1, 16):
         training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
         terms = small_terms(model=model, training=training)
-        spread[lots] = train(first_model(terms), terms, patients, 10, 1e-8, CPU, KeyStream(KEY)).update.std()
+        spread[lots] = train(
+            first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+        ).update.std()
     assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
 
 
@@ -234,7 +257,7 @@ def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients:
     training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5, "positive_weight": 3.5}
     terms = without_privacy(training=training)
     start = first_model(terms)
-    trained = train(start, terms, patients, 40, None, CPU)
+    trained = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU)
 
     module = build_model(terms)
     from_vector(module, start)
@@ -274,7 +297,7 @@ def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
     training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
     terms = small_terms(training=training, privacy=distributed)
     start = first_model(terms)
-    got = global_step(start, terms, patients, 40, CPU, KeyStream(KEY))
+    got = global_step(start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY))
     module = build_model(terms)
     from_vector(module, start)
     mechanism = Mechanism(1.0, 40, 1.0, 0.0)

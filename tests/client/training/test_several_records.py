@@ -116,7 +116,7 @@ def test_private_training_on_visits_predicts_death(tables: tuple[Patients, Patie
     start = first_model(terms)
     stream = KeyStream(b"a key of 32 bytes, for tests now")
     noise = noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
-    update = train(start, terms, training, 200, noise, CPU, stream).update
+    update = train(start, terms, DeviceRecords(training, CPU.device), 200, noise, CPU, stream).update
     module = build_model(terms)
     from_vector(module, start + update)
     got = metrics(score_histogram(module, testing, 100).tolist())

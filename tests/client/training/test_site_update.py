@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.training.device import CPU
+from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from client.training.simulate import simulate
 from client.training.site_update import site_update
@@ -40,7 +41,16 @@ def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vecto
     assert norm is not None
     joint = joint_norm(norm, terms.privacy.adaptive_clipping)
     added, _ = site_update(
-        first_model(terms), terms, patients, 40, CPU, stream, 1, joint, module, to_personal(module)
+        first_model(terms),
+        terms,
+        DeviceRecords(patients, CPU.device),
+        40,
+        CPU,
+        stream,
+        1,
+        joint,
+        module,
+        to_personal(module),
     )
     return added, stream.bytes(16)
 
@@ -55,7 +65,7 @@ def test_update_is_that_of_training_without_noise_scaled_to_the_norm(patients: P
     terms, bare, key = site_terms(clipping_norm=0.01), without_privacy(training=TRAINING), bytes(32)
     stream = KeyStream(key)
     is_drawn(1.0, stream)
-    plain = train(first_model(terms), bare, patients, 40, None, CPU, stream).update
+    plain = train(first_model(terms), bare, DeviceRecords(patients, CPU.device), 40, None, CPU, stream).update
     added, _ = contribution_of(terms, patients, key)
     assert np.linalg.norm(plain) > 0.01
     np.testing.assert_allclose(added, plain / np.linalg.norm(plain) * 0.01, rtol=1e-9)
@@ -107,7 +117,13 @@ def test_accumulation_and_proximal_steps_are_those_of_a_study_without_privacy(pa
     stream = KeyStream(key)
     is_drawn(1.0, stream)
     plain = train(
-        first_model(terms), without_privacy(training=TRAINING | more), patients, 40, None, CPU, stream
+        first_model(terms),
+        without_privacy(training=TRAINING | more),
+        DeviceRecords(patients, CPU.device),
+        40,
+        None,
+        CPU,
+        stream,
     ).update
     np.testing.assert_allclose(contribution_of(terms, patients, key)[0], plain, rtol=1e-12)
 

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from client.data.dataset import StudyFiles
 from client.data.objections import Objections, patient_digest
+from client.training.jobs import ExportModel, ExportPersonal, FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from client.training.study_model import first_model
 from client.training.worker import Worker, _rebuilt
@@ -63,16 +64,16 @@ def test_trainer_module_imports_no_torch() -> None:
 def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
     here = TrainingSession(terms, files, "cpu")
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
-        start = child.initial()
-        assert start.tobytes() == here.initial().tobytes() == first_model(terms).tobytes()
-        update, _ = child.train(start, 1, None, KEY)
-        np.testing.assert_allclose(update, here.train(start, 1, None, KEY)[0], atol=1e-7)
+        start = child.run(FirstModel())
+        assert start.tobytes() == here.run(FirstModel()).tobytes() == first_model(terms).tobytes()
+        update, _ = child.run(TrainRound(start, 1, None, KEY))
+        np.testing.assert_allclose(update, here.run(TrainRound(start, 1, None, KEY))[0], atol=1e-7)
         correction = np.linspace(-1, 1, len(start))
-        corrected, _ = child.train(start, 1, None, KEY, correction)
-        np.testing.assert_allclose(corrected, here.train(start, 1, None, KEY, correction)[0], atol=1e-7)
+        corrected, _ = child.run(TrainRound(start, 1, None, KEY, correction))
+        np.testing.assert_allclose(corrected, here.run(TrainRound(start, 1, None, KEY, correction))[0], atol=1e-7)
         assert np.abs(corrected - update).max() > 0.1
-        assert child.score(start, None) == here.score(start, None)
-        assert sum(child.score(start + update, None)) == 30
+        assert child.run(ScoreModel(start, None)) == here.run(ScoreModel(start, None))
+        assert sum(child.run(ScoreModel(start + update, None))) == 30
         pid = child.pid
     assert pid is not None
     wait_until_gone(pid)
@@ -83,13 +84,13 @@ def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
     tmp_path: Path, terms: Terms, files: StudyFiles
 ) -> None:
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
-        start = child.initial()
+        start = child.run(FirstModel())
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
         with pytest.raises(TrainingError, match=r"was ended by SIGKILL \(often the sign of too little memory\)"):
-            child.train(start, 1, None, KEY)
-        assert child.train(start, 1, None, KEY)[0].shape == start.shape
+            child.run(TrainRound(start, 1, None, KEY))
+        assert child.run(TrainRound(start, 1, None, KEY))[0].shape == start.shape
         assert child.pid not in (None, first)
 
 
@@ -99,7 +100,7 @@ def test_trainer_error_of_the_child_crosses_as_itself(tmp_path: Path, terms: Ter
         Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(DataError, match="the file changed since it was registered"),
     ):
-        child.score(child.initial(), None)
+        child.run(ScoreModel(child.run(FirstModel()), None))
 
 
 def test_trainer_reads_no_record_before_it_trains_or_scores(
@@ -107,10 +108,10 @@ def test_trainer_reads_no_record_before_it_trains_or_scores(
 ) -> None:
     files.train.unlink()
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
-        start = child.initial()
-        assert child.tensors(start)
+        start = child.run(FirstModel())
+        assert child.run(ExportModel(start))
         with pytest.raises(DataUnavailableError, match="cannot be read"):
-            child.train(start, 1, None, KEY)
+            child.run(TrainRound(start, 1, None, KEY))
 
 
 def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: StudyFiles) -> None:
@@ -119,11 +120,11 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
     secret = bytes(32)
     objections = Objections(secret, {patient_digest(secret, each): "" for each in everybody})
     trainer = TrainingSession(small_terms(), replace(files, objections=objections), "cpu")
-    start = trainer.initial()
-    update, _ = trainer.train(start, 1, 1.0, KEY)
+    start = trainer.run(FirstModel())
+    update, _ = trainer.run(TrainRound(start, 1, 1.0, KEY))
     assert np.isfinite(update).all()
     assert np.abs(update).max() > 0
-    assert set(trainer.score(start, None)) == {0}
+    assert set(trainer.run(ScoreModel(start, None))) == {0}
 
 
 def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
@@ -131,7 +132,7 @@ def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Ter
         Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
         pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
     ):
-        child.train(np.zeros(2), 1, None, KEY)
+        child.run(TrainRound(np.zeros(2), 1, None, KEY))
     assert "expected a vector of" in (tmp_path / "trainer.log").read_text()
 
 
@@ -141,7 +142,8 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     files = small_files(tmp_path, terms)
     program = f"""
         from pathlib import Path
-        from client.training.worker import Trainer
+        from client.training.jobs import FirstModel, TrainRound
+        from client.training.worker import Worker
         from client.data.dataset import StudyFiles
         from privacy.study import parse_terms
         import privacy.canonical
@@ -150,10 +152,10 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
             terms = parse_terms(privacy.canonical.from_canonical({terms.to_bytes()!r}))
             files = StudyFiles(terms.data, Path({str(files.train)!r}), Path({str(files.test)!r}),
                                {files.train_sha256!r}, {files.test_sha256!r}, {files.public_patients})
-            child = Trainer(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
-            start = child.initial()
+            child = Worker(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
+            start = child.run(FirstModel())
             print(child.pid, flush=True)
-            child.train(start, 1, 1.0, bytes(32))
+            child.run(TrainRound(start, 1, 1.0, bytes(32)))
     """
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent(program))
@@ -169,7 +171,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
     here = TrainingSession(small_terms(), files, "cpu")
-    totals = [here.score(here.initial(), 5.0) for _ in range(2)]
+    totals = [here.run(ScoreModel(here.run(FirstModel()), 5.0)) for _ in range(2)]
     assert totals[0] != totals[1]
     assert len(totals[0]) == 20
 
@@ -197,36 +199,36 @@ def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) 
     files = small_files(tmp_path, terms)
     here = TrainingSession(terms, files, "cpu")
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
-        start = child.initial()
-        update, own = child.train(start, 1, None, KEY)
+        start = child.run(FirstModel())
+        update, own = child.run(TrainRound(start, 1, None, KEY))
         assert (update.shape, own.shape) == ((32,), (5,))
-        for mine, theirs in zip(here.train(start, 1, None, KEY), (update, own), strict=True):
+        for mine, theirs in zip(here.run(TrainRound(start, 1, None, KEY)), (update, own), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-7)
-        again, _ = child.train(start, 2, None, KEY, None, own)
+        again, _ = child.run(TrainRound(start, 2, None, KEY, None, own))
         assert not np.allclose(again, update), "it goes on from the own layers that it is given"
-        np.testing.assert_array_equal(child.train(start, 1, None, KEY)[0], update)
+        np.testing.assert_array_equal(child.run(TrainRound(start, 1, None, KEY))[0], update)
         moved = start + update
-        assert child.score(moved, None, own) == here.score(moved, None, own)
-        assert child.score(moved, None, own) != child.score(moved, None, -20 * own)
-        tensors, layers = child.tensors(moved), child.own_tensors(own)
+        assert child.run(ScoreModel(moved, None, own)) == here.run(ScoreModel(moved, None, own))
+        assert child.run(ScoreModel(moved, None, own)) != child.run(ScoreModel(moved, None, -20 * own))
+        tensors, layers = child.run(ExportModel(moved)), child.run(ExportPersonal(own))
     assert sorted(layers) == ["layers.3.bias", "layers.3.weight"]
     assert np.concatenate([layers["layers.3.weight"].ravel(), layers["layers.3.bias"]]).tolist() == own.tolist()
-    first = here.own_tensors(None)
+    first = here.run(ExportPersonal(None))
     assert {name: tensors[name].tolist() for name in first} == {name: part.tolist() for name, part in first.items()}
 
 
 def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(tmp_path: Path) -> None:
     plain = choosy()
     files = small_files(tmp_path, plain)
-    public = TrainingSession(plain, files, "cpu").tensors(np.linspace(-1, 1, 37))
+    public = TrainingSession(plain, files, "cpu").run(ExportModel(np.linspace(-1, 1, 37)))
     file = tmp_path / "public.safetensors"
     save_file(public, file)
     terms = choosy(start=sha256(file.read_bytes()), trained=["head"])
     with Worker(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
-        start = child.initial()
+        start = child.run(FirstModel())
         assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]
-        update, _ = child.train(start, 1, None, KEY)
-        tensors = child.tensors(start + update)
+        update, _ = child.run(TrainRound(start, 1, None, KEY))
+        tensors = child.run(ExportModel(start + update))
     moved = {name for name, part in tensors.items() if not np.array_equal(part, public[name])}
     assert moved == {"layers.3.weight", "layers.3.bias"}
 
@@ -240,5 +242,5 @@ def test_trainer_without_its_weights_is_refused_by_the_child_as_itself(tmp_path:
             RefusedError, match="the public weights 0000000000000000 cannot be used: cannot be read"
         ) as caught,
     ):
-        child.initial()
+        child.run(FirstModel())
     assert caught.value.code == "weights"

@@ -224,6 +224,6 @@ def test_answer_about_the_norm_is_sealed_and_noised_beside_the_update() -> None:
 
 def test_range_that_whole_sites_need_is_told() -> None:
     terms = whole_sites().model_copy(
-        update={"sealing": whole_sites().secure_aggregation.model_copy(update={"value_range": 40.0})}
+        update={"secure_aggregation": whole_sites().secure_aggregation.model_copy(update={"value_range": 40.0})}
     )
     assert "the noise and the sum need" in explain(terms)["privacy"]["shares"]["problem"]

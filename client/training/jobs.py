@@ -1,0 +1,134 @@
+"""What a site asks of the process that trains: frozen jobs, each with everything that its answer depends on.
+
+A job's type argument is the type of its answer: ``training.run(TrainRound(...))`` gives a :class:`TrainedRound`.
+
+========================  ========================================================  ===============================
+job                       what is done                                              answer
+========================  ========================================================  ===============================
+:class:`FirstModel`       the shared model before the first round; no record        (P,)
+:class:`ExportModel`      name the tensors of the plain model; no record            tensors by name
+:class:`ExportPersonal`   name the tensors of the personal layers; no record        tensors by name
+:class:`TrainRound`       local training of one round, with noise of its own        :class:`TrainedRound`
+:class:`ShareRound`       a round's share of what a cohort noises together          :class:`SharedRound`
+:class:`ScoreModel`       count test patients by class and score                    (2 * bins,)
+========================  ========================================================  ===============================
+"""
+
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.parameters.vector import Vector
+from privacy.mechanisms.distributed_noise import SharedNoise
+
+Integers = NDArray[np.uint32]
+Tensors = dict[str, NDArray[np.float32]]
+R = TypeVar("R", covariant=True)
+
+
+class TrainedRound(NamedTuple):
+    """The update of one round's local training, (P,), and the site's personal layers afterwards, (Q,)."""
+
+    update: Vector
+    personal: Vector
+
+
+class SharedRound(NamedTuple):
+    """A site's share of a noised sum, (d,), and its personal layers afterwards, (Q,)."""
+
+    integers: Integers
+    personal: Vector
+
+
+class Job(Generic[R]):
+    """Work for the process that trains, whose answer is an ``R``."""
+
+
+@dataclass(frozen=True)
+class FirstModel(Job[Vector]):
+    """Build the shared model before the first round; (P,)."""
+
+
+@dataclass(frozen=True)
+class ExportModel(Job[Tensors]):
+    """Name the tensors of the plain model: adapters merged, personal layers at their first values.
+
+    Attributes:
+        model: (P,) the shared model.
+    """
+
+    model: Vector
+
+
+@dataclass(frozen=True)
+class ExportPersonal(Job[Tensors]):
+    """Name the tensors of the personal layers.
+
+    Attributes:
+        personal: (Q,) their values; None for their first values.
+    """
+
+    personal: Vector | None
+
+
+@dataclass(frozen=True)
+class TrainRound(Job[TrainedRound]):
+    """Train locally for one round.
+
+    Attributes:
+        model: (P,) the shared model at the beginning.
+        number: the round.
+        noise_multiplier: sigma; None without privacy.
+        key: 32 secret bytes that decide sampling and noise: the same key repeats the same draw.
+        correction: (P,) added to every gradient; None adds nothing.
+        personal: (Q,) the personal layers now; None for their first values.
+    """
+
+    model: Vector
+    number: int
+    noise_multiplier: float | None
+    key: bytes = field(repr=False)
+    correction: Vector | None = None
+    personal: Vector | None = None
+
+
+@dataclass(frozen=True)
+class ShareRound(Job[SharedRound]):
+    """Make this site's share of what a cohort noises together, with noise of ``variance``.
+
+    One global step from ``model``, or the whole update of local training where the site is the unit.
+
+    Attributes:
+        model: (P,) the shared model at the beginning.
+        number: the round.
+        noise: what the cohort adds up to.
+        variance: of this site's own share of the noise, in squared grid units.
+        key: as in :class:`TrainRound`.
+        personal: as in :class:`TrainRound`.
+    """
+
+    model: Vector
+    number: int
+    noise: SharedNoise
+    variance: int
+    key: bytes = field(repr=False)
+    personal: Vector | None = None
+
+
+@dataclass(frozen=True)
+class ScoreModel(Job[tuple[int, ...]]):
+    """Count the test patients by class and score bin; (2 * bins,).
+
+    Attributes:
+        model: (P,) the shared model.
+        noise_multiplier: of the noise on every cell; None for none.
+        personal: (Q,) the personal layers; None for their first values.
+        key: 32 secret bytes that decide the noise; None for fresh noise.
+    """
+
+    model: Vector
+    noise_multiplier: float | None
+    personal: Vector | None = None
+    key: bytes | None = field(default=None, repr=False)
