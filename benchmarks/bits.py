@@ -20,18 +20,18 @@ import click
 import numpy as np
 import yaml
 
-from client.data.dataset import register
+from client.data.dataset import make_study_files
 from client.training.jobs import FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from models.parameters.vector import Vector, add_scaled
-from models.tasks.binary import metrics
+from models.tasks.binary import compute_metrics
 from privacy.command_line import print_json, print_table, say
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
-from privacy.secure_aggregation.round_layout import grid_of, weight_of
+from privacy.secure_aggregation.quantise import compute_next_halvings, dequantise, quantise
+from privacy.secure_aggregation.round_layout import compute_weight, make_grid
 from privacy.study import Terms, parse_terms
-from privacy.study.cost import study_noise
-from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from privacy.study.cost import compute_study_noise
+from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_heart_hospitals
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 _BITS: Final = (8, 12, 16)
@@ -113,13 +113,13 @@ class Outcome:
 
 def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) -> Outcome:
     """All rounds of ``terms``; ``bits`` None sums the updates as they are."""
-    noise = None if terms.privacy.epsilon is None else study_noise(terms)
+    noise = None if terms.privacy.epsilon is None else compute_study_noise(terms)
     if bits is not None:
         terms = terms.model_copy(
             update={"secure_aggregation": terms.secure_aggregation.model_copy(update={"bits": bits})}
         )
     reference = max(site.patients for site in sites)
-    weights = {site.name: weight_of(terms, site.patients, reference) for site in sites}
+    weights = {site.name: compute_weight(terms, site.patients, reference) for site in sites}
     model = sites[0].trainer.run(FirstModel())
     left = {site.name: np.zeros_like(model) for site in sites}
     halvings, saturated = 0, 0
@@ -132,7 +132,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
         if bits is None:
             total: Vector = np.sum(list(updates.values()), axis=0)
         else:
-            grid = grid_of(terms, halvings, noise)
+            grid = make_grid(terms, halvings, noise)
             summed = np.zeros(len(model), dtype=np.int64)
             for name, update in updates.items():
                 left[name] = update + left[name].astype("<f4")  # as a site keeps it
@@ -140,10 +140,10 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
                 summed += quantised.integers
                 saturated += quantised.saturated
             total = dequantise(summed, len(sites), grid)
-            halvings = halvings_after(summed, len(sites), grid, halvings)
+            halvings = compute_next_halvings(summed, len(sites), grid, halvings)
         model = add_scaled(model, total / sum(weights.values()), terms.training.server_learning_rate)
     counts = np.sum([site.trainer.run(ScoreModel(model, None)) for site in sites], axis=0)
-    auroc = metrics(counts.tolist()).auroc
+    auroc = compute_metrics(counts.tolist()).auroc
     assert auroc is not None
     return Outcome(auroc, saturated)
 
@@ -155,7 +155,7 @@ def _key(*parts: object) -> bytes:
 def _sites(terms: Terms, hospitals: Sequence[Hospital], folder: Path) -> list[Site]:
     sites = []
     for hospital in hospitals:
-        files, _ = register(terms.data, *hospital.write(folder / hospital.name))
+        files, _ = make_study_files(terms.data, *hospital.write(folder / hospital.name))
         sites.append(Site(hospital.name, files.public_patients, TrainingSession(terms, files, "cpu")))
     return sites
 
@@ -163,8 +163,8 @@ def _sites(terms: Terms, hospitals: Sequence[Hospital], folder: Path) -> list[Si
 def _hospitals(name: str, heart: Path | None, seed: int) -> tuple[Hospital, ...]:
     if name == "heart":
         assert heart is not None
-        return heart_hospitals(heart, seed)
-    return breast_cancer_hospitals(seed)
+        return read_heart_hospitals(heart, seed)
+    return make_breast_cancer_hospitals(seed)
 
 
 def _terms(name: str, epsilon: float | None) -> Terms:

@@ -103,7 +103,7 @@ def _online(federation: Running, light: subprocess.Popen[bytes]) -> int:
 def _asked(federation: Running, study: str) -> bool:
     """Whether the run has come up and asked its sites."""
     with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
-        return any(note["kind"] == "asked" for _, note in journal.notes())
+        return any(note["kind"] == "asked" for _, note in journal.read_notes())
 
 
 def _settled(pids: Callable[[], list[int]]) -> float:

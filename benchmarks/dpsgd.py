@@ -177,7 +177,7 @@ def _ours(module: nn.Module, table: Table) -> Step:
     engine = DpSgd(module, _losses, Mechanism(0.25, table.patients, _NORM, 1.0), from_os(), "book-keeping")
 
     def step(lot: NDArray[np.int64]) -> None:
-        _move(module, engine.lot_sum(table, lot), _RATE / len(lot))
+        _move(module, engine.sum_lot(table, lot), _RATE / len(lot))
 
     return step
 
@@ -274,7 +274,7 @@ def _wide(device: torch.device) -> dict[str, float]:
         )
         table = Table(torch.randn(64, 12758), torch.ones(64), torch.arange(64), 64)
     engine = DpSgd(module, _binary, Mechanism(1.0, 64, _NORM, 1.0), from_os())
-    times = [_timed(lambda: _move(module, engine.gradient(table), _RATE), device) for _ in range(3)]
+    times = [_timed(lambda: _move(module, engine.compute_gradient(table), _RATE), device) for _ in range(3)]
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:

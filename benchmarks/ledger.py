@@ -30,7 +30,7 @@ import click
 
 from client.site.folder import SiteFolder
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import renyi_limit, stored_curve
+from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.plan import Planned, Purpose
 from privacy.accounting.renyi import STORED_ORDERS
@@ -52,7 +52,7 @@ from privacy.ledger.entries import (
     Settle,
 )
 from privacy.ledger.signed_head import Countersigned, LedgerHead
-from privacy.ledger.state import plan_curve
+from privacy.ledger.state import compute_plan_curve
 from privacy.signed import Signed
 
 SIZES: Final = (10_000, 100_000)
@@ -79,7 +79,7 @@ _DIGEST: Final = "0" * 64
 def main(as_json: bool, folder: Path) -> None:
     """Measure the ledger, on this disk."""
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=folder) as name:
-        home = SiteFolder.init(Path(name) / "site", "bench")
+        home = SiteFolder.create(Path(name) / "site", "bench")
         found = {**_append(home), **_filter_query()}
         found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
         found["audit_start_s"] = _started("consilium-audit", "--help")
@@ -87,7 +87,7 @@ def main(as_json: bool, folder: Path) -> None:
         for size in SIZES:
             say(f"a ledger of {size:,} entries ...")
             ledger_state = home.folder / f"{size}.sqlite"
-            write_ledger(ledger_state, home.identity(), size)
+            write_ledger(ledger_state, home.load_identity(), size)
             before = _children_cpu()
             found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(ledger_state))
             found["verify_cpu_s"][str(size)] = round(_children_cpu() - before, 3)
@@ -109,11 +109,11 @@ def main(as_json: bool, folder: Path) -> None:
 def _append(home: SiteFolder) -> dict[str, Any]:
     """Add entries one by one, as a site in a study does."""
     event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
-    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+    with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
         ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST, "c" * 64, "id")
         ledger.grant(_POPULATION, _EPSILON, _DELTA, _ORDER)
     young = home.ledger_path.read_bytes()
-    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+    with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
         (synchronous,) = ledger._connection.execute("PRAGMA synchronous").fetchone()
         ledger.allow("appended", _POPULATION, [_planned(event, APPENDS)], _DIGEST)
         times = []
@@ -121,7 +121,7 @@ def _append(home: SiteFolder) -> dict[str, Any]:
             times.append(_timed(lambda number=number: ledger.reserve("appended", number, event)))  # type: ignore[misc]
             times.append(_timed(lambda number=number: ledger.settle("appended", number)))  # type: ignore[misc]
     home.ledger_path.write_bytes(young)
-    with Ledger.open(home.ledger_path, home.identity()) as ledger:
+    with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
         ledger.allow("young", _POPULATION, [_planned(event, _ROUNDS)], _DIGEST)
         for number in range(_ROUNDS):
             ledger.reserve("young", number, event)
@@ -136,13 +136,13 @@ def _append(home: SiteFolder) -> dict[str, Any]:
 
 def _filter_query() -> dict[str, Any]:
     account = Account(_POPULATION)
-    account.grant(_EPSILON, _DELTA, _ORDER)
+    account.add_grant(_EPSILON, _DELTA, _ORDER)
     plan = [
         _planned(SampledGaussian(noise_multiplier=20 + number / 7, sampling_rate=0.01, steps=10 + number), 1)
         for number in range(EVENTS)
     ]
-    cold = _timed(lambda: account.grant_for("asked", plan))
-    warm = median(_timed(lambda: account.grant_for("asked", plan)) for _ in range(STARTS))
+    cold = _timed(lambda: account.find_grant("asked", plan))
+    warm = median(_timed(lambda: account.find_grant("asked", plan)) for _ in range(STARTS))
     return {"filter_query_ms": {"cold": round(cold * 1000, 3), "again": round(warm * 1000, 3)}}
 
 
@@ -180,7 +180,7 @@ def _life(ledger_state: LedgerState, key: SigningKey) -> Iterator[Body]:
         epsilon=_EPSILON,
         delta=_DELTA,
         order=_ORDER,
-        limit=renyi_limit(_EPSILON, _DELTA, _ORDER),
+        limit=compute_renyi_limit(_EPSILON, _DELTA, _ORDER),
     )
     number = 0
     while True:
@@ -192,9 +192,9 @@ def _study(ledger_state: LedgerState, key: SigningKey, study: str, noise: float)
     step = SampledGaussian(noise_multiplier=noise, sampling_rate=0.01, steps=10)
     totals = Gaussian(noise_multiplier=10 * noise, count=1)
     plan = (_planned(step, _ROUNDS), Planned(purpose=Purpose.EVALUATE, event=totals, times=_ROUNDS // 10))
-    prices = {event: stored_curve(event) for event in (step, totals)}
+    prices = {event: compute_stored_curve(event) for event in (step, totals)}
     at = STORED_ORDERS.index(_ORDER)
-    curve = plan_curve(plan)
+    curve = compute_plan_curve(plan)
     assert curve is not None  # both are bounded
     yield Allow(
         study=study,
@@ -212,9 +212,9 @@ def _study(ledger_state: LedgerState, key: SigningKey, study: str, noise: float)
         if number % 10 == 0:
             paid = prices[totals] or ()
             yield Evaluate(study=study, round=number, event=totals, curve=paid, charge=paid[at])
-        head = Signed[LedgerHead].by(key, ledger_state.head_statement())
+        head = Signed[LedgerHead].sign(key, ledger_state.make_head_statement())
         yield Checkpoint(
-            witness=key.public.text, countersigned=Countersigned.by(key, "coordinator", head)
+            witness=key.public.text, countersigned=Countersigned.sign(key, "coordinator", head)
         )  # the same key for both: a signature costs the same
     yield ModelRelease(study=study, model=_DIGEST)
     yield Return(study=study, charge=0)

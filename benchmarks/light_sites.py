@@ -21,8 +21,8 @@ from client.site.folder import SiteFolder
 from client.study.request_handler import RequestHandler
 from client.training.jobs import ExportModel, FirstModel, Job, R, ScoreModel, TrainedRound, TrainRound
 from client.training.study_model import build_model
-from models.parameters.flatten import from_vector, parameter_count
-from models.parameters.lora import plain_tensors
+from models.parameters.flatten import count_shared_parameters, set_shared_parameters
+from models.parameters.lora import compute_plain_tensors
 from privacy.command_line import say
 from privacy.errors import TrainingError
 from privacy.protocol.envelope import Envelope, read_body
@@ -37,7 +37,7 @@ class LightTraining:
 
     def __init__(self, terms: Terms) -> None:
         self._module = build_model(terms)
-        self._parameters = parameter_count(self._module)
+        self._parameters = count_shared_parameters(self._module)
         self._bins = terms.evaluation.bins
 
     def run(self, job: Job[R]) -> R:
@@ -47,8 +47,8 @@ class LightTraining:
             case FirstModel():
                 answer = np.zeros(self._parameters)
             case ExportModel():
-                from_vector(self._module, job.model)
-                answer = plain_tensors(self._module)
+                set_shared_parameters(self._module, job.model)
+                answer = compute_plain_tensors(self._module)
             case TrainRound():
                 answer = TrainedRound(np.full(self._parameters, 0.01), np.zeros(0))
             case ScoreModel():
@@ -100,13 +100,13 @@ class LightSites:
 
         try:
             serve(
-                home.admission().address,
+                home.load_admission().address,
                 home.ca_path,
                 home.node_key_path,
                 answer,
                 on_event=tell,
                 stop=self._stop,
-                blob_bytes=site.blob_bytes,
+                blob_bytes=site.compute_blob_limit,
             )
         finally:
             site.close()

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import DATA, Array, Records, federation, pooled, study
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.examples import Patients
 from client.training.study_model import build_model
-from models.parameters.initial import initial_vector
+from models.parameters.initial import draw_initial_shared_parameters
 from models.parameters.vector import Vector
 from privacy.study import Terms, parse_terms
 
@@ -73,12 +73,12 @@ class Federation:
     @property
     def counts(self) -> tuple[int, ...]:
         """What each site registered, rounded down to tens."""
-        return tuple(public_count(site.patients) for site in self.sites)
+        return tuple(compute_public_count(site.patients) for site in self.sites)
 
     def first(self, terms: Terms) -> Vector:
         """The shared model before the first round: with one seed the same whatever the optimiser; (P,)."""
         label = hashlib.sha256(f"optimisers {self.dataset} {self.seed}".encode()).hexdigest()
-        return initial_vector(build_model(terms), label)
+        return draw_initial_shared_parameters(build_model(terms), label)
 
 
 def federation_of(dataset: str, seed: int) -> Federation | None:

@@ -23,24 +23,24 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
-from client.study.control_variates import step_length
-from client.training.simulate import pooled
+from client.study.control_variates import compute_step_length
+from client.training.simulate import pool_patients
 from client.training.study_model import build_model
-from models.federated.server_optimiser import LocalWork, optimiser_of
-from models.parameters.flatten import from_vector
+from models.federated.server_optimiser import LocalWork, make_optimiser
+from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import Vector
-from privacy.accounting.calibration import noise_multiplier
-from privacy.mechanisms.distributed_noise import noise_share, opened_sum
+from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.mechanisms.distributed_noise import decode_opened_sum, make_noised_share
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.quantise import dequantise, halvings_after, quantise
-from privacy.secure_aggregation.round_layout import grid_of, layout_of, shared_noise, weight_of
+from privacy.secure_aggregation.quantise import compute_next_halvings, dequantise, quantise
+from privacy.secure_aggregation.round_layout import compute_weight, layout_of, make_grid, make_shared_noise
 from privacy.study import Placement, Terms
 from privacy.study.launch import Launch
 
 
 def pooled_patients(federation: Federation) -> Federation:
     """The same patients at one site."""
-    return Federation(federation.dataset, federation.seed, (pooled(federation.sites),), federation.held_out)
+    return Federation(federation.dataset, federation.seed, (pool_patients(federation.sites),), federation.held_out)
 
 
 def aurocs(terms: Terms, federation: Federation) -> list[float]:
@@ -49,7 +49,7 @@ def aurocs(terms: Terms, federation: Federation) -> list[float]:
     features = torch.from_numpy(federation.held_out.features)
     found = []
     for model in trained(terms, federation):
-        from_vector(module, model)
+        set_shared_parameters(module, model)
         with torch.no_grad():
             found.append(float(roc_auc_score(federation.held_out.labels, module(features).numpy())))
     return found
@@ -58,13 +58,15 @@ def aurocs(terms: Terms, federation: Federation) -> list[float]:
 def trained(terms: Terms, federation: Federation) -> Iterator[Vector]:
     """The shared model after every round, each (P,)."""
     terms = fitted(terms, federation)
-    optimiser = optimiser_of(terms)
-    shared = optimiser.start(federation.first(terms))
+    optimiser = make_optimiser(terms)
+    shared = optimiser.make_initial_state(federation.first(terms))
     distributed = terms.privacy.placement is Placement.DISTRIBUTED
     cohort = _GlobalSteps(terms, federation) if distributed else _LocalSteps(terms, federation)
     for number in range(1, terms.training.rounds + 1):
         mean = cohort.mean_update(shared, number)
-        shared = optimiser.advance(shared, mean, LocalWork(step_length(terms, number)))  # everybody takes part
+        shared = optimiser.advance(
+            shared, mean, LocalWork(compute_step_length(terms, number))
+        )  # everybody takes part
         yield optimiser.model_of(shared)
 
 
@@ -97,22 +99,22 @@ class _LocalSteps:
     """Sites train by themselves, and their updates are averaged."""
 
     def __init__(self, terms: Terms, federation: Federation) -> None:
-        self._terms, self._optimiser = terms, optimiser_of(terms)
+        self._terms, self._optimiser = terms, make_optimiser(terms)
         self._sites, self._streams = _sites(federation), _streams(federation)
-        self._weights = [weight_of(terms, count, max(federation.counts)) for count in federation.counts]
+        self._weights = [compute_weight(terms, count, max(federation.counts)) for count in federation.counts]
         self._left: list[Vector | float] = [0.0 for _ in federation.sites]
         self._variates: list[Vector | float] = [0.0 for _ in federation.sites]
         self._halvings = 0
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
         """Of round ``number``, opened; (P,)."""
-        grid, sites = grid_of(self._terms, self._halvings), len(self._sites)
+        grid, sites = make_grid(self._terms, self._halvings), len(self._sites)
         total = np.zeros(len(self._optimiser.model_of(shared)), dtype=np.int64)
         for place in range(sites):
             left = self._weights[place] * self._update(shared, number, place) + self._left[place]
             total += quantise(left, grid, self._streams[place]).integers
             self._left[place] = left
-        self._halvings = halvings_after(total, sites, grid, self._halvings)
+        self._halvings = compute_next_halvings(total, sites, grid, self._halvings)
         return dequantise(total, sites, grid) / sum(self._weights)
 
     def _update(self, shared: Vector, number: int, place: int) -> Vector:
@@ -122,7 +124,7 @@ class _LocalSteps:
         model, noise = self._optimiser.model_of(shared), noise_of(terms)
         update = local_update(terms, model, self._sites[place], noise, self._streams[place], number, correction)
         if correction is not None:
-            self._variates[place] = -correction - update / step_length(terms, number)
+            self._variates[place] = -correction - update / compute_step_length(terms, number)
         return update
 
 
@@ -130,20 +132,20 @@ class _GlobalSteps:
     """Sites sum clipped gradients, and add noise together."""
 
     def __init__(self, terms: Terms, federation: Federation) -> None:
-        self._terms, self._optimiser = terms, optimiser_of(terms)
+        self._terms, self._optimiser = terms, make_optimiser(terms)
         self._sites, self._streams = _sites(federation), _streams(federation)
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
         """Of round ``number``, opened; (P,)."""
         model, training, sigma = self._optimiser.model_of(shared), self._terms.training, noise_of(self._terms)
         assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-        noise = shared_noise(self._terms, len(model), sigma)
-        variance = noise.share_variance(len(self._sites))
+        noise = make_shared_noise(self._terms, len(model), sigma)
+        variance = noise.compute_share_variance(len(self._sites))
         total = np.zeros(len(model), dtype=np.int64)
         for site, stream in zip(self._sites, self._streams, strict=True):
-            total += noise_share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
+            total += make_noised_share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
         lot = training.sampling_rate * sum(site.public_patients for site in self._sites)
-        return -training.learning_rate_in(number) * opened_sum(total, noise) / lot
+        return -training.compute_learning_rate(number) * decode_opened_sum(total, noise) / lot
 
 
 def noise_of(terms: Terms) -> float | None:
@@ -156,7 +158,7 @@ def noise_of(terms: Terms) -> float | None:
 
 @cache
 def _calibrated(epsilon: float, delta: float, rate: float, lots: int, rounds: int) -> float:
-    return noise_multiplier(epsilon, delta, rate, lots, rounds=rounds)
+    return compute_noise_multiplier(epsilon, delta, rate, lots, rounds=rounds)
 
 
 def _sites(federation: Federation) -> list[Site]:

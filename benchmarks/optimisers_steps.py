@@ -3,7 +3,7 @@
 A logistic regression, or a perceptron with one hidden layer of ELU: a record's gradient is an outer product in each
 layer, so its norm is known without making it. :func:`check_against_the_product` runs before anything is measured: local
 steps are those of :func:`client.training.local_steps.train`, global ones those of
-:func:`client.training.global_step.global_step`.
+:func:`client.training.global_step.compute_global_step`.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ import numpy as np
 from client.data.examples import Patients
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
-from client.training.global_step import global_step
+from client.training.global_step import compute_global_step
 from client.training.local_steps import train
-from client.training.study_model import first_model
+from client.training.study_model import make_first_model
 from models.parameters.vector import Vector
 from privacy.dpsgd import CLIP_MARGIN, sample_patients
 from privacy.randomness import KeyStream
@@ -56,12 +56,12 @@ def local_update(
 ) -> Vector:
     """The update of one round's local steps from ``start``, as :func:`~client.training.local_steps.train` gives it."""
     training, model = terms.training, start
-    rate, pulled = training.learning_rate_in(number), 0.0 if correction is None else correction
+    rate, pulled = training.compute_learning_rate(number), 0.0 if correction is None else correction
     expected = training.sampling_rate * site.public_patients
     for _ in range(training.local_steps):
         total = lot_sum(terms, model, site, stream)
         if noise is not None:
-            total += noise * cast(float, terms.privacy.clipping_norm) * stream.normal(len(total))
+            total += noise * cast(float, terms.privacy.clipping_norm) * stream.draw_normal(len(total))
         model = model - rate * (total / expected + pulled + training.proximal * (model - start))
     return model - start
 
@@ -120,7 +120,7 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     Raises:
         AssertionError: they differ.
     """
-    site, start = Site.of(patients, public_patients), first_model(terms)
+    site, start = Site.of(patients, public_patients), make_first_model(terms)
     correction = np.full(len(start), 1e-3)
 
     def fresh() -> KeyStream:
@@ -138,7 +138,9 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     ).update
     _assert_close(local_update(terms, start, site, noise, fresh(), 1, correction), theirs, "local steps")
     if noise is not None:
-        theirs = global_step(start, terms, DeviceRecords(patients, CPU.device), public_patients, CPU, fresh())
+        theirs = compute_global_step(
+            start, terms, DeviceRecords(patients, CPU.device), public_patients, CPU, fresh()
+        )
         _assert_close(lot_sum(terms, start, site, fresh()), theirs, "global steps")
 
 

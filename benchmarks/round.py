@@ -24,7 +24,7 @@ import click
 
 from benchmarks.stock import stock_flower
 from models.catalogue import build
-from models.parameters.flatten import parameter_count
+from models.parameters.flatten import count_shared_parameters
 from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
 from server.federation.config import TimeoutsConfig
@@ -88,7 +88,7 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
     whole = median(tally.seconds for tally in rounds)
     slowest = median(max(seconds) for seconds in zip(*own, strict=True))
     return {
-        "parameters": parameter_count(build(terms.model.name, terms.model.options, terms.data.inputs)),
+        "parameters": count_shared_parameters(build(terms.model.name, terms.model.options, terms.data.inputs)),
         "rounds": len(rounds),
         "round_s": round(whole, 3),
         "own_work_s": round(slowest, 3),
@@ -101,8 +101,8 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
 def _rounds(federation: Running, study: str) -> list[RoundTally]:
     tally = Tally()
     with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
-        for _, note in journal.notes():
-            tally.take(note)
+        for _, note in journal.read_notes():
+            tally.add_note(note)
     return [tally.rounds[number] for number in sorted(tally.rounds)]
 
 

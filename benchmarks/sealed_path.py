@@ -16,7 +16,7 @@ from benchmarks.path import CPU, WALL, Laps, Now, Path
 from privacy.randomness import from_os
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.masks import site_masks
+from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
 from privacy.secure_aggregation.schemes.bfv import StudyKey
@@ -54,7 +54,7 @@ def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now
     integers = quantise(left, _GRID, from_os()).integers
     quantising = laps.lap()
     for block in range(len(layout.blocks)):
-        masks = site_masks(names[0], names, secrets[names[0]], seeds[names[0]], _CONTEXT, block)
+        masks = make_site_masks(names[0], names, secrets[names[0]], seeds[names[0]], _CONTEXT, block)
         for _ in layout.blocks[block]:
             masks.draw()
     masking = laps.lap()

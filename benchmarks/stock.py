@@ -18,7 +18,7 @@ from privacy.keys import generate_node_key
 from server.federation.certificates import create_authority, issue_server_certificate
 from server.superlink.bundle import pack_bundle
 from server.superlink.control_api import RunState
-from server.superlink.process import SuperLink, free_port
+from server.superlink.process import SuperLink, find_free_port
 from server.superlink.process_tags import stop_tagged
 
 _APP: Final = Path(__file__).parent / "stock_app"
@@ -59,7 +59,7 @@ class StockFlower:
             "result": str(result),
         }
         run = self.superlink.start_bundle(_bundle(), config)
-        while not (status := self.superlink.run_status(run)).state.finished:
+        while not (status := self.superlink.read_run_status(run)).state.finished:
             time.sleep(_LOOK_EVERY_S)
         if status.state is not RunState.COMPLETED:
             raise RuntimeError(f"stock Flower's run {status.state}: {status.reason}")
@@ -72,11 +72,11 @@ def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
     """Start a SuperLink and ``sites`` SuperNodes in ``folder``; end them."""
     tls = create_authority(folder, "stock")
     issue_server_certificate(tls)
-    with SuperLink(folder, tls, free_port()) as superlink:
+    with SuperLink(folder, tls, find_free_port()) as superlink:
         try:
             for number in range(sites):
                 _start_supernode(folder, superlink, number)
-            while sum(superlink.nodes().values()) < sites:
+            while sum(superlink.list_nodes().values()) < sites:
                 time.sleep(_LOOK_EVERY_S)
             yield StockFlower(folder, superlink, sites)
         finally:
@@ -95,7 +95,7 @@ def _start_supernode(folder: Path, superlink: SuperLink, number: int) -> None:
                 *("--root-certificates", superlink.tls.ca.resolve()),
                 *("--superlink", superlink.address),
                 *("--auth-supernode-private-key", home / "node.key"),
-                *("--port", str(free_port())),
+                *("--port", str(find_free_port())),
             ],
             cwd=home,
             stdin=subprocess.DEVNULL,

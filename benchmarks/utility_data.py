@@ -23,10 +23,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.table import read_table
 from privacy.study import DataContract, Terms, read_terms
-from server.demo.hospitals import breast_cancer_hospitals, heart_hospitals
+from server.demo.hospitals import make_breast_cancer_hospitals, read_heart_hospitals
 
 _ROOT: Final = Path(__file__).parent.parent
 DATA: Final = _ROOT.parent / "shared" / "data"
@@ -70,7 +70,7 @@ class Site:
     @property
     def public_patients(self) -> int:
         """The rounded count that divides gradients."""
-        return public_count(self.train.patients)
+        return compute_public_count(self.train.patients)
 
 
 def pooled(parts: list[Records]) -> Records:
@@ -100,7 +100,7 @@ def federation(dataset: str, sites: int, seed: int) -> tuple[Site, ...] | None:
 def _wisconsin(sites: int, seed: int, random: np.random.Generator) -> tuple[Site, ...]:
     records, ids = _wisconsin_table()
     if sites == 4:
-        hospitals = breast_cancer_hospitals(seed)
+        hospitals = make_breast_cancer_hospitals(seed)
         parts = [[[ids[name] for name in table["patient"]] for table in (h.train, h.test)] for h in hospitals]
         return tuple(Site(records.of(np.array(train)), records.of(np.array(test))) for train, test in parts)
     rows = np.array_split(random.permutation(records.patients), sites)
@@ -134,7 +134,7 @@ def _split(records: Records, share: float, random: np.random.Generator, stratifi
 @lru_cache(maxsize=1)
 def _wisconsin_table() -> tuple[Records, dict[str, int]]:
     """Every patient, and in which row."""
-    tables = [part for hospital in breast_cancer_hospitals(0) for part in (hospital.train, hospital.test)]
+    tables = [part for hospital in make_breast_cancer_hospitals(0) for part in (hospital.train, hospital.test)]
     whole = pd.concat(tables).sort_values("patient")
     ids = {name: row for row, name in enumerate(whole["patient"])}
     return _encoded(whole, study("wisconsin").data), ids
@@ -145,7 +145,7 @@ def _heart_tables() -> tuple[Records, ...]:
     contract = study("heart").data
     needed = [feature.name for feature in contract.features]
     tables = []
-    for hospital in heart_hospitals(DATA / "heart"):
+    for hospital in read_heart_hospitals(DATA / "heart"):
         whole = pd.concat([hospital.train, hospital.test]).sort_values("patient")
         whole = whole[~whole[needed].isin(list(contract.missing)).any(axis=1)]
         tables.append(_encoded(whole, contract))

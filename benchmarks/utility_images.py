@@ -16,9 +16,9 @@ from torch import nn
 
 from benchmarks.utility_data import Array, Records
 from models.layers.heads import OneLogit
-from models.parameters.flatten import from_vector
-from models.parameters.initial import initial_vector
-from models.tasks.binary import record_losses
+from models.parameters.flatten import set_shared_parameters
+from models.parameters.initial import draw_initial_shared_parameters
+from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import KeyStream
 
@@ -56,21 +56,21 @@ class Convolutional:
 
     def first(self, seed: int) -> Array:
         """The shared model before the first step, (P,)."""
-        return initial_vector(self.module, hashlib.sha256(f"utility {seed}".encode()).hexdigest())
+        return draw_initial_shared_parameters(self.module, hashlib.sha256(f"utility {seed}".encode()).hexdigest())
 
     def lot_sum(
         self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
     ) -> Array:
         """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
-        from_vector(self.module, model)
+        set_shared_parameters(self.module, model)
         mechanism = Mechanism(1.0, records.patients, clipping_norm, None if clipping_norm is None else 0.0)
-        private = DpSgd(self.module, record_losses, mechanism, KeyStream(bytes(32)))
-        total: Array = private.lot_sum(self._device(records), chosen).numpy()
+        private = DpSgd(self.module, compute_record_losses, mechanism, KeyStream(bytes(32)))
+        total: Array = private.sum_lot(self._device(records), chosen).numpy()
         return total
 
     def logits(self, model: Array, records: Records) -> Array:
         """Of each patient, (patients,)."""
-        from_vector(self.module, model)
+        set_shared_parameters(self.module, model)
         with torch.no_grad():
             found: Array = self.module(self._device(records).features).double().numpy()
         return found

@@ -2,7 +2,7 @@
 
 The gradient of a patient is (sigmoid(w x + b) - y) (x, 1), so its norm is known without making it.
 :func:`check_against_the_product` runs before anything is measured: the clipped sums are those of
-:meth:`privacy.dpsgd.DpSgd.lot_sum`, and steps with noise those of :func:`client.training.local_steps.train`, from
+:meth:`privacy.dpsgd.DpSgd.sum_lot`, and steps with noise those of :func:`client.training.local_steps.train`, from
 the same randomness.
 """
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records
 from benchmarks.utility_training import CLIPPING_NORM, Task, descended
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.examples import Patients
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from models.catalogue import build
-from models.parameters.flatten import from_vector
-from models.parameters.initial import initial_vector
-from models.tasks.binary import record_losses
+from models.parameters.flatten import set_shared_parameters
+from models.parameters.initial import draw_initial_shared_parameters
+from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms
@@ -39,7 +39,7 @@ class Logistic:
 
     def first(self, seed: int) -> Array:
         """The shared model before the first step, (inputs + 1,)."""
-        return initial_vector(
+        return draw_initial_shared_parameters(
             build("logistic", {}, self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest()
         )
 
@@ -79,11 +79,13 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         count,
     )
     module = build("logistic", {}, records.features.shape[1])
-    from_vector(module, start)
-    rate, public = task.schedule.sampling_rate, public_count(count)
+    set_shared_parameters(module, start)
+    rate, public = task.schedule.sampling_rate, compute_public_count(count)
     chosen = np.arange(0, count, 2, dtype=np.int64)
-    private = DpSgd(module, record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), KeyStream(bytes(32)))
-    theirs = private.lot_sum(DeviceRecords(patients, CPU.device), chosen).numpy()
+    private = DpSgd(
+        module, compute_record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), KeyStream(bytes(32))
+    )
+    theirs = private.sum_lot(DeviceRecords(patients, CPU.device), chosen).numpy()
     _assert_close(task.learner.lot_sum(start, records, chosen, CLIPPING_NORM), theirs, "clipped sums")
     changed: dict[str, Any] = {
         "local_steps": task.schedule.local_steps,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, log
 from typing import Any, Final, NamedTuple
 
-from privacy.audit.report.html import Content, Markup, element
+from privacy.audit.report.html import Content, Markup, render_element
 
 DELTA: Final = 1e-5
 _WIDTH, _HEIGHT, _COLUMNS = 260, 190, 3
@@ -65,7 +65,7 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
     shown = [row for row in rows if row["delta"] in (None, DELTA)]
     federations = list(dict.fromkeys((row["dataset"], row["sites"]) for row in shown))
     panels = [
-        element(
+        render_element(
             "g",
             _panel(
                 f"{dataset}, {sites} sites", [r for r in shown if (r["dataset"], r["sites"]) == (dataset, sites)]
@@ -75,10 +75,10 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
         for place, (dataset, sites) in enumerate(federations)
     ]
     width, height = _WIDTH * min(_COLUMNS, len(panels)), _HEIGHT * ceil(len(panels) / _COLUMNS) + _LEGEND
-    drawn = element(
+    drawn = render_element(
         "svg",
-        element("title", f"AUROC against epsilon at delta {DELTA:g}, for each federation and mode"),
-        element("rect", width=width, height=height, fill="#ffffff"),
+        render_element("title", f"AUROC against epsilon at delta {DELTA:g}, for each federation and mode"),
+        render_element("rect", width=width, height=height, fill="#ffffff"),
         panels,
         _legend(height),
         xmlns="http://www.w3.org/2000/svg",
@@ -96,16 +96,18 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
 def _panel(title: str, rows: Sequence[dict[str, Any]]) -> Content:
     panel = _Panel(rows)
     parts: list[Content] = [
-        element("text", title, x=_LEFT, y=16, font_size=12, font_weight="bold"),
-        element("text", "AUROC", x=_LEFT - 6, y=28, text_anchor="end"),
-        element("text", "epsilon", x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"),
+        render_element("text", title, x=_LEFT, y=16, font_size=12, font_weight="bold"),
+        render_element("text", "AUROC", x=_LEFT - 6, y=28, text_anchor="end"),
+        render_element("text", "epsilon", x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"),
     ]
     for value in panel.ticks():
         y = panel.y(value)
-        parts.append(element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, stroke=_PALE))
-        parts.append(element("text", f"{value:g}", x=_LEFT - 6, y=y + 3, text_anchor="end"))
+        parts.append(render_element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, stroke=_PALE))
+        parts.append(render_element("text", f"{value:g}", x=_LEFT - 6, y=y + 3, text_anchor="end"))
     for epsilon in panel.epsilons:
-        parts.append(element("text", f"{epsilon:g}", x=panel.x(epsilon), y=_HEIGHT - 18, text_anchor="middle"))
+        parts.append(
+            render_element("text", f"{epsilon:g}", x=panel.x(epsilon), y=_HEIGHT - 18, text_anchor="middle")
+        )
     for mode in _LINES:
         found = [row for row in rows if row["mode"] == mode]
         parts.append(_without_privacy(found, panel) if mode == "none" else _line(mode, found, panel))
@@ -116,13 +118,13 @@ def _line(mode: str, rows: Sequence[dict[str, Any]], panel: _Panel) -> Content:
     colour, sign, _ = _LINES[mode]
     places = sorted((panel.x(row["epsilon"]), panel.y(row["auroc_mean"])) for row in rows)
     corners = " ".join(f"{x:g},{y:g}" for x, y in places)
-    signs = [element("text", sign, x=x, y=y + 3.5, text_anchor="middle", fill=colour) for x, y in places]
-    return [element("polyline", points=corners, fill="none", stroke=colour), *signs]
+    signs = [render_element("text", sign, x=x, y=y + 3.5, text_anchor="middle", fill=colour) for x, y in places]
+    return [render_element("polyline", points=corners, fill="none", stroke=colour), *signs]
 
 
 def _without_privacy(rows: Sequence[dict[str, Any]], panel: _Panel) -> Content:
     return [
-        element(
+        render_element(
             "line",
             x1=_LEFT,
             x2=_WIDTH - _RIGHT,
@@ -138,7 +140,7 @@ def _without_privacy(rows: Sequence[dict[str, Any]], panel: _Panel) -> Content:
 def _legend(height: int) -> list[Markup]:
     words = " — "
     return [
-        element(
+        render_element(
             "text",
             f"{line.sign or '- - -'}{words}{line.words}",
             x=_LEFT + 110 * place,

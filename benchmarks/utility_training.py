@@ -2,10 +2,10 @@
 
 * ``none``: all patients in one place, no clipping, no noise.
 * ``central``: all patients in one place, DP-SGD with continuous Gaussian noise; what a federation is compared with.
-* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.noise_share` makes integers of a
-  site's clipped sum, they are added as the sealed sum adds them, and
-  :func:`privacy.mechanisms.distributed_noise.opened_sum` reads the total. Sealing itself changes no integer, so it
-  is left out.
+* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.make_noised_share` makes
+  integers of a site's clipped sum, they are added as the sealed sum adds them, and
+  :func:`privacy.mechanisms.distributed_noise.decode_opened_sum` reads the total. Sealing itself changes no integer,
+  so it is left out.
 * ``local``: every site takes several DP-SGD steps with full noise, then models are averaged by public patients. The
   rounding of the average to 16 bits is left out.
 * ``alone``: one site's patients, DP-SGD, no federation.
@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.utility_data import Array, Records, Site, pooled
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from models.parameters.vector import add_scaled
-from privacy.accounting.calibration import noise_multiplier
+from privacy.accounting.calibration import compute_noise_multiplier
 from privacy.dpsgd import sample_patients
-from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
+from privacy.mechanisms.distributed_noise import SharedNoise, decode_opened_sum, make_noised_share
 from privacy.randomness import KeyStream
 
 CLIPPING_NORM: Final = 1.0
@@ -91,7 +91,9 @@ class Task:
 
 @cache
 def _calibrated(promise: Promise, schedule: Schedule) -> float:
-    return noise_multiplier(promise.epsilon, promise.delta, schedule.sampling_rate, 1, rounds=schedule.steps)
+    return compute_noise_multiplier(
+        promise.epsilon, promise.delta, schedule.sampling_rate, 1, rounds=schedule.steps
+    )
 
 
 def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
@@ -117,11 +119,11 @@ def descended(task: Task, start: Array, records: Records, steps: int, stream: Ke
     """DP-SGD in one place, as :func:`client.training.local_steps.train` does it; (P,)."""
     model, noise, rate = start, task.noise, task.schedule.sampling_rate
     clipping_norm = None if noise is None else CLIPPING_NORM
-    expected = rate * public_count(records.patients)
+    expected = rate * compute_public_count(records.patients)
     for _ in range(steps):
         total = task.learner.lot_sum(model, records, sample_patients(records.patients, rate, stream), clipping_norm)
         if noise is not None:
-            total = total + noise * CLIPPING_NORM * stream.normal(len(total))
+            total = total + noise * CLIPPING_NORM * stream.draw_normal(len(total))
         model = add_scaled(model, -total / expected, task.learning_rate)
     return model
 
@@ -130,15 +132,15 @@ def _distributed(task: Task, first: Array, sites: Sequence[Site]) -> Array:
     model, rate = first, task.schedule.sampling_rate
     streams = [task.stream("distributed", place) for place in range(len(sites))]
     noise = shared_noise(task, len(first), sites)
-    variance = noise.share_variance(len(sites))
+    variance = noise.compute_share_variance(len(sites))
     expected = rate * sum(site.public_patients for site in sites)
     for _ in range(task.schedule.steps):
         opened = np.zeros(len(first), dtype=np.int64)
         for site, stream in zip(sites, streams, strict=True):
             chosen = sample_patients(site.train.patients, rate, stream)
             total = task.learner.lot_sum(model, site.train, chosen, CLIPPING_NORM)
-            opened += noise_share(total, noise, variance, stream)
-        model = add_scaled(model, -opened_sum(opened, noise) / expected, task.learning_rate)
+            opened += make_noised_share(total, noise, variance, stream)
+        model = add_scaled(model, -decode_opened_sum(opened, noise) / expected, task.learning_rate)
     return model
 
 
@@ -153,8 +155,8 @@ def roomy_noise(noise: float, lot: float, parameters: int, sites: int) -> Shared
     """The numbers a study's author would write: a range for the noise and every sampled patient, the proposed bits."""
     value_range = float(np.ceil(_NOISE_IN_RANGE * noise * np.sqrt(sites / (sites - COLLUDERS)) + 1.2 * lot))
     draft = SharedNoise(CLIPPING_NORM, noise, parameters, 16, value_range, COLLUDERS)
-    wanted = SharedNoise(CLIPPING_NORM, noise, parameters, draft.proposed_bits(), value_range, COLLUDERS)
-    problem = wanted.problem(sites)
+    wanted = SharedNoise(CLIPPING_NORM, noise, parameters, draft.propose_bits(), value_range, COLLUDERS)
+    problem = wanted.describe_problem(sites)
     assert problem is None, problem
     return wanted
 

@@ -48,10 +48,10 @@ def cli(context: click.Context, folder: Path) -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def init(folder: Path, name: str, device: str) -> None:
     """Make a site in DIR: its keys, its ledger, its policy (site.yaml)."""
-    home = SiteFolder.init(folder, name, device)
+    home = SiteFolder.create(folder, name, device)
     say(f"made the site '{name}' in {folder}; read {folder}/site.yaml and set its policy")
     say("its identity key, to be compared with other sites' people:")
-    click.echo(home.identity().public.typed)
+    click.echo(home.load_identity().public.typed)
 
 
 @cli.command()
@@ -63,11 +63,11 @@ def join(home: SiteFolder, request: Path | None, admission: Path | None) -> None
     if (request is None) == (admission is None):
         raise click.UsageError("give either --request FILE (first) or --admission FILE (with the answer)")
     if request is not None:
-        _write_new(request, home.join_request().to_bytes() + b"\n")
+        _write_new_file(request, home.make_join_request().to_bytes() + b"\n")
         say(f"wrote {request}; it contains public keys only; hand it to the coordinator's operator")
         return
     assert admission is not None
-    statement = home.accept(read_enrolment(admission, SignedAdmission, SiteConfigError))
+    statement = home.accept_admission(read_enrolment(admission, SignedAdmission, SiteConfigError))
     say(f"joined '{statement.federation}' at {statement.address}")
     say("compare the coordinator's identity key with its operator before you start:")
     click.echo(PublicKey.from_text(statement.coordinator).typed)
@@ -78,9 +78,9 @@ def join(home: SiteFolder, request: Path | None, admission: Path | None) -> None
 @click.pass_obj
 def status(home: SiteFolder, as_json: bool) -> None:
     """Who this site is, whether it runs, where studies stand, and the head of its ledger."""
-    from client.commands.status import overview
+    from client.commands.status import list_site_facts
 
-    facts = overview(home)
+    facts = list_site_facts(home)
     if as_json:
         print_json(facts)
         return
@@ -88,19 +88,19 @@ def status(home: SiteFolder, as_json: bool) -> None:
         ("", ""),
         [
             ("site", facts["site"]),
-            ("", _running(facts["running"])),
+            ("", _describe_running(facts["running"])),
             *([("ROLLED BACK", facts["rolled_back"])] if facts["rolled_back"] else []),
             ("identity", facts["identity"]),
             ("coordinator", facts["coordinator"] or "not joined"),
             ("peers", ", ".join(facts["peers"]) or "none pinned"),
             ("data", ", ".join(facts["populations"]) or "none registered"),
             ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
-            *((f"study {each['study']}", _standing(each)) for each in facts["studies"]),
+            *((f"study {each['study']}", _describe_standing(each)) for each in facts["studies"]),
         ],
     )
 
 
-def _running(link: dict[str, Any] | None) -> str:
+def _describe_running(link: dict[str, Any] | None) -> str:
     if link is None:
         return "does not run; start it with: consilium-site up"
     since = f"runs since {link['running_since']}" if link["running_since"] else "runs"
@@ -109,7 +109,7 @@ def _running(link: dict[str, Any] | None) -> str:
     return f"{since}, not connected: {link['sentence'] or 'it is being tried'}"
 
 
-def _standing(study: dict[str, Any]) -> str:
+def _describe_standing(study: dict[str, Any]) -> str:
     rounds = f"round {study['applied']} of {study['rounds']}"
     match study["state"]:
         case "finished":
@@ -138,7 +138,7 @@ def main() -> None:
     run(cli, "consilium-site")
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new_file(path: Path, data: bytes) -> None:
     try:
         with path.open("xb") as file:
             file.write(data)

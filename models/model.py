@@ -37,14 +37,14 @@ class Entry(NamedTuple):
             return self.options.model_validate(dict(options))
         except ValidationError as cause:
             mistakes = cause.errors(include_url=False)
-        raise ModelError("; ".join(_describe(name, self.options, mistake) for mistake in mistakes))
+        raise ModelError("; ".join(_describe_mistake(name, self.options, mistake) for mistake in mistakes))
 
     def build(self, options: Options, inputs: int) -> "nn.Module":
         """Build the model for ``inputs`` numbers a record, on the CPU; its parameters are not yet meaningful."""
         return cast("nn.Module", import_module(self.module).build(options, inputs))
 
 
-def _describe(name: str, kind: type[Options], mistake: Any) -> str:
+def _describe_mistake(name: str, kind: type[Options], mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "none"

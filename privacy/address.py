@@ -37,10 +37,10 @@ def read_host(text: str) -> str:
         raise ValueError(f"{text!r} is no host: a host has no blanks")
     if "://" in text or "/" in text:
         inside = re.sub(r"^[^/]*://", "", text).split("/")[0].rpartition("@")[2]
-        raise ValueError(f"{text!r} is a URL, not a host{_hint(inside)}")
-    if ":" in text and not _is_ip(_bare(text)):
-        raise ValueError(f"{text!r} is more than a host, or no IPv6 address{_hint(text)}")
-    return _read_alone(text)
+        raise ValueError(f"{text!r} is a URL, not a host{_suggest_input(inside)}")
+    if ":" in text and not _is_ip(_remove_brackets(text)):
+        raise ValueError(f"{text!r} is more than a host, or no IPv6 address{_suggest_input(text)}")
+    return _read_bare_host(text)
 
 
 def join_address(host: str, port: int) -> str:
@@ -57,7 +57,7 @@ def split_address(address: str) -> tuple[str, int]:
     bracketed, colon, port = address.rpartition(":")
     if not colon or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
         raise ValueError("expected host:port")
-    host = _bare(bracketed)
+    host = _remove_brackets(bracketed)
     if join_address(read_host(host), int(port)) != address:
         raise ValueError("expected host:port, a host name in lower case or an address in its shortest form")
     return host, int(port)
@@ -71,18 +71,18 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _checked(address: str) -> str:
+def _check_address(address: str) -> str:
     split_address(address)
     return address
 
 
 Host = Annotated[str, AfterValidator(read_host)]
-Address = Annotated[str, AfterValidator(_checked)]
+Address = Annotated[str, AfterValidator(_check_address)]
 
 
-def _read_alone(text: str) -> str:
+def _read_bare_host(text: str) -> str:
     """A name or an address with nothing around it but brackets."""
-    bare = _bare(text)
+    bare = _remove_brackets(text)
     if "%" in bare:
         raise ValueError(f"{text!r} names an interface (%), which means something on one machine only")
     if not _is_ip(bare):
@@ -93,7 +93,7 @@ def _read_alone(text: str) -> str:
     return str(address)
 
 
-def _bare(text: str) -> str:
+def _remove_brackets(text: str) -> str:
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
@@ -108,7 +108,7 @@ def _is_ip(text: str) -> bool:
 def _read_name(text: str) -> str:
     name = text.rstrip(".").lower()
     if not name.isascii():
-        name = _in_ascii(text, name)
+        name = _convert_to_ascii(text, name)
     labels = name.split(".")
     if len(name) > _LONGEST_NAME or any(len(label) > _LONGEST_LABEL for label in labels):
         raise ValueError(
@@ -124,7 +124,7 @@ def _read_name(text: str) -> str:
     return name
 
 
-def _in_ascii(text: str, name: str) -> str:
+def _convert_to_ascii(text: str, name: str) -> str:
     """The IDNA form, where the old and the new standard agree on it."""
     try:
         ascii_name = name.encode("idna")
@@ -135,12 +135,12 @@ def _in_ascii(text: str, name: str) -> str:
     raise ValueError(f"{text!r} has letters outside ASCII: write the name as IDNA does (xn--...)")
 
 
-def _hint(text: str) -> str:
+def _suggest_input(text: str) -> str:
     """What to type instead of ``text``, if it holds a host and perhaps a port."""
     host, colon, port = text.rpartition(":")
     with_port = bool(colon) and port.isdigit() and (":" not in host or host.endswith("]"))
     try:
-        found = _read_alone(host if with_port else text)
+        found = _read_bare_host(host if with_port else text)
     except ValueError:
         return ": type the name or address alone, and the port as --port"
     return f": type --host {found}" + (f" --port {port}" if with_port else "")

@@ -6,13 +6,13 @@ import binascii
 from privacy.errors import LedgerError, WireError
 
 
-def to_text(signature: bytes) -> str:
+def encode_signature(signature: bytes) -> str:
     """A signature as 86 characters of base64url."""
     return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
 
 
-def from_text(text: str) -> bytes:
-    """Undo :func:`to_text`; there is one way to write a signature.
+def decode_signature(text: str) -> bytes:
+    """Undo :func:`encode_signature`; there is one way to write a signature.
 
     Raises:
         LedgerError: it is written in another way.
@@ -21,18 +21,18 @@ def from_text(text: str) -> bytes:
         signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         signature = b""
-    if len(signature) != 64 or to_text(signature) != text:
+    if len(signature) != 64 or encode_signature(signature) != text:
         raise LedgerError("a signature is not 64 bytes in base64url")
     return signature
 
 
-def wrapped_text(data: bytes) -> str:
+def encode_wrapped_key(data: bytes) -> str:
     """Wrapped key bytes as text."""
     return base64.urlsafe_b64encode(data).decode("ascii")
 
 
-def wrapped_bytes(text: str) -> bytes:
-    """Undo :func:`wrapped_text`.
+def decode_wrapped_key(text: str) -> bytes:
+    """Undo :func:`encode_wrapped_key`.
 
     Raises:
         WireError: not base64url.

@@ -42,7 +42,7 @@ def from_canonical(data: bytes) -> Any:
         WireError: not JSON, or JSON written in another way (other key order, spaces, duplicate keys).
     """
     try:
-        value = json.loads(data, parse_int=_whole)
+        value = json.loads(data, parse_int=_parse_whole_number)
     except Exception:  # ValueError, RecursionError, and what a number of absurd length may raise
         raise WireError(f"expected canonical JSON, got {len(data)} bytes that are not JSON") from None
     if to_canonical(value) != data:
@@ -50,17 +50,17 @@ def from_canonical(data: bytes) -> Any:
     return value
 
 
-def _whole(text: str) -> int | float:
+def _parse_whole_number(text: str) -> int | float:
     """A whole number; beyond 2^53 RFC 8785 knows only the double."""
     value = int(text)
     return value if abs(value) <= _LARGEST_INTEGER else float(text)
 
 
-def sha256(data: bytes) -> str:
+def compute_sha256(data: bytes) -> str:
     """SHA-256 in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def digest(value: Json) -> str:
+def compute_digest(value: Json) -> str:
     """SHA-256 of the canonical form, in lower-case hexadecimal."""
-    return sha256(to_canonical(value))
+    return compute_sha256(to_canonical(value))

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from privacy.canonical import digest, to_canonical
+from privacy.canonical import compute_digest, to_canonical
 from privacy.errors import Error
 
 Location = tuple[int | str, ...]
@@ -35,7 +35,7 @@ class Document(BaseModel):
         for name, value in fields.items() if isinstance(fields, Mapping) else ():
             values = value if isinstance(value, list | tuple) else [value]
             if name in cls.model_fields and any(isinstance(each, bool) for each in values):
-                expected = _plain_types(cls.model_fields[name].annotation)
+                expected = _list_plain_types(cls.model_fields[name].annotation)
                 if bool not in expected and expected & {int, float}:
                     raise ValueError(f"{name} expects a number, got a yes or a no")
         return fields
@@ -47,7 +47,7 @@ class Document(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 of :meth:`to_bytes`, in hexadecimal."""
-        return digest(self.model_dump(mode="json"))
+        return compute_digest(self.model_dump(mode="json"))
 
 
 D = TypeVar("D", bound=Document)
@@ -67,7 +67,7 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as cause:
-        raise error(f"{path}: not YAML: {_yaml_sentence(cause)}") from None
+        raise error(f"{path}: not YAML: {_describe_yaml_error(cause)}") from None
     except RecursionError:
         raise error(f"{path}: not YAML that can be used: it is nested too deeply") from None
     except ValueError as cause:  # what looks like a date or a number and is none
@@ -82,12 +82,12 @@ def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
         error: naming ``source`` and every mistake in it.
     """
     if not isinstance(value, Mapping):
-        raise error(f"{source}: expected keys and values, got {_kind_of(value)}")
+        raise error(f"{source}: expected keys and values, got {_describe_kind(value)}")
     try:
         try:
             return kind.model_validate(value)
         except ValidationError as cause:
-            mistakes = [_sentence(kind, mistake) for mistake in cause.errors(include_url=False)]
+            mistakes = [_describe_mistake(kind, mistake) for mistake in cause.errors(include_url=False)]
     except Exception as cause:  # a rule that met a value nobody thought of; an Error is one that a rule raises
         reason = str(cause) if isinstance(cause, Error) else f"it cannot be used ({type(cause).__name__})"
         raise error(f"{source}: {reason}") from None
@@ -96,12 +96,12 @@ def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
     raise error(f"{source}: {len(mistakes)} mistakes:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
 
 
-def _sentence(kind: type[BaseModel], mistake: Any) -> str:
+def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:
     location: Location = mistake["loc"]
     where = ".".join(str(part) for part in location)
     match mistake["type"]:
         case "extra_forbidden":
-            known = _known_keys(kind, location[:-1])
+            known = _list_known_keys(kind, location[:-1])
             near = difflib.get_close_matches(str(location[-1]), known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
             return f"{where}: unknown key; {hint}"
@@ -113,10 +113,10 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         case "string_type":
             return f"{where}: expected text; put it in quotes if YAML reads it as a number, yes or no"
         case kind_of_mistake:
-            return f"{where}: {_expected(kind_of_mistake, mistake.get('ctx', {}), mistake['msg'])}"
+            return f"{where}: {_describe_expected(kind_of_mistake, mistake.get('ctx', {}), mistake['msg'])}"
 
 
-def _expected(kind: str, bounds: Mapping[str, Any], words: str) -> str:
+def _describe_expected(kind: str, bounds: Mapping[str, Any], words: str) -> str:
     """What was expected, in plain words; the library's own ``words`` where there are no better ones."""
     match kind:
         case "string_pattern_mismatch":
@@ -163,44 +163,44 @@ _WRITTEN: dict[str, str] = {}
 """By a field's pattern, how it is to be written."""
 
 
-def written_as(pattern: str, words: str) -> Any:
+def make_text_field(pattern: str, words: str) -> Any:
     """A text field of ``pattern``, which a mistake's sentence calls ``words``."""
     _WRITTEN[pattern] = f"expected {words}"
     return Field(pattern=pattern)
 
 
-def _known_keys(kind: Any, location: Location) -> list[str]:
+def _list_known_keys(kind: Any, location: Location) -> list[str]:
     """The keys of the model that ``location`` leads to from ``kind``; several models of a union are merged."""
     models = [kind]
     for part in location:
         step: list[Any] = []
         for model in models:
             if isinstance(part, str) and part in model.model_fields:
-                step += _models_in(model.model_fields[part].annotation)
+                step += _find_models(model.model_fields[part].annotation)
             else:  # an index in a list, or a union's tag
                 step.append(model)
         models = step
     return sorted({key for model in models for key in model.model_fields})
 
 
-def _models_in(annotation: Any) -> list[Any]:
+def _find_models(annotation: Any) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list, tuple):
-        return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+        return [model for part in typing.get_args(annotation) for model in _find_models(part)]
     return []
 
 
-def _plain_types(annotation: Any) -> set[Any]:
+def _list_plain_types(annotation: Any) -> set[Any]:
     """The types that ``annotation`` is made of."""
-    return {annotation}.union(*(_plain_types(part) for part in typing.get_args(annotation)))
+    return {annotation}.union(*(_list_plain_types(part) for part in typing.get_args(annotation)))
 
 
-def _kind_of(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _yaml_sentence(cause: yaml.YAMLError) -> str:
+def _describe_yaml_error(cause: yaml.YAMLError) -> str:
     if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
         return f"line {cause.problem_mark.line + 1}: {cause.problem}"
     return str(cause).splitlines()[0]

@@ -38,26 +38,26 @@ def read_document(path: Path, error: type[Error]) -> Any:
         raise error(f"{path}: expected a document of at most {MOST_BYTES:,} bytes; is it another file?")
     try:
         text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+        return json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise error(
             f"{path}: expected a JSON document, got something else or one that was changed; {_AGAIN}"
         ) from None
 
 
-def plain_line(line: bytes, number: int) -> bytes:
+def normalise_line(line: bytes, number: int) -> bytes:
     """Line ``number``, from 1 on, of a file of lines, as it was written."""
     if number == 1:
         line = line.removeprefix(codecs.BOM_UTF8)
     return line[:-2] + b"\n" if line.endswith(b"\r\n") else line
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError("a key is written twice")
     return value
 
 
-def _refuse(constant: str) -> Any:
+def _refuse_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is no number")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
 
-from privacy.document import written_as
+from privacy.document import make_text_field
 
 MAX_SITES: Final = 64
 
@@ -13,32 +13,32 @@ COORDINATOR: Final = "coordinator"
 
 Name = Annotated[
     str,
-    written_as(
+    make_text_field(
         r"^[a-z][a-z0-9-]{0,39}$",
         "a name: a small letter, then small letters, digits and hyphens, at most 40 in all",
     ),
 ]
 
 
-def _not_the_coordinator(name: str) -> str:
+def _refuse_coordinator_name(name: str) -> str:
     if name == COORDINATOR:
         raise ValueError(f"'{COORDINATOR}' is what messages call the coordinator; choose another name for the site")
     return name
 
 
-SiteName = Annotated[Name, AfterValidator(_not_the_coordinator)]
+SiteName = Annotated[Name, AfterValidator(_refuse_coordinator_name)]
 
 
-def _as_tables_are_read(word: str) -> str:
+def _normalise_word(word: str) -> str:
     if word != word.strip():
         raise ValueError("has spaces around it, which a table's words are read without; write it without them")
     return unicodedata.normalize("NFC", word)
 
 
-Word = Annotated[str, AfterValidator(_as_tables_are_read)]
+Word = Annotated[str, AfterValidator(_normalise_word)]
 """A word of a table as it is read: Unicode NFC, no spaces around it."""
 
-Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_as_tables_are_read)]
+Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_normalise_word)]
 
 # Public numbers have bounds of an ordinary size: one near the ends of floating point can make a model leave the finite
 # numbers, or move by nothing at all, just as its author likes.
@@ -54,11 +54,11 @@ RangeEnd = Annotated[float, Field(ge=-1e15, le=1e15)]
 """An end of a column's public range."""
 
 LayerName = Annotated[
-    str, written_as(r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$", "the name of a layer: letters, digits, _ and .")
+    str, make_text_field(r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$", "the name of a layer: letters, digits, _ and .")
 ]
 """A layer of a model, as the model names it (``layers.2``); ``head`` is the last one that has parameters."""
 
-Sha256 = Annotated[str, written_as(r"^[0-9a-f]{64}$", "a SHA-256: 64 digits of 0 to 9 and a to f")]
+Sha256 = Annotated[str, make_text_field(r"^[0-9a-f]{64}$", "a SHA-256: 64 digits of 0 to 9 and a to f")]
 
 
 class NullIsWritten:
@@ -74,7 +74,7 @@ class NullIsWritten:
         return {**schema, "anyOf": several}
 
 
-def _none_from_text(value: Any) -> Any:
+def _read_none(value: Any) -> Any:
     if value is None:
         raise ValueError("expected a number, or the word none for no privacy; got nothing")
     return None if value == "none" else value
@@ -82,14 +82,14 @@ def _none_from_text(value: Any) -> Any:
 
 Epsilon = Annotated[
     Annotated[float, Field(gt=0, le=100)] | None,
-    BeforeValidator(_none_from_text),
+    BeforeValidator(_read_none),
     PlainSerializer(lambda value: "none" if value is None else value),
     NullIsWritten("none"),
 ]
 """A privacy loss bound; the word ``none`` (never an omission) says that there is none."""
 
 
-def _none_from_auto(value: Any) -> Any:
+def _read_auto(value: Any) -> Any:
     if value is None or (isinstance(value, str) and value != "auto"):
         raise ValueError(f"expected a number, or the word auto; got {'nothing' if value is None else repr(value)}")
     return None if value == "auto" else value
@@ -97,7 +97,7 @@ def _none_from_auto(value: Any) -> Any:
 
 ValueRange = Annotated[
     Positive | None,
-    BeforeValidator(_none_from_auto),
+    BeforeValidator(_read_auto),
     PlainSerializer(lambda value: "auto" if value is None else value),
     NullIsWritten("auto"),
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from privacy.errors import Error
 
 
-def replace(path: Path, data: bytes, error: type[Error]) -> None:
+def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
     """Put ``data`` in ``path`` whole or not at all, durable when this returns; its owner's alone.
 
     Raises:
@@ -33,7 +33,7 @@ def replace(path: Path, data: bytes, error: type[Error]) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path, error: type[Error]) -> Iterator[Path]:
+def create_folder(folder: Path, error: type[Error]) -> Iterator[Path]:
     """Make ``folder`` its owner's alone, and fill it in the block: whole, or left as it was before.
 
     Raises:

@@ -53,7 +53,7 @@ class PublicKey:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except (ValueError, binascii.Error):
             raw = b""
-        if len(raw) != SECRET_BYTES or _text(raw) != text:
+        if len(raw) != SECRET_BYTES or _encode_key(raw) != text:
             raise WireError(f"expected a public key of 43 base64url characters, got {len(text)} characters")
         return cls(raw)
 
@@ -69,7 +69,7 @@ class PublicKey:
     @property
     def text(self) -> str:
         """The key as 43 characters of base64url: in what is signed and sent."""
-        return _text(self.raw)
+        return _encode_key(self.raw)
 
     @property
     def typed(self) -> str:
@@ -126,7 +126,7 @@ class SigningKey:
         """The public half."""
         return PublicKey(self._private.public_key().public_bytes_raw())
 
-    def derived_key(self, label: bytes) -> bytes:
+    def derive_own_key(self, label: bytes) -> bytes:
         """A 32-byte key that only this identity's owner can compute, for the purpose ``label``."""
         return derive_key(self._private.private_bytes_raw(), label)
 
@@ -144,7 +144,7 @@ class SessionKey:
     @property
     def public(self) -> str:
         """The public half as 43 characters of base64url."""
-        return _text(self._private.public_key().public_bytes_raw())
+        return _encode_key(self._private.public_key().public_bytes_raw())
 
     def agree(self, peer: str, info: bytes) -> bytes:
         """The 32-byte secret that only the two owners can compute, for the purpose ``info``.
@@ -164,7 +164,7 @@ def derive_key(secret: bytes, info: bytes, length: int = SECRET_BYTES) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
 
 
-def keyed_digest(key: bytes, message: bytes) -> str:
+def compute_keyed_digest(key: bytes, message: bytes) -> str:
     """HMAC-SHA256 in hexadecimal: a digest that only the key's holders can compute or guess at."""
     return hmac.digest(key, message, "sha256").hex()
 
@@ -196,7 +196,7 @@ def generate_node_key(path: Path) -> str:
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
     write_secret(path, pem)
-    return node_key_line(private)
+    return format_node_key(private)
 
 
 def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -214,7 +214,7 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return private
 
 
-def node_key_line(private: ec.EllipticCurvePrivateKey) -> str:
+def format_node_key(private: ec.EllipticCurvePrivateKey) -> str:
     """The public half as one line in OpenSSH form."""
     return (
         private.public_key()
@@ -223,7 +223,7 @@ def node_key_line(private: ec.EllipticCurvePrivateKey) -> str:
     )
 
 
-def node_key_pem(line: str) -> bytes:
+def convert_node_key_to_pem(line: str) -> bytes:
     """A node key's public line in PEM form, which is how Flower writes it.
 
     Raises:
@@ -280,5 +280,5 @@ def write_secret(path: Path, data: bytes) -> None:
         raise KeyFileError(f"{path}: the key file cannot be written: {error.strerror}") from None
 
 
-def _text(raw: bytes) -> str:
+def _encode_key(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")

@@ -28,12 +28,12 @@ def log_to(folder: Path, name: str) -> None:
     """Write this process's log to ``folder``, and nowhere else."""
     for each in _TALKATIVE:
         logging.getLogger(each).setLevel(logging.WARNING)
-    handlers = [bounded_log(folder / f"{name}.log"), bounded_log(folder / f"{name}-problems.log")]
+    handlers = [open_bounded_log(folder / f"{name}.log"), open_bounded_log(folder / f"{name}-problems.log")]
     handlers[1].setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
 
 
-def bounded_log(path: Path, line: str = LINE) -> RotatingFileHandler:
+def open_bounded_log(path: Path, line: str = LINE) -> RotatingFileHandler:
     """A handler that writes to ``path``, at most some 25 MB in all."""
     handler = _OwnersAlone(path, maxBytes=MOST_BYTES, backupCount=FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter(line))

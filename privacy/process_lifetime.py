@@ -42,7 +42,7 @@ def stop_on_signals(stop: threading.Event) -> None:
     def leave(_: int, __: FrameType | None) -> None:
         stop.set()
 
-    for number in _stopping():
+    for number in _list_stop_signals():
         signal.signal(number, leave)
 
 
@@ -50,11 +50,11 @@ def interrupt_on_signals() -> None:
     """Raise KeyboardInterrupt on SIGTERM and on a closed terminal, as on Ctrl-C; once: what cleans up is let be."""
 
     def interrupt(_: int, __: FrameType | None) -> None:
-        for number in _stopping():
+        for number in _list_stop_signals():
             signal.signal(number, lambda *_: None)
         raise KeyboardInterrupt
 
-    for number in _stopping():
+    for number in _list_stop_signals():
         signal.signal(number, interrupt)
 
 
@@ -74,7 +74,7 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def when_closed(descriptor: int, act: Callable[[], None]) -> None:
+def call_when_closed(descriptor: int, act: Callable[[], None]) -> None:
     """Call ``act`` in a thread once nobody holds the other end of the pipe ``descriptor`` any more."""
 
     def watch() -> None:
@@ -99,7 +99,7 @@ def interrupt_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _stopping() -> tuple[signal.Signals, ...]:
+def _list_stop_signals() -> tuple[signal.Signals, ...]:
     terminal = () if _outlives_terminal() else (signal.SIGHUP,)
     return (signal.SIGTERM, signal.SIGINT, *terminal)
 

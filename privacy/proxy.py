@@ -37,7 +37,7 @@ class Proxy:
         return join_address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def proxy_for(host: str, port: int) -> Proxy | None:
+def find_proxy(host: str, port: int) -> Proxy | None:
     """The proxy by which this environment reaches ``host``; none if it is reached directly.
 
     Raises:
@@ -49,16 +49,16 @@ def proxy_for(host: str, port: int) -> Proxy | None:
     found = environment.get("https") or environment.get("all")
     if not found or any(_covers(each, host, port) for each in re.split(r"[,\s]+", environment.get("no", ""))):
         return None
-    return _usable(found if "://" in found else f"http://{found}")
+    return _require_usable(found if "://" in found else f"http://{found}")
 
 
-def http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> httpx.Client:
+def make_http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> httpx.Client:
     """A client for one server, which takes nothing else from the environment."""
-    proxy = proxy_for(host, port)
+    proxy = find_proxy(host, port)
     return httpx.Client(verify=verify, timeout=timeout_s, trust_env=False, proxy=proxy.url if proxy else None)
 
 
-def _usable(url: str) -> Proxy:
+def _require_usable(url: str) -> Proxy:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

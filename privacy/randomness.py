@@ -33,15 +33,15 @@ class KeyStream:
             raise ValueError(f"a stream's key has {KEY_BYTES} bytes, got {len(key)}")
         self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
 
-    def bytes(self, count: int) -> bytes:
+    def draw_bytes(self, count: int) -> bytes:
         """The next ``count`` bytes."""
         return self._cipher.update(bytes(count))
 
-    def words(self, count: int) -> NDArray[np.uint64]:
+    def draw_words(self, count: int) -> NDArray[np.uint64]:
         """The next ``count`` uniform 64-bit words, (count,)."""
-        return np.frombuffer(self.bytes(8 * count), dtype="<u8").astype(np.uint64)
+        return np.frombuffer(self.draw_bytes(8 * count), dtype="<u8").astype(np.uint64)
 
-    def below(self, bound: int, count: int) -> NDArray[np.uint64]:
+    def draw_below(self, bound: int, count: int) -> NDArray[np.uint64]:
         """``count`` integers uniform in [0, bound), by rejection, so without modulo bias; (count,)."""
         if not 0 < bound <= 1 << 63:
             raise ValueError(f"expected a bound in 1..2^63, got {bound}")
@@ -49,36 +49,36 @@ class KeyStream:
         drawn = np.empty(count, dtype=np.uint64)
         filled = 0
         while filled < count:
-            candidates = self.words(min(_CHUNK, count - filled + 16)) >> shift
+            candidates = self.draw_words(min(_CHUNK, count - filled + 16)) >> shift
             kept = candidates[candidates < bound][: count - filled]
             drawn[filled : filled + len(kept)] = kept
             filled += len(kept)
         return drawn
 
-    def uniform(self, count: int) -> NDArray[np.float64]:
+    def draw_uniform(self, count: int) -> NDArray[np.float64]:
         """``count`` floats uniform on the 2^52 midpoints of the open interval (0, 1); (count,).
 
         The top 52 bits of a word become the fraction of a float in [1, 2); the rest is one exact subtraction.
         """
-        words = self.words(count)
+        words = self.draw_words(count)
         np.right_shift(words, np.uint64(12), out=words)
         np.bitwise_or(words, _ONE, out=words)
         drawn = words.view(np.float64)
         drawn -= 1.0 - 2.0**-53
         return drawn
 
-    def normal(self, count: int) -> NDArray[np.float64]:
+    def draw_normal(self, count: int) -> NDArray[np.float64]:
         """``count`` standard normal deviates (Box and Muller 1958); (count,).
 
         Each pair is made of two 52-bit uniforms: a radius of at most sqrt(2 * 53 * ln 2) = 8.57, beyond which a
         normal deviate lies with probability 1e-17, and one of 2^52 angles. In double precision.
         """
         drawn = np.empty(count, dtype=np.float64)
-        with _vector_functions() as functions:
+        with _load_vector_functions() as functions:
             for start in range(0, count, 2 * _PAIRS):
                 part = drawn[start : start + 2 * _PAIRS]
                 pairs = (len(part) + 1) // 2
-                uniform = functions.from_numpy(self.uniform(2 * pairs))
+                uniform = functions.from_numpy(self.draw_uniform(2 * pairs))
                 radius = uniform[:pairs].log_().mul_(-2.0).sqrt_()
                 angle = uniform[pairs:].mul_(2.0 * np.pi)
                 filled, rest = functions.from_numpy(part), len(part) - pairs
@@ -88,7 +88,7 @@ class KeyStream:
 
 
 @contextlib.contextmanager
-def _vector_functions() -> Iterator[Any]:
+def _load_vector_functions() -> Iterator[Any]:
     """torch, whose sine and cosine take a tenth of numpy's time; on one thread, so that a block is never divided.
 
     Imported here because most of what draws from a stream starts without torch.

@@ -20,7 +20,7 @@ class Statement(Document):
 
     label: ClassVar[str]
 
-    def signing_bytes(self) -> bytes:
+    def make_signing_bytes(self) -> bytes:
         """The bytes that a signature covers."""
         return self.label.encode("ascii") + b"\0" + self.to_bytes()
 
@@ -35,25 +35,25 @@ class Signed(Document, Generic[S]):
     signature: str = Field(min_length=86, max_length=86)
 
     @classmethod
-    def by(cls, key: SigningKey, statement: S) -> Self:
+    def sign(cls, key: SigningKey, statement: S) -> Self:
         """Sign ``statement``."""
-        return cls(statement=statement, signature=_to_text(key.sign(statement.signing_bytes())))
+        return cls(statement=statement, signature=_encode_signature(key.sign(statement.make_signing_bytes())))
 
-    def verified(self, key: PublicKey) -> S:
+    def verify(self, key: PublicKey) -> S:
         """The statement, once its signature is seen to be by ``key``.
 
         Raises:
             WireError: it is not.
         """
-        key.verify(_from_text(self.signature), self.statement.signing_bytes())
+        key.verify(_decode_signature(self.signature), self.statement.make_signing_bytes())
         return self.statement
 
 
-def _to_text(signature: bytes) -> str:
+def _encode_signature(signature: bytes) -> str:
     return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
 
 
-def _from_text(text: str) -> bytes:
+def _decode_signature(text: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(text + "==")
     except (ValueError, binascii.Error):

@@ -40,7 +40,7 @@ def to_typed(raw: bytes) -> str:
     bits = int.from_bytes(raw) << (5 * _KEY_CHARACTERS - 8 * _KEY_BYTES)
     values = [ALPHABET.index(character) for character in _KIND]
     values += [bits >> 5 * place & 31 for place in reversed(range(_KEY_CHARACTERS))]
-    check = polynomial([*values, *[0] * _CHECK_CHARACTERS]) ^ BECH32M
+    check = compute_remainder([*values, *[0] * _CHECK_CHARACTERS]) ^ BECH32M
     values += [check >> 5 * place & 31 for place in reversed(range(_CHECK_CHARACTERS))]
     text = "".join(ALPHABET[value] for value in values)
     return "-".join(text[place : place + _GROUP] for place in range(0, _LENGTH, _GROUP))
@@ -63,7 +63,7 @@ def from_typed(text: str) -> bytes:
     values = [ALPHABET.index(character) for character in plain]
     bits = sum(value << 5 * place for place, value in enumerate(reversed(values[len(_KIND) : -_CHECK_CHARACTERS])))
     raw, padding = divmod(bits, 1 << (5 * _KEY_CHARACTERS - 8 * _KEY_BYTES))
-    if not plain.startswith(_KIND) or polynomial(values) != BECH32M or padding:
+    if not plain.startswith(_KIND) or compute_remainder(values) != BECH32M or padding:
         raise WireError(
             "a key was mistyped: its check characters do not fit, so that a character is wrong or in another place; "
             "compare it group by group"
@@ -71,7 +71,7 @@ def from_typed(text: str) -> bytes:
     return raw.to_bytes(_KEY_BYTES)
 
 
-def polynomial(values: Sequence[int]) -> int:
+def compute_remainder(values: Sequence[int]) -> int:
     """The remainder of a word over GF(32) by Bech32's generator, after the word 1 (BIP 173)."""
     remainder = 1
     for value in values:

@@ -50,11 +50,11 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
     config = parse(
         {"federation": name, "host": host, "port": port}, CoordinatorConfig, FederationError, "federation"
     )
-    federation = Federation.init(folder, config)
+    federation = Federation.create(folder, config)
     if config.reach:
         say(config.reach)
     say(f"made the federation '{name}' in {folder}; its identity key, to be compared with sites' people:")
-    click.echo(federation.identity().public.typed)
+    click.echo(federation.load_identity().public.typed)
 
 
 @cli.command()

@@ -16,7 +16,7 @@ from privacy.protocol.envelope import Envelope
 from server.federation.certificates import TlsFiles
 from server.superlink.bundle import make_bundle
 from server.superlink.grid import Reply
-from server.superlink.process import SuperLink, free_port
+from server.superlink.process import SuperLink, find_free_port
 
 PATIENCE_S = 40.0
 
@@ -135,7 +135,7 @@ class Loopback:
 
     def __init__(self, folder: Path, tls: TlsFiles) -> None:
         self.folder = folder
-        self.superlink = SuperLink(folder, tls, free_port())
+        self.superlink = SuperLink(folder, tls, find_free_port())
         self._agents: list[Agent] = []
         self.superlink.start()
         try:

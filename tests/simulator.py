@@ -34,7 +34,7 @@ from privacy.ledger.entries import Entry
 from privacy.protocol.envelope import Envelope, make_envelope, read_body
 from privacy.protocol.messages import Reply, Request
 from privacy.study import COORDINATOR, Terms
-from privacy.study.cost import study_noise, training_event
+from privacy.study.cost import compute_study_noise, make_training_event
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.study.check import count_parameters
@@ -106,7 +106,7 @@ class MemoryTransport:
         self._waiting.append((str(self._sent), site, envelope))
         return str(self._sent)
 
-    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+    def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         waiting, self._waiting = self._waiting, []
         for message, name, sent in waiting:
             if name in self.cut_off:
@@ -140,7 +140,7 @@ class MemoryTransport:
     def give_up(self, message: str) -> None:
         """What is on its way arrives all the same."""
 
-    def back(self) -> list[str]:
+    def find_restarted_sites(self) -> list[str]:
         """Sites that were restarted, once the network reaches them."""
         reached = [name for name in self.restarted if name not in self.cut_off | self.offline]
         self.restarted = [name for name in self.restarted if name not in reached]
@@ -196,13 +196,13 @@ class Simulator:
     # What people do ----------------------------------------------------------------------------------------
 
     def _found(self) -> None:
-        Federation.init(self.federation.folder, CoordinatorConfig(federation="wood", port=9092))
+        Federation.create(self.federation.folder, CoordinatorConfig(federation="wood", port=9092))
         for number, name in enumerate(self.names):
             self._make_site(name, number)
         self._pin_each_other()
 
     def _make_site(self, name: str, number: int) -> None:
-        home = SiteFolder.init(self.folder / name, name)
+        home = SiteFolder.create(self.folder / name, name)
         site_file = home.folder / "site.yaml"
         config = yaml.safe_load(site_file.read_text())
         config["policy"] |= {
@@ -211,22 +211,22 @@ class Simulator:
             "epsilon_per_study": max(3.0, asked_epsilon(self.terms)),
         }
         site_file.write_text(yaml.safe_dump(config))
-        home.accept(self.federation.enrol(home.join_request()))
+        home.accept_admission(self.federation.enrol(home.make_join_request()))
         train = write_patients(home.folder / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
         test = write_patients(home.folder / "test.csv", 30, f"{name}-b", seed=100 + number)
         register_files(home, self.terms.data, train, test)
         with home.open_ledger() as ledger:
             typical = small_terms() if self.terms.privacy.epsilon is None else self.terms
-            event = training_event(typical, study_noise(typical))
+            event = make_training_event(typical, compute_study_noise(typical))
             plan = (Planned(purpose=Purpose.TRAIN, event=event, times=typical.training.rounds),)
             ledger.grant(self.terms.data.name, 6.0, 1e-3, choose_order(6.0, 1e-3, plan))
 
     def _pin_each_other(self) -> None:
-        keys = {name: home.identity().public.text for name, home in self.homes.items()}
+        keys = {name: home.load_identity().public.text for name, home in self.homes.items()}
         for name, home in self.homes.items():
             for peer, key in keys.items():
                 if peer != name:
-                    home.pin(peer, PublicKey.from_text(key))
+                    home.pin_peer(peer, PublicKey.from_text(key))
 
     def _start(self, name: str) -> RequestHandler:
         return RequestHandler(self.homes[name], lambda terms, files: WatchedTrainer(terms, files, name, self))
@@ -250,9 +250,13 @@ class Simulator:
 
     def start_coordinator(self) -> None:
         """A coordinator's process comes up and goes on from the journal."""
-        self.journal = self.open_journal(self.federation.study_folder(self.study))
+        self.journal = self.open_journal(self.federation.find_study_folder(self.study))
         self.conductor = StudyRunner(
-            self.journal, self.federation.identity(), self.federation.witness(), self.patience, self.transport
+            self.journal,
+            self.federation.load_identity(),
+            self.federation.open_witness(),
+            self.patience,
+            self.transport,
         )
         self.conductor.begin(self.now)
 
@@ -315,12 +319,12 @@ class Simulator:
     def signed(self, name: str, request: Request, *blobs: bytes) -> Envelope:
         """A request with the coordinator's signature: what only a malicious one would send."""
         return make_envelope(
-            self.federation.identity(),
+            self.federation.load_identity(),
             request,
             study=self.study,
             sender=COORDINATOR,
             receiver=name,
-            number=self.journal.next_number(),
+            number=self.journal.take_next_number(),
             blobs=blobs,
         )
 
@@ -328,7 +332,7 @@ class Simulator:
         """A site's reply with another content, signed by that site: what only a malicious one would send."""
         body = read_body(reply)
         return make_envelope(
-            self.homes[name].identity(),
+            self.homes[name].load_identity(),
             content,
             study=body.study,
             sender=name,
@@ -341,11 +345,11 @@ class Simulator:
     def entries(self, name: str, *kinds: str) -> list[Entry]:
         """A site's ledger, or its entries of some kinds."""
         with self.homes[name].open_ledger() as ledger:
-            return [entry for entry in ledger.entries() if not kinds or entry.kind in kinds]
+            return [entry for entry in ledger.read_entries() if not kinds or entry.kind in kinds]
 
     def state(self, name: str) -> StudyState:
         """How far a site has come, as its folder says."""
-        path = self.homes[name].study_folder(self.study) / "state.json"
+        path = self.homes[name].find_study_folder(self.study) / "state.json"
         return StudyState.model_validate(from_canonical(path.read_bytes()))
 
     def attempts(self) -> list[AttemptAsked]:
@@ -361,17 +365,17 @@ class Simulator:
 
     def has_begun(self, name: str) -> bool:
         """Whether a site has admitted the study."""
-        return StudyStore.exists(self.homes[name].study_folder(self.study))
+        return StudyStore.exists(self.homes[name].find_study_folder(self.study))
 
     def store(self, name: str) -> StudyStore:
         """What a site keeps of the study."""
-        return StudyStore(self.homes[name].study_folder(self.study))
+        return StudyStore(self.homes[name].find_study_folder(self.study))
 
     def model_file(self, name: str) -> bytes:
         """The shared model that a site has reached."""
-        folder = self.homes[name].study_folder(self.study)
+        folder = self.homes[name].find_study_folder(self.study)
         return (folder / f"model-{self.state(name).base:05d}.f64").read_bytes()
 
     def released_model(self, name: str) -> bytes:
         """The final model of a site."""
-        return (self.homes[name].study_folder(self.study) / "release" / "model.safetensors").read_bytes()
+        return (self.homes[name].find_study_folder(self.study) / "release" / "model.safetensors").read_bytes()

@@ -5,21 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.table import read_table
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
-from client.training.scoring import score_histogram
-from client.training.study_model import build_model, first_model
-from models.parameters.flatten import from_vector
+from client.training.scoring import count_scores
+from client.training.study_model import build_model, make_first_model
+from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import add_scaled
-from models.tasks.binary import Metrics, metrics
-from privacy.accounting.calibration import noise_multiplier
-from privacy.secure_aggregation.round_layout import update_range
+from models.tasks.binary import Metrics, compute_metrics
+from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.secure_aggregation.round_layout import compute_update_range
 from privacy.study import Terms, read_terms
-from privacy.study.cost import study_noise
-from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from privacy.study.cost import compute_study_noise
+from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_heart_hospitals
 
 
 def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tuple[Metrics, float]:
@@ -29,11 +29,11 @@ def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tu
     training = terms.training
     assert terms.privacy.epsilon is not None
     assert terms.privacy.delta is not None
-    noise = noise_multiplier(
+    noise = compute_noise_multiplier(
         terms.privacy.epsilon, terms.privacy.delta, training.sampling_rate, training.local_steps, training.rounds
     )
-    counts = [public_count(table.patients.patients) for table, _ in tables]
-    model = first_model(terms)
+    counts = [compute_public_count(table.patients.patients) for table, _ in tables]
+    model = make_first_model(terms)
     largest = 0.0
     for _ in range(training.rounds):
         updates = [
@@ -43,20 +43,20 @@ def federated(terms: Terms, hospitals: tuple[Hospital, ...], folder: Path) -> tu
         largest = max(largest, *(float(np.abs(update).max()) for update in updates))
         model = add_scaled(model, np.average(updates, axis=0, weights=counts), training.server_learning_rate)
     module = build_model(terms)
-    from_vector(module, model)
-    totals = sum(score_histogram(module, test.patients, terms.evaluation.bins) for _, test in tables)
+    set_shared_parameters(module, model)
+    totals = sum(count_scores(module, test.patients, terms.evaluation.bins) for _, test in tables)
     assert isinstance(totals, np.ndarray)
-    return metrics(totals.tolist()), largest
+    return compute_metrics(totals.tolist()), largest
 
 
 def test_breast_cancer_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> None:
     """Measured over 12 seeds: AUROC 0.995, sd 0.003, least 0.991; largest update about 3."""
     terms = read_terms(repository / "examples" / "breast_cancer.yaml")
     assert terms.privacy.epsilon == 3
-    figures, largest = federated(terms, breast_cancer_hospitals(seed=0), tmp_path)
+    figures, largest = federated(terms, make_breast_cancer_hospitals(seed=0), tmp_path)
     assert figures.auroc is not None
     assert figures.auroc > 0.95
-    assert largest < update_range(terms, study_noise(terms))
+    assert largest < compute_update_range(terms, compute_study_noise(terms))
 
 
 def test_heart_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_heart_example_learns_at_epsilon_3(repository: Path, tmp_path: Path) -> 
     if not folder.is_dir():
         pytest.skip("shared/data/heart is not here")
     terms = read_terms(repository / "examples" / "heart.yaml")
-    figures, largest = federated(terms, heart_hospitals(folder), tmp_path)
+    figures, largest = federated(terms, read_heart_hospitals(folder), tmp_path)
     assert figures.auroc is not None
     assert figures.auroc > 0.82
-    assert largest < update_range(terms, study_noise(terms))
+    assert largest < compute_update_range(terms, compute_study_noise(terms))

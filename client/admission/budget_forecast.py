@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
-from client.admission.rules import price_of
+from client.admission.rules import compute_price
 from privacy.accounting.account import Account
-from privacy.accounting.grant_order import OrderChoice, choose_order, order_choices
+from privacy.accounting.grant_order import OrderChoice, choose_order, list_order_choices
 from privacy.accounting.plan import Planned
 from privacy.accounting.renyi import NANO
 from privacy.errors import TermsError
@@ -24,7 +24,7 @@ class GrantRoom:
     more: int
 
 
-def room_for_more(account: Account) -> GrantRoom | None:
+def compute_grant_room(account: Account) -> GrantRoom | None:
     """How many more studies like the last admitted one fit; None if there was none, or it had no price."""
     if not account.allowances:
         return None
@@ -35,10 +35,10 @@ def room_for_more(account: Account) -> GrantRoom | None:
         return GrantRoom(study, 0)
     times = last.planned + last.paid
     plan = [Planned(purpose=purpose, event=event, times=count) for (purpose, event), count in times.items()]
-    return GrantRoom(study, sum(max(0, each.left) // each.price_of(plan) for each in account.filters))
+    return GrantRoom(study, sum(max(0, each.left) // each.compute_plan_price(plan) for each in account.filters))
 
 
-def results_seen(account: Account) -> bool:
+def has_produced_results(account: Account) -> bool:
     """Whether anything that was computed from these patients has left: a round or totals were paid."""
     paid = any(allowance.paid for allowance in account.allowances.values())
     return paid or any(each.spent for each in account.filters)  # in a ledger that was lost, perhaps
@@ -53,27 +53,27 @@ class OrderAdvice:
     best: OrderChoice
 
 
-def advise(epsilon: float, delta: float, expected: Sequence[Terms], order: int | None = None) -> OrderAdvice:
+def advise_order(epsilon: float, delta: float, expected: Sequence[Terms], order: int | None = None) -> OrderAdvice:
     """At which order a grant of (epsilon, delta) is to be kept for the ``expected`` studies: ``order``, or the best.
 
     Raises:
         BudgetError: no order leaves the grant room for any of them.
         TermsError: one of them has no privacy.
     """
-    plan = [planned for terms in expected for planned in _expected_plan(terms)]
-    choices = {choice.order: choice for choice in order_choices(epsilon, delta, plan)}
+    plan = [planned for terms in expected for planned in _make_expected_plan(terms)]
+    choices = {choice.order: choice for choice in list_order_choices(epsilon, delta, plan)}
     best = choose_order(epsilon, delta, plan)
     taken = best if order is None else order
     return OrderAdvice(tuple(choices.values()), choices[taken], choices[best])
 
 
-def least_epsilon(advice: OrderAdvice) -> float:
+def compute_least_epsilon(advice: OrderAdvice) -> float:
     """The least epsilon, at the best order for it, that holds all expected studies once; rounded up."""
     needed = min(choice.conversion + Decimal(choice.price) / NANO for choice in advice.choices)
     return float(needed.quantize(Decimal("0.001"), rounding=ROUND_CEILING))
 
 
-def _expected_plan(terms: Terms) -> tuple[Planned, ...]:
+def _make_expected_plan(terms: Terms) -> tuple[Planned, ...]:
     if terms.privacy.epsilon is None:
         raise TermsError(f"the study '{terms.name}' has no privacy (epsilon: none); name studies that have")
-    return price_of(terms).plan
+    return compute_price(terms).plan

@@ -13,18 +13,18 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import NamedTuple
 
-from client.admission.rules import Price, price_of, refusal_reasons
+from client.admission.rules import Price, compute_price, list_refusal_reasons
 from client.site.config import Policy
 from client.site.registry import Registration
 from privacy.accounting.account import Account
-from privacy.accounting.figures import rounded_down, rounded_up
+from privacy.accounting.figures import round_down, round_up
 from privacy.accounting.plan import Purpose
 from privacy.accounting.renyi import NANO
 from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.study import Terms
-from privacy.study.cost import price_of_runs
+from privacy.study.cost import compute_price_of_runs
 
 
 class Reason(Document):
@@ -84,7 +84,7 @@ class Explanation(Document):
     reasons: tuple[Reason, ...]
 
 
-def explain(
+def explain_study(
     terms: Terms,
     *,
     policy: Policy,
@@ -106,17 +106,17 @@ def explain(
         runs: also say what so many runs would cost together.
     """
     figures = None if account is None else account.budget
-    against = refusal_reasons(
+    against = list_refusal_reasons(
         terms, policy=policy, registration=registration, approved=approved, account=figures, weights=weights
     )
     reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
     price = cost = together = None
     try:
-        price = price_of(terms)
+        price = compute_price(terms)
         if account is not None:
-            cost = _cost(price, account)
-            together = None if runs is None or cost is None else _together(terms, price, deepcopy(account), runs)
-            account.allow(terms.name, price.plan, account.grant_for(terms.name, price.plan))
+            cost = _compute_cost(price, account)
+            together = None if runs is None or cost is None else _charge_runs(terms, price, deepcopy(account), runs)
+            account.allow(terms.name, price.plan, account.find_grant(terms.name, price.plan))
     except BudgetError as error:
         if not any(each.code == "budget" for each in reasons):
             reasons.append(Reason(code="budget", sentence=str(error)))
@@ -137,16 +137,16 @@ def explain(
     )
 
 
-def _cost(price: Price, account: Account) -> Cost | None:
+def _compute_cost(price: Price, account: Account) -> Cost | None:
     """What the grant that would pay is asked for; where none has room, the one with most left."""
     if price.noise_multiplier is None or not account.filters:
         return None
     numbered = list(enumerate(account.filters, start=1))
-    fitting = [each for each in numbered if each[1].price_of(price.plan) <= each[1].left]
+    fitting = [each for each in numbered if each[1].compute_plan_price(price.plan) <= each[1].left]
     number, filter_ = fitting[0] if fitting else max(numbered, key=lambda each: each[1].epsilon_left)
-    divergence = filter_.price_of(price.plan)
-    total = filter_.epsilon_asked(divergence)
-    trained, evaluated = (_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
+    divergence = filter_.compute_plan_price(price.plan)
+    total = filter_.compute_epsilon_increase(divergence)
+    trained, evaluated = (_compute_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
     return Cost(
         grant=number,
         order=filter_.granted.order,
@@ -154,34 +154,34 @@ def _cost(price: Price, account: Account) -> Cost | None:
         rounds=trained.times,
         evaluation=evaluated.epsilon,
         evaluations=evaluated.times,
-        conversion=rounded_up(total - Decimal(divergence) / NANO),
-        total=rounded_up(total),
-        left_before=rounded_down(filter_.epsilon_left),
-        left_after=rounded_down(filter_.epsilon_left - total) if fitting else None,
+        conversion=round_up(total - Decimal(divergence) / NANO),
+        total=round_up(total),
+        left_before=round_down(filter_.epsilon_left),
+        left_after=round_down(filter_.epsilon_left - total) if fitting else None,
     )
 
 
-def _together(terms: Terms, price: Price, account: Account, runs: int) -> Runs:
+def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> Runs:
     """Charge one run after the other, until one does not fit."""
     before, fitting = [filter_.set_aside for filter_ in account.filters], 0
     for number in range(runs):
         study = f"run {number + 1} of '{terms.name}'"
         try:
-            account.allow(study, price.plan, account.grant_for(study, price.plan))
+            account.allow(study, price.plan, account.find_grant(study, price.plan))
         except BudgetError:
             break
         fitting += 1
     rises = Decimal(0)
     for filter_, aside in zip(account.filters, before, strict=True):
         asked, filter_.set_aside = filter_.set_aside - aside, aside
-        rises += filter_.epsilon_asked(asked)
-    alone = price_of_runs(terms, runs)
+        rises += filter_.compute_epsilon_increase(asked)
+    alone = compute_price_of_runs(terms, runs)
     return Runs(
         runs=runs,
         fitting=fitting,
-        epsilon=rounded_up(rises),
-        alone=rounded_up(Decimal(alone.training)),
-        alone_evaluation=None if alone.evaluation is None else rounded_up(Decimal(alone.evaluation)),
+        epsilon=round_up(rises),
+        alone=round_up(Decimal(alone.training)),
+        alone_evaluation=None if alone.evaluation is None else round_up(Decimal(alone.evaluation)),
     )
 
 
@@ -192,8 +192,8 @@ class _Part(NamedTuple):
     epsilon: float
 
 
-def _part(price: Price, filter_: RenyiFilter, purpose: Purpose) -> _Part:
+def _compute_part(price: Price, filter_: RenyiFilter, purpose: Purpose) -> _Part:
     for planned in price.plan:
         if planned.purpose is purpose:
-            return _Part(planned.times, rounded_up(Decimal(filter_.price(planned.event) or 0) / NANO))
+            return _Part(planned.times, round_up(Decimal(filter_.compute_price(planned.event) or 0) / NANO))
     return _Part(0, 0.0)

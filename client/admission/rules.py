@@ -32,14 +32,19 @@ from client.site.config import Policy
 from client.site.registry import Registration
 from models import catalogue
 from models.errors import ModelError
-from privacy.accounting.account import most_patients
+from privacy.accounting.account import compute_most_patients
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import Admission
 from privacy.study import DataContract, Placement, SchemeName, Terms
-from privacy.study.cost import evaluation_event, evaluation_noise, study_noise, training_event
+from privacy.study.cost import (
+    compute_evaluation_noise,
+    compute_study_noise,
+    make_evaluation_event,
+    make_training_event,
+)
 from privacy.study.launch import Launch, SignedLaunch
 
 
@@ -82,19 +87,19 @@ def admit(
     Raises:
         RefusedError: the rule that forbids it.
     """
-    launch = _authentic(signed, admission)
-    _judge_roster(launch, site, identity, pinned)
-    against = refusal_reasons(
+    launch = _verify_launch(signed, admission)
+    _require_trusted_roster(launch, site, identity, pinned)
+    against = list_refusal_reasons(
         launch.terms, policy=policy, registration=registration, approved=approved, account=account, weights=weights
     )
     for reason in against:
         raise reason
-    price = price_of(launch.terms)
-    _judge_shares(launch, price, 0 if registration is None else registration.public_patients)
+    price = compute_price(launch.terms)
+    _require_usable_shares(launch, price, 0 if registration is None else registration.public_patients)
     return price
 
 
-def _judge_shares(launch: Launch, price: Price, patients: int) -> None:
+def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
     """With distributed noise, the range must hold what this site knows of already, and a share must still be noise.
 
     Others' patients come to it with the key epoch, and are judged before the first round is paid
@@ -104,19 +109,19 @@ def _judge_shares(launch: Launch, price: Price, patients: int) -> None:
     if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
         return
     # it brings tenseal, without which a command that only shows a budget starts in half the time
-    from privacy.secure_aggregation.round_layout import shared_noise
+    from privacy.secure_aggregation.round_layout import make_shared_noise
 
-    alone = shared_noise(terms, launch.parameters, price.noise_multiplier)
-    own = shared_noise(
+    alone = make_shared_noise(terms, launch.parameters, price.noise_multiplier)
+    own = make_shared_noise(
         terms, launch.parameters, price.noise_multiplier, room=patients if terms.sums_patients else 0
     )
-    if (problem := alone.problem(len(launch.roster))) is not None:
+    if (problem := alone.describe_problem(len(launch.roster))) is not None:
         raise RefusedError("noise", problem)
-    if (problem := own.problem(len(launch.roster))) is not None:
+    if (problem := own.describe_problem(len(launch.roster))) is not None:
         raise RefusedError("noise", f"for this site's patients alone, others come on top: {problem}")
 
 
-def refusal_reasons(
+def list_refusal_reasons(
     terms: Terms,
     *,
     policy: Policy,
@@ -129,34 +134,36 @@ def refusal_reasons(
 
     Whether the price fits into what is left is the ledger's to say.
     """
-    yield from _against_policy(terms, policy, None if registration is None else registration.population)
-    yield from _against_approval(terms, policy, approved)
-    yield from _against_weights(terms, weights)
-    yield from _against_data(terms, policy, registration)
+    yield from _list_policy_reasons(terms, policy, None if registration is None else registration.population)
+    yield from _list_approval_reasons(terms, policy, approved)
+    yield from _list_weights_reasons(terms, weights)
+    yield from _list_data_reasons(terms, policy, registration)
     if registration is not None:
-        yield from _against_account(terms, registration.population, account)
+        yield from _list_account_reasons(terms, registration.population, account)
 
 
-def policy_reasons(terms: Terms, policy: Policy, registration: Registration) -> Iterator[RefusedError]:
+def list_reasons_before_registration(
+    terms: Terms, policy: Policy, registration: Registration
+) -> Iterator[RefusedError]:
     """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
-    yield from _against_policy(terms, policy, registration.population)
-    yield from _against_data(terms, policy, registration)
+    yield from _list_policy_reasons(terms, policy, registration.population)
+    yield from _list_data_reasons(terms, policy, registration)
 
 
-def price_of(terms: Terms) -> Price:
+def compute_price(terms: Terms) -> Price:
     """What ``terms`` cost any population, and the noise that makes it so.
 
     Raises:
         BudgetError: no noise reaches the study's epsilon.
     """
-    noise = None if terms.privacy.epsilon is None else study_noise(terms)
-    noise_of_totals = evaluation_noise(terms)
-    return Price(tuple(_plan(terms, noise, noise_of_totals)), noise, noise_of_totals)
+    noise = None if terms.privacy.epsilon is None else compute_study_noise(terms)
+    noise_of_totals = compute_evaluation_noise(terms)
+    return Price(tuple(_make_plan(terms, noise, noise_of_totals)), noise, noise_of_totals)
 
 
-def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
+def _verify_launch(signed: SignedLaunch, admission: Admission) -> Launch:
     try:
-        launch = signed.verified(PublicKey.from_text(admission.coordinator))
+        launch = signed.verify(PublicKey.from_text(admission.coordinator))
     except WireError:
         raise RefusedError("federation", "the launch is not signed by the coordinator this site joined") from None
     if launch.federation != admission.federation:
@@ -166,7 +173,9 @@ def _authentic(signed: SignedLaunch, admission: Admission) -> Launch:
     return launch
 
 
-def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey]) -> None:
+def _require_trusted_roster(
+    launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey]
+) -> None:
     keys = {member.name: member.identity for member in launch.roster}
     if keys.get(site) != identity.text:
         raise RefusedError("roster", "this site is not on the roster with its own key")
@@ -187,7 +196,7 @@ def _judge_roster(launch: Launch, site: str, identity: PublicKey, pinned: Mappin
             )
 
 
-def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
+def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
     if terms.model.name not in policy.models:
         yield RefusedError(
             "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
@@ -234,7 +243,7 @@ def _against_policy(terms: Terms, policy: Policy, population: str | None) -> Ite
         )
 
 
-def _against_approval(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
+def _list_approval_reasons(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
     if policy.approval == "each-study" and not approved:
         yield RefusedError(
             "approval",
@@ -243,7 +252,7 @@ def _against_approval(terms: Terms, policy: Policy, approved: bool) -> Iterator[
         )
 
 
-def _against_weights(terms: Terms, weights: Collection[str]) -> Iterator[RefusedError]:
+def _list_weights_reasons(terms: Terms, weights: Collection[str]) -> Iterator[RefusedError]:
     start = terms.model.start
     if start is not None and start not in weights:
         yield RefusedError(
@@ -253,7 +262,7 @@ def _against_weights(terms: Terms, weights: Collection[str]) -> Iterator[Refused
         )
 
 
-def _against_data(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
+def _list_data_reasons(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
     if registration is None:
         yield RefusedError(
             "data",
@@ -262,9 +271,9 @@ def _against_data(terms: Terms, policy: Policy, registration: Registration | Non
         )
         return
     if registration.contract.digest != terms.data.digest:
-        yield RefusedError("data", _other_contract(registration.contract, terms.data))
+        yield RefusedError("data", _describe_other_contract(registration.contract, terms.data))
         return
-    patients, most = registration.public_patients, most_patients(registration.public_patients)
+    patients, most = registration.public_patients, compute_most_patients(registration.public_patients)
     if patients < policy.minimum_patients:
         yield RefusedError(
             "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
@@ -276,7 +285,7 @@ def _against_data(terms: Terms, policy: Policy, registration: Registration | Non
         )
 
 
-def _other_contract(registered: DataContract, asked: DataContract) -> str:
+def _describe_other_contract(registered: DataContract, asked: DataContract) -> str:
     """Say in which parts the study's contract differs from the one that people registered under its name."""
     parts = [name for name, value in registered if getattr(asked, name) != value]
     return (
@@ -285,7 +294,7 @@ def _other_contract(registered: DataContract, asked: DataContract) -> str:
     )
 
 
-def _against_account(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:
+def _list_account_reasons(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:
     if account is None:
         yield RefusedError(
             "data",
@@ -300,14 +309,14 @@ def _against_account(terms: Terms, population: str, account: Budget | None) -> I
             "budget", f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
         )
     try:
-        price_of(terms)
+        compute_price(terms)
     except BudgetError as error:
         yield RefusedError("budget", str(error))
 
 
-def _plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:
-    plan = [Planned(purpose=Purpose.TRAIN, event=training_event(terms, noise), times=terms.training.rounds)]
+def _make_plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:
+    plan = [Planned(purpose=Purpose.TRAIN, event=make_training_event(terms, noise), times=terms.training.rounds)]
     if terms.evaluation.rounds:
-        event = evaluation_event(noise_of_totals)
+        event = make_evaluation_event(noise_of_totals)
         plan.append(Planned(purpose=Purpose.EVALUATE, event=event, times=len(terms.evaluation.rounds)))
     return plan

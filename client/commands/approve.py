@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from client.commands.confirm import machine_account, require_meant
-from client.commands.study_table import NEVER_AGAIN, explained, print_explanation
+from client.commands.confirm import read_machine_account, require_confirmation
+from client.commands.study_table import NEVER_AGAIN, explain_at_site, print_explanation
 from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.study import read_terms
@@ -30,20 +30,20 @@ def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, 
     """
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        unused = ledger.approved_runs(terms.digest)
+        unused = ledger.count_approved_runs(terms.digest)
         if unused and not further:
             say(
                 f"these terms have an approval already that admits {unused} more: nothing was changed; to add to it, "
                 "say --further"
             )
             return
-        explanation = explained(home, ledger, terms, about_to_approve=True)
+        explanation = explain_at_site(home, ledger, terms, about_to_approve=True)
         print_explanation(explanation)
         if terms.privacy.epsilon is None:
             say(click.style(NEVER_AGAIN, fg="red", bold=True))
-            require_meant("Approve a study without privacy?", yes)
-        ledger.approve(terms.digest, name, runs, machine_account())
-        unused = ledger.approved_runs(terms.digest)
+            require_confirmation("Approve a study without privacy?", yes)
+        ledger.approve(terms.digest, name, runs, read_machine_account())
+        unused = ledger.count_approved_runs(terms.digest)
     launches = "one launch" if unused == 1 else f"{unused} launches"
     say(f"approved: the terms {terms.digest[:16]}, by {name}, for {launches}; a change of the study needs another")
     if not explanation.admitted:
@@ -63,5 +63,5 @@ def revoke(home: SiteFolder, study: Path, name: str) -> None:
     """
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        ledger.revoke(terms.digest, name, machine_account())
+        ledger.revoke(terms.digest, name, read_machine_account())
     say(f"revoked: no further study of the terms {terms.digest[:16]} is admitted until they are approved again")

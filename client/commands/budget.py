@@ -10,17 +10,17 @@ import click
 from client.admission.budget_forecast import (
     GrantRoom,
     OrderAdvice,
-    advise,
-    least_epsilon,
-    results_seen,
-    room_for_more,
+    advise_order,
+    compute_grant_room,
+    compute_least_epsilon,
+    has_produced_results,
 )
-from client.commands.confirm import ask_at_terminal, machine_account
-from client.commands.study_table import explained, print_explanation
+from client.commands.confirm import ask_at_terminal, read_machine_account
+from client.commands.study_table import explain_at_site, print_explanation
 from client.site.folder import SiteFolder
-from client.study.held_budget import Hold, holds_of
+from client.study.held_budget import Hold, list_holds
 from privacy.accounting.account import Account
-from privacy.accounting.figures import Budget, GrantFigures, rounded_up
+from privacy.accounting.figures import Budget, GrantFigures, round_up
 from privacy.accounting.grant_order import OrderChoice
 from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.canonical import Json
@@ -38,12 +38,12 @@ def budget(context: click.Context, as_json: bool) -> None:
         return
     home: SiteFolder = context.obj
     with home.open_ledger() as ledger:
-        state = ledger.copy_of_state()
+        state = ledger.copy_state()
     accounts = list(state.accounts.values())
-    holds = holds_of(state, home)
+    holds = list_holds(state, home)
     if as_json:
         held: list[Json] = [each._asdict() for each in holds]
-        print_json({"populations": [_document(account) for account in accounts], "holds": held})
+        print_json({"populations": [_make_document(account) for account in accounts], "holds": held})
         return
     rows: list[tuple[str, ...]] = []
     alarming: set[int] = set()
@@ -51,11 +51,11 @@ def budget(context: click.Context, as_json: bool) -> None:
         figures = account.budget
         if figures.epsilon_spent is None:
             alarming.add(len(rows))
-        rows += _rows(figures, room_for_more(account))
+        rows += _make_budget_rows(figures, compute_grant_room(account))
     print_table(_HEADINGS, rows, alarming)
     if holds:
         click.echo()
-        print_table(_HOLDS, [_hold_row(each) for each in holds])
+        print_table(_HOLDS, [_make_hold_row(each) for each in holds])
         say(
             "a study that will not go on is left, and what it holds is free again, by: consilium-site withdraw STUDY"
         )
@@ -106,27 +106,27 @@ def budget_grant(
     """
     expected = [read_terms(study) for study in studies]
     with home.open_ledger() as ledger:
-        account = ledger.copy_of_state().account(population)
+        account = ledger.copy_state().find_account(population)
         _check_further(account, further)
-        account.require_fitting_delta(delta, ledger.population(population).patients)
-        advice = advise(epsilon, delta, expected, None if order is None else int(order))
+        account.require_fitting_delta(delta, ledger.find_population(population).patients)
+        advice = advise_order(epsilon, delta, expected, None if order is None else int(order))
         if as_json:
-            print_json(_advice_document(population, epsilon, delta, advice))
+            print_json(_make_advice_document(population, epsilon, delta, advice))
         else:
-            print_table(("order", "conversion takes", "all expected cost", "fit", ""), _advice_rows(advice))
-        for sentence in _worth_knowing(account, advice):
+            print_table(("order", "conversion takes", "all expected cost", "fit", ""), _make_advice_rows(advice))
+        for sentence in _list_notices(account, advice):
             say(sentence)
         if advice.taken.admits < 1 and not despite:
             raise BudgetError(
                 f"the grant does not hold all expected studies even once, and nothing was granted: at delta {delta:g} "
-                f"they take epsilon {least_epsilon(advice):g}; grant that much, or say --despite"
+                f"they take epsilon {compute_least_epsilon(advice):g}; grant that much, or say --despite"
             )
         ask_at_terminal(
             f"this is for good: all studies on the patients of '{population}' together may then cost epsilon "
             f"{epsilon:g} at delta {delta:g}, and no grant is ever changed or taken back. Grant it?",
             yes,
         )
-        ledger.grant(population, epsilon, delta, advice.taken.order, name, machine_account())
+        ledger.grant(population, epsilon, delta, advice.taken.order, name, read_machine_account())
     say(f"granted '{population}' epsilon {epsilon:g} at delta {delta:g}, kept at Renyi order {advice.taken.order}")
 
 
@@ -139,7 +139,7 @@ def budget_explain(home: SiteFolder, study: Path, runs: int | None, as_json: boo
     """What STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        explanation = explained(home, ledger, terms, runs=runs)
+        explanation = explain_at_site(home, ledger, terms, runs=runs)
     if as_json:
         print_json(explanation.model_dump(mode="json"))
     else:
@@ -151,7 +151,7 @@ def budget_explain(home: SiteFolder, study: Path, runs: int | None, as_json: boo
 _HEADINGS = ("population", "grant", "epsilon", "delta", "order", "spent", "set aside", "left", "would still fit")
 
 
-def _rows(figures: Budget, room: GrantRoom | None) -> list[tuple[str, ...]]:
+def _make_budget_rows(figures: Budget, room: GrantRoom | None) -> list[tuple[str, ...]]:
     """A row for the population; with several grants, one for each of them below."""
     spent = "unbounded" if figures.epsilon_spent is None else f"{figures.epsilon_spent:.3f}"
     one = figures.grants[0] if len(figures.grants) == 1 else None
@@ -166,10 +166,13 @@ def _rows(figures: Budget, room: GrantRoom | None) -> list[tuple[str, ...]]:
         f"{figures.epsilon_left:.3f}",
         "-" if room is None else f"{room.more} more like '{room.like}'",
     )
-    return [whole, *(_grant_row(number, each) for number, each in enumerate(figures.grants, start=1) if not one)]
+    return [
+        whole,
+        *(_make_grant_row(number, each) for number, each in enumerate(figures.grants, start=1) if not one),
+    ]
 
 
-def _grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
+def _make_grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
     return (
         "",
         str(number),
@@ -186,7 +189,7 @@ def _grant_row(number: int, grant: GrantFigures) -> tuple[str, ...]:
 _HOLDS: Final = ("open study", "population", "grant", "holds", "since", "last heard of", "given back on")
 
 
-def _hold_row(hold: Hold) -> tuple[str, ...]:
+def _make_hold_row(hold: Hold) -> tuple[str, ...]:
     return (
         hold.study,
         hold.population,
@@ -198,8 +201,8 @@ def _hold_row(hold: Hold) -> tuple[str, ...]:
     )
 
 
-def _document(account: Account) -> Json:
-    room = room_for_more(account)
+def _make_document(account: Account) -> Json:
+    room = compute_grant_room(account)
     fits = None if room is None else {"like": room.like, "more": room.more}
     return {**account.budget.model_dump(mode="json"), "fits": fits}
 
@@ -219,18 +222,20 @@ def _check_further(account: Account, further: bool) -> None:
         raise BudgetError(f"'{account.population}' has no grant yet, so this is its first: leave out --further")
 
 
-def _worth_knowing(account: Account, advice: OrderAdvice) -> list[str]:
+def _list_notices(account: Account, advice: OrderAdvice) -> list[str]:
     """What the officer should have read before the grant is in the ledger."""
     taken, best = advice.taken, advice.best
     sentences = [
-        f"order {best.order} admits most, {_fit(best)} times all expected studies: at a lower one the conversion to "
-        "epsilon takes more of the grant, at a higher one each study costs more"
+        f"order {best.order} admits most, {_format_fit(best)} times all expected studies: at a lower one the "
+        "conversion to epsilon takes more of the grant, at a higher one each study costs more"
     ]
     if taken.order != best.order:
-        sentences.append(f"order {taken.order} is taken as you said; it admits {_fit(taken)} times all of them")
+        sentences.append(
+            f"order {taken.order} is taken as you said; it admits {_format_fit(taken)} times all of them"
+        )
     if account.filters:
         sentences.append("this adds to the grants before: a population's epsilons and deltas are summed")
-        if results_seen(account):
+        if has_produced_results(account):
             sentences.append(
                 "results from these patients have been seen, so every report will say that the budget was enlarged "
                 "after results were seen"
@@ -238,31 +243,31 @@ def _worth_knowing(account: Account, advice: OrderAdvice) -> list[str]:
     return sentences
 
 
-def _advice_rows(advice: OrderAdvice) -> list[tuple[str, ...]]:
+def _make_advice_rows(advice: OrderAdvice) -> list[tuple[str, ...]]:
     return [
         (
             str(choice.order),
-            f"{rounded_up(choice.conversion):.4f}",
-            f"{rounded_up(Decimal(choice.price) / NANO):.4f}",
-            _fit(choice),
-            _mark(choice, advice),
+            f"{round_up(choice.conversion):.4f}",
+            f"{round_up(Decimal(choice.price) / NANO):.4f}",
+            _format_fit(choice),
+            _format_mark(choice, advice),
         )
         for choice in advice.choices
     ]
 
 
-def _mark(choice: OrderChoice, advice: OrderAdvice) -> str:
+def _format_mark(choice: OrderChoice, advice: OrderAdvice) -> str:
     if choice == advice.taken:
         return "<- taken"
     return "<- admits most" if choice == advice.best else ""
 
 
-def _fit(choice: OrderChoice) -> str:
+def _format_fit(choice: OrderChoice) -> str:
     """How many times all expected studies fit, rounded down."""
     return f"{Decimal(floor(choice.admits * 100)) / 100:.2f}"
 
 
-def _advice_document(population: str, epsilon: float, delta: float, advice: OrderAdvice) -> Json:
+def _make_advice_document(population: str, epsilon: float, delta: float, advice: OrderAdvice) -> Json:
     return {
         "population": population,
         "epsilon": epsilon,

@@ -6,7 +6,7 @@ import sys
 import click
 
 
-def require_meant(question: str, yes: bool) -> None:
+def require_confirmation(question: str, yes: bool) -> None:
     """Ask a person before what cannot be undone, unless they have said ``yes`` on the command line.
 
     Raises:
@@ -32,7 +32,7 @@ def ask_at_terminal(question: str, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def machine_account() -> str | None:
+def read_machine_account() -> str | None:
     """The account that this command runs under, as the operating system names it."""
     try:
         return getpass.getuser()[:100] or None

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
-from client.admission.rules import policy_reasons
+from client.admission.rules import list_reasons_before_registration
 from client.commands.objections import data_object
 from client.data.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
 from client.site.folder import SiteFolder
-from client.site.register_data import register_files, require_apart, require_name
+from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
@@ -57,14 +57,16 @@ def data_add(
     """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
     contract = read_terms(study).data
     require_name(population or contract.name)
-    report = inspect_files(contract, train.resolve(), test.resolve(), home.patients().objections()).report
+    report = inspect_files(
+        contract, train.resolve(), test.resolve(), home.open_patient_register().load_objections()
+    ).report
     for table in (report.training, report.test):
         if table is not None:
-            say(_summary(table))
+            say(_describe_table(table))
     for finding in report.findings:
-        _say_finding(finding)
-    report.require_kept()
-    if report.warnings and not despite and not _agreed("register the files despite the warnings?"):
+        _report_finding(finding)
+    report.require_no_mistakes()
+    if report.warnings and not despite and not _ask_for_agreement("register the files despite the warnings?"):
         raise RefusedError(
             "warnings",
             f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
@@ -97,22 +99,24 @@ def data_check(
     """Show what STUDY.yaml would train on, and what in the files is wrong or suspicious; nothing is registered."""
     terms = read_terms(study)
     require_name(population or terms.data.name)
-    known = home.registry().nearest(terms.data)
+    known = home.load_registry().find_nearest(terms.data)
     if known is None and (train is None or test is None):
         raise SiteConfigError(f"no data are registered as '{terms.data.name}'; name both files: --train and --test")
     first = train or Path(known.train if known else "")
     second = test or Path(known.test if known else "")
-    inspected = inspect_files(terms.data, first.resolve(), second.resolve(), home.patients().objections())
+    inspected = inspect_files(
+        terms.data, first.resolve(), second.resolve(), home.open_patient_register().load_objections()
+    )
     of = population or (known.population if known else terms.data.name)
-    refusal = _refused_by_register(home, inspected, of, different_from)
-    report = inspected.report.with_findings(_said_by_policy(home, terms, inspected.report, of))
+    refusal = _find_register_refusal(home, inspected, of, different_from)
+    report = inspected.report.add_findings(_list_policy_findings(home, terms, inspected.report, of))
     if refusal is not None:
-        report = report.with_findings([Finding(level="mistake", where="site", sentence=str(refusal))])
+        report = report.add_findings([Finding(level="mistake", where="site", sentence=str(refusal))])
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
         _print_report(report)
-    inspected.report.require_kept()
+    inspected.report.require_no_mistakes()
     if refusal is not None:
         raise refusal
     asked = f"; {len(report.warnings)} warnings, which 'data add' asks about" if report.warnings else ""
@@ -125,21 +129,21 @@ def data_check(
 data.add_command(data_object)
 
 
-def _refused_by_register(
+def _find_register_refusal(
     home: SiteFolder, inspected: Inspected, population: str, different_from: tuple[str, ...]
 ) -> RefusedError | None:
     """Whether these patients may be of ``population``."""
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
+        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
     try:
-        require_apart(inspected.patients, population, known, different_from)
-        home.patients().compare(population, inspected.patients, known, different_from)
+        require_distinct_patients(inspected.patients, population, known, different_from)
+        home.open_patient_register().compare(population, inspected.patients, known, different_from)
     except RefusedError as error:
         return error
     return None
 
 
-def _said_by_policy(home: SiteFolder, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
+def _list_policy_findings(home: SiteFolder, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
     """Why this site would refuse the study with these files, as far as that is known before they are registered."""
     if report.public_patients is None or report.training is None or report.test is None:
         return []
@@ -152,11 +156,11 @@ def _said_by_policy(home: SiteFolder, terms: Terms, report: CheckReport, populat
         test_sha256=report.test.sha256,
         public_patients=report.public_patients,
     )
-    reasons = policy_reasons(terms, home.config.policy, prospect)
+    reasons = list_reasons_before_registration(terms, home.config.policy, prospect)
     return [Finding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons]
 
 
-def _agreed(question: str) -> bool:
+def _ask_for_agreement(question: str) -> bool:
     """Ask; nobody at the keyboard is a no."""
     try:
         return click.confirm(question, err=True)
@@ -169,7 +173,7 @@ def _print_report(report: CheckReport) -> None:
     for where, table in (("training", report.training), ("test", report.test)):
         if table is None:
             continue
-        click.echo(f"{where}: {_summary(table)}")
+        click.echo(f"{where}: {_describe_table(table)}")
         rows = [
             (each.name, str(each.missing), str(each.below), str(each.above), "constant" if each.constant else "")
             for each in table.columns
@@ -177,21 +181,21 @@ def _print_report(report: CheckReport) -> None:
         print_table(("column", "missing", "below the range", "above it", ""), rows)
         click.echo()
     for finding in report.findings:
-        for line in _lines_of(finding):
+        for line in _format_finding(finding):
             click.echo(line)
 
 
-def _say_finding(finding: Finding) -> None:
-    for line in _lines_of(finding):
+def _report_finding(finding: Finding) -> None:
+    for line in _format_finding(finding):
         say(line)
 
 
-def _lines_of(finding: Finding) -> list[str]:
+def _format_finding(finding: Finding) -> list[str]:
     where = {"training": "training file: ", "test": "test file: ", "site": "this site: ", "both": ""}[finding.where]
     return [f"{finding.level}: {where}{finding.sentence}", *(f"    {each}" for each in finding.shown)]
 
 
-def _summary(table: TableReport) -> str:
+def _describe_table(table: TableReport) -> str:
     objecting = f", {table.objecting} of them object" if table.objecting else ""
     return (
         f"{Path(table.file).name}: {table.records} records of {table.patients} patients{objecting}; {table.used} "

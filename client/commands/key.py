@@ -4,7 +4,7 @@ import click
 
 from client.site.folder import SiteFolder
 from client.site.key_rotation import Rotation
-from client.site.running import stopped
+from client.site.running import keep_stopped
 from privacy.command_line import Commands, say
 
 
@@ -22,16 +22,16 @@ def key_change(home: SiteFolder, yes: bool) -> None:
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
     new key.
     """
-    with stopped(home, "its key is changed"):
-        _change(home, yes)
+    with keep_stopped(home, "its key is changed"):
+        _change_key(home, yes)
 
 
-def _change(home: SiteFolder, yes: bool) -> None:
+def _change_key(home: SiteFolder, yes: bool) -> None:
     rotation = Rotation(home)
     if rotation.interrupted:
         say("a change was interrupted; it is finished now")
     else:
-        for study in _in_progress(home):
+        for study in _list_studies_in_progress(home):
             say(f"the study '{study}' is in progress; this site cannot go on with it under another key")
         if not yes and not click.confirm("make a new identity key and retire the present one?", err=True):
             say("nothing was changed")
@@ -41,10 +41,10 @@ def _change(home: SiteFolder, yes: bool) -> None:
     say("the identity key is changed, in the ledger and on disk; back the folder up now. What is left to do:")
     say("  join the coordinator again: consilium-site join --request FILE, and then --admission FILE")
     say(f"  other sites' people: consilium-site peer forget {home.config.name}, then peer trust with the new key:")
-    click.echo(home.identity().public.typed)
+    click.echo(home.load_identity().public.typed)
 
 
-def _in_progress(home: SiteFolder) -> list[str]:
+def _list_studies_in_progress(home: SiteFolder) -> list[str]:
     with home.open_ledger() as ledger:
-        accounts = ledger.copy_of_state().accounts.values()
+        accounts = ledger.copy_state().accounts.values()
     return [study for account in accounts for study, each in account.allowances.items() if not each.closed]

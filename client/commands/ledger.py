@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from client.commands.confirm import ask_at_terminal, machine_account
-from client.ledger.entry_text import in_words, is_about, studies_named
-from client.ledger.recovery import Rehearsal, rehearse
+from client.commands.confirm import ask_at_terminal, read_machine_account
+from client.ledger.entry_text import describe_entry, is_about, list_named_studies
+from client.ledger.recovery import Rehearsal, rehearse_recovery
 from client.ledger.summary import summarise
 from client.site.folder import SiteFolder
-from client.site.running import stopped
+from client.site.running import keep_stopped
 from privacy.accounting.figures import Budget
 from privacy.audit.report.timeline import Timeline
 from privacy.canonical import Json
@@ -23,7 +23,7 @@ from privacy.exchanged_files import read_document
 from privacy.keys import PublicKey
 from privacy.ledger import verify_file
 from privacy.ledger.entries import BODIES, Entry
-from privacy.ledger.ledger import utc_now
+from privacy.ledger.ledger import read_utc_time
 from privacy.ledger.signed_head import Countersigned
 
 
@@ -43,15 +43,21 @@ def ledger_list(
 ) -> None:
     """The entries in words, oldest first; 'ledger summary' says the same in epsilon, a line for each study."""
     with home.open_ledger() as site_ledger:
-        entries = list(site_ledger.entries())
-    day = _day(since)
-    chosen = [entry for entry in _about(entries, study) if kind in (None, entry.kind) and entry.time >= day]
+        entries = list(site_ledger.read_entries())
+    day = _format_day(since)
+    chosen = [
+        entry for entry in _find_entries_about(entries, study) if kind in (None, entry.kind) and entry.time >= day
+    ]
     if as_json:
         print_json(
-            {"entries": [{**entry.model_dump(mode="json"), "words": in_words(entry.body)} for entry in chosen]}
+            {
+                "entries": [
+                    {**entry.model_dump(mode="json"), "words": describe_entry(entry.body)} for entry in chosen
+                ]
+            }
         )
         return
-    rows = [(str(entry.number), entry.time, entry.kind, in_words(entry.body)) for entry in chosen]
+    rows = [(str(entry.number), entry.time, entry.kind, describe_entry(entry.body)) for entry in chosen]
     print_table(("entry", "time", "kind", "what"), rows)
 
 
@@ -64,7 +70,9 @@ def ledger_list(
 def ledger_summary(home: SiteFolder, since: datetime | None, as_json: bool) -> None:
     """What was granted, and what each study took, in epsilon: a line for each."""
     story = Timeline()
-    found = summarise(verify_file(home.ledger_path, home.identity().public, story.take), story, _day(since))
+    found = summarise(
+        verify_file(home.ledger_path, home.load_identity().public, story.apply), story, _format_day(since)
+    )
     if as_json:
         studies: list[Json] = [each._asdict() for each in found.studies]
         print_json({**found._asdict(), "studies": studies})
@@ -98,11 +106,11 @@ def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
     entries is their numbers, not their times.
     """
     with home.open_ledger() as site_ledger:
-        last = list(site_ledger.entries())[-1]
-        now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+        last = list(site_ledger.read_entries())[-1]
+        now = f"{read_utc_time():%Y-%m-%dT%H:%M:%SZ}"
         say(f"the last entry ({last.number}) is dated {last.time}; this machine's clock says {now}")
         ask_at_terminal("Is the clock right now, and was it wrong then?", yes)
-        site_ledger.accept_clock(name, machine_account())
+        site_ledger.accept_clock(name, read_machine_account())
         head = site_ledger.head
     say(f"entry {head.number} says so; the ledger can be written again, also by a site that is running")
 
@@ -115,14 +123,14 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
 
     With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
     """
-    from client.study.papers import papers_of
+    from client.study.papers import list_papers
 
     last = b""
     with home.open_ledger() as site_ledger:
         try:
             with file.open("xb") as out:
                 try:
-                    for last in site_ledger.export_lines(papers_of(home, site_ledger)):
+                    for last in site_ledger.export_lines(list_papers(home, site_ledger)):
                         out.write(last)
                     out.flush()
                     os.fsync(out.fileno())
@@ -146,16 +154,16 @@ def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     FILE is what the coordinator hands out; without it, the head that this site has kept beside its ledger.
     What the coordinator has seen of the lost ledger is taken over, and everything open is charged in full.
     """
-    with stopped(home, "its ledger is taken up again"):
-        _recover(home, file, yes)
+    with keep_stopped(home, "its ledger is taken up again"):
+        _recover_ledger(home, file, yes)
 
 
-def _recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
-    countersigned = _countersigned(home, file)
-    coordinator = PublicKey.from_text(home.admission().coordinator)
+def _recover_ledger(home: SiteFolder, file: Path | None, yes: bool) -> None:
+    countersigned = _read_countersigned(home, file)
+    coordinator = PublicKey.from_text(home.load_admission().coordinator)
     with home.open_ledger() as site_ledger:
-        rehearsal = rehearse(site_ledger.copy_of_state(), countersigned, coordinator, home.identity())
-        _show(rehearsal)
+        rehearsal = rehearse_recovery(site_ledger.copy_state(), countersigned, coordinator, home.load_identity())
+        _print_rehearsal(rehearsal)
         if not yes and not click.confirm("charge this and go on from here?", err=True):
             say("nothing was changed")
             raise click.Abort
@@ -164,14 +172,14 @@ def _recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     say(f"recovered by entry {head.number}; every reader of the ledger will see it. Back the folder up now")
 
 
-def _day(since: datetime | None) -> str:
+def _format_day(since: datetime | None) -> str:
     return "" if since is None else f"{since:%Y-%m-%d}"
 
 
-def _about(entries: list[Entry], study: str | None) -> list[Entry]:
+def _find_entries_about(entries: list[Entry], study: str | None) -> list[Entry]:
     if study is None:
         return entries
-    named = studies_named(entries)
+    named = list_named_studies(entries)
     if study not in named:
         raise click.BadParameter(
             f"the ledger names no study '{study}'; it names: {', '.join(named) or 'none'}", param_hint="--study"
@@ -179,9 +187,9 @@ def _about(entries: list[Entry], study: str | None) -> list[Entry]:
     return [entry for entry in entries if is_about(entry.body, study, named[study])]
 
 
-def _countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
+def _read_countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
     if file is None:
-        kept = home.witnessed()
+        kept = home.load_witnessed()
         if kept is None:
             raise SiteConfigError(
                 f"{home.folder}: this site has kept no head that its coordinator has countersigned; ask the "
@@ -191,13 +199,13 @@ def _countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
     return parse(read_document(file, LedgerError), Countersigned, LedgerError, str(file))
 
 
-def _show(rehearsal: Rehearsal) -> None:
+def _print_rehearsal(rehearsal: Rehearsal) -> None:
     say(
         f"this ledger ends with entry {rehearsal.own.number}; the coordinator has seen entry {rehearsal.seen.number} "
-        "of  the lost one. Entries between are lost, their price is not:"
+        "of the lost one. Entries between are lost, their price is not:"
     )
     rows = [
-        (population, *_figures(rehearsal.before.get(population)), *_figures(after))
+        (population, *_format_figures(rehearsal.before.get(population)), *_format_figures(after))
         for population, after in rehearsal.after.items()
     ]
     print_table(
@@ -209,7 +217,7 @@ def _show(rehearsal: Rehearsal) -> None:
         say(f"the study '{study}' is closed at this site: what it had set aside counts as spent")
 
 
-def _figures(budget: Budget | None) -> tuple[str, str, str]:
+def _format_figures(budget: Budget | None) -> tuple[str, str, str]:
     if budget is None:
         return "-", "-", "-"
     spent = "unbounded" if budget.epsilon_spent is None else f"{budget.epsilon_spent:.3f}"

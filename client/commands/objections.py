@@ -40,21 +40,21 @@ def data_object(home: SiteFolder, patients: tuple[str, ...], listed: bool, take_
     if not named and not (listed and not patients):
         raise click.UsageError("no patient is named: give identifiers, or - and one a line on stdin")
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-    register = home.patients()
+        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+    register = home.open_patient_register()
     if listed and named:
         _print_dates(register, named)
     elif listed:
         _print_counts(register, known)
     elif take_back:
-        _take_back(register, named)
+        _take_back_objections(register, named)
     else:
-        _object(register, named, known)
+        _add_objections(register, named, known)
 
 
-def _object(register: PatientRegister, named: list[str], known: Mapping[str, str]) -> None:
-    found, strangers = register.count(named, known), register.strangers(named, known)
-    everybody = register.object(named, datetime.now(UTC).date().isoformat())
+def _add_objections(register: PatientRegister, named: list[str], known: Mapping[str, str]) -> None:
+    found, strangers = register.count_patients(named, known), register.find_unknown(named, known)
+    everybody = register.add_objections(named, datetime.now(UTC).date().isoformat())
     say(f"{len(named)} patients will be left out of every study admitted from now on; {everybody} object in all")
     for population, count in found.items():
         say(f"{count} of them in '{population}'")
@@ -65,10 +65,10 @@ def _object(register: PatientRegister, named: list[str], known: Mapping[str, str
         )
 
 
-def _take_back(register: PatientRegister, named: list[str]) -> None:
-    objections = register.objections()
+def _take_back_objections(register: PatientRegister, named: list[str]) -> None:
+    objections = register.load_objections()
     unknown = sum(not objections.includes(patient) for patient in named)
-    left = register.take_back(named)
+    left = register.take_back_objections(named)
     say(
         f"{len(named) - unknown} patients may take part in studies admitted from now on; {left} object in all; a study "
         "that was admitted without them stays without them"
@@ -78,12 +78,12 @@ def _take_back(register: PatientRegister, named: list[str]) -> None:
 
 
 def _print_dates(register: PatientRegister, named: list[str]) -> None:
-    objections = register.objections()
-    print_table(("patient", "objects since"), [(each, objections.date(each) or "-") for each in named])
+    objections = register.load_objections()
+    print_table(("patient", "objects since"), [(each, objections.find_date(each) or "-") for each in named])
 
 
 def _print_counts(register: PatientRegister, known: Mapping[str, str]) -> None:
-    days = sorted(register.objections().since.values())
+    days = sorted(register.load_objections().since.values())
     rows = [(f"in '{name}'", str(count)) for name, count in register.count_objecting(known).items()]
     print_table(("", "patients who object"), [("in all", str(len(days))), *rows])
     if days:

@@ -18,7 +18,7 @@ def peer() -> None:
 @click.pass_obj
 def peer_list(home: SiteFolder, as_json: bool) -> None:
     """The pinned peers and their keys."""
-    rows = [(name, key.typed) for name, key in sorted(home.peers().pinned.items())]
+    rows = [(name, key.typed) for name, key in sorted(home.load_peers().pinned.items())]
     if as_json:
         print_json({"peers": [{"name": name, "key": key} for name, key in rows]})
     else:
@@ -38,7 +38,7 @@ def peer_trust(home: SiteFolder, name: str, key: tuple[str, ...]) -> None:
         public = PublicKey.from_typed(" ".join(key))
     except WireError as error:
         raise SiteConfigError(f"the key of '{name}': {error}") from None
-    home.pin(name, public)
+    home.pin_peer(name, public)
     say(f"'{name}' is pinned")
 
 
@@ -47,5 +47,5 @@ def peer_trust(home: SiteFolder, name: str, key: tuple[str, ...]) -> None:
 @click.pass_obj
 def peer_forget(home: SiteFolder, name: str) -> None:
     """Trust NAME no more."""
-    home.forget(name)
+    home.forget_peer(name)
     say(f"'{name}' is no longer pinned")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from client.data.adapters.csv import Mistake
-from client.data.plausibility import hint_at, shown
+from client.data.plausibility import describe_probable_meaning, format_word
 from client.prediction.release_contract import ReleaseContract, read_contract
 from privacy.command_line import say
 from privacy.errors import DataError, ReleaseError
@@ -32,7 +32,7 @@ def predict(folder: Path, table: Path, out: Path | None) -> None:
 
     found = predicted(contract, load_model(folder, contract), table)
     for mistake in found.mistakes:
-        _say_mistake(contract, mistake)
+        _report_mistake(contract, mistake)
     if found.mistakes:
         listed = "; ".join(mistake.sentence for mistake in found.mistakes)
         raise DataError(f"{table}: is not a table that this model can be used on: {listed}")
@@ -42,11 +42,11 @@ def predict(folder: Path, table: Path, out: Path | None) -> None:
         if count.missing or count.below + count.above:
             clipped = count.below + count.above
             say(f"column '{count.name}': {count.missing} of {count.rows} missing, {clipped} clipped to the range")
-    text = _as_csv(contract, found.patients, found.probabilities.tolist())
+    text = _format_csv(contract, found.patients, found.probabilities.tolist())
     if out is None:
         click.echo(text, nl=False)
     else:
-        _write(out, text)
+        _write_predictions(out, text)
     if contract.model.personal:
         say(f"the layers {', '.join(contract.model.personal)} have their first values: each site trained its own")
     if contract.positive_weight != 1:
@@ -60,7 +60,7 @@ def predict(folder: Path, table: Path, out: Path | None) -> None:
     )
 
 
-def _as_csv(contract: ReleaseContract, patients: tuple[str, ...], probabilities: list[float]) -> str:
+def _format_csv(contract: ReleaseContract, patients: tuple[str, ...], probabilities: list[float]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     label = contract.data.label
@@ -71,7 +71,7 @@ def _as_csv(contract: ReleaseContract, patients: tuple[str, ...], probabilities:
     return out.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
+def _write_predictions(path: Path, text: str) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -79,9 +79,9 @@ def _write(path: Path, text: str) -> None:
         raise ReleaseError(f"{path}: cannot be written: {cause.strerror}; name a new file") from None
 
 
-def _say_mistake(contract: ReleaseContract, mistake: Mistake) -> None:
+def _report_mistake(contract: ReleaseContract, mistake: Mistake) -> None:
     say(f"mistake: {mistake.sentence}")
     for place in mistake.places:
-        say(f"    line {place.line}: {shown(place.word)}")
+        say(f"    line {place.line}: {format_word(place.word)}")
     if mistake.column and mistake.words:
-        say(f"    {hint_at(contract.data, mistake.column, mistake.words)}")
+        say(f"    {describe_probable_meaning(contract.data, mistake.column, mistake.words)}")

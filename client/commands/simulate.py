@@ -10,7 +10,7 @@ import click
 from models.tasks.binary import THRESHOLD, Metrics
 from privacy.command_line import print_json, print_table
 from privacy.study import read_terms
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 
 _FIGURES = {"auroc": "AUROC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
 
@@ -40,28 +40,30 @@ def simulate(
     from client.training.simulate import simulate as simulated
 
     terms = read_terms(study)
-    noise = study_noise(terms) if private else None
+    noise = compute_study_noise(terms) if private else None
     runs = simulated(terms, train, test, noise, repeats, start)
     if as_json:
         print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
         return
     how = f"with noise for epsilon {terms.privacy.epsilon:g}" if private else "WITHOUT PRIVACY"
     click.echo(f"simulated in one place, {how}, on {runs[0].patients:,} test patients, threshold {THRESHOLD:g}")
-    rows = [(f"training {number}", *map(_shown, _figures(run))) for number, run in enumerate(runs, start=1)]
+    rows = [
+        (f"training {number}", *map(_format_figure, _list_figures(run))) for number, run in enumerate(runs, start=1)
+    ]
     if len(runs) > 1:
-        rows.append(("mean and spread", *map(_mean, zip(*map(_figures, runs), strict=True))))
+        rows.append(("mean and spread", *map(_format_mean, zip(*map(_list_figures, runs), strict=True))))
     print_table(("", *_FIGURES.values()), rows)
 
 
-def _figures(run: Metrics) -> list[float | None]:
+def _list_figures(run: Metrics) -> list[float | None]:
     return [getattr(run, name) for name in _FIGURES]
 
 
-def _shown(figure: float | None) -> str:
+def _format_figure(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.3f}"
 
 
-def _mean(figures: Sequence[float | None]) -> str:
+def _format_mean(figures: Sequence[float | None]) -> str:
     """The mean, and the standard deviation from one training to the next."""
     known = [each for each in figures if each is not None]
     return f"{fmean(known):.3f} ± {stdev(known):.3f}" if len(known) > 1 else "-"

@@ -3,45 +3,45 @@
 from typing import Any
 
 from client.site.folder import SiteFolder
-from client.site.running import connection
+from client.site.running import read_connection
 from client.study.store import StudyStore
-from client.study.witness_check import rolled_back
+from client.study.witness_check import find_rollback
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 
 
-def overview(home: SiteFolder) -> dict[str, Any]:
+def list_site_facts(home: SiteFolder) -> dict[str, Any]:
     """Public facts of a site: names, keys' public halves, rounds, the ledger's head."""
     try:
-        coordinator: str | None = PublicKey.from_text(home.admission().coordinator).typed
+        coordinator: str | None = PublicKey.from_text(home.load_admission().coordinator).typed
     except SiteConfigError:
         coordinator = None
     with home.open_ledger() as ledger:
-        head, rollback = ledger.head, rolled_back(ledger)
+        head, rollback = ledger.head, find_rollback(ledger)
         closed = {
             study
-            for account in ledger.copy_of_state().accounts.values()
+            for account in ledger.copy_state().accounts.values()
             for study, allowance in account.allowances.items()
             if allowance.closed
         }
-    link = connection(home)
+    link = read_connection(home)
     return {
         "site": home.config.name,
-        "identity": home.identity().public.typed,
+        "identity": home.load_identity().public.typed,
         "coordinator": coordinator,
-        "peers": sorted(home.peers().pinned),
-        "populations": sorted({each.population for each in home.registry().registrations.values()}),
+        "peers": sorted(home.load_peers().pinned),
+        "populations": sorted({each.population for each in home.load_registry().registrations.values()}),
         "ledger": {"number": head.number, "hash": head.hash},
         "rolled_back": None if rollback is None else rollback.sentence,
         "running": None if link is None else link.model_dump(mode="json"),
         "studies": [
-            _study(StudyStore(path.parent), closed)
+            _list_study_facts(StudyStore(path.parent), closed)
             for path in sorted((home.folder / "studies").glob("*/state.json"))
         ],
     }
 
 
-def _study(store: StudyStore, closed: set[str]) -> dict[str, Any]:
+def _list_study_facts(store: StudyStore, closed: set[str]) -> dict[str, Any]:
     """Where a study stands: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
     state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
     return {

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from client.admission.explain import Explanation, explain
+from client.admission.explain import Explanation, explain_study
 from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say
 from privacy.ledger import Ledger
@@ -16,22 +16,22 @@ NEVER_AGAIN: Final = (
 )
 
 
-def explained(
+def explain_at_site(
     home: SiteFolder, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
 ) -> Explanation:
     """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and ledger as they are now."""
-    state = ledger.copy_of_state()
-    registration = home.registry().nearest(terms.data)
-    known = registration is not None and state.registered(
+    state = ledger.copy_state()
+    registration = home.load_registry().find_nearest(terms.data)
+    known = registration is not None and state.is_registered(
         registration.population, registration.contract.digest, registration.data
     )
-    return explain(
+    return explain_study(
         terms,
         policy=home.config.policy,
         registration=registration,
-        approved=about_to_approve or state.approved_runs(terms.digest) > 0,
-        account=state.account(registration.population) if registration is not None and known else None,
-        weights=home.weights().held(),
+        approved=about_to_approve or state.count_approved_runs(terms.digest) > 0,
+        account=state.find_account(registration.population) if registration is not None and known else None,
+        weights=home.open_public_weights().list_held(),
         runs=runs,
     )
 
@@ -41,19 +41,19 @@ def print_explanation(explanation: Explanation) -> None:
     rows = [
         ("study", f"{explanation.study}, terms {explanation.terms}"),
         ("population", explanation.population or "none: no data are registered for it"),
-        ("promise", _promise(explanation)),
-        ("test patients", _test_patients(explanation)),
-        *_cost_rows(explanation),
-        *_runs_rows(explanation),
+        ("promise", _describe_promise(explanation)),
+        ("test patients", _describe_test_patients(explanation)),
+        *_make_cost_rows(explanation),
+        *_make_runs_rows(explanation),
     ]
     if explanation.admitted:
         rows.append(("verdict", "this site would admit it"))
-    rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_reasons(explanation))]
+    rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_format_reasons(explanation))]
     print_table(("", ""), rows)
     say("who takes part is judged when the study is launched")
 
 
-def _promise(explanation: Explanation) -> str:
+def _describe_promise(explanation: Explanation) -> str:
     if explanation.epsilon is None:
         return click.style(NEVER_AGAIN, fg="red", bold=True)
     promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for the whole training"
@@ -62,7 +62,7 @@ def _promise(explanation: Explanation) -> str:
     return f"{promised}, noise multiplier {explanation.noise_multiplier:g}"
 
 
-def _test_patients(explanation: Explanation) -> str:
+def _describe_test_patients(explanation: Explanation) -> str:
     if not explanation.evaluated:
         return "not used"
     if explanation.evaluation_epsilon is None:
@@ -70,7 +70,7 @@ def _test_patients(explanation: Explanation) -> str:
     return f"epsilon {explanation.evaluation_epsilon:g} for all evaluations"
 
 
-def _cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
+def _make_cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
     cost = explanation.cost
     if cost is None:
         return []
@@ -87,7 +87,7 @@ def _cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _runs_rows(explanation: Explanation) -> list[tuple[str, str]]:
+def _make_runs_rows(explanation: Explanation) -> list[tuple[str, str]]:
     together = explanation.runs
     if together is None:
         return []
@@ -101,5 +101,5 @@ def _runs_rows(explanation: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _reasons(explanation: Explanation) -> list[str]:
+def _format_reasons(explanation: Explanation) -> list[str]:
     return [f"{reason.code}: {reason.sentence}" for reason in explanation.reasons]

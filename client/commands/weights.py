@@ -21,7 +21,7 @@ def weights() -> None:
 @click.pass_obj
 def weights_add(home: SiteFolder, file: Path, study: Path | None) -> None:
     """Copy the safetensors file FILE into the site's folder, under its SHA-256."""
-    shelf = home.weights()
+    shelf = home.open_public_weights()
     if study is not None:
         _require_fitting(file, read_terms(study))
     digest = shelf.add(file)
@@ -34,8 +34,8 @@ def weights_add(home: SiteFolder, file: Path, study: Path | None) -> None:
 @click.pass_obj
 def weights_list(home: SiteFolder, as_json: bool) -> None:
     """The public weights that are here."""
-    shelf = home.weights()
-    found = [(digest, shelf.size(digest)) for digest in sorted(shelf.held())]
+    shelf = home.open_public_weights()
+    found = [(digest, shelf.read_size(digest)) for digest in sorted(shelf.list_held())]
     if as_json:
         print_json({"weights": [{"sha256": digest, "bytes": size} for digest, size in found]})
     else:

@@ -19,14 +19,14 @@ def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     asks for another round is refused.
     """
     # it brings tenseal, without which every other command starts in half the time
-    from client.study.kept_secrets import forget_kept
+    from client.study.kept_secrets import forget_kept_secrets
 
     with home.open_ledger() as ledger:
-        left = ledger.budget_of(study).epsilon_left
+        left = ledger.find_budget_of_study(study).epsilon_left
         ask_at_terminal(f"'{study}' ends here for good, and this site gets no model of it. Leave it?", yes)
         ledger.give_back(study, Ending.WITHDRAWN)
-        forget_kept(home.study_folder(study))
-        after = ledger.budget_of(study)
+        forget_kept_secrets(home.find_study_folder(study))
+        after = ledger.find_budget_of_study(study)
     say(
         f"'{study}' is closed here; of the population '{after.population}' epsilon {after.epsilon_left:.3f} is left "
         f"(before: {left:.3f})"

@@ -73,13 +73,13 @@ def serve(
         KeyFileError: the node key cannot be used; or ``answer`` raised it.
         LedgerError: ``answer`` raised it.
     """
-    _tame_logging()
+    _limit_logging()
     app = make_client_app(answer)
     with contextlib.closing(CoordinatorLink(address, ca_certificate, node_key, on_event, stop)) as link:
         while not stop.is_set():
             with contextlib.suppress(StoppingError, LostError):
                 link.activate()
-                with link.beating():
+                with link.send_heartbeats():
                     _answer_messages(link, app, stop, blob_bytes)
 
 
@@ -91,12 +91,12 @@ def _answer_messages(
     heard = time.monotonic()
     while not stop.wait(min(longest, max(shortest, (time.monotonic() - heard) / 10))):
         try:
-            waiting = link.waiting()
+            waiting = link.pull_messages()
         except (RefusedError, RunOverError) as error:
             link.wait(f"the coordinator refuses a call ({error}); trying again", RETRY_S[1])
             continue
         for pulled in waiting:
-            _answer_message(link, app, pulled, Limit.of_blobs(blob_bytes()))
+            _answer_message(link, app, pulled, Limit.from_blob_bytes(blob_bytes()))
             heard = time.monotonic()
 
 
@@ -104,7 +104,7 @@ def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessage
     try:
         _exchange(link, app, pulled, limit)
     except RunOverError:
-        link.tell(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
+        link.report(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
     except RefusedError as error:
         link.wait(f"the coordinator refuses a call ({error}); going on with the next message", RETRY_S[1])
 
@@ -115,11 +115,11 @@ def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesRespo
     except InterruptError:
         raise
     except WireError as error:
-        link.tell(Kind.DROPPED, f"a message was dropped: {error}")
+        link.report(Kind.DROPPED, f"a message was dropped: {error}")
         return
     except Exception as error:
         # Whatever another party can put into a message must not end the agent.
-        link.tell(Kind.DROPPED, f"a message was dropped: it cannot be read ({type(error).__name__})")
+        link.report(Kind.DROPPED, f"a message was dropped: it cannot be read ({type(error).__name__})")
         return
     context = Context(message.metadata.run_id, link.node.node_id, {}, RecordDict(), {})
     reply = app(message, context)
@@ -128,10 +128,10 @@ def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesRespo
     except InterruptError:
         raise
     except Exception as error:
-        link.tell(Kind.DROPPED, f"a reply was dropped: it cannot be sent ({type(error).__name__})")
+        link.report(Kind.DROPPED, f"a reply was dropped: it cannot be sent ({type(error).__name__})")
 
 
-def _tame_logging() -> None:
+def _limit_logging() -> None:
     """Flower's and httpx's records go where the site's own go, warnings and worse only."""
     for name in ("flwr", "httpx"):
         logger = logging.getLogger(name)

@@ -15,7 +15,7 @@ from flwr.app import Error as FlowerError
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from client.study.problem import said_of
+from client.study.problem import describe_error
 from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
 from privacy.protocol.envelope import Envelope
 from privacy.protocol.flower_records import from_records, to_records
@@ -42,7 +42,7 @@ def make_client_app(answer: Answer) -> ClientApp:
             raise
         except Error as error:
             _log.warning("a request was refused: %s", error)
-            reason = said_of(error).sentence
+            reason = describe_error(error).sentence
         except Exception as error:
             _log.exception("a request failed unexpectedly")
             reason = f"the site failed unexpectedly ({type(error).__name__}); its own log says why"

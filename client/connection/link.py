@@ -44,12 +44,12 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from client.connection.tls_trust import explain_refusal, trust
+from client.connection.tls_trust import explain_refusal, make_tls_context
 from privacy.address import is_loopback, split_address
 from privacy.errors import LinkError
-from privacy.keys import load_node_key, node_key_line, node_key_pem
+from privacy.keys import convert_node_key_to_pem, format_node_key, load_node_key
 from privacy.protocol.flower_records import Limit
-from privacy.proxy import http_client, proxy_for
+from privacy.proxy import find_proxy, make_http_client
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
 """Flower counts a node as online for twice this long after a heartbeat; the least that it accepts."""
@@ -128,14 +128,14 @@ class CoordinatorLink:
     ) -> None:
         key = load_node_key(node_key)
         host, port = split_address(address)
-        proxy = proxy_for(host, port)
+        proxy = find_proxy(host, port)
         self.client = FleetHttpClient(
             f"https://{address}", interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
         )
         self.client._client.close()  # Flower's takes proxies from the environment by rules of its own
-        self.client._client = http_client(host, port, trust(ca_certificate), _CALL_S)
+        self.client._client = make_http_client(host, port, make_tls_context(ca_certificate), _CALL_S)
         self.node = Node()
-        self._public_key = node_key_pem(node_key_line(key))
+        self._public_key = convert_node_key_to_pem(format_node_key(key))
         self._address = address
         self._ca_certificate = ca_certificate
         self._way = f" through the proxy {proxy.name}" if proxy else ""
@@ -152,7 +152,7 @@ class CoordinatorLink:
                 self.client.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
         self.client.close()
 
-    def tell(self, kind: Kind, sentence: str, size: int = 0) -> None:
+    def report(self, kind: Kind, sentence: str, size: int = 0) -> None:
         """Report an event; the same reason for waiting is told once."""
         with self._telling:
             if kind is Kind.WAITING and sentence == self._waiting_for:
@@ -167,14 +167,14 @@ class CoordinatorLink:
             try:
                 response = ask(request)
             except httpx.TransportError as error:
-                reason = self._outage(error)
+                reason = self._describe_outage(error)
             except httpx.HTTPStatusError as error:
-                reason = _server_error(error)
+                reason = _describe_server_error(error)
             except ValueError:
                 reason = "what answers there is no SuperLink"
             else:
                 if self._waiting_for and self.node.node_id:
-                    self.tell(Kind.ONLINE, f"connected to {self._address} again")
+                    self.report(Kind.ONLINE, f"connected to {self._address} again")
                 return response
             self.wait(
                 f"the coordinator at {self._address} cannot be reached{self._way} ({reason}){self._hint}; trying again",
@@ -182,14 +182,14 @@ class CoordinatorLink:
             )
             delay = min(longest, 2 * delay)
 
-    def _outage(self, error: httpx.TransportError) -> str:
+    def _describe_outage(self, error: httpx.TransportError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return explain_refusal(self._address, self._ca_certificate)
         return str(error) or type(error).__name__
 
     def wait(self, reason: str, delay_s: float) -> None:
         """Wait, saying why, unless the agent is to stop."""
-        self.tell(Kind.WAITING, reason)
+        self.report(Kind.WAITING, reason)
         if self._stop.wait(delay_s):
             raise StoppingError
 
@@ -220,7 +220,7 @@ class CoordinatorLink:
                         raise LinkError(f"{reason}; send it the join request and wait for its admission") from None
             else:
                 self.node = Node(node_id=activated.node_id)
-                self.tell(Kind.ONLINE, f"connected to {self._address}{self._way} as node {activated.node_id}")
+                self.report(Kind.ONLINE, f"connected to {self._address}{self._way} as node {activated.node_id}")
                 return
             self.wait(f"{reason}; trying again", 1.0)
 
@@ -240,7 +240,7 @@ class CoordinatorLink:
         return False
 
     @contextlib.contextmanager
-    def beating(self) -> Iterator[None]:
+    def send_heartbeats(self) -> Iterator[None]:
         """Send heartbeats meanwhile. One that fails is the next call's to notice."""
         ended = threading.Event()
         beat = SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=HEARTBEAT_INTERVAL_S)
@@ -258,13 +258,13 @@ class CoordinatorLink:
             ended.set()
             thread.join()
 
-    def waiting(self) -> Iterable[PullMessagesResponse]:
+    def pull_messages(self) -> Iterable[PullMessagesResponse]:
         """Take the messages that wait; the newest of each run."""
         newest: dict[int, PullMessagesResponse] = {}
         while (pulled := self.call(self.client.PullMessages, PullMessagesRequest(node=self.node))).messages_list:
             run_id = pulled.messages_list[0].metadata.run_id
             if run_id in newest:
-                self.tell(Kind.DROPPED, "a message was dropped: a newer one of its run has come")
+                self.report(Kind.DROPPED, "a message was dropped: a newer one of its run has come")
             newest[run_id] = pulled  # the oldest comes first
         return newest.values()
 
@@ -302,7 +302,7 @@ class CoordinatorLink:
             backoff_cap=1.0,
         )
         message.metadata.__dict__["_message_id"] = notice.metadata.message_id
-        self.tell(Kind.ASKED, f"a message of {sum(sizes)} bytes has come", sum(sizes))
+        self.report(Kind.ASKED, f"a message of {sum(sizes)} bytes has come", sum(sizes))
         return message
 
     def send(self, reply: Message) -> None:
@@ -312,19 +312,19 @@ class CoordinatorLink:
             ObjectPushError: it stores nothing, time after time.
         """
         sizes: list[int] = []
-        delays, before = _backoff(), 0
+        delays, before = _draw_back_offs(), 0
         while True:
             try:
                 self._push(reply, sizes.append)
             except ObjectPushError:
                 if len(sizes) > before:
-                    delays, before = _backoff(), len(sizes)
+                    delays, before = _draw_back_offs(), len(sizes)
                 if (delay := next(delays, None)) is None:
                     raise
                 self.wait("the coordinator could not store a part of a reply; sending what it lacks again", delay)
             else:
                 break
-        self.tell(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
+        self.report(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
 
     def _push(self, reply: Message, stored: Callable[[int], None]) -> None:
         """Announce a reply and upload the pieces that the coordinator lacks, telling ``stored`` the size of each."""
@@ -357,14 +357,14 @@ class CoordinatorLink:
             )
 
 
-def _backoff() -> Iterator[float]:
+def _draw_back_offs() -> Iterator[float]:
     """Seconds to wait before each new try: ever longer, and not the same at every site."""
     shortest, longest = RETRY_S
     for number in range(_TRIES):
         yield min(longest, shortest * 2**number) * _random.uniform(0.5, 1.5)
 
 
-def _server_error(error: httpx.HTTPStatusError) -> str:
+def _describe_server_error(error: httpx.HTTPStatusError) -> str:
     """Why the coordinator or its gateway failed; a status that waiting cannot mend is raised."""
     status = error.response.status_code
     if status >= 500:

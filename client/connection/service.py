@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from client.connection.agent import serve
 from client.connection.link import AgentEvent, Kind
-from client.connection.tls_trust import warn_in_time
+from client.connection.tls_trust import describe_near_expiry
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
-from client.site.running import Connection, note, now, serving
+from client.site.running import Connection, format_now, lock_for_serving, write_connection
 from client.study.activity_log import ActivityLog
 from client.study.request_handler import RequestHandler
-from client.study.witness_check import rolled_back
+from client.study.witness_check import find_rollback
 from client.training.worker import Worker
 from privacy.command_line import say
 from privacy.errors import Error
@@ -34,23 +34,23 @@ def serve_site(home: SiteFolder) -> None:
         LinkError: the coordinator does not know this site.
         LedgerError, KeyFileError: ledger or keys cannot be believed.
     """
-    config, admission = home.config, home.admission()
+    config, admission = home.config, home.load_admission()
 
     def training_for(terms: Terms, files: StudyFiles) -> Worker:
         return Worker(terms, files, config.device, home.log_path, config.precision)
 
-    with serving(home):
+    with lock_for_serving(home):
         log_to(home.folder / "log", "site")
         stop = threading.Event()
         stop_on_signals(stop)
         diary = ActivityLog(say)
-        note(home, Connection(running_since=now()))
+        write_connection(home, Connection(running_since=format_now()))
         site = RequestHandler(home, training_for, diary)
         try:
             diary.report(f"'{site.name}' serves {home.folder}")
-            for warning in _warnings(home):
+            for warning in _list_warnings(home):
                 diary.report(warning, level=logging.WARNING)
-            on_event = _tell(home, diary)
+            on_event = _make_event_reporter(home, diary)
             serve(
                 admission.address,
                 home.ca_path,
@@ -58,7 +58,7 @@ def serve_site(home: SiteFolder) -> None:
                 site.answer,
                 on_event=on_event,
                 stop=stop,
-                blob_bytes=site.blob_bytes,
+                blob_bytes=site.compute_blob_limit,
             )
         except Error as error:
             logging.getLogger(__name__).error("%s", error)
@@ -68,27 +68,27 @@ def serve_site(home: SiteFolder) -> None:
         diary.report(f"'{site.name}' has stopped")
 
 
-def _warnings(home: SiteFolder) -> list[str]:
+def _list_warnings(home: SiteFolder) -> list[str]:
     """What this site's people have to see to."""
     warnings = []
-    if ends := warn_in_time(home.ca_path, time.time()):
+    if ends := describe_near_expiry(home.ca_path, time.time()):
         warnings.append(ends)
     with home.open_ledger() as ledger:
-        if incident := rolled_back(ledger):
+        if incident := find_rollback(ledger):
             warnings.append(f"this site cannot train: {incident.sentence}")
     return warnings
 
 
-def _tell(home: SiteFolder, diary: ActivityLog) -> Callable[[AgentEvent], None]:
-    started = now()
+def _make_event_reporter(home: SiteFolder, diary: ActivityLog) -> Callable[[AgentEvent], None]:
+    started = format_now()
 
     def on_event(event: AgentEvent) -> None:
         match event.kind:
             case Kind.ONLINE:
-                note(home, Connection(running_since=started, connected_since=now()))
+                write_connection(home, Connection(running_since=started, connected_since=format_now()))
                 diary.report(event.sentence, about="link")
             case Kind.WAITING:
-                note(home, Connection(running_since=started, sentence=event.sentence))
+                write_connection(home, Connection(running_since=started, sentence=event.sentence))
                 diary.report(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
             case Kind.DROPPED:
                 logging.getLogger(__name__).warning("%s", event.sentence)

@@ -16,7 +16,7 @@ import httpx
 
 from privacy.address import split_address
 from privacy.errors import LinkError
-from privacy.proxy import http_client
+from privacy.proxy import make_http_client
 
 _NO_CHECK_TIME: Final = 0x200000
 _ASK_S: Final = 10.0
@@ -24,7 +24,7 @@ _DAY_S: Final = 86400
 WARN_DAYS: Final = 180
 
 
-def trust(ca_certificate: Path) -> ssl.SSLContext:
+def make_tls_context(ca_certificate: Path) -> ssl.SSLContext:
     """Accept certificates of the federation's authority, and no other.
 
     Raises:
@@ -43,13 +43,13 @@ def trust(ca_certificate: Path) -> ssl.SSLContext:
 
 def explain_refusal(address: str, ca_certificate: Path) -> str:
     """Why the certificate that is shown at ``address`` is not accepted, and what to do."""
-    context = trust(ca_certificate)
+    context = make_tls_context(ca_certificate)
     (authority,) = context.get_ca_certs()[:1] or ({},)
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     host, port = split_address(address)
     try:
         with (
-            http_client(host, port, context, _ASK_S) as client,
+            make_http_client(host, port, context, _ASK_S) as client,
             client.stream("GET", f"https://{address}/health") as response,
         ):
             shown = response.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()
@@ -65,33 +65,34 @@ def describe_dates(authority: dict[str, Any], shown: dict[str, Any], now: float)
         if now < begins:
             moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime(begins))
             return f"{whose} is not valid before {moment} UTC: is this machine's clock right?"
-    if now > (ends := _end(shown)):
+    if now > (ends := _read_end_time(shown)):
         return (
-            f"its certificate ran out on {_day(ends)} and this machine's clock says {_day(now)}: if the clock is "
-            "right, the coordinator's operator renews the certificate by starting the coordinator again"
+            f"its certificate ran out on {_format_day(ends)} and this machine's clock says {_format_day(now)}: if "
+            "the clock is right, the coordinator's operator renews the certificate by starting the coordinator again"
         )
-    if now > (ends := _end(authority)):
+    if now > (ends := _read_end_time(authority)):
         return (
-            f"the federation's authority ran out on {_day(ends)} and this machine's clock says {_day(now)}: if the "
-            "clock is right, ask the coordinator's operator for a new admission (consilium-site join)"
+            f"the federation's authority ran out on {_format_day(ends)} and this machine's clock says "
+            f"{_format_day(now)}: if the clock is right, ask the coordinator's operator for a new "
+            "admission (consilium-site join)"
         )
     return "its certificate is not accepted"
 
 
-def warn_in_time(ca_certificate: Path, now: float) -> str | None:
+def describe_near_expiry(ca_certificate: Path, now: float) -> str | None:
     """Say that the authority runs out soon; nothing if it does not."""
-    (authority,) = trust(ca_certificate).get_ca_certs()[:1] or ({},)
-    if not authority or _end(authority) - now > WARN_DAYS * _DAY_S:
+    (authority,) = make_tls_context(ca_certificate).get_ca_certs()[:1] or ({},)
+    if not authority or _read_end_time(authority) - now > WARN_DAYS * _DAY_S:
         return None
     return (
-        f"the federation's authority runs out on {_day(_end(authority))}: ask the coordinator's operator for a new "
-        "admission before that day (consilium-site join)"
+        f"the federation's authority runs out on {_format_day(_read_end_time(authority))}: ask the coordinator's "
+        "operator for a new admission before that day (consilium-site join)"
     )
 
 
-def _end(certificate: dict[str, Any]) -> float:
+def _read_end_time(certificate: dict[str, Any]) -> float:
     return ssl.cert_time_to_seconds(certificate["notAfter"])
 
 
-def _day(seconds: float) -> str:
+def _format_day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))

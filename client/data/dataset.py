@@ -9,7 +9,7 @@ Rules:
 * a patient is in the training file or in the test file, never in both;
 * what is trained on is what was registered: the file's SHA-256 is checked at every read.
 
-The public patient count (:func:`public_count`) is the only figure of these that others may see.
+The public patient count (:func:`compute_public_count`) is the only figure of these that others may see.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class StudyFiles:
     weights: Path | None = None
 
 
-def public_count(patients: int) -> int:
+def compute_public_count(patients: int) -> int:
     """Patients rounded down to a multiple of ten: what the site tells others, and what divides its gradients.
 
     It changes only where one patient more or less crosses a ten, and is published once, at registration; it is
@@ -55,15 +55,15 @@ def public_count(patients: int) -> int:
     return patients // PUBLIC_COUNT_STEP * PUBLIC_COUNT_STEP
 
 
-def register(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
+def make_study_files(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
     """Check both files and fix what a study will be trained and tested on; with every patient's identifier.
 
     Raises:
         DataError: as :func:`read_table`, or the files share patients, or there are too few.
     """
     training, testing = read_table(contract, train), read_table(contract, test)
-    _check_disjoint(training, testing)
-    count = public_count(training.patients.patients)
+    _require_disjoint(training, testing)
+    count = compute_public_count(training.patients.patients)
     files = StudyFiles(contract, train, test, training.sha256, testing.sha256, count)
     return files, frozenset(training.ids) | frozenset(testing.ids)
 
@@ -104,10 +104,10 @@ def read_study(files: StudyFiles) -> tuple[Table, Table]:
     ):
         if table.sha256 != registered:  # exchanged between the two readings
             raise DataError(f"{path}: the file changed since it was registered; register the new data first")
-    _check_disjoint(training, testing)
+    _require_disjoint(training, testing)
     return training, testing
 
 
-def _check_disjoint(training: Table, testing: Table) -> None:
+def _require_disjoint(training: Table, testing: Table) -> None:
     if both := len(set(training.ids) & set(testing.ids)):
         raise DataError(f"{both} patients are in the training file and in the test file; keep each in one of them")

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.adapters.csv import Mistake, Words, places_of
+from client.data.adapters.csv import Mistake, Words, list_places
 from client.data.identifiers import is_usable, normalise
 from privacy.study import Category, DataContract, Number
 
@@ -70,9 +70,9 @@ def encode_features(contract: DataContract, words: Words) -> Encoded:
         column = words.columns[feature.name]
         absent = np.array([word in contract.missing for word in column], dtype=bool)
         if isinstance(feature, Number):
-            encoded, (below, above) = _scaled(feature, column, absent, words.lines, mistakes)
+            encoded, (below, above) = _scale_numbers(feature, column, absent, words.lines, mistakes)
         else:
-            encoded, (below, above) = _one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
+            encoded, (below, above) = _encode_one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
         parts += [encoded, absent[:, None].astype(np.float64)]
         seen = {word for word, gone in zip(column, absent, strict=True) if not gone}
         counts.append(
@@ -88,7 +88,7 @@ def encode_labels(contract: DataContract, words: Words, mistakes: list[Mistake])
     column = words.columns.get(label.name, ())
     known = {*label.positive, *label.negative}
     unknown = [row for row, word in enumerate(column) if word not in known]
-    _note(label.name, "are neither a positive nor a negative word", column, unknown, words.lines, mistakes)
+    _add_mistake(label.name, "are neither a positive nor a negative word", column, unknown, words.lines, mistakes)
     return np.array([word in label.positive for word in column], dtype=np.float32)
 
 
@@ -99,11 +99,11 @@ def name_patients(contract: DataContract, words: Words, mistakes: list[Mistake])
     lacking = [row for row, name in enumerate(ids) if not name or name in contract.missing]
     if lacking:
         sentence = f"column '{contract.patient}': {len(lacking)} rows without a patient"
-        mistakes.append(Mistake(sentence, contract.patient, places_of(column, words.lines, lacking)))
+        mistakes.append(Mistake(sentence, contract.patient, list_places(column, words.lines, lacking)))
     unusable = [row for row, name in enumerate(ids) if name and not is_usable(name)]
     if unusable:
         sentence = f"column '{contract.patient}': {len(unusable)} rows have a control character in the patient"
-        mistakes.append(Mistake(sentence, contract.patient, places_of(column, words.lines, unusable)))
+        mistakes.append(Mistake(sentence, contract.patient, list_places(column, words.lines, unusable)))
     return ids
 
 
@@ -119,33 +119,33 @@ def read_number(word: str) -> float | None:
 _NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
 
 
-def _scaled(
+def _scale_numbers(
     feature: Number, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """(rows, 1) in [-1, 1] with 0 where absent, and how many were clipped at the lower and at the upper end."""
     middle = (feature.low + feature.high) / 2
     numbers = [middle if gone else read_number(word) for word, gone in zip(words, absent, strict=True)]
     unreadable = [row for row, number in enumerate(numbers) if number is None]
-    _note(feature.name, _NOT_A_NUMBER, words, unreadable, lines, mistakes)
+    _add_mistake(feature.name, _NOT_A_NUMBER, words, unreadable, lines, mistakes)
     values = np.array([math.nan if number is None else number for number in numbers], dtype=np.float64)
     scaled = 2.0 * (values - feature.low) / (feature.high - feature.low) - 1.0
     inside = np.where(absent, 0.0, np.clip(scaled, -1.0, 1.0))
     return inside[:, None], (int((values < feature.low).sum()), int((values > feature.high).sum()))
 
 
-def _one_hot(
+def _encode_one_hot(
     feature: Category, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
 ) -> NDArray[np.float64]:
     """(rows, vocabulary), all zeros where absent."""
     place = {word: index for index, word in enumerate(feature.values)}
     indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     unknown = np.flatnonzero((indices < 0) & ~absent).tolist()
-    _note(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
+    _add_mistake(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
     hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]
     return np.asarray(hot, dtype=np.float64)
 
 
-def _note(
+def _add_mistake(
     column: str,
     what: str,
     words: Sequence[str],
@@ -156,4 +156,4 @@ def _note(
     if rows:
         counted = Counter(words[row] for row in rows)
         sentence = f"column '{column}': {len(rows)} rows {what}"
-        mistakes.append(Mistake(sentence, column, places_of(words, lines, rows), counted))
+        mistakes.append(Mistake(sentence, column, list_places(words, lines, rows), counted))

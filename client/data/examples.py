@@ -23,7 +23,7 @@ class Patients:
     patients: int
 
 
-def one_by_one(patients: Patients) -> Patients:
+def treat_records_as_patients(patients: Patients) -> Patients:
     """Every record as a patient of its own: for studies that sample and clip records."""
     count = len(patients.labels)
     return Patients(patients.features, patients.labels, np.arange(count, dtype=np.int64), count)

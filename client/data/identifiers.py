@@ -45,7 +45,7 @@ def normalise(word: str) -> str:
     """
     text = word
     if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFKC", _without_unseen(unicodedata.normalize("NFKC", text)))
+        text = unicodedata.normalize("NFKC", _remove_unseen(unicodedata.normalize("NFKC", text)))
         text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
     return " ".join(text.split())
 
@@ -88,5 +88,5 @@ def _fold_once(text: str) -> str:
     return whole[1] if whole else text
 
 
-def _without_unseen(text: str) -> str:
+def _remove_unseen(text: str) -> str:
     return "".join(each for each in _UNSEEN.sub("", text) if unicodedata.category(each) != "Cf")

@@ -17,11 +17,11 @@ from typing import Literal
 from pydantic import Field
 
 from client.data.adapters.csv import Mistake, read_words
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.encoding import ColumnCounts, encode_features, encode_labels, name_patients
 from client.data.objections import Objections
-from client.data.plausibility import hint_at, shown, suspicions_of
-from client.data.table import columns_of, group_records
+from client.data.plausibility import describe_probable_meaning, find_suspicions, format_word
+from client.data.table import group_records, list_columns
 from privacy.document import Document
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
@@ -107,11 +107,11 @@ class CheckReport(Document):
         """What is asked about."""
         return tuple(each for each in self.findings if each.level == "warning")
 
-    def with_findings(self, more: Iterable[Finding]) -> "CheckReport":
+    def add_findings(self, more: Iterable[Finding]) -> "CheckReport":
         """Give the report with ``more`` findings at its end."""
         return self.model_copy(update={"findings": (*self.findings, *more)})
 
-    def require_kept(self) -> None:
+    def require_no_mistakes(self) -> None:
         """Refuse files that break the contract.
 
         Raises:
@@ -142,16 +142,18 @@ def inspect_files(
         DataUnavailableError: one cannot be read now.
     """
     found = list[Finding]()
-    training, in_training = _inspect(contract, train, "training", objections, found)
-    testing, in_test = _inspect(contract, test, "test", objections, found)
+    training, in_training = _inspect_file(contract, train, "training", objections, found)
+    testing, in_test = _inspect_file(contract, test, "test", objections, found)
     if both := len(in_training & in_test):
-        found.append(_finding("mistake", "both", f"{both} patients are in the training file and in the test file"))
+        found.append(
+            _make_finding("mistake", "both", f"{both} patients are in the training file and in the test file")
+        )
     public = None
     if training is not None:
         try:
-            public = public_count(training.patients)
+            public = compute_public_count(training.patients)
         except DataError as error:
-            found.append(_finding("mistake", "training", str(error)))
+            found.append(_make_finding("mistake", "training", str(error)))
     report = CheckReport(
         contract=contract.name,
         contract_sha256=contract.digest,
@@ -163,23 +165,23 @@ def inspect_files(
     return Inspected(report, frozenset(in_training | in_test))
 
 
-def _inspect(
+def _inspect_file(
     contract: DataContract, path: Path, where: Where, objections: Objections | None, found: list[Finding]
 ) -> tuple[TableReport | None, Set[str]]:
     """Report one file and who is in it; findings are appended."""
     try:
-        words = read_words(path, columns_of(contract))
+        words = read_words(path, list_columns(contract))
     except DataUnavailableError:
         raise
     except DataError as error:
-        found.append(_finding("mistake", where, str(error).removeprefix(f"{path}: ")))
+        found.append(_make_finding("mistake", where, str(error).removeprefix(f"{path}: ")))
         return None, frozenset()
     mistakes = list(words.mistakes)
     ids, labels = name_patients(contract, words, mistakes), encode_labels(contract, words, mistakes)
     encoded = encode_features(contract, words)
     for mistake in (*mistakes, *encoded.mistakes):
-        found.append(_mistaken(contract, mistake, where))
-    found += [_finding("warning", where, each) for each in suspicions_of(contract, words, encoded.counts)]
+        found.append(_make_mistake_finding(contract, mistake, where))
+    found += [_make_finding("warning", where, each) for each in find_suspicions(contract, words, encoded.counts)]
     everybody = frozenset(ids)
     if contract.patient not in words.columns or contract.label.name not in words.columns:
         return None, everybody
@@ -196,31 +198,37 @@ def _inspect(
         dropped=eligible - len(kept),
         positive=int(labels[kept].sum()),
         negative=int((labels[kept] == 0).sum()),
-        columns=tuple(_column(count) for count in encoded.counts),
+        columns=tuple(_make_column_report(count) for count in encoded.counts),
     )
-    found += _of_records(contract, report, where)
+    found += _list_record_findings(contract, report, where)
     return report, everybody
 
 
-def _of_records(contract: DataContract, report: TableReport, where: Where) -> Iterator[Finding]:
+def _list_record_findings(contract: DataContract, report: TableReport, where: Where) -> Iterator[Finding]:
     if report.dropped:
         level: Level = "warning" if report.dropped * 2 > report.records else "note"
-        yield _finding(
+        yield _make_finding(
             level,
             where,
             f"{report.dropped} of {report.records} records are dropped: records_per_patient is "
             f"{contract.records_per_patient}, and the first ones of each patient are kept",
         )
     if report.objecting:
-        yield _finding("note", where, f"{report.objecting} of {report.patients} patients object and are left out")
+        yield _make_finding(
+            "note", where, f"{report.objecting} of {report.patients} patients object and are left out"
+        )
     for column in report.columns:
         if column.constant:
-            yield _finding("note", where, f"column '{column.name}': the same in every row that has a value")
+            yield _make_finding("note", where, f"column '{column.name}': the same in every row that has a value")
 
 
-def _mistaken(contract: DataContract, mistake: Mistake, where: Where) -> Finding:
-    lines = [f"line {place.line}: {shown(place.word)}" for place in mistake.places]
-    hint = hint_at(contract, mistake.column, mistake.words) if mistake.column and mistake.words else ""
+def _make_mistake_finding(contract: DataContract, mistake: Mistake, where: Where) -> Finding:
+    lines = [f"line {place.line}: {format_word(place.word)}" for place in mistake.places]
+    hint = (
+        describe_probable_meaning(contract, mistake.column, mistake.words)
+        if mistake.column and mistake.words
+        else ""
+    )
     return Finding(
         level="mistake",
         where=where,
@@ -230,11 +238,11 @@ def _mistaken(contract: DataContract, mistake: Mistake, where: Where) -> Finding
     )
 
 
-def _finding(level: Level, where: Where, sentence: str) -> Finding:
+def _make_finding(level: Level, where: Where, sentence: str) -> Finding:
     return Finding(level=level, where=where, sentence=sentence)
 
 
-def _column(count: ColumnCounts) -> ColumnReport:
+def _make_column_report(count: ColumnCounts) -> ColumnReport:
     return ColumnReport(
         name=count.name, missing=count.missing, below=count.below, above=count.above, constant=count.constant
     )

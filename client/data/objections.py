@@ -22,7 +22,7 @@ from typing import Final
 
 from client.data.identifiers import fold, normalise
 from privacy.errors import SiteConfigError
-from privacy.files import replace
+from privacy.files import replace_file
 
 _PATIENT: Final = b"consilium patient v1\0"
 _OBJECTIONS: Final = b"consilium objections v1\0"
@@ -48,21 +48,21 @@ class Objections:
         """The digests as sorted hexadecimal."""
         return tuple(sorted(digest.hex() for digest in self.since))
 
-    def among(self, texts: Iterable[str]) -> "Objections":
+    def select(self, texts: Iterable[str]) -> "Objections":
         """Take those of ``texts``: what a study was admitted with, whoever has objected or come back since."""
         digests = [bytes.fromhex(text) for text in texts]
         return Objections(self.secret, {digest: self.since.get(digest, "") for digest in digests})
 
     def includes(self, patient: str) -> bool:
         """Say whether ``patient`` objects."""
-        return self.date(patient) is not None
+        return self.find_date(patient) is not None
 
-    def date(self, patient: str) -> str | None:
+    def find_date(self, patient: str) -> str | None:
         """Give the day on which ``patient`` objected; None if they do not object."""
-        return self.since.get(patient_digest(self.secret, patient)) if self.since else None
+        return self.since.get(compute_patient_digest(self.secret, patient)) if self.since else None
 
 
-def patient_digest(secret: bytes, patient: str) -> bytes:
+def compute_patient_digest(secret: bytes, patient: str) -> bytes:
     """Give the keyed digest of an identifier in its folded form, 32 bytes."""
     return hmac.new(secret, _PATIENT + fold(normalise(patient)).encode("utf-8"), hashlib.sha256).digest()
 
@@ -75,7 +75,7 @@ def read_objections(path: Path, secret: bytes) -> Objections:
     """
     data = path.read_bytes() if path.exists() else b""
     records, seal = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if not hmac.compare_digest(seal, _seal(secret, records)):
+    if not hmac.compare_digest(seal, _compute_seal(secret, records)):
         raise SiteConfigError(
             f"{path}: the patients who object are not as this site wrote them down: the file is lost, cut or "
             "altered; restore the folder 'patients' from your backup"
@@ -91,8 +91,8 @@ def write_objections(path: Path, secret: bytes, since: Mapping[bytes, str]) -> N
         SiteConfigError: it cannot be written.
     """
     records = b"".join(digest + since[digest].encode("ascii") for digest in sorted(since))
-    replace(path, records + _seal(secret, records), SiteConfigError)
+    replace_file(path, records + _compute_seal(secret, records), SiteConfigError)
 
 
-def _seal(secret: bytes, records: bytes) -> bytes:
+def _compute_seal(secret: bytes, records: bytes) -> bytes:
     return hmac.new(secret, _OBJECTIONS + records, hashlib.sha256).digest()

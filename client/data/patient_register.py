@@ -27,9 +27,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from client.data.objections import DIGEST_BYTES, Objections, patient_digest, read_objections, write_objections
+from client.data.objections import (
+    DIGEST_BYTES,
+    Objections,
+    compute_patient_digest,
+    read_objections,
+    write_objections,
+)
 from privacy.errors import KeyFileError, RefusedError, SiteConfigError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.keys import generate_secret, read_secret
 
 _COMMITMENT: Final = b"consilium patients v1\0"
@@ -68,7 +74,7 @@ class PatientRegister:
         return register
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """While this lasts no other process changes the register."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -84,7 +90,7 @@ class PatientRegister:
         known: Mapping[str, str],
         different_from: Collection[str] = (),
     ) -> Admitted:
-        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`locked`.
+        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`hold_lock`.
 
         Args:
             population: its name.
@@ -101,9 +107,11 @@ class PatientRegister:
         """
         everybody = self.compare(population, patients, known, different_from)
         data = b"".join(sorted(everybody))
-        commitment = self._commitment(population, data)
-        replace(self._path(population, commitment), data, SiteConfigError)
-        different = {name: len(everybody & digests) for name, digests in self._others(population, known).items()}
+        commitment = self._compute_commitment(population, data)
+        replace_file(self._build_path(population, commitment), data, SiteConfigError)
+        different = {
+            name: len(everybody & digests) for name, digests in self._read_other_digests(population, known).items()
+        }
         return Admitted(commitment, {name: count for name, count in different.items() if count})
 
     def compare(
@@ -122,39 +130,41 @@ class PatientRegister:
             RefusedError: ``same-patients``, with their number.
             SiteConfigError: the register is not the one that the ledger has committed to.
         """
-        own = self._digests(population, known[population]) if population in known else set()
-        named = {patient_digest(self._secret, patient) for patient in patients}
-        for name, digests in self._others(population, known).items():
+        own = self._read_digests(population, known[population]) if population in known else set()
+        named = {compute_patient_digest(self._secret, patient) for patient in patients}
+        for name, digests in self._read_other_digests(population, known).items():
             shared = len((named - own) & digests)
             if shared and name not in different_from:
-                raise RefusedError("same-patients", _sentence(shared, len(named), name))
+                raise RefusedError("same-patients", _describe_shared_patients(shared, len(named), name))
         return frozenset(own | named)
 
     def forget_older(self, population: str, commitment: str) -> None:
         """Remove what was replaced, once the ledger holds ``commitment``."""
-        kept = self._path(population, commitment)
+        kept = self._build_path(population, commitment)
         for path in self._folder.glob(f"{population}-*.digests"):
             if path != kept and path.name[: -len("-0123456789abcdef.digests")] == population:
                 path.unlink()
 
-    def count(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
+    def count_patients(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
         """Count the ``patients`` that each of the ``known`` populations holds, without those that hold none.
 
         Raises:
             SiteConfigError: the register is not the one that the ledger has committed to.
         """
-        asked = {patient_digest(self._secret, patient) for patient in patients}
-        counts = {name: len(asked & self._digests(name, commitment)) for name, commitment in known.items()}
+        asked = {compute_patient_digest(self._secret, patient) for patient in patients}
+        counts = {name: len(asked & self._read_digests(name, commitment)) for name, commitment in known.items()}
         return {name: count for name, count in counts.items() if count}
 
-    def strangers(self, patients: Iterable[str], known: Mapping[str, str]) -> list[str]:
+    def find_unknown(self, patients: Iterable[str], known: Mapping[str, str]) -> list[str]:
         """Give those of ``patients`` who are in none of the ``known`` populations.
 
         Raises:
             SiteConfigError: the register is not the one that the ledger has committed to.
         """
-        everybody = set[bytes]().union(*(self._digests(name, commitment) for name, commitment in known.items()))
-        return [patient for patient in patients if patient_digest(self._secret, patient) not in everybody]
+        everybody = set[bytes]().union(
+            *(self._read_digests(name, commitment) for name, commitment in known.items())
+        )
+        return [patient for patient in patients if compute_patient_digest(self._secret, patient) not in everybody]
 
     def count_objecting(self, known: Mapping[str, str]) -> dict[str, int]:
         """Count who objects in each of the ``known`` populations.
@@ -162,10 +172,10 @@ class PatientRegister:
         Raises:
             SiteConfigError: the register is damaged, or not the one that the ledger has committed to.
         """
-        objecting = set(self.objections().since)
-        return {name: len(objecting & self._digests(name, commitment)) for name, commitment in known.items()}
+        objecting = set(self.load_objections().since)
+        return {name: len(objecting & self._read_digests(name, commitment)) for name, commitment in known.items()}
 
-    def object(self, patients: Iterable[str], date: str) -> int:
+    def add_objections(self, patients: Iterable[str], date: str) -> int:
         """Leave ``patients`` out of every later study; how many object now.
 
         Args:
@@ -175,25 +185,25 @@ class PatientRegister:
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
         """
-        with self.locked():
-            named = {patient_digest(self._secret, patient): date for patient in patients}
-            since = {**named, **self.objections().since}
+        with self.hold_lock():
+            named = {compute_patient_digest(self._secret, patient): date for patient in patients}
+            since = {**named, **self.load_objections().since}
             write_objections(self._objections_path, self._secret, since)
         return len(since)
 
-    def take_back(self, patients: Iterable[str]) -> int:
+    def take_back_objections(self, patients: Iterable[str]) -> int:
         """Let ``patients`` take part in later studies again; how many object now.
 
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
         """
-        with self.locked():
-            named = {patient_digest(self._secret, patient) for patient in patients}
-            since = {digest: date for digest, date in self.objections().since.items() if digest not in named}
+        with self.hold_lock():
+            named = {compute_patient_digest(self._secret, patient) for patient in patients}
+            since = {digest: date for digest, date in self.load_objections().since.items() if digest not in named}
             write_objections(self._objections_path, self._secret, since)
         return len(since)
 
-    def objections(self) -> Objections:
+    def load_objections(self) -> Objections:
         """Give who objects, as of now.
 
         Raises:
@@ -205,12 +215,14 @@ class PatientRegister:
     def _objections_path(self) -> Path:
         return self._folder / "objections.digests"
 
-    def _others(self, population: str, known: Mapping[str, str]) -> dict[str, set[bytes]]:
-        return {name: self._digests(name, commitment) for name, commitment in known.items() if name != population}
+    def _read_other_digests(self, population: str, known: Mapping[str, str]) -> dict[str, set[bytes]]:
+        return {
+            name: self._read_digests(name, commitment) for name, commitment in known.items() if name != population
+        }
 
-    def _digests(self, population: str, commitment: str) -> set[bytes]:
-        path = self._path(population, commitment)
-        if not path.exists() or self._commitment(population, path.read_bytes()) != commitment:
+    def _read_digests(self, population: str, commitment: str) -> set[bytes]:
+        path = self._build_path(population, commitment)
+        if not path.exists() or self._compute_commitment(population, path.read_bytes()) != commitment:
             raise SiteConfigError(
                 f"{path}: the digests of the population '{population}' are not those the ledger has committed to; "
                 "restore the folder 'patients' from your backup"
@@ -218,14 +230,14 @@ class PatientRegister:
         data = path.read_bytes()
         return {data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)}
 
-    def _commitment(self, population: str, data: bytes) -> str:
+    def _compute_commitment(self, population: str, data: bytes) -> str:
         return hmac.new(self._secret, _COMMITMENT + population.encode() + b"\0" + data, hashlib.sha256).hexdigest()
 
-    def _path(self, population: str, commitment: str) -> Path:
+    def _build_path(self, population: str, commitment: str) -> Path:
         return self._folder / f"{population}-{commitment[:16]}.digests"
 
 
-def _sentence(shared: int, patients: int, population: str) -> str:
+def _describe_shared_patients(shared: int, patients: int, population: str) -> str:
     """Say who is shared with whom, and what people can do."""
     return (
         f"{shared} of these {patients} patients are in the population '{population}', or are written like patients of "

@@ -3,8 +3,8 @@
 Rules:
 
 * a warning is for the hospital's own people, before they register a table; nothing here decides what is trained;
-* a sentence names columns and counts; how a mistaken word was probably meant (:func:`hint_at`) may name words, and goes
-  to the owner's own terminal only;
+* a sentence names columns and counts; how a mistaken word was probably meant (:func:`describe_probable_meaning`)
+  may name words, and goes to the owner's own terminal only;
 * most means more than half: of a column's rows that are missing, of its numbers that are clipped, of records dropped.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.adapters.csv import Words, loosened
+from client.data.adapters.csv import Words, simplify_spelling
 from client.data.encoding import ColumnCounts, read_number
 from privacy.study import Category, DataContract, Number
 
@@ -48,14 +48,14 @@ _LIMIT: Final = re.compile(r"[<>\u2264\u2265]=?\s*[0-9].*")
 _UNIT: Final = re.compile(r"-?[0-9.]+\s*(%|[^\W\d_]|[^\W\d_]{2,}.*)")
 
 
-def suspicions_of(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
+def find_suspicions(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
     """Say what is probably not meant in a file's columns; a sentence each."""
     numbers = {feature.name: feature for feature in contract.features if isinstance(feature, Number)}
     for count in counts:
         if count.missing * 2 > count.rows:
             yield f"column '{count.name}': {count.missing} of {count.rows} missing"
         if count.name in numbers and count.missing < count.rows:
-            yield from _of_numbers(numbers[count.name], words.columns[count.name], contract.missing, count)
+            yield from _warn_about_numbers(numbers[count.name], words.columns[count.name], contract.missing, count)
     label = words.columns.get(contract.label.name, ())
     meant = {word in contract.label.positive for word in label}
     if len(meant) == 1 and set(label) <= {*contract.label.positive, *contract.label.negative}:
@@ -68,13 +68,13 @@ def suspicions_of(contract: DataContract, words: Words, counts: Sequence[ColumnC
         )
 
 
-def hint_at(contract: DataContract, column: str, words: Mapping[str, int]) -> str:
+def describe_probable_meaning(contract: DataContract, column: str, words: Mapping[str, int]) -> str:
     """Say how mistaken ``words`` of ``column`` were probably meant, with their counts; may name words."""
-    known = _vocabulary(contract, column)
+    known = _find_vocabulary(contract, column)
     hints = list[str]()
     missing = {word: count for word, count in words.items() if word.casefold() in _MISSING}
     if missing and column != contract.label.name:
-        named = ", ".join(f"{shown(word)} {count} times" for word, count in missing.items())
+        named = ", ".join(f"{format_word(word)} {count} times" for word, count in missing.items())
         listed = ", ".join(f'"{word}"' for word in (*contract.missing, *missing))
         hints.append(
             f"{named}: if it means missing, the study's author adds it to the contract: missing: [{listed}]"
@@ -84,13 +84,13 @@ def hint_at(contract: DataContract, column: str, words: Mapping[str, int]) -> st
     if known is None:
         hints += [hint for pattern, hint in _NUMBER_HINTS if any(pattern.fullmatch(word) for word in words)]
     else:
-        meant = {word: near for word in words if (near := _nearest(word, known)) is not None}
-        hints += [f"{shown(word)} for {shown(near)}?" for word, near in list(meant.items())[:3]]
-        hints.append(f"the contract knows {', '.join(shown(word) for word in known[:20])}")
+        meant = {word: near for word in words if (near := _find_nearest_word(word, known)) is not None}
+        hints += [f"{format_word(word)} for {format_word(near)}?" for word, near in list(meant.items())[:3]]
+        hints.append(f"the contract knows {', '.join(format_word(word) for word in known[:20])}")
     return "; ".join(hints)
 
 
-def shown(word: str) -> str:
+def format_word(word: str) -> str:
     """Give a word as a terminal may show it: in quotes, no longer than a line, nothing that steers the terminal."""
     cut = word if len(word) <= 40 else f"{word[:37]}..."
     plain = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in cut)
@@ -105,7 +105,7 @@ _NUMBER_HINTS: Final = (
 )
 
 
-def _of_numbers(
+def _warn_about_numbers(
     feature: Number, column: Sequence[str], missing: Sequence[str], count: ColumnCounts
 ) -> Iterator[str]:
     present = [word for word in column if word not in missing]
@@ -117,37 +117,37 @@ def _of_numbers(
     if clipped * 2 > len(present):
         yield (
             f"column '{feature.name}': {clipped} of {len(present)} beyond the range, clipped"
-            f"{_other_units(feature, values)}"
+            f"{_describe_other_units(feature, values)}"
         )
-    elif len(values) >= _FEW and _in_a_corner(feature, values):
+    elif len(values) >= _FEW and _is_in_corner(feature, values):
         yield (
             f"column '{feature.name}': all {len(values)} numbers lie within {_CORNER:.0%} of the range "
             f"{feature.low:g} to {feature.high:g}: other units?"
         )
-    if grouped := _with_a_point_for_thousands(feature, read):
+    if grouped := _count_points_for_thousands(feature, read):
         yield (
             f"column '{feature.name}': {grouped} numbers are written like 1.200, with a point for thousands? they are "
             "read as decimals; write numbers without a sign between thousands"
         )
 
 
-def _other_units(feature: Number, values: NDArray[np.float64]) -> str:
+def _describe_other_units(feature: Number, values: NDArray[np.float64]) -> str:
     """Say by which factor the numbers would come into the range, if one does that for most of them."""
     best, sentence = _FITS, ""
     for factor, words in _FACTORS.items():
         for scaled, verb in ((values / factor, "divided"), (values * factor, "multiplied")):
             fit = float(((scaled >= feature.low) & (scaled <= feature.high)).mean())
-            if fit > best and not _in_a_corner(feature, scaled):
+            if fit > best and not _is_in_corner(feature, scaled):
                 best, sentence = fit, f"; {verb} by {words}, they would be in it: other units?"
     return sentence
 
 
-def _in_a_corner(feature: Number, values: NDArray[np.float64]) -> bool:
+def _is_in_corner(feature: Number, values: NDArray[np.float64]) -> bool:
     width = (feature.high - feature.low) * _CORNER
     return float(values.max()) <= feature.low + width or float(values.min()) >= feature.high - width
 
 
-def _with_a_point_for_thousands(feature: Number, read: Sequence[tuple[str, float]]) -> int:
+def _count_points_for_thousands(feature: Number, read: Sequence[tuple[str, float]]) -> int:
     """Count numbers that are written as thousands are; 0 if the others of the column speak against it.
 
     Every number with a point has three digits after it. And either all others are whole and below 1000, some of them
@@ -165,7 +165,7 @@ def _with_a_point_for_thousands(feature: Number, read: Sequence[tuple[str, float
     return len(dotted) if meant and (beyond or feature.high >= 100 * max(number for _, number in dotted)) else 0
 
 
-def _vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
+def _find_vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
     """The words that ``column`` may have; None if it has numbers."""
     if column == contract.label.name:
         return (*contract.label.positive, *contract.label.negative)
@@ -173,11 +173,11 @@ def _vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
     return found[0].values if found and isinstance(found[0], Category) else None
 
 
-def _nearest(word: str, known: Sequence[str]) -> str | None:
+def _find_nearest_word(word: str, known: Sequence[str]) -> str | None:
     """The word of the contract that ``word`` probably is, in other letter case or written as a number with a point."""
     number = read_number(word)
     for each in known:
-        if loosened(each) == loosened(word) and loosened(word):
+        if simplify_spelling(each) == simplify_spelling(word) and simplify_spelling(word):
             return each
         if number is not None and read_number(each) == number:
             return each

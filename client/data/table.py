@@ -40,7 +40,7 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
         DataError: it lacks columns or breaks the contract; every mistake is named by its column and the number of
             rows.
     """
-    words = read_words(path, columns_of(contract))
+    words = read_words(path, list_columns(contract))
     mistakes = list(words.mistakes)
     ids, labels = name_patients(contract, words, mistakes), encode_labels(contract, words, mistakes)
     encoded = encode_features(contract, words)
@@ -54,7 +54,7 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
     return Table(patients, names, clipped, words.sha256)
 
 
-def columns_of(contract: DataContract) -> list[str]:
+def list_columns(contract: DataContract) -> list[str]:
     """Name the columns that training needs: patient, label, features."""
     return [contract.patient, contract.label.name, *(feature.name for feature in contract.features)]
 

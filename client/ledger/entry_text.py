@@ -35,13 +35,13 @@ from privacy.ledger.entries import (
 )
 
 
-def in_words(body: Body) -> str:
+def describe_entry(body: Body) -> str:
     """What an entry says, on one line of printable characters."""
-    words = " ".join(_said(body).split())
+    words = " ".join(_describe_body(body).split())
     return "".join(each if each.isprintable() else "?" for each in words)
 
 
-def what_happened(body: Body) -> str:
+def describe_progress(body: Body) -> str:
     """How far a study had come with an entry, in three words."""
     match body:
         case Reserve():
@@ -53,7 +53,7 @@ def what_happened(body: Body) -> str:
     return "admitted"
 
 
-def studies_named(entries: Iterable[Entry]) -> dict[str, str]:
+def list_named_studies(entries: Iterable[Entry]) -> dict[str, str]:
     """Every study that the ledger names, with the digest of its terms where it was admitted (else nothing)."""
     named: dict[str, str] = {}
     for entry in entries:
@@ -70,7 +70,7 @@ def is_about(body: Body, study: str, terms: str) -> bool:
     return getattr(body, "study", None) == study or (isinstance(body, Approve | Revoke) and body.terms == terms)
 
 
-def _said(body: Body) -> str:
+def _describe_body(body: Body) -> str:
     match body:
         case Open():
             return f"the ledger of '{body.site}' begins, signed with the key {PublicKey.from_text(body.key).typed}"
@@ -86,28 +86,30 @@ def _said(body: Body) -> str:
         case Grant():
             return (
                 f"granted '{body.population}' epsilon {body.epsilon:g} at delta {body.delta:g}, order {body.order}"
-                f"{_by(body.by, body.account)}"
+                f"{_describe_author(body.by, body.account)}"
             )
         case Approve():
             runs = "one study" if body.runs == 1 else f"{body.runs} studies"
-            return f"approved {runs} of the terms {body.terms[:16]}{_by(body.by, body.account)}"
+            return f"approved {runs} of the terms {body.terms[:16]}{_describe_author(body.by, body.account)}"
         case Revoke():
-            return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{_by(body.by, body.account)}"
+            author = _describe_author(body.by, body.account)
+            return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{author}"
         case Allow():
-            return _admitted(body)
+            return _describe_admission(body)
         case Reserve():
-            return (
-                f"paid round {body.round} of '{body.study}': {_amount(body.charge)}, {describe_event(body.event)}"
-            )
+            amount = _format_amount(body.charge)
+            return f"paid round {body.round} of '{body.study}': {amount}, {describe_event(body.event)}"
         case Settle():
             return f"trained round {body.round} of '{body.study}'"
         case Evaluate():
             return (
-                f"paid the totals of round {body.round} of '{body.study}': {_amount(body.charge)}, "
+                f"paid the totals of round {body.round} of '{body.study}': {_format_amount(body.charge)}, "
                 f"{describe_event(body.event)}"
             )
         case Return():
-            return f"closed '{body.study}' ({_ENDINGS[body.why]}): {_amount(body.charge)} not used, left again"
+            return (
+                f"closed '{body.study}' ({_ENDINGS[body.why]}): {_format_amount(body.charge)} not used, left again"
+            )
         case ModelRelease():
             return f"released the model {body.model[:16]} of '{body.study}' to {body.to}"
         case Refuse():
@@ -121,7 +123,8 @@ def _said(body: Body) -> str:
         case KeyChange():
             return f"signed from here on with the key {PublicKey.from_text(body.key).typed}"
         case Clock():
-            return f"the clock had been wrong: this entry is dated before the one before it{_by(body.by, body.account)}"
+            author = _describe_author(body.by, body.account)
+            return f"the clock had been wrong: this entry is dated before the one before it{author}"
         case Recover():
             return body.sentence
     raise AssertionError(f"no words for '{body.kind}'")
@@ -135,26 +138,26 @@ _ENDINGS: Final = {
 }
 
 
-def _by(who: str | None, account: str | None) -> str:
+def _describe_author(who: str | None, account: str | None) -> str:
     """Who said so, in their own words, and the account that the command ran under."""
     said = "" if who is None else f", by {who}"
     return said if account is None else f"{said} (account {account})"
 
 
-def _admitted(body: Allow) -> str:
+def _describe_admission(body: Allow) -> str:
     paid = (
         "nothing in it has a price"
         if body.grant is None
-        else f"grant {body.grant} sets {_amount(body.charge)} aside"
+        else f"grant {body.grant} sets {_format_amount(body.charge)} aside"
     )
     approved = "" if body.approval is None else f", approved in entry {body.approval}"
-    return f"admitted '{body.study}' to '{body.population}'{approved}: {_planned(body.plan)}; {paid}"
+    return f"admitted '{body.study}' to '{body.population}'{approved}: {_describe_plan(body.plan)}; {paid}"
 
 
-def _planned(plan: Iterable[Planned]) -> str:
+def _describe_plan(plan: Iterable[Planned]) -> str:
     return ", ".join(f"{each.times} x {each.purpose} ({describe_event(each.event)})" for each in plan)
 
 
-def _amount(charge: int | None) -> str:
+def _format_amount(charge: int | None) -> str:
     """A charge to the last digit, so that a reader's sums come out; nothing bounds what has none."""
     return "no bound" if charge is None else f"divergence {Decimal(charge) / NANO:f}"

@@ -25,13 +25,15 @@ class Rehearsal:
     after: dict[str, Budget]
 
 
-def rehearse(state: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey) -> Rehearsal:
+def rehearse_recovery(
+    state: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey
+) -> Rehearsal:
     """Try a recovery on ``ledger``, a copy, which is changed.
 
     Raises:
         LedgerError: nothing is lost, or the head is not of this ledger or not seen by ``witness``.
     """
-    own, before = state.head, {each.population: each for each in state.budgets()}
+    own, before = state.head, {each.population: each for each in state.list_budgets()}
     still_open = [
         study
         for account in state.accounts.values()
@@ -45,5 +47,5 @@ def rehearse(state: LedgerState, countersigned: Countersigned, witness: PublicKe
         seen=Head(countersigned.head.statement.number, countersigned.head.statement.hash),
         closed=tuple(still_open),
         before=before,
-        after={each.population: each for each in state.budgets()},
+        after={each.population: each for each in state.list_budgets()},
     )

@@ -6,7 +6,7 @@ share is what it alone would take of that grant, so shares of one grant add up t
 
 from typing import NamedTuple
 
-from privacy.accounting.figures import rounded_up
+from privacy.accounting.figures import round_up
 from privacy.audit.report.timeline import Study, Timeline
 from privacy.ledger import LedgerState
 from privacy.ledger.entries import Ending
@@ -52,19 +52,23 @@ def summarise(ledger_state: LedgerState, story: Timeline, since: str) -> Summary
     ]
     return Summary(
         grants=grants,
-        studies=[_line(ledger_state, story, study) for study in story.studies.values() if _is_since(study, since)],
+        studies=[
+            _make_study_line(ledger_state, story, study)
+            for study in story.studies.values()
+            if _is_active_since(study, since)
+        ],
         refused=sum(note.at.time >= since for note in story.refusals),
         incidents=sum(note.at.time >= since for note in story.incidents),
     )
 
 
-def _is_since(study: Study, since: str) -> bool:
+def _is_active_since(study: Study, since: str) -> bool:
     last = study.closed or study.last_paid or study.admitted
     return study.closed is None or last.time >= since
 
 
-def _line(ledger_state: LedgerState, story: Timeline, study: Study) -> StudyLine:
-    together = ledger_state.account_of(study.name).committed_by((study.name,))
+def _make_study_line(ledger_state: LedgerState, story: Timeline, study: Study) -> StudyLine:
+    together = ledger_state.find_account_of_study(study.name).compute_committed_cost((study.name,))
     approved = next((each.by for each in story.approvals if each.at.entry == study.said.approval), None)
     planned = sum(part.times for part in study.said.plan if part.purpose == "train")
     return StudyLine(
@@ -74,12 +78,12 @@ def _line(ledger_state: LedgerState, story: Timeline, study: Study) -> StudyLine
         approved_by=approved,
         rounds_paid=len(study.reserved),
         rounds_planned=planned,
-        epsilon=None if together.epsilon is None else rounded_up(together.epsilon),
-        state=_state(study),
+        epsilon=None if together.epsilon is None else round_up(together.epsilon),
+        state=_describe_state(study),
     )
 
 
-def _state(study: Study) -> str:
+def _describe_state(study: Study) -> str:
     if study.closed is None:
         return "open"
     if study.closed_by_recovery or study.ending is None:

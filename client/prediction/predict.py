@@ -22,11 +22,11 @@ from safetensors.torch import load
 
 from client.data.adapters.csv import Mistake, read_words
 from client.data.encoding import ColumnCounts, encode_features, name_patients
-from client.data.plausibility import suspicions_of
+from client.data.plausibility import find_suspicions
 from client.prediction.release_contract import ReleaseContract
 from models.catalogue import build
 from models.errors import ModelError
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def load_model(folder: Path, contract: ReleaseContract) -> nn.Module:
         data = path.read_bytes()
     except OSError as cause:
         raise ReleaseError(f"{path}: cannot be read: {cause.strerror}") from None
-    if (found := sha256(data)) != contract.model.sha256:
+    if (found := compute_sha256(data)) != contract.model.sha256:
         raise ReleaseError(f"{path}: expected the file of SHA-256 {contract.model.sha256}, got {found}")
     try:
         module = build(contract.model.name, contract.model.options, contract.data.inputs)
@@ -89,7 +89,7 @@ def predict(contract: ReleaseContract, module: nn.Module, table: Path) -> Predic
     mistakes = list(words.mistakes)
     patients, encoded = name_patients(data, words, mistakes), encode_features(data, words)
     mistakes += encoded.mistakes
-    suspicions = tuple(suspicions_of(data, words, encoded.counts))
+    suspicions = tuple(find_suspicions(data, words, encoded.counts))
     if mistakes:
         return Predictions((), np.empty(0), encoded.counts, suspicions, tuple(mistakes))
     with torch.no_grad():

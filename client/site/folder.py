@@ -33,8 +33,8 @@ from client.site.registry import Registration, Registry
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse, read_yaml
 from privacy.errors import SiteConfigError, StorageError, WireError
-from privacy.files import new_folder, replace, require_private
-from privacy.keys import PublicKey, SigningKey, generate_node_key, load_node_key, node_key_line
+from privacy.files import create_folder, replace_file, require_private
+from privacy.keys import PublicKey, SigningKey, format_node_key, generate_node_key, load_node_key
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
 from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
@@ -52,7 +52,7 @@ class SiteFolder:
     folder: Path
 
     @classmethod
-    def init(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteFolder":
+    def create(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteFolder":
         """Make a site: its keys, its ledger, its configuration.
 
         Raises:
@@ -64,7 +64,7 @@ class SiteFolder:
             SiteConfigError,
             "site",
         )
-        with new_folder(folder, SiteConfigError):
+        with create_folder(folder, SiteConfigError):
             home = cls(folder)
             identity = SigningKey.generate()
             identity.save(folder / "identity.key")
@@ -81,11 +81,11 @@ class SiteFolder:
     @property
     def config(self) -> SiteConfig:
         """``site.yaml``."""
-        path = self._inside(SITE_FILE)
+        path = self._find_file(SITE_FILE)
         require_private(self.folder, SiteConfigError)
         return read_yaml(path, SiteConfig, SiteConfigError)
 
-    def identity(self) -> SigningKey:
+    def load_identity(self) -> SigningKey:
         """The site's identity."""
         if self.next_identity_path.exists():
             raise SiteConfigError(
@@ -97,12 +97,12 @@ class SiteFolder:
     @property
     def identity_path(self) -> Path:
         """The site's identity key."""
-        return self._inside("identity.key")
+        return self._find_file("identity.key")
 
     @property
     def next_identity_path(self) -> Path:
         """The key that is to be the identity, while it is being changed."""
-        return self._inside("identity.key.next")
+        return self._find_file("identity.key.next")
 
     @property
     def node_key_path(self) -> Path:
@@ -124,7 +124,7 @@ class SiteFolder:
         """Figures that never leave."""
         return self.folder / "log" / "training.log"
 
-    def study_folder(self, study: str) -> Path:
+    def find_study_folder(self, study: str) -> Path:
         """Where the site keeps what it has of ``study``."""
         return self.folder / "studies" / study
 
@@ -135,7 +135,7 @@ class SiteFolder:
             SiteConfigError: it is another site's than ``site.yaml`` says.
             LedgerError: it cannot be believed.
         """
-        config, ledger = self.config, Ledger.open(self.ledger_path, self.identity())
+        config, ledger = self.config, Ledger.open(self.ledger_path, self.load_identity())
         if ledger.site != config.name:
             ledger.close()
             raise SiteConfigError(
@@ -144,24 +144,24 @@ class SiteFolder:
             )
         return ledger
 
-    def join_request(self) -> SignedJoinRequest:
+    def make_join_request(self) -> SignedJoinRequest:
         """What the coordinator needs to know of this site; nothing secret."""
-        identity = self.identity()
+        identity = self.load_identity()
         request = JoinRequest(
             name=self.config.name,
             identity=identity.public.text,
-            node_key=node_key_line(load_node_key(self.node_key_path)),
+            node_key=format_node_key(load_node_key(self.node_key_path)),
         )
-        return SignedJoinRequest.by(identity, request)
+        return SignedJoinRequest.sign(identity, request)
 
-    def accept(self, admission: SignedAdmission) -> Admission:
+    def accept_admission(self, admission: SignedAdmission) -> Admission:
         """Store the coordinator's answer.
 
         Raises:
             SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
         """
         statement = admission.statement
-        config, own = self.config, self.identity().public
+        config, own = self.config, self.load_identity().public
         if (statement.name, statement.identity) != (config.name, own.text):
             other = PublicKey.from_text(statement.identity)
             raise SiteConfigError(
@@ -169,14 +169,14 @@ class SiteFolder:
                 f"this site is '{config.name}' with {own.typed}; ask the coordinator for your own"
             )
         try:
-            admission.verified(PublicKey.from_text(statement.coordinator))
+            admission.verify(PublicKey.from_text(statement.coordinator))
         except WireError as error:
             raise SiteConfigError(f"the admission is damaged: {error}") from None
-        replace(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
-        replace(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
+        replace_file(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
+        replace_file(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
         return statement
 
-    def admission(self) -> Admission:
+    def load_admission(self) -> Admission:
         """The coordinator's answer."""
         path = self.folder / "admission.json"
         if not path.exists():
@@ -186,32 +186,32 @@ class SiteFolder:
             )
         return self._read(path, SignedAdmission).statement
 
-    def witnessed(self) -> Countersigned | None:
+    def load_witnessed(self) -> Countersigned | None:
         """The newest head of the ledger that the coordinator has countersigned, if any."""
-        path = self._inside("witnessed.json")
+        path = self._find_file("witnessed.json")
         return self._read(path, Countersigned) if path.exists() else None
 
     def keep_witnessed(self, countersigned: Countersigned) -> None:
         """Keep it beside the ledger, for the day on which the ledger is lost."""
-        replace(self._inside("witnessed.json"), countersigned.to_bytes(), StorageError)
+        replace_file(self._find_file("witnessed.json"), countersigned.to_bytes(), StorageError)
 
     def forget_admission(self) -> None:
         """Belong to no coordinator any more, until one has admitted this site again."""
         (self.folder / "admission.json").unlink(missing_ok=True)
 
-    def peers(self) -> Peers:
+    def load_peers(self) -> Peers:
         """The pinned peers."""
-        path = self._inside("peers.json")
+        path = self._find_file("peers.json")
         return self._read(path, Peers) if path.exists() else Peers()
 
-    def pin(self, name: str, key: PublicKey) -> None:
+    def pin_peer(self, name: str, key: PublicKey) -> None:
         """Trust ``name`` under ``key``, which people have compared.
 
         Raises:
             SiteConfigError: it is the site itself, or the name is pinned with another key.
         """
-        pinned = self.peers().pinned
-        if key == self.identity().public:
+        pinned = self.load_peers().pinned
+        if key == self.load_identity().public:
             raise SiteConfigError(f"the key of '{name}' is this site's own key; a site is not its own peer")
         if pinned.get(name, key) != key:
             raise SiteConfigError(
@@ -221,39 +221,39 @@ class SiteFolder:
         other = next((peer for peer, known in pinned.items() if known == key and peer != name), None)
         if other is not None:
             raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
-        replace(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
+        replace_file(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
 
-    def forget(self, name: str) -> None:
+    def forget_peer(self, name: str) -> None:
         """Trust ``name`` no more.
 
         Raises:
             SiteConfigError: it is not pinned.
         """
-        pinned = self.peers().pinned
+        pinned = self.load_peers().pinned
         if name not in pinned:
             raise SiteConfigError(f"'{name}' is not pinned; pinned peers: {', '.join(sorted(pinned)) or 'none'}")
         kept = {peer: text for peer, text in pinned.items() if peer != name}
-        replace(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
+        replace_file(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
 
-    def registry(self) -> Registry:
+    def load_registry(self) -> Registry:
         """The registered data."""
-        path = self._inside("data.json")
+        path = self._find_file("data.json")
         return self._read(path, Registry) if path.exists() else Registry()
 
-    def patients(self) -> PatientRegister:
+    def open_patient_register(self) -> PatientRegister:
         """Who is in which population."""
-        return PatientRegister(self._inside("patients"))
+        return PatientRegister(self._find_file("patients"))
 
-    def weights(self) -> PublicWeights:
+    def open_public_weights(self) -> PublicWeights:
         """The public weights that lie here."""
-        return PublicWeights(self._inside("weights"))
+        return PublicWeights(self._find_file("weights"))
 
     def add_registration(self, registration: Registration) -> None:
         """Remember registered files; the ledger has been told before."""
-        known = {**self.registry().registrations, registration.contract.digest: registration}
-        replace(self.folder / "data.json", Registry(registrations=known).to_bytes(), SiteConfigError)
+        known = {**self.load_registry().registrations, registration.contract.digest: registration}
+        replace_file(self.folder / "data.json", Registry(registrations=known).to_bytes(), SiteConfigError)
 
-    def _inside(self, name: str) -> Path:
+    def _find_file(self, name: str) -> Path:
         if not (self.folder / SITE_FILE).exists():
             raise SiteConfigError(f"{self.folder}: no {SITE_FILE} here; make a site with: consilium-site init DIR")
         return self.folder / name

@@ -28,7 +28,7 @@ class Rotation:
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
         """What is done, one after the other."""
-        return (self.make_key, self.tell_ledger, self.forget_admission, self.replace_key)
+        return (self.make_key, self.change_ledger_key, self.forget_admission, self.replace_key)
 
     @property
     def interrupted(self) -> bool:
@@ -45,7 +45,7 @@ class Rotation:
         SigningKey.generate().save(draft)
         _move(draft, path)
 
-    def tell_ledger(self) -> None:
+    def change_ledger_key(self) -> None:
         """Have the ledger signed by the new key from now on, unless it is."""
         new = SigningKey.load(self._home.next_identity_path)
         try:

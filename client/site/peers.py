@@ -10,7 +10,7 @@ from privacy.keys import PublicKey
 from privacy.study import Name
 
 
-def _from_typed(text: str) -> PublicKey:
+def _parse_typed_key(text: str) -> PublicKey:
     try:
         return PublicKey.from_typed(text)
     except WireError as error:
@@ -19,7 +19,7 @@ def _from_typed(text: str) -> PublicKey:
 
 PinnedKey = Annotated[
     PublicKey,
-    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _from_typed(str(value))),
+    PlainValidator(lambda value: value if isinstance(value, PublicKey) else _parse_typed_key(str(value))),
     PlainSerializer(lambda key: key.typed),
 ]
 """A key, in the file as people type it."""

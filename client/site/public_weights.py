@@ -35,33 +35,33 @@ class PublicWeights:
             SiteConfigError: it is no safetensors file of floating-point numbers, too large, or cannot be copied.
         """
         # it brings safetensors, without which a command that only shows a budget starts sooner
-        from models.parameters.weights_file import weights_digest, weights_shapes
+        from models.parameters.weights_file import compute_weights_digest, read_weights_shapes
 
-        with _for_the_site(file):
-            weights_shapes(file)
-            digest = weights_digest(file)
-        if digest not in self.held():
+        with _translate_model_errors(file):
+            read_weights_shapes(file)
+            digest = compute_weights_digest(file)
+        if digest not in self.list_held():
             self._copy(file, digest)
         return digest
 
-    def held(self) -> frozenset[str]:
+    def list_held(self) -> frozenset[str]:
         """SHA-256 of every file that lies here, by name; a file is compared with its name when it is used."""
         return frozenset(path.stem for path in self.folder.glob("[0-9a-f]*.safetensors"))
 
-    def path(self, digest: str) -> Path:
+    def build_path(self, digest: str) -> Path:
         """Where the file lies."""
         return self.folder / f"{digest}.safetensors"
 
-    def size(self, digest: str) -> int:
+    def read_size(self, digest: str) -> int:
         """Its bytes.
 
         Raises:
             SiteConfigError: it is not there.
         """
         try:
-            return self.path(digest).stat().st_size
+            return self.build_path(digest).stat().st_size
         except OSError as error:
-            raise SiteConfigError(f"{self.path(digest)}: cannot be read: {error.strerror}") from None
+            raise SiteConfigError(f"{self.build_path(digest)}: cannot be read: {error.strerror}") from None
 
     def _copy(self, file: Path, digest: str) -> None:
         from models.parameters.weights_file import require_digest
@@ -73,9 +73,9 @@ class PublicWeights:
                 temporary = Path(copy.name)
                 with file.open("rb") as source:
                     shutil.copyfileobj(source, copy)
-            with _for_the_site(file):
+            with _translate_model_errors(file):
                 require_digest(temporary, digest)
-            temporary.replace(self.path(digest))
+            temporary.replace(self.build_path(digest))
         except OSError as error:
             raise SiteConfigError(f"{self.folder}: the weights cannot be copied: {error.strerror}") from None
         finally:
@@ -85,7 +85,7 @@ class PublicWeights:
 
 
 @contextmanager
-def _for_the_site(file: Path) -> Iterator[None]:
+def _translate_model_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:

@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection, Set
 from pathlib import Path
 
-from client.data.dataset import register
+from client.data.dataset import make_study_files
 from client.data.identifiers import count_alike
-from client.data.plausibility import shown
+from client.data.plausibility import format_word
 from client.site.folder import SiteFolder
 from client.site.registry import Registration
 from privacy.document import parse
@@ -47,7 +47,7 @@ def register_files(
         LedgerError, SiteConfigError: the ledger or the folder cannot take it.
     """
     require_name(population or contract.name)
-    files, patients = register(contract, train.resolve(), test.resolve())
+    files, patients = make_study_files(contract, train.resolve(), test.resolve())
     facts = {
         "contract": contract,
         "population": population or contract.name,
@@ -58,10 +58,10 @@ def register_files(
         "public_patients": files.public_patients,
     }
     registration = parse(facts, Registration, SiteConfigError, "the registration")
-    register_of_patients = home.patients()
-    with register_of_patients.locked(), home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        alike = require_apart(patients, registration.population, known, different_from)
+    register_of_patients = home.open_patient_register()
+    with register_of_patients.hold_lock(), home.open_ledger() as ledger:
+        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        alike = require_distinct_patients(patients, registration.population, known, different_from)
         admitted = register_of_patients.admit(registration.population, patients, known, different_from)
         ledger.register_population(
             registration.population,
@@ -87,11 +87,11 @@ def require_name(population: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", population):
         raise SiteConfigError(
             f"--population: expected lower-case letters, digits and hyphens, a letter first, at most 40; got "
-            f"{shown(population)}"
+            f"{format_word(population)}"
         )
 
 
-def require_apart(
+def require_distinct_patients(
     patients: Set[str], population: str, known: Collection[str], different_from: Collection[str]
 ) -> int:
     """Count patients of the files who are written like another one of them; people must have said that they differ.

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from client.data.dataset import StudyFiles
 from client.data.objections import Objections
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.document import Document
 from privacy.study import DataContract, Name, Sha256
 
@@ -29,9 +29,9 @@ class Registration(Document):
     @property
     def data(self) -> str:
         """What the ledger knows these files by."""
-        return digest({"train": self.train_sha256, "test": self.test_sha256})
+        return compute_digest({"train": self.train_sha256, "test": self.test_sha256})
 
-    def files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
+    def to_study_files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
         """As the trainer wants it."""
         return StudyFiles(
             self.contract,
@@ -50,11 +50,11 @@ class Registry(Document):
 
     registrations: dict[Sha256, Registration] = Field(default_factory=dict)
 
-    def under(self, contract: DataContract) -> Registration | None:
+    def find_exact(self, contract: DataContract) -> Registration | None:
         """Return the files that people registered under exactly this contract, if they did."""
         return self.registrations.get(contract.digest)
 
-    def nearest(self, contract: DataContract) -> Registration | None:
+    def find_nearest(self, contract: DataContract) -> Registration | None:
         """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
         named = (each for each in self.registrations.values() if each.contract.name == contract.name)
-        return self.under(contract) or next(named, None)
+        return self.find_exact(contract) or next(named, None)

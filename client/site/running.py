@@ -16,7 +16,7 @@ from client.site.folder import SiteFolder
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import SiteConfigError, WireError
-from privacy.files import replace
+from privacy.files import replace_file
 
 _LOCK_FILE: Final = "up.lock"
 _NOTE_FILE: Final = "up.json"
@@ -32,38 +32,38 @@ class Connection(Document):
 
 
 @contextlib.contextmanager
-def serving(home: SiteFolder) -> Iterator[None]:
+def lock_for_serving(home: SiteFolder) -> Iterator[None]:
     """Be the process that serves the folder.
 
     Raises:
         SiteConfigError: another one is.
     """
-    with _locked(home, f"{home.folder}: another 'consilium-site up' serves this site already"):
+    with _hold_lock(home, f"{home.folder}: another 'consilium-site up' serves this site already"):
         yield
 
 
 @contextlib.contextmanager
-def stopped(home: SiteFolder, what: str) -> Iterator[None]:
+def keep_stopped(home: SiteFolder, what: str) -> Iterator[None]:
     """Keep the site stopped while the block does ``what``.
 
     Raises:
         SiteConfigError: it runs.
     """
-    with _locked(
+    with _hold_lock(
         home, f"{home.folder}: this site runs; stop it (consilium-site up) before {what}, nothing was changed"
     ):
         yield
 
 
-def note(home: SiteFolder, connection: Connection) -> None:
+def write_connection(home: SiteFolder, connection: Connection) -> None:
     """Run by the process that serves: tell others how it is connected."""
-    replace(home.folder / _NOTE_FILE, connection.to_bytes(), SiteConfigError)
+    replace_file(home.folder / _NOTE_FILE, connection.to_bytes(), SiteConfigError)
 
 
-def connection(home: SiteFolder) -> Connection | None:
+def read_connection(home: SiteFolder) -> Connection | None:
     """How the running site is connected; None if it does not run."""
     try:
-        with _locked(home, ""):
+        with _hold_lock(home, ""):
             return None
     except SiteConfigError:
         pass
@@ -74,13 +74,13 @@ def connection(home: SiteFolder) -> Connection | None:
         return Connection(running_since="", sentence="it has not said yet how it is connected")
 
 
-def now() -> str:
+def format_now() -> str:
     """The time, to the second, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @contextlib.contextmanager
-def _locked(home: SiteFolder, taken: str) -> Iterator[None]:
+def _hold_lock(home: SiteFolder, taken: str) -> Iterator[None]:
     _ = home.config  # a folder that is no site gets no lock
     descriptor = os.open(home.folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

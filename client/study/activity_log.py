@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from client.study.context import StudyContext
-from client.study.cut_values import sentence_of
+from client.study.cut_values import describe_mark
 from privacy.protocol.messages import Close, Reply, Request, Sealed, Train
 from privacy.study.launch import Launch
 
@@ -36,7 +36,7 @@ class ActivityLog:
         _log.log(level, "%s", sentence)
         self._show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}")
 
-    def admitted(self, launch: Launch) -> None:
+    def report_admission(self, launch: Launch) -> None:
         """A study has been admitted."""
         terms = launch.terms
         promise = (
@@ -49,36 +49,36 @@ class ActivityLog:
             about=launch.study,
         )
 
-    def taken_up(self, seat: StudyContext) -> None:
+    def report_resumed_study(self, seat: StudyContext) -> None:
         """A study goes on after a restart."""
         self.report(
             f"{seat.launch.study}: goes on after round {seat.state.base} of {seat.terms.training.rounds}",
             about=seat.launch.study,
         )
 
-    def answered(self, seat: StudyContext, request: Request | Reply, reply: Reply) -> None:
+    def report_answer(self, seat: StudyContext, request: Request | Reply, reply: Reply) -> None:
         """A request was answered well."""
         study, rounds = seat.launch.study, seat.terms.training.rounds
         for mark in seat.state.edges:
             about = f"{study}, round {mark.round}"
-            self.report(f"{study}: {sentence_of(seat, mark)}", about=about, level=logging.WARNING)
+            self.report(f"{study}: {describe_mark(seat, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
             if request.round > rounds:
                 what = "the last model is evaluated"
-            self.report(f"{study}: {what}; {_spent(seat)} so far", about=study)
+            self.report(f"{study}: {what}; {_format_spent(seat)} so far", about=study)
         elif isinstance(request, Close):
             self.report(
-                f"{study}: finished; {_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
+                f"{study}: finished; {_format_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
                 about=study,
             )
 
-    def refused(self, study: str, kind: str, code: str, sentence: str) -> None:
+    def report_refusal(self, study: str, kind: str, code: str, sentence: str) -> None:
         """A request was refused."""
         what = {"join": "admission", "train": "a round"}.get(kind, kind)
         self.report(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
 
 
-def _spent(seat: StudyContext) -> str:
-    spent = seat.epsilon_spent()
+def _format_spent(seat: StudyContext) -> str:
+    spent = seat.compute_epsilon_spent()
     return "no epsilon describes it" if spent is None else f"epsilon {spent:.3f} spent"

@@ -15,22 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.study.context import StudyContext
-from client.study.control_variates import forget_variates, local_work
+from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
 from client.study.personal_layers import forget_personal_layers
-from client.study.seal_round import counts_of
+from client.study.seal_round import digest_header_counts
 from client.study.state import AppliedRound
 from models.federated.early_stopping import is_best
-from models.federated.server_optimiser import optimiser_of
+from models.federated.server_optimiser import make_optimiser
 from models.parameters.vector import Vector
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, SealingError, WireError
-from privacy.mechanisms.distributed_noise import opened_sum, values_at_edge
-from privacy.mechanisms.site_clipping import mean_update, next_norm
-from privacy.protocol.headers import Committed, Evaluated, Header, View, verified_headers
+from privacy.mechanisms.distributed_noise import count_values_at_edge, decode_opened_sum
+from privacy.mechanisms.site_clipping import compute_mean_update, compute_next_norm
+from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
 from privacy.secure_aggregation.opening import Opened, open_aggregate
-from privacy.secure_aggregation.quantise import dequantise, halvings_after, means_at_edge
-from privacy.secure_aggregation.round_layout import layout_of, shared_noise, weight_of
+from privacy.secure_aggregation.quantise import compute_next_halvings, count_means_at_edge, dequantise
+from privacy.secure_aggregation.round_layout import compute_weight, layout_of, make_shared_noise
 from privacy.study import Choice, Placement, Unit
 
 
@@ -50,16 +50,16 @@ def apply_aggregate(seat: StudyContext, committed: Committed, blob: bytes) -> No
         raise RefusedError(
             "refused", f"round {committed.round} is none of this study, whose last is {seat.terms.last_round}"
         )
-    seat.store.model()  # what the views are compared with is what is on disk
+    seat.store.read_model()  # what the views are compared with is what is on disk
     try:
-        headers = verified_headers(seat.launch, committed.cohort, committed.headers)
-        view = _agreed_view(seat, committed, headers)
+        headers = verify_headers(seat.launch, committed.cohort, committed.headers)
+        view = _require_agreed_view(seat, committed, headers)
     except WireError as error:
-        raise _refused(seat, committed, error) from None
-    seat.epochs.believe(view.epoch, view.key)
-    study_key = seat.epochs.study_key(committed.epoch)
+        raise _record_refusal(seat, committed, error) from None
+    seat.epochs.confirm_study_key(view.epoch, view.key)
+    study_key = seat.epochs.find_study_key(committed.epoch)
     try:
-        _require_view(seat, committed, view)
+        _require_own_view(seat, committed, view)
         opened = open_aggregate(
             layout_of(seat.launch, committed.round, seat.state.base),
             blob,
@@ -69,23 +69,23 @@ def apply_aggregate(seat: StudyContext, committed: Committed, blob: bytes) -> No
         )
     except (SealingError, WireError) as error:
         if isinstance(error, SealingError):
-            seat.store.save(ended_epochs=seat.epochs.end(committed.epoch))
+            seat.store.save(ended_epochs=seat.epochs.end_epoch(committed.epoch))
             seat.keep_keys()
-        raise _refused(seat, committed, error) from None
+        raise _record_refusal(seat, committed, error) from None
     _advance(seat, committed, headers, opened)
 
 
-def _refused(seat: StudyContext, committed: Committed, error: SealingError | WireError) -> RefusedError:
+def _record_refusal(seat: StudyContext, committed: Committed, error: SealingError | WireError) -> RefusedError:
     """Note in the ledger why a round does not open; what the coordinator is told of it."""
     sentence, why = f"round {committed.round} does not open: {error}", str(error)
     if isinstance(error, SealingError):
         # the error's own words are a function of what was decrypted
         why = "its aggregate does not hold; this site's ledger says why"
-    seat.ledger.incident(seat.launch.study, "opening-failed", sentence, committed.round)
+    seat.ledger.record_incident(seat.launch.study, "opening-failed", sentence, committed.round)
     return RefusedError("opening-failed", f"round {committed.round} does not open: {why}")
 
 
-def _agreed_view(seat: StudyContext, committed: Committed, headers: dict[str, Header]) -> View:
+def _require_agreed_view(seat: StudyContext, committed: Committed, headers: dict[str, Header]) -> View:
     """The one view of the cohort's headers: of this study, the round's key epoch, cohort and patient counts."""
     view = next(iter(headers.values())).view
     if any(header.view != view for header in headers.values()):
@@ -95,13 +95,13 @@ def _agreed_view(seat: StudyContext, committed: Committed, headers: dict[str, He
         study=seat.launch.study,
         launch=seat.launch.digest,
         epoch=committed.epoch,
-        cohort=digest(committed.cohort),
-        patients=counts_of(headers),
+        cohort=compute_digest(committed.cohort),
+        patients=digest_header_counts(headers),
     )
     return view
 
 
-def _require_view(seat: StudyContext, committed: Committed, view: View) -> None:
+def _require_own_view(seat: StudyContext, committed: Committed, view: View) -> None:
     if view.base > seat.state.base:
         raise RefusedError(
             "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
@@ -111,9 +111,9 @@ def _require_view(seat: StudyContext, committed: Committed, view: View) -> None:
         round=committed.round,
         attempt=committed.attempt,
         base=seat.state.base,
-        model=seat.model_digest(committed.epoch),
-        key=seat.epochs.study_key(committed.epoch).commitment,
-        layout=seat.shape_digest(committed.round, view.room),
+        model=seat.digest_shared_model(committed.epoch),
+        key=seat.epochs.find_study_key(committed.epoch).commitment,
+        layout=seat.digest_shape(committed.round, view.room),
     )
 
 
@@ -124,23 +124,23 @@ def _require_equal(view: View, **expected: str | int) -> None:
 
 
 def _advance(seat: StudyContext, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
-    view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.shared()
+    view, halvings, shared = headers[committed.cohort[0]].view, seat.state.halvings, seat.store.read_shared()
     patients = {name: headers[name].patients for name in committed.cohort}
-    norm, edges = seat.store.clipping_norm(), seat.state.edges
+    norm, edges = seat.store.read_clipping_norm(), seat.state.edges
     if len(opened.values):
         if seat.terms.privacy.unit is Unit.SITE:
-            mean, norm, found = _mean_of_sites(seat, opened.values, len(committed.cohort))
+            mean, norm, found = _compute_mean_of_sites(seat, opened.values, len(committed.cohort))
         elif seat.terms.privacy.placement is Placement.DISTRIBUTED:
-            mean, found = _global_step(seat, opened.values, patients, view)
+            mean, found = _compute_global_step(seat, opened.values, patients, view)
         else:
-            grid, sites = seat.grid(halvings), len(committed.cohort)
-            total, found = dequantise(opened.values, sites, grid), means_at_edge(opened.values, sites, grid)
-            halvings = halvings_after(opened.values, sites, grid, halvings)
-            weight = sum(weight_of(seat.terms, patients[name], view.reference) for name in sorted(patients))
+            grid, sites = seat.make_update_grid(halvings), len(committed.cohort)
+            total, found = dequantise(opened.values, sites, grid), count_means_at_edge(opened.values, sites, grid)
+            halvings = compute_next_halvings(opened.values, sites, grid, halvings)
+            weight = sum(compute_weight(seat.terms, patients[name], view.reference) for name in sorted(patients))
             mean = total / weight
         edges = mark_edge(seat, committed.round, found, len(opened.values))
-        work = local_work(seat, committed.round, patients, view.reference)
-        shared = optimiser_of(seat.terms).advance(shared, mean, work)
+        work = compute_local_work(seat, committed.round, patients, view.reference)
+        shared = make_optimiser(seat.terms).advance(shared, mean, work)
     evaluations, best = seat.state.evaluations, seat.state.best
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
@@ -166,10 +166,10 @@ def _advance(seat: StudyContext, committed: Committed, headers: dict[str, Header
     )
     forget_variates(seat)
     forget_personal_layers(seat)
-    seat.forget_what_is_over()
+    seat.forget_unneeded_secrets()
 
 
-def _global_step(
+def _compute_global_step(
     seat: StudyContext, opened: NDArray[np.int64], patients: Mapping[str, int], view: View
 ) -> tuple[Vector, int]:
     """One step of gradient descent on the cohort's noised sum, divided by its expected lot, (P,); values at the edge.
@@ -182,22 +182,22 @@ def _global_step(
     """
     sigma, training = seat.state.noise_multiplier, seat.terms.training
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, room=view.room)
+    noise = make_shared_noise(seat.terms, seat.launch.parameters, sigma, room=view.room)
     lot = training.sampling_rate * sum(patients.values())
-    step = -training.learning_rate_in(view.round) * opened_sum(opened, noise) / lot
-    return step, values_at_edge(opened, noise, len(patients))
+    step = -training.compute_learning_rate(view.round) * decode_opened_sum(opened, noise) / lot
+    return step, count_values_at_edge(opened, noise, len(patients))
 
 
-def _mean_of_sites(seat: StudyContext, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
+def _compute_mean_of_sites(seat: StudyContext, opened: NDArray[np.int64], sites: int) -> tuple[Vector, float, int]:
     """The mean update of whole sites, (P,), the clipping norm of the next round, and values at the edge.
 
     It is divided by how many sites of the cohort were expected to count: how many did is nobody's to know.
     """
-    privacy, norm, sigma = seat.terms.privacy, seat.store.clipping_norm(), seat.state.noise_multiplier
+    privacy, norm, sigma = seat.terms.privacy, seat.store.read_clipping_norm(), seat.state.noise_multiplier
     assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
     assert norm is not None, "and that needs a norm"
-    noise = shared_noise(seat.terms, seat.launch.parameters, sigma, norm)
-    total = opened_sum(opened, noise)
+    noise = make_shared_noise(seat.terms, seat.launch.parameters, sigma, norm)
+    total = decode_opened_sum(opened, noise)
     expected = seat.terms.cohort.participation * sites
-    mean = mean_update(total, privacy.adaptive_clipping, expected)
-    return mean, next_norm(total, norm, privacy, expected), values_at_edge(opened, noise, sites)
+    mean = compute_mean_update(total, privacy.adaptive_clipping, expected)
+    return mean, compute_next_norm(total, norm, privacy, expected), count_values_at_edge(opened, noise, sites)

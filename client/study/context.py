@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from client.study.kept_secrets import KeptSecrets, epochs_to_keep
+from client.study.kept_secrets import KeptSecrets, find_epochs_to_keep
 from client.study.key_epochs import Epochs
 from client.study.state import StudyState
 from client.study.store import StudyStore
 from client.training.interface import TrainingInterface
-from models.federated.early_stopping import out_of_patience
+from models.federated.early_stopping import is_out_of_patience
 from privacy.canonical import to_canonical
-from privacy.keys import SigningKey, keyed_digest
+from privacy.keys import SigningKey, compute_keyed_digest
 from privacy.ledger import Ledger
 from privacy.protocol.headers import Evaluated, Head
 from privacy.secure_aggregation.quantise import Grid
-from privacy.secure_aggregation.round_layout import grid_of, shape_digest
+from privacy.secure_aggregation.round_layout import compute_shape_digest, make_grid
 from privacy.study import Terms
 from privacy.study.launch import Launch
 
@@ -50,9 +50,9 @@ class StudyContext:
     def is_out_of_patience(self) -> bool:
         """Whether the totals that this site has opened end the study, by its terms."""
         opened = [each.counts for each in self.state.evaluations]
-        return out_of_patience(opened, self.terms.evaluation.patience)
+        return is_out_of_patience(opened, self.terms.evaluation.patience)
 
-    def last_part(self, base: int | None = None) -> int | None:
+    def find_last_part(self, base: int | None = None) -> int | None:
         """The last training round, applied up to round ``base`` (now), whose cohort had this site; None before one.
 
         What a round makes of the vectors that stay here holds only if the round is applied with this site.
@@ -63,48 +63,48 @@ class StudyContext:
 
     def keep_keys(self, *epochs: int) -> None:
         """Keep the study keys of ``epochs``, and those that others may need, across a restart; no others."""
-        needed = epochs_to_keep(self.state.applied, self.launch.names)
-        self.kept.keep_keys(self.epochs.held(needed | set(epochs)))
+        needed = find_epochs_to_keep(self.state.applied, self.launch.names)
+        self.kept.keep_keys(self.epochs.find_held_keys(needed | set(epochs)))
 
-    def forget_what_is_over(self) -> None:
+    def forget_unneeded_secrets(self) -> None:
         """Remove secrets that no round needs any more: those of an attempt whose round is applied, and old keys."""
-        attempt = self.kept.attempt()
+        attempt = self.kept.load_attempt()
         if attempt is not None and attempt.round > self.state.base:
             self.keep_keys(attempt.epoch)
         else:
             self.kept.forget_attempt()
             self.keep_keys()
 
-    def head(self) -> Head:
+    def read_head(self) -> Head:
         """The ledger's last entry."""
         head = self.ledger.head
         return Head(number=head.number, hash=head.hash)
 
-    def shape_digest(self, number: int, room: int) -> str:
+    def digest_shape(self, number: int, room: int) -> str:
         """What the sites of a cohort must agree on before they seal round ``number``, with ``room`` for patients."""
         state = self.state
-        return shape_digest(self.launch, number, state.base, state.halvings, room, state.noise_multiplier)
+        return compute_shape_digest(self.launch, number, state.base, state.halvings, room, state.noise_multiplier)
 
-    def grid(self, halvings: int) -> Grid:
+    def make_update_grid(self, halvings: int) -> Grid:
         """The grid of this site's update with local noise, its range halved so often."""
-        return grid_of(self.terms, halvings, self.state.noise_multiplier)
+        return make_grid(self.terms, halvings, self.state.noise_multiplier)
 
-    def epsilon_spent(self) -> float | None:
+    def compute_epsilon_spent(self) -> float | None:
         """What this study alone has spent here, a function of public quantities; None without privacy."""
         delta = self.terms.privacy.delta
-        return None if delta is None else self.ledger.epsilon_spent_by(self.launch.study, delta)
+        return None if delta is None else self.ledger.compute_epsilon_spent_by(self.launch.study, delta)
 
-    def evaluated(self, base: int) -> Evaluated | None:
+    def find_totals(self, base: int) -> Evaluated | None:
         """The opened totals of the aggregate that made round ``base``, if it carried any."""
         return next((each for each in self.state.evaluations if each.opened_in == base), None)
 
-    def held_digest(self, epoch: int) -> str:
+    def digest_held_models(self, epoch: int) -> str:
         """Digest the model that is held and the best one, so that only holders of the epoch's key can compare."""
-        key = self.epochs.study_key(epoch).digest_key
+        key = self.epochs.find_study_key(epoch).digest_key
         best = None if self.state.best is None else self.state.best.sha256
-        return keyed_digest(key, to_canonical({"model": self.state.model_sha256, "best": best}))
+        return compute_keyed_digest(key, to_canonical({"model": self.state.model_sha256, "best": best}))
 
-    def model_digest(self, epoch: int) -> str:
+    def digest_shared_model(self, epoch: int) -> str:
         """A digest of the shared model and moments that only holders of the epoch's key can compute."""
-        key = self.epochs.study_key(epoch).digest_key
-        return keyed_digest(key, self.state.model_sha256.encode("ascii"))
+        key = self.epochs.find_study_key(epoch).digest_key
+        return compute_keyed_digest(key, self.state.model_sha256.encode("ascii"))

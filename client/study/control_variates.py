@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from client.study.context import StudyContext
 from models.federated.server_optimiser import LocalWork
 from models.parameters.vector import Vector
-from privacy.secure_aggregation.round_layout import weight_of
+from privacy.secure_aggregation.round_layout import compute_weight
 from privacy.study import Terms
 
 
-def control_correction(seat: StudyContext) -> Vector | None:
+def compute_control_correction(seat: StudyContext) -> Vector | None:
     """Run by a site. What its local steps add to every gradient now, c - c_i, (P,); None if the terms do without.
 
     Raises:
@@ -35,23 +35,25 @@ def control_correction(seat: StudyContext) -> Vector | None:
     """
     if not seat.terms.training.control_variates:
         return None
-    shared = seat.store.shared_variate()
-    number = seat.last_part()
-    return shared.copy() if number is None else shared - seat.store.variate(number)
+    shared = seat.store.read_shared_variate()
+    number = seat.find_last_part()
+    return shared.copy() if number is None else shared - seat.store.read_variate(number)
 
 
 def keep_variate(seat: StudyContext, number: int, correction: Vector, update: Vector) -> None:
     """Run by a site. Store the own variate that round ``number`` gives, should it be applied with this site."""
-    seat.store.keep_variate(number, -correction - update / step_length(seat.terms, number))
+    seat.store.keep_variate(number, -correction - update / compute_step_length(seat.terms, number))
 
 
 def forget_variates(seat: StudyContext) -> None:
     """Run by a site after a round is applied. Remove its variates up to that round but for the one that holds."""
     if seat.terms.training.control_variates:
-        seat.store.forget_variates(upto=seat.state.base, but=seat.last_part())
+        seat.store.forget_variates(upto=seat.state.base, but=seat.find_last_part())
 
 
-def local_work(seat: StudyContext, number: int, patients: Mapping[str, int], reference: int) -> LocalWork | None:
+def compute_local_work(
+    seat: StudyContext, number: int, patients: Mapping[str, int], reference: int
+) -> LocalWork | None:
     """What lies behind the mean update of round ``number``; None if the terms do without control variates.
 
     A site whose patients no applied round has told yet has no variate either: it weighs nothing so far.
@@ -69,12 +71,14 @@ def local_work(seat: StudyContext, number: int, patients: Mapping[str, int], ref
         before.update(zip(each.sites, each.patients, strict=True))
 
     def weight(counts: Mapping[str, int]) -> float:
-        return sum(weight_of(seat.terms, counts[name], reference) for name in sorted(counts))
+        return sum(compute_weight(seat.terms, counts[name], reference) for name in sorted(counts))
 
     whole = weight({**before, **patients})
-    return LocalWork(step_length(seat.terms, number), share=weight(patients) / whole, kept=weight(before) / whole)
+    return LocalWork(
+        compute_step_length(seat.terms, number), share=weight(patients) / whole, kept=weight(before) / whole
+    )
 
 
-def step_length(terms: Terms, number: int) -> float:
+def compute_step_length(terms: Terms, number: int) -> float:
     """Local steps of round ``number`` times their rate."""
-    return terms.training.local_steps * terms.training.learning_rate_in(number)
+    return terms.training.local_steps * terms.training.compute_learning_rate(number)

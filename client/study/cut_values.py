@@ -53,11 +53,11 @@ def mark_edge(seat: StudyContext, number: int, values: int, size: int) -> tuple[
         return seat.state.edges
     mark = AtEdge(round=number, values=values, of=size)
     if distributed:
-        seat.ledger.incident(seat.launch.study, "wrapped-around", sentence_of(seat, mark), number)
+        seat.ledger.record_incident(seat.launch.study, "wrapped-around", describe_mark(seat, mark), number)
     return (*seat.state.edges, mark)
 
 
-def sentence_of(seat: StudyContext, mark: AtEdge) -> str:
+def describe_mark(seat: StudyContext, mark: AtEdge) -> str:
     """What a mark means, for people."""
     lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of "
     "secure_aggregation.value_range"
@@ -68,7 +68,7 @@ def sentence_of(seat: StudyContext, mark: AtEdge) -> str:
     return f"{lie}: updates were cut; the next study needs a larger one, or auto"
 
 
-def edge_facts(seat: StudyContext) -> dict[str, Any]:
+def list_edge_facts(seat: StudyContext) -> dict[str, Any]:
     """What the card says of the range."""
     written = seat.terms.secure_aggregation.value_range
     return {
@@ -80,7 +80,7 @@ def edge_facts(seat: StudyContext) -> dict[str, Any]:
     }
 
 
-def edge_rows(card: dict[str, Any]) -> list[str]:
+def make_edge_rows(card: dict[str, Any]) -> list[str]:
     """The card's row about values that the range did not hold; nothing where it held all."""
     marks = card["range"]["at_edge"]
     if not marks:

@@ -7,10 +7,10 @@ frees what it has not used; so the terms say after how many days without a word 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from client.ledger.entry_text import what_happened
+from client.ledger.entry_text import describe_progress
 from client.site.folder import SiteFolder
 from client.study.store import StudyStore
-from privacy.accounting.figures import rounded_up
+from privacy.accounting.figures import round_up
 from privacy.errors import SiteConfigError
 from privacy.ledger import Ledger, LedgerState
 from privacy.ledger.entries import Ending, Entry
@@ -30,12 +30,12 @@ class Hold(NamedTuple):
     """A day; None if the study's folder is not here."""
 
 
-def holds_of(state: LedgerState, home: SiteFolder) -> list[Hold]:
+def list_holds(state: LedgerState, home: SiteFolder) -> list[Hold]:
     """Every open study, in the order of admission."""
-    return [_hold(state, home, study) for study in open_studies(state)]
+    return [_make_hold(state, home, study) for study in list_open_studies(state)]
 
 
-def open_studies(state: LedgerState) -> list[str]:
+def list_open_studies(state: LedgerState) -> list[str]:
     """Studies whose account is not closed, in the order of admission in their populations."""
     return [
         study
@@ -50,27 +50,27 @@ def give_back_abandoned(ledger: Ledger, home: SiteFolder, now: datetime) -> list
 
     A study that trains pays for each round, so a study that goes on is heard of. Returns the studies that were closed.
     """
-    state, closed = ledger.copy_of_state(), list[str]()
-    for study in open_studies(state):
-        days, last = _days(home, study), state.last_heard(study)
-        if days is not None and last is not None and now >= _given_back_at(last, days):
+    state, closed = ledger.copy_state(), list[str]()
+    for study in list_open_studies(state):
+        days, last = _read_abandon_days(home, study), state.find_last_entry(study)
+        if days is not None and last is not None and now >= _compute_give_back_time(last, days):
             ledger.give_back(study, Ending.ABANDONED)
             closed.append(study)
     return closed
 
 
-def _hold(state: LedgerState, home: SiteFolder, study: str) -> Hold:
-    account = state.account_of(study)
+def _make_hold(state: LedgerState, home: SiteFolder, study: str) -> Hold:
+    account = state.find_account_of_study(study)
     allowance = account.allowances[study]
-    first, last = state.first_heard(study), state.last_heard(study)
+    first, last = state.find_admission_entry(study), state.find_last_entry(study)
     assert first is not None, "an open study was admitted in this ledger"
     assert last is not None, "and that is something heard of it"
     epsilon = 0.0
     if allowance.grant is not None:
-        filter_ = account.filter(allowance.grant)
+        filter_ = account.find_filter(allowance.grant)
         committed = filter_.spent + filter_.set_aside
-        epsilon = rounded_up(filter_.epsilon_of(committed) - filter_.epsilon_of(committed - allowance.set_aside))
-    days = _days(home, study)
+        epsilon = round_up(filter_.epsilon_of(committed) - filter_.epsilon_of(committed - allowance.set_aside))
+    days = _read_abandon_days(home, study)
     return Hold(
         study=study,
         population=account.population,
@@ -78,13 +78,13 @@ def _hold(state: LedgerState, home: SiteFolder, study: str) -> Hold:
         epsilon=epsilon,
         since=first.time,
         last_heard=last.time,
-        last_event=what_happened(last.body),
-        given_back_on=None if days is None else f"{_given_back_at(last, days):%Y-%m-%d}",
+        last_event=describe_progress(last.body),
+        given_back_on=None if days is None else f"{_compute_give_back_time(last, days):%Y-%m-%d}",
     )
 
 
-def _days(home: SiteFolder, study: str) -> int | None:
-    folder = home.study_folder(study)
+def _read_abandon_days(home: SiteFolder, study: str) -> int | None:
+    folder = home.find_study_folder(study)
     if not StudyStore.exists(folder):
         return None
     try:
@@ -93,5 +93,5 @@ def _days(home: SiteFolder, study: str) -> int | None:
         return None
 
 
-def _given_back_at(last: Entry, days: int) -> datetime:
+def _compute_give_back_time(last: Entry, days: int) -> datetime:
     return datetime.fromisoformat(last.time) + timedelta(days=days)

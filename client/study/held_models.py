@@ -34,9 +34,9 @@ def sign_held_model(seat: StudyContext, epoch: int) -> Signed[HeldModel]:
         site=seat.site,
         epoch=epoch,
         base=seat.state.base,
-        model=seat.held_digest(epoch),
+        model=seat.digest_held_models(epoch),
     )
-    return Signed[HeldModel].by(seat.identity, statement)
+    return Signed[HeldModel].sign(seat.identity, statement)
 
 
 def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> None:
@@ -48,7 +48,7 @@ def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel
     released = seat.state.released
     if not seat.state.applied or (released is not None and released.base == seat.state.base):
         return
-    held = _verified(seat, signed)
+    held = _verify_held_models(seat, signed)
     own = held.get(seat.site)
     if own is None or own.base != seat.state.base:
         raise RefusedError("too-few", f"this site's own word on the model of round {seat.state.base} is missing")
@@ -59,9 +59,9 @@ def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel
     }
     if differing := sorted(set(held) - same):
         sentence = f"this site and {', '.join(differing)} hold different models at the end"
-        seat.ledger.incident(seat.launch.study, "different-models", sentence, own.base)
+        seat.ledger.record_incident(seat.launch.study, "different-models", sentence, own.base)
     cohort = seat.state.applied[-1].sites
-    quorum, agreeing = seat.terms.cohort.quorum(len(cohort)), len(same & set(cohort))
+    quorum, agreeing = seat.terms.cohort.compute_quorum(len(cohort)), len(same & set(cohort))
     if agreeing < quorum:
         raise RefusedError(
             "different-models" if differing else "too-few",
@@ -70,14 +70,14 @@ def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel
         )
 
 
-def _verified(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
+def _verify_held_models(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
     """What each site has signed, if it has; of this study."""
     held = {}
     for member in seat.launch.roster:
         if member.name not in signed:
             continue
         try:
-            statement = signed[member.name].verified(PublicKey.from_text(member.identity))
+            statement = signed[member.name].verify(PublicKey.from_text(member.identity))
         except WireError:
             continue  # it counts as not signed, and hinders nobody
         if (statement.study, statement.launch, statement.site) == (

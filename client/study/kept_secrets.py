@@ -4,7 +4,7 @@
   it a site that was restarted can still release. Written before the sealed update leaves; replaced whole by the next
   attempt's, so there is at most one; removed when its round is applied, and at the end.
 * ``keys.sealed``: study keys of committed or sealed rounds that this site has still to open, or a member of the roster
-  that took no part in them (:func:`epochs_to_keep`). With it the study outlives a restart of all sites at once.
+  that took no part in them (:func:`find_epochs_to_keep`). With it the study outlives a restart of all sites at once.
 
 Rules:
 
@@ -26,11 +26,11 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field
 
 from client.study.state import AppliedRound
-from privacy.base64url import wrapped_bytes, wrapped_text
+from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import SealingError, StorageError, WireError
-from privacy.files import replace, sync_folder
+from privacy.files import replace_file, sync_folder
 from privacy.keys import SigningKey, unwrap, wrap
 from privacy.protocol.headers import Header
 from privacy.secure_aggregation.schemes.bfv import StudyKey
@@ -69,12 +69,12 @@ class KeptSecrets:
     def __init__(self, folder: Path, launch: Launch, identity: SigningKey) -> None:
         self._folder = folder
         self._launch = launch
-        self._key = identity.derived_key(KEPT_LABEL)
+        self._key = identity.derive_own_key(KEPT_LABEL)
         for name in (ATTEMPT_FILE, KEYS_FILE):
             for unfinished in folder.glob(f".{name}.*"):  # a power cut came before it took its place
                 unfinished.unlink(missing_ok=True)
 
-    def attempt(self) -> KeptAttempt | None:
+    def load_attempt(self) -> KeptAttempt | None:
         """The attempt that was sealed last; None if there is none, or it does not open."""
         return self._read(ATTEMPT_FILE, KeptAttempt)
 
@@ -82,19 +82,21 @@ class KeptSecrets:
         """Store it in the place of the last one; durable when this returns."""
         self._write(ATTEMPT_FILE, attempt)
 
-    def keys(self) -> dict[int, StudyKey]:
+    def load_keys(self) -> dict[int, StudyKey]:
         """The study keys that are kept, by epoch; those that do not open are lost."""
         kept = self._read(KEYS_FILE, KeptKeys)
         try:
             texts = {} if kept is None else kept.keys
-            return {int(epoch): StudyKey.from_bytes(wrapped_bytes(text)) for epoch, text in texts.items()}
+            return {int(epoch): StudyKey.from_bytes(decode_wrapped_key(text)) for epoch, text in texts.items()}
         except (SealingError, WireError) as error:
             _log.warning("%s: %s", self._folder / KEYS_FILE, error)
             return {}
 
     def keep_keys(self, keys: Mapping[int, StudyKey]) -> None:
         """Store exactly these; durable when this returns."""
-        kept = KeptKeys(keys={str(epoch): wrapped_text(key.to_bytes()) for epoch, key in sorted(keys.items())})
+        kept = KeptKeys(
+            keys={str(epoch): encode_wrapped_key(key.to_bytes()) for epoch, key in sorted(keys.items())}
+        )
         if not keys:
             self._forget(KEYS_FILE)
         elif kept != self._read(KEYS_FILE, KeptKeys):
@@ -108,7 +110,10 @@ class KeptSecrets:
         path = self._folder / name
         try:
             return parse(
-                from_canonical(unwrap(self._key, path.read_bytes(), self._context(name))), kind, WireError, name
+                from_canonical(unwrap(self._key, path.read_bytes(), self._make_context(name))),
+                kind,
+                WireError,
+                name,
             )
         except FileNotFoundError:
             return None
@@ -117,17 +122,17 @@ class KeptSecrets:
             return None
 
     def _write(self, name: str, document: Document) -> None:
-        sealed = wrap(self._key, document.to_bytes(), self._context(name))
-        replace(self._folder / name, sealed, StorageError)
+        sealed = wrap(self._key, document.to_bytes(), self._make_context(name))
+        replace_file(self._folder / name, sealed, StorageError)
 
     def _forget(self, *names: str) -> None:
-        forget_kept(self._folder, *names)
+        forget_kept_secrets(self._folder, *names)
 
-    def _context(self, name: str) -> bytes:
+    def _make_context(self, name: str) -> bytes:
         return to_canonical({"study": self._launch.study, "launch": self._launch.digest, "file": name})
 
 
-def forget_kept(folder: Path, *names: str) -> None:
+def forget_kept_secrets(folder: Path, *names: str) -> None:
     """Remove files of a study's secrets, all if none is named: whenever the study has ended here, however it did.
 
     Durable when this returns.
@@ -140,7 +145,7 @@ def forget_kept(folder: Path, *names: str) -> None:
         sync_folder(folder)
 
 
-def epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:
+def find_epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:
     """Epochs of applied rounds that a member of the roster may still have to open without their keys.
 
     Whoever sealed in a round has applied all rounds before it, and keeps its key until that one is applied too. So

@@ -25,12 +25,20 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from privacy.base64url import wrapped_bytes, wrapped_text
+from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import RefusedError, WireError
 from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap, wrap
-from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, offers_digest
+from privacy.protocol.key_messages import (
+    MAX_EARLIER,
+    MAX_HELD,
+    Grant,
+    KeyParcel,
+    Offer,
+    Wrap,
+    compute_offers_digest,
+)
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed
@@ -45,7 +53,7 @@ class Keyring(Document):
 
     keys: dict[
         Annotated[str, Field(pattern=r"^[0-9]{1,13}$")],
-        Annotated[str, Field(max_length=len(wrapped_text(bytes(KEY_BYTES))))],
+        Annotated[str, Field(max_length=len(encode_wrapped_key(bytes(KEY_BYTES))))],
     ] = Field(max_length=1 + MAX_EARLIER)
 
 
@@ -86,7 +94,7 @@ class Epochs:
         self._patients: dict[int, dict[str, int]] = {}
         self._ended: set[int] = set(ended)
 
-    def offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
+    def make_offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
         """Run by a site: a session key for ``epoch``. The same question gets the same key."""
         session = self._sessions.setdefault(epoch, SessionKey())
         statement = Offer(
@@ -99,7 +107,7 @@ class Epochs:
             holds=tuple(sorted(self._studies)[-MAX_HELD:]),
             patients=patients,
         )
-        return Signed[Offer].by(self._identity, statement)
+        return Signed[Offer].sign(self._identity, statement)
 
     def wrap_for_members(self, request: Wrap) -> Signed[Grant]:
         """Run by the lead site: draw the epoch's study key and wrap it, with earlier ones that members lack.
@@ -108,8 +116,8 @@ class Epochs:
             EpochLostError: this site has made no offer for the epoch, or lost an earlier key.
             WireError: an offer is not valid, or another lead has wrapped the epoch's keys.
         """
-        session = self._session(request.epoch)
-        offers = self._verified(request.offers, request.epoch)
+        session = self._find_session(request.epoch)
+        offers = self._verify_offers(request.offers, request.epoch)
         if request.epoch not in self._drawn:
             if request.epoch in self._studies:
                 raise WireError(f"another site has drawn the key of epoch {request.epoch}")
@@ -118,28 +126,30 @@ class Epochs:
         if not set(request.earlier) <= set(self._studies):
             raise EpochLostError("this site no longer holds an earlier epoch's key that it is asked to wrap")
         epochs = sorted({request.epoch, *request.earlier})
-        keyring = Keyring(keys={str(epoch): wrapped_text(self._studies[epoch].to_bytes()) for epoch in epochs})
+        keyring = Keyring(
+            keys={str(epoch): encode_wrapped_key(self._studies[epoch].to_bytes()) for epoch in epochs}
+        )
         key = os.urandom(SECRET_BYTES)
-        context = self._context(request.epoch, offers_digest(request.offers))
+        context = self._make_context(request.epoch, compute_offers_digest(request.offers))
         wrapped = {
-            name: wrapped_text(wrap(session.agree(offer.session_key, WRAP_LABEL + context), key, context))
+            name: encode_wrapped_key(wrap(session.agree(offer.session_key, WRAP_LABEL + context), key, context))
             for name, offer in offers.items()
             if name != self._site
         }
-        self._pair(request.epoch, offers)
+        self._compute_pair_secrets(request.epoch, offers)
         statement = Grant(
             study=self._launch.study,
             launch=self._launch_digest,
             lead=self._site,
             epoch=request.epoch,
-            offers=offers_digest(request.offers),
+            offers=compute_offers_digest(request.offers),
             commitment=self._studies[request.epoch].commitment,
             wrapped=wrapped,
-            keyring=wrapped_text(wrap(key, keyring.to_bytes(), context)),
+            keyring=encode_wrapped_key(wrap(key, keyring.to_bytes(), context)),
         )
-        return Signed[Grant].by(self._identity, statement)
+        return Signed[Grant].sign(self._identity, statement)
 
-    def accept(self, parcel: KeyParcel) -> None:
+    def accept_keys(self, parcel: KeyParcel) -> None:
         """Run by a member: take the epoch's keys. Again for an epoch it has: no effect.
 
         Raises:
@@ -150,23 +160,25 @@ class Epochs:
         epoch = statement.epoch
         if epoch in self._pairs:
             return
-        session = self._session(epoch)
-        grant = parcel.grant.verified(self._key_of(statement.lead))
-        offers = self._verified(parcel.offers, epoch)
+        session = self._find_session(epoch)
+        grant = parcel.grant.verify(self._find_member_key(statement.lead))
+        offers = self._verify_offers(parcel.offers, epoch)
         if (grant.study, grant.launch, grant.offers) != (
             self._launch.study,
             self._launch_digest,
-            offers_digest(parcel.offers),
+            compute_offers_digest(parcel.offers),
         ):
             raise WireError("a key grant is for another study or for other offers than those sent with it")
         if self._site not in grant.wrapped or grant.lead not in offers:
             raise WireError("a key grant does not include this site or its lead")
-        context = self._context(epoch, grant.offers)
+        context = self._make_context(epoch, grant.offers)
         agreed = session.agree(offers[grant.lead].session_key, WRAP_LABEL + context)
-        key = unwrap(agreed, wrapped_bytes(grant.wrapped[self._site]), context)
-        opened = from_canonical(unwrap(key, wrapped_bytes(grant.keyring), context))
+        key = unwrap(agreed, decode_wrapped_key(grant.wrapped[self._site]), context)
+        opened = from_canonical(unwrap(key, decode_wrapped_key(grant.keyring), context))
         keyring = parse(opened, Keyring, WireError, "a key grant's keyring")
-        studies = {int(number): StudyKey.from_bytes(wrapped_bytes(text)) for number, text in keyring.keys.items()}
+        studies = {
+            int(number): StudyKey.from_bytes(decode_wrapped_key(text)) for number, text in keyring.keys.items()
+        }
         if epoch not in studies or studies[epoch].commitment != grant.commitment:
             raise WireError("a key grant commits to another study key than the one it wraps")
         if max(studies) > epoch:
@@ -177,9 +189,9 @@ class Epochs:
         for number, study_key in studies.items():
             if number not in self._ended and number not in self._studies:
                 self._unproven[number, study_key.commitment] = study_key
-        self._pair(epoch, offers)
+        self._compute_pair_secrets(epoch, offers)
 
-    def believe(self, epoch: int, commitment: str) -> None:
+    def confirm_study_key(self, epoch: int, commitment: str) -> None:
         """Run by a site that opens a round: its headers, whose signatures were checked, commit to this study key.
 
         Of an epoch whose own key this site has, or whose key it lacks, nothing changes.
@@ -188,7 +200,7 @@ class Epochs:
             self._studies[epoch] = self._unproven[epoch, commitment]
             self._forget_unproven(epoch)
 
-    def study_key(self, epoch: int) -> StudyKey:
+    def find_study_key(self, epoch: int) -> StudyKey:
         """The study key of ``epoch``.
 
         Raises:
@@ -203,7 +215,7 @@ class Epochs:
             raise EpochLostError(f"this site does not hold the study key of epoch {epoch}: it was restarted since")
         return self._studies[epoch]
 
-    def pair_secrets(self, epoch: int) -> Mapping[str, bytes]:
+    def find_pair_secrets(self, epoch: int) -> Mapping[str, bytes]:
         """32 bytes shared with each other member of ``epoch``, by its name.
 
         Raises:
@@ -218,7 +230,7 @@ class Epochs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]
 
-    def patients(self, epoch: int, cohort: Collection[str]) -> Mapping[str, int]:
+    def find_patient_counts(self, epoch: int, cohort: Collection[str]) -> Mapping[str, int]:
         """The public patient counts that the sites of ``cohort`` have offered in ``epoch``.
 
         Raises:
@@ -234,7 +246,7 @@ class Epochs:
             )
         return {name: offered[name] for name in cohort}
 
-    def end(self, epoch: int) -> tuple[int, ...]:
+    def end_epoch(self, epoch: int) -> tuple[int, ...]:
         """Drop the keys of ``epoch`` for good; all epochs that have ended so."""
         self._ended.add(epoch)
         self._forget_unproven(epoch)
@@ -242,11 +254,11 @@ class Epochs:
             held.pop(epoch, None)
         return tuple(sorted(self._ended))
 
-    def held(self, epochs: Collection[int]) -> dict[int, StudyKey]:
+    def find_held_keys(self, epochs: Collection[int]) -> dict[int, StudyKey]:
         """The study keys of ``epochs``, as far as they are held."""
         return {epoch: key for epoch, key in self._studies.items() if epoch in epochs}
 
-    def forget(self) -> None:
+    def forget_all_keys(self) -> None:
         """Drop all keys: the study is closed here."""
         for held in (self._sessions, self._studies, self._pairs, self._patients):
             held.clear()
@@ -255,21 +267,21 @@ class Epochs:
     def _forget_unproven(self, epoch: int) -> None:
         self._unproven = {place: key for place, key in self._unproven.items() if place[0] != epoch}
 
-    def _session(self, epoch: int) -> SessionKey:
+    def _find_session(self, epoch: int) -> SessionKey:
         if epoch not in self._sessions:
             raise EpochLostError(f"this site has no session key for epoch {epoch}: it was restarted since")
         return self._sessions[epoch]
 
-    def _key_of(self, name: str) -> PublicKey:
+    def _find_member_key(self, name: str) -> PublicKey:
         if name not in self._keys_of_members:
             raise WireError(f"'{name}' is not on the study's roster")
         return self._keys_of_members[name]
 
-    def _verified(self, offers: Mapping[str, Signed[Offer]], epoch: int) -> dict[str, Offer]:
+    def _verify_offers(self, offers: Mapping[str, Signed[Offer]], epoch: int) -> dict[str, Offer]:
         """The offers' statements; each signed by its site, for this study and epoch, this site's own among them."""
         verified = {}
         for name, signed in offers.items():
-            offer = signed.verified(self._key_of(name))
+            offer = signed.verify(self._find_member_key(name))
             if (offer.study, offer.launch, offer.site, offer.epoch) != (
                 self._launch.study,
                 self._launch_digest,
@@ -279,12 +291,12 @@ class Epochs:
                 raise WireError(f"the key offer of '{name}' is for another study or epoch")
             verified[name] = offer
         own = verified.get(self._site)
-        if own is None or own.session_key != self._session(epoch).public:
+        if own is None or own.session_key != self._find_session(epoch).public:
             raise EpochLostError(f"the offers of epoch {epoch} do not contain this site's present session key")
         return verified
 
-    def _pair(self, epoch: int, offers: Mapping[str, Offer]) -> None:
-        session, context = self._session(epoch), self._context(epoch, "")
+    def _compute_pair_secrets(self, epoch: int, offers: Mapping[str, Offer]) -> None:
+        session, context = self._find_session(epoch), self._make_context(epoch, "")
         self._patients[epoch] = {name: offer.patients for name, offer in offers.items()}
         self._pairs[epoch] = {
             name: session.agree(offer.session_key, PAIR_LABEL + context)
@@ -292,7 +304,7 @@ class Epochs:
             if name != self._site
         }
 
-    def _context(self, epoch: int, offers: str) -> bytes:
+    def _make_context(self, epoch: int, offers: str) -> bytes:
         return to_canonical(
             {"study": self._launch.study, "launch": self._launch_digest, "epoch": epoch, "offers": offers}
         )

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE
 from client.study.context import StudyContext
-from client.study.cut_values import edge_rows
-from client.study.released_model import choice_rows
-from models.tasks.binary import THRESHOLD, metrics
-from models.tasks.uncertainty import noise_errors
+from client.study.cut_values import make_edge_rows
+from client.study.released_model import make_choice_rows
+from models.tasks.binary import THRESHOLD, compute_metrics
+from models.tasks.uncertainty import estimate_noise_errors
 from privacy.study import SchemeName, Unit
 
 _CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
@@ -22,8 +22,8 @@ _MECHANISM: Final = {
 
 def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     """Make the card of a released model: facts from the terms, opened totals and the ledger."""
-    terms, budget = seat.terms, seat.ledger.budget_of(seat.launch.study)
-    head = seat.head()
+    terms, budget = seat.terms, seat.ledger.find_budget_of_study(seat.launch.study)
+    head = seat.read_head()
     return {
         "card": 1,
         "study": seat.launch.study,
@@ -56,7 +56,7 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
             "neighbouring": terms.privacy.neighbouring,
             "placement": terms.privacy.placement,
             "clipping_norm": terms.privacy.clipping_norm,
-            "last_clipping_norm": seat.store.clipping_norm(),
+            "last_clipping_norm": seat.store.read_clipping_norm(),
             "participation": terms.cohort.participation,
             "noise_multiplier": seat.state.noise_multiplier,
             "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
@@ -67,22 +67,22 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
         "evaluation": [
             {
                 "after_round": each.round,
-                **asdict(metrics(each.counts)),
-                "noise": asdict(noise_errors(each.counts, _noise_deviation(seat, each.opened_in))),
+                **asdict(compute_metrics(each.counts)),
+                "noise": asdict(estimate_noise_errors(each.counts, _compute_noise_deviation(seat, each.opened_in))),
             }
             for each in seat.state.evaluations
         ],
         "site": {
             "name": seat.site,
             "patients_about": seat.patients,
-            "epsilon_spent_by_this_study": seat.epsilon_spent(),
+            "epsilon_spent_by_this_study": seat.compute_epsilon_spent(),
             "epsilon_left": budget.epsilon_left,
             "ledger": {"number": head.number, "hash": head.hash},
         },
     }
 
 
-def as_markdown(card: dict[str, Any]) -> str:
+def format_markdown(card: dict[str, Any]) -> str:
     """Write a card as Markdown, with the same facts."""
     model, privacy, site = card["model"], card["privacy"], card["site"]
     if privacy["private"]:
@@ -108,22 +108,22 @@ def as_markdown(card: dict[str, Any]) -> str:
         "| | |",
         "| --- | --- |",
         f"| model | {model['name']}, {model['parameters']} parameters trained together, {model['inputs']} inputs |",
-        *_layer_rows(model),
+        *_make_layer_rows(model),
         f"| file | `{MODEL_FILE}`, SHA-256 `{model['sha256']}` |",
         f"| to use it | `{CONTRACT_FILE}` has columns, ranges, words and threshold: `consilium-site predict` |",
         f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
-        *choice_rows(card),
+        *make_choice_rows(card),
         f"| privacy of training patients | {promise} |",
         f"| privacy of test patients | {test} |",
         f"| updates | {sealed} |",
-        *edge_rows(card),
+        *make_edge_rows(card),
         f"| terms | SHA-256 `{card['terms_sha256']}` |",
         f"| this site | {site['name']}, about {site['patients_about']} patients, "
         f"ledger entry {site['ledger']['number']} `{site['ledger']['hash']}` |",
         "",
         "## Evaluation on the sites' held-out patients",
         "",
-        *_whose_scores(card),
+        *_warn_about_personal_scores(card),
         f"A probability of {card['threshold']:g} or more is a positive prediction, fixed before training: accuracy, "
         "sensitivity and specificity are at that threshold.",
         "",
@@ -131,14 +131,14 @@ def as_markdown(card: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {each['after_round']} | {_with_noise(each, 'auroc')} | {_with_noise(each, 'accuracy')} | "
-        f"{_with_noise(each, 'sensitivity')} | {_with_noise(each, 'specificity')} | {each['patients']} |"
+        f"| {each['after_round']} | {_format_with_noise(each, 'auroc')} | {_format_with_noise(each, 'accuracy')} | "
+        f"{_format_with_noise(each, 'sensitivity')} | {_format_with_noise(each, 'specificity')} | {each['patients']} |"
         for each in card["evaluation"]
     ]
     return "\n".join(lines) + "\n"
 
 
-def _layer_rows(model: dict[str, Any]) -> list[str]:
+def _make_layer_rows(model: dict[str, Any]) -> list[str]:
     """Where the model began, and what of it was not trained together; nothing for a model that is trained whole."""
     rows = []
     if model["start"]:
@@ -157,7 +157,7 @@ def _layer_rows(model: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _whose_scores(card: dict[str, Any]) -> list[str]:
+def _warn_about_personal_scores(card: dict[str, Any]) -> list[str]:
     """A warning where the scores are not the released file's."""
     if not card["model"]["personal"]:
         return []
@@ -167,17 +167,17 @@ def _whose_scores(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _noise_deviation(seat: StudyContext, number: int) -> float:
+def _compute_noise_deviation(seat: StudyContext, number: int) -> float:
     """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
     sites = next(len(each.sites) for each in seat.state.applied if each.round == number)
     return (seat.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
 
 
-def _with_noise(each: dict[str, Any], name: str) -> str:
+def _format_with_noise(each: dict[str, Any], name: str) -> str:
     """A figure, and what the noise in its totals does to it."""
     noise = each["noise"][name]
-    return _figure(each[name]) + (f" ± {noise:.3f}" if noise and each[name] is not None else "")
+    return _format_figure(each[name]) + (f" ± {noise:.3f}" if noise and each[name] is not None else "")
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

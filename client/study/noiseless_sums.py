@@ -12,16 +12,16 @@ What moves the model by next to nothing this does not cover: ``docs/threat-model
 """
 
 from client.study.context import StudyContext
-from models.parameters.vector import digest as digest_of_model
-from privacy.canonical import digest
+from models.parameters.vector import compute_vector_digest as digest_of_model
+from privacy.canonical import compute_digest
 from privacy.errors import RefusedError
 
 
-def with_bare_sum(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
+def make_bare_sum_change(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
     """Run by a site that is about to release. The change of its state that remembers a bare sum's cohort."""
-    if not seat.terms.opens_bare(number, seat.state.base):
+    if not seat.terms.opens_without_noise(number, seat.state.base):
         return {}
-    return {"bare_sums": {**seat.state.bare_sums, digest_of_model(seat.store.model()): digest(cohort)}}
+    return {"bare_sums": {**seat.state.bare_sums, digest_of_model(seat.store.read_model()): compute_digest(cohort)}}
 
 
 def require_same_cohort(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
@@ -30,10 +30,10 @@ def require_same_cohort(seat: StudyContext, number: int, cohort: tuple[str, ...]
     Raises:
         RefusedError: ``release-refused``: it has released a bare sum from this model in another cohort.
     """
-    if not seat.state.bare_sums or not seat.terms.opens_bare(number, seat.state.base):
+    if not seat.state.bare_sums or not seat.terms.opens_without_noise(number, seat.state.base):
         return
-    before = seat.state.bare_sums.get(digest_of_model(seat.store.model()))
-    if before is not None and before != digest(cohort):
+    before = seat.state.bare_sums.get(digest_of_model(seat.store.read_model()))
+    if before is not None and before != compute_digest(cohort):
         raise RefusedError(
             "release-refused",
             "this site has released its mask of a sum without noise from the same model: another such sum needs the "

@@ -15,7 +15,7 @@ close     compares the sites' models, writes its own and its card, returns what 
 from client.study.apply_aggregate import apply_aggregate
 from client.study.context import StudyContext
 from client.study.held_models import require_same_model, sign_held_model
-from client.study.kept_secrets import forget_kept
+from client.study.kept_secrets import forget_kept_secrets
 from client.study.key_epochs import EpochLostError
 from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
@@ -31,8 +31,8 @@ class Participation:
 
     def __init__(self, seat: StudyContext) -> None:
         self._seat = seat
-        seat.forget_what_is_over()
-        kept = seat.kept.attempt()
+        seat.forget_unneeded_secrets()
+        kept = seat.kept.load_attempt()
         self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
 
     @property
@@ -47,8 +47,8 @@ class Participation:
 
     def join(self, request: Join) -> Joined:
         """Offer a session key for the epoch. Asked again, the same one."""
-        offer = self._seat.epochs.offer(request.epoch, self.base, self._seat.patients)
-        return Joined(offer=offer, ledger=self._seat.ledger.signed_head())
+        offer = self._seat.epochs.make_offer(request.epoch, self.base, self._seat.patients)
+        return Joined(offer=offer, ledger=self._seat.ledger.sign_head())
 
     def wrap(self, request: Wrap) -> Wrappings:
         """As lead: draw the epoch's study key and wrap it for the members."""
@@ -64,17 +64,17 @@ class Participation:
         """
         if self._seat.state.closed:
             raise RefusedError("stale", "the study is closed at this site")
-        self._take(request.keys, request.committed, blob)
-        self._require_fitting(request)
+        self._accept_keys_and_aggregate(request.keys, request.committed, blob)
+        self._require_fitting_request(request)
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
-            self._note_void_rounds(request)
+            self._record_void_rounds(request)
             self._sealed = None  # before the next one is made: an update may be large
             self._sealed = seal_attempt(self._seat, request)
         elif self._sealed.sent is None:
             self._require_unreleased(request)
         sent, header = require_sent(self._sealed), self._sealed.kept.header
-        evaluated = self._seat.evaluated(header.statement.view.base)
+        evaluated = self._seat.find_totals(header.statement.view.base)
         return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.blob
 
     def release(self, request: Release) -> Released:
@@ -92,9 +92,9 @@ class Participation:
             RefusedError: as :func:`client.study.apply_aggregate.apply_aggregate`.
             EpochLostError: its key is not held.
         """
-        self._take(request.keys, request.committed, blob)
+        self._accept_keys_and_aggregate(request.keys, request.committed, blob)
         held = None if request.sign_held is None else sign_held_model(self._seat, request.sign_held)
-        return Opened(base=self.base, evaluated=self._seat.evaluated(self.base), held=held)
+        return Opened(base=self.base, evaluated=self._seat.find_totals(self.base), held=held)
 
     def close(self, request: Close) -> Closed:
         """Compare the sites' models, write it and its card, return what the study did not use. Again: the same answer.
@@ -110,23 +110,25 @@ class Participation:
             require_same_model(seat, request.held)
             seat.ledger.give_back(seat.launch.study)
             model_sha256 = write_release(seat)
-            seat.ledger.release(seat.launch.study, model_sha256)
+            seat.ledger.record_release(seat.launch.study, model_sha256)
             seat.store.save(closed=True)
-            seat.store.forget_left_behind()
+            seat.store.forget_rounding_residual()
             seat.store.forget_variates(upto=seat.terms.last_round)
         self._sealed = None
-        forget_kept(seat.store.folder)
-        seat.epochs.forget()
+        forget_kept_secrets(seat.store.folder)
+        seat.epochs.forget_all_keys()
         return Closed(
             base=self.base,
-            evaluated=seat.evaluated(self.base),
-            ledger=seat.ledger.signed_head(),
-            epsilon_spent=seat.epsilon_spent(),
+            evaluated=seat.find_totals(self.base),
+            ledger=seat.ledger.sign_head(),
+            epsilon_spent=seat.compute_epsilon_spent(),
         )
 
-    def _take(self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None) -> None:
+    def _accept_keys_and_aggregate(
+        self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None
+    ) -> None:
         if keys is not None:
-            self._accept(keys)
+            self._accept_keys(keys)
         if committed is not None:
             if blob is None:
                 raise RefusedError(
@@ -134,16 +136,16 @@ class Participation:
                 )
             apply_aggregate(self._seat, committed, blob)
 
-    def _accept(self, keys: KeyParcel) -> None:
+    def _accept_keys(self, keys: KeyParcel) -> None:
         """Take an epoch's keys; what does not open is its lead's fault, and named as such."""
         try:
-            self._seat.epochs.accept(keys)
+            self._seat.epochs.accept_keys(keys)
         except EpochLostError:
             raise
         except ProtocolError as error:
             raise RefusedError("keys-refused", str(error)) from None
 
-    def _require_fitting(self, request: Train) -> None:
+    def _require_fitting_request(self, request: Train) -> None:
         state, terms = self._seat.state, self._seat.terms
         if state.base < request.base:
             raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
@@ -162,11 +164,11 @@ class Participation:
         if request.reference < 1 or state.reference not in (None, request.reference):
             raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
 
-    def _note_void_rounds(self, request: Train) -> None:
+    def _record_void_rounds(self, request: Train) -> None:
         """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
         for number in range(request.base + 1, request.round):
             sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
-            self._seat.ledger.incident(self._seat.launch.study, "void-round", sentence, number)
+            self._seat.ledger.record_incident(self._seat.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
         """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""

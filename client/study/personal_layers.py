@@ -27,14 +27,14 @@ def load_personal_layers(seat: StudyContext, base: int | None = None) -> Vector 
     Raises:
         SiteConfigError: they are damaged, or gone.
     """
-    number = seat.last_part(base) if seat.terms.model.personal else None
-    return None if number is None else seat.store.personal(number)
+    number = seat.find_last_part(base) if seat.terms.model.personal else None
+    return None if number is None else seat.store.read_personal_layers(number)
 
 
 def keep_personal_layers(seat: StudyContext, number: int, values: Vector) -> None:
     """Run by a site. Store what round ``number`` makes of its own layers, should it be applied with this site."""
     if seat.terms.model.personal:
-        seat.store.keep_personal(number, values)
+        seat.store.keep_personal_layers(number, values)
 
 
 def forget_personal_layers(seat: StudyContext) -> None:
@@ -42,4 +42,4 @@ def forget_personal_layers(seat: StudyContext) -> None:
     if seat.terms.model.personal:
         best = seat.state.best
         bases = [seat.state.base] if best is None else [seat.state.base, best.round]
-        seat.store.forget_personal(upto=seat.state.base, but={seat.last_part(base) for base in bases})
+        seat.store.forget_personal_layers(upto=seat.state.base, but={seat.find_last_part(base) for base in bases})

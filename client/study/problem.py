@@ -59,7 +59,7 @@ class Said:
     sentence: str
 
 
-def said_of(error: Exception) -> Said:
+def describe_error(error: Exception) -> Said:
     """What may leave the site of ``error``."""
     if isinstance(error, StorageError | OSError):
         what = error.what if isinstance(error, StorageError) else "disk"

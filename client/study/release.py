@@ -19,15 +19,15 @@ from safetensors.numpy import save
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE, make_contract
 from client.study.context import StudyContext
-from client.study.cut_values import edge_facts
-from client.study.model_card import as_markdown, make_card
+from client.study.cut_values import list_edge_facts
+from client.study.model_card import format_markdown, make_card
 from client.study.personal_layers import OWN_LAYERS_FILE, load_personal_layers
-from client.study.released_model import Chosen, choice_facts, chosen
+from client.study.released_model import Chosen, choose_model, list_choice_facts
 from client.training.jobs import ExportModel, ExportPersonal, ScoreModel
-from models.tasks.binary import metrics
-from privacy.canonical import sha256, to_canonical
+from models.tasks.binary import compute_metrics
+from privacy.canonical import compute_sha256, to_canonical
 from privacy.errors import StorageError
-from privacy.files import replace
+from privacy.files import replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -42,19 +42,23 @@ def write_release(seat: StudyContext) -> str:
     """
     folder = seat.store.folder / "release"
     folder.mkdir(exist_ok=True)
-    choice = chosen(seat)
+    choice = choose_model(seat)
     model = save(seat.training.run(ExportModel(choice.vector)), metadata={"study": seat.launch.study})
-    replace(folder / MODEL_FILE, model, StorageError)
-    contract = make_contract(seat.launch.study, seat.terms, sha256(model)).to_bytes() + b"\n"
-    replace(folder / CONTRACT_FILE, contract, StorageError)
-    _write_own(seat, choice)
-    card = make_card(seat, sha256(model), sha256(contract)) | choice_facts(seat, choice) | edge_facts(seat)
-    replace(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
-    replace(folder / "card.md", as_markdown(card).encode("utf-8"), StorageError)
-    return sha256(model)
+    replace_file(folder / MODEL_FILE, model, StorageError)
+    contract = make_contract(seat.launch.study, seat.terms, compute_sha256(model)).to_bytes() + b"\n"
+    replace_file(folder / CONTRACT_FILE, contract, StorageError)
+    _write_own_files(seat, choice)
+    card = (
+        make_card(seat, compute_sha256(model), compute_sha256(contract))
+        | list_choice_facts(seat, choice)
+        | list_edge_facts(seat)
+    )
+    replace_file(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
+    replace_file(folder / "card.md", format_markdown(card).encode("utf-8"), StorageError)
+    return compute_sha256(model)
 
 
-def _write_own(seat: StudyContext, choice: Chosen) -> None:
+def _write_own_files(seat: StudyContext, choice: Chosen) -> None:
     """Write what stays here: figures of this site's own test patients, and its own layers.
 
     They come from records, so whatever goes wrong with them must not be seen from outside: the study closes all the
@@ -67,10 +71,10 @@ def _write_own(seat: StudyContext, choice: Chosen) -> None:
 
 
 def _write_own_figures(seat: StudyContext, choice: Chosen) -> None:
-    figures = {"global": asdict(metrics(seat.training.run(ScoreModel(choice.vector, None))))}
+    figures = {"global": asdict(compute_metrics(seat.training.run(ScoreModel(choice.vector, None))))}
     if seat.terms.model.personal:
         own = load_personal_layers(seat, choice.round)
-        figures["local"] = asdict(metrics(seat.training.run(ScoreModel(choice.vector, None, own))))
+        figures["local"] = asdict(compute_metrics(seat.training.run(ScoreModel(choice.vector, None, own))))
         layers = save(seat.training.run(ExportPersonal(own)), metadata={"study": seat.launch.study})
-        replace(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
-    replace(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
+        replace_file(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
+    replace_file(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from client.study.context import StudyContext
 from models.parameters.vector import Vector
-from models.tasks.binary import metrics
+from models.tasks.binary import compute_metrics
 from privacy.study import Choice
 
 
@@ -25,29 +25,29 @@ class Chosen(NamedTuple):
     vector: Vector
 
 
-def chosen(seat: StudyContext) -> Chosen:
+def choose_model(seat: StudyContext) -> Chosen:
     """Run by a site. The model that the terms release: the best evaluated one, or the last.
 
     Raises:
         SiteConfigError: it cannot be read.
     """
-    best, kept = seat.state.best, seat.store.best()
+    best, kept = seat.state.best, seat.store.read_best()
     if best is not None and kept is not None:
         return Chosen(best.round, kept)
     trained = [each.round for each in seat.state.applied if seat.terms.trains(each.round)]
-    return Chosen(max(trained, default=0), seat.store.model())
+    return Chosen(max(trained, default=0), seat.store.read_model())
 
 
-def choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
+def list_choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
     """What the card says of the choice, of the end, and of other launches."""
     terms, totals = seat.terms, {each.round: each.counts for each in seat.state.evaluations}
-    launches = seat.ledger.launches(seat.launch.study)
+    launches = seat.ledger.find_launches(seat.launch.study)
     return {
         "choice": {
             "asked": terms.release.model,
             "after_round": choice.round,
             "is_best": seat.state.best is not None,
-            "auroc": metrics(totals[choice.round]).auroc if choice.round in totals else None,
+            "auroc": compute_metrics(totals[choice.round]).auroc if choice.round in totals else None,
             "evaluations": len(totals),
             "paid": terms.evaluation.epsilon is not None,
         },
@@ -68,20 +68,20 @@ def choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
     }
 
 
-def choice_rows(card: dict[str, Any]) -> list[str]:
+def make_choice_rows(card: dict[str, Any]) -> list[str]:
     """The same as rows of the card's table."""
     ended, rounds = card["ended"], card["rounds"]
-    rows = [f"| chosen | {_chosen_as(card['choice'])} |"]
+    rows = [f"| chosen | {_describe_choice(card['choice'])} |"]
     if ended["early"]:
         rows.append(
             f"| ended | early, after round {ended['after_round']} of {rounds['planned']}: {ended['patience']} "
             "evaluations brought no better AUROC. That depended on results, so the promise below is that of all "
             "planned rounds; what was not used went back to the grant |"
         )
-    return [*rows, f"| launches | {_launched(card['launches'], private=card['privacy']['private'])} |"]
+    return [*rows, f"| launches | {_describe_launches(card['launches'], private=card['privacy']['private'])} |"]
 
 
-def _chosen_as(choice: dict[str, Any]) -> str:
+def _describe_choice(choice: dict[str, Any]) -> str:
     after = f"the model after round {choice['after_round']}"
     if choice["asked"] != Choice.BEST:
         return f"{after}, the last one"
@@ -91,7 +91,7 @@ def _chosen_as(choice: dict[str, Any]) -> str:
     return f"{after}, the best of {choice['evaluations']} evaluated (AUROC {choice['auroc']:.3f}), by totals {how}"
 
 
-def _launched(launches: dict[str, Any], *, private: bool) -> str:
+def _describe_launches(launches: dict[str, Any], *, private: bool) -> str:
     seen, whole = launches["seen"], launches["whole_ledger"]
     if seen == 1 and whole:
         return f"the only one of '{launches['name']}' that this site has admitted so far"

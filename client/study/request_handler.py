@@ -34,16 +34,16 @@ from client.site.registry import Registration
 from client.study.activity_log import ActivityLog
 from client.study.context import StudyContext
 from client.study.held_budget import give_back_abandoned
-from client.study.kept_secrets import KeptSecrets, forget_kept
+from client.study.kept_secrets import KeptSecrets, forget_kept_secrets
 from client.study.key_epochs import EpochLostError, Epochs
 from client.study.participation import Participation
-from client.study.problem import said_of
+from client.study.problem import describe_error
 from client.study.state import StudyState
-from client.study.store import StudyStore, first_shared
+from client.study.store import StudyStore, make_first_shared
 from client.study.witness_check import require_not_behind, require_witnessed
 from client.training.interface import TrainingInterface
 from client.training.jobs import FirstModel
-from models.parameters.vector import Vector, digest
+from models.parameters.vector import Vector, compute_vector_digest
 from privacy.accounting.figures import Budget
 from privacy.errors import (
     BudgetError,
@@ -60,11 +60,11 @@ from privacy.errors import (
 )
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Ending
-from privacy.ledger.ledger import utc_now
+from privacy.ledger.ledger import read_utc_time
 from privacy.protocol.envelope import Body, Envelope, make_envelope, open_envelope
 from privacy.protocol.key_messages import Wrap
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train
-from privacy.secure_aggregation.round_layout import largest_aggregate
+from privacy.secure_aggregation.round_layout import compute_largest_aggregate
 from privacy.study import COORDINATOR, Terms
 from privacy.study.launch import SignedLaunch
 
@@ -104,8 +104,8 @@ class RequestHandler:
         self._home = home
         self._diary = diary or ActivityLog()
         self._config = home.config
-        self._identity = home.identity()
-        self._admission = home.admission()
+        self._identity = home.load_identity()
+        self._admission = home.load_admission()
         self._coordinator = PublicKey.from_text(self._admission.coordinator)
         self._ledger = home.open_ledger()
         self._training_for = training_for
@@ -128,12 +128,12 @@ class RequestHandler:
         self._trainings.clear()
         self._ledger.close()
 
-    def blob_bytes(self) -> int:
+    def compute_blob_limit(self) -> int:
         """The most that a request's blob may have: the largest aggregate of the studies that this site has admitted."""
         for path in (self._home.folder / "studies").glob("*/state.json"):
             if path.parent.name not in self._largest:
                 with contextlib.suppress(Error):  # what is wrong with it is said when the study goes on
-                    self._largest[path.parent.name] = largest_aggregate(StudyStore(path.parent).launch)
+                    self._largest[path.parent.name] = compute_largest_aggregate(StudyStore(path.parent).launch)
         return max(self._largest.values(), default=0)
 
     def answer(self, envelope: Envelope) -> Envelope:
@@ -164,16 +164,16 @@ class RequestHandler:
             answer = self._answer(body, blobs)
             participation = self._participations.get(body.study)
             if participation is not None:
-                self._diary.answered(participation.seat, body.content, answer[0])
+                self._diary.report_answer(participation.seat, body.content, answer[0])
             return answer
         except _REFUSALS as error:
-            said = said_of(error)
+            said = describe_error(error)
             if str(error) != said.sentence:
                 _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
-            self._diary.refused(body.study, body.content.kind, said.code, said.sentence)
+            self._diary.report_refusal(body.study, body.content.kind, said.code, said.sentence)
             if isinstance(error, TrainingError):
                 sentence = "training or scoring failed here; the training log says why"
-                self._ledger.incident(body.study, "training-failed", sentence)
+                self._ledger.record_incident(body.study, "training-failed", sentence)
         participation = self._participations.get(body.study)
         base = None if participation is None else participation.base
         return Problem(code=said.code, sentence=said.sentence, base=base), ()
@@ -188,8 +188,8 @@ class RequestHandler:
             return self._give_up(request, body.study), ()
         self._require_not_over(body.study)
         if isinstance(request, Join):
-            return self._admitted(request, body.study).join(request), ()
-        participation = self._begun(body.study)
+            return self._admit_if_new(request, body.study).join(request), ()
+        participation = self._find_participation(body.study)
         match request:
             case Wrap():
                 return participation.wrap(request), ()
@@ -207,19 +207,19 @@ class RequestHandler:
                 return closed, ()
         raise WireError(f"a site does not answer '{request.kind}'")
 
-    def _begun(self, study: str, *, new: bool = False) -> Participation:
+    def _find_participation(self, study: str, *, new: bool = False) -> Participation:
         """The site's part in a study that it has begun: as it is, or taken up again after a restart.
 
         Raises:
             EpochLostError: nothing of the study is here.
         """
         if study not in self._participations:
-            folder = self._home.study_folder(study)
+            folder = self._home.find_study_folder(study)
             if not StudyStore.exists(folder):
                 raise EpochLostError("this site has not joined the study")
-            self._participations[study] = self._take_up(StudyStore(folder))
+            self._participations[study] = self._resume_study(StudyStore(folder))
             if not new:
-                self._diary.taken_up(self._participations[study].seat)
+                self._diary.report_resumed_study(self._participations[study].seat)
         return self._participations[study]
 
     def _give_up(self, request: GiveUp, study: str) -> GivenUp:
@@ -227,15 +227,15 @@ class RequestHandler:
 
         Nothing that this site still holds of the study leaves it any more, and nothing more is paid for it.
         """
-        folder = self._home.study_folder(study)
+        folder = self._home.find_study_folder(study)
         if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
             raise RefusedError("refused", "this study was admitted with another launch")
-        if self._ledger.allowance(study) is not None:
+        if self._ledger.find_allowance(study) is not None:
             self._ledger.give_back(study, Ending.GIVEN_UP)
-        forget_kept(folder)
+        forget_kept_secrets(folder)
         self._participations.pop(study, None)
         self._end_training(study)
-        return GivenUp(ledger=self._ledger.signed_head())
+        return GivenUp(ledger=self._ledger.sign_head())
 
     def _require_not_over(self, study: str) -> None:
         """Refuse whatever is asked of a study whose account was closed before its end.
@@ -243,9 +243,9 @@ class RequestHandler:
         Raises:
             RefusedError: ``given-up``.
         """
-        why = self._ledger.ending(study)
+        why = self._ledger.find_ending(study)
         if why is not None and why is not Ending.FINISHED:
-            forget_kept(self._home.study_folder(study))
+            forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
             self._end_training(study)
             raise RefusedError(
@@ -255,39 +255,39 @@ class RequestHandler:
 
     def _free_abandoned(self) -> None:
         """Once an hour: what studies hold of which nothing was heard for as long as their terms allow is free again."""
-        now = utc_now()
+        now = read_utc_time()
         if now - self._freed < timedelta(hours=1) and now >= self._freed:
             return
         self._freed = now
         for study in give_back_abandoned(self._ledger, self._home, now):
             _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
-            forget_kept(self._home.study_folder(study))
+            forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
 
-    def _admitted(self, request: Join, study: str) -> Participation:
+    def _admit_if_new(self, request: Join, study: str) -> Participation:
         """The site's part in the study, which is admitted if it is new here."""
         launch = request.launch.statement
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
         require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
-        folder = self._home.study_folder(study)
+        folder = self._home.find_study_folder(study)
         new = not StudyStore.exists(folder)
         if new:
             self._admit(request.launch, folder)
         if StudyStore(folder).launch.digest != launch.digest:
             raise RefusedError("refused", "this study was admitted with another launch")
-        return self._begun(study, new=new)
+        return self._find_participation(study, new=new)
 
-    def _take_up(self, store: StudyStore) -> Participation:
+    def _resume_study(self, store: StudyStore) -> Participation:
         terms = store.launch.terms
         if study_training := self._trainings.get(store.launch.study):
             training = study_training
         else:
-            objections = self._home.patients().objections().among(store.state.objections)
-            files = store.state.registration.files(objections, self._weights(terms))
+            objections = self._home.open_patient_register().load_objections().select(store.state.objections)
+            files = store.state.registration.to_study_files(objections, self._find_weights(terms))
             training = self._trainings[store.launch.study] = self._training_for(terms, files)
         kept = KeptSecrets(store.folder, store.launch, self._identity)
-        epochs = Epochs(store.launch, self.name, self._identity, kept.keys(), store.state.ended_epochs)
+        epochs = Epochs(store.launch, self.name, self._identity, kept.load_keys(), store.state.ended_epochs)
         return Participation(
             StudyContext(
                 self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept
@@ -299,27 +299,27 @@ class RequestHandler:
         launch = signed.statement
         try:
             self._require_study_whole(launch.study)
-            registration = self._home.registry().nearest(launch.terms.data)
-            objections = self._home.patients().objections()
-            policy = self._policy()
+            registration = self._home.load_registry().find_nearest(launch.terms.data)
+            objections = self._home.open_patient_register().load_objections()
+            policy = self._read_policy()
             price = admit(
                 signed,
                 site=self.name,
                 identity=self._identity.public,
                 admission=self._admission,
-                pinned=self._home.peers().pinned,
+                pinned=self._home.load_peers().pinned,
                 policy=policy,
                 registration=registration,
-                approved=self._ledger.approved_runs(launch.terms.digest) > 0,
-                account=None if registration is None else self._account(registration),
-                weights=self._home.weights().held(),
+                approved=self._ledger.count_approved_runs(launch.terms.digest) > 0,
+                account=None if registration is None else self._find_budget(registration),
+                weights=self._home.open_public_weights().list_held(),
             )
             assert registration is not None
-            files = registration.files(objections, self._weights(launch.terms))
-            _require_registered(files)
+            files = registration.to_study_files(objections, self._find_weights(launch.terms))
+            _require_registered_files(files)
             training = self._training_for(launch.terms, files)
             self._trainings[launch.study] = training
-            shared = first_shared(launch.terms, self._first_model(training, launch.parameters))
+            shared = make_first_shared(launch.terms, self._make_first_model(training, launch.parameters))
             self._ledger.allow(
                 launch.study,
                 registration.population,
@@ -331,11 +331,11 @@ class RequestHandler:
             code = error.code if isinstance(error, RefusedError) else "budget"
             if isinstance(error, TermsError):
                 code = "policy"
-            self._ledger.refuse(launch.study, code, str(error))
+            self._ledger.record_refusal(launch.study, code, str(error))
             self._end_training(launch.study)
             raise RefusedError(code, str(error)) from None
         state = StudyState(
-            model_sha256=digest(shared),
+            model_sha256=compute_vector_digest(shared),
             patients=registration.public_patients,
             registration=registration,
             objections=objections.texts,
@@ -343,9 +343,9 @@ class RequestHandler:
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
         StudyStore.create(folder, signed, state, shared)
-        self._diary.admitted(launch)
+        self._diary.report_admission(launch)
 
-    def _policy(self) -> Policy:
+    def _read_policy(self) -> Policy:
         """The policy as ``site.yaml`` has it now: people change it while the site runs.
 
         Raises:
@@ -362,14 +362,14 @@ class RequestHandler:
             self._config = config
         return config.policy
 
-    def _weights(self, terms: Terms) -> Path | None:
+    def _find_weights(self, terms: Terms) -> Path | None:
         """Where the public weights lie that the study begins with."""
-        return None if terms.model.start is None else self._home.weights().path(terms.model.start)
+        return None if terms.model.start is None else self._home.open_public_weights().build_path(terms.model.start)
 
-    def _account(self, registration: Registration) -> Budget | None:
+    def _find_budget(self, registration: Registration) -> Budget | None:
         """Return the budget of the files' population, if the ledger knows the files under their contract."""
-        known = self._ledger.registered(registration.population, registration.contract.digest, registration.data)
-        return self._ledger.budget(registration.population) if known else None
+        known = self._ledger.is_registered(registration.population, registration.contract.digest, registration.data)
+        return self._ledger.find_budget(registration.population) if known else None
 
     def _require_study_whole(self, study: str) -> None:
         """Refuse to begin a study anew that the ledger says has been worked on: its folder is lost.
@@ -378,14 +378,14 @@ class RequestHandler:
         """
         if self._ledger.has_paid(study):
             sentence = "the ledger has paid work of this study whose results are gone: the study's folder is lost"
-            self._ledger.incident(study, "study-lost", sentence, None)
+            self._ledger.record_incident(study, "study-lost", sentence, None)
             raise RefusedError(
                 "lost",
                 f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
                 f"consilium-site withdraw {study}",
             )
 
-    def _first_model(self, training: TrainingInterface, parameters: int) -> Vector:
+    def _make_first_model(self, training: TrainingInterface, parameters: int) -> Vector:
         model = training.run(FirstModel())
         if len(model) != parameters:
             raise RefusedError(
@@ -399,7 +399,7 @@ class RequestHandler:
             training.close()
 
 
-def _require_registered(files: StudyFiles) -> None:
+def _require_registered_files(files: StudyFiles) -> None:
     """Refuse a study whose files are not those that were registered. No record is looked at.
 
     Raises:
@@ -412,5 +412,5 @@ def _require_registered(files: StudyFiles) -> None:
         raise
     except DataError as error:
         _log.error("%s", error)
-        said = said_of(error)
+        said = describe_error(error)
         raise RefusedError(said.code, said.sentence) from None

@@ -16,9 +16,9 @@ and more noise, a smaller one sums that wrap. The noise over what one patient ca
 
 from client.study.context import StudyContext
 from privacy.errors import RefusedError
-from privacy.mechanisms.value_range import most_patients
+from privacy.mechanisms.value_range import count_most_patients
 from privacy.protocol.messages import Train
-from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Placement
 
 
@@ -36,16 +36,16 @@ def require_room(seat: StudyContext, request: Train) -> None:
             raise RefusedError("refused", "the study's sums need no room for patients, and the request names one")
         return
     if terms.sums_patients:
-        needed = most_patients(seat.epochs.patients(request.epoch, request.cohort).values())
+        needed = count_most_patients(seat.epochs.find_patient_counts(request.epoch, request.cohort).values())
         if request.room < needed:
             raise RefusedError(
                 "noise",
                 f"round {request.round} has room for {request.room} patients, its cohort may have {needed}: sums "
                 "would wrap around",
             )
-    if seat.store.integers(request.round) is not None and seat.store.room(request.round) != request.room:
+    if seat.store.read_integers(request.round) is not None and seat.store.read_room(request.round) != request.room:
         raise RefusedError("refused", f"the room of round {request.round} was another in its first attempt")
-    noise = shared_noise(terms, seat.launch.parameters, sigma, room=request.room)
-    if (problem := noise.problem(len(request.cohort))) is not None:
+    noise = make_shared_noise(terms, seat.launch.parameters, sigma, room=request.room)
+    if (problem := noise.describe_problem(len(request.cohort))) is not None:
         held = f"for the {request.room} patients that all sites may have: " if request.room else ""
         raise RefusedError("noise", held + problem)

@@ -7,14 +7,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from models.parameters.vector import Vector, digest
+from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError, StorageError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.keys import generate_secret, read_secret
 from privacy.randomness import KEY_BYTES
 
 
-def secret_at(path: Path) -> bytes:
+def read_or_make_secret(path: Path) -> bytes:
     """Read the secret of a file, or make it."""
     try:
         key = read_secret(path) if path.exists() else b""
@@ -30,46 +30,46 @@ def secret_at(path: Path) -> bytes:
         raise StorageError(f"{path}: randomness cannot be stored: {error}") from None
 
 
-def read_own(path: Path, number: int, what: str) -> Vector:
+def read_own_vector(path: Path, number: int, what: str) -> Vector:
     """A vector that stays at this site; the archive's checksum makes damage show."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             values: Vector = file["own_vector"].astype(np.float64)
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-        raise unreadable(path, number, what) from None
+        raise make_unreadable_error(path, number, what) from None
     return values
 
 
-def unreadable(path: Path, number: int, what: str) -> SiteConfigError:
+def make_unreadable_error(path: Path, number: int, what: str) -> SiteConfigError:
     """Describe a file that cannot be used."""
     return SiteConfigError(f"{path}: the {what} of round {number} cannot be read; restore it from backup")
 
 
-def keep_own(path: Path, values: Vector) -> None:
+def keep_own_vector(path: Path, values: Vector) -> None:
     """Keep a site's own vector; durable when this returns."""
     buffer = io.BytesIO()
     np.savez(buffer, own_vector=values.astype("<f4"))
-    replace(path, buffer.getvalue(), StorageError)
+    replace_file(path, buffer.getvalue(), StorageError)
 
 
-def forget_own(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:
+def forget_own_vectors(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:
     """Remove own vectors that no round needs any more."""
     for path in folder.glob(pattern):
-        if number_of(path) <= upto and number_of(path) not in but:
+        if parse_round_number(path) <= upto and parse_round_number(path) not in but:
             path.unlink(missing_ok=True)
 
 
-def number_of(path: Path) -> int:
+def parse_round_number(path: Path) -> int:
     """Read the round out of a file name."""
     return int(path.stem.partition("-")[2])
 
 
-def model_path(folder: Path, base: int) -> Path:
+def build_model_path(folder: Path, base: int) -> Path:
     """Name the file of the shared model after round ``base``."""
     return folder / f"model-{base:05d}.f64"
 
 
-def best_path(folder: Path, number: int) -> Path:
+def build_best_path(folder: Path, number: int) -> Path:
     """Name the file of the best model, evaluated after round ``number``."""
     return folder / f"best-{number:05d}.f64"
 
@@ -80,6 +80,6 @@ def read_vector(path: Path, number: int, sha256: str) -> Vector:
         vector = np.frombuffer(path.read_bytes(), dtype="<f8").astype(np.float64)
     except (OSError, ValueError):
         raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
-    if digest(vector) != sha256:
+    if compute_vector_digest(vector) != sha256:
         raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
     return vector

@@ -19,17 +19,17 @@ import numpy as np
 from client.study.context import StudyContext
 from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
-from client.study.local_round import evaluation_counts, local_integers
-from client.study.noiseless_sums import with_bare_sum
+from client.study.local_round import compute_evaluation_counts, make_local_integers
+from client.study.noiseless_sums import make_bare_sum_change
 from client.study.room_check import require_room
 from client.study.state import ReleasedSeed
-from privacy.canonical import digest, sha256
+from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
 from privacy.ledger.signed_head import LedgerHead
-from privacy.protocol.headers import Head, Header, View, verified_headers
-from privacy.protocol.key_messages import counts_digest
+from privacy.protocol.headers import Head, Header, View, verify_headers
+from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Train
-from privacy.secure_aggregation.masks import seed_commitment
+from privacy.secure_aggregation.masks import commit_to_seed
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.seal import seal
 from privacy.signed import Signed
@@ -77,32 +77,32 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
         RefusedError: ``noise``: as :mod:`client.study.room_check`.
         BudgetError, TrainingError: as :mod:`client.study.local_round`.
     """
-    study_key = seat.epochs.study_key(request.epoch)
-    pair_secrets = seat.epochs.pair_secrets(request.epoch)
-    patients = seat.epochs.patients(request.epoch, request.cohort)
+    study_key = seat.epochs.find_study_key(request.epoch)
+    pair_secrets = seat.epochs.find_pair_secrets(request.epoch)
+    patients = seat.epochs.find_patient_counts(request.epoch, request.cohort)
     layout = layout_of(seat.launch, request.round, seat.state.base)
     if layout.parameters:
         require_room(seat, request)
-    model = seat.store.model()
+    model = seat.store.read_model()
     integers = np.empty(0, dtype=np.uint32)
     if layout.parameters:
         sites = len(request.cohort)
-        integers = local_integers(seat, request.round, model, request.reference, sites, request.room)
-    counts = evaluation_counts(seat, model) if layout.counts else ()
+        integers = make_local_integers(seat, request.round, model, request.reference, sites, request.room)
+    counts = compute_evaluation_counts(seat, model) if layout.counts else ()
     view = View(
         study=seat.launch.study,
         launch=seat.launch.digest,
         epoch=request.epoch,
         round=request.round,
         attempt=request.attempt,
-        cohort=digest(request.cohort),
+        cohort=compute_digest(request.cohort),
         base=seat.state.base,
-        model=seat.model_digest(request.epoch),
+        model=seat.digest_shared_model(request.epoch),
         key=study_key.commitment,
-        layout=seat.shape_digest(request.round, request.room),
+        layout=seat.digest_shape(request.round, request.room),
         reference=request.reference,
         room=request.room,
-        patients=counts_digest(patients),
+        patients=compute_counts_digest(patients),
     )
     own_seed = os.urandom(32)
     blob = seal(
@@ -116,15 +116,15 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
         pair_secrets=pair_secrets,
         own_seed=own_seed,
     )
-    ledger_state, evaluated = seat.ledger.signed_head(), seat.evaluated(seat.state.base)
+    ledger_state, evaluated = seat.ledger.sign_head(), seat.find_totals(seat.state.base)
     header = Header(
         site=seat.site,
         view=view,
         patients=seat.patients,
-        blob=sha256(blob),
-        own_mask=seed_commitment(own_seed),
+        blob=compute_sha256(blob),
+        own_mask=commit_to_seed(own_seed),
         ledger=Head(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
-        epsilon_spent=seat.epsilon_spent(),
+        epsilon_spent=seat.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
     )
     kept = KeptAttempt(
@@ -133,7 +133,7 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
         epoch=request.epoch,
         cohort=request.cohort,
         own_seed=own_seed.hex(),
-        header=Signed[Header].by(seat.identity, header),
+        header=Signed[Header].sign(seat.identity, header),
     )
     seat.keep_keys(request.epoch)
     seat.kept.keep_attempt(kept)
@@ -166,13 +166,13 @@ def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Rel
         )
     own = attempt.kept.header.statement
     try:
-        headers = verified_headers(seat.launch, attempt.kept.cohort, request.headers)
+        headers = verify_headers(seat.launch, attempt.kept.cohort, request.headers)
     except WireError as error:
         raise RefusedError("release-refused", str(error)) from None
     for name, header in headers.items():
         if header.view != own.view:
             raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
-    if counts_of(headers) != own.view.patients:
+    if digest_header_counts(headers) != own.view.patients:
         raise RefusedError("release-refused", "a header has another patient count than its site offered")
     if headers[seat.site] != own:
         raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
@@ -183,11 +183,11 @@ def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Rel
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
         ),
-        **with_bare_sum(seat, request.round, attempt.kept.cohort),
+        **make_bare_sum_change(seat, request.round, attempt.kept.cohort),
     )
     return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
 
 
-def counts_of(headers: Mapping[str, Header]) -> str:
+def digest_header_counts(headers: Mapping[str, Header]) -> str:
     """Digest the patient counts that a cohort's headers show, as a view does those offered in the key epoch."""
-    return counts_digest({name: header.patients for name, header in headers.items()})
+    return compute_counts_digest({name: header.patients for name, header in headers.items()})

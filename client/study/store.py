@@ -35,23 +35,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.study.round_files import (
-    best_path,
-    forget_own,
-    keep_own,
-    model_path,
-    number_of,
-    read_own,
+    build_best_path,
+    build_model_path,
+    forget_own_vectors,
+    keep_own_vector,
+    make_unreadable_error,
+    parse_round_number,
+    read_or_make_secret,
+    read_own_vector,
     read_vector,
-    secret_at,
-    unreadable,
 )
 from client.study.state import BestModel, Counted, StudyState
-from models.federated.server_optimiser import optimiser_of
-from models.parameters.vector import Vector, digest
+from models.federated.server_optimiser import make_optimiser
+from models.parameters.vector import Vector, compute_vector_digest
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import SiteConfigError, StorageError, WireError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.study import Terms
 from privacy.study.launch import Launch, SignedLaunch
 
@@ -65,17 +65,17 @@ class StudyStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.signed_launch: SignedLaunch = self._document(LAUNCH_FILE, SignedLaunch)
+        self.signed_launch: SignedLaunch = self._read_document(LAUNCH_FILE, SignedLaunch)
         self.launch: Launch = self.signed_launch.statement
-        self.state: StudyState = self._document("state.json", StudyState)
+        self.state: StudyState = self._read_document("state.json", StudyState)
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch, state: StudyState, model: Vector) -> "StudyStore":
         """Begin: the state is written last, so a study is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        replace(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
-        replace(model_path(folder, 0), model.astype("<f8").tobytes(), StorageError)
-        replace(folder / "state.json", state.to_bytes(), StorageError)
+        replace_file(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
+        replace_file(build_model_path(folder, 0), model.astype("<f8").tobytes(), StorageError)
+        replace_file(folder / "state.json", state.to_bytes(), StorageError)
         return cls(folder)
 
     @staticmethod
@@ -86,107 +86,113 @@ class StudyStore:
     def save(self, **changes: object) -> None:
         """Change the state; durable when this returns."""
         state = StudyState.model_validate({**self.state.model_dump(), **changes})
-        replace(self._folder / "state.json", state.to_bytes(), StorageError)
+        replace_file(self._folder / "state.json", state.to_bytes(), StorageError)
         self.state = state
 
-    def model(self) -> Vector:
+    def read_model(self) -> Vector:
         """The shared model this site has reached; (P,).
 
         Raises:
-            SiteConfigError: as :meth:`shared`.
+            SiteConfigError: as :meth:`read_shared`.
         """
-        return optimiser_of(self.launch.terms).model_of(self.shared())
+        return make_optimiser(self.launch.terms).model_of(self.read_shared())
 
-    def shared_variate(self) -> Vector:
+    def read_shared_variate(self) -> Vector:
         """The shared control variate that goes with the model; (P,).
 
         Raises:
-            SiteConfigError: as :meth:`shared`.
+            SiteConfigError: as :meth:`read_shared`.
         """
-        return optimiser_of(self.launch.terms).variate_of(self.shared())
+        return make_optimiser(self.launch.terms).variate_of(self.read_shared())
 
-    def shared(self) -> Vector:
+    def read_shared(self) -> Vector:
         """The shared model this site has reached, the shared control variate, and the optimiser's moments.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
         """
-        stored = self._stored()
+        stored = self._read_stored()
         return stored[:-1] if self._adaptive else stored
 
-    def clipping_norm(self) -> float | None:
+    def read_clipping_norm(self) -> float | None:
         """The clipping norm of the next round; None without privacy.
 
         Raises:
-            SiteConfigError: as :meth:`shared`.
+            SiteConfigError: as :meth:`read_shared`.
         """
-        return float(self._stored()[-1]) if self._adaptive else self.launch.terms.privacy.clipping_norm
+        return float(self._read_stored()[-1]) if self._adaptive else self.launch.terms.privacy.clipping_norm
 
     @property
     def _adaptive(self) -> bool:
         return self.launch.terms.privacy.adaptive_clipping is not None
 
-    def _stored(self) -> Vector:
+    def _read_stored(self) -> Vector:
         """All that the sites share, in one vector."""
-        return read_vector(model_path(self._folder, self.state.base), self.state.base, self.state.model_sha256)
+        return read_vector(
+            build_model_path(self._folder, self.state.base), self.state.base, self.state.model_sha256
+        )
 
     def keep_as_best(self) -> BestModel:
         """Store the model this site has reached beside the others; it counts once the state says so."""
-        model, number = self.model(), self.state.base
-        replace(best_path(self._folder, number), model.astype("<f8").tobytes(), StorageError)
-        return BestModel(round=number, sha256=digest(model))
+        model, number = self.read_model(), self.state.base
+        replace_file(build_best_path(self._folder, number), model.astype("<f8").tobytes(), StorageError)
+        return BestModel(round=number, sha256=compute_vector_digest(model))
 
-    def best(self) -> Vector | None:
+    def read_best(self) -> Vector | None:
         """The best evaluated model so far; (P,). None where none is kept.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
         """
         best = self.state.best
-        return None if best is None else read_vector(best_path(self._folder, best.round), best.round, best.sha256)
+        return (
+            None
+            if best is None
+            else read_vector(build_best_path(self._folder, best.round), best.round, best.sha256)
+        )
 
     def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
         """Store the next shared model and moments and norm, then say so, then drop what came before them."""
         before = self.state.base
-        shared = _with_norm(self.launch.terms, shared, clipping_norm)
-        replace(model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
-        self.save(base=base, model_sha256=digest(shared), **changes)
+        shared = _append_norm(self.launch.terms, shared, clipping_norm)
+        replace_file(build_model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
+        self.save(base=base, model_sha256=compute_vector_digest(shared), **changes)
         if before != base:
-            model_path(self._folder, before).unlink(missing_ok=True)
+            build_model_path(self._folder, before).unlink(missing_ok=True)
         for pattern in ("update-*.npz", "draw-*.key", "totals-*.key"):
             for path in self._folder.glob(pattern):
-                if number_of(path) <= base:
+                if parse_round_number(path) <= base:
                     path.unlink(missing_ok=True)
         for path in self._folder.glob("best-*.f64"):
-            if self.state.best is None or number_of(path) != self.state.best.round:
+            if self.state.best is None or parse_round_number(path) != self.state.best.round:
                 path.unlink(missing_ok=True)
 
-    def integers(self, number: int) -> NDArray[np.uint32] | None:
+    def read_integers(self, number: int) -> NDArray[np.uint32] | None:
         """The integers sealed in round ``number``, if this site has trained it.
 
         Raises:
             SiteConfigError: they are damaged.
         """
-        return self._update(number)[0] if self._update_path(number).exists() else None
+        return self._read_update(number)[0] if self._build_update_path(number).exists() else None
 
-    def variance(self, number: int) -> int:
+    def read_variance(self, number: int) -> int:
         """The variance of the distributed noise in a round's integers, in grid units.
 
         Raises:
             SiteConfigError: they are damaged, or not there.
         """
-        return self._update(number)[1]
+        return self._read_update(number)[1]
 
-    def room(self, number: int) -> int:
+    def read_room(self, number: int) -> int:
         """How many patients the sum has room for whose part a round's integers are.
 
         Raises:
-            SiteConfigError: as :meth:`variance`.
+            SiteConfigError: as :meth:`read_variance`.
         """
-        return self._update(number)[2]
+        return self._read_update(number)[2]
 
-    def _update(self, number: int) -> tuple[NDArray[np.uint32], int, int]:
-        path = self._update_path(number)
+    def _read_update(self, number: int) -> tuple[NDArray[np.uint32], int, int]:
+        path = self._build_update_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
                 return file["integers"], int(file["variance"]), int(file["room"])
@@ -199,16 +205,16 @@ class StudyStore:
         """Store a round's integers; the randomness they were drawn with is no longer needed."""
         buffer = io.BytesIO()
         np.savez(buffer, integers=integers, variance=np.int64(variance), room=np.int64(room))
-        replace(self._update_path(number), buffer.getvalue(), StorageError)
-        self._draw_path(number).unlink(missing_ok=True)
+        replace_file(self._build_update_path(number), buffer.getvalue(), StorageError)
+        self._build_draw_path(number).unlink(missing_ok=True)
 
-    def left_behind(self, number: int) -> Vector | float:
+    def read_rounding_residual(self, number: int) -> Vector | float:
         """What rounding left of the update of the last round before ``number``; 0 if there was none.
 
         Raises:
             SiteConfigError: it is damaged.
         """
-        before = [path for path in self._folder.glob("left-*.f32") if number_of(path) < number]
+        before = [path for path in self._folder.glob("left-*.f32") if parse_round_number(path) < number]
         if not before:
             return 0.0
         path = max(before)
@@ -220,80 +226,80 @@ class StudyStore:
             raise SiteConfigError(f"{path}: cannot be read; restore it from backup")
         return left
 
-    def keep_left_behind(self, number: int, left: Vector) -> None:
+    def keep_rounding_residual(self, number: int, left: Vector) -> None:
         """Store what rounding left of a round's update."""
-        replace(self._left_path(number), left.astype("<f4").tobytes(), StorageError)
+        replace_file(self._build_rounding_residual_path(number), left.astype("<f4").tobytes(), StorageError)
         for path in self._folder.glob("left-*.f32"):
-            if number_of(path) < number - 1:
+            if parse_round_number(path) < number - 1:
                 path.unlink(missing_ok=True)
 
-    def forget_left_behind(self) -> None:
+    def forget_rounding_residual(self) -> None:
         """Remove what rounding left: no round follows."""
         for path in self._folder.glob("left-*.f32"):
             path.unlink(missing_ok=True)
 
-    def variate(self, number: int) -> Vector:
+    def read_variate(self, number: int) -> Vector:
         """The own control variate that round ``number`` gave; (P,).
 
         Raises:
             SiteConfigError: it is damaged, or not there.
         """
-        variate = read_own(self._variate_path(number), number, "control variate")
+        variate = read_own_vector(self._build_variate_path(number), number, "control variate")
         if variate.shape != (self.launch.parameters,):
-            raise unreadable(self._variate_path(number), number, "control variate")
+            raise make_unreadable_error(self._build_variate_path(number), number, "control variate")
         return variate
 
     def keep_variate(self, number: int, variate: Vector) -> None:
         """Store the own control variate that round ``number`` gives."""
-        keep_own(self._variate_path(number), variate)
+        keep_own_vector(self._build_variate_path(number), variate)
 
     def forget_variates(self, upto: int, but: int | None = None) -> None:
         """Remove the own control variates of rounds up to ``upto``, but for one."""
-        forget_own(self._folder, "control-*.npz", upto, {but})
+        forget_own_vectors(self._folder, "control-*.npz", upto, {but})
 
-    def personal(self, number: int) -> Vector:
+    def read_personal_layers(self, number: int) -> Vector:
         """This site's own layers as round ``number`` left them; (Q,).
 
         Raises:
             SiteConfigError: they are damaged, or not there.
         """
-        return read_own(self._personal_path(number), number, "own layers")
+        return read_own_vector(self._build_personal_layers_path(number), number, "own layers")
 
-    def keep_personal(self, number: int, values: Vector) -> None:
+    def keep_personal_layers(self, number: int, values: Vector) -> None:
         """Store what training round ``number`` makes of this site's own layers."""
-        keep_own(self._personal_path(number), values)
+        keep_own_vector(self._build_personal_layers_path(number), values)
 
-    def forget_personal(self, upto: int, but: Collection[int | None]) -> None:
+    def forget_personal_layers(self, upto: int, but: Collection[int | None]) -> None:
         """Remove the own layers of rounds up to ``upto``, but for some."""
-        forget_own(self._folder, "personal-*.npz", upto, but)
+        forget_own_vectors(self._folder, "personal-*.npz", upto, but)
 
     def has_draw(self, number: int) -> bool:
         """Whether the randomness of round ``number`` was drawn, and its update is not stored yet."""
-        return self._draw_path(number).exists()
+        return self._build_draw_path(number).exists()
 
     def draw_key(self, number: int) -> bytes:
         """Return the 32 secret bytes behind a round's sampling and noise: fresh the first time, then the same."""
-        return secret_at(self._draw_path(number))
+        return read_or_make_secret(self._build_draw_path(number))
 
     def has_totals_draw(self, base: int) -> bool:
         """Whether the noise on the totals of the model after round ``base`` was drawn, and they are not stored yet."""
-        return self._totals_path(base).exists()
+        return self._build_totals_path(base).exists()
 
-    def totals_key(self, base: int) -> bytes:
+    def draw_totals_key(self, base: int) -> bytes:
         """Return the 32 secret bytes behind the noise on totals: fresh the first time, then the same."""
-        return secret_at(self._totals_path(base))
+        return read_or_make_secret(self._build_totals_path(base))
 
     def keep_counted(self, counted: Counted) -> None:
         """Store this site's totals; the randomness they were noised with is no longer needed."""
         self.save(counted=counted)
-        self._totals_path(counted.base).unlink(missing_ok=True)
+        self._build_totals_path(counted.base).unlink(missing_ok=True)
 
     @property
     def folder(self) -> Path:
         """Where the study's files are."""
         return self._folder
 
-    def _document(self, name: str, kind: type[D]) -> D:
+    def _read_document(self, name: str, kind: type[D]) -> D:
         path = self._folder / name
         try:
             value = from_canonical(path.read_bytes())
@@ -303,31 +309,31 @@ class StudyStore:
             ) from None
         return parse(value, kind, SiteConfigError, str(path))
 
-    def _update_path(self, number: int) -> Path:
+    def _build_update_path(self, number: int) -> Path:
         return self._folder / f"update-{number:05d}.npz"
 
-    def _left_path(self, number: int) -> Path:
+    def _build_rounding_residual_path(self, number: int) -> Path:
         return self._folder / f"left-{number:05d}.f32"
 
-    def _variate_path(self, number: int) -> Path:
+    def _build_variate_path(self, number: int) -> Path:
         return self._folder / f"control-{number:05d}.npz"
 
-    def _personal_path(self, number: int) -> Path:
+    def _build_personal_layers_path(self, number: int) -> Path:
         return self._folder / f"personal-{number:05d}.npz"
 
-    def _draw_path(self, number: int) -> Path:
+    def _build_draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"
 
-    def _totals_path(self, base: int) -> Path:
+    def _build_totals_path(self, base: int) -> Path:
         return self._folder / f"totals-{base:05d}.key"
 
 
-def first_shared(terms: Terms, model: Vector) -> Vector:
+def make_first_shared(terms: Terms, model: Vector) -> Vector:
     """What is shared before the first round, as it is stored and digested."""
-    return _with_norm(terms, optimiser_of(terms).start(model), terms.privacy.clipping_norm)
+    return _append_norm(terms, make_optimiser(terms).make_initial_state(model), terms.privacy.clipping_norm)
 
 
-def _with_norm(terms: Terms, shared: Vector, clipping_norm: float | None) -> Vector:
+def _append_norm(terms: Terms, shared: Vector, clipping_norm: float | None) -> Vector:
     if terms.privacy.adaptive_clipping is None:
         return shared
     assert clipping_norm is not None, "an adaptive clipping norm has a first one, which the terms check"

@@ -22,16 +22,16 @@ def require_not_behind(
     Raises:
         RefusedError: as :func:`require_witnessed`. Nothing seen yet is nothing to be behind of.
     """
-    if countersigned is not None and not ledger.holds(
+    if countersigned is not None and not ledger.has_entry(
         countersigned.head.statement.number, countersigned.head.statement.hash
     ):
         require_witnessed(home, ledger, coordinator, study, countersigned)
 
 
-def rolled_back(ledger: Ledger) -> Incident | None:
+def find_rollback(ledger: Ledger) -> Incident | None:
     """What the ledger says of a rollback that nobody has recovered from; None if there is none."""
     found = None
-    for entry in ledger.entries():
+    for entry in ledger.read_entries():
         match entry.body:
             case Incident(code="rollback") as incident:
                 found = incident
@@ -54,9 +54,9 @@ def require_witnessed(
             "refused", "a request to train carries the newest head that the coordinator has seen of the ledger"
         )
     seen = countersigned.head.statement
-    if ledger.holds(seen.number, seen.hash):
+    if ledger.has_entry(seen.number, seen.hash):
         try:
-            ledger.checkpoint(countersigned, coordinator)
+            ledger.record_checkpoint(countersigned, coordinator)
         except BrokenRuleError as error:
             raise RefusedError("refused", str(error)) from None
         home.keep_witnessed(countersigned)
@@ -65,17 +65,17 @@ def require_witnessed(
         home.keep_witnessed(countersigned)  # for a recovery
     sentence = (
         f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the ledger: it "
-        "was  rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
+        "was rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
         "consilium-site ledger recover"
     )
-    ledger.incident(study, "rollback", sentence)
+    ledger.record_incident(study, "rollback", sentence)
     raise RefusedError("refused", sentence)
 
 
 def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:
     """Whether a head that is not in the ledger was once this site's, as its key and the coordinator's say."""
     try:
-        countersigned.verified(ledger.key, coordinator)
+        countersigned.verify(ledger.key, coordinator)
     except LedgerError:
         return False
     return True

@@ -25,7 +25,7 @@ class Device:
     precision: torch.dtype | None = None
 
     @classmethod
-    def chosen(cls, device: str, precision: str = "float32") -> Device:
+    def choose(cls, device: str, precision: str = "float32") -> Device:
         """The device ``device``, where ``auto`` is the graphics processor if there is one; ``float32`` or ``bfloat16``.
 
         Raises:

@@ -10,16 +10,16 @@ from torch import nn
 
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
-from client.training.local_steps import loss_of, require_usable, self_test_once
-from client.training.study_model import model_to_train
-from models.parameters.flatten import from_vector
+from client.training.local_steps import make_loss, require_usable, run_self_test_once
+from client.training.study_model import make_model_to_train
+from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import Vector
 from privacy.dpsgd import DpSgd, Mechanism, sample_patients
 from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 
-def global_step(
+def compute_global_step(
     start: Vector,
     terms: Terms,
     records: DeviceRecords,
@@ -44,11 +44,11 @@ def global_step(
         DivergedError: the shared model left the numbers that a model can compute with.
     """
     require_usable(start, terms)
-    module = model_to_train(terms, model).to(device.device)
-    self_test_once(records, terms, device.device)
-    from_vector(module, start)
+    module = make_model_to_train(terms, model).to(device.device)
+    run_self_test_once(records, terms, device.device)
+    set_shared_parameters(module, start)
     rate = terms.training.sampling_rate
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=device.precision)
-    total = private.lot_sum(records, sample_patients(records.patients, rate, stream))
+    private = DpSgd(module, make_loss(terms), mechanism, stream, precision=device.precision)
+    total = private.sum_lot(records, sample_patients(records.patients, rate, stream))
     return total.cpu().double().numpy()

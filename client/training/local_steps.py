@@ -34,11 +34,18 @@ from torch.nn.utils import parameters_to_vector
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.scoring import BATCH
-from client.training.study_model import build_model, model_to_train
-from models.parameters.flatten import from_personal, from_vector, pad_personal, to_personal, to_vector, trained
+from client.training.study_model import build_model, make_model_to_train
+from models.parameters.flatten import (
+    list_trained_parameters,
+    pad_personal,
+    read_personal_parameters,
+    read_shared_parameters,
+    set_personal_parameters,
+    set_shared_parameters,
+)
 from models.parameters.vector import Vector
-from models.tasks.binary import record_losses
-from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, self_test
+from models.tasks.binary import compute_record_losses
+from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, run_self_test
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream, from_os
 from privacy.study import Terms, Unit
@@ -112,25 +119,27 @@ def train(
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
         DivergedError: the parameters left the numbers that a model can compute with.
     """
-    module = model_to_train(terms, model).to(device.device)
-    self_test_once(records, terms, device.device)
-    from_vector(module, start)
+    module = make_model_to_train(terms, model).to(device.device)
+    run_self_test_once(records, terms, device.device)
+    set_shared_parameters(module, start)
     if personal is not None:
-        from_personal(module, personal)
-    begin = to_vector(module)
+        set_personal_parameters(module, personal)
+    begin = read_shared_parameters(module)
     mechanism = Mechanism(
         sampling_rate=terms.training.sampling_rate,
         public_patients=public_patients,
-        clipping_norm=_clipping_norm(terms),
+        clipping_norm=_find_clipping_norm(terms),
         noise_multiplier=noise_multiplier,
     )
     began = time.perf_counter()
-    with _threads_for(_size(module)):
-        _descend(module, records, mechanism, terms, device.precision, stream or from_os(), number, correction)
-    update, own = to_vector(module) - begin, to_personal(module)
+    with _limit_threads(_count_parameters(module)):
+        _run_local_steps(
+            module, records, mechanism, terms, device.precision, stream or from_os(), number, correction
+        )
+    update, own = read_shared_parameters(module) - begin, read_personal_parameters(module)
     require_usable(update, terms)
     require_usable(own, terms)
-    loss = _loss(module, records, loss_of(terms))
+    loss = _compute_loss(module, records, make_loss(terms))
     if not math.isfinite(loss):  # over records and without noise: whether this is so must not show in any answer
         _log.warning(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
@@ -155,13 +164,13 @@ def require_usable(parameters: Vector, terms: Terms) -> None:
         )
 
 
-def _clipping_norm(terms: Terms) -> float | None:
+def _find_clipping_norm(terms: Terms) -> float | None:
     """Of a patient's gradient; None where no patient's is clipped."""
     return None if terms.privacy.unit is Unit.SITE else terms.privacy.clipping_norm
 
 
 @contextlib.contextmanager
-def _threads_for(parameters: int) -> Iterator[None]:
+def _limit_threads(parameters: int) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if parameters < _ONE_THREAD else threads)
     try:
@@ -170,7 +179,7 @@ def _threads_for(parameters: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _descend(
+def _run_local_steps(
     module: nn.Module,
     records: DeviceRecords,
     mechanism: Mechanism,
@@ -184,32 +193,32 @@ def _descend(
 
     Neither costs privacy: they see no patient.
     """
-    private = DpSgd(module, loss_of(terms), mechanism, stream, precision=precision)
-    parameters = list(trained(module).values())
-    rate, proximal = terms.training.learning_rate_in(number), terms.training.proximal
+    private = DpSgd(module, make_loss(terms), mechanism, stream, precision=precision)
+    parameters = list(list_trained_parameters(module).values())
+    rate, proximal = terms.training.compute_learning_rate(number), terms.training.proximal
     with torch.no_grad():
         begin = parameters_to_vector(parameters)
     pulled = None if correction is None else torch.from_numpy(pad_personal(module, correction)).to(begin)
     for _ in range(terms.training.local_steps):
-        gradient = _mean_gradient(private, records, terms.training.accumulate)  # (P,)
+        gradient = _compute_mean_gradient(private, records, terms.training.accumulate)  # (P,)
         if pulled is not None:
             gradient.add_(pulled)
         with torch.no_grad():
-            for here, pull, origin in _slices(parameters, gradient, begin):
+            for here, pull, origin in _list_slices(parameters, gradient, begin):
                 moved = here.double()
                 moved -= rate * (pull.double() + proximal * (moved - origin.double()))
                 here.copy_(moved)
 
 
-def _mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
+def _compute_mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
     """The mean of the noised gradients of so many lots, each drawn and paid for itself; (P,)."""
-    total = private.gradient(records)
+    total = private.compute_gradient(records)
     for _ in range(lots - 1):
-        total.add_(private.gradient(records))
+        total.add_(private.compute_gradient(records))
     return total.div_(lots)
 
 
-def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+def _list_slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """The parameters beside vectors of their length (P,), a slice of each at a time."""
     start = 0
     for parameter in parameters:
@@ -218,11 +227,11 @@ def _slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[
             start += part.numel()
 
 
-def _size(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
+def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
     """Run the engine's self-test, with the arbitrary parameters of a new module; once for a study and process.
 
     Nothing is tested where no patient is clipped: without privacy, and with the site as unit.
@@ -230,20 +239,20 @@ def self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -
     Raises:
         TermsError: a patient's gradient would not be the one that is clipped. Records are invented: it depends on none.
     """
-    if _clipping_norm(terms) is None or terms.digest in _tested:
+    if _find_clipping_norm(terms) is None or terms.digest in _tested:
         return
     module = build_model(terms).to(device)
-    with _threads_for(_size(module)):
-        self_test(module, loss_of(terms), Example.of(records))
+    with _limit_threads(_count_parameters(module)):
+        run_self_test(module, make_loss(terms), Example.from_records(records))
     _tested.add(terms.digest)
 
 
-def loss_of(terms: Terms) -> Loss:
+def make_loss(terms: Terms) -> Loss:
     """The loss of the study, of each record."""
-    return partial(record_losses, positive_weight=terms.training.positive_weight)
+    return partial(compute_record_losses, positive_weight=terms.training.positive_weight)
 
 
-def _loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
+def _compute_loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
     """The mean loss over all records, in batches: the activations of a large table would fill the device."""
     total = 0.0
     with torch.no_grad():

@@ -28,7 +28,7 @@ _LEAST_TOTAL, _LARGEST_TOTAL = -(1 << 31), (1 << 31) - 1
 """What a sealed total can hold (``privacy/secure_aggregation/layout.py``)."""
 
 
-def score_histogram(module: nn.Module, patients: Patients, bins: int) -> NDArray[np.int64]:
+def count_scores(module: nn.Module, patients: Patients, bins: int) -> NDArray[np.int64]:
     """Count test patients by class and score bin: first the negatives' bins, then the positives'; (2 * bins,).
 
     The score is the probability of a positive label; bin b holds scores in [b/bins, (b+1)/bins), the last one its
@@ -36,13 +36,13 @@ def score_histogram(module: nn.Module, patients: Patients, bins: int) -> NDArray
     """
     last = np.flatnonzero(np.diff(patients.patient, append=patients.patients))  # (patients,)
     # a steered model can make a score NaN for exactly the patients of its author's choice
-    scores = np.nan_to_num(_scores(module, patients.features[last]), nan=0.0)
+    scores = np.nan_to_num(_compute_scores(module, patients.features[last]), nan=0.0)
     place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
     cells = patients.labels[last].astype(np.int64) * bins + place
     return np.bincount(cells, minlength=2 * bins).astype(np.int64)
 
 
-def noised(counts: NDArray[np.int64], noise_multiplier: float, stream: KeyStream) -> NDArray[np.int64]:
+def add_noise_to_counts(counts: NDArray[np.int64], noise_multiplier: float, stream: KeyStream) -> NDArray[np.int64]:
     """Add exact discrete Gaussian noise of standard deviation ``noise_multiplier`` to the counts (sensitivity 1).
 
     What lies beyond a sealed total's 32 bits is cut: after the noise, so that nothing is charged for it.
@@ -54,7 +54,7 @@ def noised(counts: NDArray[np.int64], noise_multiplier: float, stream: KeyStream
     return np.array(cut, dtype=np.int64)
 
 
-def _scores(module: nn.Module, features: NDArray[np.float32]) -> NDArray[np.float64]:
+def _compute_scores(module: nn.Module, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """The probability of a positive label, (records,)."""
     device = next(module.parameters()).device
     with torch.no_grad():

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from client.data.dataset import StudyFiles, read_study
-from client.data.examples import Patients, one_by_one
+from client.data.examples import Patients, treat_records_as_patients
 from client.training.jobs import (
     ExportModel,
     ExportPersonal,
@@ -20,7 +20,7 @@ from client.training.jobs import (
     TrainRound,
 )
 from models.parameters.vector import Vector
-from privacy.mechanisms.distributed_noise import noise_share
+from privacy.mechanisms.distributed_noise import make_noised_share
 from privacy.study import Terms, Unit
 
 if TYPE_CHECKING:
@@ -44,17 +44,17 @@ class TrainingSession:
     def __init__(self, terms: Terms, files: StudyFiles, device: str, precision: str = "float32") -> None:
         from client.training.device import Device
         from client.training.study_model import begin_model
-        from models.parameters.flatten import to_personal
+        from models.parameters.flatten import read_personal_parameters
 
         self._terms, self._files = terms, files
         self._public_patients = files.public_patients
         if terms.privacy.unit is Unit.RECORD:
             # the most records there can be: a public number
             self._public_patients *= files.contract.records_per_patient
-        self._device = Device.chosen(device, precision)
+        self._device = Device.choose(device, precision)
         self._weights = files.weights
         self._module = begin_model(terms, self._weights)[0].to(self._device.device)
-        self._first_personal = to_personal(self._module)
+        self._first_personal = read_personal_parameters(self._module)
 
     @cached_property
     def _tables(self) -> "tuple[DeviceRecords, Patients]":
@@ -69,7 +69,7 @@ class TrainingSession:
             _log.info("%d numbers lie beyond their public range and were clipped", clipped)
         patients = training.patients
         if self._terms.privacy.unit is Unit.RECORD:
-            patients = one_by_one(patients)
+            patients = treat_records_as_patients(patients)
         return DeviceRecords(patients, self._device.device), testing.patients
 
     @property
@@ -85,7 +85,7 @@ class TrainingSession:
         answer: object
         match job:
             case FirstModel():
-                answer = self._first_model()
+                answer = self._make_first_model()
             case ExportModel():
                 answer = self._export_model(job)
             case ExportPersonal():
@@ -103,22 +103,22 @@ class TrainingSession:
     def close(self) -> None:
         """See :class:`~client.training.interface.TrainingInterface`; there is nothing to let go of here."""
 
-    def _first_model(self) -> Vector:
-        from client.training.study_model import first_model
+    def _make_first_model(self) -> Vector:
+        from client.training.study_model import make_first_model
 
-        return first_model(self._terms, self._weights)
+        return make_first_model(self._terms, self._weights)
 
     def _export_model(self, job: ExportModel) -> Tensors:
-        from models.parameters.lora import plain_tensors
+        from models.parameters.lora import compute_plain_tensors
 
-        self._set(job.model, None)
-        return plain_tensors(self._module)
+        self._set_parameters(job.model, None)
+        return compute_plain_tensors(self._module)
 
     def _export_personal(self, job: ExportPersonal) -> Tensors:
-        from models.parameters.flatten import from_personal, personal_tensors
+        from models.parameters.flatten import copy_personal_tensors, set_personal_parameters
 
-        from_personal(self._module, self._personal_or_first(job.personal))
-        return personal_tensors(self._module)
+        set_personal_parameters(self._module, self._choose_personal_layers(job.personal))
+        return copy_personal_tensors(self._module)
 
     def _train_round(self, job: TrainRound) -> TrainedRound:
         from client.training.local_steps import train
@@ -135,42 +135,44 @@ class TrainingSession:
             job.number,
             job.correction,
             self._module,
-            self._personal_or_first(job.personal),
+            self._choose_personal_layers(job.personal),
         )
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
         _log.info("round %d: %s", job.number, figures)
         return TrainedRound(trained.update, trained.personal)
 
     def _share_round(self, job: ShareRound) -> SharedRound:
-        from client.training.global_step import global_step
-        from client.training.site_update import site_update
+        from client.training.global_step import compute_global_step
+        from client.training.site_update import compute_site_update
         from privacy.randomness import KeyStream
 
         stream = KeyStream(job.key)
         own = (job.model, self._terms, self._training, self._public_patients, self._device, stream)
-        personal = self._personal_or_first(job.personal)
+        personal = self._choose_personal_layers(job.personal)
         if self._terms.privacy.unit is Unit.SITE:
-            total, personal = site_update(*own, job.number, job.noise.clipping_norm, self._module, personal)
+            total, personal = compute_site_update(*own, job.number, job.noise.clipping_norm, self._module, personal)
         else:
-            total = global_step(*own, self._module)
+            total = compute_global_step(*own, self._module)
         _log.info("round %d: a share with noise of %d squared grid units", job.number, job.variance)
-        return SharedRound(noise_share(total, job.noise, job.variance, stream), personal)
+        return SharedRound(make_noised_share(total, job.noise, job.variance, stream), personal)
 
     def _score_model(self, job: ScoreModel) -> tuple[int, ...]:
-        from client.training.scoring import noised, score_histogram
+        from client.training.scoring import add_noise_to_counts, count_scores
         from privacy.randomness import KeyStream, from_os
 
-        self._set(job.model, job.personal)
-        counts = score_histogram(self._module, self._testing, self._terms.evaluation.bins)
+        self._set_parameters(job.model, job.personal)
+        counts = count_scores(self._module, self._testing, self._terms.evaluation.bins)
         if job.noise_multiplier is not None:
-            counts = noised(counts, job.noise_multiplier, from_os() if job.key is None else KeyStream(job.key))
+            counts = add_noise_to_counts(
+                counts, job.noise_multiplier, from_os() if job.key is None else KeyStream(job.key)
+            )
         return tuple(counts.tolist())
 
-    def _set(self, vector: Vector, personal: Vector | None) -> None:
-        from models.parameters.flatten import from_personal, from_vector
+    def _set_parameters(self, vector: Vector, personal: Vector | None) -> None:
+        from models.parameters.flatten import set_personal_parameters, set_shared_parameters
 
-        from_vector(self._module, vector)
-        from_personal(self._module, self._personal_or_first(personal))
+        set_shared_parameters(self._module, vector)
+        set_personal_parameters(self._module, self._choose_personal_layers(personal))
 
-    def _personal_or_first(self, personal: Vector | None) -> Vector:
+    def _choose_personal_layers(self, personal: Vector | None) -> Vector:
         return self._first_personal if personal is None else personal

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from client.data.dataset import public_count
+from client.data.dataset import compute_public_count
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import require_usable, train
-from client.training.scoring import score_histogram
-from client.training.study_model import begin_model, first_model
-from models.federated.server_optimiser import optimiser_of
-from models.parameters.flatten import from_personal, from_vector, to_personal
-from models.tasks.binary import Metrics, metrics
+from client.training.scoring import count_scores
+from client.training.study_model import begin_model, make_first_model
+from models.federated.server_optimiser import make_optimiser
+from models.parameters.flatten import read_personal_parameters, set_personal_parameters, set_shared_parameters
+from models.tasks.binary import Metrics, compute_metrics
 from privacy.errors import TermsError
 from privacy.study import Terms, Unit
 
@@ -54,13 +54,13 @@ def simulate(
             "the study's unit is the site: its noise is over whole updates of many sites, and one table is none of "
             "them; compare with training without privacy (--not-private)"
         )
-    training = pooled([read_table(terms.data, path).patients for path in train_files])
-    testing = pooled([read_table(terms.data, path).patients for path in test_files])
-    studied = terms if noise_multiplier is not None else _without_privacy(terms)
-    return tuple(_trained_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
+    training = pool_patients([read_table(terms.data, path).patients for path in train_files])
+    testing = pool_patients([read_table(terms.data, path).patients for path in test_files])
+    studied = terms if noise_multiplier is not None else _remove_privacy(terms)
+    return tuple(_train_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
 
 
-def pooled(parts: Sequence[Patients]) -> Patients:
+def pool_patients(parts: Sequence[Patients]) -> Patients:
     """The patients of all ``parts``, which are taken to be different persons."""
     offsets = np.cumsum([0, *(part.patients for part in parts)])
     return Patients(
@@ -71,14 +71,14 @@ def pooled(parts: Sequence[Patients]) -> Patients:
     )
 
 
-def _trained_once(
+def _train_once(
     terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
 ) -> Metrics:
-    public_patients = public_count(training.patients)
-    optimiser = replace(optimiser_of(terms), control_variates=False)  # alone, there is nobody to be corrected by
-    shared = optimiser.start(first_model(terms, weights))
+    public_patients = compute_public_count(training.patients)
+    optimiser = replace(make_optimiser(terms), control_variates=False)  # alone, there is nobody to be corrected by
+    shared = optimiser.make_initial_state(make_first_model(terms, weights))
     module, _ = begin_model(terms, weights)
-    personal, records = to_personal(module), DeviceRecords(training, CPU.device)
+    personal, records = read_personal_parameters(module), DeviceRecords(training, CPU.device)
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
@@ -87,12 +87,12 @@ def _trained_once(
         )  # fmt: skip
         shared, personal = optimiser.advance(shared, trained.update), trained.personal
     require_usable(optimiser.model_of(shared), terms)
-    from_vector(module, optimiser.model_of(shared))
-    from_personal(module, personal)
-    return metrics(score_histogram(module, testing, terms.evaluation.bins).tolist())
+    set_shared_parameters(module, optimiser.model_of(shared))
+    set_personal_parameters(module, personal)
+    return compute_metrics(count_scores(module, testing, terms.evaluation.bins).tolist())
 
 
-def _without_privacy(terms: Terms) -> Terms:
+def _remove_privacy(terms: Terms) -> Terms:
     """The same study with privacy switched off."""
     off = terms.privacy.model_copy(update={"epsilon": None, "delta": None, "clipping_norm": None})
     unscored = terms.evaluation.model_copy(update={"epsilon": None})

@@ -22,14 +22,14 @@ from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import DivergedError, train
 from models.parameters.vector import Vector
-from privacy.mechanisms.site_clipping import contribution, is_drawn, norm_of_joint
+from privacy.mechanisms.site_clipping import compute_norm_from_joint, is_drawn, make_contribution
 from privacy.randomness import KeyStream
 from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
 
 
-def site_update(
+def compute_site_update(
     start: Vector,
     terms: Terms,
     records: DeviceRecords,
@@ -69,4 +69,6 @@ def site_update(
         _log.warning("round %d: this site's update counts as zero: %s", number, error)
         update = np.full_like(start, np.nan)
     adaptive = terms.privacy.adaptive_clipping
-    return contribution(update, norm_of_joint(joint_norm, adaptive), adaptive, counts=counts), personal
+    return make_contribution(
+        update, compute_norm_from_joint(joint_norm, adaptive), adaptive, counts=counts
+    ), personal

@@ -7,8 +7,8 @@ from torch import nn
 
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters.flatten import from_personal, to_personal
-from models.parameters.initial import initial_personal, initial_vector
+from models.parameters.flatten import set_personal_parameters
+from models.parameters.initial import draw_initial_personal_parameters, draw_initial_shared_parameters
 from models.parameters.pretrained import load_public_weights
 from models.parameters.trainable import apply_layer_choice
 from models.parameters.vector import Vector
@@ -53,30 +53,21 @@ def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, f
                 f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
                 "consilium-site weights add FILE",
             ) from None
-    from_personal(module, initial_personal(module, terms.digest, given))
+    set_personal_parameters(module, draw_initial_personal_parameters(module, terms.digest, given))
     return module, given
 
 
-def first_model(terms: Terms, weights: Path | None = None) -> Vector:
+def make_first_model(terms: Terms, weights: Path | None = None) -> Vector:
     """The shared model before the first round, the same bits at every site; (P,).
 
     Raises:
         TermsError, RefusedError: as :func:`begin_model`.
     """
     module, given = begin_model(terms, weights)
-    return initial_vector(module, terms.digest, given)
+    return draw_initial_shared_parameters(module, terms.digest, given)
 
 
-def first_personal(terms: Terms, weights: Path | None = None) -> Vector:
-    """Every site's own layers before the first round, the same bits at every site; (Q,).
-
-    Raises:
-        TermsError, RefusedError: as :func:`begin_model`.
-    """
-    return to_personal(begin_model(terms, weights)[0])
-
-
-def model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
+def make_model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
     """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
 
     Raises:

@@ -86,7 +86,7 @@ class Worker:
             self.close()
             raise TrainingError(sentence) from None
         if not succeeded:
-            raise _rebuilt(*answer)
+            raise _rebuild_error(*answer)
         return cast("R", answer)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
     return f"the training process {cause}{hint}; {log_file} has its last words; the next call starts a new one"
 
 
-def _rebuilt(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:
+def _rebuild_error(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:
     """An error of the child, whatever its constructor asks for."""
     error = kind.__new__(kind)
     error.args = parts

@@ -14,12 +14,12 @@ Rules:
 from collections.abc import Sequence
 from fractions import Fraction
 
-from models.tasks.binary import auroc
+from models.tasks.binary import compute_auroc
 
 Totals = Sequence[int]
 
 
-def best_of(evaluations: Sequence[Totals]) -> int | None:
+def find_best_evaluation(evaluations: Sequence[Totals]) -> int | None:
     """The place of the best of ``evaluations``, which are in the order of their rounds; None if none has an AUROC.
 
     Raises:
@@ -27,7 +27,7 @@ def best_of(evaluations: Sequence[Totals]) -> int | None:
     """
     best: tuple[Fraction, int] | None = None
     for place, totals in enumerate(evaluations):
-        figure = auroc(totals)
+        figure = compute_auroc(totals)
         if figure is not None and (best is None or figure > best[0]):
             best = figure, place
     return None if best is None else best[1]
@@ -37,18 +37,18 @@ def is_best(evaluations: Sequence[Totals]) -> bool:
     """Whether the last of ``evaluations`` is better than all before it.
 
     Raises:
-        ValueError: as :func:`best_of`.
+        ValueError: as :func:`find_best_evaluation`.
     """
-    return bool(evaluations) and best_of(evaluations) == len(evaluations) - 1
+    return bool(evaluations) and find_best_evaluation(evaluations) == len(evaluations) - 1
 
 
-def out_of_patience(evaluations: Sequence[Totals], patience: int | None) -> bool:
+def is_out_of_patience(evaluations: Sequence[Totals], patience: int | None) -> bool:
     """Whether the last ``patience`` evaluations were not better than the best before them; None waits for ever.
 
     Raises:
-        ValueError: as :func:`best_of`.
+        ValueError: as :func:`find_best_evaluation`.
     """
     if patience is None:
         return False
-    best = best_of(evaluations)
+    best = find_best_evaluation(evaluations)
     return best is not None and len(evaluations) - 1 - best >= patience

@@ -66,7 +66,7 @@ class Optimiser:
         """Vectors of the model's length in what is shared."""
         return 1 + self.control_variates + _MOMENTS[self.rule]
 
-    def start(self, model: Vector) -> Vector:
+    def make_initial_state(self, model: Vector) -> Vector:
         """What is shared before the first round: model, control variate and first moments; (P * parts,)."""
         parts = [model]
         if self.control_variates:
@@ -102,16 +102,16 @@ class Optimiser:
         if model.shape != mean_update.shape:
             raise ValueError(f"expected an update of {model.size} values, got {mean_update.size}")
         if not self.control_variates:
-            return _joined(self._moved(model, others, mean_update))
+            return _join_parts(self._apply_rule(model, others, mean_update))
         if work is None:
             raise ValueError("control variates need to know the local work behind an update")
         variate, *moments = others
         change = (mean_update / np.float64(work.reach) + variate) * np.float64(work.share)
         variate = variate * np.float64(work.kept) - change
-        model, *moments = self._moved(model, moments, mean_update)
+        model, *moments = self._apply_rule(model, moments, mean_update)
         return np.concatenate([model, variate, *moments])
 
-    def _moved(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
+    def _apply_rule(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
         if self.rule is ServerRule.AVERAGE:
             return [add_scaled(model, mean_update, self.rate)]
         if self.rule is ServerRule.MOMENTUM:
@@ -127,11 +127,11 @@ class Optimiser:
         return [add_scaled(model, direction, self.rate), first, second]
 
 
-def _joined(parts: list[Vector]) -> Vector:
+def _join_parts(parts: list[Vector]) -> Vector:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)  # a large model is not copied for nothing
 
 
-def optimiser_of(terms: Terms) -> Optimiser:
+def make_optimiser(terms: Terms) -> Optimiser:
     """The server-side optimiser, which this site runs like all others."""
     training, server = terms.training, terms.training.server
     return Optimiser(

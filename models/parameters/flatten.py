@@ -21,93 +21,98 @@ class Personal(nn.Parameter):
     """A parameter that each site trains for itself: it is in no vector that is shared."""
 
 
-def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+def list_trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """What is trained, shared or not, by name: the order of the engine's gradients."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def shared(module: nn.Module) -> dict[str, nn.Parameter]:
+def list_shared_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """What is trained and sent, by name."""
-    return {name: value for name, value in trained(module).items() if not isinstance(value, Personal)}
+    return {
+        name: value for name, value in list_trained_parameters(module).items() if not isinstance(value, Personal)
+    }
 
 
-def personal(module: nn.Module) -> dict[str, nn.Parameter]:
+def list_personal_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """What is trained and stays at the site, by name."""
-    return {name: value for name, value in trained(module).items() if isinstance(value, Personal)}
+    return {name: value for name, value in list_trained_parameters(module).items() if isinstance(value, Personal)}
 
 
-def parameter_count(module: nn.Module) -> int:
+def count_shared_parameters(module: nn.Module) -> int:
     """P, the length of the shared vector."""
-    return _count(shared(module).values())
+    return _count_values(list_shared_parameters(module).values())
 
 
-def personal_count(module: nn.Module) -> int:
+def count_personal_parameters(module: nn.Module) -> int:
     """Q, the length of a site's own vector."""
-    return _count(personal(module).values())
+    return _count_values(list_personal_parameters(module).values())
 
 
-def to_vector(module: nn.Module) -> Vector:
+def read_shared_parameters(module: nn.Module) -> Vector:
     """The module's shared parameters; (P,)."""
-    return joined([values_of(parameter) for parameter in shared(module).values()])
+    return join_vectors([flatten_parameter(parameter) for parameter in list_shared_parameters(module).values()])
 
 
-def from_vector(module: nn.Module, vector: Vector) -> None:
+def set_shared_parameters(module: nn.Module, vector: Vector) -> None:
     """Give the module the shared parameters of ``vector`` (P,), on whatever device it lives.
 
     Raises:
         ValueError: the vector is not of the module's length.
     """
-    _fill(shared(module).values(), vector)
+    _fill(list_shared_parameters(module).values(), vector)
 
 
-def to_personal(module: nn.Module) -> Vector:
+def read_personal_parameters(module: nn.Module) -> Vector:
     """A site's own parameters; (Q,)."""
-    return joined([values_of(parameter) for parameter in personal(module).values()])
+    return join_vectors([flatten_parameter(parameter) for parameter in list_personal_parameters(module).values()])
 
 
-def from_personal(module: nn.Module, vector: Vector) -> None:
+def set_personal_parameters(module: nn.Module, vector: Vector) -> None:
     """Give the module a site's own parameters ``vector`` (Q,).
 
     Raises:
         ValueError: the vector is not of their length.
     """
-    _fill(personal(module).values(), vector)
+    _fill(list_personal_parameters(module).values(), vector)
 
 
-def personal_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+def copy_personal_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
     """A site's own parameters, by name, each in its shape."""
-    return {name: value.detach().cpu().float().numpy().copy() for name, value in personal(module).items()}
+    return {
+        name: value.detach().cpu().float().numpy().copy()
+        for name, value in list_personal_parameters(module).items()
+    }
 
 
 def pad_personal(module: nn.Module, vector: Vector) -> Vector:
     """A shared ``vector`` (P,) as long as what is trained (P + Q,): zero where a parameter is a site's own."""
     parts, start = [], 0
-    for parameter in trained(module).values():
+    for parameter in list_trained_parameters(module).values():
         if isinstance(parameter, Personal):
             parts.append(np.zeros(parameter.numel()))
         else:
             parts.append(vector[start : start + parameter.numel()])
             start += parameter.numel()
-    return joined(parts)
+    return join_vectors(parts)
 
 
-def _count(parameters: Iterable[nn.Parameter]) -> int:
+def _count_values(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def values_of(parameter: nn.Parameter) -> Vector:
+def flatten_parameter(parameter: nn.Parameter) -> Vector:
     """Return one parameter as a vector; (its number of values,)."""
     values: Vector = parameter.detach().cpu().double().reshape(-1).numpy()
     return values
 
 
-def joined(parts: list[Vector]) -> Vector:
+def join_vectors(parts: list[Vector]) -> Vector:
     """Return vectors one after the other; none give an empty one."""
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _fill(parameters: Collection[nn.Parameter], vector: Vector) -> None:
-    count = _count(parameters)
+    count = _count_values(parameters)
     if vector.shape != (count,):
         raise ValueError(f"expected a vector of {count} parameters, got shape {vector.shape}")
     start = 0

@@ -13,12 +13,17 @@ from collections.abc import Collection
 import numpy as np
 from torch import nn
 
-from models.parameters.flatten import joined, personal, shared, values_of
+from models.parameters.flatten import (
+    flatten_parameter,
+    join_vectors,
+    list_personal_parameters,
+    list_shared_parameters,
+)
 from models.parameters.lora import Adapted
 from models.parameters.vector import Vector
 
 
-def initial_vector(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
+def draw_initial_shared_parameters(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
     """The first shared parameters of a study, the same at every site; (P,).
 
     Args:
@@ -26,17 +31,17 @@ def initial_vector(module: nn.Module, seed: str, given: Collection[str] = ()) ->
         seed: hexadecimal, in practice the digest of the terms.
         given: names of parameters that public weights have set.
     """
-    first = _first_values(module, seed, given)
-    return joined([first[name] for name in shared(module)])
+    first = _draw_first_values(module, seed, given)
+    return join_vectors([first[name] for name in list_shared_parameters(module)])
 
 
-def initial_personal(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
+def draw_initial_personal_parameters(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
     """The first values of every site's own parameters, the same at every site; (Q,). Arguments as before."""
-    first = _first_values(module, seed, given)
-    return joined([first[name] for name in personal(module)])
+    first = _draw_first_values(module, seed, given)
+    return join_vectors([first[name] for name in list_personal_parameters(module)])
 
 
-def _first_values(module: nn.Module, seed: str, given: Collection[str]) -> dict[str, Vector]:
+def _draw_first_values(module: nn.Module, seed: str, given: Collection[str]) -> dict[str, Vector]:
     bits = np.random.PCG64(int(seed, 16))
     ups = {f"{name}.up.weight" for name, layer in module.named_modules() if isinstance(layer, Adapted)}
     first: dict[str, Vector] = {}
@@ -47,7 +52,7 @@ def _first_values(module: nn.Module, seed: str, given: Collection[str]) -> dict[
         if not parameter.requires_grad:
             continue
         if name in given:
-            first[name] = values_of(parameter)
+            first[name] = flatten_parameter(parameter)
         elif name in ups:
             first[name] = np.zeros(parameter.numel())
         else:

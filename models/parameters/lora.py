@@ -7,7 +7,8 @@ convolution of the same window, stride, padding and dilation with r channels, B 
 Rules:
 
 * built of plain torch layers, so that what holds for the gradients of such layers holds here;
-* B begins at zero (:func:`models.parameters.initial.initial_vector`): the model begins as the public one;
+* B begins at zero (:func:`models.parameters.initial.draw_initial_shared_parameters`): the model begins as the
+  public one;
 * a merged weight W + scale * B A is computed in numpy float64, one rank after the other, element by element, and
   rounded once to float32: the same bits on every machine.
 """
@@ -30,7 +31,7 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Module, rank: int, scale: float) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.down, self.up = _factors(base, rank)
+        self.down, self.up = _make_factors(base, rank)
         self.scale = scale
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -38,9 +39,9 @@ class Adapted(nn.Module):
         adapted: torch.Tensor = self.base(features) + self.scale * self.up(self.down(features))
         return adapted
 
-    def merged(self) -> NDArray[np.float32]:
+    def compute_merged_weight(self) -> NDArray[np.float32]:
         """The weight of the plain layer that does the same; the shape of the base's weight."""
-        weight, down, up = (_double(layer.weight) for layer in (self.base, self.down, self.up))
+        weight, down, up = (_convert_to_float64(layer.weight) for layer in (self.base, self.down, self.up))
         total = weight.reshape(len(weight), -1)  # (outputs, inputs of a window)
         for out, into in zip(up.reshape(len(up), -1).T, down.reshape(len(down), -1), strict=True):
             part = out[:, None] * into[None, :]
@@ -48,7 +49,7 @@ class Adapted(nn.Module):
         return total.reshape(weight.shape).astype(np.float32)
 
 
-def adapt(module: nn.Module, name: str, rank: int, scale: float) -> None:
+def add_adapter(module: nn.Module, name: str, rank: int, scale: float) -> None:
     """Put an adapter beside the layer ``name`` of ``module``.
 
     Raises:
@@ -76,7 +77,7 @@ def takes_adapter(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear or (type(layer) in _CONVOLUTIONS and cast(nn.Conv2d, layer).groups == 1)
 
 
-def plain_names(module: nn.Module) -> dict[str, str]:
+def list_plain_names(module: nn.Module) -> dict[str, str]:
     """The parameters of ``module`` that the model without adapters has as well: their name here, and there."""
     adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
     names: dict[str, str] = {}
@@ -89,21 +90,21 @@ def plain_names(module: nn.Module) -> dict[str, str]:
     return names
 
 
-def plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+def compute_plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
     """The parameters of the plain model that ``module`` amounts to, by their names there, adapters merged."""
     merged = {
-        f"{name}.base.weight": layer.merged()
+        f"{name}.base.weight": layer.compute_merged_weight()
         for name, layer in module.named_modules()
         if isinstance(layer, Adapted)
     }
     parameters = dict(module.named_parameters())
     return {
-        plain: merged[name] if name in merged else _single(parameters[name])
-        for name, plain in plain_names(module).items()
+        plain: merged[name] if name in merged else _convert_to_float32(parameters[name])
+        for name, plain in list_plain_names(module).items()
     }
 
 
-def _factors(base: Any, rank: int) -> tuple[Any, Any]:
+def _make_factors(base: Any, rank: int) -> tuple[Any, Any]:
     if isinstance(base, nn.Linear):
         return nn.Linear(base.in_features, rank, bias=False), nn.Linear(rank, base.out_features, bias=False)
     kind = type(base)
@@ -116,11 +117,11 @@ def _factors(base: Any, rank: int) -> tuple[Any, Any]:
     )
 
 
-def _double(parameter: Any) -> NDArray[np.float64]:
+def _convert_to_float64(parameter: Any) -> NDArray[np.float64]:
     values: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
     return values
 
 
-def _single(parameter: nn.Parameter) -> NDArray[np.float32]:
+def _convert_to_float32(parameter: nn.Parameter) -> NDArray[np.float32]:
     values: NDArray[np.float32] = parameter.detach().cpu().float().numpy().copy()
     return values

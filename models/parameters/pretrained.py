@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from models.errors import ModelError
-from models.parameters.lora import plain_names
-from models.parameters.weights_file import open_weights, require_digest, weights_shapes
+from models.parameters.lora import list_plain_names
+from models.parameters.weights_file import open_weights, read_weights_shapes, require_digest
 
 
 def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
@@ -25,8 +25,10 @@ def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset
     """
     require_digest(path, digest)
     own = dict(module.named_parameters())
-    parameters = {plain: (name, own[name]) for name, plain in plain_names(module).items()}
-    given = _fitting(path, {plain: (name, tuple(value.shape)) for plain, (name, value) in parameters.items()})
+    parameters = {plain: (name, own[name]) for name, plain in list_plain_names(module).items()}
+    given = _match_tensor_names(
+        path, {plain: (name, tuple(value.shape)) for plain, (name, value) in parameters.items()}
+    )
     lacking = sorted(
         plain for plain, (name, value) in parameters.items() if not value.requires_grad and name not in given
     )
@@ -45,10 +47,10 @@ def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset
     return given
 
 
-def _fitting(path: Path, wanted: Mapping[str, tuple[str, tuple[int, ...]]]) -> frozenset[str]:
+def _match_tensor_names(path: Path, wanted: Mapping[str, tuple[str, tuple[int, ...]]]) -> frozenset[str]:
     """The model's own names of what the file gives."""
     given = set()
-    for plain, shape in weights_shapes(path).items():
+    for plain, shape in read_weights_shapes(path).items():
         if plain not in wanted:
             raise ModelError(
                 f"has a tensor '{plain}', the model has none; the model's tensors: {', '.join(sorted(wanted))}"

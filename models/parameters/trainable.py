@@ -15,8 +15,8 @@ from typing import NamedTuple
 from torch import nn
 
 from models.errors import ModelError
-from models.parameters.flatten import Personal, parameter_count, personal_count
-from models.parameters.lora import adapt, takes_adapter
+from models.parameters.flatten import Personal, count_personal_parameters, count_shared_parameters
+from models.parameters.lora import add_adapter, takes_adapter
 from privacy.study import Adapters, Model
 
 
@@ -34,10 +34,10 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
     Raises:
         ModelError: a name the model does not have, names that contradict each other, or nothing left to train.
     """
-    every = _owners(module)
-    personal = _named(module, "personal", asked.personal)
-    trained = _trained(module, asked, every) | personal
-    if both := personal & _named(module, "frozen", asked.frozen):
+    every = _list_layers_with_parameters(module)
+    personal = _find_named_layers(module, "personal", asked.personal)
+    trained = _find_trained_layers(module, asked, every) | personal
+    if both := personal & _find_named_layers(module, "frozen", asked.frozen):
         raise ModelError(f"model.personal: layer '{min(both)}' is frozen as well; a personal layer is trained")
     for name in every:
         for parameter in module.get_submodule(name).parameters(recurse=False):
@@ -47,33 +47,33 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
         for local, parameter in list(layer.named_parameters(recurse=False)):
             setattr(layer, local, Personal(parameter.detach()))
     if asked.adapters is not None:
-        for name in _adapted(module, asked.adapters, trained, every):
-            adapt(module, name, asked.adapters.rank, asked.adapters.scale)
-    if not parameter_count(module):
+        for name in _find_adapted_layers(module, asked.adapters, trained, every):
+            add_adapter(module, name, asked.adapters.rank, asked.adapters.scale)
+    if not count_shared_parameters(module):
         lost = "every layer is frozen" if not personal else "every layer that is trained is personal"
         raise ModelError(f"model: {lost}, so there is nothing to train together; leave one out")
 
 
-def counts(module: nn.Module) -> Counts:
+def count_by_kind(module: nn.Module) -> Counts:
     """What of an arranged ``module`` is shared, personal and frozen."""
-    shared, own = parameter_count(module), personal_count(module)
+    shared, own = count_shared_parameters(module), count_personal_parameters(module)
     return Counts(shared, own, sum(parameter.numel() for parameter in module.parameters()) - shared - own)
 
 
-def _trained(module: nn.Module, asked: Model, every: list[str]) -> set[str]:
+def _find_trained_layers(module: nn.Module, asked: Model, every: list[str]) -> set[str]:
     """Layers that are trained whole and named so, or not named at all."""
     if asked.trained or asked.adapters is not None:
-        return _named(module, "trained", asked.trained)
-    return set(every) - _named(module, "frozen", asked.frozen)
+        return _find_named_layers(module, "trained", asked.trained)
+    return set(every) - _find_named_layers(module, "frozen", asked.frozen)
 
 
-def _adapted(module: nn.Module, adapters: Adapters, trained: set[str], every: list[str]) -> list[str]:
+def _find_adapted_layers(module: nn.Module, adapters: Adapters, trained: set[str], every: list[str]) -> list[str]:
     if not adapters.layers:
         found = [name for name in every if name not in trained and takes_adapter(module.get_submodule(name))]
         if not found:
             raise ModelError("model.adapters: no frozen layer is left that takes an adapter")
         return found
-    wanted = _named(module, "adapters.layers", adapters.layers)
+    wanted = _find_named_layers(module, "adapters.layers", adapters.layers)
     if both := wanted & trained:
         raise ModelError(
             f"model.adapters: layer '{min(both)}' is trained whole; an adapter stands beside a frozen layer"
@@ -81,9 +81,9 @@ def _adapted(module: nn.Module, adapters: Adapters, trained: set[str], every: li
     return sorted(wanted)
 
 
-def _named(module: nn.Module, where: str, names: Iterable[str]) -> set[str]:
+def _find_named_layers(module: nn.Module, where: str, names: Iterable[str]) -> set[str]:
     """The layers with parameters that ``names`` stand for."""
-    every = _owners(module)
+    every = _list_layers_with_parameters(module)
     found: set[str] = set()
     for name in names:
         wanted = every[-1] if name == "head" else name
@@ -98,7 +98,7 @@ def _named(module: nn.Module, where: str, names: Iterable[str]) -> set[str]:
     return found
 
 
-def _owners(module: nn.Module) -> list[str]:
+def _list_layers_with_parameters(module: nn.Module) -> list[str]:
     """Layers that own parameters, in the model's order."""
     return [
         name for name, layer in module.named_modules() if next(layer.parameters(recurse=False), None) is not None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 
-def digest(vector: Vector) -> str:
+def compute_vector_digest(vector: Vector) -> str:
     """SHA-256 of the values as little-endian float64, in lower-case hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f8").tobytes()).hexdigest()
 

@@ -24,7 +24,7 @@ MOST_BYTES: Final = 4 << 30
 _FLOATS: Final = {"F16", "BF16", "F32", "F64"}
 
 
-def weights_digest(path: Path) -> str:
+def compute_weights_digest(path: Path) -> str:
     """SHA-256 of a file of weights, in lower-case hexadecimal.
 
     Raises:
@@ -39,7 +39,7 @@ def weights_digest(path: Path) -> str:
         raise ModelError(f"cannot be read: {cause.strerror}") from None
 
 
-def weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
+def read_weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of each tensor of a file of weights.
 
     Raises:
@@ -65,7 +65,7 @@ def require_digest(path: Path, expected: str) -> None:
     Raises:
         ModelError: it is another one, or cannot be read.
     """
-    if (found := weights_digest(path)) != expected:
+    if (found := compute_weights_digest(path)) != expected:
         raise ModelError(
             f"this is not the file that the terms name (model.start): expected SHA-256 {expected}, got {found}"
         )

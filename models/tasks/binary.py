@@ -43,31 +43,31 @@ class Metrics:
     patients: int
 
 
-def metrics(counts: Sequence[int]) -> Metrics:
+def compute_metrics(counts: Sequence[int]) -> Metrics:
     """The figures of ``counts``: the negatives' bins, then the positives'; (2 * bins,).
 
     Raises:
         ValueError: the counts are not twice an even number of bins.
     """
-    exact = auroc(counts)
+    exact = compute_auroc(counts)
     negatives, positives = np.clip(np.array(counts, dtype=np.int64), 0, None).reshape(2, -1)
     negative, positive = int(negatives.sum()), int(positives.sum())
     half = len(negatives) // 2
     rejected, found = int(negatives[:half].sum()), int(positives[half:].sum())
     return Metrics(
         auroc=None if exact is None else float(exact),
-        accuracy=_share(rejected + found, negative + positive),
-        sensitivity=_share(found, positive),
-        specificity=_share(rejected, negative),
+        accuracy=_compute_share(rejected + found, negative + positive),
+        sensitivity=_compute_share(found, positive),
+        specificity=_compute_share(rejected, negative),
         patients=negative + positive,
     )
 
 
-def auroc(counts: Sequence[int]) -> Fraction | None:
+def compute_auroc(counts: Sequence[int]) -> Fraction | None:
     """The AUROC of ``counts``, exactly; None if a class has no patient.
 
     Raises:
-        ValueError: as :func:`metrics`.
+        ValueError: as :func:`compute_metrics`.
     """
     if not len(counts) or len(counts) % 4:
         raise ValueError(f"expected two classes of an even number of bins, got {len(counts)} counts")
@@ -83,11 +83,13 @@ def auroc(counts: Sequence[int]) -> Fraction | None:
     return Fraction(halves, 2 * pairs)
 
 
-def _share(part: int, whole: int) -> float | None:
+def _compute_share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def record_losses(logits: "torch.Tensor", labels: "torch.Tensor", positive_weight: float = 1.0) -> "torch.Tensor":
+def compute_record_losses(
+    logits: "torch.Tensor", labels: "torch.Tensor", positive_weight: float = 1.0
+) -> "torch.Tensor":
     """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
     from torch.nn.functional import binary_cross_entropy_with_logits  # the coordinator reads figures without torch
 

@@ -39,7 +39,7 @@ class Errors:
     specificity: float | None
 
 
-def noise_errors(counts: Sequence[int], deviation: float) -> Errors:
+def estimate_noise_errors(counts: Sequence[int], deviation: float) -> Errors:
     """How far noise of this standard deviation in each of ``counts``, (2 * bins,), moves the figures.
 
     Args:
@@ -49,8 +49,10 @@ def noise_errors(counts: Sequence[int], deviation: float) -> Errors:
     Raises:
         ValueError: the counts are not twice an even number of bins.
     """
-    likely, rng = _likely(counts), _generator(counts)
-    return _errors(likely, lambda draws: likely + np.rint(rng.normal(0.0, deviation, (draws, *likely.shape))))
+    likely, rng = _estimate_likely_counts(counts), _make_generator(counts)
+    return _estimate_errors(
+        likely, lambda draws: likely + np.rint(rng.normal(0.0, deviation, (draws, *likely.shape)))
+    )
 
 
 def is_mostly_noise(counts: Sequence[int], deviation: float) -> bool:
@@ -62,13 +64,13 @@ def is_mostly_noise(counts: Sequence[int], deviation: float) -> bool:
     return deviation > 0 and made_up > sum(counts)
 
 
-def chance_errors(counts: Sequence[int]) -> Errors:
+def estimate_chance_errors(counts: Sequence[int]) -> Errors:
     """How far other test patients, as many from the same population, would move the figures.
 
     Raises:
-        ValueError: as :func:`noise_errors`.
+        ValueError: as :func:`estimate_noise_errors`.
     """
-    likely, rng = _likely(counts), _generator(counts)
+    likely, rng = _estimate_likely_counts(counts), _make_generator(counts)
     totals = np.rint(likely.sum(axis=1)).astype(np.int64)
 
     def again(draws: int) -> Counts:
@@ -78,17 +80,17 @@ def chance_errors(counts: Sequence[int]) -> Errors:
         ]
         return np.stack(classes, axis=1).astype(np.float64)
 
-    return _errors(likely, again)
+    return _estimate_errors(likely, again)
 
 
-def _likely(counts: Sequence[int]) -> Counts:
+def _estimate_likely_counts(counts: Sequence[int]) -> Counts:
     """The most likely histogram behind noised ``counts``, (2, bins)."""
     if not len(counts) or len(counts) % 4:
         raise ValueError(f"expected two classes of an even number of bins, got {len(counts)} counts")
-    return np.stack([_with_its_total(each) for each in np.array(counts, dtype=np.float64).reshape(2, -1)])
+    return np.stack([_project_onto_total(each) for each in np.array(counts, dtype=np.float64).reshape(2, -1)])
 
 
-def _with_its_total(cells: Counts) -> Counts:
+def _project_onto_total(cells: Counts) -> Counts:
     """The nearest cells without a negative one that add up to what ``cells`` add up to, or to nothing.
 
     The projection onto a simplex (Duchi et al. 2008).
@@ -103,26 +105,26 @@ def _with_its_total(cells: Counts) -> Counts:
     return likely
 
 
-def _generator(counts: Sequence[int]) -> np.random.Generator:
+def _make_generator(counts: Sequence[int]) -> np.random.Generator:
     return np.random.default_rng([int(each) & 0xFFFFFFFF for each in counts])
 
 
-def _errors(likely: Counts, draw: Callable[[int], Counts]) -> Errors:
+def _estimate_errors(likely: Counts, draw: Callable[[int], Counts]) -> Errors:
     at_once = max(1, min(_DRAWS, _CELLS_AT_ONCE // likely.size))
-    figures = [_figures(draw(min(at_once, _DRAWS - done))) for done in range(0, _DRAWS, at_once)]
-    drawn, own = np.concatenate(figures), _figures(likely[None])[0]  # (draws, 4), (4,)
-    differences = [_root_mean_square(column - figure) for column, figure in zip(drawn.T, own, strict=True)]
+    figures = [_compute_figures(draw(min(at_once, _DRAWS - done))) for done in range(0, _DRAWS, at_once)]
+    drawn, own = np.concatenate(figures), _compute_figures(likely[None])[0]  # (draws, 4), (4,)
+    differences = [_compute_root_mean_square(column - figure) for column, figure in zip(drawn.T, own, strict=True)]
     return Errors(*differences)
 
 
-def _root_mean_square(differences: Counts) -> float | None:
+def _compute_root_mean_square(differences: Counts) -> float | None:
     defined = differences[~np.isnan(differences)]
     if len(defined) < (1 - _MOST_UNDEFINED) * len(differences):
         return None
     return float(np.sqrt(np.mean(defined**2)))
 
 
-def _figures(histograms: Counts) -> Counts:
+def _compute_figures(histograms: Counts) -> Counts:
     """AUROC, accuracy, sensitivity and specificity, (n, 4), of ``histograms``, (n, 2, bins); NaN if undefined."""
     cells = np.maximum(histograms, 0.0)
     negatives, positives = cells[:, 0], cells[:, 1]

@@ -28,10 +28,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from privacy.accounting.epsilon import epsilon_of, epsilon_offset, renyi_limit
+from privacy.accounting.epsilon import compute_epsilon_offset, compute_renyi_limit, epsilon_of
 from privacy.accounting.events import AnyEvent, Unprotected, repeat_event
-from privacy.accounting.figures import Budget, rounded_down, rounded_up
-from privacy.accounting.grant_order import below
+from privacy.accounting.figures import Budget, round_down, round_up
+from privacy.accounting.grant_order import round_down_to_two_digits
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.accounting.renyi_filter import Grant, RenyiFilter
@@ -41,7 +41,7 @@ PUBLIC_COUNT_STEP: Final = 10
 """A site's public patient count is rounded down to a multiple of this."""
 
 
-def most_patients(public: int) -> int:
+def compute_most_patients(public: int) -> int:
     """How many patients a public count may stand for."""
     return public + PUBLIC_COUNT_STEP
 
@@ -92,18 +92,18 @@ class Account:
         Raises:
             BudgetError: with the grants before it, it is more than one in the patients; naming a delta that fits.
         """
-        most, together = most_patients(patients), self.delta + delta
+        most, together = compute_most_patients(patients), self.delta + delta
         if together * most <= 1:
             return
         room = 1 / most - self.delta
-        fits = f"ask for at most {below(room):g}" if room > 0 else "no further grant fits"
+        fits = f"ask for at most {round_down_to_two_digits(room):g}" if room > 0 else "no further grant fits"
         before = f", with the grants before it {together:g}," if self.filters else ""
         raise BudgetError(
             f"delta {delta:g}{before} is more than one in the {most} patients that '{self.population}' may have: it "
             f"would allow publishing one patient's record; {fits}"
         )
 
-    def grant(self, epsilon: float, delta: float, order: int) -> Grant:
+    def add_grant(self, epsilon: float, delta: float, order: int) -> Grant:
         """Grant a budget, or a further one.
 
         Raises:
@@ -113,23 +113,23 @@ class Account:
             raise BudgetError(
                 f"a grant is kept at one of the orders {', '.join(map(str, STORED_ORDERS))}; got {order}"
             )
-        room = renyi_limit(epsilon, delta, order)
+        room = compute_renyi_limit(epsilon, delta, order)
         if room <= 0:
             raise BudgetError(
                 f"epsilon {epsilon:g} at delta {delta:g} has no room at order {order}: the conversion alone takes "
-                f"{epsilon_offset(delta, order):.4f}; choose a larger order"
+                f"{compute_epsilon_offset(delta, order):.4f}; choose a larger order"
             )
         granted = Grant(epsilon, delta, order, room)
         self.filters.append(RenyiFilter(granted))
         return granted
 
-    def grant_for(self, study: str, plan: Sequence[Planned]) -> int | None:
+    def find_grant(self, study: str, plan: Sequence[Planned]) -> int | None:
         """The number of the first grant with room for all of ``plan``; None if nothing in it has a price.
 
         Raises:
             BudgetError: no grant has.
         """
-        if not _bounded(plan):
+        if not _has_bounded_event(plan):
             return None
         if not self.filters:
             raise BudgetError(
@@ -137,17 +137,18 @@ class Account:
                 "before a study with privacy"
             )
         for number, filter_ in enumerate(self.filters, start=1):
-            if filter_.price_of(plan) <= filter_.left:
+            if filter_.compute_plan_price(plan) <= filter_.left:
                 return number
         roomiest = max(self.filters, key=lambda each: each.epsilon_left)
         granted = roomiest.granted
+        asked = roomiest.compute_epsilon_increase(roomiest.compute_plan_price(plan))
         raise BudgetError(
-            f"the study '{study}' asks for epsilon {rounded_up(roomiest.epsilon_asked(roomiest.price_of(plan))):.4f} "
-            f"of the population '{self.population}', {rounded_down(roomiest.epsilon_left):.4f} is left of "
+            f"the study '{study}' asks for epsilon {round_up(asked):.4f} of the population '{self.population}', "
+            f"{round_down(roomiest.epsilon_left):.4f} is left of "
             f"{granted.epsilon:g} (delta {granted.delta:g}, order {granted.order})"
         )
 
-    def filter(self, grant: int) -> RenyiFilter:
+    def find_filter(self, grant: int) -> RenyiFilter:
         """The filter of grant number ``grant``.
 
         Raises:
@@ -172,31 +173,31 @@ class Account:
         )
         if private:
             self._refuse_if_unprotected(study)
-        expected = self.grant_for(study, plan)
+        expected = self.find_grant(study, plan)
         if grant != expected:
             raise BudgetError(
                 f"the study '{study}' is paid from grant {expected}, not {grant}: the first with room"
             )
-        price = 0 if grant is None else self.filter(grant).price_of(plan)
+        price = 0 if grant is None else self.find_filter(grant).compute_plan_price(plan)
         planned = Counter[tuple[Purpose, AnyEvent]]()
         for part in plan:
             planned[part.purpose, part.event] += part.times
         self.allowances[study] = Allowance(planned, grant, price, private)
         if grant is not None:
-            self.filter(grant).set_aside += price
+            self.find_filter(grant).set_aside += price
 
-    def price(self, study: str, event: AnyEvent) -> int | None:
+    def compute_price(self, study: str, event: AnyEvent) -> int | None:
         """What ``event`` costs ``study``, at the order of the grant that pays it; None if nothing bounds it.
 
         Raises:
             BudgetError: the study is not admitted or closed, or has no grant that could pay.
         """
-        allowance = self._allowance(study)
+        allowance = self._find_open_allowance(study)
         if isinstance(event, Unprotected):
             return None
         if allowance.grant is None:
             raise BudgetError(f"the study '{study}' was admitted without a price, so no grant pays for this")
-        return self.filter(allowance.grant).price(event)
+        return self.find_filter(allowance.grant).compute_price(event)
 
     def pay(self, study: str, purpose: Purpose, event: AnyEvent) -> None:
         """Pay one round of ``study`` from its allowance.
@@ -205,7 +206,7 @@ class Account:
             BudgetError: the study is not admitted or closed, its plan does not name the event or not so often, or
                 it asks for privacy that was given up.
         """
-        allowance = self._allowance(study)
+        allowance = self._find_open_allowance(study)
         if allowance.private:
             self._refuse_if_unprotected(study)
         if not allowance.planned[purpose, event]:
@@ -213,11 +214,11 @@ class Account:
                 f"the study '{study}' asks for a round to {purpose} that is not, or no longer, in the plan it was "
                 f"admitted with ({describe_event(event)}): the site pays for what it admitted and nothing else"
             )
-        price = self.price(study, event)
+        price = self.compute_price(study, event)
         allowance.planned[purpose, event] -= 1
         allowance.paid[purpose, event] += 1
         if price is not None and allowance.grant is not None:
-            filter_ = self.filter(allowance.grant)
+            filter_ = self.find_filter(allowance.grant)
             allowance.set_aside -= price
             filter_.set_aside -= price
             filter_.spent += price
@@ -226,13 +227,13 @@ class Account:
         else:
             self.held_out_protected = False
 
-    def unused(self, study: str) -> int:
+    def read_unused_amount(self, study: str) -> int:
         """What of its allowance ``study`` has not used, in nano units.
 
         Raises:
             BudgetError: the study is not admitted, or closed.
         """
-        return self._allowance(study).set_aside
+        return self._find_open_allowance(study).set_aside
 
     def give_back(self, study: str) -> None:
         """Close ``study``; what it has not used is left again.
@@ -240,9 +241,9 @@ class Account:
         Raises:
             BudgetError: the study is not admitted, or closed already.
         """
-        allowance = self._allowance(study)
+        allowance = self._find_open_allowance(study)
         if allowance.grant is not None:
-            self.filter(allowance.grant).set_aside -= allowance.set_aside
+            self.find_filter(allowance.grant).set_aside -= allowance.set_aside
         allowance.closed, allowance.set_aside = True, 0
 
     def spend_open_allowances(self) -> None:
@@ -250,8 +251,8 @@ class Account:
         for allowance in self.allowances.values():
             if not allowance.closed:
                 if allowance.grant is not None:
-                    self.filter(allowance.grant).spent += allowance.set_aside
-                    self.filter(allowance.grant).set_aside -= allowance.set_aside
+                    self.find_filter(allowance.grant).spent += allowance.set_aside
+                    self.find_filter(allowance.grant).set_aside -= allowance.set_aside
                 allowance.closed, allowance.set_aside = True, 0
                 if not allowance.private:
                     self.unprotected_by = self.unprotected_by or "a study that was open"
@@ -267,13 +268,13 @@ class Account:
             BudgetError: the grant is known otherwise here, or a grant before it is missing.
         """
         if number == len(self.filters) + 1:
-            self.grant(granted.epsilon, granted.delta, granted.order)
-        filter_ = self.filter(number)
+            self.add_grant(granted.epsilon, granted.delta, granted.order)
+        filter_ = self.find_filter(number)
         if filter_.granted != granted:
             raise BudgetError(f"grant {number} of the population '{self.population}' was given otherwise")
         filter_.spent = max(filter_.spent, spent)
 
-    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+    def compute_study_epsilon(self, study: str, delta: float) -> float | None:
         """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
 
         A study's rounds are fixed in advance by its terms, so the best order may be taken for it afterwards. What
@@ -282,10 +283,10 @@ class Account:
         Raises:
             BudgetError: the study was never admitted.
         """
-        events = self.events_of(study)
+        events = self.list_paid_events(study)
         return epsilon_of(events, delta) if self.allowances[study].private else None
 
-    def events_of(self, study: str) -> list[AnyEvent]:
+    def list_paid_events(self, study: str) -> list[AnyEvent]:
         """What ``study`` has paid for so far, without what has no bound.
 
         Raises:
@@ -296,7 +297,7 @@ class Account:
         paid = self.allowances[study].paid.items()
         return [repeat_event(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
 
-    def committed_by(self, studies: Iterable[str]) -> CombinedCost:
+    def compute_committed_cost(self, studies: Iterable[str]) -> CombinedCost:
         """What ``studies`` have spent and still set aside, all of them together.
 
         Raises:
@@ -310,11 +311,13 @@ class Account:
             allowance = self.allowances[study]
             bounded = bounded and allowance.private
             if allowance.grant is not None:
-                filter_ = self.filter(allowance.grant)
-                paid = sum((filter_.price(event) or 0) * times for (_, event), times in allowance.paid.items())
+                filter_ = self.find_filter(allowance.grant)
+                paid = sum(
+                    (filter_.compute_price(event) or 0) * times for (_, event), times in allowance.paid.items()
+                )
                 amounts[allowance.grant] += paid + allowance.set_aside
-        epsilon = sum((self.filter(grant).epsilon_of(amount) for grant, amount in amounts.items()), Decimal(0))
-        delta = sum(self.filter(grant).granted.delta for grant in amounts)
+        epsilon = sum((self.find_filter(grant).epsilon_of(amount) for grant, amount in amounts.items()), Decimal(0))
+        delta = sum(self.find_filter(grant).granted.delta for grant in amounts)
         return CombinedCost(epsilon if bounded else None, delta)
 
     @property
@@ -330,16 +333,16 @@ class Account:
             population=self.population,
             epsilon_granted=sum(grant.epsilon for grant in grants) if grants else None,
             delta=sum(grant.delta for grant in grants) if grants else None,
-            epsilon_spent=None if self.unprotected_by else rounded_up(spent),
-            epsilon_set_aside=rounded_up(committed - spent),
-            epsilon_left=0.0 if self.unprotected_by else rounded_down(left),
+            epsilon_spent=None if self.unprotected_by else round_up(spent),
+            epsilon_set_aside=round_up(committed - spent),
+            epsilon_left=0.0 if self.unprotected_by else round_down(left),
             studies=len(self.allowances),
             protected=self.unprotected_by is None,
             held_out_protected=self.held_out_protected,
             grants=grants,
         )
 
-    def _allowance(self, study: str) -> Allowance:
+    def _find_open_allowance(self, study: str) -> Allowance:
         allowance = self.allowances.get(study)
         if allowance is None:
             raise BudgetError(f"the study '{study}' has no allowance from the population '{self.population}'")
@@ -356,5 +359,5 @@ class Account:
             )
 
 
-def _bounded(plan: Iterable[Planned]) -> bool:
+def _has_bounded_event(plan: Iterable[Planned]) -> bool:
     return any(not isinstance(planned.event, Unprotected) for planned in plan)

@@ -5,7 +5,7 @@ from functools import lru_cache
 from math import isqrt
 from typing import Final
 
-from privacy.accounting.epsilon import ALL, OF_SEVERAL, renyi_limit, stored_charge
+from privacy.accounting.epsilon import ALL, OF_SEVERAL, compute_renyi_limit, compute_stored_charge
 from privacy.accounting.events import Bounded, BoundedContribution, SampledGaussian, SiteUpdates
 from privacy.accounting.renyi import ORDERS
 from privacy.errors import BudgetError
@@ -14,7 +14,7 @@ GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millio
 MOST_NOISE: Final = 10**6 * GRID  # of NoiseMultiplier
 
 
-def noise_multiplier(
+def compute_noise_multiplier(
     epsilon: float,
     delta: float,
     sampling_rate: float,
@@ -55,15 +55,15 @@ def noise_multiplier(
         f"{rounds * steps} steps at rate {sampling_rate:g}: ask for a larger epsilon, a larger delta or fewer steps"
     )
     if orders != ORDERS:
-        return _least_noise(with_noise, epsilon, delta, rounds, [orders], what)
-    return _least_noise(with_noise, epsilon, delta, rounds, OF_SEVERAL if slow else ALL, what)
+        return _find_least_noise(with_noise, epsilon, delta, rounds, [orders], what)
+    return _find_least_noise(with_noise, epsilon, delta, rounds, OF_SEVERAL if slow else ALL, what)
 
 
 @lru_cache(maxsize=64)
-def site_noise_multiplier(epsilon: float, delta: float, participation: float, rounds: int) -> float:
+def compute_site_noise_multiplier(epsilon: float, delta: float, participation: float, rounds: int) -> float:
     """The least noise multiplier with which ``rounds`` sums of whole sites' updates fit in a patient's budget.
 
-    Over the clipping norm of the updates; rounded and priced as :func:`noise_multiplier` does.
+    Over the clipping norm of the updates; rounded and priced as :func:`compute_noise_multiplier` does.
 
     Args:
         epsilon: to stay within.
@@ -79,10 +79,10 @@ def site_noise_multiplier(epsilon: float, delta: float, participation: float, ro
         return SiteUpdates(noise_multiplier=noise, participation=participation, steps=1, colluders=0)
 
     what = f"{rounds} rounds of whole sites' updates: ask for a larger epsilon, a larger delta or fewer rounds"
-    return _least_noise(with_noise, epsilon, delta, rounds, ALL, what)
+    return _find_least_noise(with_noise, epsilon, delta, rounds, ALL, what)
 
 
-def _least_noise(
+def _find_least_noise(
     with_noise: Callable[[float], Bounded],
     epsilon: float,
     delta: float,
@@ -96,7 +96,7 @@ def _least_noise(
     """
     least: int | None = None
     for orders in octaves:
-        found, order = _least_at(with_noise, epsilon, delta, rounds, orders, least or MOST_NOISE)
+        found, order = _find_least_noise_at(with_noise, epsilon, delta, rounds, orders, least or MOST_NOISE)
         least = found if found is not None else least
         if least is not None and order != orders[-1]:
             break
@@ -105,7 +105,7 @@ def _least_noise(
     return least / GRID
 
 
-def _least_at(
+def _find_least_noise_at(
     with_noise: Callable[[float], Bounded],
     epsilon: float,
     delta: float,
@@ -114,12 +114,12 @@ def _least_at(
     high: int,
 ) -> tuple[int | None, int | None]:
     """The least noise up to ``high``, in millionths, at one of ``orders``, and the largest order that allows it."""
-    room = {order: renyi_limit(epsilon, delta, order) for order in orders}
+    room = {order: compute_renyi_limit(epsilon, delta, order) for order in orders}
     low = GRID // 100
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
         event = with_noise(noise / GRID)
-        return [order for order in candidates if rounds * stored_charge(event, order) <= room[order]]
+        return [order for order in candidates if rounds * compute_stored_charge(event, order) <= room[order]]
 
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:

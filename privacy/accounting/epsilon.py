@@ -35,21 +35,21 @@ ALL: Final = (ORDERS, *(LARGER[first : first + 4] for first in range(0, len(LARG
 OF_SEVERAL: Final = ((2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32), (40, 48, 64, 96, 128))
 
 
-def charge(event: Bounded, order: int) -> int:
+def compute_charge(event: Bounded, order: int) -> int:
     """What ``event`` costs at ``order``, in nano units of Renyi divergence, rounded up.
 
     Raises:
         BudgetError: no bound of the event is known at this order.
     """
-    return _charge(event, order)
+    return _compute_charge(event, order)
 
 
-def stored_charge(event: Bounded, order: int) -> int:
-    """:func:`charge`, or ``AT_LEAST`` where no bound is known."""
-    return AT_LEAST if event.rho(order) == UNBOUNDED else charge(event, order)
+def compute_stored_charge(event: Bounded, order: int) -> int:
+    """:func:`compute_charge`, or ``AT_LEAST`` where no bound is known."""
+    return AT_LEAST if event.compute_renyi_divergence(order) == UNBOUNDED else compute_charge(event, order)
 
 
-def stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
+def compute_stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
     """The curve a ledger writes down: ``times`` what ``event`` costs at each order of ``STORED_ORDERS``.
 
     ``AT_LEAST`` stands for itself and anything above it (no grant has so much). None if nothing bounds the event.
@@ -58,12 +58,14 @@ def stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
         return None
     with localcontext(DIGITS):
         return tuple(
-            AT_LEAST if (rho := event.rho(order)) * NANO * times >= AT_LEAST else times * _rounded_charge(rho)
+            AT_LEAST
+            if (rho := event.compute_renyi_divergence(order)) * NANO * times >= AT_LEAST
+            else times * _round_charge_up(rho)
             for order in STORED_ORDERS
         )
 
 
-def renyi_limit(epsilon: float, delta: float, order: int) -> int:
+def compute_renyi_limit(epsilon: float, delta: float, order: int) -> int:
     """The divergence at ``order`` that (epsilon, delta) has room for, in nano units, rounded down.
 
     Not positive when the conversion alone takes more than ``epsilon``.
@@ -71,21 +73,21 @@ def renyi_limit(epsilon: float, delta: float, order: int) -> int:
     if not 0 < epsilon < inf:
         raise BudgetError(f"expected a finite epsilon above 0, got {epsilon:g}")
     with localcontext(DIGITS):
-        room = (Decimal(epsilon) - epsilon_offset(delta, order)) * NANO
+        room = (Decimal(epsilon) - compute_epsilon_offset(delta, order)) * NANO
         return int(room.to_integral_value(ROUND_FLOOR))
 
 
-def epsilon_offset(delta: float, order: int) -> Decimal:
+def compute_epsilon_offset(delta: float, order: int) -> Decimal:
     """What turning divergence at ``order`` into epsilon at ``delta`` adds (proposition 12)."""
     if not 0 < delta < 1:
         raise BudgetError(f"expected 0 < delta < 1, got {delta:g}")
     if not ORDERS[0] <= order <= LARGER[-1]:
         raise BudgetError(f"expected an order from {ORDERS[0]} to {LARGER[-1]}, got {order}")
-    return _conversion(delta, order)
+    return _compute_epsilon_offset(delta, order)
 
 
 @lru_cache(maxsize=4096)
-def _conversion(delta: float, order: int) -> Decimal:
+def _compute_epsilon_offset(delta: float, order: int) -> Decimal:
     with localcontext(DIGITS):
         a = Decimal(order)
         return ((a - 1) / a).ln() - (Decimal(delta).ln() + a.ln()) / (a - 1)
@@ -97,41 +99,41 @@ def epsilon_of(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> 
     *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance: the best of ``orders`` may
     be taken afterwards, since the whole curve holds. For events chosen in view of results, use a budget's filter.
     """
-    return _rounded_up(_by_order(events, delta, orders)[0])
+    return _round_up(_find_smallest_epsilon(events, delta, orders)[0])
 
 
-def best_order(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> int:
+def find_best_order(events: Events, delta: float, orders: Sequence[int] = ORDERS) -> int:
     """The order at which ``events`` have the smallest epsilon at ``delta``."""
-    return _by_order(events, delta, orders)[1]
+    return _find_smallest_epsilon(events, delta, orders)[1]
 
 
 def is_cut_short(events: Events, delta: float) -> bool:
     """Whether ``events`` would cost less at an order beyond the largest that is looked at."""
     events = list(events)
-    return best_order(events, delta) == order_groups(events)[-1][-1]
+    return find_best_order(events, delta) == list_order_groups(events)[-1][-1]
 
 
 @lru_cache(maxsize=16384)
-def _charge(event: Bounded, order: int) -> int:
+def _compute_charge(event: Bounded, order: int) -> int:
     with localcontext(DIGITS):
-        rho = event.rho(order)
+        rho = event.compute_renyi_divergence(order)
         if rho == UNBOUNDED:
             raise BudgetError(
                 f"no bound of a {event.kind} event is known at order {order}; use one of {STORED_ORDERS}"
             )
-        return _rounded_charge(rho)
+        return _round_charge_up(rho)
 
 
-def _rounded_charge(rho: Decimal) -> int:
+def _round_charge_up(rho: Decimal) -> int:
     return int((rho * NANO).to_integral_value(ROUND_CEILING))
 
 
-def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Decimal, int]:
+def _find_smallest_epsilon(events: Events, delta: float, orders: Sequence[int]) -> tuple[Decimal, int]:
     """The smallest epsilon of ``events`` and its order."""
     events = list(events)
     if not events:
         return Decimal(0), orders[0]
-    groups = order_groups(events) if orders == ORDERS else [orders]
+    groups = list_order_groups(events) if orders == ORDERS else [orders]
     with localcontext(DIGITS):
         best = (UNBOUNDED, orders[0])
         for some in groups:
@@ -139,7 +141,11 @@ def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Deci
                 best,
                 *(
                     (
-                        max(Decimal(0), sum(event.rho(order) for event in events) + epsilon_offset(delta, order)),
+                        max(
+                            Decimal(0),
+                            sum(event.compute_renyi_divergence(order) for event in events)
+                            + compute_epsilon_offset(delta, order),
+                        ),
                         order,
                     )
                     for order in some
@@ -150,13 +156,13 @@ def _by_order(events: Events, delta: float, orders: Sequence[int]) -> tuple[Deci
         return best
 
 
-def order_groups(events: Events) -> Sequence[Sequence[int]]:
+def list_order_groups(events: Events) -> Sequence[Sequence[int]]:
     """Orders to look at, the next ones where the largest of the first is the best."""
     return (
         OF_SEVERAL if any(isinstance(event, BoundedContribution) and event.is_mixture for event in events) else ALL
     )
 
 
-def _rounded_up(value: Decimal) -> float:
+def _round_up(value: Decimal) -> float:
     nearest = float(value)
     return nearest if nearest == inf or Decimal(nearest) >= value else nextafter(nearest, inf)

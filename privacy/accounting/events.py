@@ -6,8 +6,16 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from privacy.accounting.records_per_patient import MOST_RECORDS, several_records
-from privacy.accounting.renyi import DIGITS, STORED_ORDERS, UNBOUNDED, gaussian, laplace, replaced, sampled_gaussian
+from privacy.accounting.records_per_patient import MOST_RECORDS, compute_several_records_divergence
+from privacy.accounting.renyi import (
+    DIGITS,
+    STORED_ORDERS,
+    UNBOUNDED,
+    compute_gaussian_divergence,
+    compute_laplace_divergence,
+    compute_replacement_divergence,
+    compute_sampled_gaussian_divergence,
+)
 from privacy.document import Document
 
 NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
@@ -24,11 +32,11 @@ class SampledGaussian(Document):
     sampling_rate: Annotated[float, Field(ge=1e-9, le=1)]
     steps: Annotated[int, Field(ge=1, le=10**9)]
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
         if self.sampling_rate == 1:
-            return gaussian(self.noise_multiplier, self.steps, order)
-        return sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+            return compute_gaussian_divergence(self.noise_multiplier, self.steps, order)
+        return compute_sampled_gaussian_divergence(self.noise_multiplier, self.sampling_rate, self.steps, order)
 
 
 class DistributedGaussian(Document):
@@ -52,18 +60,18 @@ class DistributedGaussian(Document):
             noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
         )
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
         with localcontext(DIGITS):
-            return self.central.rho(order) + self.steps * _SUM_OF_SHARES
+            return self.central.compute_renyi_divergence(order) + self.steps * _SUM_OF_SHARES
 
 
 class SiteUpdates(Document):
     """``steps`` sums of whole sites' updates, clipped to one norm, with noise that a cohort adds together in shares.
 
-    A site's update counts with chance ``participation``, which the site draws in secret. ``noise_multiplier`` is over
-    the clipping norm, and what ``colluders`` insiders still face. A patient may change all of his site's update, so
-    move the sum by twice the norm: what that costs him is the curve.
+    A site's update counts with chance ``participation``, which the site draws in secret.
+    ``noise_multiplier`` is over the clipping norm, and what ``colluders`` insiders still face. A patient
+    may change all of his site's update, so move the sum by twice the norm: what that costs him is the curve.
     """
 
     kind: Literal["site-updates"] = "site-updates"
@@ -82,10 +90,12 @@ class SiteUpdates(Document):
             colluders=self.colluders,
         )
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
         with localcontext(DIGITS):
-            return self.steps * (replaced(self.noise_multiplier, self.participation, order) + _SUM_OF_SHARES)
+            return self.steps * (
+                compute_replacement_divergence(self.noise_multiplier, self.participation, order) + _SUM_OF_SHARES
+            )
 
 
 class Gaussian(Document):
@@ -98,9 +108,9 @@ class Gaussian(Document):
     noise_multiplier: NoiseMultiplier
     count: Annotated[int, Field(ge=1, le=10**9)]
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
-        return gaussian(self.noise_multiplier, self.count, order)
+        return compute_gaussian_divergence(self.noise_multiplier, self.count, order)
 
 
 class Laplace(Document):
@@ -113,9 +123,9 @@ class Laplace(Document):
     scale: NoiseMultiplier
     count: Annotated[int, Field(ge=1, le=10**9)]
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats."""
-        return self.count * laplace(self.scale, order)
+        return self.count * compute_laplace_divergence(self.scale, order)
 
 
 class BoundedContribution(Document):
@@ -136,16 +146,18 @@ class BoundedContribution(Document):
         """Whether it is neither one Gaussian nor a sampled one."""
         return self.records_per_patient > 1 and self.sampling_rate < 1
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
         if self.sampling_rate == 1:  # all his records are drawn: once Gaussian noise, that many times smaller
-            return gaussian(self.noise_multiplier, self.steps * self.records_per_patient**2, order)
+            return compute_gaussian_divergence(
+                self.noise_multiplier, self.steps * self.records_per_patient**2, order
+            )
         if self.records_per_patient == 1:
-            return sampled_gaussian(self.noise_multiplier, self.sampling_rate, self.steps, order)
+            return compute_sampled_gaussian_divergence(self.noise_multiplier, self.sampling_rate, self.steps, order)
         if order not in STORED_ORDERS:
             return UNBOUNDED  # computed by integration, which is slow
         with localcontext(DIGITS):
-            return self.steps * several_records(
+            return self.steps * compute_several_records_divergence(
                 self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
             )
 
@@ -155,7 +167,7 @@ class Unprotected(Document):
 
     kind: Literal["unprotected"] = "unprotected"
 
-    def rho(self, order: int) -> Decimal:
+    def compute_renyi_divergence(self, order: int) -> Decimal:
         """Infinity, at every order."""
         return UNBOUNDED
 

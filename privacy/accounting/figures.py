@@ -39,12 +39,12 @@ class Budget(Document):
     grants: tuple[GrantFigures, ...]
 
 
-def rounded_up(value: Decimal) -> float:
+def round_up(value: Decimal) -> float:
     """An epsilon that was spent, as it is shown: four digits, never less than it is."""
     return float(value.quantize(_SHOWN, ROUND_CEILING))
 
 
-def rounded_down(value: Decimal) -> float:
+def round_down(value: Decimal) -> float:
     """An epsilon that is left, as it is shown: four digits, never more than it is."""
     return float(max(Decimal(0), value).quantize(_SHOWN, ROUND_FLOOR))
 

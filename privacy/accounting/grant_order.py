@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
-from privacy.accounting.epsilon import charge, epsilon_offset, renyi_limit
+from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset, compute_renyi_limit
 from privacy.accounting.events import Unprotected
 from privacy.accounting.plan import Planned
 from privacy.accounting.renyi import STORED_ORDERS
@@ -26,7 +26,7 @@ class OrderChoice:
     admits: Fraction
 
 
-def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
+def list_order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
     """What each order would admit of the ``expected`` studies, taken together.
 
     Raises:
@@ -40,9 +40,9 @@ def order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> 
         )
     choices = []
     for order in STORED_ORDERS:
-        price = sum(charge(event, order) * times for event, times in bounded)
-        room = max(0, renyi_limit(epsilon, delta, order))
-        choices.append(OrderChoice(order, epsilon_offset(delta, order), price, Fraction(room, price)))
+        price = sum(compute_charge(event, order) * times for event, times in bounded)
+        room = max(0, compute_renyi_limit(epsilon, delta, order))
+        choices.append(OrderChoice(order, compute_epsilon_offset(delta, order), price, Fraction(room, price)))
     return choices
 
 
@@ -52,7 +52,7 @@ def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> i
     Raises:
         BudgetError: the studies have no bound, or no order leaves the grant any room.
     """
-    best = max(order_choices(epsilon, delta, expected), key=lambda choice: (choice.admits, -choice.order))
+    best = max(list_order_choices(epsilon, delta, expected), key=lambda choice: (choice.admits, -choice.order))
     if not best.admits:
         raise BudgetError(
             f"epsilon {epsilon:g} at delta {delta:g} admits nothing of the expected studies at any order: grant a "
@@ -61,7 +61,7 @@ def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> i
     return best.order
 
 
-def below(value: float) -> float:
+def round_down_to_two_digits(value: float) -> float:
     """``value`` with two digits, rounded down."""
     digits = Decimal(value)
     return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))

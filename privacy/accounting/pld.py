@@ -61,12 +61,12 @@ class Certainty(StrEnum):
     ESTIMATE = "estimate across studies chosen one after another"
 
     @classmethod
-    def of(cls, studies: int) -> "Certainty":
+    def from_study_count(cls, studies: int) -> "Certainty":
         """For the events of this many studies together."""
         return cls.EXACT if studies <= 1 else cls.ESTIMATE
 
 
-def pld_epsilon(events: Events, delta: float) -> float:
+def compute_pld_epsilon(events: Events, delta: float) -> float:
     """The epsilon at ``delta`` of all ``events`` together, by privacy loss distributions; infinite if none is enough.
 
     *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance; see :class:`Certainty` for others.
@@ -78,22 +78,24 @@ def pld_epsilon(events: Events, delta: float) -> float:
     """
     if not LEAST_DELTA <= delta < 1:
         raise BudgetError(f"a privacy loss distribution needs {LEAST_DELTA:g} <= delta < 1, got {delta:g}")
-    times = _counted(events)
+    times = _count_steps(events)
     if not times:
         return 0.0
-    interval = _interval(times)
+    interval = _choose_interval(times)
     totals = {event: count for event, count in times.items() if isinstance(event, Gaussian)}
-    others = [_losses(event, count, interval) for event, count in times.items() if event not in totals]
+    others = [
+        _compute_loss_distribution(event, count, interval) for event, count in times.items() if event not in totals
+    ]
     figures = []
-    for of_totals in (_real_noise, _integer_noise):
+    for of_totals in (_compose_real_noise, _compose_integer_noise):
         losses = others + [of_totals(event.noise_multiplier, count, interval) for event, count in totals.items()]
-        figures.append(float(reduce(_composed, losses).get_epsilon_for_delta(delta)))
+        figures.append(float(reduce(_compose, losses).get_epsilon_for_delta(delta)))
         if not totals:
             break
     return max(figures)
 
 
-def _counted(events: Events) -> Counter[AnyEvent]:
+def _count_steps(events: Events) -> Counter[AnyEvent]:
     """Single steps, and how often each is taken."""
     counted = Counter[AnyEvent]()
     for event in events:
@@ -103,11 +105,11 @@ def _counted(events: Events) -> Counter[AnyEvent]:
             case Gaussian() | Laplace():
                 counted[event.model_copy(update={"count": 1})] += event.count
             case _:
-                raise _refused(event)
+                raise _make_refusal(event)
     return counted
 
 
-def _interval(times: Counter[AnyEvent]) -> float:
+def _choose_interval(times: Counter[AnyEvent]) -> float:
     """How finely losses are told apart.
 
     Raises:
@@ -124,13 +126,13 @@ def _interval(times: Counter[AnyEvent]) -> float:
     return max(wanted, _LEAST_INTERVAL, largest / _MOST_INTERVALS)
 
 
-def _losses(event: AnyEvent, count: int, interval: float) -> Any:
+def _compute_loss_distribution(event: AnyEvent, count: int, interval: float) -> Any:
     """The loss distribution of ``count`` times ``event``."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     match event:
         case SampledGaussian(sampling_rate=1):
-            return _real_noise(event.noise_multiplier, count, interval)
+            return _compose_real_noise(event.noise_multiplier, count, interval)
         case SampledGaussian():
             one = distributions.from_gaussian_mechanism(
                 event.noise_multiplier,
@@ -138,47 +140,47 @@ def _losses(event: AnyEvent, count: int, interval: float) -> Any:
                 value_discretization_interval=interval,
             )
         case BoundedContribution(sampling_rate=1):
-            return _real_noise(event.noise_multiplier / event.records_per_patient, count, interval)
+            return _compose_real_noise(event.noise_multiplier / event.records_per_patient, count, interval)
         case BoundedContribution():
             one = distributions.from_mixture_gaussian_mechanism(
                 event.noise_multiplier,
                 sensitivities=range(event.records_per_patient + 1),
-                sampling_probs=_weights(event.records_per_patient, event.sampling_rate),
+                sampling_probs=_compute_draw_chances(event.records_per_patient, event.sampling_rate),
                 value_discretization_interval=interval,
             )
         case Laplace():
             one = distributions.from_laplace_mechanism(event.scale, value_discretization_interval=interval)
         case _:
-            raise _refused(event)
+            raise _make_refusal(event)
     return one.self_compose(count)
 
 
-def _real_noise(noise: float, count: int, interval: float) -> Any:
+def _compose_real_noise(noise: float, count: int, interval: float) -> Any:
     """``count`` times Gaussian noise is once Gaussian noise, sqrt(count) smaller."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     return distributions.from_gaussian_mechanism(noise / sqrt(count), value_discretization_interval=interval)
 
 
-def _integer_noise(noise: float, count: int, interval: float) -> Any:
+def _compose_integer_noise(noise: float, count: int, interval: float) -> Any:
     """``count`` times discrete Gaussian noise, on integers of which a patient changes one by 1."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     if noise > _INTEGERS_UP_TO:
-        return _real_noise(sqrt(noise**2 - _ROUNDING_VARIANCE), count, interval)
+        return _compose_real_noise(sqrt(noise**2 - _ROUNDING_VARIANCE), count, interval)
     one = distributions.from_discrete_gaussian_mechanism(noise, value_discretization_interval=interval)
     return one.self_compose(count)
 
 
-def _composed(left: Any, right: Any) -> Any:
+def _compose(left: Any, right: Any) -> Any:
     return left.compose(right)
 
 
-def _weights(records: int, rate: float) -> list[float]:
+def _compute_draw_chances(records: int, rate: float) -> list[float]:
     """The chance that 0, 1, ... of a patient's records are drawn."""
     return [comb(records, drawn) * rate**drawn * (1 - rate) ** (records - drawn) for drawn in range(records + 1)]
 
 
-def _refused(event: Document) -> BudgetError:
+def _make_refusal(event: Document) -> BudgetError:
     kind = str(getattr(event, "kind", type(event).__name__))
     return BudgetError(f"a {kind} event has no privacy loss distribution: only the filter's figure can be given")

@@ -37,7 +37,9 @@ _RAISED: Final = 1 + Decimal("1e-12")
 
 
 @lru_cache(maxsize=4096)
-def several_records(noise_multiplier: float, sampling_rate: float, records: int, order: int) -> Decimal:
+def compute_several_records_divergence(
+    noise_multiplier: float, sampling_rate: float, records: int, order: int
+) -> Decimal:
     """Renyi divergence of ``order``, in nats, of one step between a patient's presence and absence.
 
     Args:
@@ -50,22 +52,22 @@ def several_records(noise_multiplier: float, sampling_rate: float, records: int,
         The larger of both directions, never below the truth; infinite if no bound was reached.
     """
     with localcontext(_DIGITS):
-        present = _log_moments(noise_multiplier, sampling_rate, records, order)
-        absent = _log_inverse_moment(noise_multiplier, sampling_rate, records, order)
+        present = _compute_log_moment(noise_multiplier, sampling_rate, records, order)
+        absent = _compute_log_inverse_moment(noise_multiplier, sampling_rate, records, order)
         return max(present, absent) / (order - 1)
 
 
-def _weights(sampling_rate: float, records: int) -> list[Decimal]:
+def _compute_weights(sampling_rate: float, records: int) -> list[Decimal]:
     q = Decimal(sampling_rate)
     return [comb(records, i) * q**i * (1 - q) ** (records - i) for i in range(records + 1)]
 
 
-def _log_moments(noise: float, rate: float, records: int, order: int) -> Decimal:
+def _compute_log_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
     """Log E_N[(P/N)^order], by the power of a polynomial."""
     half = 1 / (2 * Decimal(noise) ** 2)
-    powers = _powers(noise, rate, records)
+    powers = _make_power_list(noise, rate, records)
     while len(powers) < order:
-        powers.append(_product(powers[-1], powers[0]))
+        powers.append(_multiply_polynomials(powers[-1], powers[0]))
     growth = (2 * half).exp()
     total, factor, odd = Decimal(0), Decimal(1), half.exp()  # e^(j^2/2s^2) rises by e^((2j+1)/2s^2)
     for coefficient in powers[order - 1]:
@@ -76,13 +78,13 @@ def _log_moments(noise: float, rate: float, records: int, order: int) -> Decimal
 
 
 @lru_cache(maxsize=16)
-def _powers(noise: float, rate: float, records: int) -> list[list[Decimal]]:
-    """The polynomial's first power; :func:`_log_moments` appends the next ones."""
+def _make_power_list(noise: float, rate: float, records: int) -> list[list[Decimal]]:
+    """The polynomial's first power; :func:`_compute_log_moment` appends the next ones."""
     half = 1 / (2 * Decimal(noise) ** 2)
-    return [[weight * (-half * i * i).exp() for i, weight in enumerate(_weights(rate, records))]]
+    return [[weight * (-half * i * i).exp() for i, weight in enumerate(_compute_weights(rate, records))]]
 
 
-def _product(left: list[Decimal], right: list[Decimal]) -> list[Decimal]:
+def _multiply_polynomials(left: list[Decimal], right: list[Decimal]) -> list[Decimal]:
     product = [Decimal(0)] * (len(left) + len(right) - 1)
     for shift, factor in enumerate(right):
         for i, coefficient in enumerate(left):
@@ -90,7 +92,7 @@ def _product(left: list[Decimal], right: list[Decimal]) -> list[Decimal]:
     return product
 
 
-def _log_inverse_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
+def _compute_log_inverse_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
     """Log E_N[(N/P)^(order-1)], by the trapezoidal rule."""
     most = (1 - Decimal(rate)) ** (-records * (order - 1))  # of (N/P)^(order-1)
     reach = _FIRST_REACH
@@ -100,7 +102,7 @@ def _log_inverse_moment(noise: float, rate: float, records: int, order: int) -> 
     for doubling in range(_DOUBLINGS):
         step = _FIRST_STEP / 2**doubling
         density = step / (2 * _PI).sqrt()
-        nodes = (_nodes(noise, rate, records, reach, level) for level in range(doubling + 1))
+        nodes = (_compute_nodes(noise, rate, records, reach, level) for level in range(doubling + 1))
         total = density * sum(((order - 1) * ratio - square).exp() for level in nodes for square, ratio in level)
         if previous is not None and abs(total - previous) <= _AGREE * total:
             raised: Decimal = (total + tails) * _RAISED
@@ -110,11 +112,13 @@ def _log_inverse_moment(noise: float, rate: float, records: int, order: int) -> 
 
 
 @lru_cache(maxsize=64)
-def _nodes(noise: float, rate: float, records: int, reach: int, doubling: int) -> list[tuple[Decimal, Decimal]]:
+def _compute_nodes(
+    noise: float, rate: float, records: int, reach: int, doubling: int
+) -> list[tuple[Decimal, Decimal]]:
     """x^2/2 and ln(N/P) at the nodes that this doubling adds, x in standard deviations."""
     step = _FIRST_STEP / 2**doubling
     last = int(reach / step)
-    s, weights = Decimal(noise), _weights(rate, records)
+    s, weights = Decimal(noise), _compute_weights(rate, records)
     logs = [(weight.ln() - (i / s) ** 2 / 2, i / s) for i, weight in enumerate(weights)]
     return [
         ((step * n) ** 2 / 2, -sum((constant + slope * step * n).exp() for constant, slope in logs).ln())

@@ -14,14 +14,14 @@ UNBOUNDED: Final = Decimal("Infinity")
 DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
-def gaussian(noise: float, count: int, order: int) -> Decimal:
+def compute_gaussian_divergence(noise: float, count: int, order: int) -> Decimal:
     """Return order * count / (2 noise^2) (Mironov 2017, proposition 7)."""
     with localcontext(DIGITS):
         return Decimal(order) * count / (2 * Decimal(noise) ** 2)
 
 
 @lru_cache(maxsize=4096)
-def laplace(scale: float, order: int) -> Decimal:
+def compute_laplace_divergence(scale: float, order: int) -> Decimal:
     """ln[a/(2a-1) exp((a-1)/b) + (a-1)/(2a-1) exp(-a/b)] / (a-1), for scale b (proposition 6)."""
     with localcontext(DIGITS):
         a, b = Decimal(order), Decimal(scale)
@@ -29,14 +29,14 @@ def laplace(scale: float, order: int) -> Decimal:
         return moment.ln() / (a - 1)
 
 
-def sampled_gaussian(noise: float, rate: float, steps: int, order: int) -> Decimal:
+def compute_sampled_gaussian_divergence(noise: float, rate: float, steps: int, order: int) -> Decimal:
     """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2))."""
     with localcontext(DIGITS):
-        return steps * _log_moment(noise, rate, order) / (order - 1)
+        return steps * _compute_log_moment(noise, rate, order) / (order - 1)
 
 
 @lru_cache(maxsize=4096)
-def _log_moment(noise: float, rate: float, order: int) -> Decimal:
+def _compute_log_moment(noise: float, rate: float, order: int) -> Decimal:
     """log(A). All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18."""
     with localcontext(DIGITS):
         q = Decimal(rate)
@@ -51,7 +51,7 @@ def _log_moment(noise: float, rate: float, order: int) -> Decimal:
 
 
 @lru_cache(maxsize=4096)
-def replaced(noise: float, rate: float, order: int) -> Decimal:
+def compute_replacement_divergence(noise: float, rate: float, order: int) -> Decimal:
     """One vector of norm 1, counted with chance ``rate``, becomes another: the smaller of two bounds.
 
     Given the draw the two lie 2 apart (joint convexity); or each is compared with no vector at all (Cauchy and
@@ -63,5 +63,7 @@ def replaced(noise: float, rate: float, order: int) -> Decimal:
         if rate == 1:
             return drawn
         convex = (1 - q + q * ((a - 1) * drawn).exp()).ln()
-        by_way_of_none = (_log_moment(noise, rate, 2 * order) + _log_moment(noise, rate, 2 * order - 1)) / 2
+        by_way_of_none = (
+            _compute_log_moment(noise, rate, 2 * order) + _compute_log_moment(noise, rate, 2 * order - 1)
+        ) / 2
         return min(convex, by_way_of_none) / (a - 1)

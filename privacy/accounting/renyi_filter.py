@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from privacy.accounting.epsilon import charge, epsilon_offset
+from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset
 from privacy.accounting.events import AnyEvent, Unprotected
-from privacy.accounting.figures import GrantFigures, rounded_down, rounded_up
+from privacy.accounting.figures import GrantFigures, round_down, round_up
 from privacy.accounting.plan import Planned
 from privacy.accounting.renyi import NANO
 
@@ -34,26 +34,28 @@ class RenyiFilter:
         """What no study has spent or set aside, in nano units."""
         return self.granted.limit - self.spent - self.set_aside
 
-    def price(self, event: AnyEvent) -> int | None:
+    def compute_price(self, event: AnyEvent) -> int | None:
         """What ``event`` costs here in nano units; None if nothing bounds it."""
-        return None if isinstance(event, Unprotected) else charge(event, self.granted.order)
+        return None if isinstance(event, Unprotected) else compute_charge(event, self.granted.order)
 
-    def price_of(self, plan: Iterable[Planned]) -> int:
+    def compute_plan_price(self, plan: Iterable[Planned]) -> int:
         """What the bounded part of ``plan`` costs, in nano units."""
-        return sum((self.price(planned.event) or 0) * planned.times for planned in plan)
+        return sum((self.compute_price(planned.event) or 0) * planned.times for planned in plan)
 
     def epsilon_of(self, amount: int) -> Decimal:
         """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
         if amount == 0:
             return Decimal(0)
-        return max(Decimal(0), Decimal(amount) / NANO + epsilon_offset(self.granted.delta, self.granted.order))
+        return max(
+            Decimal(0), Decimal(amount) / NANO + compute_epsilon_offset(self.granted.delta, self.granted.order)
+        )
 
     @property
     def epsilon_left(self) -> Decimal:
         """What the grant has left in epsilon."""
         return Decimal(self.granted.epsilon) - self.epsilon_of(self.spent + self.set_aside)
 
-    def epsilon_asked(self, price: int) -> Decimal:
+    def compute_epsilon_increase(self, price: int) -> Decimal:
         """By how much ``price`` would raise the grant's epsilon."""
         committed = self.spent + self.set_aside
         return self.epsilon_of(committed + price) - self.epsilon_of(committed)
@@ -71,7 +73,7 @@ class RenyiFilter:
             spent=self.spent,
             set_aside=self.set_aside,
             left=self.left,
-            epsilon_spent=rounded_up(spent),
-            epsilon_set_aside=rounded_up(committed - spent),
-            epsilon_left=rounded_down(self.epsilon_left),
+            epsilon_spent=round_up(spent),
+            epsilon_set_aside=round_up(committed - spent),
+            epsilon_left=round_down(self.epsilon_left),
         )

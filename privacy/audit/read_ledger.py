@@ -14,7 +14,7 @@ from privacy.ledger.state import Watch
 _SQLITE: Final = b"SQLite format 3\0"
 
 
-def read(
+def read_ledger(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
 ) -> tuple[str, LedgerState]:
     """The verified ledger in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
@@ -23,7 +23,7 @@ def read(
         LedgerError: naming the file: it cannot be read, or an entry is wrong (named).
     """
     try:
-        if _first_bytes(path) == _SQLITE:
+        if _read_first_bytes(path) == _SQLITE:
             return "sqlite", verify_file(path, key, watch)
         return "export", verify_export(path, key, watch, papers)
     except LedgerError as error:
@@ -31,7 +31,7 @@ def read(
         raise LedgerError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
 
 
-def given_key(text: str) -> PublicKey:
+def parse_key(text: str) -> PublicKey:
     """A key from the command line."""
     try:
         return PublicKey.from_typed(text)
@@ -39,7 +39,7 @@ def given_key(text: str) -> PublicKey:
         raise click.BadParameter(str(error), param_hint="--key") from None
 
 
-def _first_bytes(path: Path) -> bytes:
+def _read_first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE))

@@ -22,7 +22,7 @@ a lot that does not fit in memory         summed in batches of whole patients to
 a patient who does not fit in memory      summed in parts, then clipped
 memory that runs out                      smaller batches, the same lot again; never another draw
 a layer that mixes records                refused by name (:func:`check_module`)
-a weight used outside its layer, a loss   refused before a study starts, by name (:func:`self_test`)
+a weight used outside its layer, a loss   refused before a study starts, by name (:func:`run_self_test`)
 or a layer that looks at several records
 rounding while clipping                   clipping aims at C (1 - 1e-4), a hundred times what float32 loses
 numbers at the ends of float32, and rows  norm and sum in float64: a norm is never smaller than what is added
@@ -37,7 +37,7 @@ a frozen parameter                        neither computed nor counted
 
 How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
 site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layers``, ``norms``, ``rows``,
-``convolution``, ``anything``; then ``checks``, ``self_test``, ``reference``.
+``convolution``, ``anything``; then ``checks``, ``run_self_test``, ``reference``.
 """
 
 from privacy.dpsgd.engine import DpSgd, Records
@@ -45,7 +45,7 @@ from privacy.dpsgd.ghost_clipping import CLIP_MARGIN
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import Loss
 from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
-from privacy.dpsgd.self_test import Example, self_test
+from privacy.dpsgd.self_test import Example, run_self_test
 
 __all__ = [
     "CLIP_MARGIN",
@@ -56,6 +56,6 @@ __all__ = [
     "Records",
     "add_noise",
     "check_module",
+    "run_self_test",
     "sample_patients",
-    "self_test",
 ]

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from privacy.dpsgd.record_axes import RecordAxes, described, removing
+from privacy.dpsgd.record_axes import RecordAxes, describe_layer, remove_at_end
 from privacy.errors import TermsError
 
 
@@ -99,10 +99,10 @@ class Capture:
         self._anchor = torch.zeros((), requires_grad=True, device=asking[0].device)
         with contextlib.ExitStack() as stack:
             for name, layer in self._layers.items():
-                hook = layer.register_forward_hook(self._keeper(name), prepend=True, with_kwargs=True)
-                stack.enter_context(removing(hook))
+                hook = layer.register_forward_hook(self._make_hook(name), prepend=True, with_kwargs=True)
+                stack.enter_context(remove_at_end(hook))
             for layer in self._module.modules():
-                stack.enter_context(removing(layer.register_forward_pre_hook(_refuse_packed)))
+                stack.enter_context(remove_at_end(layer.register_forward_pre_hook(_refuse_packed)))
             for parameter in asking:
                 parameter.requires_grad_(False)
             try:
@@ -110,19 +110,21 @@ class Capture:
             finally:
                 for parameter in asking:
                     parameter.requires_grad_(True)
-        self._check()
+        self._check_calls()
 
-    def _keeper(self, name: str) -> Callable[..., torch.Tensor]:
+    def _make_hook(self, name: str) -> Callable[..., torch.Tensor]:
         def keep(layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> torch.Tensor:
             places = self._survey.axes[name]
             calls = self.calls[name]
             if len(calls) >= len(places) or not isinstance(output, torch.Tensor):
-                raise TermsError(f"{described(name, layer)} is called more often for some records than for others")
+                raise TermsError(
+                    f"{describe_layer(name, layer)} is called more often for some records than for others"
+                )
             place = places[len(calls)]
             call = Call(
-                described(name, layer),
-                tuple(_detached(value) for value in args),
-                {key: _detached(value) for key, value in keywords.items()},
+                describe_layer(name, layer),
+                tuple(_detach_tensor(value) for value in args),
+                {key: _detach_tensor(value) for key, value in keywords.items()},
                 tuple(value._version for value in args if isinstance(value, torch.Tensor)),
                 axes=place.inputs,
                 output_axis=place.output,
@@ -131,28 +133,28 @@ class Capture:
             tapped: torch.Tensor = output
             if not output.requires_grad:
                 tapped = _Root.apply(output, self._anchor)  # type: ignore[no-untyped-call]
-            tapped.register_hook(lambda gradient: _receive(call, gradient))  # type: ignore[no-untyped-call]
+            tapped.register_hook(lambda gradient: _store_gradient(call, gradient))  # type: ignore[no-untyped-call]
             return tapped
 
         return keep
 
-    def _check(self) -> None:
+    def _check_calls(self) -> None:
         for name, calls in self.calls.items():
             for call in calls:
                 versions = tuple(value._version for value in call.inputs if isinstance(value, torch.Tensor))
                 if versions != call.versions:
                     raise TermsError(
-                        f"the input of {described(name, self._layers[name])} is changed in place afterwards, which "
-                        "would falsify its gradient; use an operation that is not in place"
+                        f"the input of {describe_layer(name, self._layers[name])} is changed in place afterwards, "
+                        "which would falsify its gradient; use an operation that is not in place"
                     )
             self.calls[name] = [call for call in calls if call.gradient is not None]
 
 
-def _receive(call: Call, gradient: torch.Tensor) -> None:
+def _store_gradient(call: Call, gradient: torch.Tensor) -> None:
     call.gradient = gradient.detach()
 
 
-def _detached(value: Any) -> Any:
+def _detach_tensor(value: Any) -> Any:
     return value.detach() if isinstance(value, torch.Tensor) else value
 
 

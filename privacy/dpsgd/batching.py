@@ -41,7 +41,7 @@ class SizeGroup:
         """How many patients."""
         return int(self.patients.stop - self.patients.start)
 
-    def grouped(self, rows: torch.Tensor) -> torch.Tensor:
+    def group_by_patient(self, rows: torch.Tensor) -> torch.Tensor:
         """The run's part of ``rows`` (records, positions, width), by patient: (count, each * positions, width)."""
         return rows[self.records].reshape(self.count, -1, rows.shape[-1])
 
@@ -88,18 +88,18 @@ class Batch:
         """One over the number of records of the record's patient; (records,) float64."""
         return torch.from_numpy(np.repeat(1.0 / self.sizes, self.sizes))
 
-    def only(self, kept: NDArray[np.bool_]) -> Self:
+    def keep_patients(self, kept: NDArray[np.bool_]) -> Self:
         """The batch without some of its patients; ``kept`` is (patients,)."""
         return type(self)(self.rows[np.repeat(kept, self.sizes)], self.sizes[kept])
 
-    def parts(self, limit: int) -> Iterator[Self]:
+    def split_records(self, limit: int) -> Iterator[Self]:
         """A single patient's records, ``limit`` at a time, as batches of one patient."""
         for start in range(0, self.records, limit):
             rows = self.rows[start : start + limit]
             yield type(self)(rows, np.array([len(rows)]))
 
 
-def batches(counts: Indices, chosen: Indices, limit: int) -> Iterator[Batch]:
+def make_batches(counts: Indices, chosen: Indices, limit: int) -> Iterator[Batch]:
     """The patients ``chosen`` in physical batches of at most ``limit`` records, or one patient.
 
     Args:

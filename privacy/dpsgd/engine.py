@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from privacy.dpsgd.batching import Batch, batches
-from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, clip_factors
+from privacy.dpsgd.batching import Batch, make_batches
+from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, compute_clip_factors
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
 from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
-from privacy.dpsgd.norms import add_scaled, l2_norm
+from privacy.dpsgd.norms import add_scaled, compute_l2_norm
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
@@ -50,7 +50,7 @@ class Records(Protocol):
 class Clipper(Protocol):
     """Sums clipped gradients of patients."""
 
-    def record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, features: torch.Tensor) -> int:
         """About what a record takes in memory."""
         ...
 
@@ -96,15 +96,15 @@ class DpSgd:
         self._batch_bytes = batch_bytes
         self._limit: int | None = None  # records in a physical batch, once known
 
-    def gradient(self, records: Records) -> torch.Tensor:
+    def compute_gradient(self, records: Records) -> torch.Tensor:
         """The gradient of one step, averaged over the expected lot; (P,) on the records' device."""
         chosen = sample_patients(records.patients, self._mechanism.sampling_rate, self._stream)
-        total = self.lot_sum(records, chosen)
+        total = self.sum_lot(records, chosen)
         if self._mechanism.clipping_norm is not None and self._mechanism.noise_multiplier is not None:
             add_noise(total, self._mechanism.noise_multiplier * self._mechanism.clipping_norm, self._stream)
         return total.div_(self._mechanism.expected_lot)
 
-    def lot_sum(self, records: Records, chosen: NDArray[np.int64]) -> torch.Tensor:
+    def sum_lot(self, records: Records, chosen: NDArray[np.int64]) -> torch.Tensor:
         """Sum over the chosen patients of their (clipped) gradients, without noise; (P,), float32 or float64.
 
         Args:
@@ -115,11 +115,11 @@ class DpSgd:
             TermsError: a layer hides patients' gradients, or the loss is not one number a record.
             TrainingError: there is not enough memory for a single record.
         """
-        total = self._trainable.zeros()
+        total = self._trainable.make_zeros()
         counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
         self._sum_in_memory(records, counts, chosen, total)
         norm = self._mechanism.clipping_norm
-        if norm is not None and not float(l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
+        if norm is not None and not float(compute_l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
             _log.warning(
                 "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
                 "please report it; it is summed again, patient by patient"
@@ -136,14 +136,14 @@ class DpSgd:
         total: torch.Tensor,
         apart: bool = False,
     ) -> None:
-        while not _fits(lambda: self._sum(records, counts, chosen, total, apart)):
+        while not _fits(lambda: self._sum_batches(records, counts, chosen, total, apart)):
             if self._limit == 1 or self._limit is None:
                 raise TrainingError("there is not enough memory for the gradient of a single record")
             self._limit //= 2
             _log.info("not enough memory; from now on %d records at a time", self._limit)
             total.zero_()
 
-    def _sum(
+    def _sum_batches(
         self,
         records: Records,
         counts: NDArray[np.int64],
@@ -152,24 +152,24 @@ class DpSgd:
         apart: bool,
     ) -> None:
         if len(chosen) and self._limit is None:
-            self._limit = max(1, self._batch_bytes // self._clipper.record_bytes(records.features))
-        for batch in batches(counts, chosen, 1 if apart else self._limit or 1):
-            self._add(records, batch, total, apart)
+            self._limit = max(1, self._batch_bytes // self._clipper.estimate_record_bytes(records.features))
+        for batch in make_batches(counts, chosen, 1 if apart else self._limit or 1):
+            self._add_batch(records, batch, total, apart)
 
-    def _add(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
+    def _add_batch(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
         """Add a batch's gradients; ``apart``: of one patient, whose gradient is built whole."""
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
         if norm is not None and batch.records <= limit and not apart:
-            self._clipper.add_clipped(*_of(records, batch), batch, norm, total)
+            self._clipper.add_clipped(*_select_records(records, batch), batch, norm, total)
             return
         into = total if norm is None else torch.zeros_like(total)
-        parts = [batch] if batch.records <= limit else batch.parts(limit)
+        parts = [batch] if batch.records <= limit else batch.split_records(limit)
         for part in parts:
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
-            add_unclipped(self._lens, self._trainable, *_of(records, part), weights, into)
-        if norm is not None and torch.isfinite(length := l2_norm(into)):
-            add_scaled(total, into, float(clip_factors(length, norm)))
+            add_unclipped(self._lens, self._trainable, *_select_records(records, part), weights, into)
+        if norm is not None and torch.isfinite(length := compute_l2_norm(into)):
+            add_scaled(total, into, float(compute_clip_factors(length, norm)))
 
 
 def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Clipper:
@@ -196,7 +196,7 @@ def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Cli
     return hooks
 
 
-def _of(records: Records, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _select_records(records: Records, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     rows = torch.from_numpy(batch.rows).to(records.features.device)
     return records.features[rows], records.labels[rows]
 
@@ -208,11 +208,11 @@ def _fits(compute: Callable[[], None]) -> bool:
     except MemoryError:
         return False
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and not _speaks_of_memory(str(error)):
+        if not isinstance(error, torch.OutOfMemoryError) and not _is_out_of_memory_message(str(error)):
             raise
         return False
     return True
 
 
-def _speaks_of_memory(sentence: str) -> bool:
+def _is_out_of_memory_message(sentence: str) -> bool:
     return any(words in sentence for words in ("not enough memory", "can't allocate memory", "out of memory"))

@@ -25,9 +25,9 @@ from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.patient_gradients import PatientGradients
 from privacy.dpsgd.grad_sample.registry import grad_sampler_of
 from privacy.dpsgd.loss import BatchLoss
-from privacy.dpsgd.norms import exact_float32
+from privacy.dpsgd.norms import use_exact_float32
 from privacy.dpsgd.record_axes import RecordAxes, find_record_axes
-from privacy.dpsgd.trainable import Trainable, owners
+from privacy.dpsgd.trainable import Trainable, find_owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
@@ -47,14 +47,14 @@ class GhostClipping:
     def __init__(self, lens: BatchLoss, trainable: Trainable) -> None:
         self._lens = lens
         self._trainable = trainable
-        self._names = owners(lens.module, trainable.parameters)
+        self._names = find_owners(lens.module, trainable.parameters)
         layers = dict(lens.module.named_modules())
         self._layers = {name: layers[name] for name in self._names}
         self._surveys: dict[torch.Size, RecordAxes] = {}
 
-    def record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, features: torch.Tensor) -> int:
         """About what a record takes."""
-        return self._survey(features).record_bytes
+        return self._find_record_axes(features).record_bytes
 
     def add_clipped(
         self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
@@ -71,15 +71,15 @@ class GhostClipping:
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
-        shares = self._shares(features, labels, batch)
-        with exact_float32():
+        shares = self._compute_patient_gradients(features, labels, batch)
+        with use_exact_float32():
             norms = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
             for share in shares.values():
-                norms = torch.hypot(norms, share.norms())
+                norms = torch.hypot(norms, share.compute_norms())
             usable = torch.isfinite(norms)
             if usable.all():
-                factors = clip_factors(norms, norm)
-                views = self._trainable.views(into)
+                factors = compute_clip_factors(norms, norm)
+                views = self._trainable.make_views(into)
                 while shares:
                     name, share = shares.popitem()
                     share.add(factors, views[name])
@@ -87,12 +87,14 @@ class GhostClipping:
         del shares
         if usable.any():
             kept = usable[batch.owner.to(usable.device)]
-            self.add_clipped(features[kept], labels[kept], batch.only(usable.cpu().numpy()), norm, into)
+            self.add_clipped(features[kept], labels[kept], batch.keep_patients(usable.cpu().numpy()), norm, into)
 
-    def _shares(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> dict[str, PatientGradients]:
-        capture = Capture(self._lens.module, self._layers, self._survey(features))
+    def _compute_patient_gradients(
+        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch
+    ) -> dict[str, PatientGradients]:
+        capture = Capture(self._lens.module, self._layers, self._find_record_axes(features))
         with capture():
-            torch.autograd.backward(self._lens.total(features, labels, batch.weights))
+            torch.autograd.backward(self._lens.compute_total_loss(features, labels, batch.weights))
         shares: dict[str, PatientGradients] = {}
         with torch.no_grad():
             for name, layer in self._layers.items():
@@ -102,14 +104,14 @@ class GhostClipping:
                     shares |= {self._names[name][local]: share for local, share in found.items()}
         return shares
 
-    def _survey(self, features: torch.Tensor) -> RecordAxes:
+    def _find_record_axes(self, features: torch.Tensor) -> RecordAxes:
         shape = features.shape[1:]
         if shape not in self._surveys:
             self._surveys[shape] = find_record_axes(self._lens.module, self._layers, features)
         return self._surveys[shape]
 
 
-def clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
+def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
     """What each gradient is multiplied with; at most 1. (patients,) float64, which a tiny factor needs."""
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
 
@@ -123,8 +125,8 @@ def add_unclipped(
     into: torch.Tensor,
 ) -> None:
     """Add the gradient of the weighted sum of the records' losses to ``into`` (P,): no patients, no clipping."""
-    total = lens.total(features, labels, weights)
+    total = lens.compute_total_loss(features, labels, weights)
     found = torch.autograd.grad(total, list(trainable.parameters.values()), allow_unused=True)
-    for view, gradient in zip(trainable.views(into).values(), found, strict=True):
+    for view, gradient in zip(trainable.make_views(into).values(), found, strict=True):
         if gradient is not None:
             view.add_(gradient)

@@ -4,7 +4,7 @@ from typing import Final
 
 from torch import nn
 
-from privacy.dpsgd.record_axes import described
+from privacy.dpsgd.record_axes import describe_layer
 from privacy.errors import TermsError
 
 _REPLACEMENTS: Final[dict[type[nn.Module], str]] = {
@@ -24,17 +24,17 @@ def check_module(module: nn.Module) -> None:
     for name, layer in module.named_modules():
         if _mixes_records(layer):
             raise TermsError(
-                f"{described(name, layer)} mixes records, so no patient's share can be bounded; "
+                f"{describe_layer(name, layer)} mixes records, so no patient's share can be bounded; "
                 "use a normalisation within a record, such as GroupNorm"
             )
         if type(layer) in _REPLACEMENTS:
             raise TermsError(
-                f"{described(name, layer)} computes where no gradient of a record is seen; "
+                f"{describe_layer(name, layer)} computes where no gradient of a record is seen; "
                 f"use {_REPLACEMENTS[type(layer)]}, which has the same parameters"
             )
         if isinstance(layer, nn.Embedding) and (layer.scale_grad_by_freq or layer.max_norm is not None):
             raise TermsError(
-                f"{described(name, layer)} has max_norm or scale_grad_by_freq, which depend on other records; "
+                f"{describe_layer(name, layer)} has max_norm or scale_grad_by_freq, which depend on other records; "
                 "leave them out"
             )
 

@@ -27,7 +27,9 @@ class BatchLoss:
     loss: Loss
     precision: torch.dtype | None = None
 
-    def total(self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def compute_total_loss(
+        self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
         """The weighted sum of the records' losses; a scalar.
 
         Raises:

@@ -47,11 +47,11 @@ class Mechanism:
 
 def sample_patients(patients: int, rate: float, stream: KeyStream) -> NDArray[np.int64]:
     """Each of 0..patients-1 with probability ``rate``, independently; rising, (lot,)."""
-    return np.flatnonzero(stream.uniform(patients) < rate).astype(np.int64)
+    return np.flatnonzero(stream.draw_uniform(patients) < rate).astype(np.int64)
 
 
 def add_noise(total: torch.Tensor, deviation: float, stream: KeyStream) -> None:
     """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
     for part in torch.split(total, _SLICE):
-        noise = torch.from_numpy(stream.normal(part.numel())).to(part.device)
+        noise = torch.from_numpy(stream.draw_normal(part.numel())).to(part.device)
         part.copy_(part.double().add_(noise, alpha=deviation))  # rounded once

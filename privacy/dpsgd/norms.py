@@ -26,13 +26,13 @@ _LONG: Final = 1 << 20  # numbers of a long vector that are worked on at once
 LARGEST: Final = 1e75
 
 
-def row_norms(rows: torch.Tensor) -> torch.Tensor:
+def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     """Norm of each row; (n, width) -> (n,) float64, off by a part in ten million.
 
     A product with itself: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
     squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
-    if not (enough := _believed(squared, rows)).all():
+    if not (enough := _find_reliable_squares(squared, rows)).all():
         places = (~enough).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):
             squared[some] = rows[some].double().square().sum(1)
@@ -41,16 +41,16 @@ def row_norms(rows: torch.Tensor) -> torch.Tensor:
     return squared.sqrt()
 
 
-def l2_norm(flat: torch.Tensor) -> torch.Tensor:
-    """Norm of a long vector, as :func:`row_norms`, its parts put together in float64; a scalar."""
+def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
+    """Norm of a long vector, as :func:`compute_row_norms`, its parts put together in float64; a scalar."""
     parts = torch.split(flat, _LONG)
     squared = torch.stack([torch.dot(part, part) for part in parts]).double()
-    for place in (~_believed(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
+    for place in (~_find_reliable_squares(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
         squared[place] = parts[place].double().square().sum()
     return squared.sum().sqrt()
 
 
-def _believed(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Which of the squared norms, (n,), of ``rows`` (n, width) lost nothing that counts to the ends of their type."""
     if rows.dtype == torch.float64:
         return torch.ones_like(squared, dtype=torch.bool)
@@ -64,7 +64,7 @@ def add_scaled(into: torch.Tensor, vector: torch.Tensor, factor: float) -> None:
 
 
 @contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
+def use_exact_float32() -> Iterator[None]:
     """Compute float32 convolutions in float32 inside, on every device."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False

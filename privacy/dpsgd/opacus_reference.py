@@ -11,12 +11,12 @@ import torch
 from opacus.grad_sample import GradSampleModule
 
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.ghost_clipping import clip_factors
+from privacy.dpsgd.ghost_clipping import compute_clip_factors
 from privacy.dpsgd.grad_sample.patient_gradients import Materialised, sum_by_patient
 from privacy.dpsgd.loss import BatchLoss
-from privacy.dpsgd.norms import row_norms
-from privacy.dpsgd.record_axes import described
-from privacy.dpsgd.trainable import Trainable, owners
+from privacy.dpsgd.norms import compute_row_norms
+from privacy.dpsgd.record_axes import describe_layer
+from privacy.dpsgd.trainable import Trainable, find_owners
 from privacy.errors import TermsError
 
 _COPIES = 4  # a record's gradient is held by Opacus, put in one row, summed, and clipped
@@ -30,14 +30,14 @@ class OpacusHooks:
     """
 
     def __init__(self, lens: BatchLoss, trainable: Trainable) -> None:
-        for name in owners(lens.module, trainable.parameters, shared=True):
+        for name in find_owners(lens.module, trainable.parameters, shared=True):
             layer = lens.module.get_submodule(name)
             if type(layer) not in GradSampleModule.GRAD_SAMPLERS:
-                raise TermsError(f"{described(name, layer)} has no known gradient of each record")
+                raise TermsError(f"{describe_layer(name, layer)} has no known gradient of each record")
         self._lens = lens
         self._trainable = trainable
 
-    def record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, features: torch.Tensor) -> int:
         """About what a record takes."""
         return self._trainable.count * self._trainable.dtype.itemsize * _COPIES
 
@@ -45,12 +45,12 @@ class OpacusHooks:
         self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
     ) -> None:
         """See :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped`."""
-        patients = sum_by_patient(self._record_gradients(features, labels, batch), batch)  # (patients, P)
-        usable = torch.isfinite(row_norms(patients))
+        patients = sum_by_patient(self._compute_record_gradients(features, labels, batch), batch)  # (patients, P)
+        usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
-        kept.add(clip_factors(kept.norms(), norm), into)
+        kept.add(compute_clip_factors(kept.compute_norms(), norm), into)
 
-    def _record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def _compute_record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The gradient of each record, times its weight; (records, P)."""
         parameters = self._trainable.parameters.values()
         hooked = GradSampleModule(self._lens.module, loss_reduction="sum", strict=False)
@@ -61,7 +61,7 @@ class OpacusHooks:
             seen = BatchLoss(hooked, self._lens.loss, self._lens.precision)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Full backward hook is firing")  # an input of whole numbers
-                torch.autograd.backward(seen.total(given, labels, batch.weights))
+                torch.autograd.backward(seen.compute_total_loss(given, labels, batch.weights))
             each = [cast(Any, parameter).grad_sample.flatten(1) for parameter in parameters]
         finally:
             hooked.to_standard_module()

@@ -46,18 +46,20 @@ def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], feature
     Raises:
         TermsError: a layer is called on something that does not grow with the records.
     """
-    few, few_bytes = _shapes(module, layers, features, _FEW)
-    more, more_bytes = _shapes(module, layers, features, _MORE)
+    few, few_bytes = _collect_shapes(module, layers, features, _FEW)
+    more, more_bytes = _collect_shapes(module, layers, features, _MORE)
     axes = {}
     for name in layers:
         if len(few[name]) != len(more[name]):
-            raise TermsError(f"{described(name, layers[name])} is called more often when there are more records")
+            raise TermsError(
+                f"{describe_layer(name, layers[name])} is called more often when there are more records"
+            )
         pairs = zip(few[name], more[name], strict=True)
-        axes[name] = tuple(_axes(described(name, layers[name]), two, three) for two, three in pairs)
+        axes[name] = tuple(_find_axes(describe_layer(name, layers[name]), two, three) for two, three in pairs)
     return RecordAxes(axes, max(1, more_bytes - few_bytes) * _COPIES)
 
 
-def described(name: str, layer: nn.Module) -> str:
+def describe_layer(name: str, layer: nn.Module) -> str:
     """A layer as error messages call it."""
     return f"layer '{name}' ({type(layer).__name__})"
 
@@ -65,7 +67,7 @@ def described(name: str, layer: nn.Module) -> str:
 _Shape = tuple[int, ...] | None
 
 
-def _shapes(
+def _collect_shapes(
     module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor, records: int
 ) -> tuple[dict[str, list[tuple[list[_Shape], _Shape]]], int]:
     """Shapes of inputs and output of every call on ``records`` records, and the bytes of all layers' outputs."""
@@ -74,7 +76,7 @@ def _shapes(
 
     def look(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            seen[name].append(([_shape(value) for value in args], _shape(output)))
+            seen[name].append(([_read_shape(value) for value in args], _read_shape(output)))
 
         return hook
 
@@ -84,21 +86,21 @@ def _shapes(
 
     with contextlib.ExitStack() as stack:
         for name, layer in layers.items():
-            stack.enter_context(removing(layer.register_forward_hook(look(name), prepend=True)))
+            stack.enter_context(remove_at_end(layer.register_forward_hook(look(name), prepend=True)))
         for layer in module.modules():
-            stack.enter_context(removing(layer.register_forward_hook(weigh)))
+            stack.enter_context(remove_at_end(layer.register_forward_hook(weigh)))
         with torch.no_grad():
             module(features[:1].expand(records, *features.shape[1:]).clone())
     return seen, held
 
 
-def _shape(value: Any) -> _Shape:
+def _read_shape(value: Any) -> _Shape:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
-def _axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]) -> Axes:
-    inputs = tuple(_axis(two, three) for two, three in zip(few[0], more[0], strict=True))
-    output = _axis(few[1], more[1])
+def _find_axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]) -> Axes:
+    inputs = tuple(_find_axis(two, three) for two, three in zip(few[0], more[0], strict=True))
+    output = _find_axis(few[1], more[1])
     if output is None or not inputs or inputs[0] is None:
         raise TermsError(
             f"{layer} is called on something that is not one tensor with an entry for each record, so no patient's "
@@ -107,7 +109,7 @@ def _axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape]
     return Axes(inputs, output)
 
 
-def _axis(few: _Shape, more: _Shape) -> int | None:
+def _find_axis(few: _Shape, more: _Shape) -> int | None:
     """The one axis that grows as the records do."""
     if few is None or more is None or len(few) != len(more):
         return None
@@ -118,7 +120,7 @@ def _axis(few: _Shape, more: _Shape) -> int | None:
 
 
 @contextlib.contextmanager
-def removing(handle: Any) -> Iterator[None]:
+def remove_at_end(handle: Any) -> Iterator[None]:
     """Remove a hook when the block ends."""
     try:
         yield

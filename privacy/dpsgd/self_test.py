@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from privacy.dpsgd.batching import batches
+from privacy.dpsgd.batching import make_batches
 from privacy.dpsgd.engine import Method, Records, choose_clipper
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, add_unclipped
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
-from privacy.dpsgd.norms import l2_norm
+from privacy.dpsgd.norms import compute_l2_norm
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError
 
@@ -52,7 +52,7 @@ class Example:
     labels_dtype: torch.dtype = torch.float32
 
     @classmethod
-    def of(cls, records: Records) -> Self:
+    def from_records(cls, records: Records) -> Self:
         """The shapes and types of ``records``; no value is looked at."""
         features, labels = records.features, records.labels
         return cls(tuple(features.shape[1:]), tuple(labels.shape[1:]), features.dtype, labels.dtype)
@@ -68,7 +68,7 @@ class Example:
         return features.to(device, self.features_dtype), labels.to(device, self.labels_dtype)
 
 
-def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = "auto") -> None:
+def run_self_test(module: nn.Module, loss: Loss, example: Example, method: Method = "auto") -> None:
     """Compare the engine with a loop, on invented records.
 
     Args:
@@ -84,28 +84,28 @@ def self_test(module: nn.Module, loss: Loss, example: Example, method: Method = 
     trainable = Trainable(module)
     device = next(iter(trainable.parameters.values())).device
     features, labels = example.draw(int(_COUNTS.sum()), device)
-    with _steady(module, features):
-        patients = _loop(BatchLoss(module, loss), trainable, features, labels)
+    with _switch_off_randomness(module, features):
+        patients = _compute_gradients_one_by_one(BatchLoss(module, loss), trainable, features, labels)
         clipper = choose_clipper(BatchLoss(module, loss), trainable, method)
-        norms = [float(l2_norm(patient)) for patient in patients]
+        norms = [float(compute_l2_norm(patient)) for patient in patients]
         tight = min(norms) / 2
         for norm in (math.inf, tight) if tight > 0 else (math.inf,):
             factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
             for chosen in ([0], [1], [0, 1]):
-                got = trainable.zeros()
-                for batch in batches(_COUNTS, np.array(chosen), int(_COUNTS.sum())):
+                got = trainable.make_zeros()
+                for batch in make_batches(_COUNTS, np.array(chosen), int(_COUNTS.sum())):
                     clipper.add_clipped(features[batch.rows], labels[batch.rows], batch, norm, got)
                 want = torch.stack([factors[patient] * patients[patient] for patient in chosen]).sum(0)
-                _compare(trainable, got, want)
+                _require_equal_gradients(trainable, got, want)
 
 
-def _loop(
+def _compute_gradients_one_by_one(
     lens: BatchLoss, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor
 ) -> list[torch.Tensor]:
     """Each patient's mean gradient, record after record; (P,) each."""
     patients, record = [], 0
     for count in _COUNTS.tolist():
-        total = trainable.zeros()
+        total = trainable.make_zeros()
         weight = torch.full((1,), 1.0 / count, dtype=torch.float64)
         for one in range(record, record + count):
             add_unclipped(lens, trainable, features[one : one + 1], labels[one : one + 1], weight, total)
@@ -114,12 +114,12 @@ def _loop(
     return patients
 
 
-def _compare(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
-    whole = float(l2_norm(want))
-    parts = zip(trainable.views(got).items(), trainable.views(want).values(), strict=True)
+def _require_equal_gradients(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
+    whole = float(compute_l2_norm(want))
+    parts = zip(trainable.make_views(got).items(), trainable.make_views(want).values(), strict=True)
     for (name, ours), theirs in parts:
-        allowed = TOLERANCE * float(l2_norm(theirs.flatten())) + _BESIDE * whole
-        off = float(l2_norm((ours - theirs).flatten()))
+        allowed = TOLERANCE * float(compute_l2_norm(theirs.flatten())) + _BESIDE * whole
+        off = float(compute_l2_norm((ours - theirs).flatten()))
         if not off <= allowed:
             raise TermsError(
                 f"parameter '{name}' has another gradient than the one that is clipped (off by {off:.1e}, expected at "
@@ -129,7 +129,7 @@ def _compare(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> Non
 
 
 @contextlib.contextmanager
-def _steady(module: nn.Module, features: torch.Tensor) -> Iterator[None]:
+def _switch_off_randomness(module: nn.Module, features: torch.Tensor) -> Iterator[None]:
     """The module without randomness, and afterwards as it was."""
     modes = {layer: layer.training for layer in module.modules()}
     buffers = {buffer: buffer.clone() for buffer in module.buffers()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from privacy.dpsgd.record_axes import described
+from privacy.dpsgd.record_axes import describe_layer
 from privacy.errors import TermsError
 
 
@@ -25,18 +25,18 @@ class Trainable:
         for parameter in self.parameters.values():
             self.dtype = torch.promote_types(self.dtype, parameter.dtype)
 
-    def zeros(self) -> torch.Tensor:
+    def make_zeros(self) -> torch.Tensor:
         """A flat vector of zeros where the parameters live; (P,)."""
         return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
 
-    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+    def make_views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
         """Each parameter's part of ``flat`` (P,), in the parameter's shape."""
         sizes = [parameter.numel() for parameter in self.parameters.values()]
         parts = zip(self.parameters.items(), torch.split(flat, sizes), strict=True)
         return {name: part.view(parameter.shape) for (name, parameter), part in parts}
 
 
-def owners(
+def find_owners(
     module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
 ) -> dict[str, dict[str, str]]:
     """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
@@ -59,9 +59,9 @@ def owners(
                 holders[names[id(parameter)]].append((layer_name, local))
     found: dict[str, dict[str, str]] = {}
     for name, held in holders.items():
-        innermost = [one for one in held if not any(_inside(other, one[0]) for other, _ in held)]
+        innermost = [one for one in held if not any(_is_inside(other, one[0]) for other, _ in held)]
         if len(innermost) > 1 and not shared:
-            both = " and ".join(described(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
+            both = " and ".join(describe_layer(layer, module.get_submodule(layer)) for layer, _ in innermost[:2])
             raise TermsError(
                 f"parameter '{name}' belongs to {both}; give each layer its own, or use one layer twice"
             )
@@ -70,5 +70,5 @@ def owners(
     return found
 
 
-def _inside(inner: str, outer: str) -> bool:
+def _is_inside(inner: str, outer: str) -> bool:
     return inner != outer and (outer == "" or inner.startswith(outer + "."))

@@ -59,10 +59,10 @@ def create_tables(path: Path) -> sqlite3.Connection:
     Raises:
         StorageError: it cannot be written.
     """
-    with translated_errors(path):
+    with translate_errors(path):
         connection = _connect(path, "mode=rw", TIMEOUT_S)
         try:
-            _write_through(path, connection)
+            _enable_write_ahead_log(path, connection)
             connection.executescript(_CREATE)
         except BaseException:
             connection.close()
@@ -79,11 +79,11 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; create one with the site, or restore it from a backup")
-    with translated_errors(path):
+    with translate_errors(path):
         connection = _connect(path, "mode=rw", timeout_s)
         try:
-            _check(path, connection)
-            _write_through(path, connection)
+            _check_file(path, connection)
+            _enable_write_ahead_log(path, connection)
             connection.execute("BEGIN IMMEDIATE")  # a file that cannot be written is refused now, not in a round
             connection.execute("ROLLBACK")
         except BaseException:
@@ -104,16 +104,16 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
     """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; name the site's ledger.sqlite, or an export of it")
-    with translated_errors(path):
+    with translate_errors(path):
         # without a write-ahead log beside it, the file is all there is
         log = path.with_name(path.name + "-wal")
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
         with closing(_connect(path, mode, TIMEOUT_S)) as connection:
-            _check(path, connection)
-            return replay(signed_entries(connection), key, watch)
+            _check_file(path, connection)
+            return replay(read_signed_entries(connection), key, watch)
 
 
-def signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[SignedEntry]:
+def read_signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[SignedEntry]:
     """The entries that follow number ``after``.
 
     Raises:
@@ -132,13 +132,13 @@ def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
 
 
-def _write_through(path: Path, connection: sqlite3.Connection) -> None:
+def _enable_write_ahead_log(path: Path, connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise LedgerError(f"{path}: the ledger cannot keep a write-ahead log on this disk; use a local disk")
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
+def _check_file(path: Path, connection: sqlite3.Connection) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
@@ -150,19 +150,19 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
         )
     with closing(sqlite3.connect(":memory:")) as blank:
         blank.executescript(_SCHEMA)
-        if _objects(connection) != _objects(blank):
+        if _list_objects(connection) != _list_objects(blank):
             raise LedgerError(f"{path}: its tables and triggers are not a ledger's; restore it from a backup")
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
         raise LedgerError(f"{path}: the ledger file is damaged; restore it from a backup")
 
 
-def _objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+def _list_objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
 
 
 @contextmanager
-def translated_errors(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite says into a sentence.
 
     Raises:
@@ -172,7 +172,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = _primary(error)
+        code = _read_error_code(error)
         if code in _PASSING:
             reason, step = _PASSING[code]
             raise StorageError(f"{path}: {reason}; {step}", "ledger") from None
@@ -205,6 +205,6 @@ _LASTING: Final = {
 }
 
 
-def _primary(error: sqlite3.Error) -> int:
+def _read_error_code(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF  # the rest is the extended code

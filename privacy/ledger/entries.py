@@ -338,7 +338,7 @@ BODIES: Final[dict[str, type[Body]]] = {
 }
 
 
-def _on_the_calendar(time: str) -> str:
+def _require_real_date(time: str) -> str:
     datetime.fromisoformat(time)  # there is no 31st of February
     return time
 
@@ -349,7 +349,7 @@ class Entry(Document):
     version: Literal[1] = VERSION
     number: EntryNumber
     kind: str
-    time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_on_the_calendar)]
+    time: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_require_real_date)]
     previous: Digest
     body: SerializeAsAny[Body]
 

@@ -16,14 +16,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from privacy.base64url import from_text, to_text
-from privacy.canonical import sha256, to_canonical
+from privacy.base64url import decode_signature, encode_signature
+from privacy.canonical import compute_sha256, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
-from privacy.exchanged_files import plain_line
+from privacy.exchanged_files import normalise_line
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import VERSION, Digest
-from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verified_paper
+from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verify_paper
 from privacy.ledger.signing import FIRST, SignedEntry
 from privacy.ledger.state import LedgerState, Watch
 
@@ -40,18 +40,20 @@ class Trailer(Document):
     head: Digest
 
 
-def lines(entries: Iterable[SignedEntry], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
+def format_export(entries: Iterable[SignedEntry], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
     """Write an export. Run by a site."""
     count, head = 0, FIRST
     for signed in entries:
-        count, head = count + 1, sha256(signed.entry)
+        count, head = count + 1, compute_sha256(signed.entry)
         # the entry's own bytes, not a rewriting of them
-        yield b'{"entry":' + signed.entry + b',"signature":"' + to_text(signed.signature).encode() + b'"}\n'
+        yield (
+            b'{"entry":' + signed.entry + b',"signature":"' + encode_signature(signed.signature).encode() + b'"}\n'
+        )
     for paper in papers:
-        yield to_canonical({"paper": SignedPaper.by(key, paper).model_dump(mode="json")}) + b"\n"
+        yield to_canonical({"paper": SignedPaper.sign(key, paper).model_dump(mode="json")}) + b"\n"
     trailer = Trailer(count=count, head=head)
     signature = key.sign(_LABEL + trailer.to_bytes())
-    yield to_canonical({"signature": to_text(signature), "trailer": trailer.model_dump()}) + b"\n"
+    yield to_canonical({"signature": encode_signature(signature), "trailer": trailer.model_dump()}) + b"\n"
 
 
 def verify_export(
@@ -71,9 +73,9 @@ def verify_export(
         try:
             value = _read_line(line)
             if "paper" in value:
-                _take_paper(value["paper"], ledger_state, found)
+                _add_paper(value["paper"], ledger_state, found)
                 continue
-            signature = from_text(value["signature"])
+            signature = decode_signature(value["signature"])
             if found and "entry" in value:
                 raise LedgerError("an entry follows the papers of studies")
             if "trailer" in value:
@@ -102,7 +104,7 @@ def _read_lines(path: Path) -> Iterator[bytes]:
             number = 0
             while line := file.readline(_MAX_LINE_BYTES):
                 number += 1
-                yield plain_line(line, number)
+                yield normalise_line(line, number)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -125,8 +127,8 @@ def _read_line(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _take_paper(value: Any, ledger_state: LedgerState, found: dict[str, Paper]) -> None:
-    paper = verified_paper(parse(value, SignedPaper, LedgerError, "the paper"), ledger_state)
+def _add_paper(value: Any, ledger_state: LedgerState, found: dict[str, Paper]) -> None:
+    paper = verify_paper(parse(value, SignedPaper, LedgerError, "the paper"), ledger_state)
     if paper.said.study in found:
         raise LedgerError(f"the study '{paper.said.study}' has a paper already")
     found[paper.said.study] = paper
@@ -141,5 +143,5 @@ def _check_trailer(value: Any, signature: bytes, ledger_state: LedgerState) -> N
     if (trailer.count, trailer.head) != ledger_state.head:
         raise LedgerError(
             f"the trailer promises {trailer.count} entries, the export holds {ledger_state.head.number}: part of it "
-            "was  left out; ask the site for the whole export"
+            "was left out; ask the site for the whole export"
         )

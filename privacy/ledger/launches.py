@@ -13,7 +13,7 @@ Rules:
 import re
 from typing import NamedTuple
 
-from privacy.accounting.figures import rounded_up
+from privacy.accounting.figures import round_up
 from privacy.ledger.state import LedgerState
 
 
@@ -41,25 +41,25 @@ def launches_of(ledger_state: LedgerState, study: str) -> Launches:
     Raises:
         BudgetError: it was never admitted.
     """
-    account = ledger_state.account_of(study)
+    account = ledger_state.find_account_of_study(study)
     alike = [
         said
         for each in account.allowances
-        if (said := ledger_state.allowance(each)) and _name(each) == _name(study)
+        if (said := ledger_state.find_allowance(each)) and _read_study_name(each) == _read_study_name(study)
     ]
     studies = tuple(said.study for said in alike)
     terms = [said.terms for said in alike if said.study == study]
-    together = account.committed_by(studies)
+    together = account.compute_committed_cost(studies)
     return Launches(
         studies=studies,
         same_terms=sum(said.terms in terms for said in alike),
-        epsilon=None if together.epsilon is None else rounded_up(together.epsilon),
+        epsilon=None if together.epsilon is None else round_up(together.epsilon),
         delta=together.delta,
         whole=ledger_state.recovered is None,
     )
 
 
-def _name(study: str) -> str:
+def _read_study_name(study: str) -> str:
     """What launches of one study have in common: their identifiers end in eight digits of the launch's digest."""
     name, _, digits = study.rpartition("-")
     return name if re.fullmatch("[0-9a-f]{8}", digits) else study

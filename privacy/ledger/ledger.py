@@ -19,14 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from privacy.accounting.epsilon import renyi_limit, stored_curve
+from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned
 from privacy.document import parse
 from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.database import TIMEOUT_S, open_file, signed_entries, translated_errors
+from privacy.ledger.database import TIMEOUT_S, open_file, read_signed_entries, translate_errors
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -49,12 +49,12 @@ from privacy.ledger.entries import (
     Settle,
     read_entry,
 )
-from privacy.ledger.export import lines
+from privacy.ledger.export import format_export
 from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import Countersigned, LedgerHead
-from privacy.ledger.signing import Head, key_proof
-from privacy.ledger.state import LedgerState, plan_curve
+from privacy.ledger.signing import Head, sign_key_proof
+from privacy.ledger.state import LedgerState, compute_plan_curve
 from privacy.ledger.transaction import Append, Create, format_time, read_new_entries
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
@@ -65,7 +65,7 @@ CLOCK_STEP: Final = timedelta(hours=1)
 B = TypeVar("B", bound=Body)
 
 
-def utc_now() -> datetime:
+def read_utc_time() -> datetime:
     """The machine's clock."""
     return datetime.now(UTC)
 
@@ -80,14 +80,16 @@ class Ledger:
         self, path: Path, connection: sqlite3.Connection, key: SigningKey, clock: Callable[[], datetime]
     ) -> None:
         self._path = path
-        self._file = _file(path)
+        self._file = _identify_file(path)
         self._connection = connection
         self._key = key
         self._clock = clock
         self._state = LedgerState()
 
     @classmethod
-    def create(cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = utc_now) -> "Ledger":
+    def create(
+        cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = read_utc_time
+    ) -> "Ledger":
         """Begin a new ledger (a file of its owner, 0600) for ``site``: whole, or not at all.
 
         Raises:
@@ -106,7 +108,7 @@ class Ledger:
         cls,
         path: Path,
         key: SigningKey,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] = read_utc_time,
         timeout_s: float = TIMEOUT_S,
     ) -> "Ledger":
         """Open the ledger and check all of it.
@@ -156,14 +158,14 @@ class Ledger:
         """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
         return self._known_state.head
 
-    def signed_head(self) -> SignedStatement[LedgerHead]:
+    def sign_head(self) -> SignedStatement[LedgerHead]:
         """The head with its totals, as witnesses are shown it, with what other processes have added.
 
         Raises:
             LedgerError: an entry is wrong (named).
         """
         self.refresh()
-        return SignedStatement[LedgerHead].by(self._key, self._state.head_statement())
+        return SignedStatement[LedgerHead].sign(self._key, self._state.make_head_statement())
 
     def refresh(self) -> None:
         """Read and check what other processes have added.
@@ -172,7 +174,7 @@ class Ledger:
             LedgerError: an entry is wrong (named).
         """
         self._require_in_place()
-        with translated_errors(self._path):
+        with translate_errors(self._path):
             self._catch_up()
 
     def register_population(
@@ -216,12 +218,12 @@ class Ledger:
             said_different=dict(said_different or {}),
         )
 
-    def populations(self) -> dict[str, Population]:
+    def list_populations(self) -> dict[str, Population]:
         """What was registered last under each name."""
         self.refresh()
         return dict(self._state.populations)
 
-    def population(self, name: str) -> Population:
+    def find_population(self, name: str) -> Population:
         """What was registered last as ``name``.
 
         Raises:
@@ -255,12 +257,12 @@ class Ledger:
             BudgetError: the order leaves it no room, or delta is too large for so few patients.
             LedgerError: the ledger cannot take it.
         """
-        room = max(0, renyi_limit(epsilon, delta, order))
+        room = max(0, compute_renyi_limit(epsilon, delta, order))
         fields = {"population": population, "epsilon": epsilon, "delta": delta, "order": order, "limit": room}
-        granted = _body(Grant, **fields, by=by, account=account)
+        granted = _make_body(Grant, **fields, by=by, account=account)
 
         def body(ledger_state: LedgerState) -> Body:
-            account = ledger_state.account(population)
+            account = ledger_state.find_account(population)
             if population not in ledger_state.populations:
                 raise LedgerError(
                     f"the population '{population}' is known from a lost ledger only; register its files first"
@@ -286,10 +288,10 @@ class Ledger:
         """
         self._add(Revoke, terms=terms_digest, by=by, account=account)
 
-    def approved_runs(self, terms_digest: str) -> int:
+    def count_approved_runs(self, terms_digest: str) -> int:
         """How many studies of these terms may still be admitted by what was approved."""
         self.refresh()
-        return self._state.approved_runs(terms_digest)
+        return self._state.count_approved_runs(terms_digest)
 
     def accept_clock(self, by: str, account: str | None = None) -> None:
         """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
@@ -297,7 +299,7 @@ class Ledger:
         Raises:
             LedgerError: the clock is not behind, or the ledger cannot take it.
         """
-        said = _body(Clock, by=by, account=account)
+        said = _make_body(Clock, by=by, account=account)
         self._record(lambda ledger_state: said, lambda: format_time(self._clock()))
 
     def allow(
@@ -319,16 +321,16 @@ class Ledger:
         """
 
         def body(ledger_state: LedgerState) -> Body:
-            account, said = ledger_state.account(population), ledger_state.allowance(study)
-            grant = account.grant_for(study, plan) if said is None else said.grant
+            account, said = ledger_state.find_account(population), ledger_state.find_allowance(study)
+            grant = account.find_grant(study, plan) if said is None else said.grant
             used = (
                 said.approval
                 if said is not None
-                else _approval_of(ledger_state, study, terms_digest)
+                else _find_approval(ledger_state, study, terms_digest)
                 if approval
                 else None
             )
-            return _body(
+            return _make_body(
                 Allow,
                 study=study,
                 population=population,
@@ -336,16 +338,16 @@ class Ledger:
                 approval=used,
                 plan=tuple(plan),
                 grant=grant,
-                curve=plan_curve(plan),
-                charge=0 if grant is None else account.filter(grant).price_of(plan),
+                curve=compute_plan_curve(plan),
+                charge=0 if grant is None else account.find_filter(grant).compute_plan_price(plan),
             )
 
         self._record(body)
 
-    def allowance(self, study: str) -> Allow | None:
+    def find_allowance(self, study: str) -> Allow | None:
         """What ``study`` was admitted with (its plan, its terms), if it was."""
         self.refresh()
-        return self._state.allowance(study)
+        return self._state.find_allowance(study)
 
     def has_paid(self, study: str) -> bool:
         """Whether ``study`` has paid for any round or totals.
@@ -365,14 +367,14 @@ class Ledger:
         self.refresh()
         return self._state.has_reserved(study, round)
 
-    def has_evaluated(self, study: str, round: int) -> bool:
+    def has_paid_evaluation(self, study: str, round: int) -> bool:
         """Whether the totals of the model after ``round`` are paid.
 
         Raises:
             LedgerError: the file cannot be read.
         """
         self.refresh()
-        return self._state.has_evaluated(study, round)
+        return self._state.has_paid_evaluation(study, round)
 
     def reserve(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a training round; durable before this returns, so before the first gradient.
@@ -381,7 +383,7 @@ class Ledger:
             BudgetError: the study's plan does not name it, or not so often, or the study is closed.
             LedgerError: the round was paid with another event, or the ledger cannot take it.
         """
-        self._record(lambda ledger_state: _paid(Reserve, ledger_state, study, round, event))
+        self._record(lambda ledger_state: _make_payment(Reserve, ledger_state, study, round, event))
 
     def settle(self, study: str, round: int) -> None:
         """Note that a reserved round's training has ended.
@@ -391,19 +393,19 @@ class Ledger:
         """
         self._add(Settle, study=study, round=round)
 
-    def evaluate(self, study: str, round: int, event: AnyEvent) -> None:
+    def pay_evaluation(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a round's totals over held-out patients, before they are counted.
 
         Raises:
             BudgetError: as :meth:`reserve`.
             LedgerError: as :meth:`reserve`.
         """
-        self._record(lambda ledger_state: _paid(Evaluate, ledger_state, study, round, event))
+        self._record(lambda ledger_state: _make_payment(Evaluate, ledger_state, study, round, event))
 
-    def ending(self, study: str) -> Ending | None:
+    def find_ending(self, study: str) -> Ending | None:
         """Why the account of ``study`` was closed, if it was."""
         self.refresh()
-        return self._state.ending(study)
+        return self._state.find_ending(study)
 
     def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
         """Close ``study``: what it has not used is left again. Closed already, nothing changes.
@@ -414,14 +416,14 @@ class Ledger:
         """
 
         def body(ledger_state: LedgerState) -> Return | None:
-            account = ledger_state.account_of(study)
+            account = ledger_state.find_account_of_study(study)
             if account.allowances[study].closed:
                 return None
-            return Return(study=study, charge=account.unused(study), why=why)
+            return Return(study=study, charge=account.read_unused_amount(study), why=why)
 
         self._record(body)
 
-    def release(self, study: str, model_digest: str, to: str = "sites") -> None:
+    def record_release(self, study: str, model_digest: str, to: str = "sites") -> None:
         """Note that a study's model has left.
 
         Raises:
@@ -430,7 +432,7 @@ class Ledger:
         """
         self._add(ModelRelease, study=study, model=model_digest, to=to)
 
-    def refuse(self, study: str, code: str, sentence: str) -> None:
+    def record_refusal(self, study: str, code: str, sentence: str) -> None:
         """Note that the site refused what was asked, by which rule; the sentence is cut if it is too long.
 
         Raises:
@@ -438,7 +440,7 @@ class Ledger:
         """
         self._add(Refuse, study=study, code=code, sentence=fit_sentence(sentence))
 
-    def incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
+    def record_incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
         """Note what must not be forgotten: a void round, an aggregate that did not open. Once each; cut as a refusal.
 
         Raises:
@@ -446,7 +448,7 @@ class Ledger:
         """
         self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
 
-    def checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
+    def record_checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
         """Write down that ``witness`` has seen this ledger up to a head. What it has seen before changes nothing.
 
         Raises:
@@ -457,7 +459,7 @@ class Ledger:
         def body(ledger_state: LedgerState) -> Body | None:
             if ledger_state.has_been_seen(seen.number, seen.hash):
                 return None
-            return _body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
+            return _make_body(Checkpoint, witness=witness.text, countersigned=countersigned.model_dump())
 
         self._record(body)
 
@@ -477,7 +479,7 @@ class Ledger:
                 "whose totals are taken over, with everything open counted as spent"
             )
             dumped = countersigned.model_dump()
-            return _body(Recover, witness=witness.text, countersigned=dumped, sentence=sentence)
+            return _make_body(Recover, witness=witness.text, countersigned=dumped, sentence=sentence)
 
         self._record(body)
 
@@ -488,48 +490,50 @@ class Ledger:
             LedgerError: the key was used before, or the ledger cannot take it.
         """
         self._record(
-            lambda ledger_state: _body(KeyChange, key=key.public.text, proof=key_proof(key, ledger_state.head))
+            lambda ledger_state: _make_body(
+                KeyChange, key=key.public.text, proof=sign_key_proof(key, ledger_state.head)
+            )
         )
         self._key = key
 
-    def budget(self, population: str) -> Budget:
+    def find_budget(self, population: str) -> Budget:
         """Where ``population`` stands, with what other processes have added.
 
         Raises:
             LedgerError: it is not registered.
         """
         self.refresh()
-        return self._state.account(population).budget
+        return self._state.find_account(population).budget
 
-    def registered(self, population: str, contract: str, data_digest: str) -> bool:
+    def is_registered(self, population: str, contract: str, data_digest: str) -> bool:
         """Whether files of this digest were registered for ``population`` under the contract of this digest."""
         self.refresh()
-        return self._state.registered(population, contract, data_digest)
+        return self._state.is_registered(population, contract, data_digest)
 
-    def budget_of(self, study: str) -> Budget:
+    def find_budget_of_study(self, study: str) -> Budget:
         """Where the population that ``study`` is paid from stands.
 
         Raises:
             BudgetError: the study was never admitted.
         """
         self.refresh()
-        return self._state.account_of(study).budget
+        return self._state.find_account_of_study(study).budget
 
-    def budgets(self) -> list[Budget]:
+    def list_budgets(self) -> list[Budget]:
         """Where every population stands."""
         self.refresh()
-        return self._state.budgets()
+        return self._state.list_budgets()
 
-    def epsilon_spent_by(self, study: str, delta: float) -> float | None:
+    def compute_epsilon_spent_by(self, study: str, delta: float) -> float | None:
         """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
 
         Raises:
             BudgetError: the study was never admitted.
         """
         self.refresh()
-        return self._state.account_of(study).epsilon_spent_by(study, delta)
+        return self._state.find_account_of_study(study).compute_study_epsilon(study, delta)
 
-    def launches(self, study: str) -> Launches:
+    def find_launches(self, study: str) -> Launches:
         """Every launch of the study that ``study`` is one launch of, and what they cost together.
 
         Raises:
@@ -538,36 +542,36 @@ class Ledger:
         self.refresh()
         return launches_of(self._state, study)
 
-    def holds(self, number: int, hash: str) -> bool:
+    def has_entry(self, number: int, hash: str) -> bool:
         """Whether entry ``number`` is in the ledger and has this hash: what a witness has seen was not rolled back."""
         self.refresh()
         return self._state.contains(number, hash)
 
-    def copy_of_state(self) -> LedgerState:
+    def copy_state(self) -> LedgerState:
         """A copy of the ledger as it is, for seeing what an entry would do; nothing done to it is recorded."""
         self.refresh()
         return deepcopy(self._state)
 
-    def entries(self) -> Iterator[Entry]:
+    def read_entries(self) -> Iterator[Entry]:
         """Every entry, from the first."""
-        with translated_errors(self._path):
-            for signed in signed_entries(self._connection):
+        with translate_errors(self._path):
+            for signed in read_signed_entries(self._connection):
                 yield read_entry(signed.entry)
 
     def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
         """The ledger as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
         self.refresh()
-        with translated_errors(self._path):
-            yield from lines(signed_entries(self._connection), self._key, papers)
+        with translate_errors(self._path):
+            yield from format_export(read_signed_entries(self._connection), self._key, papers)
 
     def prepare_append(
         self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
     ) -> "Append":
         """An entry on its way: the one that ``body_for`` makes of the ledger as it is, unless it says so already."""
-        return Append(self._path, self._connection, self._state, self._key, time or self._time, body_for)
+        return Append(self._path, self._connection, self._state, self._key, time or self._read_time, body_for)
 
     def _add(self, kind: type[Body], **fields: Any) -> None:
-        body = _body(kind, **fields)
+        body = _make_body(kind, **fields)
         self._record(lambda ledger_state: body)
 
     def _record(
@@ -575,7 +579,7 @@ class Ledger:
     ) -> None:
         self._require_in_place()
         addition = self.prepare_append(body_for, time)
-        with translated_errors(self._path):
+        with translate_errors(self._path):
             try:
                 for step in addition.steps:
                     step()
@@ -609,17 +613,17 @@ class Ledger:
 
     def _require_in_place(self) -> None:
         """What is added to a file that has lost its name would be lost with it."""
-        if _file(self._path) != self._file:
+        if _identify_file(self._path) != self._file:
             raise LedgerError(f"{self._path}: the ledger was moved or replaced while in use; start the site again")
 
-    def _time(self) -> str:
+    def _read_time(self) -> str:
         """Now, or the last entry's time if the clock was stepped back by a little."""
         now = self._clock()
         stepped_back = format_time(now) < self._state.time <= format_time(now + CLOCK_STEP)
         return self._state.time if stepped_back else format_time(now)
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def _identify_file(path: Path) -> tuple[int, int] | None:
     """Which file stands there now, if any.
 
     Raises:
@@ -634,19 +638,19 @@ def _file(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _body(kind: type[B], **fields: Any) -> B:
+def _make_body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
 
 
-def _approval_of(ledger_state: LedgerState, study: str, terms: str) -> int:
-    found = ledger_state.approval_for(terms)
+def _find_approval(ledger_state: LedgerState, study: str, terms: str) -> int:
+    found = ledger_state.find_approval(terms)
     if found is None:
         raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
     return found
 
 
-def _paid(
+def _make_payment(
     kind: type[Reserve] | type[Evaluate], ledger_state: LedgerState, study: str, round: int, event: AnyEvent
 ) -> Body:
-    price = ledger_state.account_of(study).price(study, event)
-    return _body(kind, study=study, round=round, event=event, curve=stored_curve(event), charge=price)
+    price = ledger_state.find_account_of_study(study).compute_price(study, event)
+    return _make_body(kind, study=study, round=round, event=event, curve=compute_stored_curve(event), charge=price)

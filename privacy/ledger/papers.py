@@ -61,18 +61,18 @@ class Paper(Statement):
 SignedPaper = Signed[Paper]
 
 
-def verified_paper(signed: SignedPaper, ledger_state: LedgerState) -> Paper:
+def verify_paper(signed: SignedPaper, ledger_state: LedgerState) -> Paper:
     """The paper, if ``ledger`` vouches for it. Run by an auditor.
 
     Raises:
         LedgerError: which rule it breaks.
     """
     try:
-        paper = signed.verified(ledger_state.key)
+        paper = signed.verify(ledger_state.key)
     except WireError:
         raise LedgerError("the paper of a study is not signed by the ledger's key") from None
     said = paper.said
-    allowed = ledger_state.allowance(said.study)
+    allowed = ledger_state.find_allowance(said.study)
     if allowed is None:
         raise LedgerError(f"there is a paper of the study '{said.study}', which this ledger never admitted")
     if allowed.terms != said.terms.digest:
@@ -84,7 +84,7 @@ def verified_paper(signed: SignedPaper, ledger_state: LedgerState) -> Paper:
             f"the paper of '{said.study}' does not invite '{ledger_state.site}', whose ledger this is"
         )
     try:
-        paper.launch.verified(PublicKey.from_text(paper.coordinator))
+        paper.launch.verify(PublicKey.from_text(paper.coordinator))
     except WireError:
         raise LedgerError(f"the launch in the paper of '{said.study}' is not signed by the key it names") from None
     return paper

@@ -78,25 +78,25 @@ class Countersigned(Document):
     seen: Signed[Seen]
 
     @classmethod
-    def by(cls, key: SigningKey, witness: str, head: Signed[LedgerHead]) -> "Countersigned":
+    def sign(cls, key: SigningKey, witness: str, head: Signed[LedgerHead]) -> "Countersigned":
         """Countersign ``head``, whose own signature the witness has checked."""
         ledger = head.statement
         seen = Seen(witness=witness, site=ledger.site, number=ledger.number, hash=ledger.hash, head=ledger.digest)
-        return cls(head=head, seen=Signed[Seen].by(key, seen))
+        return cls(head=head, seen=Signed[Seen].sign(key, seen))
 
-    def verified(self, site: PublicKey, witness: PublicKey) -> LedgerHead:
+    def verify(self, site: PublicKey, witness: PublicKey) -> LedgerHead:
         """The head, once both signatures are seen to be right and to be about the same head.
 
         Raises:
             LedgerError: they are not.
         """
         try:
-            self.head.verified(site)
+            self.head.verify(site)
         except WireError as error:
             raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
-        return self.seen_by(witness)
+        return self.verify_witness(witness)
 
-    def seen_by(self, witness: PublicKey) -> LedgerHead:
+    def verify_witness(self, witness: PublicKey) -> LedgerHead:
         """The head, whose own signature was checked, once the witness's is seen to be right and over it.
 
         Raises:
@@ -104,7 +104,7 @@ class Countersigned(Document):
         """
         head = self.head.statement
         try:
-            seen = self.seen.verified(witness)
+            seen = self.seen.verify(witness)
         except WireError as error:
             raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
         if (seen.site, seen.number, seen.hash, seen.head) != (head.site, head.number, head.hash, head.digest):

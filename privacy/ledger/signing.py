@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from privacy.base64url import from_text, to_text
-from privacy.canonical import sha256
+from privacy.base64url import decode_signature, encode_signature
+from privacy.canonical import compute_sha256
 from privacy.errors import Error, LedgerError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Entry, KeyChange
@@ -29,7 +29,7 @@ class SignedEntry(NamedTuple):
     @property
     def hash(self) -> str:
         """SHA-256 of the entry's bytes, which the next entry names."""
-        return sha256(self.entry)
+        return compute_sha256(self.entry)
 
 
 def sign(entry: Entry, key: SigningKey) -> SignedEntry:
@@ -50,9 +50,9 @@ def verify_signature(signed: SignedEntry, key: PublicKey) -> None:
         raise LedgerError(f"the signature is not by the key {key.typed} over these bytes") from None
 
 
-def key_proof(key: SigningKey, head: Head) -> str:
+def sign_key_proof(key: SigningKey, head: Head) -> str:
     """What ``key`` signs to come into use after ``head``."""
-    return to_text(key.sign(_KEY_LABEL + head.hash.encode("ascii")))
+    return encode_signature(key.sign(_KEY_LABEL + head.hash.encode("ascii")))
 
 
 def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
@@ -63,7 +63,7 @@ def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
     """
     key = PublicKey.from_text(body.key)
     try:
-        key.verify(from_text(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
+        key.verify(decode_signature(body.proof), _KEY_LABEL + head.hash.encode("ascii"))
     except Error:
         raise LedgerError(
             f"the key {key.typed} has not signed this ledger's head, so nobody shows that it exists"

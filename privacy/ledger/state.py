@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from privacy.accounting.account import Account
-from privacy.accounting.epsilon import renyi_limit, stored_curve
+from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
@@ -43,7 +43,7 @@ from privacy.ledger.entries import (
 from privacy.ledger.rules import BrokenRuleError, Rule, require_equal
 from privacy.ledger.signed_head import AccountTotals, LedgerHead
 from privacy.ledger.signing import FIRST, Head, SignedEntry, sign, verify_key_proof, verify_signature
-from privacy.ledger.totals import AccountState, filters_of, state_of, totals_of
+from privacy.ledger.totals import AccountState, make_account_totals, read_account_state, rebuild_filters
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
 
@@ -99,7 +99,7 @@ class LedgerState:
         Raises:
             LedgerError: the ledger has no entry yet.
         """
-        self._opened()
+        self._require_opened()
         return self.keys[-1]
 
     @property
@@ -109,7 +109,7 @@ class LedgerState:
         Raises:
             LedgerError: the ledger has no entry yet.
         """
-        return self._opened().site
+        return self._require_opened().site
 
     def check_key(self, key: PublicKey | None) -> None:
         """Accept a key that signs, or has signed, this ledger; None accepts any.
@@ -132,7 +132,7 @@ class LedgerState:
             entry = self._read(signed)
             self._apply_body(entry.body)
         except Error as error:
-            raise LedgerError(f"entry {number} breaks the rule '{_rule_broken_by(error)}': {error}") from None
+            raise LedgerError(f"entry {number} breaks the rule '{_find_broken_rule(error)}': {error}") from None
         except Exception as error:  # whoever wrote the file chose every byte of it
             raise LedgerError(f"entry {number} cannot be read ({type(error).__name__})") from error
         self._advance(entry, signed)
@@ -156,7 +156,7 @@ class LedgerState:
         self._require_turned_back(body, time)
         number, previous = self.head.number + 1, self.head.hash
         entry = Entry(number=number, kind=body.kind, time=time, previous=previous, body=body)
-        expected = _opening_key(body) if self.opened is None else self.key
+        expected = _read_opening_key(body) if self.opened is None else self.key
         if key.public != expected:
             raise LedgerError(f"the ledger is signed by the key {expected.typed}, not by {key.public.typed}")
         self._apply_body(body)
@@ -179,7 +179,7 @@ class LedgerState:
         said = None if body.subject is None else self._said.get(body.subject)
         if said is not None and said != body:
             raise BrokenRuleError(
-                Rule.ONCE, f"{_about(body)} is in the ledger already, and it says something else there"
+                Rule.ONCE, f"{_describe_subject(body)} is in the ledger already, and it says something else there"
             )
         return said is not None
 
@@ -188,7 +188,7 @@ class LedgerState:
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
 
-    def number_of(self, hash: str) -> int | None:
+    def find_entry_number(self, hash: str) -> int | None:
         """The number of the entry of this ledger with this hash."""
         return self._hashes.index(hash) + 1 if hash in self._hashes else None
 
@@ -197,7 +197,7 @@ class LedgerState:
         older = self.witnessed is not None and number <= self.witnessed.number
         return Head(number, hash) in self._taken_over or (older and self.contains(number, hash))
 
-    def account(self, population: str) -> Account:
+    def find_account(self, population: str) -> Account:
         """The budget of ``population``.
 
         Raises:
@@ -207,7 +207,7 @@ class LedgerState:
             raise BrokenRuleError(Rule.ONCE, f"the population '{population}' is not registered in this ledger")
         return self.accounts[population]
 
-    def account_of(self, study: str) -> Account:
+    def find_account_of_study(self, study: str) -> Account:
         """The budget that ``study`` is paid from.
 
         Raises:
@@ -217,12 +217,12 @@ class LedgerState:
             raise BudgetError(f"the study '{study}' has no allowance in this ledger: it was never admitted here")
         return self.accounts[self._population_of_study[study]]
 
-    def allowance(self, study: str) -> Allow | None:
+    def find_allowance(self, study: str) -> Allow | None:
         """What ``study`` was admitted with, if it was."""
         said = self._said.get((Allow.kind, study))
         return said if isinstance(said, Allow) else None
 
-    def registered(self, population: str, contract: str, data: str) -> bool:
+    def is_registered(self, population: str, contract: str, data: str) -> bool:
         """Whether files of this digest were registered for ``population`` under the contract of this digest."""
         return (population, contract, data) in self._registered
 
@@ -234,36 +234,36 @@ class LedgerState:
         """Whether the training of round ``number`` is paid."""
         return (Reserve.kind, study, number) in self._said
 
-    def has_evaluated(self, study: str, number: int) -> bool:
+    def has_paid_evaluation(self, study: str, number: int) -> bool:
         """Whether the totals of the model after round ``number`` are paid."""
         return (Evaluate.kind, study, number) in self._said
 
-    def approval_for(self, terms: str) -> int | None:
+    def find_approval(self, terms: str) -> int | None:
         """The entry of the oldest approval of these terms that has a run left; None if none has."""
         return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
 
-    def approved_runs(self, terms: str) -> int:
+    def count_approved_runs(self, terms: str) -> int:
         """How many studies of these terms may still be admitted by what was approved."""
         return sum(each.left for each in self._approvals.values() if each.terms == terms)
 
-    def first_heard(self, study: str) -> Entry | None:
+    def find_admission_entry(self, study: str) -> Entry | None:
         """The entry that admitted ``study``, if it was."""
         return self._heard[study][0] if study in self._heard else None
 
-    def last_heard(self, study: str) -> Entry | None:
+    def find_last_entry(self, study: str) -> Entry | None:
         """The last entry that says how far ``study`` has come: it was admitted, a round was paid or has ended."""
         return self._heard[study][1] if study in self._heard else None
 
-    def ending(self, study: str) -> Ending | None:
+    def find_ending(self, study: str) -> Ending | None:
         """Why the account of ``study`` was closed, if it was (a recovery closes without a reason)."""
         said = self._said.get((Return.kind, study))
         return said.why if isinstance(said, Return) else None
 
-    def budgets(self) -> list[Budget]:
+    def list_budgets(self) -> list[Budget]:
         """Every population's figures."""
         return [account.budget for account in self.accounts.values()]
 
-    def head_statement(self) -> LedgerHead:
+    def make_head_statement(self) -> LedgerHead:
         """The head as others are shown it.
 
         Raises:
@@ -275,7 +275,7 @@ class LedgerState:
             hash=self.head.hash,
             time=self.time,
             recovered=None if self.recovered is None else self.recovered.hash,
-            accounts=self._totals_at(self.head.number),
+            accounts=self._compute_totals_at(self.head.number),
         )
 
     def _read(self, signed: SignedEntry) -> Entry:
@@ -288,7 +288,7 @@ class LedgerState:
             raise BrokenRuleError(Rule.CHAIN, f"written at {entry.time}, before the entry before it ({self.time})")
         self._require_turned_back(entry.body, entry.time)
         try:
-            verify_signature(signed, _opening_key(entry.body) if self.opened is None else self.key)
+            verify_signature(signed, _read_opening_key(entry.body) if self.opened is None else self.key)
         except BrokenRuleError:
             raise
         except LedgerError as error:
@@ -298,15 +298,17 @@ class LedgerState:
     def _apply_body(self, body: Body) -> None:
         """Apply ``body``, or raise and change nothing."""
         if body.subject is not None and self.has_recorded(body):
-            raise BrokenRuleError(Rule.ONCE, f"{_about(body)} is in the ledger already")
+            raise BrokenRuleError(Rule.ONCE, f"{_describe_subject(body)} is in the ledger already")
         match body:
             case Open():
                 self._open(body)
             case Population():
                 self._register(body)
             case entries.Grant():
-                require_equal("limit", body.limit, max(0, renyi_limit(body.epsilon, body.delta, body.order)))
-                self.account(body.population).grant(body.epsilon, body.delta, body.order)
+                require_equal(
+                    "limit", body.limit, max(0, compute_renyi_limit(body.epsilon, body.delta, body.order))
+                )
+                self.find_account(body.population).add_grant(body.epsilon, body.delta, body.order)
             case Allow():
                 self._allow(body)
             case Reserve():
@@ -316,19 +318,21 @@ class LedgerState:
                 self._pay(body, Purpose.EVALUATE)
             case Settle():
                 if (body.study, body.round) not in self.unsettled:
-                    raise BrokenRuleError(Rule.ONCE, f"{_about(body)} was never reserved, so it cannot be settled")
+                    raise BrokenRuleError(
+                        Rule.ONCE, f"{_describe_subject(body)} was never reserved, so it cannot be settled"
+                    )
                 self.unsettled.remove((body.study, body.round))
             case Return():
-                account = self.account_of(body.study)
-                require_equal("charge", body.charge, account.unused(body.study))
+                account = self.find_account_of_study(body.study)
+                require_equal("charge", body.charge, account.read_unused_amount(body.study))
                 account.give_back(body.study)
                 self._restore_approval(body.study)
             case ModelRelease():
-                self.account_of(body.study)
+                self.find_account_of_study(body.study)
             case Refuse():
                 self._refused[body.study] = body
             case Checkpoint():
-                self._checkpoint(body)
+                self._apply_checkpoint(body)
             case KeyChange():
                 self._change_key(body)
             case Recover():
@@ -375,19 +379,19 @@ class LedgerState:
         self.accounts.setdefault(body.population, Account(body.population))
 
     def _allow(self, body: Allow) -> None:
-        account = self.account(body.population)
+        account = self.find_account(body.population)
         if body.grant is not None:
-            require_equal("charge", body.charge, account.filter(body.grant).price_of(body.plan))
+            require_equal("charge", body.charge, account.find_filter(body.grant).compute_plan_price(body.plan))
         else:
             require_equal("charge", body.charge, 0)
-        require_equal("curve", body.curve, plan_curve(body.plan))
-        approval = self._approval_of(body)
+        require_equal("curve", body.curve, compute_plan_curve(body.plan))
+        approval = self._require_approval(body)
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
         if approval is not None:
             approval.used += 1
 
-    def _approval_of(self, body: Allow) -> _Approval | None:
+    def _require_approval(self, body: Allow) -> _Approval | None:
         if body.approval is None:
             return None
         approval = self._approvals.get(body.approval)
@@ -401,12 +405,16 @@ class LedgerState:
 
     def _restore_approval(self, study: str) -> None:
         """A study that was closed before anything was paid has not used its approval."""
-        said = self.allowance(study)
-        if said is not None and said.approval is not None and not self.account_of(study).allowances[study].paid:
+        said = self.find_allowance(study)
+        if (
+            said is not None
+            and said.approval is not None
+            and not self.find_account_of_study(study).allowances[study].paid
+        ):
             self._approvals[said.approval].used -= 1
 
     def _revoke(self, body: Revoke) -> None:
-        if not self.approved_runs(body.terms):
+        if not self.count_approved_runs(body.terms):
             raise BrokenRuleError(
                 Rule.APPROVAL,
                 f"nothing is left to revoke: the terms {body.terms[:16]} have no approval that is unused",
@@ -422,19 +430,19 @@ class LedgerState:
             )
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
-        account = self.account_of(body.study)
-        require_equal("charge", body.charge, account.price(body.study, body.event))
-        require_equal("curve", body.curve, stored_curve(body.event))
+        account = self.find_account_of_study(body.study)
+        require_equal("charge", body.charge, account.compute_price(body.study, body.event))
+        require_equal("curve", body.curve, compute_stored_curve(body.event))
         account.pay(body.study, purpose, body.event)
         self._working.add(body.study)
 
-    def _checkpoint(self, body: Checkpoint) -> None:
-        head = self._seen(body)
+    def _apply_checkpoint(self, body: Checkpoint) -> None:
+        head = self._verify_seen_head(body)
         if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
             )
-        if head.accounts != self._totals_at(head.number):
+        if head.accounts != self._compute_totals_at(head.number):
             raise BrokenRuleError(
                 Rule.WITNESS,
                 f"the totals that a witness has seen are not those of this ledger at entry {head.number}",
@@ -451,19 +459,19 @@ class LedgerState:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
 
     def _recover(self, body: Recover) -> None:
-        head = self._seen(body)
+        head = self._verify_seen_head(body)
         if self.contains(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the ledger: nothing is lost"
             )
-        lost = [(totals.population, filters_of(totals)) for totals in head.accounts]
+        lost = [(totals.population, rebuild_filters(totals)) for totals in head.accounts]
         for population, filters in lost:  # refuse before anything is changed
             known = self.accounts[population].filters if population in self.accounts else []
             if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
                 raise BrokenRuleError(
                     Rule.WITNESS, f"the witness has seen another grant of the population '{population}'"
                 )
-        unseen = self._paid_since_witnessed()
+        unseen = self._compute_paid_since_witnessed()
         for account in self.accounts.values():
             account.spend_open_allowances()
         for population, filters in lost:
@@ -481,43 +489,43 @@ class LedgerState:
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)
 
-    def _paid_since_witnessed(self) -> Counter[tuple[str, int]]:
+    def _compute_paid_since_witnessed(self) -> Counter[tuple[str, int]]:
         """What was paid after the newest entry that a witness has seen, by population and grant: perhaps only here."""
         paid = Counter[tuple[str, int]]()
         for population, account in self.accounts.items():
-            state = None if self.witnessed is None else self._state_at(population, self.witnessed.number)
+            state = None if self.witnessed is None else self._find_state_at(population, self.witnessed.number)
             seen = () if state is None else state.amounts
             for number, filter_ in enumerate(account.filters, start=1):
                 paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
         return paid
 
-    def _seen(self, body: Checkpoint | Recover) -> LedgerHead:
+    def _verify_seen_head(self, body: Checkpoint | Recover) -> LedgerHead:
         """The head that a witness has seen; a key of this ledger, which may be an earlier one, has signed it."""
         head = body.countersigned.head
         if head.statement.site != self.site:
             raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
         for key in reversed(self.keys):
             try:
-                head.verified(key)
+                head.verify(key)
             except Error:
                 continue
             try:
-                return body.countersigned.seen_by(PublicKey.from_text(body.witness))
+                return body.countersigned.verify_witness(PublicKey.from_text(body.witness))
             except Error as error:
                 raise BrokenRuleError(Rule.WITNESS, str(error)) from None
         raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
 
-    def _state_at(self, population: str, number: int) -> AccountState | None:
+    def _find_state_at(self, population: str, number: int) -> AccountState | None:
         states = self._states.get(population, [])
         after = bisect_right(states, number, key=lambda state: state.since)
         return states[after - 1] if after else None
 
-    def _totals_at(self, number: int) -> tuple[AccountTotals, ...]:
+    def _compute_totals_at(self, number: int) -> tuple[AccountTotals, ...]:
         """Every population's totals as they were after entry ``number``."""
         return tuple(
-            totals_of(self.accounts[population], state)
+            make_account_totals(self.accounts[population], state)
             for population in self._states
-            if (state := self._state_at(population, number)) is not None
+            if (state := self._find_state_at(population, number)) is not None
         )
 
     def _advance(self, entry: Entry, signed: SignedEntry) -> None:
@@ -529,11 +537,11 @@ class LedgerState:
         self._hashes.append(signed.hash)
         for population, account in self.accounts.items():
             states = self._states.setdefault(population, [])
-            state = state_of(account, entry.number)
+            state = read_account_state(account, entry.number)
             if not states or states[-1][1:] != state[1:]:
                 states.append(state)
 
-    def _opened(self) -> Open:
+    def _require_opened(self) -> Open:
         if self.opened is None:
             raise LedgerError("the ledger has no entry yet")
         return self.opened
@@ -547,7 +555,7 @@ def replay(
     key: PublicKey | None = None,
     watch: Watch | None = None,
 ) -> LedgerState:
-    """Fold ``signed_entries`` into the ledger they make.
+    """Fold ``read_signed_entries`` into the ledger they make.
 
     Args:
         signed_entries: from the first.
@@ -567,21 +575,21 @@ def replay(
     return ledger_state
 
 
-def plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
+def compute_plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
     """What all of ``plan`` costs at each carried order; None if a part of it has no bound."""
-    curves = [stored_curve(planned.event, planned.times) for planned in plan]
+    curves = [compute_stored_curve(planned.event, planned.times) for planned in plan]
     if any(curve is None for curve in curves):
         return None
     return tuple(map(sum, zip(*[curve for curve in curves if curve is not None], strict=True)))
 
 
-def _opening_key(body: Body) -> PublicKey:
+def _read_opening_key(body: Body) -> PublicKey:
     if not isinstance(body, Open):
         raise BrokenRuleError(Rule.OPENING, f"expected a ledger to begin with 'open', got '{body.kind}'")
     return PublicKey.from_text(body.key)
 
 
-def _rule_broken_by(error: Error) -> Rule:
+def _find_broken_rule(error: Error) -> Rule:
     match error:
         case BrokenRuleError():
             return error.rule
@@ -593,7 +601,7 @@ def _rule_broken_by(error: Error) -> Rule:
             return Rule.FORM
 
 
-def _about(body: Body) -> str:
+def _describe_subject(body: Body) -> str:
     match body:
         case Reserve() | Settle() | Evaluate():
             return f"{body.kind} of round {body.round} of the study '{body.study}'"

@@ -16,7 +16,7 @@ from pydantic import Field
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError, WireError
-from privacy.exchanged_files import plain_line
+from privacy.exchanged_files import normalise_line
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Round, StudyName
 from privacy.ledger.signed_head import Countersigned, Digest, KeyText, Number
@@ -106,7 +106,7 @@ class Testimony:
         return PublicKey.from_text(self.opening.key)
 
 
-def lines(
+def format_testimony(
     items: Iterable[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen], key: SigningKey
 ) -> Iterator[bytes]:
     """Write a testimony; the first item is its opening. Run by a coordinator."""
@@ -116,7 +116,7 @@ def lines(
         count += 1
         everything.update(line)
         yield line
-    yield Signed[Trailer].by(key, Trailer(count=count, items=everything.hexdigest())).to_bytes() + b"\n"
+    yield Signed[Trailer].sign(key, Trailer(count=count, items=everything.hexdigest())).to_bytes() + b"\n"
 
 
 def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
@@ -131,7 +131,7 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
     """
     testimony: Testimony | None = None
     count, everything, whole = 0, hashlib.sha256(), False
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         try:
             if whole:
                 raise LedgerError("something follows the trailer")
@@ -141,7 +141,7 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
                 whole = True
                 continue
             item = parse({"item": value}, _Line, LedgerError, "the item").item
-            testimony = _take(testimony, item)
+            testimony = _add_item(testimony, item)
         except Error as error:
             raise LedgerError(f"{path}: line {number}: {error}") from None
         except Exception as error:  # whoever wrote the file chose every byte of it
@@ -157,7 +157,7 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
     return testimony
 
 
-def _take(testimony: Testimony | None, item: Item) -> Testimony:
+def _add_item(testimony: Testimony | None, item: Item) -> Testimony:
     if testimony is None:
         if not isinstance(item, Opening):
             raise LedgerError(f"expected a testimony to begin with its opening, got '{item.kind}'")
@@ -174,7 +174,7 @@ def _take(testimony: Testimony | None, item: Item) -> Testimony:
         case HeadSeen():
             seen = item.countersigned.seen
             try:
-                seen.verified(testimony.key)
+                seen.verify(testimony.key)
             except WireError:
                 raise LedgerError("a countersignature is not by the key that the opening names") from None
             testimony.heads.append(item.countersigned)
@@ -184,14 +184,14 @@ def _take(testimony: Testimony | None, item: Item) -> Testimony:
 def _check_trailer(value: object, testimony: Testimony, count: int, items: str) -> None:
     signed = parse(value, Signed[Trailer], LedgerError, "the trailer")
     try:
-        trailer = signed.verified(testimony.key)
+        trailer = signed.verify(testimony.key)
     except WireError:
         raise LedgerError("the trailer is not signed by the key that the opening names") from None
     if (trailer.count, trailer.items) != (count, items):
         raise LedgerError(f"the trailer promises {trailer.count} items, or others than the {count} that are here")
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _read_lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             number = 0
@@ -199,6 +199,6 @@ def _lines(path: Path) -> Iterator[bytes]:
                 if not line.endswith(b"\n"):
                     raise LedgerError(f"{path}: cut off or too long: expected a newline at the end of every line")
                 number += 1
-                yield plain_line(line, number)
+                yield normalise_line(line, number)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None

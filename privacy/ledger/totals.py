@@ -16,7 +16,7 @@ class AccountState(NamedTuple):
     amounts: tuple[tuple[int, int], ...]
 
 
-def state_of(account: Account, number: int) -> AccountState:
+def read_account_state(account: Account, number: int) -> AccountState:
     """Return what an account holds at one entry."""
     return AccountState(
         since=number,
@@ -26,7 +26,7 @@ def state_of(account: Account, number: int) -> AccountState:
     )
 
 
-def totals_of(account: Account, state: AccountState) -> AccountTotals:
+def make_account_totals(account: Account, state: AccountState) -> AccountTotals:
     """Return an account as a signed head states it."""
     return AccountTotals(
         population=account.population,
@@ -45,7 +45,7 @@ def totals_of(account: Account, state: AccountState) -> AccountTotals:
     )
 
 
-def filters_of(totals: AccountTotals) -> list[RenyiFilter]:
+def rebuild_filters(totals: AccountTotals) -> list[RenyiFilter]:
     """The filters that a witness has seen.
 
     Raises:
@@ -53,6 +53,6 @@ def filters_of(totals: AccountTotals) -> list[RenyiFilter]:
     """
     account = Account(totals.population)
     for seen in totals.grants:
-        account.grant(seen.epsilon, seen.delta, seen.order)
+        account.add_grant(seen.epsilon, seen.delta, seen.order)
         account.filters[-1].spent, account.filters[-1].set_aside = seen.spent, seen.set_aside
     return account.filters

@@ -14,7 +14,7 @@ from pathlib import Path
 from privacy.errors import LedgerError, StorageError
 from privacy.files import sync_folder
 from privacy.keys import SigningKey
-from privacy.ledger.database import create_tables, signed_entries, translated_errors
+from privacy.ledger.database import create_tables, read_signed_entries, translate_errors
 from privacy.ledger.entries import Body, Open
 from privacy.ledger.signing import SignedEntry
 from privacy.ledger.state import LedgerState
@@ -47,13 +47,13 @@ class Append:
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
         """What is done, one after the other."""
-        return (self.lock, self.read_on, self.decide, self.insert, self.commit)
+        return (self.lock, self.check_new_entries, self.decide, self.insert, self.commit)
 
     def lock(self) -> None:
         """Keep other processes from adding."""
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def read_on(self) -> None:
+    def check_new_entries(self) -> None:
         """Check what other processes have added."""
         read_new_entries(self._path, self._connection, self._ledger)
 
@@ -92,28 +92,28 @@ class Create:
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
         """What is done, one after the other."""
-        return (self.claim, self.lay_out, self.begin, self.close, self.publish)
+        return (self.make_empty_file, self.make_table, self.write_first_entry, self.close, self.publish)
 
-    def claim(self) -> None:
+    def make_empty_file(self) -> None:
         """Make an empty file beside the ledger's place, its owner's alone."""
         try:
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._make_error(error) from None
         os.close(descriptor)
         self._aside = Path(name)
 
-    def lay_out(self) -> None:
+    def make_table(self) -> None:
         """Give it its table."""
         self._connection = create_tables(self._written_aside)
 
-    def begin(self) -> None:
+    def write_first_entry(self) -> None:
         """Write the first entry."""
         connection, opening = self._connection, Open(site=self._site, key=self._key.public.text)
         if connection is None:
             raise LedgerError(f"{self._path}: a new ledger is laid out before it is begun")
         addition = Append(self._path, connection, LedgerState(), self._key, lambda: self._time, lambda _: opening)
-        with translated_errors(self._path):
+        with translate_errors(self._path):
             for step in addition.steps:
                 step()
 
@@ -128,7 +128,7 @@ class Create:
             os.link(self._written_aside, self._path)
             sync_folder(self._path.parent)
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._make_error(error) from None
 
     def clean_up(self) -> None:
         """Leave nothing beside the ledger."""
@@ -143,7 +143,7 @@ class Create:
             raise LedgerError(f"{self._path}: a new ledger is claimed before it is written")
         return self._aside
 
-    def _refused(self, error: OSError) -> StorageError:
+    def _make_error(self, error: OSError) -> StorageError:
         return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
 
 
@@ -154,7 +154,7 @@ def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: L
         LedgerError: one is wrong (named).
     """
     try:
-        for signed in signed_entries(connection, after=ledger_state.head.number):
+        for signed in read_signed_entries(connection, after=ledger_state.head.number):
             ledger_state.apply(signed)
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None

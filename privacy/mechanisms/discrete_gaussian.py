@@ -37,7 +37,7 @@ def sample(variance: Fraction, count: int, stream: KeyStream) -> list[int]:
     """
     if variance <= 0:
         raise ValueError(f"expected a positive variance, got {variance}")
-    return [_gaussian(variance, stream) for _ in range(count)]
+    return [_draw_gaussian(variance, stream) for _ in range(count)]
 
 
 def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int64]:
@@ -51,18 +51,18 @@ def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int6
     drawn = np.empty(count, dtype=np.int64)
     filled = 0
     while filled < count:
-        proposals = _accepted(variance, min(_CHUNK, 2 * (count - filled) + 64), stream)[: count - filled]
+        proposals = _draw_accepted(variance, min(_CHUNK, 2 * (count - filled) + 64), stream)[: count - filled]
         drawn[filled : filled + len(proposals)] = proposals
         filled += len(proposals)
     return drawn
 
 
-def _accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
+def _draw_accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
     """Those of ``tries`` Laplace proposals that algorithm 3 keeps."""
     scale = math.isqrt(variance) + 1
-    proposals = _laplaces(scale, tries, stream)
+    proposals = _draw_laplace_batch(scale, tries, stream)
     distance = np.abs(proposals).astype(np.float64) - variance / scale
-    kept = _coins(
+    kept = _toss_coins(
         distance**2 / (2.0 * variance),
         lambda place: (abs(int(proposals[place])) - Fraction(variance, scale)) ** 2 / (2 * variance),
         stream,
@@ -70,22 +70,24 @@ def _accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]
     return proposals[kept]
 
 
-def _laplaces(scale: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
+def _draw_laplace_batch(scale: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
     """Algorithm 2 with s = 1, as many as come of ``tries``."""
-    rest = stream.below(scale, tries).astype(np.int64)
-    rest = rest[_coins(rest / scale, lambda place: Fraction(int(rest[place]), scale), stream)]
+    rest = stream.draw_below(scale, tries).astype(np.int64)
+    rest = rest[_toss_coins(rest / scale, lambda place: Fraction(int(rest[place]), scale), stream)]
     whole = np.zeros(len(rest), dtype=np.int64)
     going = np.arange(len(rest))
     while len(going):
-        going = going[_coins(np.ones(len(going)), lambda place: Fraction(1), stream)]
+        going = going[_toss_coins(np.ones(len(going)), lambda place: Fraction(1), stream)]
         whole[going] += 1
     size = rest + scale * whole
-    negative = stream.below(2, len(size)).astype(bool)
+    negative = stream.draw_below(2, len(size)).astype(bool)
     kept: NDArray[np.int64] = np.where(negative, -size, size)[~(negative & (size == 0))]
     return kept
 
 
-def _coins(gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream: KeyStream) -> NDArray[np.bool_]:
+def _toss_coins(
+    gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream: KeyStream
+) -> NDArray[np.bool_]:
     """For each gamma >= 0 a coin that falls with probability exp(-gamma).
 
     Args:
@@ -93,16 +95,16 @@ def _coins(gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream
         exact: the rational gamma of a place.
         stream: secret randomness.
     """
-    uniforms = stream.words(len(gammas)) >> np.uint64(12)  # the first 52 bits of a uniform real
+    uniforms = stream.draw_words(len(gammas)) >> np.uint64(12)  # the first 52 bits of a uniform real
     first = uniforms.astype(np.float64) * 2.0**-52
     chances = np.exp(-gammas)
     heads = first < chances
     for place in np.flatnonzero(np.abs(first - chances) < _DOUBT):
-        heads[place] = _below_exp(int(uniforms[place]), exact(int(place)), stream)
+        heads[place] = _is_below_exp(int(uniforms[place]), exact(int(place)), stream)
     return heads
 
 
-def _below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
+def _is_below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
     """Whether the uniform real whose first 52 bits are given lies below exp(-gamma): more bits until it shows."""
     bits, digits = 52, 40
     while True:
@@ -115,58 +117,58 @@ def _below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
         if low >= chance + slack:
             return False
         first_bits, bits, digits = (
-            first_bits << 52 | int(stream.words(1)[0] >> np.uint64(12)),
+            first_bits << 52 | int(stream.draw_words(1)[0] >> np.uint64(12)),
             bits + 52,
             digits + 20,
         )
 
 
-def _gaussian(variance: Fraction, stream: KeyStream) -> int:
+def _draw_gaussian(variance: Fraction, stream: KeyStream) -> int:
     """Algorithm 3: a Laplace proposal y of scale t = floor(sigma) + 1, kept or drawn again."""
-    scale = _floor_sqrt(variance) + 1
+    scale = _compute_floor_sqrt(variance) + 1
     while True:
-        proposal = _laplace(scale, stream)
-        if _bernoulli_exp((abs(proposal) - variance / scale) ** 2 / (2 * variance), stream):
+        proposal = _draw_laplace(scale, stream)
+        if _draw_bernoulli_exp((abs(proposal) - variance / scale) ** 2 / (2 * variance), stream):
             return proposal
 
 
-def _laplace(scale: int, stream: KeyStream) -> int:
+def _draw_laplace(scale: int, stream: KeyStream) -> int:
     """Algorithm 2 with s = 1: probability of x proportional to exp(-|x| / scale)."""
     while True:
-        rest = _below(scale, stream)
-        if not _bernoulli_exp(Fraction(rest, scale), stream):
+        rest = _draw_below(scale, stream)
+        if not _draw_bernoulli_exp(Fraction(rest, scale), stream):
             continue
         whole = 0
-        while _bernoulli_exp(Fraction(1), stream):
+        while _draw_bernoulli_exp(Fraction(1), stream):
             whole += 1
         size = rest + scale * whole
-        negative = _below(2, stream) == 1
+        negative = _draw_below(2, stream) == 1
         if not (negative and size == 0):
             return -size if negative else size
 
 
-def _bernoulli_exp(gamma: Fraction, stream: KeyStream) -> bool:
+def _draw_bernoulli_exp(gamma: Fraction, stream: KeyStream) -> bool:
     """Algorithm 1: true with probability exp(-gamma), gamma >= 0."""
     while gamma > 1:
-        if not _bernoulli_exp(Fraction(1), stream):
+        if not _draw_bernoulli_exp(Fraction(1), stream):
             return False
         gamma -= 1
     tries = 1
-    while _below(gamma.denominator * tries, stream) < gamma.numerator:
+    while _draw_below(gamma.denominator * tries, stream) < gamma.numerator:
         tries += 1
     return tries % 2 == 1
 
 
-def _below(bound: int, stream: KeyStream) -> int:
+def _draw_below(bound: int, stream: KeyStream) -> int:
     """Uniform in [0, bound) by rejection, for a bound of any size."""
     bits = (bound - 1).bit_length()
     size = (bits + 7) // 8
     while True:
-        drawn = int.from_bytes(stream.bytes(size), "little") >> (8 * size - bits)
+        drawn = int.from_bytes(stream.draw_bytes(size), "little") >> (8 * size - bits)
         if drawn < bound:
             return drawn
 
 
-def _floor_sqrt(value: Fraction) -> int:
+def _compute_floor_sqrt(value: Fraction) -> int:
     """The largest integer whose square is at most ``value``."""
     return math.isqrt(value.numerator // value.denominator)

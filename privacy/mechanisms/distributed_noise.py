@@ -13,8 +13,8 @@ Rules:
   patients);
 * R may differ from round to round: each step's curve depends on sigma alone, since Delta is counted on the step's own
   grid. Too small an R ruins the sum and weakens nothing. So it is refused where it surely cannot hold, and a sum that
-  has values at its edge is marked (:func:`values_at_edge`): with a range that holds, such a mark comes with a chance
-  of at most 1e-6 a round (2e-4 above 10^9 parameters), by the union bound over coordinates;
+  has values at its edge is marked (:func:`count_values_at_edge`): with a range that holds, such a mark comes with a
+  chance of at most 1e-6 a round (2e-4 above 10^9 parameters), by the union bound over coordinates;
 * rounding is stochastic with one dither a coordinate, so one patient moves a site's integers by a vector of length at
   most Delta = C/gamma + sqrt(d) (coupling by the dither);
 * a site that conspires knows its own share. So the shares of any cohort of m less ``colluders`` add up to the noise
@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.mechanisms.discrete_gaussian import sample_many
-from privacy.mechanisms.value_range import TAIL, range_of_sums, rounded_up
+from privacy.mechanisms.value_range import TAIL, compute_range_of_sums, round_up
 from privacy.randomness import KeyStream
 
 LEAST_VARIANCE: Final = 9
@@ -94,7 +94,7 @@ class SharedNoise:
         """How much more noise there is than without rounding: Delta gamma / C."""
         return self.sensitivity * self.unit / self.clipping_norm
 
-    def share_variance(self, cohort: int) -> int:
+    def compute_share_variance(self, cohort: int) -> int:
         """Variance of one site's share in a cohort of so many sites, in grid units, rounded up.
 
         Raises:
@@ -105,59 +105,59 @@ class SharedNoise:
         total = (Fraction(self.noise_multiplier) * Fraction(self.sensitivity)) ** 2
         return max(LEAST_VARIANCE, math.ceil(total / (cohort - self.colluders)))
 
-    def outsider_multiplier(self, cohort: int) -> float:
+    def compute_outsider_multiplier(self, cohort: int) -> float:
         """The noise multiplier that somebody sees who takes no part."""
         return self.noise_multiplier * math.sqrt(cohort / (cohort - self.colluders))
 
     @property
     def deviation(self) -> float:
         """Standard deviation of a sum's noise before rounding, in the smallest cohort, in clipping norms."""
-        return self.outsider_multiplier(self.colluders + 2 if self.minimum is None else self.minimum)
+        return self.compute_outsider_multiplier(self.colluders + 2 if self.minimum is None else self.minimum)
 
     @property
     def needed_range(self) -> float:
         """The least ``value_range`` that surely holds the noise, beside the largest sum where that is known."""
-        return range_of_sums(self.largest_sum, self.deviation, self.parameters, self.bits)
+        return compute_range_of_sums(self.largest_sum, self.deviation, self.parameters, self.bits)
 
     @property
     def least_range(self) -> float:
         """Below it the noise, beside the usual sum where that is known, surely does not fit."""
-        return range_of_sums(self.usual_sum, self.deviation, self.parameters, self.bits)
+        return compute_range_of_sums(self.usual_sum, self.deviation, self.parameters, self.bits)
 
     @property
     def sum_held(self) -> float:
         """The largest sum that fits into the range beside the noise; negative where the noise alone does not fit."""
         return self.value_range - TAIL * self.deviation * self.inflation
 
-    def with_fitting_range(self) -> "SharedNoise":
-        """The same numbers with a range that holds; any range where no range does, which :meth:`problem` tells."""
+    def fit_range(self) -> "SharedNoise":
+        """Return the same numbers with a range that holds the sum, or any range where none does."""
         needed = self.needed_range
         fitting = needed if math.isfinite(needed) else self.largest_sum + TAIL * self.deviation
-        return replace(self, value_range=rounded_up(fitting))
+        return replace(self, value_range=round_up(fitting))
 
-    def problem(self, cohort: int) -> str | None:
+    def describe_problem(self, cohort: int) -> str | None:
         """Why a cohort of so many sites cannot use these numbers, if it cannot; with the numbers to write instead."""
         exact = (self.noise_multiplier * self.sensitivity) ** 2 / (cohort - self.colluders)
         if exact < LEAST_VARIANCE:
             return (
                 f"one site's share of the noise is {math.sqrt(exact):.2f} grid units among {cohort} sites, expected at "
-                f"least 3: {self._more_bits(cohort)}"
+                f"least 3: {self._suggest_more_bits(cohort)}"
             )
         if self.inflation > MOST_INFLATION or math.isinf(self.least_range):
             return (
                 f"rounding to secure_aggregation.bits {self.bits} over a value_range of {self.value_range:g} makes "
-                f"the noise  {self.inflation:.2g} times as large: {self._more_bits(cohort)}"
+                f"the noise {self.inflation:.2g} times as large: {self._suggest_more_bits(cohort)}"
             )
         if self.value_range < self.least_range:
             return (
                 f"secure_aggregation.value_range is {self.value_range:g} clipping norms, the noise "
-                f"{'and the sum need' if self.largest_sum else 'alone needs'} {_figure(self.needed_range)}: sums would "
-                f"wrap around; write secure_aggregation.value_range: auto, or at least "
-                f"{rounded_up(self.needed_range):g}"
+                f"{'and the sum need' if self.largest_sum else 'alone needs'} {_format_figure(self.needed_range)}: "
+                f"sums would wrap around; write secure_aggregation.value_range: auto, or at least "
+                f"{round_up(self.needed_range):g}"
             )
         return None
 
-    def proposed_bits(self, cohort: int | None = None) -> int:
+    def propose_bits(self, cohort: int | None = None) -> int:
         """The least bits with which rounding costs at most 2 per cent of noise; at most 24.
 
         In a ``cohort`` that is named, a site's share of the noise is then large enough as well.
@@ -169,14 +169,14 @@ class SharedNoise:
                 return bits
         return 24
 
-    def _more_bits(self, cohort: int) -> str:
-        proposed = self.proposed_bits(cohort)
+    def _suggest_more_bits(self, cohort: int) -> str:
+        proposed = self.propose_bits(cohort)
         if proposed > self.bits:
             return f"use more secure_aggregation.bits: write {proposed}"
         return "no secure_aggregation.bits are enough; use a smaller model, smaller lots or local noise"
 
 
-def noise_share(
+def make_noised_share(
     total: NDArray[np.float64], noise: SharedNoise, variance: int, stream: KeyStream
 ) -> NDArray[np.uint32]:
     """Run by a site. Its share of a step: the clipped sum ``total``, (d,), rounded, noised and wrapped.
@@ -190,29 +190,29 @@ def noise_share(
     Returns:
         (d,) integers below 2^bits.
     """
-    rounded = np.floor(total / noise.unit + stream.uniform(len(total))).astype(np.int64)
-    return _wrapped(rounded + sample_many(variance, len(total), stream), noise.bits)
+    rounded = np.floor(total / noise.unit + stream.draw_uniform(len(total))).astype(np.int64)
+    return _wrap_integers(rounded + sample_many(variance, len(total), stream), noise.bits)
 
 
 def add_noise_to_share(
     integers: NDArray[np.uint32], noise: SharedNoise, more: int, stream: KeyStream
 ) -> NDArray[np.uint32]:
     """Run by a site. A share with ``more`` variance, which is at least :data:`LEAST_VARIANCE`; (d,)."""
-    return _wrapped(integers.astype(np.int64) + sample_many(more, len(integers), stream), noise.bits)
+    return _wrap_integers(integers.astype(np.int64) + sample_many(more, len(integers), stream), noise.bits)
 
 
-def opened_sum(total: NDArray[np.int64], noise: SharedNoise) -> NDArray[np.float64]:
+def decode_opened_sum(total: NDArray[np.int64], noise: SharedNoise) -> NDArray[np.float64]:
     """The cohort's noised sum of clipped gradients, from the opened ``total`` of wrapped integers; (d,)."""
     half, modulus = 1 << (noise.bits - 1), 1 << noise.bits
     return ((total + half) % modulus - half).astype(np.float64) * noise.unit
 
 
-def _figure(value: float) -> str:
+def _format_figure(value: float) -> str:
     """Three digits, or all that stand before the point."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def values_at_edge(total: NDArray[np.int64], noise: SharedNoise, cohort: int) -> int:
+def count_values_at_edge(total: NDArray[np.int64], noise: SharedNoise, cohort: int) -> int:
     """How many coordinates of an opened ``total``, (d,), lie where a sum that fits the range does not come.
 
     A range that holds leaves :data:`~privacy.mechanisms.value_range.TAIL` deviations of noise beyond the
@@ -220,11 +220,11 @@ def values_at_edge(total: NDArray[np.int64], noise: SharedNoise, cohort: int) ->
     Computed from the noised sum alone: post-processing.
     """
     half, modulus = 1 << (noise.bits - 1), 1 << noise.bits
-    deviation = math.sqrt(cohort * noise.share_variance(cohort))
+    deviation = math.sqrt(cohort * noise.compute_share_variance(cohort))
     width = max(_LEAST_EDGE, TAIL + NormalDist().inv_cdf(_FALSE_MARKS / (2 * max(1, len(total)))))
     values = np.abs((total + half) % modulus - half)
     return int(np.count_nonzero(values >= half - width * deviation))
 
 
-def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.uint32]:
+def _wrap_integers(values: NDArray[np.int64], bits: int) -> NDArray[np.uint32]:
     return (values & ((1 << bits) - 1)).astype(np.uint32)

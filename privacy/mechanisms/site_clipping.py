@@ -37,26 +37,26 @@ _FARTHEST: Final = float(1 << 20)
 _COIN_BITS: Final = 53
 
 
-def joint_norm(norm: float, adaptive: AdaptiveClipping | None) -> float:
+def compute_joint_norm(norm: float, adaptive: AdaptiveClipping | None) -> float:
     """S', the largest norm of what a site contributes where updates are clipped to ``norm``."""
-    return norm * _joined(adaptive)
+    return norm * _compute_joint_factor(adaptive)
 
 
-def norm_of_joint(joint: float, adaptive: AdaptiveClipping | None) -> float:
+def compute_norm_from_joint(joint: float, adaptive: AdaptiveClipping | None) -> float:
     """S, from S'."""
-    return joint / _joined(adaptive)
+    return joint / _compute_joint_factor(adaptive)
 
 
-def _joined(adaptive: AdaptiveClipping | None) -> float:
+def _compute_joint_factor(adaptive: AdaptiveClipping | None) -> float:
     return 1.0 if adaptive is None else math.sqrt(1 + adaptive.share * adaptive.share / 4)
 
 
 def is_drawn(participation: float, stream: KeyStream) -> bool:
     """Run by a site. Whether its update counts in this round: with chance ``participation``, never with more."""
-    return int(stream.below(1 << _COIN_BITS, 1)[0]) < math.floor(participation * 2.0**_COIN_BITS)
+    return int(stream.draw_below(1 << _COIN_BITS, 1)[0]) < math.floor(participation * 2.0**_COIN_BITS)
 
 
-def contribution(update: Vector, norm: float, adaptive: AdaptiveClipping | None, *, counts: bool) -> Vector:
+def make_contribution(update: Vector, norm: float, adaptive: AdaptiveClipping | None, *, counts: bool) -> Vector:
     """Run by a site. What it adds to the sum: its clipped update and, with adaptive clipping, its answer; (d,).
 
     Args:
@@ -66,7 +66,7 @@ def contribution(update: Vector, norm: float, adaptive: AdaptiveClipping | None,
         counts: whether the site was drawn.
 
     Returns:
-        a vector of norm at most :func:`joint_norm`; zeros if it does not count.
+        a vector of norm at most :func:`compute_joint_norm`; zeros if it does not count.
     """
     with np.errstate(over="ignore"):  # an infinite length is one that counts as zero
         length = float(np.sqrt(np.sum(np.square(update))))
@@ -78,7 +78,7 @@ def contribution(update: Vector, norm: float, adaptive: AdaptiveClipping | None,
     return clipped if counts else np.zeros_like(clipped)
 
 
-def mean_update(total: Vector, adaptive: AdaptiveClipping | None, expected: float) -> Vector:
+def compute_mean_update(total: Vector, adaptive: AdaptiveClipping | None, expected: float) -> Vector:
     """The mean of the updates, from the opened sum (d,) of all contributions; (P,).
 
     Args:
@@ -89,7 +89,7 @@ def mean_update(total: Vector, adaptive: AdaptiveClipping | None, expected: floa
     return (total if adaptive is None else total[:-1]) / expected
 
 
-def next_norm(total: Vector, norm: float, privacy: Privacy, expected: float) -> float:
+def compute_next_norm(total: Vector, norm: float, privacy: Privacy, expected: float) -> float:
     """The clipping norm of the next round, the same bits at every site.
 
     Args:

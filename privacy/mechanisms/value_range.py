@@ -24,26 +24,26 @@ COUNT_STEP: Final = 10
 TAIL: Final = 8.0
 """Standard deviations of the noise that must fit into the range: beyond lie less than 2^-49."""
 _UNLIKELY: Final = 35.0
-"""A lot is larger than :func:`most_drawn` with a chance of at most exp(-35), 2^-50."""
+"""A lot is larger than :func:`compute_most_drawn` with a chance of at most exp(-35), 2^-50."""
 _STEEPEST: Final = 10.0
 """Norm of a gradient that nothing clips: mean gradients of the catalogue's models stay below."""
 _FEWEST: Final = 50
 """Patients of the smallest site: what a site's policy asks for unless its people change it."""
 
 
-def most_patients(counts: Iterable[int]) -> int:
+def count_most_patients(counts: Iterable[int]) -> int:
     """The most patients that sites with these public ``counts`` can have together."""
     return sum(count + COUNT_STEP for count in counts)
 
 
-def most_drawn(rate: float, patients: int) -> float:
+def compute_most_drawn(rate: float, patients: int) -> float:
     """The most of ``patients`` that a Poisson sample at ``rate`` takes, but for a chance of 2^-50."""
     variance = patients * rate * (1 - rate)
     beyond = _UNLIKELY / 3 + math.sqrt((_UNLIKELY / 3) ** 2 + 2 * _UNLIKELY * variance)
     return min(float(patients), rate * patients + (beyond if rate < 1 else 0.0))
 
 
-def range_of_sums(largest_sum: float, noise: float, parameters: int, bits: int) -> float:
+def compute_range_of_sums(largest_sum: float, noise: float, parameters: int, bits: int) -> float:
     """The least range that holds a sum and its noise, in clipping norms; infinite where ``bits`` are too few.
 
     With range R rounding makes the noise (1 + 2 R sqrt(d) / 2^bits) times as large: R must be at least the sum and
@@ -60,7 +60,7 @@ def range_of_sums(largest_sum: float, noise: float, parameters: int, bits: int) 
     return (largest_sum + tail) / left if left > 0 else math.inf
 
 
-def range_of_updates(
+def compute_range_of_updates(
     *,
     learning_rate: float,
     steps: int,
@@ -82,14 +82,14 @@ def range_of_updates(
         corrected: whether control variates are added, which are the difference of two mean gradients.
     """
     lot = sampling_rate * _FEWEST
-    fullest = most_drawn(sampling_rate, _FEWEST) / lot
+    fullest = compute_most_drawn(sampling_rate, _FEWEST) / lot
     steepest = (_STEEPEST if norm is None else norm) * fullest
     noise = 0.0 if noise_multiplier is None or norm is None else noise_multiplier * norm / lot
     longest = learning_rate * (steps * steepest + TAIL * noise * math.sqrt(steps / lots))
-    return rounded_up(3 * longest if corrected else longest)
+    return round_up(3 * longest if corrected else longest)
 
 
-def rounded_up(value: float) -> float:
+def round_up(value: float) -> float:
     """``value``, positive, rounded up to two digits.
 
     >>> rounded_up(4127.3), rounded_up(0.0123), rounded_up(20.0)

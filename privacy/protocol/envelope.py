@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from privacy.canonical import from_canonical, sha256
+from privacy.canonical import compute_sha256, from_canonical
 from privacy.document import Document, parse
 from privacy.errors import WireError
 from privacy.fields import Count, Digest, StudyId
@@ -73,8 +73,8 @@ def make_envelope(
         sender=sender,
         receiver=receiver,
         number=number,
-        answers=None if answers is None else sha256(answers),
-        blobs=tuple(BlobNote(length=len(blob), sha256=sha256(blob)) for blob in blobs),
+        answers=None if answers is None else compute_sha256(answers),
+        blobs=tuple(BlobNote(length=len(blob), sha256=compute_sha256(blob)) for blob in blobs),
         content=content,
     ).to_bytes()
     if len(body) > MAX_BODY_BYTES:
@@ -103,6 +103,6 @@ def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
     """
     key.verify(envelope.signature, _LABEL + envelope.body)
     body = read_body(envelope)
-    if [(note.length, note.sha256) for note in body.blobs] != [(len(b), sha256(b)) for b in envelope.blobs]:
+    if [(note.length, note.sha256) for note in body.blobs] != [(len(b), compute_sha256(b)) for b in envelope.blobs]:
         raise WireError("a message's blobs are not those that its body names: lengths or digests differ")
     return body

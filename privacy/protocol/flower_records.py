@@ -38,7 +38,7 @@ class Limit:
     size: int
 
     @classmethod
-    def of_blobs(cls, blob_bytes: int) -> "Limit":
+    def from_blob_bytes(cls, blob_bytes: int) -> "Limit":
         """Of a message whose blobs have at most ``blob_bytes``."""
         pieces = _FRAME_PIECES + blob_bytes // PIECE_BYTES
         return cls(pieces, MAX_BODY_BYTES + blob_bytes + pieces * _FRAME_BYTES)
@@ -84,10 +84,10 @@ def from_records(records: RecordDict) -> Envelope:
         raise WireError("an envelope's body and signature must be bytes")
     if len(body) > MAX_BODY_BYTES:
         raise WireError(f"a message body has {len(body)} bytes, expected at most {MAX_BODY_BYTES}")
-    return Envelope(body, signature, _blobs(records))
+    return Envelope(body, signature, _read_blobs(records))
 
 
-def _blobs(records: RecordDict) -> tuple[bytes, ...]:
+def _read_blobs(records: RecordDict) -> tuple[bytes, ...]:
     if _BLOBS not in records:
         return ()
     arrays = records[_BLOBS]

@@ -89,7 +89,7 @@ class Committed(Document):
     headers: dict[Name, Signed[Header]] = Field(max_length=MAX_SITES)
 
 
-def verified_headers(
+def verify_headers(
     launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
 ) -> dict[str, Header]:
     """The headers of exactly this cohort, each signed by its site.
@@ -104,7 +104,7 @@ def verified_headers(
     for name in cohort:
         if name not in keys:
             raise WireError(f"'{name}' is not on the study's roster")
-        headers[name] = signed[name].verified(keys[name])
+        headers[name] = signed[name].verify(keys[name])
         if headers[name].site != name:
             raise WireError(f"the header sent for '{name}' is another site's")
     return headers

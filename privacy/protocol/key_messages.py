@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.document import Document
 from privacy.fields import Count, Digest, StudyId
 from privacy.keys import SECRET_BYTES
@@ -15,7 +15,7 @@ from privacy.study import MAX_SITES, Name
 from privacy.study.launch import KeyText
 
 
-def _base64_length(size: int) -> int:
+def _compute_base64_length(size: int) -> int:
     return 4 * -(-size // 3)
 
 
@@ -24,12 +24,12 @@ MAX_EARLIER: Final = 32
 MAX_HELD: Final = 256
 """Epochs that a site says it holds: the newest."""
 _WRAPPING_BYTES: Final = 28
-_KEYRING_BYTES: Final = 32 + (1 + MAX_EARLIER) * (_base64_length(KEY_BYTES) + 32)
+_KEYRING_BYTES: Final = 32 + (1 + MAX_EARLIER) * (_compute_base64_length(KEY_BYTES) + 32)
 WrappedKey = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_base64_length(SECRET_BYTES + _WRAPPING_BYTES))
+    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_compute_base64_length(SECRET_BYTES + _WRAPPING_BYTES))
 ]
 WrappedKeyring = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_base64_length(_KEYRING_BYTES + _WRAPPING_BYTES))
+    str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=_compute_base64_length(_KEYRING_BYTES + _WRAPPING_BYTES))
 ]
 
 
@@ -93,11 +93,11 @@ class Wrappings(Document):
     grant: Signed[Grant]
 
 
-def counts_digest(patients: Mapping[str, int]) -> str:
+def compute_counts_digest(patients: Mapping[str, int]) -> str:
     """Digest a cohort's public patient counts."""
-    return digest(dict(patients))
+    return compute_digest(dict(patients))
 
 
-def offers_digest(offers: Mapping[str, Signed[Offer]]) -> str:
+def compute_offers_digest(offers: Mapping[str, Signed[Offer]]) -> str:
     """One digest over every offer of a key epoch."""
-    return digest({name: offer.digest for name, offer in offers.items()})
+    return compute_digest({name: offer.digest for name, offer in offers.items()})

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from privacy.errors import SealingError
 from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.masks import own_masks
+from privacy.secure_aggregation.masks import make_own_masks
 
 
 class Aggregate:
@@ -17,7 +17,7 @@ class Aggregate:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._sums = [layout.cipher.new_sum() for _ in range(layout.parts)]
+        self._sums = [layout.cipher.make_sum() for _ in range(layout.parts)]
         self._added = 0
 
     def add(self, sealed: bytes) -> None:
@@ -35,7 +35,7 @@ class Aggregate:
         size, view = self._layout.cipher.sealed_bytes, memoryview(sealed)
         places = range(0, len(sealed), size)
         for start in places:
-            self._layout.cipher.require(bytes(view[start : start + size]))
+            self._layout.cipher.require_part(bytes(view[start : start + size]))
         for total, start in zip(self._sums, places, strict=True):
             total.add(bytes(view[start : start + size]))
         self._added += 1
@@ -55,7 +55,7 @@ class Aggregate:
         if not self._layout.cipher.masked:
             return
         for number, parts in enumerate(self._layout.blocks):
-            masks = own_masks(seeds, context, number)
+            masks = make_own_masks(seeds, context, number)
             for total in self._sums[parts.start : parts.stop]:
                 total.subtract(masks.draw())
 

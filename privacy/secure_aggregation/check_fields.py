@@ -36,11 +36,11 @@ Forms = tuple[int, ...]
 NO_FORMS: Final[Forms] = (0,) * CHECKS
 
 
-def linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np.uint64]) -> Forms:
+def compute_linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np.uint64]) -> Forms:
     """Run by a site. The sums over one block's ``slots``, the check fields left out."""
     stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
     low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)
-    words = stream.words(len(slots))  # one word holds the three k of a slot
+    words = stream.draw_words(len(slots))  # one word holds the three k of a slot
     sums = []
     for j in range(CHECKS):
         k = (words >> np.uint64(j * _K_BITS)) & _K_MASK
@@ -53,14 +53,14 @@ def add_forms(left: Forms, right: Forms) -> Forms:
     return tuple((one + other) % PLAIN_MODULUS for one, other in zip(left, right, strict=True))
 
 
-def offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
+def draw_offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
     """Run by a site. What ``site`` adds to its check fields in this ``context``."""
     stream = derive_stream(check_key, Purpose.CHECK_OFFSETS, context, site.encode())
-    return tuple(int(value) for value in stream.below(PLAIN_MODULUS, CHECKS))
+    return tuple(int(value) for value in stream.draw_below(PLAIN_MODULUS, CHECKS))
 
 
-def expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
+def compute_expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
     """Run by a site. The check fields of the sum of ``sites`` whose slots have these ``forms``."""
     for site in sites:
-        forms = add_forms(forms, offsets(check_key, context, site))
+        forms = add_forms(forms, draw_offsets(check_key, context, site))
     return forms

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOT_BITS, SLOTS, require_noise_room
 from privacy.secure_aggregation.schemes.registry import SCHEMES
@@ -110,7 +110,7 @@ class Layout:
     @property
     def digest(self) -> str:
         """SHA-256 of the layout, for headers to compare."""
-        return digest(asdict(self))
+        return compute_digest(asdict(self))
 
     def require_fitting(self, integers: NDArray[np.uint32], counts: Sequence[int]) -> None:
         """Run by a site. Refuse what this layout has no place for.
@@ -127,7 +127,7 @@ class Layout:
         if any(not -self._offset <= total < self._offset for total in counts):
             raise ValueError(f"a total is beyond {self.count_bits} signed bits")
 
-    def values_in(self, parts: range) -> slice:
+    def find_values_in(self, parts: range) -> slice:
         """Which of the vector's values lie in ``parts``."""
         first, last = (
             min(max(part * SLOTS - self._first_value, 0) * self.per_slot, self.parameters)
@@ -139,7 +139,7 @@ class Layout:
         """Run by a site. The slots of ``parts``, check fields still zero; (len(parts) * SLOTS,).
 
         Args:
-            values: those that lie in these parts (:meth:`values_in`).
+            values: those that lie in these parts (:meth:`find_values_in`).
             counts: all totals of the vector.
             parts: consecutive parts.
         """
@@ -173,7 +173,7 @@ class Layout:
         lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)
         for lane in range(self.per_slot):
             lanes[:, lane] = (packed >> np.uint64(lane * self.width)) & np.uint64((1 << self.width) - 1)
-        inside = self.values_in(parts)
+        inside = self.find_values_in(parts)
         values = lanes.reshape(-1)
         count = inside.stop - inside.start
         beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[count:])

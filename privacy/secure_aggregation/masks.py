@@ -36,13 +36,13 @@ class MaskSum:
         """The next part's masks, summed modulo t; (SLOTS,)."""
         total = np.zeros(SLOTS, dtype=np.uint64)
         for stream in self._plus:
-            total += stream.below(PLAIN_MODULUS, SLOTS)
+            total += stream.draw_below(PLAIN_MODULUS, SLOTS)
         for stream in self._minus:
-            total += PLAIN_MODULUS - stream.below(PLAIN_MODULUS, SLOTS)
+            total += PLAIN_MODULUS - stream.draw_below(PLAIN_MODULUS, SLOTS)
         return total % PLAIN_MODULUS
 
 
-def site_masks(
+def make_site_masks(
     site: str, cohort: Sequence[str], pair_secrets: Mapping[str, bytes], own_seed: bytes, context: bytes, block: int
 ) -> MaskSum:
     """Run by a site. Everything ``site`` adds to the slots of one block.
@@ -58,42 +58,44 @@ def site_masks(
     Raises:
         SealingError: a secret is missing or has another length.
     """
-    plus = [_own_stream(site, own_seed, context, block)]
+    plus = [_make_own_stream(site, own_seed, context, block)]
     minus: list[KeyStream] = []
     for peer in cohort:
         if peer == site:
             continue
         low, high = sorted((site, peer))
-        secret = _secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
-        stream = derive_stream(secret, Purpose.PAIR_MASK, low.encode(), high.encode(), context, _number(block))
+        secret = _require_secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
+        stream = derive_stream(
+            secret, Purpose.PAIR_MASK, low.encode(), high.encode(), context, _encode_number(block)
+        )
         (plus if site == low else minus).append(stream)
     return MaskSum(plus, minus)
 
 
-def own_masks(seeds: Mapping[str, bytes], context: bytes, block: int) -> MaskSum:
+def make_own_masks(seeds: Mapping[str, bytes], context: bytes, block: int) -> MaskSum:
     """Run by the coordinator. The sites' own masks of one block, summed, from the seeds they released.
 
     Raises:
         SealingError: a seed has another length.
     """
-    return MaskSum([_own_stream(site, seed, context, block) for site, seed in seeds.items()])
+    return MaskSum([_make_own_stream(site, seed, context, block) for site, seed in seeds.items()])
 
 
-def seed_commitment(seed: bytes) -> str:
+def commit_to_seed(seed: bytes) -> str:
     """What a site says of its seed before anybody releases: a wrong seed later on is then that site's."""
-    return derive(_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
+    return derive(_require_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
 
 
-def _own_stream(site: str, seed: bytes, context: bytes, block: int) -> KeyStream:
-    secret = _secret(seed, f"mask seed of {site}")
-    return derive_stream(secret, Purpose.OWN_MASK, site.encode(), context, _number(block))
+def _make_own_stream(site: str, seed: bytes, context: bytes, block: int) -> KeyStream:
+    secret = _require_secret(seed, f"mask seed of {site}")
+    return derive_stream(secret, Purpose.OWN_MASK, site.encode(), context, _encode_number(block))
 
 
-def _number(block: int) -> bytes:
+def _encode_number(block: int) -> bytes:
     return block.to_bytes(4, "big")
 
 
-def _secret(secret: bytes, name: str) -> bytes:
+def _require_secret(secret: bytes, name: str) -> bytes:
     if len(secret) != SECRET_BYTES:
         raise SealingError(f"the {name} is refused: expected {SECRET_BYTES} bytes, got {len(secret)}")
     return secret

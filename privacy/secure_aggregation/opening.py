@@ -22,11 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, add_forms, expected_checks, linear_forms
+from privacy.secure_aggregation.check_fields import (
+    NO_FORMS,
+    Forms,
+    add_forms,
+    compute_expected_checks,
+    compute_linear_forms,
+)
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
 from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.seal import require_cohort, study_key_of
+from privacy.secure_aggregation.seal import load_study_key, require_cohort
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,9 @@ def open_aggregate(
             _require_count(block.first, len(cohort), layout.maximum_sites)
         forms, checks, broken = add_forms(forms, block.forms), block.checks, broken or block.broken
         if not broken:
-            values[layout.values_in(parts)] = block.values
+            values[layout.find_values_in(parts)] = block.values
             totals += block.totals
-    if checks != expected_checks(forms, study_key.check_key, context, cohort):
+    if checks != compute_expected_checks(forms, study_key.check_key, context, cohort):
         raise SealingError(
             "the aggregate is refused: its check fields do not hold, so it was altered or is not this cohort's sum "
             "of this round; the key epoch must end"
@@ -107,7 +113,7 @@ class _Block(NamedTuple):
 
 
 def _open_block(task: _Task) -> _Block:
-    layout, key = task.layout, study_key_of(task.study_key)
+    layout, key = task.layout, load_study_key(task.study_key)
     size = layout.cipher.aggregate_bytes
     slots = np.concatenate(
         [
@@ -117,7 +123,7 @@ def _open_block(task: _Task) -> _Block:
     )
     is_last = task.parts.stop == layout.parts
     number = task.parts.start // BLOCK
-    forms = linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
+    forms = compute_linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
     checks = tuple(slots[-CHECKS:].tolist())
     try:
         values, totals = layout.unpack(slots, task.sites, task.parts)

@@ -25,7 +25,7 @@ WORTH_IT: Final = 16
 """Blocks from which on processes are started: about two million values."""
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
@@ -44,21 +44,21 @@ def map_blocks(
     Raises:
         TrainingError: a worker died; the next call has new ones.
     """
-    several = min(processes or cores(), count)
+    several = min(processes or count_cores(), count)
     if several == 1 or count < WORTH_IT:
         yield from map(function, tasks)
         return
     try:
-        yield from _each_elsewhere(_pool(several), function, tasks, 2 * several)
+        yield from _run_in_pool(_make_pool(several), function, tasks, 2 * several)
     except BrokenProcessPool:
-        _pool.cache_clear()
+        _make_pool.cache_clear()
         raise TrainingError(
             "a process that sealed or opened a part of the vector died, perhaps for want of memory; it is tried again "
             "when it is asked for again"
         ) from None
 
 
-def _each_elsewhere(
+def _run_in_pool(
     pool: ProcessPoolExecutor, function: Callable[[T], R], tasks: Iterable[T], most: int
 ) -> Iterator[R]:
     under_way: deque[Future[R]] = deque()
@@ -71,7 +71,7 @@ def _each_elsewhere(
 
 
 @cache
-def _pool(processes: int) -> ProcessPoolExecutor:
+def _make_pool(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent)
 
 

@@ -37,7 +37,7 @@ class Grid:
     value_range: float
     bits: int
 
-    def halved(self, times: int) -> "Grid":
+    def halve(self, times: int) -> "Grid":
         """The grid of a range ``times`` halved: the same integers, finer steps."""
         return Grid(self.value_range / 2**times, self.bits)
 
@@ -85,7 +85,7 @@ def quantise(update: NDArray[np.float64], grid: Grid, randomness: KeyStream) -> 
         saturated += int(np.count_nonzero(np.abs(part) > grid.value_range))
         steps = np.clip(part / grid.value_range, -1.0, 1.0) * grid.steps
         below = np.floor(steps)
-        rounded = below + (randomness.uniform(len(part)) < steps - below)
+        rounded = below + (randomness.draw_uniform(len(part)) < steps - below)
         part -= rounded * grid.step
         integers[start : start + len(part)] = (rounded + grid.zero).astype(np.uint32)
     return Quantised(integers, saturated)
@@ -96,7 +96,7 @@ def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.f
     return (total - sites * grid.zero).astype(np.float64) * grid.step
 
 
-def means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
+def count_means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
     """How many values of a ``total`` on ``grid`` have a mean at the range's edge: all its sites sent what was cut.
 
     Less than all cannot be told from a sum. Each site counts what it cuts itself.
@@ -104,7 +104,7 @@ def means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
     return int(np.count_nonzero(np.abs(total - sites * grid.zero) >= _EDGE * grid.steps * sites))
 
 
-def halvings_after(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:
+def compute_next_halvings(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:
     """How often the terms' range is halved in the next round, after a ``total`` on ``grid``, halved already.
 
     Integers only, from what every site has opened: the same at all of them.

@@ -4,10 +4,10 @@ Its layout follows from the launch alone, so the coordinator knows it too. The r
 noise, and from ``room``: how many patients the round's sum must hold, which every view names.
 """
 
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.mechanisms.site_clipping import joint_norm
-from privacy.mechanisms.value_range import most_drawn, range_of_updates
+from privacy.mechanisms.site_clipping import compute_joint_norm
+from privacy.mechanisms.value_range import compute_most_drawn, compute_range_of_updates
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import Grid
 from privacy.study import Placement, Terms, Unit, Weights
@@ -21,7 +21,7 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     """
     terms = launch.terms
     return Layout(
-        parameters=sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
+        parameters=count_sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
         counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
         bits=terms.secure_aggregation.bits,
         maximum_sites=terms.cohort.maximum,
@@ -29,33 +29,33 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     )
 
 
-def largest_aggregate(launch: Launch) -> int:
+def compute_largest_aggregate(launch: Launch) -> int:
     """The most bytes that an aggregate of the study can have."""
     terms = launch.terms
     base = max(terms.evaluation.rounds, default=0)
     return max(layout_of(launch, 1, base).aggregate_bytes, layout_of(launch, 1, 0).aggregate_bytes)
 
 
-def sealed_values(terms: Terms, parameters: int) -> int:
+def count_sealed_values(terms: Terms, parameters: int) -> int:
     """How many values a site seals in a training round: one a shared parameter, and its answer about the norm."""
     return parameters + (terms.privacy.adaptive_clipping is not None)
 
 
-def grid_of(terms: Terms, halvings: int, noise_multiplier: float | None = None) -> Grid:
-    """The quantiser's grid of a study with local noise of ``noise_multiplier``, its range having been halved so often.
+def make_grid(terms: Terms, halvings: int, noise_multiplier: float | None = None) -> Grid:
+    """Make the quantiser's grid of a study with local noise, its range halved ``halvings`` times.
 
-    The multiplier matters only where the range is ``auto``.
+    ``noise_multiplier`` matters only where the range is ``auto``.
     """
-    return Grid(update_range(terms, noise_multiplier), terms.secure_aggregation.bits).halved(halvings)
+    return Grid(compute_update_range(terms, noise_multiplier), terms.secure_aggregation.bits).halve(halvings)
 
 
-def update_range(terms: Terms, noise_multiplier: float | None) -> float:
+def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
     """The range of a site's update in the first round of a study with local noise."""
     if terms.secure_aggregation.value_range is not None:
         return terms.secure_aggregation.value_range
     training, privacy = terms.training, terms.privacy
     each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
-    return range_of_updates(
+    return compute_range_of_updates(
         learning_rate=training.learning_rate,
         steps=training.local_steps,
         lots=training.accumulate,
@@ -66,16 +66,16 @@ def update_range(terms: Terms, noise_multiplier: float | None) -> float:
     )
 
 
-def shape_digest(
+def compute_shape_digest(
     launch: Launch, number: int, base: int, halvings: int, room: int = 0, noise_multiplier: float | None = None
 ) -> str:
     """One digest over layout, grid and weights: what the sites of a cohort must agree on before they seal."""
     terms = launch.terms
     if terms.privacy.placement is Placement.DISTRIBUTED and noise_multiplier is not None:
-        value_range = shared_noise(terms, launch.parameters, noise_multiplier, room=room).value_range
+        value_range = make_shared_noise(terms, launch.parameters, noise_multiplier, room=room).value_range
     else:
-        value_range = update_range(terms, noise_multiplier)
-    return digest(
+        value_range = compute_update_range(terms, noise_multiplier)
+    return compute_digest(
         {
             "layout": layout_of(launch, number, base).digest,
             "value_range": value_range,
@@ -85,7 +85,7 @@ def shape_digest(
     )
 
 
-def shared_noise(
+def make_shared_noise(
     terms: Terms, parameters: int, noise_multiplier: float, clipping_norm: float | None = None, room: int = 0
 ) -> SharedNoise:
     """The numbers of a study whose noise is distributed.
@@ -111,20 +111,20 @@ def shared_noise(
         terms.secure_aggregation.value_range,
     )
     numbers = SharedNoise(
-        clipping_norm=joint_norm(norm, privacy.adaptive_clipping) if whole_updates else norm,
+        clipping_norm=compute_joint_norm(norm, privacy.adaptive_clipping) if whole_updates else norm,
         noise_multiplier=noise_multiplier,
-        parameters=sealed_values(terms, parameters),
+        parameters=count_sealed_values(terms, parameters),
         bits=terms.secure_aggregation.bits,
         value_range=1.0 if written is None else written,
         colluders=cohort.colluders,
-        largest_sum=float(cohort.maximum) if whole_updates else most_drawn(rate, room),
+        largest_sum=float(cohort.maximum) if whole_updates else compute_most_drawn(rate, room),
         usual_sum=float(cohort.maximum) if whole_updates else rate * room,
         minimum=cohort.minimum,
     )
-    return numbers.with_fitting_range() if written is None else numbers
+    return numbers.fit_range() if written is None else numbers
 
 
-def weight_of(terms: Terms, patients: int, reference: int) -> float:
+def compute_weight(terms: Terms, patients: int, reference: int) -> float:
     """How much a site with ``patients`` patients counts; ``reference`` patients count 1, and nobody more."""
     if terms.training.weights is Weights.UNIFORM:
         return 1.0

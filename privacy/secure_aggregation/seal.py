@@ -16,9 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.check_fields import NO_FORMS, Forms, add_forms, expected_checks, linear_forms
+from privacy.secure_aggregation.check_fields import (
+    NO_FORMS,
+    Forms,
+    add_forms,
+    compute_expected_checks,
+    compute_linear_forms,
+)
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
-from privacy.secure_aggregation.masks import site_masks
+from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
@@ -64,16 +70,16 @@ def seal(
         raise SealingError(f"{site} seals only in a cohort that names it, got {', '.join(sorted(cohort))}")
     layout.require_fitting(integers, counts)
     hand = SealingInputs(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
-    site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
+    make_site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
     sealed = bytearray(layout.sealed_bytes)
     size = layout.cipher.sealed_bytes
     forms = NO_FORMS
     *whole, last = layout.blocks
-    tasks = (_Task(hand, parts, integers[layout.values_in(parts)], tuple(counts)) for parts in whole)
+    tasks = (_Task(hand, parts, integers[layout.find_values_in(parts)], tuple(counts)) for parts in whole)
     for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
         sealed[parts.start * size : parts.stop * size] = block.sealed
         forms = add_forms(forms, block.forms)
-    block = _seal_block(_Task(hand, last, integers[layout.values_in(last)], tuple(counts), forms))
+    block = _seal_block(_Task(hand, last, integers[layout.find_values_in(last)], tuple(counts), forms))
     sealed[last.start * size :] = block.sealed
     return bytes(sealed)
 
@@ -107,13 +113,15 @@ class _Block(NamedTuple):
 
 def _seal_block(task: _Task) -> _Block:
     hand, number = task.hand, task.parts.start // BLOCK
-    cipher, key = hand.layout.cipher, study_key_of(hand.study_key)
+    cipher, key = hand.layout.cipher, load_study_key(hand.study_key)
     slots = hand.layout.pack(task.values, task.counts, task.parts)
     checked = slots if task.forms is None else slots[:-CHECKS]
-    forms = linear_forms(key.check_key, hand.context, number, checked)
+    forms = compute_linear_forms(key.check_key, hand.context, number, checked)
     if task.forms is not None:
-        slots[-CHECKS:] = expected_checks(add_forms(task.forms, forms), key.check_key, hand.context, [hand.site])
-    masks = site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
+        slots[-CHECKS:] = compute_expected_checks(
+            add_forms(task.forms, forms), key.check_key, hand.context, [hand.site]
+        )
+    masks = make_site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
     sealed = []
     for start in range(0, len(slots), SLOTS):
         part = slots[start : start + SLOTS]
@@ -122,7 +130,7 @@ def _seal_block(task: _Task) -> _Block:
 
 
 @lru_cache(maxsize=1)
-def study_key_of(data: bytes) -> StudyKey:
+def load_study_key(data: bytes) -> StudyKey:
     """The key of :meth:`StudyKey.to_bytes`; a worker makes it once, not once a block."""
     return StudyKey.from_bytes(data)
 

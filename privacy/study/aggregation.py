@@ -25,7 +25,7 @@ class Cohort(Document):
     participation: float = Field(default=1.0, gt=0, le=1)
     abandon_after_days: int = Field(default=30, ge=1, le=3650)
 
-    def quorum(self, sites: int) -> int:
+    def compute_quorum(self, sites: int) -> int:
         """How many of a round's ``sites`` must hold the same model before one of them releases it.
 
         Any two quorums share a site that does not conspire: honest sites never release different models.

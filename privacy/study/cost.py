@@ -6,7 +6,7 @@ Renyi order that serves the study best may be taken.
 
 from typing import NamedTuple
 
-from privacy.accounting.calibration import noise_multiplier, site_noise_multiplier
+from privacy.accounting.calibration import compute_noise_multiplier, compute_site_noise_multiplier
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import (
     BoundedContribution,
@@ -24,7 +24,7 @@ TrainingEvent = SampledGaussian | DistributedGaussian | SiteUpdates | BoundedCon
 """What a round of private training may be charged as."""
 
 
-def study_noise(terms: Terms) -> float:
+def compute_study_noise(terms: Terms) -> float:
     """The least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
 
     Raises:
@@ -35,10 +35,10 @@ def study_noise(terms: Terms) -> float:
     if privacy.epsilon is None or privacy.delta is None:
         raise TermsError("this study has no privacy (epsilon: none); name one that has")
     if privacy.unit is Unit.SITE:
-        return site_noise_multiplier(
+        return compute_site_noise_multiplier(
             privacy.epsilon, privacy.delta, terms.cohort.participation, rounds=training.rounds
         )
-    return noise_multiplier(
+    return compute_noise_multiplier(
         privacy.epsilon,
         privacy.delta,
         training.sampling_rate,
@@ -48,7 +48,7 @@ def study_noise(terms: Terms) -> float:
     )
 
 
-def evaluation_noise(terms: Terms) -> float | None:
+def compute_evaluation_noise(terms: Terms) -> float | None:
     """The least noise multiplier with which all evaluations together cost their epsilon; None without one.
 
     Raises:
@@ -57,10 +57,10 @@ def evaluation_noise(terms: Terms) -> float | None:
     evaluation, delta = terms.evaluation, terms.privacy.delta
     if evaluation.epsilon is None or not evaluation.rounds or delta is None:
         return None
-    return noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds))
+    return compute_noise_multiplier(evaluation.epsilon, delta, 1.0, 1, rounds=len(evaluation.rounds))
 
 
-def private_event(terms: Terms, noise: float) -> TrainingEvent:
+def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
     """What one round's training with this noise multiplier does to a population's patients."""
     training, privacy = terms.training, terms.privacy
     if privacy.unit is Unit.SITE:
@@ -87,12 +87,12 @@ def private_event(terms: Terms, noise: float) -> TrainingEvent:
     return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.lots)
 
 
-def training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:
+def make_training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:
     """What one round's training does to a population's patients; without noise nothing bounds it."""
-    return Unprotected() if noise is None else private_event(terms, noise)
+    return Unprotected() if noise is None else make_private_event(terms, noise)
 
 
-def evaluation_event(noise: float | None) -> Gaussian | Unprotected:
+def make_evaluation_event(noise: float | None) -> Gaussian | Unprotected:
     """What one evaluation does to a population's test patients."""
     return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)
 
@@ -111,18 +111,18 @@ class Runs(NamedTuple):
     """For a test patient; None without noise, or without test patients."""
 
 
-def price_of_runs(terms: Terms, runs: int) -> Runs:
+def compute_price_of_runs(terms: Terms, runs: int) -> Runs:
     """What ``runs`` runs of ``terms`` cost together.
 
     Raises:
         BudgetError: no noise reaches the epsilon of the terms.
         TermsError: the study has no privacy.
     """
-    one = private_event(terms, study_noise(terms))
-    noise, delta = evaluation_noise(terms), terms.privacy.delta
+    one = make_private_event(terms, compute_study_noise(terms))
+    noise, delta = compute_evaluation_noise(terms), terms.privacy.delta
     assert delta is not None, "an epsilon comes with a delta, which the terms check"
     training = epsilon_of([repeat_event(one, terms.training.rounds * runs)], delta)
     if noise is None:
         return Runs(runs, training, None)
-    totals = repeat_event(evaluation_event(noise), len(terms.evaluation.rounds) * runs)
+    totals = repeat_event(make_evaluation_event(noise), len(terms.evaluation.rounds) * runs)
     return Runs(runs, training, epsilon_of([totals], delta))

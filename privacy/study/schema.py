@@ -13,17 +13,17 @@ from privacy.study.terms import Terms
 Schema = dict[str, Any]
 
 
-def study_schema() -> Schema:
+def build_study_schema() -> Schema:
     """The schema, as JSON schema draft 2020-12."""
     schema = Terms.model_json_schema()
-    _stand_in(
+    _add_substitute_key(
         schema["$defs"]["Training"],
         "local_epochs",
         "local_steps",
         {"type": "number", "exclusiveMinimum": 0, "maximum": 100_000},
         "Stands for local_steps: so many passes over a site's patients, of one over sampling_rate steps each.",
     )
-    _stand_in(
+    _add_substitute_key(
         schema["$defs"]["Evaluation"],
         "every",
         "rounds",
@@ -47,7 +47,7 @@ def study_schema() -> Schema:
     }
 
 
-def _stand_in(part: Schema, key: str, other: str, value: Schema, description: str) -> None:
+def _add_substitute_key(part: Schema, key: str, other: str, value: Schema, description: str) -> None:
     """Let ``key`` stand for ``other``."""
     part["properties"][key] = {**value, "description": description}
     part["not"] = {"required": [other, key]}

@@ -126,7 +126,7 @@ class Terms(Document):
         if self.secure_aggregation.scheme is SchemeName.OPEN:
             raise ValueError(
                 "secure_aggregation.scheme is open: with distributed noise one site's share has only a part of the "
-                "noise, and the  coordinator could read it; write bfv, or placement: local"
+                "noise, and the coordinator could read it; write bfv, or placement: local"
             )
         if self.cohort.colluders < 1:
             raise ValueError(
@@ -190,7 +190,7 @@ class Terms(Document):
         """Whether sites train in round ``number`` (the closing evaluation only counts)."""
         return number <= self.training.rounds
 
-    def opens_bare(self, number: int, base: int) -> bool:
+    def opens_without_noise(self, number: int, base: int) -> bool:
         """Whether the sum of round ``number``, from the model after round ``base``, holds something without noise."""
         if number > self.last_round:
             return False

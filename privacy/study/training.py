@@ -99,7 +99,7 @@ class Training(Document):
         """Lots drawn in a round at one site: invocations of the mechanism."""
         return self.local_steps * self.accumulate
 
-    def learning_rate_in(self, number: int) -> float:
+    def compute_learning_rate(self, number: int) -> float:
         """The learning rate of round ``number``; the first has all of it."""
         match self.schedule:
             case Schedule.CONSTANT:

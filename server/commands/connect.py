@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from server.control.client import ControlClient
 
 
-def reach(federation: Federation) -> "ControlClient":
+def connect_to_coordinator(federation: Federation) -> "ControlClient":
     """The door of the coordinator of ``federation``; its library is only loaded by a command that needs it.
 
     Raises:

@@ -8,7 +8,7 @@ from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import FederationError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment
-from server.commands.connect import reach
+from server.commands.connect import connect_to_coordinator
 from server.federation.folder import Federation
 
 
@@ -21,8 +21,10 @@ def sites(context: click.Context, as_json: bool) -> None:
         return
     federation: Federation = context.obj
     _ = federation.config
-    enrolled = {name: PublicKey.from_text(site.identity).typed for name, site in sorted(federation.sites().items())}
-    online = _online(federation)
+    enrolled = {
+        name: PublicKey.from_text(site.identity).typed for name, site in sorted(federation.read_sites().items())
+    }
+    online = _list_online_sites(federation)
     if as_json:
         print_json(
             {
@@ -42,12 +44,12 @@ def sites(context: click.Context, as_json: bool) -> None:
         say("who is online is not known: the coordinator does not run; start it with: consilium up")
 
 
-def _online(federation: Federation) -> list[str] | None:
+def _list_online_sites(federation: Federation) -> list[str] | None:
     """Who is online; None if nobody can tell."""
     from server.control.channel import NotRunningError
 
     try:
-        sites = reach(federation).call("sites")["sites"]
+        sites = connect_to_coordinator(federation).call("sites")["sites"]
     except NotRunningError:
         return None
     return [site["name"] for site in sites if site["online"]]

@@ -8,8 +8,8 @@ import click
 from privacy.command_line import Commands, print_json, say
 from privacy.errors import FederationError
 from privacy.study import read_terms
-from server.commands.connect import reach
-from server.commands.study_check import check, known_patients, require_no_problem
+from server.commands.connect import connect_to_coordinator
+from server.commands.study_check import check, count_known_patients, require_no_problem
 from server.commands.study_new import new
 from server.commands.study_results import compare, list_studies, show, watch
 from server.commands.study_schema import schema
@@ -37,11 +37,11 @@ def study_launch(federation: Federation, file: Path, names: tuple[str, ...], des
     from server.study.check import explain
 
     terms = read_terms(file)
-    invited = len(set(names or federation.sites())) or None
-    found = explain(terms, patients=known_patients(federation, terms, names), sites=invited)
+    invited = len(set(names or federation.read_sites())) or None
+    found = explain(terms, patients=count_known_patients(federation, terms, names), sites=invited)
     if not despite:
         require_no_problem(found, "sites would refuse it; --despite launches it all the same")
-    launched = reach(federation).call(
+    launched = connect_to_coordinator(federation).call(
         "launch", terms=terms.model_dump(mode="json"), parameters=found["parameters"], sites=list(names)
     )
     if as_json:
@@ -61,7 +61,7 @@ study.add_command(watch)
 @click.pass_obj
 def study_stop(federation: Federation, name: str) -> None:
     """Let STUDY stand still; nothing is lost."""
-    standing = reach(federation).call("stop", study=name)["standing"]
+    standing = connect_to_coordinator(federation).call("stop", study=name)["standing"]
     if standing == "open":
         say(f"'{name}' stops after what is in hand; go on with: consilium study resume {name}")
     elif standing == "stopped":
@@ -76,7 +76,7 @@ def study_stop(federation: Federation, name: str) -> None:
 @click.pass_obj
 def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) -> None:
     """Go on with a STUDY that stands still."""
-    reach(federation).call("resume", study=name, readmit=list(readmit))
+    connect_to_coordinator(federation).call("resume", study=name, readmit=list(readmit))
     say(f"'{name}' goes on")
 
 
@@ -92,5 +92,5 @@ def study_give_up(federation: Federation, name: str, yes: bool) -> None:
     """
     if not yes and sys.stdin.isatty():
         click.confirm(f"'{name}' ends for good, at every site, without a model. Give it up?", abort=True, err=True)
-    reach(federation).call("give-up", study=name)
+    connect_to_coordinator(federation).call("give-up", study=name)
     say(f"'{name}' is given up; its sites are being told (see: consilium study watch {name})")

@@ -35,21 +35,21 @@ def check(
     from server.study.check import explain, require_weights
 
     terms = read_terms(file)
-    found = explain(terms, runs, known_patients(federation, terms, ()) if patients is None else patients)
+    found = explain(terms, runs, count_known_patients(federation, terms, ()) if patients is None else patients)
     if weights is not None:
         require_weights(terms, weights)
     if as_json:
         print_json(found)
     else:
-        _print(found, weights)
+        _print_findings(found, weights)
     require_no_problem(found, "nothing can be launched like this")
 
 
-def known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
+def count_known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
     """How many patients the named sites (all enrolled ones if none is) have at least; None where nothing is known."""
     if not (federation.folder / CONFIG_FILE).exists():
         return None
-    return sum(federation.known_patients(terms.data, names or federation.sites()).values()) or None
+    return sum(federation.read_known_patients(terms.data, names or federation.read_sites()).values()) or None
 
 
 def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
@@ -62,24 +62,24 @@ def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
         raise TermsError(f"{found['study']}: {'; '.join(found['problems'])} ({otherwise})")
 
 
-def _print(found: dict[str, Any], weights: Path | None) -> None:
+def _print_findings(found: dict[str, Any], weights: Path | None) -> None:
     privacy = found["privacy"]
     if privacy["private"]:
         promise = [
             ("privacy", f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, for each patient"),
-            *_unit_rows(privacy["unit"]),
+            *_list_unit_rows(privacy["unit"]),
             ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
-            *_order_rows(privacy["orders_end_too_early"]),
-            *_noise_rows(privacy["shares"]),
-            *_range_rows(found),
+            *_list_order_rows(privacy["orders_end_too_early"]),
+            *_list_noise_rows(privacy["shares"]),
+            *_list_range_rows(found),
             ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
             ("sites", f"with at most {privacy['smallest_population']} patients each (1 / delta)"),
             ("test patients", "protected" if privacy["test_patients_protected"] else "NOT protected"),
-            *_runs_rows(privacy["runs"]),
+            *_list_runs_rows(privacy["runs"]),
         ]
     else:
         promise = [
-            *_range_rows(found),
+            *_list_range_rows(found),
             ("privacy", "NONE: the model may reveal its patients; a site must allow that"),
         ]
     moved = (
@@ -93,7 +93,7 @@ def _print(found: dict[str, Any], weights: Path | None) -> None:
     rows = [
         ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
         ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),
-        *_layer_rows(found, weights),
+        *_list_layer_rows(found, weights),
         ("rounds", f"{found['rounds']}, in {found['exchanges']} exchanges"),
         ("site and round", moved),
         *promise,
@@ -101,7 +101,7 @@ def _print(found: dict[str, Any], weights: Path | None) -> None:
     print_table(("", ""), rows, () if privacy["private"] else {len(rows) - 1})
 
 
-def _layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, str]]:
+def _list_layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, str]]:
     """What of the model is not trained together, and where it begins; nothing for a model that is trained whole."""
     rows = []
     if found["personal"]:
@@ -114,7 +114,7 @@ def _layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, 
     return rows
 
 
-def _runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What a best of several runs costs; nothing where nobody asked."""
     if together is None:
         return []
@@ -127,7 +127,7 @@ def _runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
-def _order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
+def _list_order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
     """A remark where a larger Renyi order than any that is looked at would need less noise."""
     if not orders_end_too_early:
         return []
@@ -136,13 +136,13 @@ def _order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
     ]
 
 
-def _unit_rows(unit: str) -> list[tuple[str, str]]:
+def _list_unit_rows(unit: str) -> list[tuple[str, str]]:
     """What is clipped, where that is not a patient."""
     clipped = {"record": "each record for itself", "site": "the whole update of each site"}
     return [("", f"clipped is {clipped[unit]}")] if unit in clipped else []
 
 
-def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What distributed noise means; nothing with local noise."""
     if shares is None:
         return []
@@ -153,11 +153,11 @@ def _noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
         ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
         ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),
         ("", f"{rounding}; a share has {shares['share_units']:.0f} grid units"),
-        *_site_rows(shares["sites"]),
+        *_list_site_rows(shares["sites"]),
     ]
 
 
-def _range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _list_range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """How large values may become, and what of it cannot work."""
     shares, written = found["privacy"].get("shares"), found["value_range"]
     problems = [("PROBLEM", problem) for problem in found["problems"]]
@@ -179,7 +179,7 @@ def _range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [("range", said), *problems]
 
 
-def _site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What noise over whole updates means; nothing where patients or records are clipped."""
     if sites is None:
         return []

@@ -6,7 +6,13 @@ import click
 
 from privacy.command_line import say
 from privacy.errors import TermsError
-from server.study.draft_file import read_columns, read_contract, study_name, write_from_contract, write_from_table
+from server.study.draft_file import (
+    make_study_name,
+    read_columns,
+    read_contract,
+    write_from_contract,
+    write_from_table,
+)
 
 
 @click.command()
@@ -26,7 +32,7 @@ def new(
 
     Of a table come names and kinds of columns, never a value, unless you say that it is public.
     """
-    named = name or study_name(source)
+    named = name or make_study_name(source)
     if source.suffix in (".json", ".yaml", ".yml"):
         if patient is not None or label is not None or public:
             raise click.UsageError("--patient, --label and --public are of a table; a contract says so itself")

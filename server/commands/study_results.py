@@ -6,7 +6,7 @@ import click
 
 from privacy.command_line import print_json, print_table, say
 from privacy.errors import FederationError, StoppedError
-from server.commands.connect import reach
+from server.commands.connect import connect_to_coordinator
 from server.federation.folder import Federation
 
 
@@ -16,13 +16,13 @@ from server.federation.folder import Federation
 def list_studies(federation: Federation, as_json: bool) -> None:
     """Every study of this federation, with its newest AUROC."""
     from server.results.documents import StudySummary
-    from server.results.text import LIST_HEADINGS, list_row
+    from server.results.text import LIST_HEADINGS, format_list_row
 
-    studies = _summaries(federation)
+    studies = _read_summaries(federation)
     if as_json:
         print_json({"studies": studies})
         return
-    print_table(LIST_HEADINGS, [list_row(StudySummary.model_validate(each)) for each in studies])
+    print_table(LIST_HEADINGS, [format_list_row(StudySummary.model_validate(each)) for each in studies])
 
 
 @click.command()
@@ -36,24 +36,31 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
     stopped, too.
     """
     from server.results.read import read_results
-    from server.results.text import EVALUATION_HEADINGS, SITE_HEADINGS, evaluation_row, explained, facts, site_rows
+    from server.results.text import (
+        EVALUATION_HEADINGS,
+        SITE_HEADINGS,
+        explain_evaluations,
+        format_evaluation_row,
+        list_facts,
+        list_site_rows,
+    )
 
-    found = read_results(federation.known_study(name))
+    found = read_results(federation.require_study_folder(name))
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    rows = facts(found)
+    rows = list_facts(found)
     bare = not (found.privacy.private and found.privacy.sealed)
     alarming = {place for place, (name, _) in enumerate(rows) if name == "NOTE" or (bare and name == "privacy")}
     print_table(("", ""), rows, alarming)
     click.echo("\non all sites' test patients")
     if found.evaluations:
-        print_table(EVALUATION_HEADINGS, [evaluation_row(each) for each in found.evaluations])
-        click.echo(explained(found.evaluations))
+        print_table(EVALUATION_HEADINGS, [format_evaluation_row(each) for each in found.evaluations])
+        click.echo(explain_evaluations(found.evaluations))
     else:
         click.echo("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
     click.echo("")
-    print_table(SITE_HEADINGS, site_rows(found))
+    print_table(SITE_HEADINGS, list_site_rows(found))
 
 
 @click.command()
@@ -66,15 +73,15 @@ def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> No
     The best of several studies costs what all of them cost; each site's ledger charges every one.
     """
     from server.results.read import read_results
-    from server.results.text import compared, explained
+    from server.results.text import compare_studies, explain_evaluations
 
-    several = [read_results(federation.known_study(name)) for name in names]
+    several = [read_results(federation.require_study_folder(name)) for name in names]
     if as_json:
         print_json({"studies": [each.model_dump(mode="json") for each in several]})
         return
-    print_table(("",) * (len(several) + 1), compared(several))
+    print_table(("",) * (len(several) + 1), compare_studies(several))
     if evaluations := [each.evaluations[-1] for each in several if each.evaluations]:
-        click.echo(explained(evaluations))
+        click.echo(explain_evaluations(evaluations))
 
 
 @click.command()
@@ -86,25 +93,25 @@ def watch(federation: Federation, name: str, as_json: bool) -> None:
     from server.watch.progress import Progress
 
     with Progress(quiet=as_json) as progress:
-        for note in reach(federation).stream("watch", study=name, after=0):
+        for note in connect_to_coordinator(federation).stream("watch", study=name, after=0):
             if as_json and note["kind"] != "beat":
                 print_json(note)
-            progress.take(note)
+            progress.add_note(note)
             if note["kind"] == "end" and note["standing"] == "stopped":
                 raise StoppedError(f"the study '{name}' stands still: {note['why']}")
     if not as_json:
         say(f"results: consilium study show {name}")
 
 
-def _summaries(federation: Federation) -> list[dict[str, Any]]:
+def _read_summaries(federation: Federation) -> list[dict[str, Any]]:
     """From the coordinator's process, which knows why nothing runs; from the disk if there is none."""
     from server.results.read import read_summary
 
     federation.config  # noqa: B018 - whether this is a federation's folder
     try:
-        found: list[dict[str, Any]] = reach(federation).call("studies")["studies"]
+        found: list[dict[str, Any]] = connect_to_coordinator(federation).call("studies")["studies"]
     except FederationError as error:
         say(f"{error}; no study goes on without it")
-        folders = [federation.study_folder(study) for study in federation.studies()]
+        folders = [federation.find_study_folder(study) for study in federation.list_studies()]
         found = [read_summary(folder).model_dump(mode="json") for folder in folders]
     return found

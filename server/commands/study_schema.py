@@ -4,7 +4,7 @@ import json
 
 import click
 
-from privacy.study.schema import study_schema
+from privacy.study.schema import build_study_schema
 
 
 @click.command()
@@ -13,4 +13,4 @@ def schema() -> None:
 
     Save it, and begin the study file with: # yaml-language-server: $schema=study.schema.json
     """
-    click.echo(json.dumps(study_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(build_study_schema(), indent=2, ensure_ascii=False))

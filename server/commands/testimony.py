@@ -6,7 +6,7 @@ import click
 
 from privacy.command_line import Commands, say
 from privacy.errors import FederationError
-from privacy.files import replace
+from privacy.files import replace_file
 from server.federation.folder import Federation
 
 
@@ -32,11 +32,11 @@ def testimony_export(federation: Federation, file: Path) -> None:
 @click.pass_obj
 def testimony_head(federation: Federation, site: str, file: Path) -> None:
     """Write the newest countersigned head of SITE's ledger to FILE, with which SITE recovers from a backup."""
-    newest = federation.witness().newest(site)
+    newest = federation.open_witness().read_newest_head(site)
     if newest is None:
-        known = ", ".join(sorted(federation.sites())) or "none"
+        known = ", ".join(sorted(federation.read_sites())) or "none"
         raise FederationError(f"no head of a ledger of '{site}' was seen; enrolled sites: {known}")
-    replace(file, newest.to_bytes() + b"\n", FederationError)
+    replace_file(file, newest.to_bytes() + b"\n", FederationError)
     say(
         f"wrote {file}, entry {newest.head.statement.number}; the site runs: consilium-site ledger recover {file.name}"
     )

@@ -24,7 +24,7 @@ class NotRunningError(FederationError):
     """The coordinator does not run, so nobody answers."""
 
 
-def socket_address(folder: Path) -> str:
+def make_socket_address(folder: Path) -> str:
     """Where the coordinator of ``folder`` listens.
 
     Raises:

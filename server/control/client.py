@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from privacy.errors import CoordinatorError, Error
-from server.control.channel import SERVICE, Document, NotRunningError, from_bytes, socket_address, to_bytes
+from server.control.channel import SERVICE, Document, NotRunningError, from_bytes, make_socket_address, to_bytes
 
 
 class ControlClient:
@@ -16,7 +16,7 @@ class ControlClient:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._channel = grpc.insecure_channel(socket_address(folder), [("grpc.enable_http_proxy", 0)])
+        self._channel = grpc.insecure_channel(make_socket_address(folder), [("grpc.enable_http_proxy", 0)])
 
     def call(self, name: str, **arguments: Any) -> Document:
         """The answer of the call ``name``.
@@ -29,7 +29,7 @@ class ControlClient:
         try:
             answer: Document = method(arguments, timeout=60)
         except grpc.RpcError as error:
-            raise self._translated(error) from None
+            raise self._translate_error(error) from None
         return answer
 
     def stream(self, name: str, **arguments: Any) -> Iterator[Document]:
@@ -42,19 +42,19 @@ class ControlClient:
         try:
             yield from method(arguments)
         except grpc.RpcError as error:
-            raise self._translated(error) from None
+            raise self._translate_error(error) from None
 
-    def _translated(self, error: grpc.RpcError) -> Error:
+    def _translate_error(self, error: grpc.RpcError) -> Error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return NotRunningError(f"{self._folder}: the coordinator does not run; start it with: consilium up")
         if error.code() is grpc.StatusCode.ABORTED:
             answer = json.loads(error.details())
-            kind = _error_kinds().get(answer["exit_code"], CoordinatorError)
+            kind = _list_error_kinds().get(answer["exit_code"], CoordinatorError)
             return kind(answer["sentence"])
         return CoordinatorError(f"the coordinator failed ({error.code().name}); its log says why")
 
 
-def _error_kinds() -> dict[int, type[Error]]:
+def _list_error_kinds() -> dict[int, type[Error]]:
     kinds: dict[int, type[Error]] = {}
     waiting: list[type[Error]] = [Error]
     while waiting:

@@ -78,11 +78,11 @@ class Coordinator:
             )
             try:
                 while not stop.wait(_LOOK_EVERY_S):
-                    self._look_after()
+                    self._keep_everything_running()
             finally:
                 control.close()
 
-    def _look_after(self) -> None:
+    def _keep_everything_running(self) -> None:
         try:
             self._renew_certificates()
             if self._superlink.process is None:
@@ -90,9 +90,9 @@ class Coordinator:
                 self._superlink.stop()
                 self._superlink.start()
             self._register_sites()
-            self._tell_who_came_online()
-            for study in self._federation.studies():
-                self._continue(study)
+            self._record_activations()
+            for study in self._federation.list_studies():
+                self._continue_study(study)
         except SuperLinkError as error:
             _log.warning("%s", error)
 
@@ -107,29 +107,29 @@ class Coordinator:
             self._superlink.stop()
 
     def _register_sites(self) -> None:
-        known, sites = self._federation.nodes(), self._federation.sites()
+        known, sites = self._federation.read_nodes(), self._federation.read_sites()
         if set(known) != set(sites):
             nodes = {name: self._superlink.register_node(site.node_key) for name, site in sites.items()}
-            self._federation.remember_nodes(nodes)
+            self._federation.write_nodes(nodes)
 
-    def _tell_who_came_online(self) -> None:
+    def _record_activations(self) -> None:
         """For the runs: they cannot see it, and what a site's process was asked is lost with it."""
-        activated, names = self._superlink.activations(), self._federation.nodes()
+        activated, names = self._superlink.list_activations(), self._federation.read_nodes()
         seen = {name: activated[node] for name, node in names.items() if node in activated}
         if seen != self._activations:
-            self._federation.remember_activations(seen)
+            self._federation.write_activations(seen)
             self._activations = seen
 
-    def _continue(self, study: str) -> None:
+    def _continue_study(self, study: str) -> None:
         """See to it that an open study has a run."""
-        with Journal(self._federation.study_folder(study)) as journal:
-            if journal.standing() is not StudyStatus.OPEN:
+        with Journal(self._federation.find_study_folder(study)) as journal:
+            if journal.read_status() is not StudyStatus.OPEN:
                 return
         with self._lock:
             run = self._runs.setdefault(study, _Run())
             now = time.monotonic()
             if run.id is not None:
-                status = self._superlink.run_status(run.id)
+                status = self._superlink.read_run_status(run.id)
                 if not status.state.finished:
                     return
                 run.id, run.not_before, run.why = None, now + run.wait_s, status.reason
@@ -142,15 +142,15 @@ class Coordinator:
     # What the operator may ask -----------------------------------------------------------------------------
 
     def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
-        nodes = self._federation.nodes()
+        nodes = self._federation.read_nodes()
         try:
-            online = self._superlink.nodes()
+            online = self._superlink.list_nodes()
         except SuperLinkError:  # it is being started again
             online = {}
         return {
             "sites": [
                 {"name": name, "online": online.get(nodes.get(name, -1), False)}
-                for name, site in sorted(self._federation.sites().items())
+                for name, site in sorted(self._federation.read_sites().items())
             ]
         }
 
@@ -159,25 +159,25 @@ class Coordinator:
         return {"study": self._federation.launch(terms, arguments["parameters"], arguments["sites"])}
 
     def _studies(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"studies": [self._study(study) for study in self._federation.studies()]}
+        return {"studies": [self._summarise_study(study) for study in self._federation.list_studies()]}
 
-    def _study(self, study: str) -> dict[str, Any]:
-        summary, run = read_summary(self._federation.study_folder(study)), self._runs.get(study)
+    def _summarise_study(self, study: str) -> dict[str, Any]:
+        summary, run = read_summary(self._federation.find_study_folder(study)), self._runs.get(study)
         if run is not None and not summary.why:
             summary = summary.model_copy(update={"why": run.why})
         return summary.model_dump(mode="json")
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.known_study(arguments["study"])) as journal:
-            standing = journal.standing()
+        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
+            standing = journal.read_status()
             if standing is StudyStatus.OPEN:
                 (journal.folder / STOP_FILE).touch()
         return {"standing": standing}
 
     def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.known_study(arguments["study"])) as journal:
-            history = journal.history()
-            if journal.standing() is StudyStatus.FINISHED:
+        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
+            history = journal.read_history()
+            if journal.read_status() is StudyStatus.FINISHED:
                 raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
             for site in arguments["readmit"]:
                 if site not in history.out:
@@ -200,18 +200,18 @@ class Coordinator:
 
     def _require_enough(self, journal: Journal, readmitted: list[SiteReadmitted]) -> None:
         """Refuse to resume a study that would stand still again at once, too few sites being let in."""
-        history = journal.history()
+        history = journal.read_history()
         for event in readmitted:
             history.apply(event)
-        lack = StudyState(journal.launch(), history, self._federation.timeouts).lack()
+        lack = StudyState(journal.read_launch(), history, self._federation.timeouts).describe_lack()
         if lack is not None:
             raise FederationError("; ".join(lack))
 
     def _give_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.known_study(arguments["study"])) as journal:
-            if journal.standing() is StudyStatus.FINISHED:
+        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
+            if journal.read_status() is StudyStatus.FINISHED:
                 raise FederationError(f"the study '{arguments['study']}' is finished; there is nothing to give up")
-            if journal.standing() is not StudyStatus.STOPPED:
+            if journal.read_status() is not StudyStatus.STOPPED:
                 raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
             (journal.folder / STOP_FILE).unlink(missing_ok=True)
             journal.record(GaveUp())
@@ -222,15 +222,15 @@ class Coordinator:
 
     def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A study's notes after a number, the old ones first, until it is finished or stopped."""
-        with Journal(self._federation.known_study(arguments["study"])) as journal:
+        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
             last = arguments["after"]
             while True:
-                standing = journal.standing()
-                for number, note in journal.notes(after=last):
+                standing = journal.read_status()
+                for number, note in journal.read_notes(after=last):
                     last = number
                     yield {"number": number, **note}
                 if standing is not StudyStatus.OPEN:
-                    yield {"kind": "end", "standing": standing, "why": journal.history().stopped or ""}
+                    yield {"kind": "end", "standing": standing, "why": journal.read_history().stopped or ""}
                     return
                 yield {"kind": "beat", "time": time.time()}
                 time.sleep(_WATCH_EVERY_S)

@@ -19,16 +19,16 @@ from typing import Any, Final
 
 import yaml
 
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.command_line import say
 from privacy.errors import CoordinatorError, FederationError
 from privacy.process_lifetime import interrupt_on_signals, interrupt_with_parent
 from privacy.study import Terms, parse_terms
-from server.demo.hospitals import Hospital, breast_cancer_hospitals, heart_hospitals
+from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_heart_hospitals
 from server.demo.local_federation import LocalFederation
-from server.demo.processes import Processes, program, run_to_end
+from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.report import REPEATS, print_report
-from server.results.tally import Moved, Tally, moved
+from server.results.tally import Moved, Tally, average_rounds
 from server.study.check import explain
 from server.watch.progress import Progress
 
@@ -55,8 +55,8 @@ class Demo:
     def __init__(self, choice: DemoChoice, *, quiet: bool) -> None:
         self._choice = choice
         self._quiet = quiet
-        self._terms = _terms(choice)
-        self._hospitals = _hospitals(choice)
+        self._terms = _read_terms(choice)
+        self._hospitals = _make_hospitals(choice)
 
     def run(self) -> dict[str, Any]:
         """Run it; its figures.
@@ -66,25 +66,25 @@ class Demo:
         """
         interrupt_on_signals()
         interrupt_with_parent()
-        with self._folder() as folder, Processes() as processes:
-            federation = LocalFederation(folder, self._terms, self._hospitals, self._step)
-            self._step("making a federation and four hospitals, each with its own keys, ledger and data")
+        with self._make_folder() as folder, Processes() as processes:
+            federation = LocalFederation(folder, self._terms, self._hospitals, self._report_step)
+            self._report_step("making a federation and four hospitals, each with its own keys, ledger and data")
             federation.make()
-            self._step("starting the coordinator (a Flower SuperLink over TLS) and four site agents")
+            self._report_step("starting the coordinator (a Flower SuperLink over TLS) and four site agents")
             federation.start(processes)
             began = time.monotonic()
             with Progress(quiet=self._quiet) as progress:
                 study = federation.run_study(processes, progress)
             seconds = time.monotonic() - began
             processes.stop()
-            self._step("comparing with each hospital alone and all pooled (simulated, outside the ledgers)")
-            result = self._result(federation, study, progress.tally, seconds)
+            self._report_step("comparing with each hospital alone and all pooled (simulated, outside the ledgers)")
+            result = self._build_result(federation, study, progress.tally, seconds)
             if not self._quiet:
                 print_report(result, progress.tally, explain(self._terms))
             return result
 
     @contextmanager
-    def _folder(self) -> Iterator[Path]:
+    def _make_folder(self) -> Iterator[Path]:
         chosen = self._choice.folder
         if chosen is not None:
             chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,25 +95,27 @@ class Demo:
             yield folder
         finally:
             if self._choice.keep:
-                self._step(f"kept: {folder}")
+                self._report_step(f"kept: {folder}")
             else:
                 shutil.rmtree(folder)
 
-    def _step(self, text: str) -> None:
+    def _report_step(self, text: str) -> None:
         if not self._quiet:
             say(f"* {text}")
 
-    def _result(self, federation: LocalFederation, study: str, tally: Tally, seconds: float) -> dict[str, Any]:
+    def _build_result(
+        self, federation: LocalFederation, study: str, tally: Tally, seconds: float
+    ) -> dict[str, Any]:
         cards, models = [], set()
         for hospital in self._hospitals:
             release = federation.folder / hospital.name / "studies" / study / "release"
             cards.append(json.loads((release / "card.json").read_bytes()))
-            models.add(sha256((release / "model.safetensors").read_bytes()))
+            models.add(compute_sha256((release / "model.safetensors").read_bytes()))
         if len(models) != 1:
             raise CoordinatorError("the hospitals do not hold the same model")
         final = cards[0]["evaluation"][-1] if cards[0]["evaluation"] else {}
         rounds = [each for number, each in tally.rounds.items() if self._terms.trains(number)]
-        average = moved([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
+        average = average_rounds([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
         private = self._terms.privacy.epsilon is not None
         return {
             "study": study,
@@ -121,7 +123,7 @@ class Demo:
             "rounds": cards[0]["rounds"]["planned"],
             "seconds": round(seconds, 2),
             "federated": {name: final.get(name) for name in ("auroc", "accuracy", "sensitivity", "specificity")},
-            **_compared(federation, private),
+            **_compare_with_simulations(federation, private),
             "sites": [
                 {
                     "name": card["site"]["name"],
@@ -141,14 +143,14 @@ class Demo:
         }
 
 
-def _compared(federation: LocalFederation, private: bool) -> dict[str, Any]:
+def _compare_with_simulations(federation: LocalFederation, private: bool) -> dict[str, Any]:
     """Each hospital alone and all pooled, trained by the sites' own code on the source tables; mean AUROC."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
 
     def simulated(trains: list[Path], private: bool) -> float | None:
         train = [word for path in trains for word in ("--train", str(path))]
         how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
-        command = [program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
+        command = [find_program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
         found = [run["auroc"] for run in json.loads(run_to_end(command))["runs"]]
         return None if None in found else fmean(found)
 
@@ -161,7 +163,7 @@ def _compared(federation: LocalFederation, private: bool) -> dict[str, Any]:
         }
 
 
-def _terms(choice: DemoChoice) -> Terms:
+def _read_terms(choice: DemoChoice) -> Terms:
     path = _EXAMPLES / _STUDIES[choice.data]
     if not path.exists():
         raise FederationError(f"{path}: not found; the demonstration runs from the source tree")
@@ -175,9 +177,9 @@ def _terms(choice: DemoChoice) -> Terms:
     return parse_terms(value)
 
 
-def _hospitals(choice: DemoChoice) -> tuple[Hospital, ...]:
+def _make_hospitals(choice: DemoChoice) -> tuple[Hospital, ...]:
     if choice.data == "heart":
         if choice.path is None:
             raise FederationError("--data heart needs --path: the folder with the four files of the UCI collection")
-        return heart_hospitals(choice.path, _SEED)
-    return breast_cancer_hospitals(_SEED)
+        return read_heart_hospitals(choice.path, _SEED)
+    return make_breast_cancer_hospitals(_SEED)

@@ -1,8 +1,8 @@
 """Hospitals for the demonstration, made from public tables: uneven in size, different in case mix.
 
-* :func:`breast_cancer_hospitals` splits the Wisconsin diagnostic table (569 patients, Street, Wolberg and
+* :func:`make_breast_cancer_hospitals` splits the Wisconsin diagnostic table (569 patients, Street, Wolberg and
   Mangasarian 1993; shipped with scikit-learn) among four invented hospitals whose share of malignant cases differs.
-* :func:`heart_hospitals` reads the four real hospitals of the UCI heart disease collection (Janosi, Steinbrunn,
+* :func:`read_heart_hospitals` reads the four real hospitals of the UCI heart disease collection (Janosi, Steinbrunn,
   Pfisterer and Detrano 1989) from a folder.
 
 A quarter of each hospital's patients, drawn by a seed, is held out for testing. The patients
@@ -52,13 +52,13 @@ class Hospital:
         return paths
 
 
-def breast_cancer_hospitals(seed: int) -> tuple[Hospital, ...]:
+def make_breast_cancer_hospitals(seed: int) -> tuple[Hospital, ...]:
     """Four hospitals of 228, 160, 113 and 68 patients with 46, 38, 25 and 28 % malignant cases.
 
     Args:
         seed: of the division into hospitals and of the held-out patients.
     """
-    table = _breast_cancer_table()
+    table = _load_breast_cancer_table()
     random = np.random.default_rng(seed)
     malignant = random.permutation(np.flatnonzero(table["diagnosis"] == "malignant"))
     benign = random.permutation(np.flatnonzero(table["diagnosis"] == "benign"))
@@ -66,11 +66,11 @@ def breast_cancer_hospitals(seed: int) -> tuple[Hospital, ...]:
     for name, (sick, well) in _BREAST_CANCER.items():
         rows = np.concatenate([malignant[:sick], benign[:well]])
         malignant, benign = malignant[sick:], benign[well:]
-        hospitals.append(_held_out(name, table.iloc[rows], random))
+        hospitals.append(_make_hospital(name, table.iloc[rows], random))
     return tuple(hospitals)
 
 
-def heart_hospitals(folder: Path, seed: int = 0) -> tuple[Hospital, ...]:
+def read_heart_hospitals(folder: Path, seed: int = 0) -> tuple[Hospital, ...]:
     """Cleveland, Budapest, Zurich with Basel, and Long Beach, from the collection's four files in ``folder``.
 
     Raises:
@@ -84,11 +84,11 @@ def heart_hospitals(folder: Path, seed: int = 0) -> tuple[Hospital, ...]:
             raise FederationError(f"{path}: not found; expected the four files of the UCI heart collection")
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         table.insert(0, "patient", [f"{name}-{row:04d}" for row in range(len(table))])
-        hospitals.append(_held_out(name, table, random))
+        hospitals.append(_make_hospital(name, table, random))
     return tuple(hospitals)
 
 
-def _breast_cancer_table() -> pd.DataFrame:
+def _load_breast_cancer_table() -> pd.DataFrame:
     loaded = load_breast_cancer(as_frame=True)
     table: pd.DataFrame = loaded.data.copy()
     table.insert(0, "patient", [f"wdbc-{row:04d}" for row in range(len(table))])
@@ -96,7 +96,7 @@ def _breast_cancer_table() -> pd.DataFrame:
     return table
 
 
-def _held_out(name: str, table: pd.DataFrame, random: np.random.Generator) -> Hospital:
+def _make_hospital(name: str, table: pd.DataFrame, random: np.random.Generator) -> Hospital:
     order = random.permutation(len(table))
     tested = round(TEST_SHARE * len(table))
     return Hospital(name, table.iloc[np.sort(order[tested:])], table.iloc[np.sort(order[:tested])])

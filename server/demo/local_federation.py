@@ -17,9 +17,9 @@ from privacy.errors import CoordinatorError, FederationError
 from privacy.study import Terms
 from server.control.client import ControlClient
 from server.demo.hospitals import Hospital
-from server.demo.processes import Processes, program, run_to_end
+from server.demo.processes import Processes, find_program, run_to_end
 from server.study.check import count_parameters
-from server.superlink.process import free_port
+from server.superlink.process import find_free_port
 from server.watch.progress import Progress
 
 _ONLINE_S: Final = 90.0
@@ -50,16 +50,16 @@ class LocalFederation:
         """Each person's commands, from empty folders to registered data and granted budgets."""
         run_to_end(
             [
-                program("consilium"),
+                find_program("consilium"),
                 *("init", str(self._coordinator)),
-                *("--name", "demo", "--port", str(free_port())),
+                *("--name", "demo", "--port", str(find_free_port())),
             ]
         )
         keys: dict[str, str] = {}
-        _side_by_side(lambda name: keys.update({name: self._make_site(name)}), list(self.tables))
+        _run_side_by_side(lambda name: keys.update({name: self._make_site(name)}), list(self.tables))
         for name in self.tables:
             self._admit(name)
-        _side_by_side(lambda name: self._prepare_site(name, keys), list(self.tables))
+        _run_side_by_side(lambda name: self._prepare_site(name, keys), list(self.tables))
 
     def start(self, processes: Processes) -> None:
         """Start the coordinator and every site; wait until all are online.
@@ -69,14 +69,14 @@ class LocalFederation:
         """
         logs = self.folder / "logs"
         logs.mkdir()
-        command = [program("consilium"), "--dir", str(self._coordinator), "up"]
+        command = [find_program("consilium"), "--dir", str(self._coordinator), "up"]
         processes.start("coordinator", command, logs / "coordinator.log")
         for name in self.tables:
-            command = [program("consilium-site"), "--dir", str(self.folder / name), "up"]
+            command = [find_program("consilium-site"), "--dir", str(self.folder / name), "up"]
             processes.start(name, command, logs / f"{name}.log")
         deadline = time.monotonic() + _ONLINE_S
-        while not self._all_online():
-            self._look_after(processes)
+        while not self._are_all_online():
+            self._restart_ended_processes(processes)
             if time.monotonic() > deadline:
                 raise CoordinatorError(f"the sites are not online after {_ONLINE_S:.0f} s; look into {logs}")
             time.sleep(0.3)
@@ -96,22 +96,22 @@ class LocalFederation:
             try:
                 for note in ControlClient(self._coordinator).stream("watch", study=study, after=last):
                     last = note.get("number", last)
-                    progress.take(note)
+                    progress.add_note(note)
                     if note["kind"] == "end" and note["standing"] == "stopped":
                         raise CoordinatorError(f"the study stands still: {note['why']}")
                     if note["kind"] == "end":
                         return study
-                    self._look_after(processes)
+                    self._restart_ended_processes(processes)
             except FederationError:  # the coordinator is down; what it has done is in its journal
-                self._look_after(processes)
+                self._restart_ended_processes(processes)
                 time.sleep(0.5)
 
     def _make_site(self, name: str) -> str:
         """A site engineer makes a site and writes its request; its identity key, as people pass it on."""
         home = self.folder / name
-        key = run_to_end([program("consilium-site"), "init", str(home), "--name", name]).strip()
+        key = run_to_end([find_program("consilium-site"), "init", str(home), "--name", name]).strip()
         self._set_policy(home)
-        self._site(name, "join", "--request", str(self.folder / f"{name}.request"))
+        self._run_site_command(name, "join", "--request", str(self.folder / f"{name}.request"))
         return key
 
     def _set_policy(self, home: Path) -> None:
@@ -129,38 +129,38 @@ class LocalFederation:
         """The coordinator's operator enrols a site."""
         request, admission = self.folder / f"{name}.request", self.folder / f"{name}.admission"
         at = ("--dir", str(self._coordinator))
-        run_to_end([program("consilium"), *at, "sites", "admit", str(request), "--out", str(admission)])
+        run_to_end([find_program("consilium"), *at, "sites", "admit", str(request), "--out", str(admission)])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
         """A site takes in its admission, pins its peers, registers its data, grants its budget."""
-        self._site(name, "join", "--admission", str(self.folder / f"{name}.admission"))
+        self._run_site_command(name, "join", "--admission", str(self.folder / f"{name}.admission"))
         for peer, key in keys.items():
             if peer != name:
-                self._site(name, "peer", "trust", peer, key)
+                self._run_site_command(name, "peer", "trust", peer, key)
         train, test = (shutil.copy(path, self.folder / name) for path in self.tables[name])
         files = ("--train", str(train), "--test", str(test), "--despite")  # warnings are for people: nobody is here
-        self._site(name, "data", "add", str(self.study_file), *files)
+        self._run_site_command(name, "data", "add", str(self.study_file), *files)
         privacy = self.terms.privacy
         if privacy.epsilon is not None:
             granted = ("--epsilon", f"{2 * privacy.epsilon:g}", "--delta", f"{privacy.delta:g}")
             typical = ("--typical", str(self.study_file))
-            self._site(name, "budget", "grant", self.terms.data.name, *granted, *typical)
+            self._run_site_command(name, "budget", "grant", self.terms.data.name, *granted, *typical)
 
-    def _site(self, name: str, *words: str) -> str:
-        return run_to_end([program("consilium-site"), "--dir", str(self.folder / name), *words])
+    def _run_site_command(self, name: str, *words: str) -> str:
+        return run_to_end([find_program("consilium-site"), "--dir", str(self.folder / name), *words])
 
-    def _all_online(self) -> bool:
+    def _are_all_online(self) -> bool:
         try:
             sites = ControlClient(self._coordinator).call("sites")["sites"]
         except FederationError:
             return False
         return bool(sites) and all(site["online"] for site in sites)
 
-    def _look_after(self, processes: Processes) -> None:
-        for name in processes.look_after():
+    def _restart_ended_processes(self, processes: Processes) -> None:
+        for name in processes.restart_ended():
             self._tell(f"'{name}' had ended and was started again")
 
 
-def _side_by_side(work: Callable[[str], None], names: list[str]) -> None:
+def _run_side_by_side(work: Callable[[str], None], names: list[str]) -> None:
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(work, names))

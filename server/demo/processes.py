@@ -47,7 +47,7 @@ class Processes:
         """Start ``command``; its output goes to ``log``."""
         self._kept[name] = _Kept(command, log, _spawn(command, log))
 
-    def look_after(self) -> list[str]:
+    def restart_ended(self) -> list[str]:
         """Start again what has ended; the names of what was.
 
         Raises:
@@ -58,7 +58,7 @@ class Processes:
             if kept.process.poll() is None:
                 continue
             if kept.starts >= _RESTARTS:
-                raise CoordinatorError(f"'{name}' ends again and again: {last_line(kept.log)}")
+                raise CoordinatorError(f"'{name}' ends again and again: {read_last_line(kept.log)}")
             kept.process, kept.starts = _spawn(kept.command, kept.log), kept.starts + 1
             again.append(name)
         return again
@@ -78,7 +78,7 @@ class Processes:
         self._kept.clear()
 
 
-def program(name: str) -> str:
+def find_program(name: str) -> str:
     """The console script ``name`` of this installation."""
     return str(Path(sys.executable).parent / name)
 
@@ -102,7 +102,7 @@ def run_to_end(command: list[str]) -> str:
     return done.stdout
 
 
-def last_line(log: Path) -> str:
+def read_last_line(log: Path) -> str:
     """The last line of a log, for a sentence."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"

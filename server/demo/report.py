@@ -15,14 +15,14 @@ def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]
     """Print what came out, what it cost each hospital, and where bytes and seconds went."""
     console = Console(highlight=False)
     bare = "" if result["private"] else f" [bold red]{WITHOUT_PRIVACY}[/]"
-    console.print(_quality(result, bare))
-    console.print(_budgets(result, bare))
-    console.print(_movement(result, tally, explained, bare))
+    console.print(_build_quality_table(result, bare))
+    console.print(_build_budget_table(result, bare))
+    console.print(_build_movement_table(result, tally, explained, bare))
     if result["dir"]:
         console.print(f"everything is in {result['dir']}: each hospital's model, card and ledger")
 
 
-def _quality(result: dict[str, Any], bare: str) -> Table:
+def _build_quality_table(result: dict[str, Any], bare: str) -> Table:
     table = Table(
         title=f"on all hospitals' held-out patients{bare}",
         title_justify="left",
@@ -32,15 +32,15 @@ def _quality(result: dict[str, Any], bare: str) -> Table:
     for heading in ("model", "AUROC", "accuracy", "sensitivity", "specificity"):
         table.add_column(heading)
     federated = result["federated"]
-    table.add_row("federated", *(_figure(federated[name]) for name in federated), style="bold")
+    table.add_row("federated", *(_format_figure(federated[name]) for name in federated), style="bold")
     same = "same budget" if result["private"] else "no privacy"
     for alone in result["alone"]:
-        table.add_row(f"{alone['site']} alone, {same}", _figure(alone["auroc"]), "", "", "simulated")
-    table.add_row("pooled, no privacy", _figure(result["pooled"]["auroc"]), "", "", "simulated")
+        table.add_row(f"{alone['site']} alone, {same}", _format_figure(alone["auroc"]), "", "", "simulated")
+    table.add_row("pooled, no privacy", _format_figure(result["pooled"]["auroc"]), "", "", "simulated")
     return table
 
 
-def _budgets(result: dict[str, Any], bare: str) -> Table:
+def _build_budget_table(result: dict[str, Any], bare: str) -> Table:
     table = Table(
         title=f"what it cost each hospital's patients{bare}",
         title_justify="left",
@@ -57,7 +57,7 @@ def _budgets(result: dict[str, Any], bare: str) -> Table:
     return table
 
 
-def _movement(result: dict[str, Any], tally: Tally, explained: dict[str, Any], bare: str) -> Table:
+def _build_movement_table(result: dict[str, Any], tally: Tally, explained: dict[str, Any], bare: str) -> Table:
     table = Table(title=f"a round{bare}", title_justify="left", show_header=False)
     rounds = [each for each in tally.rounds.values() if each.committed]
     count = max(1, len(rounds))
@@ -76,5 +76,5 @@ def _movement(result: dict[str, Any], tally: Tally, explained: dict[str, Any], b
     return table
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from privacy.errors import FederationError, KeyFileError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.keys import read_secret, write_secret
 
 AUTHORITY_DAYS: Final = 3650
@@ -72,8 +72,8 @@ def create_authority(folder: Path, federation: str, now: datetime.datetime | Non
     files = TlsFiles(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{federation[:40]} Consilium authority")])
-    write_secret(files.ca_key, _pem(key))
-    files.ca.write_bytes(_authority_certificate(name, key, now or _now()))
+    write_secret(files.ca_key, _encode_pem(key))
+    files.ca.write_bytes(_make_authority_certificate(name, key, now or _read_clock()))
     return files
 
 
@@ -88,13 +88,13 @@ def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetim
     """
     said = []
     authority, key = _load_authority(files)
-    if not authority.not_valid_before_utc <= now or now + _days(SERVER_DAYS) > authority.not_valid_after_utc:
-        replace(files.ca, _authority_certificate(authority.subject, key, now), FederationError)
+    if not authority.not_valid_before_utc <= now or now + _make_days(SERVER_DAYS) > authority.not_valid_after_utc:
+        replace_file(files.ca, _make_authority_certificate(authority.subject, key, now), FederationError)
         said.append(
-            f"the authority's certificate ({_life(authority)}) is renewed with the same key; before it runs out, hand "
-            "every site a new admission: consilium sites admit REQUEST --out FILE"
+            f"the authority's certificate ({_format_validity(authority)}) is renewed with the same key; before it "
+            "runs out, hand every site a new admission: consilium sites admit REQUEST --out FILE"
         )
-    wrong = _why_renew(files, key, names, now)
+    wrong = _find_reason_to_renew(files, key, names, now)
     if wrong:
         issue_server_certificate(files, names, now)
         ends = _load_certificate(files.certificate).not_valid_after_utc
@@ -104,7 +104,7 @@ def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetim
     return said
 
 
-def _why_renew(
+def _find_reason_to_renew(
     files: TlsFiles, authority_key: ec.EllipticCurvePrivateKey, names: Collection[str], now: datetime.datetime
 ) -> str:
     """Why the server's certificate is not to be used any longer; empty if it is."""
@@ -119,23 +119,23 @@ def _why_renew(
         return "cannot be used"
     if key.public_key() != certificate.public_key():
         return "is not that of its key"
-    if missing := [name for name in names if _general_name(name) not in shown]:
+    if missing := [name for name in names if _make_general_name(name) not in shown]:
         return f"does not name {', '.join(missing)}"
     if now < certificate.not_valid_before_utc:
         return f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC (is this clock right?)"
     if now > certificate.not_valid_after_utc:
         return f"ran out on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if now + _days(RENEW_DAYS) > certificate.not_valid_after_utc:
+    if now + _make_days(RENEW_DAYS) > certificate.not_valid_after_utc:
         return f"runs out on {certificate.not_valid_after_utc:%Y-%m-%d}"
     return ""
 
 
-def _authority_certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> bytes:
+def _make_authority_certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> bytes:
     """The authority's certificate, PEM."""
     certificate = (
-        _builder(name, name, key, now, now + _days(AUTHORITY_DAYS))
+        _make_builder(name, name, key, now, now + _make_days(AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(_make_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -152,26 +152,26 @@ def issue_server_certificate(
         KeyFileError: the authority's key is missing or readable by others.
     """
     authority, authority_key = _load_authority(files)
-    now = now or _now()
-    ends = min(now + _days(SERVER_DAYS), authority.not_valid_after_utc)
+    now = now or _read_clock()
+    ends = min(now + _make_days(SERVER_DAYS), authority.not_valid_after_utc)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Consilium coordinator")])
     issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
-        _builder(subject, authority.subject, key, now, ends)
+        _make_builder(subject, authority.subject, key, now, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(_make_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_general_names(names)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_make_general_names(names)), critical=False)
         .add_extension(issuer_id, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    replace(files.key, _pem(key), FederationError)
-    replace(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), FederationError)
+    replace_file(files.key, _encode_pem(key), FederationError)
+    replace_file(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), FederationError)
 
 
-def _builder(
+def _make_builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
@@ -189,15 +189,15 @@ def _builder(
     )
 
 
-def _now() -> datetime.datetime:
+def _read_clock() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def _days(count: int) -> datetime.timedelta:
+def _make_days(count: int) -> datetime.timedelta:
     return datetime.timedelta(days=count)
 
 
-def _life(certificate: x509.Certificate) -> str:
+def _format_validity(certificate: x509.Certificate) -> str:
     return f"valid from {certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
@@ -218,11 +218,11 @@ def _load_authority(files: TlsFiles) -> tuple[x509.Certificate, ec.EllipticCurve
     return certificate, key
 
 
-def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
-    return [_general_name(name) for name in dict.fromkeys((*ALWAYS_NAMED, *names))]
+def _make_general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    return [_make_general_name(name) for name in dict.fromkeys((*ALWAYS_NAMED, *names))]
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def _make_general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -233,7 +233,7 @@ def _general_name(name: str) -> x509.GeneralName:
         raise FederationError(f"{name!r} is neither a host name nor an address") from None
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _make_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
@@ -247,7 +247,7 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _encode_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

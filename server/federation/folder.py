@@ -25,8 +25,8 @@ import yaml
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import parse, read_yaml
 from privacy.errors import FederationError, WireError
-from privacy.files import new_folder, replace, require_private
-from privacy.keys import PublicKey, SigningKey, node_key_pem
+from privacy.files import create_folder, replace_file, require_private
+from privacy.keys import PublicKey, SigningKey, convert_node_key_to_pem
 from privacy.protocol.enrolment import Admission, SignedAdmission, SignedJoinRequest
 from privacy.study import DataContract, Terms
 from privacy.study.launch import MAX_LAUNCH_BYTES, Launch, Member, SignedLaunch
@@ -44,13 +44,13 @@ class Federation:
     folder: Path
 
     @classmethod
-    def init(cls, folder: Path, config: CoordinatorConfig) -> "Federation":
+    def create(cls, folder: Path, config: CoordinatorConfig) -> "Federation":
         """Make a federation: its identity, its certificate authority, its server certificate.
 
         Raises:
             FederationError: the folder is not empty or cannot be written.
         """
-        with new_folder(folder, FederationError):
+        with create_folder(folder, FederationError):
             SigningKey.generate().save(folder / "identity.key")
             issue_server_certificate(create_authority(folder, config.federation), [config.host])
             (folder / "studies").mkdir()
@@ -80,7 +80,7 @@ class Federation:
         """The certificate authority and the server's certificate."""
         return TlsFiles(self.folder)
 
-    def identity(self) -> SigningKey:
+    def load_identity(self) -> SigningKey:
         """The coordinator's identity."""
         return SigningKey.load(self.folder / "identity.key")
 
@@ -93,11 +93,11 @@ class Federation:
         """
         return renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
 
-    def witness(self) -> Witness:
+    def open_witness(self) -> Witness:
         """What this coordinator has seen of its sites' ledgers."""
-        return Witness(self.folder / "witness.sqlite", self.identity())
+        return Witness(self.folder / "witness.sqlite", self.load_identity())
 
-    def sites(self) -> dict[str, EnrolledSite]:
+    def read_sites(self) -> dict[str, EnrolledSite]:
         """The enrolled sites, by name."""
         path = self.folder / "sites.json"
         if not path.exists():
@@ -114,12 +114,12 @@ class Federation:
             FederationError: the request is damaged, or a name or key is enrolled otherwise.
         """
         try:
-            request = signed.verified(PublicKey.from_text(signed.statement.identity))
-            node_key_pem(request.node_key)
+            request = signed.verify(PublicKey.from_text(signed.statement.identity))
+            convert_node_key_to_pem(request.node_key)
         except WireError as error:
             raise FederationError(f"the join request is damaged: {error}") from None
         new = EnrolledSite(identity=request.identity, node_key=request.node_key)
-        sites = self.sites()
+        sites = self.read_sites()
         known = sites.get(request.name)
         if known not in (None, new):
             raise FederationError(
@@ -129,10 +129,10 @@ class Federation:
         for name, site in sites.items():
             if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
                 raise FederationError(f"the keys of this request are enrolled as '{name}' already")
-        replace(
+        replace_file(
             self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes(), FederationError
         )
-        config, identity = self.config, self.identity()
+        config, identity = self.config, self.load_identity()
         admission = Admission(
             federation=config.federation,
             name=request.name,
@@ -141,7 +141,7 @@ class Federation:
             address=config.address,
             ca_certificate=self.tls.ca.read_text(encoding="ascii"),
         )
-        return SignedAdmission.by(identity, admission)
+        return SignedAdmission.sign(identity, admission)
 
     def forget(self, name: str) -> None:
         """Enrol ``name`` no more: it may come back with another key. Studies that it has joined keep its old key.
@@ -149,13 +149,13 @@ class Federation:
         Raises:
             FederationError: it is not enrolled.
         """
-        sites = self.sites()
+        sites = self.read_sites()
         if name not in sites:
             raise FederationError(f"'{name}' is not enrolled; enrolled sites: {', '.join(sorted(sites)) or 'none'}")
         left = {other: site for other, site in sites.items() if other != name}
-        replace(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
+        replace_file(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
 
-    def nodes(self) -> dict[str, int]:
+    def read_nodes(self) -> dict[str, int]:
         """Flower's node id of each site that is registered with the SuperLink."""
         path = self._nodes_path
         if not path.exists():
@@ -165,20 +165,22 @@ class Federation:
         except (OSError, WireError) as error:
             raise FederationError(f"{path}: cannot be used: {error}; it is written anew by: consilium up") from None
 
-    def remember_nodes(self, nodes: dict[str, int]) -> None:
-        """Store what :meth:`nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
-        replace(self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError)
+    def write_nodes(self, nodes: dict[str, int]) -> None:
+        """Store what :meth:`read_nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
+        replace_file(
+            self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError
+        )
 
-    def activations(self) -> dict[str, str]:
-        """When each site's present agent came online, as :meth:`remember_activations` was told; for comparison only."""
+    def read_activations(self) -> dict[str, str]:
+        """When each site's present agent came online, as :meth:`write_activations` was told; for comparison only."""
         try:
             return dict(from_canonical(self._activations_path.read_bytes()))
         except (OSError, WireError):
             return {}
 
-    def remember_activations(self, activations: dict[str, str]) -> None:
+    def write_activations(self, activations: dict[str, str]) -> None:
         """Store what the process that drives a study looks at, to notice a site that was restarted."""
-        replace(self._activations_path, to_canonical(activations), FederationError)
+        replace_file(self._activations_path, to_canonical(activations), FederationError)
 
     @property
     def _activations_path(self) -> Path:
@@ -194,7 +196,7 @@ class Federation:
         Raises:
             FederationError: a site is not enrolled, or the terms do not fit so many sites, or no message.
         """
-        enrolled = self.sites()
+        enrolled = self.read_sites()
         unknown = sorted(set(names) - set(enrolled))
         if unknown:
             raise FederationError(
@@ -214,42 +216,42 @@ class Federation:
             parameters=parameters,
             nonce=secrets.token_hex(16),
         )
-        signed = SignedLaunch.by(self.identity(), launch)
+        signed = SignedLaunch.sign(self.load_identity(), launch)
         if (size := len(signed.to_bytes())) > MAX_LAUNCH_BYTES:
             raise FederationError(
                 f"the launch has {size} bytes, and no site takes more than {MAX_LAUNCH_BYTES}; "
                 "name fewer columns, or fewer words for a column"
             )
-        Journal.create(self.study_folder(launch.study), signed).close()
+        Journal.create(self.find_study_folder(launch.study), signed).close()
         return launch.study
 
-    def known_patients(self, contract: DataContract, names: Iterable[str]) -> dict[str, int]:
+    def read_known_patients(self, contract: DataContract, names: Iterable[str]) -> dict[str, int]:
         """Public patient counts that sites have signed in earlier studies on the same ``contract``, of those named."""
         known: dict[str, int] = {}
-        for study in self.studies():
-            with Journal(self.study_folder(study)) as journal:
-                parcel = journal.history().keys
-                if parcel is not None and journal.launch().statement.terms.data == contract:
+        for study in self.list_studies():
+            with Journal(self.find_study_folder(study)) as journal:
+                parcel = journal.read_history().keys
+                if parcel is not None and journal.read_launch().statement.terms.data == contract:
                     known |= {name: signed.statement.patients for name, signed in parcel.offers.items()}
         return {name: known[name] for name in names if name in known}
 
-    def study_folder(self, study: str) -> Path:
+    def find_study_folder(self, study: str) -> Path:
         """Where a study's journal lies."""
         return self.folder / "studies" / study
 
-    def known_study(self, study: str) -> Path:
+    def require_study_folder(self, study: str) -> Path:
         """Where the journal of a study that was launched here lies.
 
         Raises:
             FederationError: there is none of this name, or this is no federation's folder.
         """
-        if study not in self.studies():
+        if study not in self.list_studies():
             raise FederationError(
                 f"there is no study '{study}' in '{self.config.federation}'; see: consilium study list"
             )
-        return self.study_folder(study)
+        return self.find_study_folder(study)
 
-    def studies(self) -> list[str]:
+    def list_studies(self) -> list[str]:
         """Every study launched here, oldest first."""
         launches = (self.folder / "studies").glob("[!.]*/launch.json")
         return [path.parent.name for path in sorted(launches, key=lambda path: path.stat().st_mtime_ns)]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from privacy.errors import FederationError
-from privacy.files import replace
-from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, lines
+from privacy.files import replace_file
+from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, format_testimony
 from privacy.study import COORDINATOR
 from server.federation.folder import Federation
 from server.study.journal import Journal
@@ -19,15 +19,17 @@ def write_testimony(federation: Federation, path: Path) -> None:
     """
     if path.exists():
         raise FederationError(f"{path}: there is a file already; name another one")
-    replace(path, b"".join(lines(_items(federation), federation.identity())), FederationError)
+    replace_file(
+        path, b"".join(format_testimony(_list_items(federation), federation.load_identity())), FederationError
+    )
 
 
-def _items(federation: Federation) -> Iterator[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen]:
-    key = federation.identity().public.text
+def _list_items(federation: Federation) -> Iterator[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen]:
+    key = federation.load_identity().public.text
     yield Opening(witness=COORDINATOR, federation=federation.config.federation, key=key)
-    for study in federation.studies():
-        with Journal(federation.study_folder(study)) as journal:
-            launch, history = journal.launch().statement, journal.history()
+    for study in federation.list_studies():
+        with Journal(federation.find_study_folder(study)) as journal:
+            launch, history = journal.read_launch().statement, journal.read_history()
         sites = {member.name: member.identity for member in launch.roster}
         yield StudySeen(study=study, terms=launch.terms.digest, sites=sites)
         for number, event in sorted(history.committed.items()):
@@ -41,5 +43,5 @@ def _items(federation: Federation) -> Iterator[Opening | StudySeen | RoundSeen |
             )
         for number in sorted(history.void):
             yield VoidSeen(study=study, round=number)
-    for countersigned in federation.witness().heads():
+    for countersigned in federation.open_witness().read_heads():
         yield HeadSeen(countersigned=countersigned)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.federated.early_stopping import best_of
+from models.federated.early_stopping import find_best_evaluation
 from privacy import study
 from privacy.protocol.headers import Evaluated
 from privacy.secure_aggregation.schemes.registry import SCHEMES
@@ -28,9 +28,9 @@ from server.results.documents import (
     StudySummary,
     Terms,
 )
-from server.results.tally import SiteTally, Tally, moved
+from server.results.tally import SiteTally, Tally, average_rounds
 from server.study.events import History
-from server.study.figures import evaluation_result, known_totals
+from server.study.figures import compute_evaluation_result, find_known_totals
 from server.study.journal import Journal, StudyStatus
 from server.study.sites import SiteStatus as SiteStanding
 
@@ -42,34 +42,34 @@ def read_results(folder: Path) -> StudyResults:
         FederationError: the journal cannot be read.
     """
     with Journal(folder) as journal:
-        launch, history = journal.launch().statement, journal.history()
-        standing = _standing(history, journal)
+        launch, history = journal.read_launch().statement, journal.read_history()
+        standing = _read_status(history, journal)
         tally, began = Tally(), None
-        for _, note in journal.notes():
+        for _, note in journal.read_notes():
             began = note["time"] if began is None else began
-            tally.take(note)
-    totals, remarks = known_totals(launch.terms, history)
-    rounds = _rounds(launch.terms, history, len(totals))
+            tally.add_note(note)
+    totals, remarks = find_known_totals(launch.terms, history)
+    rounds = _count_rounds(launch.terms, history, len(totals))
     return StudyResults(
         study=launch.study,
         standing=standing,
         why=history.stopped or history.waiting or "",
         began="" if began is None else f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M:%S}",
-        terms=_terms(launch),
-        privacy=_promise(launch.terms),
+        terms=_build_terms(launch),
+        privacy=_build_promise(launch.terms),
         rounds=rounds,
-        evaluations=tuple(evaluation_result(launch.terms, history, each) for each in totals),
+        evaluations=tuple(compute_evaluation_result(launch.terms, history, each) for each in totals),
         remarks=(*tally.warnings, *remarks),
-        released=_released(launch.terms, history, totals),
-        sites=tuple(_site(name, history, tally) for name in launch.names),
-        movement=_movement(launch.terms, history, tally, began, standing),
+        released=_build_released(launch.terms, history, totals),
+        sites=tuple(_build_site_result(name, history, tally) for name in launch.names),
+        movement=_build_movement(launch.terms, history, tally, began, standing),
     )
 
 
-def _standing(history: History, journal: Journal) -> StudyStatus:
+def _read_status(history: History, journal: Journal) -> StudyStatus:
     if history.given_up:
         return StudyStatus.GIVEN_UP
-    return StudyStatus.WAITING if history.waiting else journal.standing()
+    return StudyStatus.WAITING if history.waiting else journal.read_status()
 
 
 def read_summary(folder: Path) -> StudySummary:
@@ -79,15 +79,15 @@ def read_summary(folder: Path) -> StudySummary:
         FederationError: the journal cannot be read.
     """
     with Journal(folder) as journal:
-        launch, history = journal.launch().statement, journal.history()
-        standing = _standing(history, journal)
-    totals, _ = known_totals(launch.terms, history)
-    newest = evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
+        launch, history = journal.read_launch().statement, journal.read_history()
+        standing = _read_status(history, journal)
+    totals, _ = find_known_totals(launch.terms, history)
+    newest = compute_evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
     return StudySummary(
         study=launch.study,
         standing=standing,
         why=history.stopped or history.waiting or "",
-        rounds=_rounds(launch.terms, history, len(totals)),
+        rounds=_count_rounds(launch.terms, history, len(totals)),
         sites=launch.names,
         out=dict(history.out),
         epsilon=launch.terms.privacy.epsilon,
@@ -95,7 +95,7 @@ def read_summary(folder: Path) -> StudySummary:
     )
 
 
-def _rounds(terms: study.Terms, history: History, evaluated: int) -> Rounds:
+def _count_rounds(terms: study.Terms, history: History, evaluated: int) -> Rounds:
     planned = terms.training.rounds
     ended = history.finished or len(history.closed) > 0
     return Rounds(
@@ -108,7 +108,7 @@ def _rounds(terms: study.Terms, history: History, evaluated: int) -> Rounds:
     )
 
 
-def _terms(launch: Launch) -> Terms:
+def _build_terms(launch: Launch) -> Terms:
     terms = launch.terms
     return Terms(
         purpose=terms.purpose,
@@ -126,7 +126,7 @@ def _terms(launch: Launch) -> Terms:
     )
 
 
-def _promise(terms: study.Terms) -> Promise:
+def _build_promise(terms: study.Terms) -> Promise:
     privacy = terms.privacy
     return Promise(
         private=privacy.epsilon is not None,
@@ -140,13 +140,13 @@ def _promise(terms: study.Terms) -> Promise:
     )
 
 
-def _released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> Released:
+def _build_released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> Released:
     last = max((number for number in history.committed if terms.trains(number)), default=0)
-    best = best_of([each.counts for each in totals]) if terms.release.model is Choice.BEST else None
+    best = find_best_evaluation([each.counts for each in totals]) if terms.release.model is Choice.BEST else None
     return Released(choice=terms.release.model, after_round=last if best is None else totals[best].round)
 
 
-def _site(name: str, history: History, tally: Tally) -> SiteResult:
+def _build_site_result(name: str, history: History, tally: Tally) -> SiteResult:
     headers = [
         (number, event.committed.headers[name].statement)
         for number, event in sorted(history.committed.items())
@@ -172,11 +172,11 @@ def _site(name: str, history: History, tally: Tally) -> SiteResult:
     )
 
 
-def _movement(
+def _build_movement(
     terms: study.Terms, history: History, tally: Tally, began: float | None, standing: StudyStatus
 ) -> Movement:
     rounds = [each for number, each in tally.rounds.items() if each.committed and terms.trains(number)]
-    average = moved(rounds)
+    average = average_rounds(rounds)
     return Movement(
         bytes_up=average and average.bytes_up,
         bytes_down=average and average.bytes_down,

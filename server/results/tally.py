@@ -64,7 +64,7 @@ class Moved(NamedTuple):
     """A round."""
 
 
-def moved(rounds: Sequence[RoundTally]) -> Moved | None:
+def average_rounds(rounds: Sequence[RoundTally]) -> Moved | None:
     """The averages of committed ``rounds``; None of none."""
     exchanges = sum(len(each.sites) for each in rounds)
     if not exchanges:
@@ -95,7 +95,7 @@ class Tally:
         done = max([*self.void, *(number for number, each in self.rounds.items() if each.committed)])
         return max(0, self.exchanges - done) * median(timed[-_LAST:])
 
-    def take(self, note: dict[str, Any]) -> None:
+    def add_note(self, note: dict[str, Any]) -> None:
         """Add one note."""
         self.now = note.get("time", self.now)
         match note["kind"]:
@@ -104,9 +104,9 @@ class Tally:
                 self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
                 self.exchanges = note["exchanges"]
             case "asked":
-                self._asked(note)
+                self._add_asked(note)
             case "answered":
-                self._answered(note)
+                self._add_answered(note)
             case "committed":
                 tally = self.rounds[note["round"]]
                 tally.committed, tally.sites = self.now, tuple(note["sites"])
@@ -116,7 +116,7 @@ class Tally:
                 site = self.sites.setdefault(note["site"], SiteTally())
                 site.standing, site.why = note["standing"], note["why"]
 
-    def _asked(self, note: dict[str, Any]) -> None:
+    def _add_asked(self, note: dict[str, Any]) -> None:
         site = self.sites.setdefault(note["site"], SiteTally())
         site.phase, site.since = _PHASES[note["what"]], self.now
         site.bytes_down += note["bytes"]
@@ -124,7 +124,7 @@ class Tally:
             site.round = note["round"]
             self.rounds.setdefault(note["round"], RoundTally(self.now)).bytes_down += note["bytes"]
 
-    def _answered(self, note: dict[str, Any]) -> None:
+    def _add_answered(self, note: dict[str, Any]) -> None:
         site = self.sites.setdefault(note["site"], SiteTally())
         site.phase, site.since = note["what"], None
         site.bytes_up += note["bytes"]

@@ -29,46 +29,46 @@ LIST_HEADINGS = ("study", "", "rounds", "epsilon", "AUROC", "")
 _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "update of a site"}
 
 
-def facts(found: StudyResults) -> Rows:
+def list_facts(found: StudyResults) -> Rows:
     """What a study is, promises, has done and takes."""
     terms, promise, moved = found.terms, found.privacy, found.movement
     rows: Rows = [
         ("study", f"{found.study}: {found.standing}" + (f" ({found.why})" if found.why else "")),
         ("purpose", terms.purpose),
         ("terms", f"SHA-256 {terms.sha256}"),
-        ("predicts", f"{terms.label}, from {len(terms.columns)} columns: {_some(terms.columns)}"),
+        ("predicts", f"{terms.label}, from {len(terms.columns)} columns: {_format_names(terms.columns)}"),
         ("model", f"{terms.model}, {terms.parameters:,} parameters trained together"),
         (
             "training",
             f"{found.rounds.planned} rounds of {terms.local_steps} steps, sampling rate {terms.sampling_rate:g}, "
             f"learning rate {terms.learning_rate:g}; {terms.cohort_minimum} to {terms.cohort_maximum} sites",
         ),
-        ("privacy", _promised(found)),
+        ("privacy", _format_promise(found)),
         (
             "test patients",
             f"epsilon {promise.evaluation_epsilon:g}" if promise.evaluation_epsilon else "NOT protected",
         ),
-        ("rounds", rounds(found.rounds)),
-        ("released", _released(found)),
+        ("rounds", format_rounds(found.rounds)),
+        ("released", _format_released(found)),
     ]
     if moved.bytes_up is not None and moved.seconds_per_round is not None:
-        took = seconds(moved.seconds_per_round)
+        took = format_seconds(moved.seconds_per_round)
         rows.append(("a round", f"{moved.bytes_up:,} bytes up and {moved.bytes_down:,} down at a site, {took}"))
     if moved.seconds is not None:
-        left = "" if moved.seconds_left is None else f"; about {seconds(moved.seconds_left)} left"
-        rows.append(("time", f"begun {found.began} UTC, {seconds(moved.seconds)} so far{left}"))
+        left = "" if moved.seconds_left is None else f"; about {format_seconds(moved.seconds_left)} left"
+        rows.append(("time", f"begun {found.began} UTC, {format_seconds(moved.seconds)} so far{left}"))
     return [*rows, *(("NOTE", remark) for remark in found.remarks)]
 
 
-def evaluation_row(each: EvaluationResult) -> tuple[str, ...]:
+def format_evaluation_row(each: EvaluationResult) -> tuple[str, ...]:
     """One evaluation under :data:`EVALUATION_HEADINGS`."""
     figures = (each.auroc, each.accuracy, each.sensitivity, each.specificity)
     chance = "-" if each.auroc.chance is None else f"± {each.auroc.chance:.3f}"
     mostly = " MOSTLY NOISE" if each.mostly_noise else ""
-    return (str(each.after_round), *map(figure, figures), f"{each.patients}{mostly}", chance)
+    return (str(each.after_round), *map(format_figure, figures), f"{each.patients}{mostly}", chance)
 
 
-def explained(evaluations: Sequence[EvaluationResult]) -> str:
+def explain_evaluations(evaluations: Sequence[EvaluationResult]) -> str:
     """What the columns of evaluations mean, in a sentence or two."""
     thresholds = sorted({each.threshold for each in evaluations})
     noise = max(each.noise_deviation for each in evaluations)
@@ -84,7 +84,7 @@ def explained(evaluations: Sequence[EvaluationResult]) -> str:
     )
 
 
-def site_rows(found: StudyResults) -> Rows:
+def list_site_rows(found: StudyResults) -> Rows:
     """Every invited site under :data:`SITE_HEADINGS`."""
     return [
         (
@@ -99,15 +99,15 @@ def site_rows(found: StudyResults) -> Rows:
     ]
 
 
-def list_row(each: StudySummary) -> tuple[str, ...]:
+def format_list_row(each: StudySummary) -> tuple[str, ...]:
     """One study under :data:`LIST_HEADINGS`."""
     epsilon = "NONE" if each.epsilon is None else f"{each.epsilon:g}"
-    auroc = "-" if each.auroc is None else figure(each.auroc)
+    auroc = "-" if each.auroc is None else format_figure(each.auroc)
     out = "; ".join(f"{name} is out: {why}" for name, why in sorted(each.out.items()))
-    return each.study, each.standing, rounds(each.rounds), epsilon, auroc, each.why or out
+    return each.study, each.standing, format_rounds(each.rounds), epsilon, auroc, each.why or out
 
 
-def compared(several: Sequence[StudyResults]) -> Rows:
+def compare_studies(several: Sequence[StudyResults]) -> Rows:
     """Studies side by side: a row for each fact, a column for each study, by the newest evaluation."""
     rows: Rows = [
         ("", *(each.study for each in several)),
@@ -115,14 +115,14 @@ def compared(several: Sequence[StudyResults]) -> Rows:
         ("model", *(f"{each.terms.model}, {each.terms.parameters:,}" for each in several)),
         ("predicts", *(each.terms.label for each in several)),
         ("sites", *(str(len(each.sites)) for each in several)),
-        ("rounds", *(rounds(each.rounds) for each in several)),
-        ("epsilon, delta", *(_epsilon(each) for each in several)),
-        ("test patients", *(_of_test(each) for each in several)),
-        ("epsilon spent", *(_most_spent(each) for each in several)),
+        ("rounds", *(format_rounds(each.rounds) for each in several)),
+        ("epsilon, delta", *(_format_epsilon(each) for each in several)),
+        ("test patients", *(_format_test_epsilon(each) for each in several)),
+        ("epsilon spent", *(_format_most_spent(each) for each in several)),
     ]
     newest = [each.evaluations[-1] if each.evaluations else None for each in several]
     for place, heading in enumerate(EVALUATION_HEADINGS):
-        cells = ["-" if each is None else evaluation_row(each)[place] for each in newest]
+        cells = ["-" if each is None else format_evaluation_row(each)[place] for each in newest]
         rows.append((heading, *cells))
     thresholds = ["-" if each is None else f"{each.threshold:g}" for each in newest]
     bytes_up = ["-" if each.movement.bytes_up is None else f"{each.movement.bytes_up:,}" for each in several]
@@ -133,38 +133,38 @@ def compared(several: Sequence[StudyResults]) -> Rows:
         ("threshold", *thresholds),
         ("bytes up, site and round", *bytes_up),
         ("bytes down", *bytes_down),
-        ("a round", *("-" if each is None else seconds(each) for each in a_round)),
+        ("a round", *("-" if each is None else format_seconds(each) for each in a_round)),
         ("released", *(f"after round {each.released.after_round}" for each in several)),
     ]
 
 
-def rounds(counted: Rounds) -> str:
+def format_rounds(counted: Rounds) -> str:
     """How many training rounds are applied, of how many; void ones are told apart."""
     void = f", {counted.void} void" if counted.void else ""
     left = f", {counted.left} left" if counted.left else ""
     return f"{counted.applied} of {counted.planned}{void}{left}"
 
 
-def figure(each: Figure) -> str:
+def format_figure(each: Figure) -> str:
     """A figure, and what noise does to it."""
     if each.value is None:
         return "-"
     return f"{each.value:.3f}" + (f" ± {each.noise:.3f}" if each.noise else "")
 
 
-def seconds(count: float) -> str:
+def format_seconds(count: float) -> str:
     """A duration in the unit that people would say it in."""
     if count < 120:
         return f"{count:.1f} s" if count < 10 else f"{count:.0f} s"
     return f"{count / 60:.0f} min" if count < 7200 else f"{count / 3600:.1f} h"
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def _format_names(names: Sequence[str], most: int = 8) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _promised(found: StudyResults) -> str:
+def _format_promise(found: StudyResults) -> str:
     promise = found.privacy
     if promise.epsilon is None:
         return WITHOUT_PRIVACY
@@ -174,18 +174,18 @@ def _promised(found: StudyResults) -> str:
     )
 
 
-def _released(found: StudyResults) -> str:
+def _format_released(found: StudyResults) -> str:
     chosen, after = found.released.choice, f"the model after round {found.released.after_round}"
     how = "the last one" if chosen is Choice.LAST else "by the best AUROC of opened totals"
     return f"{after}, {how}"
 
 
-def _epsilon(found: StudyResults) -> str:
+def _format_epsilon(found: StudyResults) -> str:
     promise = found.privacy
     return "NONE" if promise.epsilon is None else f"{promise.epsilon:g}, {promise.delta:g}"
 
 
-def _of_test(found: StudyResults) -> str:
+def _format_test_epsilon(found: StudyResults) -> str:
     return (
         "NOT protected"
         if found.privacy.evaluation_epsilon is None
@@ -193,6 +193,6 @@ def _of_test(found: StudyResults) -> str:
     )
 
 
-def _most_spent(found: StudyResults) -> str:
+def _format_most_spent(found: StudyResults) -> str:
     spent = [each.epsilon_spent for each in found.sites if each.epsilon_spent is not None]
     return f"at most {max(spent):.3f} a site" if spent else "-"

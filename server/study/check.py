@@ -9,16 +9,16 @@ from torch import nn
 from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.pretrained import load_public_weights
-from models.parameters.trainable import apply_layer_choice, counts
+from models.parameters.trainable import apply_layer_choice, count_by_kind
 from privacy.accounting.epsilon import epsilon_of, is_cut_short
 from privacy.accounting.events import SiteUpdates, repeat_event
 from privacy.errors import TermsError
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.value_range import COUNT_STEP
 from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.round_layout import sealed_values, shared_noise, update_range
+from privacy.secure_aggregation.round_layout import compute_update_range, count_sealed_values, make_shared_noise
 from privacy.study import Placement, Terms
-from privacy.study.cost import price_of_runs, private_event, study_noise
+from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
 
 FLOAT32_BYTES = 4
 
@@ -29,7 +29,7 @@ def count_parameters(terms: Terms) -> int:
     Raises:
         TermsError: the catalogue does not have the model, not with these options, or it has not these layers.
     """
-    return counts(_built(terms)).shared
+    return count_by_kind(_build_model(terms)).shared
 
 
 def require_weights(terms: Terms, file: Path) -> None:
@@ -41,12 +41,12 @@ def require_weights(terms: Terms, file: Path) -> None:
     if terms.model.start is None:
         raise TermsError(f"{file}: the study '{terms.name}' begins with no public weights (model.start)")
     try:
-        load_public_weights(_built(terms), file, terms.model.start)
+        load_public_weights(_build_model(terms), file, terms.model.start)
     except ModelError as error:
         raise TermsError(f"{file}: {error}") from None
 
 
-def _built(terms: Terms) -> nn.Module:
+def _build_model(terms: Terms) -> nn.Module:
     try:
         module = build(terms.model.name, terms.model.options, terms.data.inputs)
         apply_layer_choice(module, terms.model)
@@ -73,13 +73,13 @@ def explain(
         TermsError: the model cannot be built.
         BudgetError: no noise reaches the epsilon asked.
     """
-    layers = counts(_built(terms))
+    layers = count_by_kind(_build_model(terms))
     parameters = layers.shared
     cells = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
     aggregation = terms.secure_aggregation
-    values = sealed_values(terms, parameters)
+    values = count_sealed_values(terms, parameters)
     layout = Layout(values, cells, aggregation.bits, terms.cohort.maximum, scheme=aggregation.scheme)
-    privacy = _privacy(terms, parameters, runs, patients, terms.cohort.maximum if sites is None else sites)
+    privacy = _explain_privacy(terms, parameters, runs, patients, terms.cohort.maximum if sites is None else sites)
     shares = privacy.get("shares")
     return {
         "study": terms.name,
@@ -98,23 +98,27 @@ def explain(
         "values_per_slot": layout.per_slot,
         "sealed": layout.cipher.masked,
         "value_range": "auto" if aggregation.value_range is None else aggregation.value_range,
-        "first_range": None if shares else update_range(terms, privacy.get("noise_multiplier")),
+        "first_range": None if shares else compute_update_range(terms, privacy.get("noise_multiplier")),
         "privacy": privacy,
         "problems": [shares["problem"]] if shares and shares["problem"] else [],
     }
 
 
-def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | None, sites: int) -> dict[str, Any]:
+def _explain_privacy(
+    terms: Terms, parameters: int, runs: int | None, patients: int | None, sites: int
+) -> dict[str, Any]:
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return {"private": False}
-    noise = study_noise(terms)
-    one = private_event(terms, noise)
+    noise = compute_study_noise(terms)
+    one = make_private_event(terms, noise)
     distributed = promise.placement is Placement.DISTRIBUTED
     return {
         "private": True,
         "placement": promise.placement,
-        "shares": _shares(terms, promise.delta, parameters, noise, patients, sites) if distributed else None,
+        "shares": _explain_shares(terms, promise.delta, parameters, noise, patients, sites)
+        if distributed
+        else None,
         "epsilon": promise.epsilon,
         "delta": promise.delta,
         "unit": promise.unit,
@@ -123,19 +127,19 @@ def _privacy(terms: Terms, parameters: int, runs: int | None, patients: int | No
         "orders_end_too_early": is_cut_short([repeat_event(one, training.rounds)], promise.delta),
         "epsilon_after_first_round": epsilon_of([one], promise.delta),
         "smallest_population": round(1 / promise.delta),
-        "runs": None if runs is None else price_of_runs(terms, runs)._asdict(),
+        "runs": None if runs is None else compute_price_of_runs(terms, runs)._asdict(),
         "test_patients_protected": not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
     }
 
 
-def _shares(
+def _explain_shares(
     terms: Terms, delta: float, parameters: int, noise_multiplier: float, patients: int | None, cohort: int
 ) -> dict[str, Any]:
     """What distributed noise means for a cohort of so many sites, which have so many patients (None: unknown)."""
     room = patients or 0 if terms.sums_patients else 0
-    noise = shared_noise(terms, parameters, noise_multiplier, room=room)
-    outside = private_event(terms, noise.outsider_multiplier(cohort))
-    whole = private_event(terms, noise_multiplier)
+    noise = make_shared_noise(terms, parameters, noise_multiplier, room=room)
+    outside = make_private_event(terms, noise.compute_outsider_multiplier(cohort))
+    whole = make_private_event(terms, noise_multiplier)
     held = None
     if terms.sums_patients and terms.secure_aggregation.value_range is not None:
         held = math.floor(max(0.0, noise.sum_held) / terms.training.sampling_rate)
@@ -143,18 +147,18 @@ def _shares(
         "colluders": noise.colluders,
         "epsilon_outside": epsilon_of([repeat_event(outside, terms.training.rounds)], delta),
         "inflation": noise.inflation,
-        "proposed_bits": noise.proposed_bits(cohort),
+        "proposed_bits": noise.propose_bits(cohort),
         "value_range": noise.value_range,
         "patients": patients,
         "patients_held": held,
-        "share_units": math.sqrt(noise.share_variance(cohort)),
+        "share_units": math.sqrt(noise.compute_share_variance(cohort)),
         "needed_range": noise.needed_range,
-        "problem": noise.problem(cohort) or _for_too_few(terms, noise, held),
-        "sites": _sites(terms, whole, noise, parameters) if isinstance(whole, SiteUpdates) else None,
+        "problem": noise.describe_problem(cohort) or _describe_too_small_range(terms, noise, held),
+        "sites": _explain_sites(terms, whole, noise, parameters) if isinstance(whole, SiteUpdates) else None,
     }
 
 
-def _for_too_few(terms: Terms, noise: SharedNoise, held: int | None) -> str | None:
+def _describe_too_small_range(terms: Terms, noise: SharedNoise, held: int | None) -> str | None:
     """A range that holds fewer patients than the smallest cohort of the smallest sites has."""
     fewest = terms.cohort.minimum * COUNT_STEP
     if held is None or held >= fewest:
@@ -166,7 +170,7 @@ def _for_too_few(terms: Terms, noise: SharedNoise, held: int | None) -> str | No
     )
 
 
-def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) -> dict[str, Any]:
+def _explain_sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) -> dict[str, Any]:
     """What it means that whole sites are the unit, for the largest cohort.
 
     ``noise_of_mean`` is a standard deviation, in one coordinate of the mean update, over the clipping norm;
@@ -175,7 +179,7 @@ def _sites(terms: Terms, one: SiteUpdates, noise: SharedNoise, parameters: int) 
     cohort, rounds, privacy = terms.cohort, terms.training.rounds, terms.privacy
     assert privacy.delta is not None, "distributed noise needs an epsilon, which comes with a delta"
     assert privacy.clipping_norm is not None, "and with a norm"
-    deviation = math.sqrt(cohort.maximum * noise.share_variance(cohort.maximum)) * noise.unit
+    deviation = math.sqrt(cohort.maximum * noise.compute_share_variance(cohort.maximum)) * noise.unit
     of_mean = deviation / (cohort.participation * cohort.maximum * privacy.clipping_norm)
     return {
         "participation": cohort.participation,

@@ -35,25 +35,25 @@ class Closing:
         desk = self._desk
         desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.timeouts.join_s, False
         self._waits = False
-        lacking = [site for site in desk.sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
+        lacking = [site for site in desk.list_sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
 
-    def go_on(self, site: SiteView, now: float) -> list[Action]:
+    def ask_next_question(self, site: SiteView, now: float) -> list[Action]:
         """Put the next question to a site whose base has just been learnt."""
         return self._close_if_ready(now) if self._is_ready(site) else [self._ask_to_open(site, now)]
 
-    def opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+    def handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         """A site has opened a round, and signed which model it holds if it was asked to."""
         site.held = reply.held
-        return self.go_on(site, now)
+        return self.ask_next_question(site, now)
 
-    def closed(self, site: SiteView, reply: Closed) -> list[Action]:
+    def handle_closed(self, site: SiteView, reply: Closed) -> list[Action]:
         """A site has released the model and closed its account."""
         site.standing, site.question = SiteStatus.CLOSED, None
         actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 
-    def late(self, now: float) -> list[Action]:
+    def handle_timeout(self, now: float) -> list[Action]:
         """The time to open, to close, or to wait, is over."""
         if self._waits:
             return self._close_if_ready(now, over=True)
@@ -69,7 +69,7 @@ class Closing:
         desk, held = self._desk, reply.held
         keys = {member.name: member.identity for member in desk.launch.roster}
         try:
-            statement = None if held is None else held.verified(PublicKey.from_text(keys[site.name]))
+            statement = None if held is None else held.verify(PublicKey.from_text(keys[site.name]))
         except WireError:
             return False
         return statement is not None and (
@@ -79,7 +79,7 @@ class Closing:
     def _is_ready(self, site: SiteView) -> bool:
         """Whether a site has all rounds, and its word on the model is there; before the first round none is needed."""
         history = self._desk.history
-        if self._desk.missed(site):
+        if self._desk.list_missed_rounds(site):
             return False
         return not history.committed or site.name in history.held or self._has_current_word(site)
 
@@ -88,17 +88,17 @@ class Closing:
         return held is not None and (held.statement.epoch, held.statement.base) == (history.epoch, history.base)
 
     def _ask_to_open(self, site: SiteView, now: float) -> Action:
-        history, missed = self._desk.history, self._desk.missed(site)
+        history, missed = self._desk.history, self._desk.list_missed_rounds(site)
         committed = missed[0] if missed else history.committed[history.base].committed
         last = committed.round == history.base
         return self._desk.ask_to_open(site, committed, now, sign_held=history.epoch if last else None)
 
     def _close_if_ready(self, now: float, *, over: bool = False) -> list[Action]:
         desk = self._desk
-        ready = [site for site in desk.sites_with(SiteStatus.MEMBER) if self._is_ready(site)]
-        if len(ready) < len(desk.eligible_sites()) and not self._gave_up:
+        ready = [site for site in desk.list_sites_with(SiteStatus.MEMBER) if self._is_ready(site)]
+        if len(ready) < len(desk.list_eligible_sites()) and not self._gave_up:
             return []
-        actions = self._compare(ready, now, over=over) if desk.history.committed else []
+        actions = self._compare_models(ready, now, over=over) if desk.history.committed else []
         if desk.phase is Phase.STOPPED or self._waits:
             return actions
         close = Close(base=desk.history.base, held=desk.history.held)
@@ -114,7 +114,7 @@ class Closing:
             return []
         return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
 
-    def _compare(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
+    def _compare_models(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
         """Record which models are held; put out who holds another one than the quorum; wait where there is none yet."""
         desk, history = self._desk, self._desk.history
         words = {site.name: site.held for site in ready if site.held is not None and self._has_current_word(site)}
@@ -123,19 +123,21 @@ class Closing:
         cohort = history.committed[history.base].committed.cohort
         counts = Counter(_model_of(each) for name, each in statements.items() if name in cohort)
         model, count = counts.most_common(1)[0] if counts else (None, 0)
-        quorum = desk.terms.cohort.quorum(len(cohort))
+        quorum = desk.terms.cohort.compute_quorum(len(cohort))
         compared = history.released is not None and history.released.round > history.base
         if count < quorum and not compared:
             why = (
                 f"{count} of the last round's {len(cohort)} sites hold the same model at the end, expected {quorum}"
             )
             away = [
-                site.name for site in desk.eligible_sites() if site.name in cohort and site.name not in statements
+                site.name
+                for site in desk.list_eligible_sites()
+                if site.name in cohort and site.name not in statements
             ]
             if count + len(away) >= quorum and not over:
                 return self._wait(f"{why}; away: {', '.join(away)}", now)
             change = "the others are back" if away else "it is clear which of them differ, and those are restored"
-            return desk.stop(why, f"when {change}, run: {desk.resume_with()}")
+            return desk.stop(why, f"when {change}, run: {desk.format_resume_command()}")
         self._waits = False
         actions = [] if held == history.held else desk.record(ModelsHeld(held=held))
         for site in ready:
@@ -145,8 +147,8 @@ class Closing:
 
     def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
         desk = self._desk
-        open_sites = [site.name for site in desk.eligible_sites()]
-        awaited = desk.sites_with(SiteStatus.MEMBER) if self._gave_up else open_sites
+        open_sites = [site.name for site in desk.list_eligible_sites()]
+        awaited = desk.list_sites_with(SiteStatus.MEMBER) if self._gave_up else open_sites
         if awaited and not waited:
             return []
         desk.phase = Phase.DONE

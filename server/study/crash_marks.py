@@ -48,7 +48,7 @@ class CrashMarks:
             self._now = None
             self._write()
 
-    def died_over(self) -> list[str]:
+    def remove_deadly_sites(self) -> list[str]:
         """The sites over whose replies this process has died too often; they are forgotten here."""
         sites = sorted(site for site, deaths in self._marks.items() if deaths >= MOST_DEATHS)
         for site in sites:

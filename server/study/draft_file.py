@@ -76,7 +76,7 @@ def read_columns(path: Path) -> TableColumns:
     columns = [[row[place].strip() for row in body] for place in range(len(header))]
     missing = tuple(word for word in _MISSING if any(word in column for column in columns))
     return TableColumns(
-        tuple(_column(name, words, missing) for name, words in zip(header, columns, strict=True)), missing
+        tuple(_make_column(name, words, missing) for name, words in zip(header, columns, strict=True)), missing
     )
 
 
@@ -104,7 +104,9 @@ def write_from_contract(name: str, contract: DataContract, source: Path) -> str:
         {"data": contract.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, default_flow_style=None,
         width=110,
     )  # fmt: skip
-    return "\n".join([*_head(name), f"# The data contract of {source.name}, as it is.", data.rstrip(), *_tail()])
+    return "\n".join(
+        [*_format_head(name), f"# The data contract of {source.name}, as it is.", data.rstrip(), *_format_tail()]
+    )
 
 
 def write_from_table(
@@ -132,42 +134,42 @@ def write_from_table(
         column.name for column in table.columns if column.kind == "text" and column.name not in (patient, label)
     ]
     lines = [
-        *_head(name),
+        *_format_head(name),
         "data:",
         f"  name: {name}",
-        f"  patient: {_quoted(patient)}" if patient else "  patient:  # FILL: the column that names the patient",
-        *_ranges_from(source, public=public),
+        f"  patient: {_quote(patient)}" if patient else "  patient:  # FILL: the column that names the patient",
+        *_format_ranges_from(source, public=public),
         "  features:  # remove a column that is no input; the label's or the patient's must not be among them",
     ]
     for column in features:
-        lines += _feature(column, source, public=public)
+        lines += _format_feature(column, source, public=public)
     if texts:
         lines += [f"    # not used, text or too many words: {', '.join(texts)}"]
     lines += [
-        *_label(known.get(label or ""), public=public),
-        f"  missing: [{', '.join(_quoted(word) for word in ('', '?', *table.missing))}]  # words that mean: no value",
+        *_format_label(known.get(label or ""), public=public),
+        f"  missing: [{', '.join(_quote(word) for word in ('', '?', *table.missing))}]  # words that mean: no value",
         "  records_per_patient: 1  # the first ones in the file are kept; more protect a patient at the same price",
-        *_tail(),
+        *_format_tail(),
     ]
     return "\n".join(lines)
 
 
-def study_name(path: Path) -> str:
+def make_study_name(path: Path) -> str:
     """Make a study's name of a file's."""
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40].rstrip("-")
     return name if name[:1].isalpha() else f"study-{name}"[:40].rstrip("-")
 
 
-def _column(name: str, words: Sequence[str], missing: Sequence[str]) -> Column:
+def _make_column(name: str, words: Sequence[str], missing: Sequence[str]) -> Column:
     present = [word for word in words if word not in ("", "?", *missing)]
-    numbers = [number for word in present if (number := _number(word)) is not None]
+    numbers = [number for word in present if (number := _parse_number(word)) is not None]
     distinct = tuple(sorted(set(present)))
     if present and len(numbers) == len(present):
         return Column(name, "number", min(numbers), max(numbers), distinct)
     return Column(name, "category" if len(distinct) <= _MAX_WORDS else "text", 0.0, 0.0, distinct)
 
 
-def _number(word: str) -> float | None:
+def _parse_number(word: str) -> float | None:
     try:
         number = float(word)
     except ValueError:
@@ -175,7 +177,7 @@ def _number(word: str) -> float | None:
     return number if math.isfinite(number) and "_" not in word else None
 
 
-def _head(name: str) -> Iterator[str]:
+def _format_head(name: str) -> Iterator[str]:
     yield "# A study file. Fill in what is marked FILL, then: consilium study check FILE"
     yield "# Every key, its limits and how to choose it: docs/study-file.md"
     yield "consilium: 1"
@@ -187,16 +189,16 @@ def _head(name: str) -> Iterator[str]:
     yield ""
 
 
-def _ranges_from(source: Path, *, public: bool) -> Iterator[str]:
+def _format_ranges_from(source: Path, *, public: bool) -> Iterator[str]:
     if public:
-        yield f"  ranges_from: {_quoted(f'Lowest and highest value, and the words, of {source.name}, a public table.')}"
+        yield f"  ranges_from: {_quote(f'Lowest and highest value, and the words, of {source.name}, a public table.')}"
     else:
         yield "  ranges_from:  # FILL: where ranges and words come from; never from patients of a hospital"
 
 
-def _feature(column: Column, source: Path, *, public: bool) -> Iterator[str]:
+def _format_feature(column: Column, source: Path, *, public: bool) -> Iterator[str]:
     yield f"    - kind: {column.kind}"
-    yield f"      name: {_quoted(column.name)}"
+    yield f"      name: {_quote(column.name)}"
     if column.kind == "number":
         if public and column.low < column.high:
             yield f"      low: {column.low!r}  # the lowest of {source.name}; round it"
@@ -205,20 +207,20 @@ def _feature(column: Column, source: Path, *, public: bool) -> Iterator[str]:
             yield "      low:  # FILL: the lowest plausible value, in the unit that every hospital uses"
             yield "      high:  # FILL: the highest; what is beyond is clipped"
     elif public and len(column.words) >= 2:
-        yield f"      values: [{', '.join(_quoted(word) for word in column.words)}]"
+        yield f"      values: [{', '.join(_quote(word) for word in column.words)}]"
     else:
         yield '      values:  # FILL: every word that may stand here, in quotes: ["f", "m"]'
 
 
-def _label(column: Column | None, *, public: bool) -> Iterator[str]:
-    words = f", of {', '.join(_quoted(word) for word in column.words)}" if public and column is not None else ""
+def _format_label(column: Column | None, *, public: bool) -> Iterator[str]:
+    words = f", of {', '.join(_quote(word) for word in column.words)}" if public and column is not None else ""
     yield "  label:"
-    yield f"    name: {_quoted(column.name)}" if column else "    name:  # FILL: the column to predict"
+    yield f"    name: {_quote(column.name)}" if column else "    name:  # FILL: the column to predict"
     yield f'    positive:  # FILL: the words that mean yes, in quotes: ["1"]{words if len(words) < 60 else ""}'
     yield '    negative:  # FILL: the words that mean no: ["0"]'
 
 
-def _tail() -> Iterator[str]:
+def _format_tail() -> Iterator[str]:
     yield ""
     yield "training:"
     yield "  rounds: 10"
@@ -241,5 +243,5 @@ def _tail() -> Iterator[str]:
     yield ""
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     return json.dumps(word, ensure_ascii=False)

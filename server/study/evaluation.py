@@ -36,7 +36,7 @@ class Totals:
     def begin(self, now: float) -> list[Action]:
         """Ask every member to open the round that brings them."""
         desk, self._opened = self._desk, {}
-        members = desk.sites_with(SiteStatus.MEMBER)
+        members = desk.list_sites_with(SiteStatus.MEMBER)
         if len(members) < desk.least_members:
             return self._join(now)
         desk.phase, desk.deadline = Phase.OPENING, now + desk.timeouts.seal_s
@@ -45,29 +45,29 @@ class Totals:
     def ask(self, site: SiteView, now: float) -> list[Action]:
         """Put the question to a site; one that missed earlier rounds opens those first."""
         desk = self._desk
-        missed = desk.missed(site)
+        missed = desk.list_missed_rounds(site)
         committed = missed[0] if missed else desk.unopened
         return [] if committed is None else [desk.ask_to_open(site, committed, now)]
 
-    def opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+    def handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         """A member has opened what was asked."""
-        if self._desk.missed(site) or reply.evaluated is None:
+        if self._desk.list_missed_rounds(site) or reply.evaluated is None:
             return self.ask(site, now)
         self._opened[site.name] = reply.evaluated
         return self._go_on_if_known(now)
 
-    def lost(self, now: float) -> list[Action]:
+    def handle_lost_sites(self, now: float) -> list[Action]:
         """Members are lost: nobody waits for what they opened."""
         return self._go_on_if_known(now) if self._desk.phase is Phase.OPENING else []
 
-    def late(self, now: float) -> list[Action]:
+    def handle_timeout(self, now: float) -> list[Action]:
         """The time to open is over."""
-        waiting = [site for site in self._desk.sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
-        return self._desk.mark_absent(waiting, "has not opened in time", now) + self.lost(now)
+        waiting = [site for site in self._desk.list_sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
+        return self._desk.mark_absent(waiting, "has not opened in time", now) + self.handle_lost_sites(now)
 
     def _go_on_if_known(self, now: float) -> list[Action]:
         desk, committed = self._desk, self._desk.unopened
-        members = [site.name for site in desk.sites_with(SiteStatus.MEMBER)]
+        members = [site.name for site in desk.list_sites_with(SiteStatus.MEMBER)]
         if len(members) < desk.least_members:
             return self._join(now)
         if committed is None or not set(members) <= set(self._opened):
@@ -78,7 +78,7 @@ class Totals:
             if self._opened[other] != evaluated:
                 return desk.stop(
                     f"{first} and {other} have opened different totals of round {evaluated.round}",
-                    f"find out which of them is altered; {desk.new_launch()}",
+                    f"find out which of them is altered; {desk.describe_new_launch()}",
                 )
         actions = desk.record(TotalsOpened(evaluated=evaluated))
         if desk.out_of_patience:

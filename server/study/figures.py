@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 from pydantic import ConfigDict
 
-from models.tasks.binary import THRESHOLD, metrics
-from models.tasks.uncertainty import chance_errors, is_mostly_noise, noise_errors
+from models.tasks.binary import THRESHOLD, compute_metrics
+from models.tasks.uncertainty import estimate_chance_errors, estimate_noise_errors, is_mostly_noise
 from privacy import study
 from privacy.document import Document
 from privacy.protocol.headers import Evaluated
-from privacy.study.cost import evaluation_noise
+from privacy.study.cost import compute_evaluation_noise
 from server.study.events import History
 
 
@@ -52,7 +52,7 @@ class EvaluationResult(Shown):
     specificity: Figure
 
 
-def known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
+def find_known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
     """Totals that count, in the order of their rounds, and remarks on those that do not.
 
     The last ones are known from sites that have closed, which nothing has compared before: two must have told them
@@ -84,13 +84,13 @@ def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
     )
 
 
-def evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
+def compute_evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
     """The figures of opened totals, with what noise and chance do to them."""
     sites = history.committed[totals.opened_in].committed.cohort
-    noise = evaluation_noise(terms)
+    noise = compute_evaluation_noise(terms)
     deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
-    values, by_noise = metrics(totals.counts), asdict(noise_errors(totals.counts, deviation))
-    by_chance = asdict(chance_errors(totals.counts))
+    values, by_noise = compute_metrics(totals.counts), asdict(estimate_noise_errors(totals.counts, deviation))
+    by_chance = asdict(estimate_chance_errors(totals.counts))
     figures = {
         name: Figure(value=getattr(values, name), noise=by_noise[name], chance=by_chance[name]) for name in by_noise
     }

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import parse
 from privacy.errors import FederationError, WireError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.study.launch import SignedLaunch
 from server.study.events import Event, History, parse_event
 
@@ -78,7 +78,7 @@ class Journal:
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             (aside / "aggregates").mkdir()
-            replace(aside / "launch.json", launch.to_bytes(), FederationError)
+            replace_file(aside / "launch.json", launch.to_bytes(), FederationError)
             connection = _connect(aside / "journal.sqlite")
             connection.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
@@ -103,7 +103,7 @@ class Journal:
         """Close the file."""
         self._connection.close()
 
-    def launch(self) -> SignedLaunch:
+    def read_launch(self) -> SignedLaunch:
         """The study's signed launch."""
         path = self.folder / "launch.json"
         try:
@@ -111,7 +111,7 @@ class Journal:
         except (OSError, WireError) as error:
             raise FederationError(f"{path}: cannot be read: {error}") from None
 
-    def history(self) -> History:
+    def read_history(self) -> History:
         """The fold of all events."""
         history = History()
         for (body,) in self._connection.execute("SELECT body FROM event ORDER BY number"):
@@ -124,7 +124,7 @@ class Journal:
             "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
         )
 
-    def standing(self) -> "StudyStatus":
+    def read_status(self) -> "StudyStatus":
         """Whether there is anything left to do, without reading it all; a study that waits is just open."""
         newest = (
             "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
@@ -134,7 +134,7 @@ class Journal:
             row and row[0], StudyStatus.OPEN
         )
 
-    def waited_s(self) -> float:
+    def compute_waited_s(self) -> float:
         """For how many seconds the study has waited for sites; 0 unless it does."""
         rows = self._connection.execute(
             "SELECT kind, time FROM event "
@@ -148,14 +148,14 @@ class Journal:
             began = when
         return 0.0 if began is None else max(0.0, time.time() - began)
 
-    def next_number(self) -> int:
+    def take_next_number(self) -> int:
         """A request number higher than any before; durable on return."""
         number = self._write("INSERT INTO request DEFAULT VALUES").lastrowid
         assert number is not None
         self._write("DELETE FROM request WHERE number < ?", (number,))
         return number
 
-    def tell(self, note: dict[str, Any]) -> None:
+    def append_note(self, note: dict[str, Any]) -> None:
         """Append a note for whoever watches."""
         self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
 
@@ -165,7 +165,7 @@ class Journal:
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
-    def notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    def read_notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """Notes with their numbers, from after ``after``; each with its ``time``."""
         rows = self._connection.execute(
             "SELECT number, time, body FROM note WHERE number > ? ORDER BY number", (after,)
@@ -173,7 +173,7 @@ class Journal:
         for number, when, body in rows.fetchall():
             yield number, {"time": when, **from_canonical(body)}
 
-    def aggregate_path(self, number: int) -> Path:
+    def find_aggregate_path(self, number: int) -> Path:
         """Where the aggregate of round ``number`` lies."""
         return self.folder / "aggregates" / f"{number:05d}.bin"
 

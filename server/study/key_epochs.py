@@ -25,7 +25,7 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import Final
 
-from privacy.protocol.key_messages import MAX_EARLIER, KeyParcel, Wrap, Wrappings, offers_digest
+from privacy.protocol.key_messages import MAX_EARLIER, KeyParcel, Wrap, Wrappings, compute_offers_digest
 from privacy.protocol.messages import Join, Joined, Problem
 from server.study.actions import Action, Note
 from server.study.events import EpochAsked, EpochKeyed, WaitBegan
@@ -52,16 +52,16 @@ class KeyEpochs:
     def begin(self, now: float) -> list[Action]:
         """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
         desk = self._desk
-        if too_few := self._if_too_few(now):
+        if too_few := self._stop_if_too_few(now):
             return too_few
         in_training = any(
-            site.question for site in desk.sites_with(SiteStatus.MEMBER)
+            site.question for site in desk.list_sites_with(SiteStatus.MEMBER)
         )  # cannot answer before it is done
         desk.phase = Phase.JOINING
         desk.deadline = now + (desk.timeouts.seal_s if in_training else desk.timeouts.join_s)
-        returned = desk.returned() if self._offers_count else []
-        actions: list[Action] = [] if returned else self._raise()
-        for site in desk.eligible_sites():
+        returned = desk.list_returned_sites() if self._offers_count else []
+        actions: list[Action] = [] if returned else self._raise_epoch_number()
+        for site in desk.list_eligible_sites():
             if site.standing is SiteStatus.MEMBER or site in returned:
                 site.standing = SiteStatus.EXPECTED
             if site not in returned:
@@ -69,38 +69,40 @@ class KeyEpochs:
                 actions.append(self._ask_to_join(site, now))
         return [*actions, *self._wrap_if_joined(now)]
 
-    def joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
+    def handle_joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
         """A site admits the study and offers its session key."""
         desk, offer = self._desk, reply.offer.statement
         if (offer.study, offer.launch, offer.site) != (desk.study, desk.launch_digest, site.name):
-            return self.lost([site], "its key offer is for another study", now)
+            return self.handle_lost_sites([site], "its key offer is for another study", now)
         if offer.epoch != desk.history.epoch_asked:
-            return self.lost([site], "its key offer is for another epoch", now)
+            return self.handle_lost_sites([site], "its key offer is for another epoch", now)
         if offer.base > desk.history.base:
-            return self.lost(
+            return self.handle_lost_sites(
                 [site], f"it claims round {offer.base}, and none after {desk.history.base} is committed", now
             )
         if site.patients not in (0, offer.patients):
-            return self.lost([site], "its public patient count is not the one it has given before", now)
+            return self.handle_lost_sites(
+                [site], "its public patient count is not the one it has given before", now
+            )
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         match desk.phase:
             case Phase.JOINING | Phase.WAITING:
                 site.standing = SiteStatus.EXPECTED
-                return [Note("has joined", site.name), *self._after_answer(now)]
+                return [Note("has joined", site.name), *self._stop_or_wrap(now)]
             case Phase.CLOSING:
                 return [Note("is back", site.name), *self.begin(now)]
             case _:
                 return [Note("is back", site.name)]
 
-    def refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+    def handle_refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """A site refuses the study by its own rules."""
         site.standing, site.why, site.question = SiteStatus.REFUSED, reply.sentence, None
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
         if self._desk.phase not in _GATHERING:
             return actions
-        return actions + self._after_answer(now)
+        return actions + self._stop_or_wrap(now)
 
-    def lost(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
+    def handle_lost_sites(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
         """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
         leads = [site for site in sites if site.is_asked(Wrap)]
         for lead in leads:
@@ -109,36 +111,36 @@ class KeyEpochs:
         if leads:
             return actions + self.begin(now)
         if self._desk.phase in _GATHERING:
-            actions += self._after_answer(now)
+            actions += self._stop_or_wrap(now)
         return actions
 
-    def late(self, now: float) -> list[Action]:
+    def handle_timeout(self, now: float) -> list[Action]:
         """The time to join, to wait, or to wrap, is over."""
         desk = self._desk
         if desk.phase is Phase.JOINING:
-            return self._after_answer(now, waited=True) or self._wait(now)
+            return self._stop_or_wrap(now, waited=True) or self._wait(now)
         if desk.phase is Phase.WAITING:
             days = desk.timeouts.wait_s / 86_400
             return desk.stop(
-                f"after {days:.3g} days of waiting: {self._who_is_here()}",
-                f"when they are back, run: {desk.resume_with()}",
+                f"after {days:.3g} days of waiting: {self._describe_who_is_here()}",
+                f"when they are back, run: {desk.format_resume_command()}",
             )
         lead = [site for site in desk.sites.values() if site.question and site.standing is SiteStatus.EXPECTED]
-        return self.lost(lead, "has not wrapped the keys in time", now)
+        return self.handle_lost_sites(lead, "has not wrapped the keys in time", now)
 
     def _wait(self, now: float) -> list[Action]:
         """Too few have joined, and nobody is shut out: they are waited for."""
-        desk, why = self._desk, self._who_is_here()
+        desk, why = self._desk, self._describe_who_is_here()
         desk.phase = Phase.WAITING
         desk.deadline = now + max(0.0, desk.timeouts.wait_s - desk.waited_s)
         if desk.history.waiting == why:
             return []
         return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
 
-    def _who_is_here(self) -> str:
+    def _describe_who_is_here(self) -> str:
         desk = self._desk
-        joined = [site.name for site in desk.eligible_sites() if site.offer is not None]
-        away = ", ".join(site.name for site in desk.eligible_sites() if site.offer is None)
+        joined = [site.name for site in desk.list_eligible_sites() if site.offer is not None]
+        away = ", ".join(site.name for site in desk.list_eligible_sites() if site.offer is None)
         needed = (
             f"a round needs {desk.least_members}"
             if len(joined) < desk.least_members
@@ -147,17 +149,17 @@ class KeyEpochs:
         here = "1 site is" if len(joined) == 1 else f"{len(joined)} sites are"
         return f"{here} here, {needed}; away: {away}"
 
-    def wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
+    def handle_wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
         """The lead has wrapped the epoch's keys."""
         desk, question = self._desk, site.question
         if desk.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
             return []
         asked, grant = question.ask.request, reply.grant.statement
-        expected = (desk.study, desk.launch_digest, site.name, asked.epoch, offers_digest(asked.offers))
+        expected = (desk.study, desk.launch_digest, site.name, asked.epoch, compute_offers_digest(asked.offers))
         if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
-            return self.lost([site], "its key grant does not answer what was asked", now)
+            return self.handle_lost_sites([site], "its key grant does not answer what was asked", now)
         if set(grant.wrapped) != set(asked.offers) - {site.name}:
-            return self.lost([site], "its key grant is not for exactly the other members", now)
+            return self.handle_lost_sites([site], "its key grant is not for exactly the other members", now)
         site.question, desk.waited_s = None, 0.0
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = desk.record(EpochKeyed(parcel=parcel))
@@ -187,31 +189,31 @@ class KeyEpochs:
         desk = self._desk
         absent = [
             site
-            for site in desk.sites_with(SiteStatus.ABSENT)
+            for site in desk.list_sites_with(SiteStatus.ABSENT)
             if site.offer is None
             and not site.question
             and now - site.lost_at >= desk.timeouts.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
         ]
         if not absent or desk.phase is Phase.WRAPPING:
             return []
-        actions = [] if self._offers_count else self._raise()
+        actions = [] if self._offers_count else self._raise_epoch_number()
         return actions + [self._ask_to_join(site, now) for site in absent]
 
-    def _after_answer(self, now: float, *, waited: bool = False) -> list[Action]:
+    def _stop_or_wrap(self, now: float, *, waited: bool = False) -> list[Action]:
         """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
-        awaited = [site for site in self._desk.sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        awaited = [site for site in self._desk.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
         over = waited or self._desk.phase is Phase.WAITING or not awaited
-        too_few = self._if_too_few(now) if over else []
+        too_few = self._stop_if_too_few(now) if over else []
         return too_few or self._wrap_if_joined(now, waited=waited)
 
-    def _if_too_few(self, now: float) -> list[Action]:
+    def _stop_if_too_few(self, now: float) -> list[Action]:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
         desk = self._desk
         if desk.is_complete:
-            return [] if desk.eligible_sites() else self._then(now)
+            return [] if desk.list_eligible_sites() else self._then(now)
         return desk.stop_if_too_few()
 
-    def _raise(self) -> list[Action]:
+    def _raise_epoch_number(self) -> list[Action]:
         for site in self._desk.sites.values():
             site.offer = None
         self._drop_joins()
@@ -229,8 +231,8 @@ class KeyEpochs:
 
     def _wrap_if_joined(self, now: float, *, waited: bool = False) -> list[Action]:
         desk = self._desk
-        joined = {site.name: site.offer for site in desk.eligible_sites() if site.offer is not None}
-        missing = [site for site in desk.sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        joined = {site.name: site.offer for site in desk.list_eligible_sites() if site.offer is not None}
+        missing = [site for site in desk.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
         if len(joined) < desk.least_members or not desk.required_sites <= set(joined):
             return []
         if missing and not waited:
@@ -239,22 +241,24 @@ class KeyEpochs:
             return []
         actions = desk.mark_absent(missing, "has not joined in time", now)
         members = [desk.sites[name] for name in joined]
-        lacked = {site.name: self._lacked_by(site) for site in members}
-        given = set().union(*(_holdings(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD))
+        lacked = {site.name: self._find_lacked_epochs(site) for site in members}
+        given = set().union(
+            *(_find_held_epochs(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD)
+        )
         if hopeless := [site for site in members if not lacked[site.name] <= given]:
             return actions + self._leave_behind(hopeless, members, now)
         self._offers_count = False
         self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
         wanted = set().union(*lacked.values())
-        lead = min(members, key=lambda site: _reluctance(site, wanted))
-        earlier = _in_turns(list(lacked.values()), _holdings(lead))
+        lead = min(members, key=lambda site: _rank_as_lead(site, wanted))
+        earlier = _choose_earlier_epochs(list(lacked.values()), _find_held_epochs(lead))
         desk.phase, desk.deadline = Phase.WRAPPING, now + desk.timeouts.join_s
         request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
         return [*actions, desk.ask(lead, request, now)]
 
-    def _lacked_by(self, site: SiteView) -> set[int]:
+    def _find_lacked_epochs(self, site: SiteView) -> set[int]:
         """Epochs of committed rounds that a member has still to open, without having their keys."""
-        return {committed.epoch for committed in self._desk.missed(site)} - _holdings(site)
+        return {committed.epoch for committed in self._desk.list_missed_rounds(site)} - _find_held_epochs(site)
 
     def _leave_behind(self, hopeless: list[SiteView], members: list[SiteView], now: float) -> list[Action]:
         """Go on without sites that can never open a round they missed; stop if that is everybody."""
@@ -263,24 +267,24 @@ class KeyEpochs:
             return desk.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
                 "was restored or replaced before it could open the round",
-                desk.new_launch(),
+                desk.describe_new_launch(),
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
         left = [action for site in hopeless for action in desk.exclude(site, why)]
         return left + self.begin(now)
 
 
-def _holdings(site: SiteView) -> set[int]:
+def _find_held_epochs(site: SiteView) -> set[int]:
     return set() if site.offer is None else set(site.offer.statement.holds)
 
 
-def _reluctance(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
+def _rank_as_lead(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
     """The site that leads is the one with the least: it holds the most that is wanted, and has seldom failed."""
     failed = site.failures_as_lead
-    return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _holdings(site)), failed, site.name
+    return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _find_held_epochs(site)), failed, site.name
 
 
-def _in_turns(lacked: list[set[int]], held: set[int]) -> list[int]:
+def _choose_earlier_epochs(lacked: list[set[int]], held: set[int]) -> list[int]:
     """The earlier epochs, of those ``held``, whose keys go with a new one: each member's oldest, in turns."""
     queues = [sorted(each & held) for each in sorted(lacked, key=len)]
     turns = [epoch for turn in zip_longest(*queues) for epoch in turn if epoch is not None]

@@ -9,9 +9,9 @@
 Key epochs are told in ``server/study/key_epochs.py``, a round in ``server/study/rounds.py``; where totals decide
 whether another round follows, ``opening`` comes after the commit (``server/study/evaluation.py``); the end is told
 in ``server/study/closing.py``; here is how they follow each other. Whoever drives the machine delivers events
-(:meth:`StudyMachine.answered`, :meth:`~StudyMachine.failed`, :meth:`~StudyMachine.tick`) and carries out the
-actions returned, in order; a ``Record`` is durable before the next. After a restart the machine is built anew from
-the history and asks the same questions; sites answer them with the same bytes.
+(:meth:`StudyMachine.report_answer`, :meth:`~StudyMachine.handle_failure`, :meth:`~StudyMachine.tick`) and carries
+out the actions returned, in order; a ``Record`` is durable before the next. After a restart the machine is built
+anew from the history and asks the same questions; sites answer them with the same bytes.
 
 A reply counts only if it answers the question that stands: what a site says to an older one has no effect.
 
@@ -103,7 +103,7 @@ class StudyMachine:
         if desk.history.keys is None:
             return self._epochs.begin(now)
         self._epochs.enrol(desk.history.keys)
-        for site in desk.sites_with(SiteStatus.EXPECTED):
+        for site in desk.list_sites_with(SiteStatus.EXPECTED):
             site.standing = SiteStatus.ABSENT
         actions: list[Action] = [Note("going on after a restart")]
         if desk.is_complete:
@@ -119,7 +119,7 @@ class StudyMachine:
         """Whether ``reply`` is a sealed update still missing from the running sum."""
         return isinstance(reply, Sealed) and self._rounds.wants(name, reply)
 
-    def answered(self, name: str, reply: Reply, now: float) -> list[Action]:
+    def handle_answer(self, name: str, reply: Reply, now: float) -> list[Action]:
         """A verified reply to a question whose answer the machine :meth:`awaits`.
 
         For a reply that the machine :meth:`wants` the blob has been added to the running sum.
@@ -128,27 +128,29 @@ class StudyMachine:
         if self.phase in _AT_REST or site.question is None:
             return []
         asked = site.question.ask.request
-        if not isinstance(reply, Problem) and not self._answers(site, asked, reply):
-            return self.failed(name, f"its '{reply.kind}' does not answer the '{asked.kind}' it was asked", now)
+        if not isinstance(reply, Problem) and not self._is_answer(site, asked, reply):
+            return self.handle_failure(
+                name, f"its '{reply.kind}' does not answer the '{asked.kind}' it was asked", now
+            )
         match reply:
             case Problem():
-                return self._problem(site, asked, reply, now)
+                return self._handle_problem(site, asked, reply, now)
             case Joined():
-                return self._epochs.joined(site, reply, now)
+                return self._epochs.handle_joined(site, reply, now)
             case Wrappings():
-                return self._epochs.wrapped(site, reply, now)
+                return self._epochs.handle_wrapped(site, reply, now)
             case Sealed():
-                return self._rounds.sealed(site, reply, now)
+                return self._rounds.handle_sealed(site, reply, now)
             case Released():
-                return self._rounds.released(site, reply, now)
+                return self._rounds.handle_released(site, reply, now)
             case Opened():
-                return self._opened(site, reply, now)
+                return self._handle_opened(site, reply, now)
             case Closed():
-                return self._closed(site, reply)
+                return self._handle_closed(site, reply)
             case GivenUp():
-                return self._told(site, "has given the study up")
+                return self._mark_told(site, "has given the study up")
 
-    def _answers(self, site: SiteView, asked: Request, reply: Reply) -> bool:
+    def _is_answer(self, site: SiteView, asked: Request, reply: Reply) -> bool:
         """Whether ``reply`` is of the kind, and about the round, that was asked."""
         match asked, reply:
             case (Join(), Joined()) | (Wrap(), Wrappings()):
@@ -158,32 +160,32 @@ class StudyMachine:
             case Release(), Released():
                 return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
-                brought = self._desk.brings(reply.evaluated, reply.base) and self._closing.has_signed(
+                brought = self._desk.fits_round(reply.evaluated, reply.base) and self._closing.has_signed(
                     site, asked, reply
                 )
                 return reply.base >= asked.committed.round and brought
             case GiveUp(), GivenUp():
                 return True
             case Close(), Closed():
-                return reply.base == asked.base and self._desk.brings(reply.evaluated, reply.base)
+                return reply.base == asked.base and self._desk.fits_round(reply.evaluated, reply.base)
         return False
 
-    def failed(self, name: str, why: str, now: float) -> list[Action]:
+    def handle_failure(self, name: str, why: str, now: float) -> list[Action]:
         """A site answers nonsense, or fails; the third time since it last sealed, it is out."""
         if self.phase in _AT_REST:
             return []
         site = self._desk.sites[name]
         if self.phase is Phase.GIVING_UP:
-            return self._told(site, why)
+            return self._mark_told(site, why)
         site.failures += 1
         actions: list[Action] = []
         if site.is_asked(Release):
             actions = self._desk.exclude(site, f"made round {self._desk.history.next_round} void: {why}")
         elif site.failures >= MAX_FAILURES:
             actions = self._desk.exclude(site, f"failed {MAX_FAILURES} times; the last time: {why}")
-        return actions + self._lost(site, why, now)
+        return actions + self._handle_lost_site(site, why, now)
 
-    def unreached(self, name: str, now: float) -> list[Action]:
+    def handle_unreached(self, name: str, now: float) -> list[Action]:
         """The network does not reach a site. It is asked again soon; whoever stays offline is lost.
 
         Not one whose release is awaited: it is waited for until the time to release is over.
@@ -192,18 +194,22 @@ class StudyMachine:
         if self.phase in (*_AT_REST, Phase.GIVING_UP) or site.question is None:
             return []
         first = site.question.offline_since is None
-        offline_s = self._desk.offline_s(site, now)
+        offline_s = self._desk.mark_offline(site, now)
         if site.is_asked(Release):
             wait = f"is offline; its release is waited for {self._desk.timeouts.release_s:.0f} s"
             return [Note(wait, name)] if first else []
-        return [] if offline_s < self._desk.timeouts.offline_s else self._lost(site, "is offline", now)
+        return [] if offline_s < self._desk.timeouts.offline_s else self._handle_lost_site(site, "is offline", now)
 
-    def back(self, name: str, now: float) -> list[Action]:
+    def handle_restart(self, name: str, now: float) -> list[Action]:
         """A site's process has just come online: what it was asked before is asked again at once."""
         return [] if self.phase in _AT_REST else self._desk.ask_now(self._desk.sites[name], now)
 
-    def _lost(self, site: SiteView, why: str, now: float) -> list[Action]:
-        return self._epochs.lost([site], why, now) + self._rounds.lost([site], now) + self._totals.lost(now)
+    def _handle_lost_site(self, site: SiteView, why: str, now: float) -> list[Action]:
+        return (
+            self._epochs.handle_lost_sites([site], why, now)
+            + self._rounds.handle_lost_sites([site], now)
+            + self._totals.handle_lost_sites(now)
+        )
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: give up on who is late, ask again, look for who may be back."""
@@ -212,54 +218,58 @@ class StudyMachine:
         if self.phase is Phase.GIVING_UP:
             over = now >= self._desk.deadline
             return self._finish_if_told(waited=True) if over else self._desk.ask_again(now)
-        if now >= self._desk.deadline and (late := self._late(now)):
+        if now >= self._desk.deadline and (late := self._handle_timeout(now)):
             return late
         return [*self._desk.ask_again(now), *self._epochs.look_for_absent(now)]
 
     def stop(self, why: str) -> list[Action]:
         """Stand still until the operator resumes the study."""
-        return [] if self.phase in _AT_REST else self._desk.stop(why, f"go on with: {self._desk.resume_with()}")
+        return (
+            []
+            if self.phase in _AT_REST
+            else self._desk.stop(why, f"go on with: {self._desk.format_resume_command()}")
+        )
 
-    def _late(self, now: float) -> list[Action]:
+    def _handle_timeout(self, now: float) -> list[Action]:
         match self.phase:
             case Phase.JOINING | Phase.WAITING | Phase.WRAPPING:
-                return self._epochs.late(now)
+                return self._epochs.handle_timeout(now)
             case Phase.SEALING | Phase.RELEASING:
-                return self._rounds.late(now)
+                return self._rounds.handle_timeout(now)
             case Phase.OPENING:
-                return self._totals.late(now)
+                return self._totals.handle_timeout(now)
             case _:
-                return self._closing.late(now)
+                return self._closing.handle_timeout(now)
 
     def _next_step(self, now: float) -> list[Action]:
         """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
-        if self._desk.returned():
+        if self._desk.list_returned_sites():
             return self._epochs.begin(now)
         if self._desk.is_complete:
             return self._closing.begin(now)
         return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
 
-    def _opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
+    def _handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
         match self.phase:
             case Phase.OPENING:
-                return self._totals.opened(site, reply, now)
+                return self._totals.handle_opened(site, reply, now)
             case Phase.CLOSING:
-                return self._closing.opened(site, reply, now)
+                return self._closing.handle_opened(site, reply, now)
         return self._rounds.ask(site, now)
 
-    def _go_on(self, site: SiteView, now: float) -> list[Action]:
+    def _ask_next_question(self, site: SiteView, now: float) -> list[Action]:
         """What the present phase asks of a site whose base has just been learnt."""
         match self.phase:
             case Phase.CLOSING:
-                return self._closing.go_on(site, now)
+                return self._closing.ask_next_question(site, now)
             case Phase.OPENING:
                 return self._totals.ask(site, now)
         return self._rounds.ask(site, now)
 
-    def _closed(self, site: SiteView, reply: Closed) -> list[Action]:
+    def _handle_closed(self, site: SiteView, reply: Closed) -> list[Action]:
         self._desk.take_counts(reply.evaluated)
-        return self._closing.closed(site, reply)
+        return self._closing.handle_closed(site, reply)
 
     def _give_up(self, now: float) -> list[Action]:
         """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
@@ -268,7 +278,7 @@ class StudyMachine:
         left = [site for _, site in sorted(desk.sites.items()) if site.standing is not SiteStatus.CLOSED]
         return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
 
-    def _told(self, site: SiteView, text: str) -> list[Action]:
+    def _mark_told(self, site: SiteView, text: str) -> list[Action]:
         site.question = None
         return [Note(text, site.name), *self._finish_if_told()]
 
@@ -282,43 +292,44 @@ class StudyMachine:
 
     # Trouble -----------------------------------------------------------------------------------------------
 
-    def _problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
+    def _handle_problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
         """A site says why a request had no effect."""
         if self.phase is Phase.GIVING_UP and reply.code != "unavailable":
-            return self._told(site, reply.sentence)
+            return self._mark_told(site, reply.sentence)
         if reply.code == "stale":
             return []
         if reply.code == "behind" and reply.base is not None and reply.base < site.base:
             site.base = reply.base
-            return self._go_on(site, now)
+            return self._ask_next_question(site, now)
         if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
-            return self._desk.stop(f"{site.name}: {reply.sentence}", self._desk.new_launch())
+            return self._desk.stop(f"{site.name}: {reply.sentence}", self._desk.describe_new_launch())
         if reply.code == "release-refused" and not isinstance(asked, Join):
-            way_out = f"when it is clear why, run: {self._desk.resume_with()}; else {self._desk.new_launch()}"
+            resume, launch = self._desk.format_resume_command(), self._desk.describe_new_launch()
+            way_out = f"when it is clear why, run: {resume}; else {launch}"
             return self._desk.stop(f"{site.name}: {reply.sentence}", way_out)
         if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
-            return self._rounds.void([], now)
+            return self._rounds.mark_round_void([], now)
         if reply.code == "unavailable":
-            return self._unavailable(site, reply, now)
+            return self._handle_unavailable(site, reply, now)
         if isinstance(asked, Join):
-            return self._epochs.refused(site, reply, now)
+            return self._epochs.handle_refused(site, reply, now)
         if reply.code == "keys-refused":
-            return self._epochs.refuse_grant(site) + self.failed(site.name, reply.sentence, now)
+            return self._epochs.refuse_grant(site) + self.handle_failure(site.name, reply.sentence, now)
         if reply.code in ("too-few", "different-models"):
-            return self._desk.exclude(site, reply.sentence) + self._lost(site, reply.sentence, now)
+            return self._desk.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
-            return self.failed(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
+            return self.handle_failure(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
         if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):
-            return self.failed(site.name, reply.sentence, now)
-        actions = self._lost(site, reply.sentence, now)
+            return self.handle_failure(site.name, reply.sentence, now)
+        actions = self._handle_lost_site(site, reply.sentence, now)
         if reply.code == "epoch-lost":
             site.lost_at = -inf  # it is here, and can be asked to join at once
         return actions
 
-    def _unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
+    def _handle_unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""
-        if self.phase is Phase.SEALING and self._rounds.concerns(site):
+        if self.phase is Phase.SEALING and self._rounds.is_in_cohort(site):
             site.setbacks += 1
-            return self._lost(site, reply.sentence, now)
+            return self._handle_lost_site(site, reply.sentence, now)
         self._desk.ask_soon(site)
         return []

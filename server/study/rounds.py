@@ -21,10 +21,10 @@ Rules:
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from privacy.canonical import digest
+from privacy.canonical import compute_digest
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.messages import Open, Release, Released, Sealed, Train
-from privacy.secure_aggregation.masks import seed_commitment
+from privacy.secure_aggregation.masks import commit_to_seed
 from privacy.signed import Signed
 from server.study.actions import Action, Ask, Commit, Note, Restart
 from server.study.events import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid, TotalsOpened
@@ -57,16 +57,16 @@ class Rounds:
     def begin(self, now: float) -> list[Action]:
         """Ask every member to train and seal, in a new attempt of the round that is next."""
         desk = self._desk
-        members = {site.name for site in desk.sites_with(SiteStatus.MEMBER)}
+        members = {site.name for site in desk.list_sites_with(SiteStatus.MEMBER)}
         if len(members) < desk.least_members or not desk.required_sites <= members:
             self._collection = None
             return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
         cohort = tuple(sorted(desk.required_sites or members))
         last, number = desk.history.attempt, desk.history.next_round
         again = last is not None and last.round == number
-        room = last.room if last is not None and again else desk.room()
-        if room < desk.room_for(cohort):  # integers of the round are sealed already, for fewer patients
-            return self.void([], now)
+        room = last.room if last is not None and again else desk.compute_room()
+        if room < desk.compute_room_for(cohort):  # integers of the round are sealed already, for fewer patients
+            return self.mark_round_void([], now)
         asked = AttemptAsked(
             round=number,
             attempt=last.attempt + 1 if last is not None and again else 1,
@@ -95,13 +95,13 @@ class Rounds:
 
     def ask(self, site: SiteView, now: float) -> list[Action]:
         """Put the present question to a site once more, now that more is known of what it has opened."""
-        if self._desk.phase is not Phase.SEALING or self._collection is None or not self.concerns(site):
+        if self._desk.phase is not Phase.SEALING or self._collection is None or not self.is_in_cohort(site):
             return []
         return [self._ask_to_train(site, self._collection.asked, now)]
 
     def _ask_to_train(self, site: SiteView, asked: AttemptAsked, now: float) -> Ask:
         """A site that missed more than one round opens the older ones first."""
-        desk, missed = self._desk, self._desk.missed(site)
+        desk, missed = self._desk, self._desk.list_missed_rounds(site)
         keys = None if site.has_keys else desk.history.keys
         if len(missed) > 1:
             return desk.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
@@ -118,7 +118,7 @@ class Rounds:
         )
         return desk.ask(site, request, now, missed[0].round if missed else None)
 
-    def concerns(self, site: SiteView) -> bool:
+    def is_in_cohort(self, site: SiteView) -> bool:
         """Whether ``site`` is in the present attempt's cohort."""
         return self._collection is not None and site.name in self._collection.asked.cohort
 
@@ -134,11 +134,11 @@ class Rounds:
             and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
             and header.patients == self._desk.sites[name].patients
             and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
-            and view.cohort == digest(asked.cohort)
-            and self._desk.brings(reply.evaluated, view.base)
+            and view.cohort == compute_digest(asked.cohort)
+            and self._desk.fits_round(reply.evaluated, view.base)
         )
 
-    def sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
+    def handle_sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
         """A sealed update is in the running sum; it is one that the round :meth:`wants`."""
         collection = self._collection
         if collection is None:
@@ -149,12 +149,12 @@ class Rounds:
         actions: list[Action] = [Note("has sealed", site.name)]
         if len(collection.headers) < len(collection.asked.cohort):
             return actions
-        difference = first_difference([signed.statement for signed in collection.headers.values()])
+        difference = describe_first_difference([signed.statement for signed in collection.headers.values()])
         if difference is not None:
             return actions + self._desk.stop(
                 difference,
-                f"once the site that differs is restored or restarted, run: {self._desk.resume_with()}; "
-                f"else {self._desk.new_launch()}",
+                f"once the site that differs is restored or restarted, run: {self._desk.format_resume_command()}; "
+                f"else {self._desk.describe_new_launch()}",
             )
         return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
 
@@ -178,11 +178,11 @@ class Rounds:
         if collection is None or name not in collection.headers:
             return False
         asked, header = collection.asked, collection.headers[name].statement
-        return (reply.round, reply.attempt) == (asked.round, asked.attempt) and header.own_mask == seed_commitment(
+        return (reply.round, reply.attempt) == (asked.round, asked.attempt) and header.own_mask == commit_to_seed(
             bytes.fromhex(reply.seed)
         )
 
-    def released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
+    def handle_released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
         """A site has released its mask; the last one lets the round commit."""
         collection = self._collection
         if collection is None:
@@ -204,24 +204,28 @@ class Rounds:
         actions += self._desk.record(RoundCommitted(committed=committed))
         return [*actions, Note(f"round {asked.round} is committed"), *self._then(now)]
 
-    def lost(self, sites: list[SiteView], now: float) -> list[Action]:
+    def handle_lost_sites(self, sites: list[SiteView], now: float) -> list[Action]:
         """Sites have left the cohort: a new attempt before release, a void round after."""
-        mine = [site for site in sites if self.concerns(site)]
+        mine = [site for site in sites if self.is_in_cohort(site)]
         if mine and self._desk.phase is Phase.RELEASING:
-            return self.void(mine, now)
+            return self.mark_round_void(mine, now)
         if mine and self._desk.phase is Phase.SEALING:
             return self.begin(now)
         return []
 
-    def late(self, now: float) -> list[Action]:
+    def handle_timeout(self, now: float) -> list[Action]:
         """The time to seal, or to release, is over."""
         waiting = [
-            site for site in self._desk.sites_with(SiteStatus.MEMBER) if site.question and self.concerns(site)
+            site
+            for site in self._desk.list_sites_with(SiteStatus.MEMBER)
+            if site.question and self.is_in_cohort(site)
         ]
         task = "sealed" if self._desk.phase is Phase.SEALING else "released"
-        return self._desk.mark_absent(waiting, f"has not {task} in time", now) + self.lost(waiting, now)
+        return self._desk.mark_absent(waiting, f"has not {task} in time", now) + self.handle_lost_sites(
+            waiting, now
+        )
 
-    def void(self, sites: list[SiteView], now: float) -> list[Action]:
+    def mark_round_void(self, sites: list[SiteView], now: float) -> list[Action]:
         """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
         desk, number = self._desk, self._desk.history.next_round
         actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
@@ -241,7 +245,7 @@ class Rounds:
         return [*actions, Note(f"round {number} is void"), *self._then(now)]
 
 
-def first_difference(headers: list[Header]) -> str | None:
+def describe_first_difference(headers: list[Header]) -> str | None:
     """A sentence naming the first two sites whose headers disagree on what must be equal; nothing if none do."""
     first = headers[0]
     for header in headers[1:]:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.envelope import Envelope, make_envelope, open_envelope
@@ -36,7 +36,7 @@ from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
 from server.study.crash_marks import MOST_DEATHS, CrashMarks
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
-from server.study.figures import evaluation_result, known_totals
+from server.study.figures import compute_evaluation_result, find_known_totals
 from server.study.journal import Journal
 from server.study.machine import StudyMachine
 from server.study.state import Phase
@@ -69,7 +69,7 @@ class Transport(Protocol):
         """Send, without waiting; the message's id. A reply with more than ``reply_bytes`` of blobs is not fetched."""
         ...
 
-    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+    def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """What has come since the last look, one at a time; ``coming`` hears whose it is before it is read."""
         ...
 
@@ -77,7 +77,7 @@ class Transport(Protocol):
         """Look for the reply to ``message`` no more."""
         ...
 
-    def back(self) -> list[str]:
+    def find_restarted_sites(self) -> list[str]:
         """Sites whose process has come online since the last look."""
         ...
 
@@ -88,7 +88,7 @@ class StudyRunner:
     def __init__(
         self, journal: Journal, key: SigningKey, witness: Witness, timeouts: Timeouts, transport: Transport
     ) -> None:
-        signed = journal.launch()
+        signed = journal.read_launch()
         self._journal = journal
         self._key = key
         self._witness = witness
@@ -96,9 +96,9 @@ class StudyRunner:
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._handling = CrashMarks(journal.folder / HANDLING_FILE)
-        self._put_out_deadly_sites()
-        self._machine = StudyMachine(signed, journal.history(), timeouts)
-        self._known = {each.round for each in known_totals(self._launch.terms, self._machine.history)[0]}
+        self._exclude_deadly_sites()
+        self._machine = StudyMachine(signed, journal.read_history(), timeouts)
+        self._known = {each.round for each in find_known_totals(self._launch.terms, self._machine.history)[0]}
         """Rounds whose figures have been told."""
         self._sum: Aggregate | None = None
         self._asked: dict[str, tuple[Ask, str]] = {}
@@ -117,28 +117,28 @@ class StudyRunner:
         """Start or go on."""
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
-        self._tell("study", private=private, sealed=sealed, exchanges=terms.last_round)
-        self._do(self._machine.start(now, self._journal.waited_s()))
+        self._report("study", private=private, sealed=sealed, exchanges=terms.last_round)
+        self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
 
-    def _put_out_deadly_sites(self) -> None:
+    def _exclude_deadly_sites(self) -> None:
         """Leave out, before anything is asked, every site over whose replies this process has died too often."""
-        history = self._journal.history()
-        for site in self._handling.died_over():
+        history = self._journal.read_history()
+        for site in self._handling.remove_deadly_sites():
             if site in self._identities and site not in {*history.out, *history.closed}:
                 why = f"this process died {MOST_DEATHS} times over a reply of its"
                 self._journal.record(SiteOut(site=site, why=why))
-                self._journal.tell({"kind": "note", "site": site, "text": f"is out: {why}"})
+                self._journal.append_note({"kind": "note", "site": site, "text": f"is out: {why}"})
 
     def step(self, now: float) -> bool:
         """Take what has arrived, and let time pass. Whether anything arrived."""
         busy = False
-        for site in self._transport.back():
-            self._do(self._machine.back(site, now))
+        for site in self._transport.find_restarted_sites():
+            self._carry_out(self._machine.handle_restart(site, now))
         try:
-            for arrival in self._transport.arrivals(self._handling.begin):
+            for arrival in self._transport.receive_arrivals(self._handling.begin):
                 busy = True
                 self._handling.begin(arrival.site)
-                self._do(self._received(arrival, now))
+                self._carry_out(self._handle_arrival(arrival, now))
                 self._handling.end()
         except _OURS:
             self._handling.take_back()
@@ -150,19 +150,19 @@ class StudyRunner:
                 self._transport.give_up(message)
         stop = self._journal.folder / STOP_FILE
         if stop.exists():
-            self._do(self._machine.stop("the operator stopped the study"))
+            self._carry_out(self._machine.stop("the operator stopped the study"))
             stop.unlink()
-        self._do(self._machine.tick(now))
+        self._carry_out(self._machine.tick(now))
         return busy
 
     # Actions -----------------------------------------------------------------------------------------------
 
-    def _do(self, actions: list[Action]) -> None:
+    def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Record(event):
                     self._journal.record(event)
-                    self._tell_of(event)
+                    self._report_event(event)
                 case Ask():
                     self._ask(action)
                 case Restart(number, base):
@@ -171,27 +171,27 @@ class StudyRunner:
                     self._commit(action)
                 case Note(text, site):
                     _log.info("%s%s", f"{site}: " if site else "", text)
-                    self._tell("note", site=site, text=text, **self._standing(site))
+                    self._report("note", site=site, text=text, **self._read_standing(site))
 
     def _ask(self, ask: Ask) -> None:
-        blobs = () if ask.aggregate is None else (self._journal.aggregate_path(ask.aggregate).read_bytes(),)
+        blobs = () if ask.aggregate is None else (self._journal.find_aggregate_path(ask.aggregate).read_bytes(),)
         request = ask.request
         if isinstance(request, Join | Train):
-            request = request.model_copy(update={"witnessed": self._witness.newest(ask.site)})
+            request = request.model_copy(update={"witnessed": self._witness.read_newest_head(ask.site)})
         envelope = make_envelope(
             self._key,
             request,
             study=self._launch.study,
             sender=COORDINATOR,
             receiver=ask.site,
-            number=self._journal.next_number(),
+            number=self._journal.take_next_number(),
             blobs=blobs,
         )
-        message = self._transport.send(ask.site, envelope, self._blob_bytes(request))
-        self._asked[message] = (ask, sha256(envelope.body))
-        self._tell("asked", site=ask.site, bytes=envelope.size, **_about(ask.request))
+        message = self._transport.send(ask.site, envelope, self._count_blob_bytes(request))
+        self._asked[message] = (ask, compute_sha256(envelope.body))
+        self._report("asked", site=ask.site, bytes=envelope.size, **_collect_public_facts(ask.request))
 
-    def _blob_bytes(self, request: Request) -> int:
+    def _count_blob_bytes(self, request: Request) -> int:
         """What the blob of the reply to ``request`` has."""
         if not isinstance(request, Train):
             return 0
@@ -203,23 +203,23 @@ class StudyRunner:
         committed = commit.committed
         context = next(iter(committed.headers.values())).statement.view.to_bytes()
         self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
-        replace(self._journal.aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
+        replace_file(self._journal.find_aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
         self._sum = None
         _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
 
     # Replies -----------------------------------------------------------------------------------------------
 
-    def _received(self, arrival: Arrival, now: float) -> list[Action]:
+    def _handle_arrival(self, arrival: Arrival, now: float) -> list[Action]:
         ask, asked = self._asked.pop(arrival.message, (None, ""))
         if ask is None or not self._machine.awaits(ask):
             return []
         if arrival.envelope is None:
             if arrival.lost:
                 _log.info("%s: %s", arrival.site, arrival.error)
-                return self._machine.unreached(arrival.site, now)
-            return self._machine.failed(arrival.site, arrival.error, now)
+                return self._machine.handle_unreached(arrival.site, now)
+            return self._machine.handle_failure(arrival.site, arrival.error, now)
         try:
-            reply, blob = self._verified(arrival.site, arrival.envelope, asked)
+            reply, blob = self._verify_reply(arrival.site, arrival.envelope, asked)
             if self._machine.wants(arrival.site, reply):
                 assert self._sum is not None
                 self._sum.add(blob)
@@ -227,11 +227,11 @@ class StudyRunner:
             raise
         except Exception as error:
             why = error if isinstance(error, ProtocolError) else f"it cannot be read ({type(error).__name__})"
-            return self._machine.failed(arrival.site, f"its reply is refused: {why}", now)
-        self._tell("answered", site=arrival.site, bytes=arrival.envelope.size, **_about(reply))
-        return self._machine.answered(arrival.site, reply, now)
+            return self._machine.handle_failure(arrival.site, f"its reply is refused: {why}", now)
+        self._report("answered", site=arrival.site, bytes=arrival.envelope.size, **_collect_public_facts(reply))
+        return self._machine.handle_answer(arrival.site, reply, now)
 
-    def _verified(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
+    def _verify_reply(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
         identity = self._identities[site]
         body = open_envelope(envelope, identity)
         if (body.sender, body.receiver, body.study) != (site, COORDINATOR, self._launch.study):
@@ -244,64 +244,64 @@ class StudyRunner:
         match reply:
             case Joined():
                 SessionKey().agree(
-                    reply.offer.verified(identity).session_key, b""
+                    reply.offer.verify(identity).session_key, b""
                 )  # else the lead would fail over it
             case Wrappings():
-                reply.grant.verified(identity)
+                reply.grant.verify(identity)
         if isinstance(reply, Joined | Sealed | Closed | GivenUp):
-            self._see(site, reply.ledger)
+            self._record_ledger_head(site, reply.ledger)
         if not isinstance(reply, Sealed):
             if body.blobs:
                 raise WireError(f"its '{reply.kind}' brings a blob that nobody asked for")
             return reply, b""
-        header = reply.header.verified(identity)
+        header = reply.header.verify(identity)
         if [header.blob] != [note.sha256 for note in body.blobs]:
             raise WireError("its sealed update is not the one its header names")
         if header.totals != (None if reply.evaluated is None else reply.evaluated.digest):
             raise WireError("its totals are not those whose digest its header names")
         return reply, envelope.blobs[0]
 
-    def _see(self, site: str, ledger_state: SignedStatement[LedgerHead]) -> None:
-        if ledger_state.verified(self._identities[site]).site != site:
+    def _record_ledger_head(self, site: str, ledger_state: SignedStatement[LedgerHead]) -> None:
+        if ledger_state.verify(self._identities[site]).site != site:
             raise WireError("it shows the head of another site's ledger")
         if (size := len(ledger_state.to_bytes())) > MAX_HEAD_BYTES:
             raise WireError(f"its ledger's head has {size} bytes, expected at most {MAX_HEAD_BYTES}")
-        self._witness.see(ledger_state)
+        self._witness.countersign(ledger_state)
 
     # Notes -------------------------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, **facts: Any) -> None:
-        self._journal.tell({"kind": kind, "phase": self._machine.phase, **facts})
+    def _report(self, kind: str, **facts: Any) -> None:
+        self._journal.append_note({"kind": kind, "phase": self._machine.phase, **facts})
 
-    def _standing(self, site: str | None) -> dict[str, Any]:
+    def _read_standing(self, site: str | None) -> dict[str, Any]:
         if site is None:
             return {}
         view = self._machine.sites[site]
         return {"standing": view.standing, "why": view.why}
 
-    def _tell_of(self, event: object) -> None:
+    def _report_event(self, event: object) -> None:
         match event:
             case RoundCommitted(committed=committed):
-                self._tell(
+                self._report(
                     "committed", round=committed.round, attempt=committed.attempt, sites=list(committed.cohort)
                 )
             case RoundVoid():
-                self._tell("void", round=event.round, sites=list(event.sites))
+                self._report("void", round=event.round, sites=list(event.sites))
             case Stopped():
-                self._tell("stopped", why=event.why)
+                self._report("stopped", why=event.why)
         if isinstance(event, RoundCommitted | TotalsOpened | SiteClosed | Finished):
-            self._tell_figures()
+            self._report_figures()
 
-    def _tell_figures(self) -> None:
+    def _report_figures(self) -> None:
         """Tell the figures of totals that have become known."""
         terms, history = self._launch.terms, self._machine.history
-        for totals in known_totals(terms, history)[0]:
+        for totals in find_known_totals(terms, history)[0]:
             if totals.round not in self._known:
                 self._known.add(totals.round)
-                self._tell("figures", **evaluation_result(terms, history, totals).model_dump(mode="json"))
+                self._report("figures", **compute_evaluation_result(terms, history, totals).model_dump(mode="json"))
 
 
-def _about(content: Any) -> dict[str, Any]:
+def _collect_public_facts(content: Any) -> dict[str, Any]:
     """What may be watched of a request or reply: all of it is public."""
     about: dict[str, Any] = {"what": content.kind}
     match content:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from math import inf
 
-from models.federated.early_stopping import out_of_patience
-from privacy.mechanisms.value_range import most_patients
+from models.federated.early_stopping import is_out_of_patience
+from privacy.mechanisms.value_range import count_most_patients
 from privacy.protocol.headers import Committed, Evaluated, Header, View
 from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
@@ -63,19 +63,19 @@ class StudyState:
 
     # Sites -------------------------------------------------------------------------------------------------
 
-    def eligible_sites(self) -> list[SiteView]:
+    def list_eligible_sites(self) -> list[SiteView]:
         """Sites that may take part, in rising order of their names."""
         return [site for _, site in sorted(self.sites.items()) if site.standing not in SHUT]
 
-    def sites_with(self, standing: SiteStatus) -> list[SiteView]:
+    def list_sites_with(self, standing: SiteStatus) -> list[SiteView]:
         """Sites of one standing, in rising order of their names."""
         return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
 
-    def returned(self) -> list[SiteView]:
+    def list_returned_sites(self) -> list[SiteView]:
         """Sites that were absent and have offered a key for the next epoch."""
-        return [site for site in self.sites_with(SiteStatus.ABSENT) if site.offer is not None]
+        return [site for site in self.list_sites_with(SiteStatus.ABSENT) if site.offer is not None]
 
-    def missed(self, site: SiteView) -> list[Committed]:
+    def list_missed_rounds(self, site: SiteView) -> list[Committed]:
         """Committed rounds that ``site`` has still to open, oldest first."""
         committed = sorted(self.history.committed.items())
         return [event.committed for number, event in committed if number > site.base]
@@ -89,7 +89,7 @@ class StudyState:
     def out_of_patience(self) -> bool:
         """Whether the totals that all members have opened end the study."""
         opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
-        return out_of_patience(opened, self.terms.evaluation.patience)
+        return is_out_of_patience(opened, self.terms.evaluation.patience)
 
     @property
     def unopened(self) -> Committed | None:
@@ -97,7 +97,7 @@ class StudyState:
         event = self.history.committed.get(self.history.base)
         if self.terms.evaluation.patience is None or event is None or self.history.base in self.history.totals:
             return None
-        view = first_view(event.committed)
+        view = read_first_view(event.committed)
         return event.committed if self.terms.evaluates(view.round, view.base) else None
 
     @property
@@ -108,21 +108,21 @@ class StudyState:
     @property
     def required_sites(self) -> set[str]:
         """The sites that the next round must have: after a void round whose sum had no noise, that round's cohort."""
-        bare = self.terms.opens_bare(self.history.next_round, self.history.base)
+        bare = self.terms.opens_without_noise(self.history.next_round, self.history.base)
         return set(self.history.void_cohort) if bare else set()
 
-    def room(self) -> int:
+    def compute_room(self) -> int:
         """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
-        counts = {site.name: site.patients for site in self.eligible_sites()}
+        counts = {site.name: site.patients for site in self.list_eligible_sites()}
         largest = max(counts.values(), default=0)
-        return self._room(count or largest for count in counts.values())
+        return self._compute_room_of_counts(count or largest for count in counts.values())
 
-    def room_for(self, cohort: Iterable[str]) -> int:
+    def compute_room_for(self, cohort: Iterable[str]) -> int:
         """How many patients the sum of a ``cohort`` must hold, by their public counts."""
-        return self._room(self.sites[name].patients for name in cohort)
+        return self._compute_room_of_counts(self.sites[name].patients for name in cohort)
 
-    def _room(self, counts: Iterable[int]) -> int:
-        return most_patients(counts) if self.terms.sums_patients else 0
+    def _compute_room_of_counts(self, counts: Iterable[int]) -> int:
+        return count_most_patients(counts) if self.terms.sums_patients else 0
 
     def take_header(self, header: Header) -> None:
         """Take in what a site's header says of it."""
@@ -135,10 +135,10 @@ class StudyState:
         if evaluated is not None:
             self.evaluations.setdefault(evaluated.round, evaluated.counts)
 
-    def brings(self, evaluated: Evaluated | None, base: int) -> bool:
+    def fits_round(self, evaluated: Evaluated | None, base: int) -> bool:
         """Whether ``evaluated`` has the shape of what round ``base`` brought: None if it brought no totals."""
         event = self.history.committed.get(base)
-        trained_from = None if event is None else first_view(event.committed).base
+        trained_from = None if event is None else read_first_view(event.committed).base
         if trained_from is None or not self.terms.evaluates(base, trained_from):
             return evaluated is None
         return (
@@ -186,7 +186,7 @@ class StudyState:
         site.question.sent, site.question.offline_since, site.question.returned = now, None, False
         return [site.question.ask]
 
-    def offline_s(self, site: SiteView, now: float) -> float:
+    def mark_offline(self, site: SiteView, now: float) -> float:
         """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""
         question = site.question
         if question is None:
@@ -224,44 +224,44 @@ class StudyState:
         why = f"{why}; {way_out}"
         return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
 
-    def resume_with(self, *readmit: str) -> str:
+    def format_resume_command(self, *readmit: str) -> str:
         """The command that lets the study go on."""
         return " ".join(["consilium study resume", self.study, *(f"--readmit {name}" for name in readmit)])
 
-    def new_launch(self) -> str:
+    def describe_new_launch(self) -> str:
         """The way out of what cannot go on: sites get back what the study has set aside."""
         return f"it cannot go on; give it up with: consilium study give-up {self.study}, and launch the study again"
 
     def stop_if_too_few(self) -> list[Action]:
         """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
-        lack = self.lack()
+        lack = self.describe_lack()
         return [] if lack is None else self.stop(*lack)
 
-    def lack(self) -> tuple[str, str] | None:
+    def describe_lack(self) -> tuple[str, str] | None:
         """Why the sites that are not shut out cannot make the next cohort, and the way out; None if they can."""
-        possible = self.eligible_sites()
+        possible = self.list_eligible_sites()
         shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
-        out = {site.name for site in self.sites_with(SiteStatus.OUT)}
+        out = {site.name for site in self.list_sites_with(SiteStatus.OUT)}
         if len(possible) < self.least_members:
             why = f"{len(possible)} sites can take part, the terms need {self.least_members} ({shut})"
-            return why, self._way_out(out, self.least_members - len(possible))
+            return why, self._describe_way_out(out, self.least_members - len(possible))
         if lacking := self.required_sites - {site.name for site in possible}:
             why = (
                 f"without noise, the round after a void one needs the same sites, {', '.join(sorted(lacking))} too"
             )
-            return f"{why} ({shut})", self._way_out(out & lacking, len(lacking))
+            return f"{why} ({shut})", self._describe_way_out(out & lacking, len(lacking))
         return None
 
-    def _way_out(self, out: set[str], needed: int) -> str:
+    def _describe_way_out(self, out: set[str], needed: int) -> str:
         if len(out) >= needed:
             choice = "" if len(out) == needed else f" (at least {needed} of them)"
-            return f"let them in again with: {self.resume_with(*sorted(out))}{choice}"
-        refused = ", ".join(site.name for site in self.sites_with(SiteStatus.REFUSED))
-        if refused and len(out) + len(self.sites_with(SiteStatus.REFUSED)) >= needed:
-            return f"once {refused} would admit the study, run: {self.resume_with(*sorted(out))}"
-        return self.new_launch()
+            return f"let them in again with: {self.format_resume_command(*sorted(out))}{choice}"
+        refused = ", ".join(site.name for site in self.list_sites_with(SiteStatus.REFUSED))
+        if refused and len(out) + len(self.list_sites_with(SiteStatus.REFUSED)) >= needed:
+            return f"once {refused} would admit the study, run: {self.format_resume_command(*sorted(out))}"
+        return self.describe_new_launch()
 
 
-def first_view(committed: Committed) -> View:
+def read_first_view(committed: Committed) -> View:
     """The view that all of a committed round's headers show."""
     return next(iter(committed.headers.values())).statement.view

@@ -45,7 +45,7 @@ class Witness:
         self._path = path
         self._key = key
 
-    def see(self, head: Signed[LedgerHead]) -> None:
+    def countersign(self, head: Signed[LedgerHead]) -> None:
         """Countersign a head whose signature was checked.
 
         Raises:
@@ -53,11 +53,11 @@ class Witness:
             FederationError: the file cannot be written.
         """
         try:
-            self._see(head)
+            self._countersign(head)
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
-    def _see(self, head: Signed[LedgerHead]) -> None:
+    def _countersign(self, head: Signed[LedgerHead]) -> None:
         state = head.statement
         recovered = state.recovered or ""
         with closing(self._connect()) as connection, connection:
@@ -79,19 +79,19 @@ class Witness:
                     "its ledger was restored from a backup without taking over the newest head this coordinator has "
                     "seen, or a copy from before is still in use"
                 )
-            countersigned = Countersigned.by(self._key, COORDINATOR, head)
+            countersigned = Countersigned.sign(self._key, COORDINATOR, head)
             connection.execute(
                 "INSERT INTO seen (site, recovered, entry, hash, countersigned) VALUES (?, ?, ?, ?, ?)",
                 (state.site, recovered, state.number, state.hash, countersigned.to_bytes()),
             )
 
-    def newest(self, site: str) -> Countersigned | None:
+    def read_newest_head(self, site: str) -> Countersigned | None:
         """The newest head of ``site``'s ledger."""
         with closing(self._connect()) as connection:
             row = connection.execute(_NEWEST, (site,)).fetchone()
         return None if row is None else self._read(row[2])
 
-    def heads(self) -> Iterator[Countersigned]:
+    def read_heads(self) -> Iterator[Countersigned]:
         """Everything that was countersigned, in the order in which it was seen."""
         with closing(self._connect()) as connection:
             for (data,) in connection.execute("SELECT countersigned FROM seen ORDER BY number"):

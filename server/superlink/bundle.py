@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Final
 
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 
 SERVER_APP: Final = "server.superlink.server_app:app"
 _CLIENT_APP: Final = "client.connection.client_app:app"
@@ -42,7 +42,7 @@ clientapp = "{_CLIENT_APP}"
 
 def pack_bundle(files: Mapping[str, bytes]) -> bytes:
     """Flower's bundle of ``files``: a zip archive with a list of contents (path, SHA-256, bits)."""
-    contents = "\n".join(f"{path},{sha256(data)},{8 * len(data)}" for path, data in files.items())
+    contents = "\n".join(f"{path},{compute_sha256(data)},{8 * len(data)}" for path, data in files.items())
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in (*files.items(), (".info/CONTENT", contents.encode())):

@@ -40,7 +40,7 @@ class AlreadyFinishedError(SuperLinkError):
     """The run to be stopped had ended by itself."""
 
 
-def refusal(error: httpx.HTTPStatusError) -> SuperLinkError:
+def translate_refusal(error: httpx.HTTPStatusError) -> SuperLinkError:
     """Turn a refusal of Flower's into an error that says what to do."""
     answer = FlowerError.from_json(error.response.text)
     if answer is None:

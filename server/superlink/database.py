@@ -32,7 +32,7 @@ def register() -> None:
     plugins.register(_PLUGIN, __name__, OneConnection.__name__)
 
 
-def database_url(path: str) -> str:
+def make_database_url(path: str) -> str:
     """The SQLite file ``path`` (absolute) as a URL that makes SQLAlchemy use the plugin."""
     return URL.create("sqlite", database=path, query={"plugin": _PLUGIN}).render_as_string()
 
@@ -51,10 +51,10 @@ class OneConnection(CreateEnginePlugin):
     def engine_created(self, engine: Engine) -> None:
         """See SQLAlchemy."""
         # Flower sets its own values when a connection is made, later than any plugin could.
-        event.listen(engine, "checkout", _tame)
+        event.listen(engine, "checkout", _limit_cache)
 
 
-def _tame(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+def _limit_cache(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
     if record.info.setdefault(_TAMED, False):
         return
     cursor = connection.cursor()

@@ -56,23 +56,23 @@ class Gate:
         try:
             try:
                 async with asyncio.timeout(self._body_s):
-                    whole = await self._take(scope, receive, body)
+                    whole = await self._receive_body(scope, receive, body)
             except TimeoutError:
                 raise _RefusedError(408) from None
             if whole:
-                await self._handle(scope, _again(body.chunks, receive), send)
+                await self._handle(scope, _replay_body(body.chunks, receive), send)
         except _RefusedError as refusal:
             await _refuse(send, refusal.status)
         finally:
             self._room += body.taken
 
-    async def _take(self, scope: Message, receive: Receive, body: "_Body") -> bool:
+    async def _receive_body(self, scope: Message, receive: Receive, body: "_Body") -> bool:
         """Take in a request's body; whether all of it came before its sender went.
 
         Raises:
             _RefusedError: it is too large, or there is no room for it now.
         """
-        if _stated_length(scope) > MAX_REQUEST_BYTES:
+        if _read_stated_length(scope) > MAX_REQUEST_BYTES:
             raise _RefusedError(413)
         from_outside = scope["path"].startswith(_OUTSIDE)
         while (message := await receive())["type"] == "http.request":
@@ -123,7 +123,7 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def _stated_length(scope: Message) -> int:
+def _read_stated_length(scope: Message) -> int:
     """The length that a request's header states; 0 if it states none that can be read."""
     for name, value in scope.get("headers", ()):
         if name.lower() == b"content-length" and value.isdigit():
@@ -138,7 +138,7 @@ async def _refuse(send: Send, status: int) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _again(chunks: list[bytes], receive: Receive) -> Receive:
+def _replay_body(chunks: list[bytes], receive: Receive) -> Receive:
     """Give a body that was taken, once; then whatever comes after it."""
 
     async def give() -> Message:

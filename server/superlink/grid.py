@@ -80,7 +80,7 @@ class SiteMessages:
         Raises:
             SuperLinkError, StoppedError: as :meth:`send`.
         """
-        with _translated():
+        with _translate_errors():
             return set(self._grid.get_node_ids())
 
     def send(self, node_id: int, envelope: Envelope, ttl_s: float, reply_bytes: int) -> str:
@@ -97,13 +97,13 @@ class SiteMessages:
             StoppedError: this run was stopped.
         """
         message = Message(to_records(envelope), node_id, MessageType.QUERY, ttl=ttl_s)
-        with _translated():
+        with _translate_errors():
             (message_id,) = tuple(self._grid.push_messages([message])) or ("",)
         if not message_id:
             raise SuperLinkError(
                 f"the SuperLink does not take a message of {envelope.size} bytes for node {node_id}"
             )
-        self._asked[message_id] = _Asked(node_id, Limit.of_blobs(reply_bytes))
+        self._asked[message_id] = _Asked(node_id, Limit.from_blob_bytes(reply_bytes))
         return str(message_id)
 
     def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[Reply]:
@@ -117,10 +117,10 @@ class SiteMessages:
         """
         for message_id, asked in tuple(self._asked.items()):
             if asked.tree is None:
-                asked.tree = self._announced(message_id)
+                asked.tree = self._fetch_reply_tree(message_id)
             if asked.tree is None:
                 continue
-            reply = self._fetched(message_id, asked, asked.tree, coming)
+            reply = self._fetch_reply(message_id, asked, asked.tree, coming)
             if reply is not None:
                 self._asked.pop(message_id, None)
                 yield reply
@@ -130,13 +130,13 @@ class SiteMessages:
         """Wait for this reply no longer."""
         self._asked.pop(message_id, None)
 
-    def _announced(self, message_id: str) -> ObjectTree | None:
+    def _fetch_reply_tree(self, message_id: str) -> ObjectTree | None:
         """The pieces of the reply to a message, once it has one. The SuperLink tells them once."""
-        with _translated():
+        with _translate_errors():
             response = self._client.PullMessages(PullAppMessagesRequest(message_ids=[message_id]))
         return response.message_object_trees[0] if response.message_object_trees else None
 
-    def _fetched(
+    def _fetch_reply(
         self, message_id: str, asked: _Asked, tree: ObjectTree, coming: Callable[[int], None]
     ) -> Reply | None:
         """A reply; None while its pieces are on their way. Whatever is wrong with it is its node's."""
@@ -145,7 +145,7 @@ class SiteMessages:
             return Reply(message_id, asked.node_id, None, fit_sentence(why), lost)
 
         try:
-            contents = self._pieces(tree, asked, coming)
+            contents = self._fetch_pieces(tree, asked, coming)
             if contents is None:
                 return None
             reply = cast(Message, inflate_object_from_contents(tree.object_id, contents))
@@ -154,7 +154,7 @@ class SiteMessages:
                 return failed(error.reason or "no reason given", lost=error.code in _LOST)
             return Reply(message_id, asked.node_id, from_records(reply.content))
         except (httpx.TransportError, RunNotRunningException):
-            with _translated():
+            with _translate_errors():
                 raise
         except ObjectPullError:
             return failed("its reply did not come whole", lost=True)
@@ -166,7 +166,9 @@ class SiteMessages:
         except Exception as error:
             return failed(f"its reply cannot be read ({type(error).__name__})")
 
-    def _pieces(self, tree: ObjectTree, asked: _Asked, coming: Callable[[int], None]) -> dict[str, bytes] | None:
+    def _fetch_pieces(
+        self, tree: ObjectTree, asked: _Asked, coming: Callable[[int], None]
+    ) -> dict[str, bytes] | None:
         """The bytes of a reply, by piece; None while they are on their way. The root is stored last.
 
         Raises:
@@ -206,7 +208,7 @@ class SiteMessages:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except RunNotRunningException:

@@ -12,7 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Final
 
-from privacy.logs import bounded_log
+from privacy.logs import open_bounded_log
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_LINE: Final = 4000
@@ -32,13 +32,13 @@ class LinkLog:
         assert process.stdout is not None
         self._process = process
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._handler = bounded_log(path, "%(asctime)s %(message)s")
+        self._handler = open_bounded_log(path, "%(asctime)s %(message)s")
         self._reader = threading.Thread(
             target=self._read, args=(process.stdout,), name="superlink-log", daemon=True
         )
         self._reader.start()
 
-    def last_words(self) -> str:
+    def read_last_words(self) -> str:
         """The last error, or else the last line, for a sentence."""
         if self._process.poll() is not None:
             self._reader.join(_LAST_S)

@@ -37,10 +37,10 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.fab import Fab
 
 from privacy.address import join_address
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import SuperLinkError
-from privacy.keys import node_key_pem
-from privacy.proxy import http_client
+from privacy.keys import convert_node_key_to_pem
+from privacy.proxy import make_http_client
 from server.federation.certificates import TlsFiles
 from server.superlink.bundle import SERVER_APP, make_bundle
 from server.superlink.control_api import (
@@ -49,9 +49,9 @@ from server.superlink.control_api import (
     AlreadyFinishedError,
     RunState,
     RunStatus,
-    refusal,
+    translate_refusal,
 )
-from server.superlink.database import database_url
+from server.superlink.database import make_database_url
 from server.superlink.output_log import LinkLog
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
@@ -112,7 +112,7 @@ class SuperLink:
         self._take_lock()
         try:
             self._stop_processes()
-            self._expect_free_port()
+            self._require_free_port()
             self._process = self._spawn()
             self._output = LinkLog(self.log, self._process)
             self._wait_until_it_answers(self._process)
@@ -125,8 +125,8 @@ class SuperLink:
         theirs, self._life = os.pipe()
         try:
             return subprocess.Popen(
-                self._command(),
-                env=self._environment() | {OWNER: str(theirs)},
+                self._build_command(),
+                env=self._build_environment() | {OWNER: str(theirs)},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -170,8 +170,8 @@ class SuperLink:
             WireError: no P-384 key.
             SuperLinkError: the key was removed before (Flower never takes it back), or no answer.
         """
-        pem = node_key_pem(public_key)
-        for node in self._nodes():
+        pem = convert_node_key_to_pem(public_key)
+        for node in self._fetch_nodes():
             if node.public_key == pem and node.status == "unregistered":
                 raise SuperLinkError(
                     "this node key was removed before; the site must make a new one and join again"
@@ -184,13 +184,13 @@ class SuperLink:
         """Remove a site's node: it is cut off at its next request, and its key is never taken again."""
         self._call(lambda control: control.UnregisterNode(UnregisterNodeRequest(node_id=node_id)))
 
-    def nodes(self) -> dict[int, bool]:
+    def list_nodes(self) -> dict[int, bool]:
         """Every admitted node, and whether it is online."""
-        return {int(n.node_id): n.status == "online" for n in self._nodes() if n.status != "unregistered"}
+        return {int(n.node_id): n.status == "online" for n in self._fetch_nodes() if n.status != "unregistered"}
 
-    def activations(self) -> dict[int, str]:
+    def list_activations(self) -> dict[int, str]:
         """When each admitted node's present agent came online; text that differs from agent to agent."""
-        return {int(n.node_id): n.last_activated_at for n in self._nodes() if n.last_activated_at}
+        return {int(n.node_id): n.last_activated_at for n in self._fetch_nodes() if n.last_activated_at}
 
     def start_run(self, config: Mapping[str, str | int], app: str = SERVER_APP) -> int:
         """Start a Flower run of the installed server app ``app`` with this run configuration; return its id.
@@ -207,12 +207,12 @@ class SuperLink:
             SuperLinkError: refused, or no answer.
         """
         request = StartRunRequest(
-            fab=fab_to_proto(Fab(sha256(bundle), bundle, {})),
+            fab=fab_to_proto(Fab(compute_sha256(bundle), bundle, {})),
             override_config=user_config_to_proto(dict(config)),
         )
         return int(self._call(lambda control: control.StartRun(request)).run_id)
 
-    def run_status(self, run_id: int) -> RunStatus:
+    def read_run_status(self, run_id: int) -> RunStatus:
         """Where the run is.
 
         Raises:
@@ -230,11 +230,11 @@ class SuperLink:
 
     def stop_run(self, run_id: int) -> None:
         """Stop a run; one that has finished is left as it is."""
-        if not self.run_status(run_id).state.finished:
+        if not self.read_run_status(run_id).state.finished:
             with contextlib.suppress(AlreadyFinishedError):
                 self._call(lambda control: control.StopRun(StopRunRequest(run_id=run_id)))
 
-    def _nodes(self) -> Any:
+    def _fetch_nodes(self) -> Any:
         return self._call(lambda control: control.ListNodes(ListNodesRequest())).nodes_info
 
     def _call(self, ask: Callable[[ControlHttpClient], T]) -> T:
@@ -242,35 +242,35 @@ class SuperLink:
             context = ssl.create_default_context(cafile=self.tls.ca)
             self._client = ControlHttpClient(f"https://{self.address}")
             self._client._client.close()  # Flower's takes proxies from the environment by rules of its own
-            self._client._client = http_client(self.host, self.port, context, _CALL_S)
+            self._client._client = make_http_client(self.host, self.port, context, _CALL_S)
         try:
             return ask(self._client)
         except httpx.HTTPStatusError as error:
-            raise refusal(error) from None
+            raise translate_refusal(error) from None
         except httpx.HTTPError as error:
             raise SuperLinkError(
                 f"the SuperLink at {self.address} does not answer ({str(error) or type(error).__name__}); "
-                f"{self._last_words()}"
+                f"{self._describe_last_words()}"
             ) from None
 
-    def _command(self) -> list[str]:
+    def _build_command(self) -> list[str]:
         return [
             *(sys.executable, "-P", "-m", "server.superlink.program"),
             *("--host", self.host, "--port", str(self.port)),
             *("--ssl-ca-certfile", str(self.tls.ca.resolve())),
             *("--ssl-certfile", str(self.tls.certificate.resolve())),
             *("--ssl-keyfile", str(self.tls.key.resolve())),
-            *("--database", database_url(str(self.folder / "state.sqlite"))),
+            *("--database", make_database_url(str(self.folder / "state.sqlite"))),
             "--enable-supernode-auth",
             "--disable-runtime-dependency-installation",
         ]
 
-    def _environment(self) -> dict[str, str]:
+    def _build_environment(self) -> dict[str, str]:
         # Nothing of it leaves this machine, so no proxy is meant for it. Flower finds its other programs on the PATH.
         own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         return own | {
             "NO_PROXY": "*",
-            "PATH": f"{_programs()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": f"{_find_programs_folder()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "FLWR_HOME": str(self.folder / "flower"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -293,7 +293,7 @@ class SuperLink:
             ) from None
         self._lock = lock
 
-    def _expect_free_port(self) -> None:
+    def _require_free_port(self) -> None:
         try:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             socket.create_server((self.host, self.port), family=family).close()
@@ -307,12 +307,14 @@ class SuperLink:
         end = time.monotonic() + _START_S
         while True:
             if process.poll() is not None:
-                raise SuperLinkError(f"the SuperLink ended while it was starting; {self._last_words()}")
+                raise SuperLinkError(f"the SuperLink ended while it was starting; {self._describe_last_words()}")
             with contextlib.suppress(SuperLinkError):
-                self._nodes()
+                self._fetch_nodes()
                 return
             if time.monotonic() > end:
-                raise SuperLinkError(f"the SuperLink does not answer after {_START_S:.0f} s; {self._last_words()}")
+                raise SuperLinkError(
+                    f"the SuperLink does not answer after {_START_S:.0f} s; {self._describe_last_words()}"
+                )
             time.sleep(0.1)
 
     def _end_orphaned_runs(self) -> None:
@@ -322,9 +324,9 @@ class SuperLink:
             if run.status.status != "finished":
                 self.stop_run(run_id)
 
-    def _last_words(self) -> str:
+    def _describe_last_words(self) -> str:
         """The last error that this child has logged, or its last line."""
-        return f"{self.log} says: {self._output.last_words() if self._output else 'nothing'}"
+        return f"{self.log} says: {self._output.read_last_words() if self._output else 'nothing'}"
 
     def _stop_processes(self) -> None:
         stop_tagged(TAG, str(self.folder))
@@ -332,12 +334,12 @@ class SuperLink:
             self._process.wait()
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port on the loopback interface that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def _programs() -> Path:
+def _find_programs_folder() -> Path:
     return Path(sys.executable).parent

@@ -30,7 +30,7 @@ def stop_tagged(name: str, value: str, *, but: int | None = None) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.ExitStack() as opened:
-            handles = list(_marked(f"{name}={value}".encode(), but))
+            handles = list(_find_tagged_processes(f"{name}={value}".encode(), but))
             for handle in handles:
                 opened.callback(os.close, handle)
                 with contextlib.suppress(ProcessLookupError):
@@ -42,7 +42,7 @@ def stop_tagged(name: str, value: str, *, but: int | None = None) -> None:
                 ended.poll(1000 * max(0.0, end - time.monotonic()))
 
 
-def _marked(mark: bytes, but: int | None) -> Iterator[int]:
+def _find_tagged_processes(mark: bytes, but: int | None) -> Iterator[int]:
     """A pid file descriptor for every live process that carries ``mark``, except ``but``."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == but:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flwr.superlink import main as superlink
 from flwr.superlink.cli import flower_superlink
 
-from privacy.process_lifetime import take_default_signals, when_closed
+from privacy.process_lifetime import call_when_closed, take_default_signals
 from server.superlink import database
 from server.superlink.gate import Gate
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
@@ -25,7 +25,7 @@ _LEAVE_S: Final = 5.0
 def main() -> None:
     """Run until stopped, or until the owner is gone."""
     take_default_signals()  # what Flower starts would inherit that they are ignored, and Flower ends it by SIGINT
-    when_closed(int(os.environ.pop(OWNER)), _end_everything)
+    call_when_closed(int(os.environ.pop(OWNER)), _end_everything)
 
     database.register()
     make = superlink.create_app

@@ -26,15 +26,15 @@ class GridTransport:
     def __init__(self, grid: SiteMessages, federation: Federation) -> None:
         self._grid = grid
         self._federation = federation
-        self._activations = federation.activations()
-        self._nodes = nodes = federation.nodes()
+        self._activations = federation.read_activations()
+        self._nodes = nodes = federation.read_nodes()
         self._names = {node: name for name, node in nodes.items()}
 
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
         """See :class:`server.study.runner.Transport`."""
         return self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
 
-    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+    def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """See :class:`server.study.runner.Transport`."""
         for reply in self._grid.poll(lambda node: coming(self._names[node])):
             site = self._names[reply.node_id]
@@ -44,9 +44,9 @@ class GridTransport:
         """See :class:`server.study.runner.Transport`."""
         self._grid.forget(message)
 
-    def back(self) -> list[str]:
+    def find_restarted_sites(self) -> list[str]:
         """See :class:`server.study.runner.Transport`."""
-        before, self._activations = self._activations, self._federation.activations()
+        before, self._activations = self._activations, self._federation.read_activations()
         return [
             name for name, when in self._activations.items() if name in self._nodes and before.get(name) != when
         ]
@@ -64,16 +64,16 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
         FederationError: no such study, another process drives it, or an invited site has no node.
     """
     federation = Federation(folder)
-    nodes = federation.nodes()
-    with Journal(federation.study_folder(study)) as journal:
+    nodes = federation.read_nodes()
+    with Journal(federation.find_study_folder(study)) as journal:
         journal.lock()
-        missing = sorted(set(journal.launch().statement.names) - set(nodes))
+        missing = sorted(set(journal.read_launch().statement.names) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
         conductor = StudyRunner(
             journal,
-            federation.identity(),
-            federation.witness(),
+            federation.load_identity(),
+            federation.open_witness(),
             federation.timeouts,
             GridTransport(grid, federation),
         )

@@ -2,7 +2,7 @@
 
 Flower starts it for a run whose configuration names the federation's folder and the study. Flower throws away what
 this process prints, so it writes a log of its own beside the SuperLink's. An expected error ends the run as failed,
-with its sentence, which :meth:`server.superlink.process.SuperLink.run_status` gives back, and no traceback.
+with its sentence, which :meth:`server.superlink.process.SuperLink.read_run_status` gives back, and no traceback.
 """
 
 import logging
@@ -14,7 +14,7 @@ from flwr.serverapp import Grid as FlowerGrid
 from flwr.serverapp import ServerApp
 
 from privacy.errors import Error, FederationError
-from privacy.logs import bounded_log
+from privacy.logs import open_bounded_log
 from server.superlink.grid import SiteMessages
 
 FOLDER: Final = "folder"
@@ -37,17 +37,17 @@ def main(grid: FlowerGrid, context: Context) -> None:
 
 def keep_log(path: Path) -> None:
     """Write this process's log to ``path``, expected errors as one line."""
-    handler = bounded_log(path)
-    handler.addFilter(_as_sentence)
+    handler = open_bounded_log(path)
+    handler.addFilter(_shorten_expected_error)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     root.addHandler(handler)
     for console in logging.getLogger("flwr").handlers:
-        console.addFilter(_as_sentence)
+        console.addFilter(_shorten_expected_error)
 
 
-def _as_sentence(record: logging.LogRecord) -> bool:
+def _shorten_expected_error(record: logging.LogRecord) -> bool:
     """Flower logs what ended the run with its traceback; an expected error is its sentence alone."""
     if record.exc_info and isinstance(record.exc_info[1], Error):
         record.msg, record.args, record.exc_info, record.exc_text = str(record.exc_info[1]), (), None, None

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from server.results.tally import Tally
-from server.results.text import figure, seconds
+from server.results.text import format_figure, format_seconds
 from server.study.figures import EvaluationResult
 
 _SHOWN: Final = ("has joined", "has sealed")
@@ -38,32 +38,32 @@ class Progress:
         if self._live and not self._quiet:
             self._live.stop()
 
-    def take(self, note: dict[str, Any]) -> None:
+    def add_note(self, note: dict[str, Any]) -> None:
         """Add a note and show what it changes."""
-        self.tally.take(note)
+        self.tally.add_note(note)
         if self._quiet:
             return
         if self._live:
-            self._live.update(self._table(), refresh=True)
-        line = self._line(note)
+            self._live.update(self._build_table(), refresh=True)
+        line = self._format_line(note)
         if line:
             self._console.print(line, markup=False, soft_wrap=True, style="red" if self.tally.warnings else None)
 
-    def _line(self, note: dict[str, Any]) -> str | None:
+    def _format_line(self, note: dict[str, Any]) -> str | None:
         match note["kind"]:
             case "answered" if note["what"] == "sealed" and not self._live:
                 site = self.tally.sites[note["site"]]
                 waited = self.tally.now - self.tally.rounds[note["round"]].asked
                 return (
                     f"round {note['round']:>3}  {note['site']:<12} sealed after {waited:.1f} s; so far "
-                    f"{_epsilon(site.epsilon):<16} bytes up {site.bytes_up:>9,}  down {site.bytes_down:>9,}"
+                    f"{_format_epsilon(site.epsilon):<16} bytes up {site.bytes_up:>9,}  down {site.bytes_down:>9,}"
                 )
             case "committed":
                 left = self.tally.seconds_left
-                rest = "" if left is None else f"; about {seconds(left)} left"
+                rest = "" if left is None else f"; about {format_seconds(left)} left"
                 return f"round {note['round']} of {self.tally.exchanges or '?'} is done{rest}"
             case "figures":
-                return _figures(note)
+                return _format_figures(note)
             case "study" if self.tally.warnings:
                 return "; ".join(self.tally.warnings)
             case "note" if note["site"] and note["text"] not in _SHOWN:
@@ -72,34 +72,34 @@ class Progress:
                 return str(note["text"])
         return None
 
-    def _table(self) -> Table:
+    def _build_table(self) -> Table:
         title = f"[bold red]{'; '.join(self.tally.warnings)}[/]" if self.tally.warnings else None
         headings = ("site", "round", "phase", "spent so far", "bytes up so far", "down so far", "waiting since")
-        table = Table(*headings, title=title, caption=self._caption())
+        table = Table(*headings, title=title, caption=self._format_caption())
         for name, site in sorted(self.tally.sites.items()):
             waiting = "" if site.since is None else f"{max(0.0, self.tally.now - site.since):.0f} s"
             table.add_row(
                 name,
                 str(site.round or "-"),
                 site.phase,
-                _epsilon(site.epsilon),
+                _format_epsilon(site.epsilon),
                 f"{site.bytes_up:,}",
                 f"{site.bytes_down:,}",
                 waiting,
             )
         return table
 
-    def _caption(self) -> str | None:
+    def _format_caption(self) -> str | None:
         left = self.tally.seconds_left
-        return None if left is None else f"about {seconds(left)} left"
+        return None if left is None else f"about {format_seconds(left)} left"
 
 
-def _figures(note: dict[str, Any]) -> str:
+def _format_figures(note: dict[str, Any]) -> str:
     facts = {name: value for name, value in note.items() if name in EvaluationResult.model_fields}
     found = EvaluationResult.model_validate(facts)
     names = ("AUROC", "accuracy", "sensitivity", "specificity")
     figures = (found.auroc, found.accuracy, found.sensitivity, found.specificity)
-    shown = ", ".join(f"{name} {figure(each)}" for name, each in zip(names, figures, strict=True))
+    shown = ", ".join(f"{name} {format_figure(each)}" for name, each in zip(names, figures, strict=True))
     mostly = "; MOSTLY NOISE" if found.mostly_noise else ""
     return (
         f"after round {found.after_round}, on the sites' test patients: {shown} (positive from {found.threshold:g} on; "
@@ -107,5 +107,5 @@ def _figures(note: dict[str, Any]) -> str:
     )
 
 
-def _epsilon(value: float | None) -> str:
+def _format_epsilon(value: float | None) -> str:
     return "-" if value is None else f"epsilon {value:.3f}"

@@ -14,12 +14,12 @@ from safetensors.numpy import save_file
 from client.data.examples import Patients
 from client.site.register_data import register_files
 from client.study.release import OWN_FIGURES_FILE
-from client.training.scoring import noised, score_histogram
+from client.training.scoring import add_noise_to_counts, count_scores
 from models.catalogue import build
-from models.parameters.flatten import from_vector
-from models.parameters.lora import plain_tensors
+from models.parameters.flatten import set_shared_parameters
+from models.parameters.lora import compute_plain_tensors
 from models.parameters.vector import Vector
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.protocol.messages import Problem
 from privacy.randomness import KeyStream
 from server.study.state import Phase
@@ -40,17 +40,17 @@ def steered() -> Vector:
 
 def test_score_that_is_no_number_lands_in_the_lowest_bin() -> None:
     module = build("mlp", OPTIONS, 5)
-    from_vector(module, steered())
+    set_shared_parameters(module, steered())
     features = np.zeros((3, 5), dtype=np.float32)
     features[1:, 0] = 0.99
     labels = np.array([1, 1, 0], dtype=np.float32)
-    counts = score_histogram(module, Patients(features, labels, np.arange(3, dtype=np.int64), 3), 10)
+    counts = count_scores(module, Patients(features, labels, np.arange(3, dtype=np.int64), 3), 10)
     negatives, positives = counts.reshape(2, 10)
     assert (negatives[0], positives[0], positives[5], counts.sum()) == (1, 1, 1, 3)
 
 
 def test_noised_total_beyond_its_field_is_cut_after_the_noise() -> None:
-    counts = noised(np.zeros(200, dtype=np.int64), 3e9, KeyStream(bytes(32)))
+    counts = add_noise_to_counts(np.zeros(200, dtype=np.int64), 3e9, KeyStream(bytes(32)))
     assert (counts.min(), counts.max()) == (-(1 << 31), (1 << 31) - 1)
 
 
@@ -61,31 +61,31 @@ def test_model_steered_to_no_number_for_one_patient_changes_no_answer(
 ) -> None:
     """The author steers by the public weights that the study begins with."""
     module = build("mlp", OPTIONS, 5)
-    from_vector(module, steered())
+    set_shared_parameters(module, steered())
     file = tmp_path / "steered.safetensors"
-    save_file(plain_tensors(module), file)
+    save_file(compute_plain_tensors(module), file)
     terms = small_terms(
-        model={"name": "mlp", "options": OPTIONS, "start": sha256(file.read_bytes())},
+        model={"name": "mlp", "options": OPTIONS, "start": compute_sha256(file.read_bytes())},
         training={"rounds": 2, "local_steps": 1, "learning_rate": 1e-3},
         evaluation={"rounds": rounds, "bins": 10, "epsilon": 1.0},
     )
     simulator = found(terms, launch=False)
     for home in simulator.homes.values():
-        home.weights().add(file)
+        home.open_public_weights().add(file)
     with_test_patient(simulator, "ash", 79.9 if old else 50.0)
     simulator.launch()
     simulator.run(seconds=5)
     assert simulator.conductor.machine.phase is Phase.DONE
     assert all(simulator.state(name).closed for name in simulator.names)
     assert not [reply for _, reply in simulator.transport.said if isinstance(reply, Problem)]
-    figures = json.loads((simulator.homes["ash"].study_folder(simulator.study) / OWN_FIGURES_FILE).read_text())
+    figures = json.loads((simulator.homes["ash"].find_study_folder(simulator.study) / OWN_FIGURES_FILE).read_text())
     assert figures["global"]["patients"] == 31
 
 
 def with_test_patient(simulator: Simulator, name: str, age: float) -> None:
     """Register the site's files anew, with one more test patient."""
     home = simulator.homes[name]
-    (registration,) = home.registry().registrations.values()
+    (registration,) = home.load_registry().registrations.values()
     train = write_patients(home.folder / "train.csv", 60, f"{name}-a", seed=0)
     test = write_patients(home.folder / "test.csv", 30, f"{name}-b", seed=100)
     test.write_text(test.read_text() + f"{name}-b30,{age},f,yes\n")

@@ -33,10 +33,10 @@ def opened_by_all(mallory: Mallory) -> None:
 
 def test_same_model_under_a_new_number_is_sealed_in_the_identical_cohort_only(found: Found) -> None:
     mallory = in_charge(found(standing_still()))
-    before = mallory.simulator.store("ash").model()
+    before = mallory.simulator.store("ash").read_model()
     opened_by_all(mallory)
     assert mallory.simulator.state("ash").base == 1
-    np.testing.assert_array_equal(mallory.simulator.store("ash").model(), before)
+    np.testing.assert_array_equal(mallory.simulator.store("ash").read_model(), before)
     require_refused(mallory.train("ash", 2, base=1, cohort=THREE), "release-refused", REFUSED)
     assert isinstance(mallory.train("ash", 2, base=1), Sealed)
 

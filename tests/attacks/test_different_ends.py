@@ -25,7 +25,7 @@ def at_the_end(found: Found) -> Mallory:
 
 
 def identity(mallory: Mallory, name: str) -> SigningKey:
-    return mallory.simulator.homes[name].identity()
+    return mallory.simulator.homes[name].load_identity()
 
 
 def say(mallory: Mallory, name: str, committed: Committed, aggregate: bytes) -> Signed[HeldModel]:
@@ -43,7 +43,7 @@ def close(mallory: Mallory, name: str, held: dict[str, Signed[HeldModel]]) -> Re
 
 def is_released(mallory: Mallory, name: str) -> bool:
     simulator = mallory.simulator
-    return (simulator.homes[name].study_folder(simulator.study) / "release" / MODEL_FILE).exists()
+    return (simulator.homes[name].find_study_folder(simulator.study) / "release" / MODEL_FILE).exists()
 
 
 @pytest.mark.parametrize("lie", [0, 10**9])
@@ -55,7 +55,7 @@ def test_second_header_with_another_weight_is_neither_released_against_nor_opene
     mallory.seal()
     headers = mallory.headers_of()
     forged = headers["elm"].statement.model_copy(update={"patients": lie})
-    lying = {**headers, "elm": Signed[Header].by(identity(mallory, "elm"), forged)}
+    lying = {**headers, "elm": Signed[Header].sign(identity(mallory, "elm"), forged)}
     require_refused(mallory.release("ash", headers=lying), "release-refused", "another patient count")
     blobs = [mallory.blobs[name, 1, 1] for name in FOUR]
     aggregate = mallory.aggregate(blobs, mallory.seeds())
@@ -95,7 +95,7 @@ def test_honest_sites_with_different_models_do_not_both_release(at_the_end: Mall
     other = {"model": "0" * 64}
     for name in ("cedar", "elm"):  # as if they had been shown another aggregate
         lie = held[name].statement.model_copy(update=other)
-        held[f"{name} elsewhere"] = Signed[HeldModel].by(identity(mallory, name), lie)
+        held[f"{name} elsewhere"] = Signed[HeldModel].sign(identity(mallory, name), lie)
     shown_to_ash = {
         "ash": held["ash"],
         "birch": held["birch"],
@@ -116,7 +116,7 @@ def test_one_site_that_lies_about_its_model_hinders_nobody_and_is_out(found: Fou
         content = read_body(reply).content  # type: ignore[arg-type]
         if name == "elm" and isinstance(content, Opened) and content.held is not None:
             lied = content.held.statement.model_copy(update={"model": "0" * 64})
-            held = Signed[HeldModel].by(simulator.homes["elm"].identity(), lied)
+            held = Signed[HeldModel].sign(simulator.homes["elm"].load_identity(), lied)
             return simulator.forged("elm", reply, content.model_copy(update={"held": held}))  # type: ignore[arg-type]
         return reply
 
@@ -136,7 +136,7 @@ def test_word_of_another_study_or_round_does_not_count(at_the_end: Mallory) -> N
     held = {name: say(mallory, name, committed, aggregate) for name in FOUR}
     for change in ({"study": "other-00000000"}, {"base": 0}, {"launch": "0" * 64}, {"site": "birch"}, {"epoch": 9}):
         stale = {
-            name: Signed[HeldModel].by(identity(mallory, name), held[name].statement.model_copy(update=change))
+            name: Signed[HeldModel].sign(identity(mallory, name), held[name].statement.model_copy(update=change))
             for name in ("cedar", "elm")
         }
         reply = close(mallory, "ash", {**held, **stale})

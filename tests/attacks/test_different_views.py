@@ -73,7 +73,7 @@ def test_header_of_a_key_that_is_not_the_peers_is_not_released_for(mallory: Mall
     """The coordinator signs a header of its own making with a key of its own: only the pinned key counts."""
     mallory.seal()
     headers = mallory.headers_of()
-    puppet = Signed[Header].by(SigningKey.generate(), headers["elm"].statement)
+    puppet = Signed[Header].sign(SigningKey.generate(), headers["elm"].statement)
     require_refused(mallory.release("ash", headers={**headers, "elm": puppet}), "release-refused", "not by the key")
 
 

@@ -12,7 +12,7 @@ import pytest
 from client.training.jobs import Job, R, TrainedRound, TrainRound
 from privacy.errors import TermsError
 from privacy.protocol.messages import Sealed
-from privacy.secure_aggregation.round_layout import grid_of, weight_of
+from privacy.secure_aggregation.round_layout import compute_weight, make_grid
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -33,7 +33,7 @@ def test_shared_noise_has_no_feedback_and_no_scale_from_data(found: Found) -> No
     for name in FOUR:
         assert simulator.state(name).halvings == 0
         assert list(simulator.store(name).folder.glob("left-*")) == []
-    assert simulator.store("ash").integers(3) is not None
+    assert simulator.store("ash").read_integers(3) is not None
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_what_rounding_leaves_is_left_of_the_noised_update(
 
     monkeypatch.setattr(WatchedTrainer, "run", watched)
     assert isinstance(mallory.train("ash"), Sealed)
-    store, grid = mallory.simulator.store("ash"), grid_of(mallory.launch.statement.terms, 0)
-    weight = weight_of(mallory.launch.statement.terms, store.state.patients, REFERENCE)
-    integers, left = store.integers(1), store.left_behind(2)
+    store, grid = mallory.simulator.store("ash"), make_grid(mallory.launch.statement.terms, 0)
+    weight = compute_weight(mallory.launch.statement.terms, store.state.patients, REFERENCE)
+    integers, left = store.read_integers(1), store.read_rounding_residual(2)
     assert integers is not None
     rounded = (integers.astype(np.float64) - grid.zero) * grid.step
     np.testing.assert_allclose(rounded + left, weight * given[0], rtol=0, atol=1e-6 * grid.step)

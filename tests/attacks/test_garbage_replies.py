@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from privacy.base64url import to_text
-from privacy.canonical import from_canonical, sha256, to_canonical
+from privacy.base64url import encode_signature
+from privacy.canonical import compute_sha256, from_canonical, to_canonical
 from privacy.errors import WireError
 from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
@@ -27,7 +27,7 @@ Lie = Callable[[Simulator, Envelope], Envelope]
 
 
 def signed(simulator: Simulator, body: bytes, *blobs: bytes) -> Envelope:
-    return Envelope(body, simulator.homes[LIAR].identity().sign(b"consilium message v1\0" + body), blobs)
+    return Envelope(body, simulator.homes[LIAR].load_identity().sign(b"consilium message v1\0" + body), blobs)
 
 
 def body_of(text: bytes) -> Lie:
@@ -55,9 +55,9 @@ def with_odd_head(simulator: Simulator, reply: Envelope) -> Envelope:
         "grants": [{"epsilon": 1e300, "delta": 1e-300, "order": 2, "spent": 0, "set_aside": 0}] * 10_000,
     }]  # fmt: skip
     statement = {**body["content"]["ledger"]["statement"], "accounts": accounts}
-    key = simulator.homes[LIAR].identity()
+    key = simulator.homes[LIAR].load_identity()
     signature = key.sign(b"consilium ledger head v1\0" + to_canonical(statement))
-    ledger: dict[str, Any] = {"statement": statement, "signature": to_text(signature)}
+    ledger: dict[str, Any] = {"statement": statement, "signature": encode_signature(signature)}
     return signed(simulator, to_canonical({**body, "content": {**body["content"], "ledger": ledger}}), *reply.blobs)
 
 
@@ -65,7 +65,7 @@ def with_extra_blob(simulator: Simulator, reply: Envelope) -> Envelope:
     """More than was asked for; the body names it."""
     body = from_canonical(reply.body)
     blobs = (*reply.blobs, b"more")
-    notes: Any = [{"length": len(blob), "sha256": sha256(blob)} for blob in blobs]
+    notes: Any = [{"length": len(blob), "sha256": compute_sha256(blob)} for blob in blobs]
     return signed(simulator, to_canonical({**body, "blobs": notes}), *blobs)
 
 
@@ -139,10 +139,10 @@ def test_surrogate_at_every_reply_of_a_kind_ends_nobody(found: Found, kind: type
 
 def require_named(simulator: Simulator) -> None:
     """Notes say that the liar's replies were refused, and blame nobody else."""
-    texts = [(note.get("site"), note.get("text", "")) for _, note in simulator.journal.notes()]
+    texts = [(note.get("site"), note.get("text", "")) for _, note in simulator.journal.read_notes()]
     assert any(site == LIAR and "its reply is refused" in text for site, text in texts)
     assert not [text for site, text in texts if site in HONEST and "absent" in text]
-    assert set(simulator.journal.history().out) <= {LIAR}
+    assert set(simulator.journal.read_history().out) <= {LIAR}
 
 
 def test_session_key_that_is_none_is_that_sites_loss_and_not_the_leads(found: Found) -> None:
@@ -155,9 +155,9 @@ def test_session_key_that_is_none_is_that_sites_loss_and_not_the_leads(found: Fo
         if name != LIAR or not isinstance(content, Joined):
             return reply
         offer = content.offer.statement.model_copy(update={"session_key": none})
-        key = simulator.homes[LIAR].identity()
+        key = simulator.homes[LIAR].load_identity()
         return simulator.forged(
-            LIAR, reply, content.model_copy(update={"offer": type(content.offer).by(key, offer)})
+            LIAR, reply, content.model_copy(update={"offer": type(content.offer).sign(key, offer)})
         )
 
     with pytest.raises(WireError):
@@ -177,7 +177,7 @@ def test_site_over_whose_replies_the_process_crashes_is_out_after_two(found: Fou
     simulator = found(small_terms(training={"rounds": 1}, evaluation={"rounds": []}))
     crash: list[int] = []
 
-    inner = simulator.transport.arrivals
+    inner = simulator.transport.receive_arrivals
 
     def arrivals(coming: Callable[[str], None]) -> Any:
         for arrival in inner(coming):
@@ -186,7 +186,7 @@ def test_site_over_whose_replies_the_process_crashes_is_out_after_two(found: Fou
                 raise Crash
             yield arrival
 
-    simulator.transport.arrivals = arrivals  # type: ignore[method-assign]
+    simulator.transport.receive_arrivals = arrivals  # type: ignore[method-assign]
     for _ in range(20):
         try:
             simulator.run(seconds=5)
@@ -194,7 +194,7 @@ def test_site_over_whose_replies_the_process_crashes_is_out_after_two(found: Fou
         except Crash:
             simulator.restart_coordinator()
     assert len(crash) == 2
-    assert "died 2 times over a reply of its" in simulator.journal.history().out[LIAR]
+    assert "died 2 times over a reply of its" in simulator.journal.read_history().out[LIAR]
     require_finished(simulator, *HONEST)
 
 
@@ -213,5 +213,5 @@ def test_problem_that_orders_the_operators_terminal_about_is_refused(found: Foun
     simulator.transport.replies = replies
     simulator.run(seconds=10)
     require_finished(simulator, *HONEST)
-    assert not any("\x1b" in str(note) for _, note in simulator.journal.notes())
+    assert not any("\x1b" in str(note) for _, note in simulator.journal.read_notes())
     require_named(simulator)

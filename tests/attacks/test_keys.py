@@ -5,12 +5,12 @@ import os
 import pytest
 
 from client.study.key_epochs import WRAP_LABEL, Epochs
-from privacy.base64url import wrapped_text
+from privacy.base64url import encode_wrapped_key
 from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
 from privacy.keys import SigningKey, wrap
 from privacy.protocol.envelope import Envelope, read_body
-from privacy.protocol.key_messages import Grant, KeyParcel, Offer, Wrap, Wrappings, offers_digest
+from privacy.protocol.key_messages import Grant, KeyParcel, Offer, Wrap, Wrappings, compute_offers_digest
 from privacy.protocol.messages import Joined, Opened, Problem, Sealed
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
@@ -30,7 +30,7 @@ def test_offer_of_a_puppet_in_a_peers_place_is_not_wrapped_for(mallory: Mallory)
     """
     offers = dict(mallory.keys[1].offers)
     puppet = offers["elm"].statement.model_copy(update={"session_key": offers["ash"].statement.session_key})
-    offers["elm"] = type(offers["elm"]).by(SigningKey.generate(), puppet)
+    offers["elm"] = type(offers["elm"]).sign(SigningKey.generate(), puppet)
     reply, _ = mallory.simulator.exchange("ash", Wrap(epoch=1, offers=offers))
     require_refused(reply, "refused", "not by the key")
 
@@ -113,7 +113,7 @@ def test_lead_of_the_coordinators_choice_gives_it_no_lone_update(mallory: Mallor
         assert isinstance(mallory.train(name, epoch=2), Sealed)
     seeds = mallory.seeds()
     colluder = mallory.simulator.sites[lead]._participations[mallory.simulator.study]._seat.epochs
-    slots = slots_of(mallory, [mallory.blobs["ash", 1, 1]], {"ash": seeds["ash"]}, colluder.study_key(2))
+    slots = slots_of(mallory, [mallory.blobs["ash", 1, 1]], {"ash": seeds["ash"]}, colluder.find_study_key(2))
     assert looks_random(slots)
 
 
@@ -124,8 +124,8 @@ def test_keys_of_an_ended_epoch_seal_nothing(mallory: Mallory) -> None:
     require_refused(mallory.train("ash", 2), "epoch-lost", "no session key for epoch 1")
     epochs = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._seat.epochs
     with pytest.raises(RefusedError, match="key epoch 1 has ended here"):
-        epochs.study_key(1)
-    assert epochs.offer(9, base=0, patients=60).statement.holds == ()
+        epochs.find_study_key(1)
+    assert epochs.make_offer(9, base=0, patients=60).statement.holds == ()
 
 
 # A lead that is malicious ----------------------------------------------------------------------------------
@@ -133,13 +133,13 @@ def test_keys_of_an_ended_epoch_seal_nothing(mallory: Mallory) -> None:
 
 def evil_grant(mallory: Mallory, names: tuple[str, ...], epoch: int, keys: dict[int, StudyKey]) -> KeyParcel:
     """What ``elm`` grants with its identity and a key ceremony of its own: any study keys."""
-    launch, identity = mallory.launch.statement, mallory.simulator.homes["elm"].identity()
+    launch, identity = mallory.launch.statement, mallory.simulator.homes["elm"].load_identity()
     evil = Epochs(launch, "elm", identity)
     offers = {name: offer_of(mallory.join(name, epoch)) for name in names if name != "elm"}
-    offers["elm"] = evil.offer(epoch, 0, 90)
-    context = evil._context(epoch, offers_digest(offers))
-    ring_key, session = os.urandom(32), evil._session(epoch)
-    ring = to_canonical({"keys": {str(number): wrapped_text(key.to_bytes()) for number, key in keys.items()}})
+    offers["elm"] = evil.make_offer(epoch, 0, 90)
+    context = evil._make_context(epoch, compute_offers_digest(offers))
+    ring_key, session = os.urandom(32), evil._find_session(epoch)
+    ring = to_canonical({"keys": {str(number): encode_wrapped_key(key.to_bytes()) for number, key in keys.items()}})
     wrapped = {
         name: wrap(session.agree(offer.statement.session_key, WRAP_LABEL + context), ring_key, context)
         for name, offer in offers.items()
@@ -150,12 +150,12 @@ def evil_grant(mallory: Mallory, names: tuple[str, ...], epoch: int, keys: dict[
         launch=launch.digest,
         lead="elm",
         epoch=epoch,
-        offers=offers_digest(offers),
+        offers=compute_offers_digest(offers),
         commitment=keys[epoch].commitment,
-        wrapped={name: wrapped_text(data) for name, data in wrapped.items()},
-        keyring=wrapped_text(wrap(ring_key, ring, context)),
+        wrapped={name: encode_wrapped_key(data) for name, data in wrapped.items()},
+        keyring=encode_wrapped_key(wrap(ring_key, ring, context)),
     )
-    return KeyParcel(offers=offers, grant=Signed[Grant].by(identity, grant))
+    return KeyParcel(offers=offers, grant=Signed[Grant].sign(identity, grant))
 
 
 def offer_of(reply: object) -> Signed[Offer]:
@@ -207,16 +207,16 @@ def test_lead_whose_grant_nobody_can_open_leads_last_and_puts_nobody_out(found: 
         if name != "elm" or not isinstance(content, Wrappings):
             return reply
         grant = content.grant.statement
-        wrapped = {peer: wrapped_text(os.urandom(60)) for peer in grant.wrapped}
-        identity = simulator.homes["elm"].identity()
-        spoiled = Signed[Grant].by(identity, grant.model_copy(update={"wrapped": wrapped}))
+        wrapped = {peer: encode_wrapped_key(os.urandom(60)) for peer in grant.wrapped}
+        identity = simulator.homes["elm"].load_identity()
+        spoiled = Signed[Grant].sign(identity, grant.model_copy(update={"wrapped": wrapped}))
         return simulator.forged("elm", reply, Wrappings(grant=spoiled))
 
     simulator.transport.replies = spoil
     simulator.run(seconds=5)
     require_finished(simulator, *THREE)
-    assert simulator.journal.history().out == {}
-    notes = [note for _, note in simulator.journal.notes() if "do not open" in note.get("text", "")]
+    assert simulator.journal.read_history().out == {}
+    notes = [note for _, note in simulator.journal.read_notes() if "do not open" in note.get("text", "")]
     assert notes[0]["site"] == "elm"
     assert "the keys that it wrapped do not open at ash" in notes[0]["text"]
 
@@ -233,7 +233,7 @@ def test_site_that_refuses_every_leads_keys_is_out_itself(found: Found) -> None:
     simulator.transport.replies = refuse
     simulator.run(seconds=5)
     require_finished(simulator, *THREE)
-    assert set(simulator.journal.history().out) <= {"elm"}
+    assert set(simulator.journal.read_history().out) <= {"elm"}
 
 
 def test_site_that_claims_to_have_opened_and_to_hold_nothing_makes_no_lead_fail(
@@ -253,16 +253,16 @@ def test_site_that_claims_to_have_opened_and_to_hold_nothing_makes_no_lead_fail(
         if name != "elm" or not isinstance(content, Joined):
             return reply
         statement = content.offer.statement.model_copy(update={"base": 0, "holds": ()})
-        offer = Signed[Offer].by(simulator.homes["elm"].identity(), statement)
+        offer = Signed[Offer].sign(simulator.homes["elm"].load_identity(), statement)
         return simulator.forged("elm", reply, content.model_copy(update={"offer": offer}))
 
     simulator.transport.replies = claim
     simulator.restart_site("birch")
     simulator.run(seconds=5)
     require_finished(simulator, *THREE)
-    assert set(simulator.journal.history().out) <= {"elm"}
+    assert set(simulator.journal.read_history().out) <= {"elm"}
     assert all(simulator.conductor.machine.sites[name].failures_as_lead == 0 for name in THREE)
 
 
 def committed_rounds(simulator: Simulator) -> set[int]:
-    return set(simulator.journal.history().committed)
+    return set(simulator.journal.read_history().committed)

@@ -9,7 +9,7 @@ from privacy.errors import SealingError
 from privacy.keys import SessionKey
 from privacy.protocol.messages import Released
 from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.masks import own_masks
+from privacy.secure_aggregation.masks import make_own_masks
 from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
@@ -36,7 +36,7 @@ def mallory(found: Found) -> Mallory:
 def study_key(mallory: Mallory) -> StudyKey:
     """A colluding site's: every site holds it."""
     participation = mallory.simulator.sites["elm"]._participations[mallory.simulator.study]
-    return participation._seat.epochs.study_key(1)
+    return participation._seat.epochs.find_study_key(1)
 
 
 def slots_of(
@@ -48,13 +48,13 @@ def slots_of(
     slots = (key or study_key(mallory)).decrypt(aggregate)
     context = mallory.headers["ash", 1, 1].statement.view.to_bytes()
     for name in padded.keys() - seeds.keys():
-        slots = (slots + own_masks({name: bytes(32)}, context, 0).draw()) % PLAIN_MODULUS
+        slots = (slots + make_own_masks({name: bytes(32)}, context, 0).draw()) % PLAIN_MODULUS
     return slots
 
 
 def plain_slots(mallory: Mallory, name: str) -> NDArray[np.uint64]:
     """What a site has packed: its integers, from its own folder."""
-    integers = mallory.simulator.store(name).integers(1)
+    integers = mallory.simulator.store(name).read_integers(1)
     assert integers is not None
     return packed(layout_of(mallory.launch.statement, 1, 0), integers)
 
@@ -133,7 +133,11 @@ def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder
     secrets: list[bytes] = []
     for name in FOUR:
         epochs = simulator.sites[name]._participations[simulator.study]._seat.epochs
-        secrets += [epochs.study_key(1).to_bytes(), epochs.study_key(1).check_key, *epochs.pair_secrets(1).values()]
+        secrets += [
+            epochs.find_study_key(1).to_bytes(),
+            epochs.find_study_key(1).check_key,
+            *epochs.find_pair_secrets(1).values(),
+        ]
     simulator.run()
     for name in FOUR:
         secrets += [simulator.model_file(name), (simulator.homes[name].folder / "identity.key").read_bytes()]
@@ -152,7 +156,7 @@ def test_secrets_of_an_epoch_are_not_in_the_sites_own_folder(found: Found) -> No
     folder = simulator.homes["ash"].folder
     in_phase(simulator, Phase.RELEASING, 2)
     epochs = simulator.sites["ash"]._participations[simulator.study]._seat.epochs
-    secrets = [epochs.study_key(1).to_bytes(), *epochs.pair_secrets(1).values()]
+    secrets = [epochs.find_study_key(1).to_bytes(), *epochs.find_pair_secrets(1).values()]
     kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     simulator.run()
     seeds = [reply.seed for _, reply in simulator.transport.said if isinstance(reply, Released)]
@@ -161,18 +165,18 @@ def test_secrets_of_an_epoch_are_not_in_the_sites_own_folder(found: Found) -> No
     assert not any(secret in each for secret in secrets for each in kept)
     assert not list(folder.rglob("*.sealed"))
     with pytest.raises(EpochLostError):
-        epochs.study_key(1)
+        epochs.find_study_key(1)
 
 
 def test_pair_secret_needs_a_session_key_of_one_of_the_two(mallory: Mallory) -> None:
     """From both public halves and everything else said in the epoch, an own session key gives another secret."""
     offers = mallory.keys[1].offers
     ash = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._seat.epochs
-    context = ash._context(1, "")
+    context = ash._make_context(1, "")
     guesses = {
         SessionKey().agree(offers[name].statement.session_key, PAIR_LABEL + context) for name in ("ash", "birch")
     }
-    assert ash.pair_secrets(1)["birch"] not in guesses
+    assert ash.find_pair_secrets(1)["birch"] not in guesses
 
 
 def test_every_sealing_has_a_fresh_mask(mallory: Mallory) -> None:

@@ -18,10 +18,10 @@ from tests.simulator import Simulator
 
 def launched(simulator: Simulator, options: dict[str, Any]) -> SignedLaunch:
     """A launch, signed by the coordinator, of a model with odd options."""
-    old = simulator.journal.launch().statement
+    old = simulator.journal.read_launch().statement
     terms = small_terms(model={"name": "logistic", "options": options})
     launch = Launch(federation=old.federation, terms=terms, roster=old.roster, parameters=6, nonce="0" * 32)
-    return SignedLaunch.by(simulator.federation.identity(), launch)
+    return SignedLaunch.sign(simulator.federation.load_identity(), launch)
 
 
 def asked_to_join(simulator: Simulator, launch: SignedLaunch) -> Reply:

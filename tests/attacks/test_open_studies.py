@@ -48,7 +48,7 @@ def test_open_study_is_refused_unless_a_sites_policy_allows_it(found: Found) -> 
     allowed_by(simulator, "ash", "birch")
     simulator.launch()
     simulator.run(seconds=5)
-    assert "2 sites can take part, the terms need 3" in (simulator.journal.history().stopped or "")
+    assert "2 sites can take part, the terms need 3" in (simulator.journal.read_history().stopped or "")
     for name in ("cedar", "elm"):
         refusal = simulator.entries(name)[-1]
         assert refusal.kind == "refuse"
@@ -59,7 +59,7 @@ def test_open_study_is_refused_unless_a_sites_policy_allows_it(found: Found) -> 
 def test_open_study_shows_every_update_to_the_coordinator(simulator: Simulator) -> None:
     """No attack: what ``open`` means. Each update is read from its own message, without a key."""
     in_phase(simulator, Phase.RELEASING)
-    layout, stranger = layout_of(simulator.journal.launch().statement, 1, 0), StudyKey.generate()
+    layout, stranger = layout_of(simulator.journal.read_launch().statement, 1, 0), StudyKey.generate()
     cipher, read = SCHEMES[SchemeName.OPEN], {}
     for envelope in simulator.transport.wire:
         body = read_body(envelope)
@@ -69,7 +69,7 @@ def test_open_study_shows_every_update_to_the_coordinator(simulator: Simulator) 
             read[body.sender], _ = layout.unpack(slots, 1, range(layout.parts))
     assert set(read) == set(FOUR)
     for name in FOUR:
-        integers = simulator.store(name).integers(1)
+        integers = simulator.store(name).read_integers(1)
         assert integers is not None
         assert np.array_equal(read[name], integers)
 
@@ -80,10 +80,10 @@ def test_open_study_is_labelled_wherever_it_is_shown(simulator: Simulator) -> No
     require_finished(simulator)
     require_safe(simulator)
     tally = Tally()
-    for _, note in simulator.journal.notes():
-        tally.take(note)
+    for _, note in simulator.journal.read_notes():
+        tally.add_note(note)
     assert NOT_SEALED in tally.warnings
     for name in FOUR:
-        folder = simulator.homes[name].study_folder(simulator.study) / "release"
+        folder = simulator.homes[name].find_study_folder(simulator.study) / "release"
         assert "**not sealed**: the coordinator could read every site's" in (folder / "card.md").read_text()
         assert '"updates_sealed":false' in (folder / "card.json").read_text()

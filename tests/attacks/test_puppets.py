@@ -20,7 +20,7 @@ def relaunch(mallory: Mallory, key: SigningKey | None = None, **changes: object)
     """The launch with other contents, and what ash says to it."""
     simulator = mallory.simulator
     launch = Launch.model_validate({**mallory.launch.statement.model_dump(), **changes})
-    signed = SignedLaunch.by(key or simulator.federation.identity(), launch)
+    signed = SignedLaunch.sign(key or simulator.federation.load_identity(), launch)
     simulator.study = launch.study
     return signed, simulator.exchange("ash", Join(launch=signed, epoch=1))[0]
 

@@ -20,9 +20,9 @@ def head_of(name: str, mallory: Mallory, number: int) -> Countersigned:
     head = LedgerHead(
         site=name, number=number, hash="ab" * 32, time="2026-01-01T00:00:00Z", recovered=None, accounts=()
     )
-    identity = mallory.simulator.homes[name].identity()
-    return Countersigned.by(
-        mallory.simulator.federation.identity(), COORDINATOR, Signed[LedgerHead].by(identity, head)
+    identity = mallory.simulator.homes[name].load_identity()
+    return Countersigned.sign(
+        mallory.simulator.federation.load_identity(), COORDINATOR, Signed[LedgerHead].sign(identity, head)
     )
 
 

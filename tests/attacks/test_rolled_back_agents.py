@@ -129,8 +129,8 @@ def test_seed_and_study_key_from_a_sites_disk_open_no_lone_update(mallory: Mallo
     """
     mallory.seal()
     store = mallory.simulator.store("ash")
-    kept = KeptSecrets(store.folder, store.launch, mallory.simulator.homes["ash"].identity())
-    attempt, keys = kept.attempt(), kept.keys()
+    kept = KeptSecrets(store.folder, store.launch, mallory.simulator.homes["ash"].load_identity())
+    attempt, keys = kept.load_attempt(), kept.load_keys()
     assert attempt is not None
     assert set(keys) == {1}
     seeds = {"ash": bytes.fromhex(attempt.own_seed)}

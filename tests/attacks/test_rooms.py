@@ -9,9 +9,9 @@ import pytest
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Offer
 from privacy.protocol.messages import Joined, Problem, Sealed
-from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.signed import Signed
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -49,10 +49,10 @@ def test_smaller_cohort_needs_a_smaller_room_only(mallory: Mallory) -> None:
 def test_huge_room_is_more_noise_until_a_site_refuses_it_as_useless(mallory: Mallory) -> None:
     """The honest sites' noise against C and the rounding, which is what one patient can change at most."""
     terms = mallory.simulator.terms
-    sigma = study_noise(terms)
+    sigma = compute_study_noise(terms)
     for room in (ROOM, 10 * ROOM, 1000 * ROOM):
-        noise = shared_noise(terms, 6, sigma, room=room)
-        deviation = (3 * noise.share_variance(4)) ** 0.5 * noise.unit
+        noise = make_shared_noise(terms, 6, sigma, room=room)
+        deviation = (3 * noise.compute_share_variance(4)) ** 0.5 * noise.unit
         assert deviation >= sigma * (noise.clipping_norm + 6**0.5 * noise.unit) * (1 - 1e-12)
     refused(mallory.train("ash", room=10**7), "noise", "use more secure_aggregation.bits")
     assert mallory.simulator.entries("ash", "reserve") == []
@@ -88,14 +88,14 @@ def test_site_that_claims_millions_of_patients_stops_its_own_study_unpaid(found:
         if name != "elm" or not isinstance(content, Joined):
             return envelope
         offer = content.offer.statement.model_copy(update={"patients": 10**8})
-        signed = Signed[Offer].by(simulator.homes["elm"].identity(), offer)
+        signed = Signed[Offer].sign(simulator.homes["elm"].load_identity(), offer)
         return simulator.forged("elm", envelope, content.model_copy(update={"offer": signed}))
 
     simulator.transport.replies = lie
     simulator.launch()
     simulator.run()
     assert simulator.conductor.machine.phase is Phase.STOPPED
-    stopped = simulator.journal.history().stopped or ""
+    stopped = simulator.journal.read_history().stopped or ""
     assert f"for the {10**8 + 10 + ROOM - 100} patients that all sites may have: " in stopped
     assert "use more secure_aggregation.bits" in stopped
     for name in FOUR:

@@ -106,9 +106,9 @@ def test_same_question_gets_the_same_bytes_and_is_paid_once(mallory: Mallory) ->
 def test_new_attempt_seals_under_a_new_mask_and_is_not_paid_again(mallory: Mallory) -> None:
     """Two attempts of one round could show two roundings or two noises of one update: the integers are drawn once."""
     mallory.train("ash")
-    integers = mallory.simulator.store("ash").integers(1)
+    integers = mallory.simulator.store("ash").read_integers(1)
     mallory.train("ash", attempt=2, cohort=THREE)
-    again = mallory.simulator.store("ash").integers(1)
+    again = mallory.simulator.store("ash").read_integers(1)
     assert integers is not None
     assert again is not None
     assert again.tobytes() == integers.tobytes()
@@ -170,7 +170,7 @@ def test_round_after_a_void_one_has_fresh_randomness(mallory: Mallory) -> None:
     draws = {(site, number): key for site, number, key in mallory.simulator.draws}
     assert len(draws) == len(set(draws.values())) == 7
     for name in THREE:
-        first, second = (mallory.simulator.store(name).integers(number) for number in (1, 2))
+        first, second = (mallory.simulator.store(name).read_integers(number) for number in (1, 2))
         assert first is not None
         assert second is not None
         assert first.tobytes() != second.tobytes()

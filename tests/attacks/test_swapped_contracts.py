@@ -31,7 +31,7 @@ def asked_to_join(simulator: Simulator, terms: Terms, name: str = "ash") -> Repl
     """Launch ``terms`` over a federation that has registered HONEST's contract; what a site answers."""
     simulator.terms = terms
     simulator.launch()
-    return simulator.exchange(name, Join(launch=simulator.journal.launch(), epoch=1))[0]
+    return simulator.exchange(name, Join(launch=simulator.journal.read_launch(), epoch=1))[0]
 
 
 @pytest.mark.parametrize("swap", list(SWAPS))
@@ -81,4 +81,4 @@ def test_population_told_by_another_column_is_refused_by_the_ledger(found: Found
     visits = small_terms(data={"patient": "visit"}).data
     with pytest.raises(RefusedError, match="are told by the column 'id', this contract tells them by 'visit'"):
         register_files(home, visits, train, test, "small")
-    assert home.registry().under(visits) is None
+    assert home.load_registry().find_exact(visits) is None

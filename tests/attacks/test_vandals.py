@@ -8,7 +8,7 @@ import pytest
 
 from client.study.request_handler import RequestHandler
 from client.training.jobs import Job, R, TrainedRound
-from privacy.canonical import digest, sha256
+from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.headers import Header
@@ -41,8 +41,8 @@ def sealed(simulator: Simulator, reply: Envelope, blob: bytes, **view: object) -
     content = read_body(reply).content
     assert isinstance(content, Sealed)
     old = content.header.statement
-    new = old.model_copy(update={"blob": sha256(blob), "view": old.view.model_copy(update=view)})
-    header = Signed[Header].by(simulator.homes["ash"].identity(), new)
+    new = old.model_copy(update={"blob": compute_sha256(blob), "view": old.view.model_copy(update=view)})
+    header = Signed[Header].sign(simulator.homes["ash"].load_identity(), new)
     return simulator.forged("ash", reply, content.model_copy(update={"header": header}), blob)
 
 
@@ -60,7 +60,7 @@ def exchanged(simulator: Simulator, reply: Envelope) -> Envelope:
 
 def signed_by_another(simulator: Simulator, reply: Envelope) -> Envelope:
     body = read_body(reply)
-    return Envelope(reply.body, simulator.homes["birch"].identity().sign(body.to_bytes()), reply.blobs)
+    return Envelope(reply.body, simulator.homes["birch"].load_identity().sign(body.to_bytes()), reply.blobs)
 
 
 def to_another_request(simulator: Simulator, reply: Envelope) -> Envelope:
@@ -107,7 +107,7 @@ def ash_says(simulator: Simulator, kind: type[Reply], lie: Lie, times: int = 1) 
 
 
 def notes_about_ash(simulator: Simulator) -> str:
-    notes = [note for _, note in simulator.journal.notes() if note.get("site") == "ash"]
+    notes = [note for _, note in simulator.journal.read_notes() if note.get("site") == "ash"]
     return "\n".join(note["text"] for note in notes if "text" in note)
 
 
@@ -120,15 +120,15 @@ def test_bad_sealed_update_is_that_sites_loss_and_the_others_go_on(found: Found,
     simulator = found(small_terms(training={"rounds": 3}))
     ash_says(simulator, Sealed, lie)
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.run(lambda: 1 in simulator.journal.history().committed, seconds=5)
-    committed = simulator.journal.history().committed[1].committed
+    simulator.run(lambda: 1 in simulator.journal.read_history().committed, seconds=5)
+    committed = simulator.journal.read_history().committed[1].committed
     assert (committed.attempt, committed.cohort) == (2, HONEST)
     assert "absent: " in notes_about_ash(simulator)
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
     assert set(simulator.trained.values()) == {1}
-    assert simulator.journal.history().committed[3].committed.cohort == FOUR
+    assert simulator.journal.read_history().committed[3].committed.cohort == FOUR
 
 
 @pytest.mark.parametrize("lie", [signed_by_another, not_a_reply, nonsense], ids=lambda lie: lie.__name__)
@@ -150,8 +150,8 @@ def test_cohort_never_falls_below_the_minimum(found: Found, kind: type[Reply]) -
     simulator = found(small_terms(cohort={"minimum": 4}))
     ash_says(simulator, kind, nonsense, times=10**6)
     simulator.run(seconds=10)
-    assert "3 sites can take part, the terms need 4 (ash: " in (simulator.journal.history().stopped or "")
-    assert simulator.journal.history().committed == {}
+    assert "3 sites can take part, the terms need 4 (ash: " in (simulator.journal.read_history().stopped or "")
+    assert simulator.journal.read_history().committed == {}
     require_safe(simulator)
 
 
@@ -167,10 +167,10 @@ def test_sealed_update_of_a_site_outside_the_cohort_is_not_added(found: Found) -
             kept.append(reply)
             return nonsense(simulator, reply)
         if name == "ash" and isinstance(content, Joined):
-            attempt = simulator.journal.history().attempt
+            attempt = simulator.journal.read_history().attempt
             assert attempt is not None
             lie = sealed(
-                simulator, kept[0], kept[0].blobs[0], attempt=attempt.attempt, cohort=digest(attempt.cohort)
+                simulator, kept[0], kept[0].blobs[0], attempt=attempt.attempt, cohort=compute_digest(attempt.cohort)
             )
             return simulator.forged("ash", reply, read_body(lie).content, *lie.blobs)  # type: ignore[arg-type]
         return None if name == "birch" and isinstance(content, Sealed) and len(kept) < 2 else reply
@@ -194,7 +194,7 @@ def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, c
     problem = Problem(code=code, sentence="something is wrong", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem))
     simulator.run()
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert why.startswith("ash: something is wrong; ")
     assert "launch the study again" in why
 
@@ -205,7 +205,7 @@ def test_site_that_says_it_has_released_what_nobody_asked_for_is_lost(found: Fou
     problem = Problem(code="released", sentence="this site released its mask", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
     simulator.run(seconds=5)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
     require_finished(simulator, *HONEST)
 
 
@@ -225,7 +225,7 @@ def test_site_that_keeps_failing_is_out_after_three_times(found: Found, code: st
     problem = Problem(code=code, sentence="the site's own log says why", base=None)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
     simulator.run(seconds=5)
-    assert "failed 3 times" in simulator.journal.history().out["ash"]
+    assert "failed 3 times" in simulator.journal.read_history().out["ash"]
     require_finished(simulator, *HONEST)
 
 
@@ -264,7 +264,7 @@ def test_wrong_seed_at_release_is_that_sites_and_the_others_go_on(found: Found) 
     simulator = found(small_terms(training={"rounds": 3}))
     ash_says(simulator, Released, with_seed("00" * 32), times=10**6)
     simulator.run(seconds=5)
-    history = simulator.journal.history()
+    history = simulator.journal.read_history()
     assert history.void == {1}
     assert list(history.out) == ["ash"]
     assert "does not answer the 'release'" in notes_about_ash(simulator)
@@ -284,11 +284,13 @@ def test_withheld_releases_cost_no_more_than_was_set_aside(found: Found) -> None
     simulator = found(terms)
     ash_says(simulator, Released, lambda simulator, reply: None, times=10**6)
     simulator.run(seconds=20)
-    assert simulator.journal.history().void == {1, 2, 3}
-    assert "ash: vanished between sealing and release of round 3" in (simulator.journal.history().stopped or "")
+    assert simulator.journal.read_history().void == {1, 2, 3}
+    assert "ash: vanished between sealing and release of round 3" in (
+        simulator.journal.read_history().stopped or ""
+    )
     simulator.resume("ash")
     simulator.run(seconds=20)
-    history = simulator.journal.history()
+    history = simulator.journal.read_history()
     assert history.void == {1, 2, 3, 4, 5}
     assert history.committed == {}
     for name in HONEST:
@@ -322,10 +324,10 @@ def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found
 
     simulator.transport.replies = lie
     simulator.run(seconds=5)
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert "round 1 does not open" in why
     assert {simulator.state(name).base for name in FOUR} == {0}
-    assert simulator.journal.history().out == {}
+    assert simulator.journal.read_history().out == {}
     require_safe(simulator)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from client.data.dataset import StudyFiles, register
+from client.data.dataset import StudyFiles, make_study_files
 from privacy.study import Terms, parse_terms
 
 CONTRACT: dict[str, Any] = {
@@ -71,5 +71,5 @@ def write_patients(path: Path, count: int, prefix: str, seed: int = 0) -> Path:
 def small_files(folder: Path, terms: Terms, train: int = 60, test: int = 30) -> StudyFiles:
     """Registered training and test files of the small study."""
     training = write_patients(folder / "train.csv", train, "a", seed=1)
-    files, _ = register(terms.data, training, write_patients(folder / "test.csv", test, "b", seed=2))
+    files, _ = make_study_files(terms.data, training, write_patients(folder / "test.csv", test, "b", seed=2))
     return files

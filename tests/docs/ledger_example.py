@@ -21,7 +21,7 @@ def export() -> str:
     ):
         ledger.allow("first", POPULATION, plan(), TERMS)
         ledger.reserve("first", 1, STEP)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
         return b"".join(ledger.export_lines()).decode()
 
 

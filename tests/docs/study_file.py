@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import Final
 
 from privacy.study.guide import KEYS, PARTS, THRESHOLD
-from privacy.study.schema import Schema, study_schema
+from privacy.study.schema import Schema, build_study_schema
 from tests.docs.pages import ROOT
 from tests.docs.schema_rows import kind_of, limits, rows
 
@@ -30,7 +30,7 @@ An editor that speaks YAML can check while you type, and show what is below at e
 
 def page() -> str:
     """The page as the terms are now."""
-    schema = study_schema()
+    schema = build_study_schema()
     return "\n".join(
         [_HEAD, *(_section(name, schema) for name in PARTS), f"## Threshold\n\n{fill(THRESHOLD, 118)}\n"]
     )

@@ -6,7 +6,7 @@ from typing import get_args
 
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.renyi import AT_LEAST, STORED_ORDERS
-from privacy.audit.commands.verify import check
+from privacy.audit.commands.verify import check_ledger
 from privacy.document import Document
 from privacy.keys import PublicKey
 from privacy.ledger import database
@@ -34,7 +34,7 @@ def test_example_is_a_ledger_that_holds_with_the_figures_of_the_page(tmp_path: P
     example.write_text(blocks(PAGE, "jsonl")[0], encoding="utf-8")
     key = PublicKey.from_text(TEXT.split("key\n`")[1][:43])
     assert key == KEY.public
-    found = check(example, key)
+    found = check_ledger(example, key)
     assert (found.entries, found.witnessed) == (6, 5)
     (budget,) = found.populations
     (grant,) = budget.grants

@@ -11,17 +11,17 @@ from sklearn.metrics import roc_auc_score
 
 from client.site.config import Policy
 from privacy.accounting.account import PUBLIC_COUNT_STEP
-from privacy.accounting.calibration import site_noise_multiplier
-from privacy.accounting.epsilon import charge, epsilon_offset, renyi_limit
+from privacy.accounting.calibration import compute_site_noise_multiplier
+from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset, compute_renyi_limit
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
 from privacy.accounting.renyi import NANO, ORDERS
-from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
-from privacy.mechanisms.site_clipping import contribution, mean_update
+from privacy.mechanisms.distributed_noise import SharedNoise, decode_opened_sum, make_noised_share
+from privacy.mechanisms.site_clipping import compute_mean_update, make_contribution
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import MAX_SITES, SecureAggregation, parse_terms, read_terms
-from privacy.study.cost import study_noise, training_event
+from privacy.study.cost import compute_study_noise, make_training_event
 from tests.client.small_study import small_terms
 from tests.docs.pages import ROOT
 
@@ -32,16 +32,16 @@ def test_example_of_a_charge_is_computed() -> None:
     terms = read_terms(ROOT / "examples" / "breast_cancer.yaml")
     delta = 0.001
     assert (terms.privacy.epsilon, terms.privacy.delta) == (3, delta)
-    alone = study_noise(terms)
-    event = training_event(terms, alone)
+    alone = compute_study_noise(terms)
+    event = make_training_event(terms, alone)
     order = choose_order(6, delta, (Planned(purpose=Purpose.TRAIN, event=event, times=terms.training.rounds),))
     assert event.kind == "sampled-gaussian"
-    price = terms.training.rounds * charge(event, order) / NANO
-    room = renyi_limit(6, delta, order) / NANO
+    price = terms.training.rounds * compute_charge(event, order) / NANO
+    room = compute_renyi_limit(6, delta, order) / NANO
     assert f"noise of {alone:.2f}" in TEXT
     assert f"kept at order {order}, where the study charges {price:.2f} of the {room:.2f}" in TEXT
     assert room // price == 3
-    assert f"a fixed part ({float(epsilon_offset(delta, order)):.2f}" in TEXT
+    assert f"a fixed part ({float(compute_epsilon_offset(delta, order)):.2f}" in TEXT
 
 
 def test_constants_of_the_page_are_those_of_the_code() -> None:
@@ -54,7 +54,7 @@ def test_constants_of_the_page_are_those_of_the_code() -> None:
 
 def ratio(epsilon: float, parameters: int, sites: int, rounds: int = 100, participation: float = 1.0) -> float:
     """Noise over the longest way that all rounds can lead, as the page has it, with one colluder."""
-    noise = site_noise_multiplier(epsilon, 1e-5, participation, rounds)
+    noise = compute_site_noise_multiplier(epsilon, 1e-5, participation, rounds)
     return noise * math.sqrt(sites / (sites - 1)) / (participation * sites) * math.sqrt(parameters / rounds)
 
 
@@ -78,8 +78,8 @@ def test_terms_of_the_page_are_terms_and_their_range_holds_the_noise() -> None:
     section = TEXT[TEXT.index("## Whole sites as the unit") :]
     written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
     terms = parse_terms(small_terms().model_dump(mode="json") | written)
-    noise = shared_noise(terms, 30, study_noise(terms))
-    assert noise.problem(terms.cohort.maximum) is None
+    noise = make_shared_noise(terms, 30, compute_study_noise(terms))
+    assert noise.describe_problem(terms.cohort.maximum) is None
     assert 1 < noise.inflation < 1.02
 
 
@@ -92,7 +92,7 @@ def auroc_of_sites(sites: int, seed: int) -> float:
     order = random.permutation(len(labels))
     test, rest = order[:150], order[150:]
     patients = [random.choice(rest, 40) for _ in range(sites)]
-    noise = SharedNoise(1.0, site_noise_multiplier(3, 1e-5, 1.0, rounds), 31, 20, 200.0, 1)
+    noise = SharedNoise(1.0, compute_site_noise_multiplier(3, 1e-5, 1.0, rounds), 31, 20, 200.0, 1)
     model = np.zeros(31)
     for _ in range(rounds):
         total = np.zeros(31, dtype=np.int64)
@@ -101,9 +101,9 @@ def auroc_of_sites(sites: int, seed: int) -> float:
             for _ in range(20):
                 wrong = 1 / (1 + np.exp(-features[chosen] @ local)) - labels[chosen]
                 local -= 2.0 * features[chosen].T @ wrong / 40
-            own = contribution(local - model, 1.0, None, counts=True)
-            total += noise_share(own, noise, noise.share_variance(sites), KeyStream(random.bytes(32)))
-        model = model + mean_update(opened_sum(total, noise), None, sites)
+            own = make_contribution(local - model, 1.0, None, counts=True)
+            total += make_noised_share(own, noise, noise.compute_share_variance(sites), KeyStream(random.bytes(32)))
+        model = model + compute_mean_update(decode_opened_sum(total, noise), None, sites)
     return float(roc_auc_score(labels[test], features[test] @ model))
 
 

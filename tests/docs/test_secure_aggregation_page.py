@@ -9,7 +9,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     RING_DEGREE,
     SEALED_BYTES,
     SLOTS,
-    failure_bits,
+    compute_failure_bits,
 )
 from privacy.study import MAX_SITES
 from tests.docs.pages import ROOT, rows
@@ -46,9 +46,9 @@ def test_values_a_slot_fall_where_the_page_says() -> None:
 
 
 def test_noise_bounds_of_the_page_are_computed() -> None:
-    most = next(sites for sites in range(3, 2000) if failure_bits(sites + 1) < 128)
+    most = next(sites for sites in range(3, 2000) if compute_failure_bits(sites + 1) < 128)
     assert f"that leaves {most} sites, while terms stop at {MAX_SITES}" in TEXT
-    assert f"bound is 2^-{failure_bits(64):.0f}, at 32 sites 2^-{failure_bits(32):.0f}" in TEXT
+    assert f"bound is 2^-{compute_failure_bits(64):.0f}, at 32 sites 2^-{compute_failure_bits(32):.0f}" in TEXT
     certain = max(sites for sites in range(3, 64) if 21 * sites + (sites + 1) / 2 < 1024)
     assert f"up to {certain} sites no draw of noise whatever" in TEXT
     assert COEFFICIENT_MODULUS // (2 * PLAIN_MODULUS) == 1024

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from privacy.errors import TermsError
 from privacy.study import parse_terms
 from privacy.study.guide import KEYS, PARTS
-from privacy.study.schema import Schema, study_schema
+from privacy.study.schema import Schema, build_study_schema
 from server.cli import cli
 from tests.docs import study_file
 from tests.docs.pages import ROOT
@@ -31,7 +31,7 @@ def test_page_is_what_the_terms_say_now() -> None:
 
 def test_every_key_has_guidance_and_every_guidance_a_key() -> None:
     """Whoever adds a key to the terms says what it means in privacy/study/guide.py."""
-    parts = with_keys(study_schema())
+    parts = with_keys(build_study_schema())
     keys = {f"{name}.{key}" for name, part in parts.items() for key in part["properties"]}
     assert keys - STAND_INS == set(KEYS)
     assert set(parts) == set(PARTS)
@@ -56,7 +56,7 @@ def test_key_that_people_had_to_guess_says_how_to_choose_it(key: str) -> None:
 
 def test_command_prints_the_schema() -> None:
     printed = CliRunner().invoke(cli, ["study", "schema"], catch_exceptions=False).stdout
-    assert json.loads(printed) == json.loads(json.dumps(study_schema()))
+    assert json.loads(printed) == json.loads(json.dumps(build_study_schema()))
 
 
 # The schema against the terms: a judge of its own, as small as the schema needs -----------------------------
@@ -140,7 +140,7 @@ def example() -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_schema_admits_the_examples(path: Path) -> None:
-    assert admits(study_schema(), yaml.safe_load(path.read_text(encoding="utf-8")), study_schema())
+    assert admits(build_study_schema(), yaml.safe_load(path.read_text(encoding="utf-8")), build_study_schema())
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_schema_and_terms_agree(section: str, change: dict[str, Any], good: bool
     for key, each in change.items():
         if each is None and key != "epsilon":
             del value[section][key]
-    assert admits(study_schema(), value, study_schema()) is good
+    assert admits(build_study_schema(), value, build_study_schema()) is good
     if good:
         parse_terms(value)
     else:

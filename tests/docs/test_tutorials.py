@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from privacy.audit.commands.verify import check
-from server.demo.hospitals import breast_cancer_hospitals
+from privacy.audit.commands.verify import check_ledger
+from server.demo.hospitals import make_breast_cancer_hospitals
 from tests.docs.commands import PROGRAMS
 from tests.docs.pages import ROOT, typed
 
@@ -74,7 +74,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def follow_tutorials(folder: Path) -> None:
     shutil.copy(ROOT / "examples" / "breast_cancer.yaml", folder / "study.yaml")
-    hospitals = dict(zip(SITES, breast_cancer_hospitals(seed=0), strict=False))
+    hospitals = dict(zip(SITES, make_breast_cancer_hospitals(seed=0), strict=False))
     keys: dict[str, str] = {}
     operator = Terminal(folder, keys)
     people = {site: Terminal(folder, keys) for site in SITES}
@@ -120,9 +120,9 @@ def test_auditor_who_follows_the_tutorial_verifies_file_and_export(
 ) -> None:
     monkeypatch.chdir(enrolled)
     shutil.copy(enrolled / "site-north" / "ledger.sqlite", enrolled / "ledger.sqlite")
-    key = check(enrolled / "north.jsonl", None).key
+    key = check_ledger(enrolled / "north.jsonl", None).key
     verify, compared = [words for words in lines("auditor.md") if words[:2] == ("consilium-audit", "verify")]
-    head = check(enrolled / "north.jsonl", None).head
+    head = check_ledger(enrolled / "north.jsonl", None).head
     terminal = Terminal(enrolled, {"KEY-OF-NORTH": key, "HEAD-OF-NORTH": head})
     assert f"{head} (as given)" in terminal.run(compared)
     assert "granted    epsilon 6, delta 0.0001" in terminal.run(verify)
@@ -134,7 +134,7 @@ def test_auditor_who_follows_the_tutorial_reports_and_reconciles(
     enrolled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(enrolled)
-    terminal = Terminal(enrolled, {"KEY-OF-NORTH": check(enrolled / "north.jsonl", None).key})
+    terminal = Terminal(enrolled, {"KEY-OF-NORTH": check_ledger(enrolled / "north.jsonl", None).key})
     found = {words[1]: words for words in lines("auditor.md") if words[0] == "consilium-audit"}
     terminal.run(found["report"])
     assert "wisconsin-diagnostic" in (enrolled / "north.html").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from client.study.participation import Participation
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.key_derivation import Purpose
@@ -48,7 +48,7 @@ def test_example_read_from_the_page_is_verified() -> None:
     with pytest.raises(WireError, match="is not by the key"):
         open_envelope(envelope, COORDINATOR_KEY.public)
     assert example_sealed().size == len(example_sealed().body) + 64 + 15
-    assert sha256(example_released().body) != sha256(example_sealed().body)
+    assert compute_sha256(example_released().body) != compute_sha256(example_sealed().body)
 
 
 @pytest.mark.parametrize(("heading", "union"), [("Requests", Request), ("Replies", Reply)])

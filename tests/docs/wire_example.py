@@ -5,11 +5,11 @@ Keys are fixed and everything else is invented, so the same bytes come out on ev
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.canonical import digest, sha256
+from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SigningKey
 from privacy.protocol.envelope import Envelope, make_envelope
 from privacy.protocol.headers import Head, Header, View
-from privacy.protocol.key_messages import counts_digest
+from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Sealed
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
@@ -48,25 +48,25 @@ def example_header() -> Signed[Header]:
         epoch=1,
         round=3,
         attempt=1,
-        cohort=digest(COHORT),
+        cohort=compute_digest(COHORT),
         base=2,
         model="1" * 64,
         key="2" * 64,
         layout="3" * 64,
         reference=170,
-        patients=counts_digest({"east": 170, "north": 120, "south": 80}),
+        patients=compute_counts_digest({"east": 170, "north": 120, "south": 80}),
     )
     header = Header(
         site=SITE,
         view=view,
         patients=120,
-        blob=sha256(BLOB),
+        blob=compute_sha256(BLOB),
         own_mask="5" * 64,
         ledger=Head(number=10, hash="4" * 64),
         epsilon_spent=2.6494,
         totals=None,
     )
-    return Signed[Header].by(SITE_KEY, header)
+    return Signed[Header].sign(SITE_KEY, header)
 
 
 def example_sealed() -> Envelope:

@@ -24,13 +24,13 @@ import yaml
 from client.site.config import Policy
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.study import Terms
 from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
 from server.study.events import History
 from server.study.journal import Journal, StudyStatus
-from server.superlink.process import free_port
+from server.superlink.process import find_free_port
 from server.superlink.process_tags import stop_tagged
 from tests.client.small_study import write_patients
 
@@ -118,18 +118,18 @@ class Running:
     # Making ------------------------------------------------------------------------------------------------
 
     def _make(self, timeouts: TimeoutsConfig) -> None:
-        config = CoordinatorConfig(federation="wood", port=free_port(), timeouts=timeouts)
-        federation = Federation.init(self.folder / COORDINATOR, config)
+        config = CoordinatorConfig(federation="wood", port=find_free_port(), timeouts=timeouts)
+        federation = Federation.create(self.folder / COORDINATOR, config)
         homes = {name: self._make_site(name, number, federation) for number, name in enumerate(self.names)}
         for name, home in homes.items():
             for peer in self.names:
                 if peer != name:
-                    home.pin(peer, homes[peer].identity().public)
+                    home.pin_peer(peer, homes[peer].load_identity().public)
 
     def _make_site(self, name: str, number: int, federation: Federation) -> SiteFolder:
         policy = Policy(unprotected_test_patients=True, without_privacy=(POPULATION,), open_sealing=True)
-        home = SiteFolder.init(self.folder / name, name, device="cpu", policy=policy)
-        home.accept(federation.enrol(home.join_request()))
+        home = SiteFolder.create(self.folder / name, name, device="cpu", policy=policy)
+        home.accept_admission(federation.enrol(home.make_join_request()))
         self.write_tables(name, number)
         return home
 
@@ -259,7 +259,7 @@ class Running:
     def history(self, study: str) -> History:
         """The coordinator's record."""
         with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
-            return journal.history()
+            return journal.read_history()
 
     def wait_for_round(self, study: str, number: int, timeout_s: float = 60.0) -> None:
         """Wait until round ``number`` is committed and the study is not over."""
@@ -280,7 +280,7 @@ class Running:
 
         def over() -> bool:
             with Journal(self.folder / COORDINATOR / "studies" / study) as journal:
-                return journal.standing() is not StudyStatus.OPEN
+                return journal.read_status() is not StudyStatus.OPEN
 
         wait_for(f"{study} to finish", over, timeout_s)
         history = self.history(study)
@@ -292,7 +292,7 @@ class Running:
         files = [
             self.folder / name / "studies" / study / "release" / "model.safetensors" for name in sites or self.names
         ]
-        (digest,) = {sha256(file.read_bytes()) for file in files}
+        (digest,) = {compute_sha256(file.read_bytes()) for file in files}
         return digest
 
     def paid(self, name: str, study: str) -> tuple[list[int], list[int]]:
@@ -324,7 +324,7 @@ class Running:
 
     def audited(self, name: str) -> Any:
         """What ``consilium-audit verify`` finds in a site's ledger."""
-        identity = SiteFolder(self.folder / name).identity().public.typed
+        identity = SiteFolder(self.folder / name).load_identity().public.typed
         said = command(
             "consilium-audit", "verify", self.folder / name / "ledger.sqlite", "--key", identity, "--json"
         )

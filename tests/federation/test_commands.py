@@ -10,7 +10,7 @@ import yaml
 from dp_accounting import ComposedDpEvent, DpEvent, GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from dp_accounting.rdp import RdpAccountant
 
-from server.superlink.process import free_port
+from server.superlink.process import find_free_port
 from tests.client.small_study import small_terms
 from tests.federation.running import COORDINATOR, DELTA, Running, Said, command
 
@@ -37,7 +37,7 @@ def wood(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Iterator
     """A federation made by its people's commands; running."""
     folder = tmp_path_factory.mktemp("wood")
     wood = Running(folder, SITES, made=True)
-    port = str(free_port())
+    port = str(find_free_port())
     coordinator = ok(command("consilium", "init", folder / COORDINATOR, "--name", "wood", "--port", port)).out
     keys = {}
     for name in SITES:

@@ -112,7 +112,7 @@ def test_released_model_scored_by_scikit_learn_gives_the_printed_figures(
 
 def test_bytes_are_those_of_the_messages(result: dict[str, Any], kept_folder: Path) -> None:
     with Journal(kept_folder / "coordinator" / "studies" / result["study"]) as journal:
-        notes = [note for _, note in journal.notes() if note.get("round", 9) <= 3]
+        notes = [note for _, note in journal.read_notes() if note.get("round", 9) <= 3]
     for key, kind in (("bytes_up", "answered"), ("bytes_down", "asked")):
         moved = sum(note["bytes"] for note in notes if note["kind"] == kind)
         assert result[key] == round(moved / (3 * len(HOSPITALS)))

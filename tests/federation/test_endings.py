@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from server.superlink.process import free_port
+from server.superlink.process import find_free_port
 from tests.federation.running import command, processes_with, wait_for
 
 pytestmark = pytest.mark.federation
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wood")
     request, admission = folder / "request", folder / "admission"
     for program, words in (
-        ("consilium", ("init", folder / "coordinator", "--name", "wood", "--port", str(free_port()))),
+        ("consilium", ("init", folder / "coordinator", "--name", "wood", "--port", str(find_free_port()))),
         ("consilium-site", ("init", folder / "ash", "--name", "ash")),
         ("consilium-site", ("--dir", folder / "ash", "join", "--request", request)),
         ("consilium", ("--dir", folder / "coordinator", "sites", "admit", request, "--out", admission)),

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from client.study.store import StudyStore
 from models.catalogue import build
-from models.parameters.lora import plain_tensors
-from privacy.canonical import sha256
+from models.parameters.lora import compute_plain_tensors
+from privacy.canonical import compute_sha256
 from tests.client.small_study import small_terms
 from tests.federation.running import Running, running, wait_for
 from tests.models.choices import arranged
@@ -37,14 +37,14 @@ def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def public(tmp_path: Path) -> Path:
     """A body that somebody has published; its head was for something else and is not in it."""
-    tensors = plain_tensors(arranged(build("mlp", MODEL["options"], inputs=5)))
+    tensors = compute_plain_tensors(arranged(build("mlp", MODEL["options"], inputs=5)))
     file = tmp_path / "public.safetensors"
     save_file({name: part for name, part in tensors.items() if not name.startswith("layers.6")}, file)
     return file
 
 
 def test_adapters_on_public_weights_with_a_head_at_each_site(wood: Running, public: Path) -> None:
-    start = sha256(public.read_bytes())
+    start = compute_sha256(public.read_bytes())
     terms = small_terms(
         model={**MODEL, "start": start, "adapters": {"rank": 2}, "personal": ["head"]},
         training=TRAINING,

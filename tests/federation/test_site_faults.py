@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from client.data.dataset import register
+from client.data.dataset import make_study_files
 from client.study.store import StudyStore
 from client.training.jobs import TrainRound
 from client.training.session import TrainingSession
 from privacy.keys import read_secret
 from privacy.secure_aggregation.quantise import dequantise
-from privacy.secure_aggregation.round_layout import grid_of
+from privacy.secure_aggregation.round_layout import make_grid
 from privacy.study import Terms
 from server.study.journal import Journal
 from tests.client.small_study import small_terms
@@ -49,9 +49,9 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
     os.kill(first, signal.SIGKILL)
     wait_for("the repeated round's update", (folder / "update-00002.npz").exists)
     store = StudyStore(folder)
-    repeated = store.integers(2)
+    repeated = store.read_integers(2)
     assert repeated is not None
-    model, left = store.model(), store.left_behind(2)
+    model, left = store.read_model(), store.read_rounding_residual(2)
     assert store.state.base == 1
     assert wood.trainer("ash") != first
 
@@ -62,11 +62,11 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
     wood.released(study, *THREE)
 
     agreed = store.launch.terms
-    files, _ = register(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
+    files, _ = make_study_files(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
     same_draw, _ = TrainingSession(agreed, files, "cpu").run(
         TrainRound(model, 2, store.state.noise_multiplier, key)
     )
-    grid = grid_of(agreed, store.state.halvings)
+    grid = make_grid(agreed, store.state.halvings)
     sealed = dequantise(repeated.astype(np.int64), 1, grid)
     np.testing.assert_allclose(sealed, same_draw + left, rtol=0, atol=grid.step)
 
@@ -120,7 +120,7 @@ def has_sealed(wood: Running, study: str, name: str, number: int) -> bool:
     with Journal(wood.folder / COORDINATOR / "studies" / study) as journal:
         return any(
             note["kind"] == "answered" and note["site"] == name and note.get("round") == number
-            for _, note in journal.notes()
+            for _, note in journal.read_notes()
             if note.get("what") == "sealed"
         )
 

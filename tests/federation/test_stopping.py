@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.federated.early_stopping import best_of, out_of_patience
+from models.federated.early_stopping import find_best_evaluation, is_out_of_patience
 from tests.client.small_study import small_terms, write_study
 from tests.federation.running import Running, running
 
@@ -41,11 +41,11 @@ def test_study_ends_after_the_exchange_that_the_totals_say(wood: Running, study:
     history = wood.history(study)
     opened = [history.totals[number] for number in sorted(history.totals)]
     counts = [each.counts for each in opened]
-    assert out_of_patience(counts, 1)
-    assert not out_of_patience(counts[:-1], 1)
+    assert is_out_of_patience(counts, 1)
+    assert not is_out_of_patience(counts[:-1], 1)
     end = opened[-1].opened_in
     assert max(history.committed) == end < TERMS.last_round
-    best = best_of(counts)
+    best = find_best_evaluation(counts)
     assert best is not None
     wood.released(study)
     for name in SITES:

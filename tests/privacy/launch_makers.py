@@ -38,4 +38,4 @@ def launch_of(terms: Terms, keys: dict[str, SigningKey] = SITE_KEYS, federation:
 
 def golden_launch() -> SignedLaunch:
     """The golden launch, signed."""
-    return SignedLaunch.by(COORDINATOR_KEY, launch_of(golden_terms()))
+    return SignedLaunch.sign(COORDINATOR_KEY, launch_of(golden_terms()))

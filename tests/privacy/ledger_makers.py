@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.accounting.events import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
 from privacy.accounting.plan import Planned, Purpose
-from privacy.canonical import sha256, to_canonical
+from privacy.canonical import compute_sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Ending
@@ -61,7 +61,7 @@ def granted_ledger(path: Path, epsilon: float = 3.0, look: Callable[[], datetime
 
 def countersigned(ledger: Ledger, witness: SigningKey = WITNESS) -> Countersigned:
     """What ``witness`` sends back of the ledger as it is now."""
-    return Countersigned.by(witness, "coordinator", ledger.signed_head())
+    return Countersigned.sign(witness, "coordinator", ledger.sign_head())
 
 
 def write_story(path: Path) -> None:
@@ -70,12 +70,14 @@ def write_story(path: Path) -> None:
         ledger.allow("first", POPULATION, plan(), TERMS)
         ledger.reserve("first", 1, STEP)
         ledger.settle("first", 1)
-        ledger.evaluate("first", 1, TOTALS)
+        ledger.pay_evaluation("first", 1, TOTALS)
         ledger.reserve("first", 2, STEP)
-        ledger.incident("first", "void-round", "round 2 is void: a site vanished after sealing", round=2)
-        ledger.release("first", MODEL)
+        ledger.record_incident("first", "void-round", "round 2 is void: a site vanished after sealing", round=2)
+        ledger.record_release("first", MODEL)
         ledger.give_back("first")
-        ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
+        ledger.record_refusal(
+            "second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3"
+        )
 
 
 def write_every_kind(path: Path) -> None:
@@ -86,8 +88,8 @@ def write_every_kind(path: Path) -> None:
         ledger.allow("first", POPULATION, plan(), TERMS, approval=True)
         ledger.reserve("first", 1, STEP)
         ledger.settle("first", 1)
-        ledger.evaluate("first", 1, TOTALS)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.pay_evaluation("first", 1, TOTALS)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     shutil.copy(path, backup)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.reserve("first", 2, STEP)
@@ -95,19 +97,23 @@ def write_every_kind(path: Path) -> None:
     backup.replace(path)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.recover(seen, WITNESS.public)
-        ledger.incident("first", "rollback", "the newest entry that the coordinator has seen was not in the ledger")
-        ledger.release("first", MODEL)
-        ledger.refuse("second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
+        ledger.record_incident(
+            "first", "rollback", "the newest entry that the coordinator has seen was not in the ledger"
+        )
+        ledger.record_release("first", MODEL)
+        ledger.record_refusal(
+            "second", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3"
+        )
         ledger.register_population(POPULATION, CHANGED_DATA, 170, 3, "6" * 64, "c" * 64, "id", {"lung-2026": 12})
         ledger.grant(POPULATION, 1, 1e-4, 32)
         ledger.approve(TERMS, "data protection", runs=3)
         ledger.revoke(TERMS, "data protection")
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
-        ledger.evaluate("third", 1, COUNTS)
+        ledger.pay_evaluation("third", 1, COUNTS)
         ledger.give_back("third", Ending.GIVEN_UP)
         ledger.change_key(OTHER_KEY)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:21:00+00:00")) as ledger:
         ledger.accept_clock("Ada", "ada")
 
@@ -125,7 +131,7 @@ def forged(values: Iterable[Value], key: SigningKey = KEY, since: int = 1) -> It
         data = to_canonical({**value, "number": number, "previous": previous})
         signer = key if number >= since else KEY
         yield SignedEntry(data, signer.sign(b"consilium ledger entry v1\0" + data))
-        previous = sha256(data)
+        previous = compute_sha256(data)
 
 
 def changed(values: list[Value], number: int, **body: Any) -> list[Value]:

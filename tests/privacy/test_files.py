@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import FederationError, SiteConfigError
-from privacy.files import replace
+from privacy.files import replace_file
 
 
 def test_replaced_file_is_whole_and_private(tmp_path: Path) -> None:
-    replace(tmp_path / "a", b"one", SiteConfigError)
-    replace(tmp_path / "a", b"two", SiteConfigError)
+    replace_file(tmp_path / "a", b"one", SiteConfigError)
+    replace_file(tmp_path / "a", b"two", SiteConfigError)
     assert (tmp_path / "a").read_bytes() == b"two"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["a"]
@@ -20,7 +20,7 @@ def test_replaced_file_is_whole_and_private(tmp_path: Path) -> None:
 def test_file_that_cannot_be_replaced_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(SiteConfigError, match="a: cannot be written: Is a directory"):
-        replace(tmp_path / "a", b"one", SiteConfigError)
+        replace_file(tmp_path / "a", b"one", SiteConfigError)
     with pytest.raises(FederationError, match="cannot be written: No such file"):
-        replace(tmp_path / "none" / "a", b"one", FederationError)
+        replace_file(tmp_path / "none" / "a", b"one", FederationError)
     assert os.listdir(tmp_path) == ["a"]

@@ -30,8 +30,8 @@ def test_derived_key_is_hkdf_sha256_of_the_private_half() -> None:
     extracted = hmac.digest(bytes(32), private, "sha256")
     expected = hmac.digest(extracted, b"a label\x00" + b"\x01", "sha256")
     key = SigningKey(Ed25519PrivateKey.from_private_bytes(private))
-    assert key.derived_key(b"a label\0") == expected
-    assert key.derived_key(b"another label\0") != expected
+    assert key.derive_own_key(b"a label\0") == expected
+    assert key.derive_own_key(b"another label\0") != expected
 
 
 # Identities ------------------------------------------------------------------------------------------------
@@ -162,12 +162,12 @@ def test_node_key_is_p384_in_openssh_form(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
     assert line.startswith("ecdsa-sha2-nistp384 ")
-    assert keys.node_key_line(keys.load_node_key(path)) == line
+    assert keys.format_node_key(keys.load_node_key(path)) == line
 
 
 def test_node_key_in_pem_form_is_the_same_key(tmp_path: Path) -> None:
     line = keys.generate_node_key(tmp_path / "node.key")
-    public = serialization.load_pem_public_key(keys.node_key_pem(line))
+    public = serialization.load_pem_public_key(keys.convert_node_key_to_pem(line))
     assert public == keys.load_node_key(tmp_path / "node.key").public_key()
 
 
@@ -187,10 +187,10 @@ def test_file_that_holds_no_node_key_is_refused(tmp_path: Path, data: bytes) -> 
 
 
 def test_line_that_is_no_node_key_is_refused() -> None:
-    small = keys.node_key_line(ec.generate_private_key(ec.SECP256R1()))
+    small = keys.format_node_key(ec.generate_private_key(ec.SECP256R1()))
     for line in ("", "ecdsa-sha2-nistp384 AAAA", small):
         with pytest.raises(WireError, match="expected a node key as one ecdsa-sha2-nistp384 line"):
-            keys.node_key_pem(line)
+            keys.convert_node_key_to_pem(line)
 
 
 # Secrets ---------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_derived_keys_differ_by_purpose() -> None:
 
 def test_keyed_digest_is_the_rfc_4231_vector() -> None:
     """RFC 4231, test case 2."""
-    assert keys.keyed_digest(b"Jefe", b"what do ya want for nothing?") == (
+    assert keys.compute_keyed_digest(b"Jefe", b"what do ya want for nothing?") == (
         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     )
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from privacy.logs import bounded_log
+from privacy.logs import open_bounded_log
 
 PROGRAM = """
 import logging, sys
@@ -44,7 +44,7 @@ def test_log_is_bounded_and_problems_outlive_it(tmp_path: Path) -> None:
 
 
 def test_sentence_is_written_again_after_another_one(tmp_path: Path) -> None:
-    handler = bounded_log(tmp_path / "x.log", "%(message)s")
+    handler = open_bounded_log(tmp_path / "x.log", "%(message)s")
     for word in ("a", "a", "b", "a"):
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, word, (), None))
     handler.close()

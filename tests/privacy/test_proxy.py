@@ -3,7 +3,7 @@
 import pytest
 
 from privacy.errors import LinkError
-from privacy.proxy import proxy_for
+from privacy.proxy import find_proxy
 
 PROXY = "http://proxy.example:3128"
 
@@ -19,13 +19,13 @@ def _no_proxy_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 def test_loopback_is_reached_directly(monkeypatch: pytest.MonkeyPatch, variable: str, host: str) -> None:
     monkeypatch.setenv(variable, PROXY)
-    assert proxy_for(host, 9092) is None
-    assert proxy_for("fl.example.org", 9092) is not None
+    assert find_proxy(host, 9092) is None
+    assert find_proxy("fl.example.org", 9092) is not None
 
 
 def test_proxy_for_http_alone_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", PROXY)
-    assert proxy_for("fl.example.org", 9092) is None
+    assert find_proxy("fl.example.org", 9092) is None
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_proxy_for_http_alone_is_not_used(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str, name: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
-    proxy = proxy_for("fl.example.org", 9092)
+    proxy = find_proxy("fl.example.org", 9092)
     assert proxy is not None
     assert proxy.name == name
 
@@ -54,7 +54,7 @@ def test_proxy_that_cannot_be_used_is_refused_without_its_password(
     with pytest.raises(
         LinkError, match="expected http://host:port; correct it, or name the coordinator in NO_PROXY"
     ) as raised:
-        proxy_for("fl.example.org", 9092)
+        find_proxy("fl.example.org", 9092)
     assert "secret" not in str(raised.value)
 
 
@@ -82,7 +82,7 @@ def test_proxy_that_cannot_be_used_is_refused_without_its_password(
 def test_no_proxy_covers(monkeypatch: pytest.MonkeyPatch, covers: str, host: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", covers)
-    assert proxy_for(host, 9092) is None
+    assert find_proxy(host, 9092) is None
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_no_proxy_covers(monkeypatch: pytest.MonkeyPatch, covers: str, host: str
 def test_no_proxy_does_not_cover(monkeypatch: pytest.MonkeyPatch, covers: str, host: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", covers)
-    assert proxy_for(host, 9092) is not None
+    assert find_proxy(host, 9092) is not None

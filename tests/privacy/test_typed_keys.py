@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.errors import WireError
-from privacy.typed_keys import ALPHABET, BECH32M, from_typed, polynomial, to_typed
+from privacy.typed_keys import ALPHABET, BECH32M, compute_remainder, from_typed, to_typed
 
 RAW = bytes(range(7, 39))
 BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -37,7 +37,7 @@ def test_key_read_back_is_equal(raw: bytes) -> None:
 def test_check_characters_are_those_of_bip_350(word: str) -> None:
     prefix, _, data = word.rpartition("1")
     values = [ord(each) >> 5 for each in prefix] + [0] + [ord(each) & 31 for each in prefix]
-    assert polynomial(values + [BECH32.index(each) for each in data]) == BECH32M
+    assert compute_remainder(values + [BECH32.index(each) for each in data]) == BECH32M
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_is_no_key_is_refused_with_what_a_key_is(text: str, sentence: str) 
 def test_key_whose_last_bits_are_not_empty_is_refused() -> None:
     values = [ALPHABET.index(each) for each in plain(to_typed(RAW))[:54]]
     values[-1] |= 1
-    check = polynomial([*values, *[0] * 6]) ^ BECH32M
+    check = compute_remainder([*values, *[0] * 6]) ^ BECH32M
     values += [check >> 5 * place & 31 for place in reversed(range(6))]
     with pytest.raises(WireError, match="a key was mistyped"):
         from_typed("".join(ALPHABET[value] for value in values))

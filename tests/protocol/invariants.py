@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.figures import Budget
-from privacy.audit.commands.verify import check
+from privacy.audit.commands.verify import check_ledger
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Released, Sealed
 from tests.protocol.openable import Round
@@ -35,7 +35,7 @@ def require_sound_ledgers(simulator: Simulator) -> None:
 def budget(simulator: Simulator, name: str) -> Budget:
     """A site's budget as an auditor computes it, from the file and the site's public key."""
     home = simulator.homes[name]
-    verified = check(home.ledger_path, home.identity().public)
+    verified = check_ledger(home.ledger_path, home.load_identity().public)
     return next(each for each in verified.populations if each.population == simulator.terms.data.name)
 
 
@@ -117,5 +117,5 @@ def require_equal_models(simulator: Simulator) -> None:
 
 def require_finished(simulator: Simulator, *names: str) -> None:
     """The study has ended, and the sites (all, if none are named) have released the same model."""
-    assert simulator.journal.history().finished
+    assert simulator.journal.read_history().finished
     assert len({simulator.released_model(name) for name in names or simulator.names}) == 1

@@ -22,7 +22,7 @@ class Mallory:
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-        self.launch = simulator.journal.launch()
+        self.launch = simulator.journal.read_launch()
         self.names = simulator.names
         self.keys: dict[int, KeyParcel] = {}
         self.witnessed: dict[str, Countersigned] = {}
@@ -37,8 +37,8 @@ class Mallory:
 
     def saw(self, name: str, head: Signed[LedgerHead]) -> None:
         """Countersign a head, as sites ask for."""
-        key = self.simulator.federation.identity()
-        self.witnessed[name] = Countersigned.by(key, COORDINATOR, head)
+        key = self.simulator.federation.load_identity()
+        self.witnessed[name] = Countersigned.sign(key, COORDINATOR, head)
 
     def key(
         self, epoch: int = 1, names: Sequence[str] = (), lead: str = "", earlier: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ def in_phase(simulator: Simulator, phase: Phase, number: int = 1) -> None:
     """Go on until the study is in ``phase`` of round ``number``."""
 
     def there() -> bool:
-        attempt = simulator.journal.history().attempt
+        attempt = simulator.journal.read_history().attempt
         return simulator.conductor.machine.phase is phase and attempt is not None and attempt.round == number
 
     simulator.run(there)
@@ -22,7 +22,7 @@ def make_void(simulator: Simulator, number: int, who: str = "birch") -> None:
     """Let ``who`` be away between sealing and release of round ``number`` until it is void; then it is back."""
     in_phase(simulator, Phase.RELEASING, number)
     simulator.transport.cut_off.add(who)
-    simulator.run(lambda: number in simulator.journal.history().void, seconds=20)
+    simulator.run(lambda: number in simulator.journal.read_history().void, seconds=20)
     simulator.transport.cut_off.clear()
 
 
@@ -31,4 +31,4 @@ def trained_once(simulator: Simulator) -> bool:
 
 
 def committed(simulator: Simulator) -> dict[int, RoundCommitted]:
-    return simulator.journal.history().committed
+    return simulator.journal.read_history().committed

@@ -39,7 +39,7 @@ def run_watching(simulator: Simulator, name: str = "ash") -> dict[int, Vector]:
     while simulator.conductor.running:
         simulator.step()
         if simulator.has_begun(name):
-            models.setdefault(simulator.state(name).base, simulator.store(name).model())
+            models.setdefault(simulator.state(name).base, simulator.store(name).read_model())
     return models
 
 
@@ -51,7 +51,7 @@ def best_round(simulator: Simulator, name: str) -> int:
 
 
 def folder(simulator: Simulator, name: str) -> Path:
-    return simulator.homes[name].study_folder(simulator.study)
+    return simulator.homes[name].find_study_folder(simulator.study)
 
 
 def released(simulator: Simulator, name: str) -> Vector:
@@ -127,7 +127,7 @@ def test_site_away_while_the_best_model_was_evaluated_releases_it_too(found: Fou
     in_phase(simulator, Phase.SEALING, 2)
     simulator.transport.cut_off.add("elm")
     simulator.step(1000)
-    simulator.run(lambda: simulator.all_have(1) or 4 in simulator.journal.history().committed)
+    simulator.run(lambda: simulator.all_have(1) or 4 in simulator.journal.read_history().committed)
     if restarted:
         simulator.restart_site("elm")
     simulator.transport.cut_off.clear()
@@ -186,7 +186,7 @@ def test_without_any_auroc_all_rounds_are_trained_and_the_last_model_is_released
     simulator.launch()
     simulator.run()
     require_finished(simulator)
-    assert max(simulator.journal.history().committed) == terms.last_round
+    assert max(simulator.journal.read_history().committed) == terms.last_round
     assert simulator.state("ash").best is None
     facts = card(simulator, "ash")
     assert facts["choice"] == {
@@ -208,7 +208,7 @@ def test_best_model_that_was_altered_is_not_released(found: Found) -> None:
     path = next(folder(simulator, "ash").glob("best-*"))
     path.write_bytes(path.read_bytes()[:-8] + b"\x00" * 7 + b"\x40")
     simulator.run(seconds=5)
-    assert "the model of round 1 was altered; restore it from backup" in simulator.journal.history().out["ash"]
+    assert "the model of round 1 was altered; restore it from backup" in simulator.journal.read_history().out["ash"]
     assert not (folder(simulator, "ash") / "release" / "model.safetensors").exists()
     require_finished(simulator, "birch", "cedar", "elm")
 
@@ -249,7 +249,7 @@ def test_best_model_is_a_model_and_nothing_else_however_it_is_trained(found: Fou
     number = best_round(simulator, "ash")
     assert number < end
     for name in FOUR:
-        kept = simulator.store(name).best()
+        kept = simulator.store(name).read_best()
         assert kept is not None
         np.testing.assert_array_equal(kept, models[number])
         assert card(simulator, name)["choice"]["after_round"] == number

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from client.admission.rules import price_of
+from client.admission.rules import compute_price
 from privacy.accounting.renyi_filter import Grant, RenyiFilter
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from tests.client.small_study import small_terms
@@ -28,7 +28,7 @@ def launch_again(simulator: Simulator) -> None:
 
 
 def card(simulator: Simulator, name: str) -> tuple[dict[str, Any], str]:
-    folder = simulator.homes[name].study_folder(simulator.study) / "release"
+    folder = simulator.homes[name].find_study_folder(simulator.study) / "release"
     return json.loads((folder / "card.json").read_text()), (folder / "card.md").read_text()
 
 
@@ -44,7 +44,7 @@ def test_ledger_charges_the_same_terms_as_often_as_they_are_launched(found: Foun
         for name in FOUR:
             figures = budget(simulator, name).grants[0]
             own = RenyiFilter(Grant(figures.epsilon, figures.delta, figures.order, figures.limit))
-            one = own.price_of(price_of(TERMS).plan)
+            one = own.compute_plan_price(compute_price(TERMS).plan)
             assert figures.spent == launches * one
             assert figures.epsilon_spent == pytest.approx(float(own.epsilon_of(launches * one)), abs=1e-4)
     assert len(set(studies)) == 3
@@ -88,9 +88,9 @@ def test_launch_that_does_not_fit_any_more_is_refused(found: Found) -> None:
         simulator.journal.close()
         simulator.launch()
         simulator.run()
-        if simulator.journal.history().stopped is not None:
+        if simulator.journal.read_history().stopped is not None:
             break
-    assert "asks for epsilon" in (simulator.journal.history().stopped or "")
+    assert "asks for epsilon" in (simulator.journal.read_history().stopped or "")
     for name in FOUR:
         grant = budget(simulator, name).grants[0]
         assert grant.spent <= grant.limit

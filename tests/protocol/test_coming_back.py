@@ -49,7 +49,7 @@ def test_site_that_lacks_more_keys_than_go_with_an_epoch_gets_them_in_several(
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert simulator.journal.history().out == {}
+    assert simulator.journal.read_history().out == {}
     assert [applied.round for applied in simulator.state("elm").applied] == list(range(1, 13))
 
 

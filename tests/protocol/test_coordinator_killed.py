@@ -43,16 +43,16 @@ class MortalJournal(Journal):
         self.fuse.burn()
         super().record(event)
 
-    def next_number(self) -> int:
+    def take_next_number(self) -> int:
         self.fuse.burn()
-        return super().next_number()
+        return super().take_next_number()
 
-    def aggregate_path(self, number: int) -> Path:
+    def find_aggregate_path(self, number: int) -> Path:
         self.fuse.burn()
-        return super().aggregate_path(number)
+        return super().find_aggregate_path(number)
 
-    def tell(self, note: dict[str, Any]) -> None:
-        super().tell(note)
+    def append_note(self, note: dict[str, Any]) -> None:
+        super().append_note(note)
         if note["kind"] == "answered":
             self.fuse.burn()
 
@@ -86,7 +86,7 @@ def test_study_finishes_wherever_the_coordinator_is_killed(found: Found, deliver
         require_finished(simulator)
         require_safe(simulator)
         assert set(simulator.trained.values()) == {1}
-        assert simulator.journal.history().void == set()
+        assert simulator.journal.read_history().void == set()
         if not before_the_end:
             break
     assert 40 < moment < EVERY
@@ -99,8 +99,8 @@ def test_study_goes_on_or_says_why_when_a_site_dies_with_the_coordinator(found: 
     for moment in range(1 + THREE.index(who), EVERY, 6):
         simulator = found(terms_of(kind), THREE, launch=False)
         before_the_end = run_with_power_cut(simulator, moment, delivered=True, restart=who)
-        out = simulator.journal.history().out
-        if simulator.journal.history().stopped is not None:
+        out = simulator.journal.read_history().out
+        if simulator.journal.read_history().stopped is not None:
             assert set(out) == {who}
             simulator.resume(who)
             simulator.run(seconds=5)
@@ -118,11 +118,11 @@ def test_site_over_whose_replies_the_coordinator_dies_twice_is_out(found: Found)
     mark = simulator.journal.folder / HANDLING_FILE
     mark.write_text("ash\n")  # what a process leaves that dies over a reply
     simulator.restart_coordinator()
-    assert "ash" not in simulator.journal.history().out
+    assert "ash" not in simulator.journal.read_history().out
     mark.write_text("ash\nash\n")
     simulator.restart_coordinator()
     simulator.run(seconds=5)
-    assert "died 2 times over a reply of its" in simulator.journal.history().out["ash"]
+    assert "died 2 times over a reply of its" in simulator.journal.read_history().out["ash"]
     assert committed(simulator)[2].committed.cohort == ("birch", "cedar", "elm")
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from privacy.errors import TermsError
-from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Terms
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -30,7 +30,7 @@ def distributed_terms() -> Terms:
 
 
 def variances(simulator: Simulator, number: int) -> dict[str, int]:
-    return {name: simulator.store(name).variance(number) for name in simulator.names}
+    return {name: simulator.store(name).read_variance(number) for name in simulator.names}
 
 
 def test_whole_study_ends_with_one_model_at_all_sites(found: Found) -> None:
@@ -46,8 +46,8 @@ def test_whole_study_ends_with_one_model_at_all_sites(found: Found) -> None:
 def test_shares_are_those_of_the_cohort(found: Found) -> None:
     simulator = found(distributed_terms())
     in_phase(simulator, Phase.RELEASING)
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
-    assert variances(simulator, 1) == dict.fromkeys(FOUR, noise.share_variance(4))
+    noise = make_shared_noise(simulator.terms, 6, compute_study_noise(simulator.terms), room=ROOM)
+    assert variances(simulator, 1) == dict.fromkeys(FOUR, noise.compute_share_variance(4))
 
 
 def test_survivors_top_their_shares_up_without_training_or_paying_again(found: Found) -> None:
@@ -56,15 +56,15 @@ def test_survivors_top_their_shares_up_without_training_or_paying_again(found: F
     simulator.transport.replies = lambda name, reply: None if name == "ash" else reply
     simulator.step()
     simulator.transport.replies = lambda _, reply: reply
-    before = {name: simulator.store(name).integers(1) for name in FOUR}
+    before = {name: simulator.store(name).read_integers(1) for name in FOUR}
     simulator.transport.cut_off.add("ash")
     simulator.run(lambda: 1 in committed(simulator), seconds=30)
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
+    noise = make_shared_noise(simulator.terms, 6, compute_study_noise(simulator.terms), room=ROOM)
     assert committed(simulator)[1].committed.cohort == FOUR[1:]
     assert simulator.trained["birch", 1] == 1
     assert len(simulator.entries("birch", "reserve")) == 1
     assert before["birch"] is not None
-    assert noise.share_variance(3) > noise.share_variance(4)
+    assert noise.compute_share_variance(3) > noise.compute_share_variance(4)
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
     require_finished(simulator)
@@ -75,16 +75,16 @@ def test_topped_up_integers_are_the_first_ones_and_more_noise(found: Found) -> N
     in_phase(simulator, Phase.SEALING)
     simulator.transport.replies = lambda name, reply: None if name == "ash" else reply
     simulator.step()
-    first = simulator.store("birch").integers(1)
+    first = simulator.store("birch").read_integers(1)
     simulator.transport.cut_off.add("ash")
-    simulator.run(lambda: simulator.store("birch").variance(1) > variances(simulator, 1)["ash"], seconds=30)
-    second = simulator.store("birch").integers(1)
+    simulator.run(lambda: simulator.store("birch").read_variance(1) > variances(simulator, 1)["ash"], seconds=30)
+    second = simulator.store("birch").read_integers(1)
     assert first is not None
     assert second is not None
-    noise = shared_noise(simulator.terms, 6, study_noise(simulator.terms), room=ROOM)
+    noise = make_shared_noise(simulator.terms, 6, compute_study_noise(simulator.terms), room=ROOM)
     half, modulus = 1 << 19, 1 << 20
     moved = (second.astype(np.int64) - first + half) % modulus - half
-    added = noise.share_variance(3) - noise.share_variance(4)
+    added = noise.compute_share_variance(3) - noise.compute_share_variance(4)
     assert np.abs(moved).max() < 8 * np.sqrt(added)
     assert np.any(moved)
 

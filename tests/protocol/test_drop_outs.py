@@ -55,10 +55,10 @@ def test_survivors_seal_the_same_integers_again(found: Found) -> None:
     in_phase(simulator, Phase.SEALING)
     simulator.transport.cut_off.add("elm")
     simulator.step()
-    before = {name: simulator.store(name).integers(1) for name in THREE}
+    before = {name: simulator.store(name).read_integers(1) for name in THREE}
     simulator.step(1000)
     simulator.step()
-    again = {name: simulator.store(name).integers(1) for name in THREE}
+    again = {name: simulator.store(name).read_integers(1) for name in THREE}
     for name in THREE:
         first, second = before[name], again[name]
         assert first is not None

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client.study.held_budget import give_back_abandoned, holds_of
+from client.study.held_budget import give_back_abandoned, list_holds
 from privacy.ledger.entries import Ending, Return
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release
 from server.results.read import read_results, read_summary
@@ -30,7 +30,7 @@ def give_up(simulator: Simulator) -> None:
 def amounts(simulator: Simulator, name: str) -> tuple[int, int]:
     """What the site's grant has spent, and set aside."""
     with simulator.homes[name].open_ledger() as ledger:
-        (grant,) = ledger.budgets()[0].grants
+        (grant,) = ledger.list_budgets()[0].grants
     return grant.spent, grant.set_aside
 
 
@@ -41,7 +41,7 @@ def ends(simulator: Simulator, name: str) -> list[str]:
 def test_launch_that_could_not_begin_gives_everything_back_once_it_is_given_up(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.all_have(0) and simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._do(simulator.conductor.machine.stop("two sites refuse"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("two sites refuse"))
     assert amounts(simulator, "ash")[1] > 0
     give_up(simulator)
     simulator.run()
@@ -67,7 +67,7 @@ def test_given_up_study_keeps_what_it_paid_and_its_site_trains_and_releases_noth
     require_refused(mallory.train("ash", 2, base=0), "given-up", "given up by its coordinator")
     require_refused(mallory.release("ash"), "given-up", "releases nothing")
     require_refused(simulator.exchange("ash", Close(base=0))[0], "given-up", "releases nothing")
-    join = Join(launch=simulator.journal.launch(), epoch=2)
+    join = Join(launch=simulator.journal.read_launch(), epoch=2)
     require_refused(simulator.exchange("ash", join)[0], "given-up", "takes no further part")
     simulator.restart_site("ash")
     require_refused(simulator.exchange("ash", join)[0], "given-up", "takes no further part")
@@ -75,7 +75,7 @@ def test_given_up_study_keeps_what_it_paid_and_its_site_trains_and_releases_noth
     assert len(simulator.entries("ash")) == before
     assert list(simulator.store("birch").folder.glob("*.sealed"))
     assert not list(simulator.store("ash").folder.glob("*.sealed")), "what it kept to release is gone"
-    assert not (simulator.homes["ash"].study_folder(simulator.study) / "release").exists()
+    assert not (simulator.homes["ash"].find_study_folder(simulator.study) / "release").exists()
     require_safe(simulator)
 
 
@@ -88,7 +88,7 @@ def test_give_up_of_another_launch_under_the_same_name_is_refused(mallory: Mallo
 def test_give_up_of_a_study_that_was_never_admitted_changes_nothing(found: Found) -> None:
     simulator = found(small_terms())
     before = len(simulator.entries("ash"))
-    launch = simulator.journal.launch().statement.digest
+    launch = simulator.journal.read_launch().statement.digest
     assert isinstance(simulator.exchange("ash", GiveUp(launch=launch))[0], GivenUp)
     assert len(simulator.entries("ash")) == before
 
@@ -96,7 +96,7 @@ def test_give_up_of_a_study_that_was_never_admitted_changes_nothing(found: Found
 def test_site_that_is_away_when_a_study_is_given_up_does_not_hold_up_the_others(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._do(simulator.conductor.machine.stop("enough"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"))
     simulator.transport.offline.add("elm")
     give_up(simulator)
     simulator.run(seconds=5)
@@ -109,14 +109,14 @@ def test_study_of_which_nothing_is_heard_gives_back_by_itself_and_is_over(found:
     simulator.run(lambda: simulator.all_have(0) and simulator.conductor.machine.phase is Phase.SEALING)
     home = simulator.homes["ash"]
     with home.open_ledger() as ledger:
-        (hold,) = holds_of(ledger.copy_of_state(), home)
+        (hold,) = list_holds(ledger.copy_state(), home)
         assert (hold.study, hold.grant, hold.epsilon > 0) == (simulator.study, 1, True)
         assert hold.given_back_on == f"{datetime.fromisoformat(hold.last_heard) + timedelta(days=30):%Y-%m-%d}"
         assert give_back_abandoned(ledger, home, LATER - timedelta(days=2)) == []
         assert give_back_abandoned(ledger, home, LATER) == [simulator.study]
         assert give_back_abandoned(ledger, home, LATER) == []
-        assert holds_of(ledger.copy_of_state(), home) == []
-    join = Join(launch=simulator.journal.launch(), epoch=9)
+        assert list_holds(ledger.copy_state(), home) == []
+    join = Join(launch=simulator.journal.read_launch(), epoch=9)
     require_refused(simulator.exchange("ash", join)[0], "given-up", "since nothing came of it")
     assert ends(simulator, "ash") == ["abandoned"]
 
@@ -135,8 +135,8 @@ def test_kinds_of_requests_that_a_withdrawn_site_refuses(mallory: Mallory, kind:
 def test_given_up_study_is_listed_as_such(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._do(simulator.conductor.machine.stop("enough"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"))
     give_up(simulator)
     simulator.run()
-    folder = simulator.federation.study_folder(simulator.study)
+    folder = simulator.federation.find_study_folder(simulator.study)
     assert {read_summary(folder).standing, read_results(folder).standing} == {StudyStatus.GIVEN_UP}

@@ -22,7 +22,7 @@ PAID = {"rounds": [1], "epsilon": 1.0}
 
 
 def study_folder(simulator: Simulator, name: str) -> Path:
-    return simulator.homes[name].study_folder(simulator.study)
+    return simulator.homes[name].find_study_folder(simulator.study)
 
 
 def incidents(simulator: Simulator, name: str) -> list[str]:

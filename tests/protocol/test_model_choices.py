@@ -14,11 +14,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.data.table import read_table
 from client.study.personal_layers import OWN_LAYERS_FILE
 from client.study.store import StudyStore
-from client.training.study_model import begin_model, build_model, first_model
+from client.training.study_model import begin_model, build_model, make_first_model
 from models.catalogue import build
-from models.parameters.flatten import from_vector, parameter_count, personal_count
-from models.parameters.lora import plain_tensors
-from privacy.canonical import sha256
+from models.parameters.flatten import count_personal_parameters, count_shared_parameters, set_shared_parameters
+from models.parameters.lora import compute_plain_tensors
+from privacy.canonical import compute_sha256
 from privacy.errors import SiteConfigError, TermsError
 from privacy.ledger.entries import Refuse
 from privacy.protocol.envelope import Envelope, read_body
@@ -78,14 +78,14 @@ def public(tmp_path: Path) -> Path:
 
 
 def public_bytes(lacking: str = "-") -> bytes:
-    tensors = plain_tensors(arranged(build("mlp", MLP["options"], inputs=5)))
+    tensors = compute_plain_tensors(arranged(build("mlp", MLP["options"], inputs=5)))
     return save({name: part for name, part in tensors.items() if lacking not in name})
 
 
 def terms_of(part: str, placement: str = "local", **sections: Any) -> Terms:
     model = dict(MLP) | PARTS[part][0]
     if "start" in model:
-        model["start"] = sha256(public_bytes())
+        model["start"] = compute_sha256(public_bytes())
     return small_terms(**{**PLACEMENTS[placement], **sections, "model": model})
 
 
@@ -94,13 +94,13 @@ def with_weights(found: Found, terms: Terms, file: Path, *names: str, lacking: s
     simulator = found(terms, launch=False, **({"names": names} if names else {}))
     for name, home in simulator.homes.items():
         if name != lacking:
-            home.weights().add(file)
+            home.open_public_weights().add(file)
     simulator.launch()
     return simulator
 
 
 def folder(simulator: Simulator, name: str) -> Path:
-    return simulator.homes[name].study_folder(simulator.study)
+    return simulator.homes[name].find_study_folder(simulator.study)
 
 
 def own_layers(simulator: Simulator, name: str) -> dict[str, list[float]]:
@@ -136,9 +136,9 @@ def test_combination_works(found: Found, public: Path, part: str, placement: str
     assert trained_once(simulator)
     parameters, own = PARTS[part][1]
     model = build_model(terms)
-    assert (parameter_count(model), personal_count(model)) == (parameters, own)
+    assert (count_shared_parameters(model), count_personal_parameters(model)) == (parameters, own)
     assert simulator.store("ash").launch.parameters == parameters
-    assert simulator.store("ash").model().size == parameters
+    assert simulator.store("ash").read_model().size == parameters
     got, moved = released(simulator), moves(terms)
     plain = build("mlp", MLP["options"], inputs=5)
     plain.load_state_dict({name: torch.from_numpy(part) for name, part in got.items()})
@@ -189,7 +189,7 @@ def test_weights_that_do_not_fit_are_refused_at_admission(
     """But a new head may begin at random values, the same ones everywhere."""
     file = tmp_path / "body.safetensors"
     file.write_bytes(public_bytes(lacking))
-    model = dict(MLP) | {"start": sha256(file.read_bytes()), "trained": ["head"]}
+    model = dict(MLP) | {"start": compute_sha256(file.read_bytes()), "trained": ["head"]}
     simulator = with_weights(found, small_terms(model=model), file, *THREE)
     simulator.run(lambda: 1 in committed(simulator) or not simulator.conductor.running)
     if sentence:
@@ -207,8 +207,8 @@ def test_weights_that_do_not_fit_are_refused_at_admission(
 def test_weights_that_are_damaged_after_admission_stop_that_site_and_say_so(found: Found, public: Path) -> None:
     simulator = with_weights(found, terms_of("head only"), public)
     simulator.run(lambda: 1 in committed(simulator))
-    weights = simulator.homes["elm"].weights()
-    path = weights.path(terms_of("head only").model.start or "")
+    weights = simulator.homes["elm"].open_public_weights()
+    path = weights.build_path(terms_of("head only").model.start or "")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     simulator.restart_site("elm")
     simulator.run(seconds=5)
@@ -228,7 +228,7 @@ def test_released_model_is_the_public_one_and_what_the_adapters_learnt(found: Fo
     assert singular[2] < 1e-6
     card = json.loads((folder(simulator, "ash") / "release" / "card.json").read_bytes())
     assert card["model"]["adapters"] == {"rank": 2, "scale": 1.0, "layers": []}
-    assert card["model"]["start"] == sha256(public.read_bytes())
+    assert card["model"]["start"] == compute_sha256(public.read_bytes())
     assert (
         "| adapters | rank 2, beside every frozen layer"
         in (folder(simulator, "ash") / "release" / "card.md").read_text()
@@ -246,7 +246,7 @@ def test_own_layers_stay_at_their_site(found: Found) -> None:
     simulator.run(seconds=5)
     require_finished(simulator)
     first = build_model(terms)
-    assert personal_count(first) == 5
+    assert count_personal_parameters(first) == 5
     own = {name: own_layers(simulator, name) for name in FOUR}
     assert [set(layers) for layers in own.values()] == [{"layers.3.weight", "layers.3.bias"}] * 4
     assert len({json.dumps(layers) for layers in own.values()}) == 4
@@ -268,7 +268,7 @@ def test_own_layers_stay_at_their_site(found: Found) -> None:
 
 
 def values(simulator: Simulator, name: str, number: int) -> list[float]:
-    found: list[float] = simulator.store(name).personal(number).tolist()
+    found: list[float] = simulator.store(name).read_personal_layers(number).tolist()
     return found
 
 
@@ -318,7 +318,7 @@ def test_own_layers_of_a_void_round_do_not_hold(found: Found) -> None:
     held = values(simulator, "ash", 1)
     make_void(simulator, 2)
     simulator.run(lambda: simulator.trained["ash", 3] == 1)
-    assert simulator.journal.history().void == {2}
+    assert simulator.journal.read_history().void == {2}
     assert values(simulator, "ash", 1) == held
     assert kept(simulator, "ash")[0] == "personal-00001.npz"
     simulator.run(lambda: simulator.state("ash").base == 3)
@@ -362,16 +362,16 @@ def test_power_cut_between_own_layers_and_integers_repeats_the_same_draw(
     found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator = found(terms_of("personal head"), names=THREE)
-    keeps = StudyStore.keep_left_behind
+    keeps = StudyStore.keep_rounding_residual
     cut: list[list[float]] = []
 
     def once(store: StudyStore, number: int, left: NDArray[np.float64]) -> None:
         if number == 2 and not cut and store.folder.parent.parent.name == "ash":
-            cut.append(store.personal(2).tolist())
+            cut.append(store.read_personal_layers(2).tolist())
             raise PowerCut
         keeps(store, number, left)
 
-    monkeypatch.setattr(StudyStore, "keep_left_behind", once)
+    monkeypatch.setattr(StudyStore, "keep_rounding_residual", once)
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
     assert committed(simulator)[2].committed.cohort == THREE
     assert simulator.trained["ash", 2] == 2
@@ -417,7 +417,7 @@ def released_first(terms: Terms) -> dict[str, torch.Tensor]:
 
 def first_module(terms: Terms) -> torch.nn.Module:
     module = begin_model(terms)[0]
-    from_vector(module, first_model(terms))
+    set_shared_parameters(module, make_first_model(terms))
     return module
 
 
@@ -455,4 +455,4 @@ def test_own_layers_that_are_damaged_are_named(found: Found, harm: str) -> None:
     with pytest.raises(
         SiteConfigError, match=r"personal-00001\.npz: the own layers of round 1 cannot be read; restore"
     ):
-        simulator.store("ash").personal(1)
+        simulator.store("ash").read_personal_layers(1)

@@ -42,10 +42,10 @@ def test_model_is_that_of_a_federation_in_memory(found: Found, optimiser: str) -
     terms = without_privacy(training={**everybody, **OPTIMISERS[optimiser]}, secure_aggregation={"bits": 24})
     simulator = found(terms)
     simulator.run(lambda: simulator.all_have(0))
-    start = simulator.store("ash").model()
+    start = simulator.store("ash").read_model()
     tables = (read_table(terms.data, home.folder / "train.csv") for home in simulator.homes.values())
     sites = tuple(table.patients for table in tables)
     simulator.run(lambda: simulator.all_have(ROUNDS))
     *_, model = islice(trained(terms, Begun("small", 0, sites, sites[0], start)), ROUNDS)
-    np.testing.assert_allclose(model, simulator.store("ash").model(), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(model, simulator.store("ash").read_model(), rtol=0, atol=2e-5)
     assert np.abs(model - start).max() > 0.01

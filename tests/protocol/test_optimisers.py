@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.federated.server_optimiser import optimiser_of
+from models.federated.server_optimiser import make_optimiser
 from privacy.errors import TermsError
 from privacy.study import SchemeName, ServerRule
 from tests.client.small_study import small_terms
@@ -77,8 +77,8 @@ def allow_open_sealing(simulator: Simulator) -> None:
 
 def require_one_shared_state(simulator: Simulator) -> None:
     """All sites hold the same bits of everything that they advance alike, and it is all there."""
-    optimiser = optimiser_of(simulator.terms)
-    states = {simulator.store(name).shared().tobytes() for name in simulator.names}
+    optimiser = make_optimiser(simulator.terms)
+    states = {simulator.store(name).read_shared().tobytes() for name in simulator.names}
     assert len(states) == 1
     shared = np.frombuffer(states.pop())
     store = simulator.store("ash")

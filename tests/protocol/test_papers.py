@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from client.cli import cli as site_cli
 from privacy.audit.cli import cli as audit_cli
 from privacy.audit.commands.report import read_timeline
-from privacy.audit.report.page import render
+from privacy.audit.report.page import render_page
 from privacy.canonical import to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
@@ -59,8 +59,8 @@ def test_export_carries_the_launch_and_the_opened_figures(simulator: Simulator, 
     papers: dict[str, Paper] = {}
     verify_export(export, papers=papers)
     (paper,) = papers.values()
-    assert paper.said == simulator.journal.launch().statement
-    card = simulator.homes["ash"].study_folder(simulator.study) / "release" / "card.json"
+    assert paper.said == simulator.journal.read_launch().statement
+    card = simulator.homes["ash"].find_study_folder(simulator.study) / "release" / "card.json"
     for mine, theirs in zip(paper.scores, json.loads(card.read_bytes())["evaluation"], strict=True):
         assert (mine.after_round, mine.auroc, mine.patients) == (
             theirs["after_round"],
@@ -71,7 +71,7 @@ def test_export_carries_the_launch_and_the_opened_figures(simulator: Simulator, 
 
 def test_page_says_what_the_study_was_about(simulator: Simulator, export: Path) -> None:
     """walk.md 15: purpose, columns, label, who took part, clipping norm and results were not on it."""
-    text = text_of(render(read_timeline(export, simulator.homes["ash"].identity().public)))
+    text = text_of(render_page(read_timeline(export, simulator.homes["ash"].load_identity().public)))
     for part in (
         *("a test", "ill: yes against no, never", "age, sex", "ash, birch, cedar, elm"),
         *("this key has countersigned this ledger", "Clipping norm 1 for each patient", "a score of 0.5 or more"),
@@ -83,7 +83,7 @@ def test_page_says_what_the_study_was_about(simulator: Simulator, export: Path) 
 
 
 def test_page_of_a_copied_file_says_where_the_papers_are(simulator: Simulator) -> None:
-    text = text_of(render(read_timeline(simulator.homes["ash"].ledger_path, None)))
+    text = text_of(render_page(read_timeline(simulator.homes["ash"].ledger_path, None)))
     assert "not in this file" in text
     assert "consilium-site ledger export" in text
 
@@ -112,11 +112,11 @@ def place(lines: list[dict[str, Any]]) -> int:
 def signed_again(simulator: Simulator, line: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The paper changed and signed by the site itself, which would lie to its auditor."""
     paper = SignedPaper.model_validate(line["paper"]).statement.model_copy(update=changes)
-    return {"paper": SignedPaper.by(simulator.homes["ash"].identity(), paper).model_dump(mode="json")}
+    return {"paper": SignedPaper.sign(simulator.homes["ash"].load_identity(), paper).model_dump(mode="json")}
 
 
 def other_launch(simulator: Simulator, key: SigningKey, **changes: Any) -> SignedLaunch:
-    return SignedLaunch.by(key, simulator.journal.launch().statement.model_copy(update=changes))
+    return SignedLaunch.sign(key, simulator.journal.read_launch().statement.model_copy(update=changes))
 
 
 def test_paper_whose_byte_was_changed_is_refused(export: Path) -> None:
@@ -129,7 +129,7 @@ def test_paper_whose_byte_was_changed_is_refused(export: Path) -> None:
 
 def test_site_that_shows_kinder_terms_than_it_admitted_is_found(simulator: Simulator, export: Path) -> None:
     terms = small_terms(evaluation={"rounds": [1, 2], "epsilon": 1.0}, privacy={"epsilon": 1})
-    launch = other_launch(simulator, simulator.federation.identity(), terms=terms)
+    launch = other_launch(simulator, simulator.federation.load_identity(), terms=terms)
 
     def change(lines: list[dict[str, Any]]) -> None:
         lines[place(lines)] = signed_again(simulator, lines[place(lines)], launch=launch)
@@ -142,7 +142,7 @@ def test_site_that_shows_another_roster_needs_the_coordinators_signature(
     simulator: Simulator, export: Path
 ) -> None:
     """Site and terms are bound by the ledger, the roster by the coordinator's signature."""
-    launch = simulator.journal.launch()
+    launch = simulator.journal.read_launch()
     forged = launch.model_copy(update={"signature": other_launch(simulator, SigningKey.generate()).signature})
 
     def change(lines: list[dict[str, Any]]) -> None:
@@ -163,7 +163,7 @@ def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_ledger(
             simulator, lines[place(lines)], launch=launch, coordinator=own.public.text
         )
 
-    text = text_of(render(read_timeline(rewritten(export, change), None)))
+    text = text_of(render_page(read_timeline(rewritten(export, change), None)))
     assert "this key has not countersigned this ledger" in text
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import cli
-from models.tasks.binary import metrics
+from models.tasks.binary import compute_metrics
 from tests.client.small_study import small_terms
 from tests.simulator import Simulator
 
@@ -20,7 +20,7 @@ def test_released_model_predicts_for_a_stranger_what_the_site_has_scored(tmp_pat
     simulator = Simulator(tmp_path / "wood", small_terms())
     simulator.launch()
     simulator.run()
-    studies = {name: home.study_folder(simulator.study) for name, home in simulator.homes.items()}
+    studies = {name: home.find_study_folder(simulator.study) for name, home in simulator.homes.items()}
     shared = {(folder / "release" / "contract.json").read_bytes() for folder in studies.values()}
     assert len(shared) == 1
     received = shutil.copytree(studies["ash"] / "release", tmp_path / "received")
@@ -34,5 +34,5 @@ def test_released_model_predicts_for_a_stranger_what_the_site_has_scored(tmp_pat
     counts = [0] * 20  # 10 bins of the negatives, 10 of the positives
     for row, label in zip(predictions, labels, strict=True):
         counts[10 * (label == "yes") + min(9, int(float(row["probability"]) * 10))] += 1
-    assert asdict(metrics(counts)) == {**own, "auroc": pytest.approx(own["auroc"])}
+    assert asdict(compute_metrics(counts)) == {**own, "auroc": pytest.approx(own["auroc"])}
     assert "A probability of 0.5 or more is a positive prediction" in card

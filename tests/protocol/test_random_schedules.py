@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.federated.early_stopping import out_of_patience
+from models.federated.early_stopping import is_out_of_patience
 from privacy.protocol.envelope import Envelope
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -91,16 +91,16 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
     simulator.transport.replies = lambda _, reply: reply
     simulator.run(seconds=10)
     require_safe(simulator)
-    history = simulator.journal.history()
+    history = simulator.journal.read_history()
     if history.stopped is None:
         require_finished(simulator, *history.closed)
         states = [simulator.state(name) for name in history.closed]
         assert all((state.evaluations, state.best) == (states[0].evaluations, states[0].best) for state in states)
         opened = [each.counts for each in states[0].evaluations]
         patience = simulator.terms.evaluation.patience
-        assert not any(out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
+        assert not any(is_out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
         over = max([*history.committed, *history.void]) == simulator.terms.last_round
-        assert out_of_patience(opened, patience) or over
+        assert is_out_of_patience(opened, patience) or over
         away = {what for kind, what in faults if kind == "cut off"}  # too long while the study was closed
         if not away:
             assert not history.out
@@ -111,5 +111,5 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
         simulator.resume(*history.out)
         simulator.run(seconds=10)
         require_safe(simulator)
-        assert simulator.journal.history().finished
+        assert simulator.journal.read_history().finished
     simulator.close()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.secure_aggregation.round_layout import shared_noise, update_range
+from privacy.secure_aggregation.round_layout import compute_update_range, make_shared_noise
 from privacy.study import Terms
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 from privacy.study.launch import Launch
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
@@ -32,11 +32,11 @@ def terms_with(value_range: float | str, rounds: int = 4) -> Terms:
 
 
 def stopped(simulator: Simulator) -> str:
-    return simulator.journal.history().stopped or ""
+    return simulator.journal.read_history().stopped or ""
 
 
 def card(simulator: Simulator, name: str) -> tuple[dict[str, Any], str]:
-    folder = simulator.homes[name].study_folder(simulator.study) / "release"
+    folder = simulator.homes[name].find_study_folder(simulator.study) / "release"
     return json.loads((folder / "card.json").read_text()), (folder / "card.md").read_text()
 
 
@@ -55,8 +55,8 @@ def test_range_of_public_counts_holds_the_sum_of_all_sites(found: Found) -> None
     require_finished(simulator)
     require_safe(simulator)
     assert {view.room for view in views(simulator)} == {ROOM}
-    sigma = study_noise(simulator.terms)
-    taken = shared_noise(simulator.terms, 6, sigma, room=ROOM).value_range
+    sigma = compute_study_noise(simulator.terms)
+    taken = make_shared_noise(simulator.terms, 6, sigma, room=ROOM).value_range
     assert ROOM / 2 + 8 * sigma * 1.5**0.5 < taken < ROOM + 10 * sigma * 1.5**0.5
     for name in FOUR:
         assert simulator.state(name).edges == ()
@@ -130,7 +130,7 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
     found: Found, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Sites whose people have taken the rule out: the range hardly holds the noise, whatever the sum is."""
-    monkeypatch.setattr(SharedNoise, "problem", lambda *_: None)
+    monkeypatch.setattr(SharedNoise, "describe_problem", lambda *_: None)
     caplog.set_level(logging.WARNING, "diary")
     simulator = found(terms_with(6))
     simulator.run()
@@ -182,7 +182,7 @@ def test_auto_range_of_local_noise_cuts_nothing_and_is_refined(
     assert "were cut" not in caplog.text
     launch: Launch = simulator.store("ash").launch
     assert launch.terms.secure_aggregation.value_range is None
-    assert update_range(launch.terms, simulator.state("ash").noise_multiplier) > 1
+    assert compute_update_range(launch.terms, simulator.state("ash").noise_multiplier) > 1
 
 
 def test_coordinator_that_has_seen_the_sites_knows_before_a_launch(found: Found) -> None:
@@ -190,8 +190,8 @@ def test_coordinator_that_has_seen_the_sites_knows_before_a_launch(found: Found)
     simulator = found(terms_with("auto"))
     simulator.run(lambda: 1 in committed(simulator))
     contract = simulator.terms.data
-    known = simulator.federation.known_patients(contract, FOUR)
+    known = simulator.federation.read_known_patients(contract, FOUR)
     assert known == {"ash": 60, "birch": 70, "cedar": 80, "elm": 90}
-    assert simulator.federation.known_patients(contract, ("elm", "oak")) == {"elm": 90}
+    assert simulator.federation.read_known_patients(contract, ("elm", "oak")) == {"elm": 90}
     other = contract.model_copy(update={"name": "other"})
-    assert simulator.federation.known_patients(other, FOUR) == {}
+    assert simulator.federation.read_known_patients(other, FOUR) == {}

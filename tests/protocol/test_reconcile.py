@@ -8,13 +8,13 @@ from click.testing import CliRunner
 
 from privacy.audit.cli import cli
 from privacy.audit.commands.reconcile import Finding, SiteLedger, Weight, compare
-from privacy.audit.read_ledger import read
+from privacy.audit.read_ledger import read_ledger
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
 from privacy.ledger.state import LedgerState
-from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, lines, read_testimony
+from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, format_testimony, read_testimony
 from privacy.ledger.testimony import Testimony as Shown
 from server.federation.testimony import write_testimony
 from tests.client.small_study import small_terms
@@ -46,7 +46,7 @@ def folder(simulator: Simulator) -> Path:
 
 def site_ledger(path: Path) -> SiteLedger:
     found = SiteLedger(LedgerState())
-    _, found.ledger = read(path, watch=found.take)
+    _, found.ledger = read_ledger(path, watch=found.apply)
     return found
 
 
@@ -86,9 +86,9 @@ def test_round_that_the_coordinator_keeps_back_is_found(simulator: Simulator, fo
 
 def test_round_without_a_payment_is_found(simulator: Simulator, folder: Path) -> None:
     """A site that keeps a second, cheaper ledger shows it to its auditor."""
-    identity = simulator.homes["ash"].identity()
+    identity = simulator.homes["ash"].load_identity()
     with Ledger.create(folder / "second.sqlite", identity, "ash") as ledger:
-        ledger.refuse(simulator.study, "policy", "this site never took part")
+        ledger.record_refusal(simulator.study, "policy", "this site never took part")
     findings = compare([read_testimony(folder / "testimony.jsonl")], [site_ledger(folder / "second.sqlite")])
     sentences = [each.sentence for each in findings if each.weight is Weight.CONTRADICTION]
     assert sum("its ledger has no payment for it" in each for each in sentences) == ROUNDS + 1
@@ -117,9 +117,9 @@ def test_head_that_the_coordinator_countersigned_and_does_not_show_is_found(fold
 def test_two_ledgers_shown_to_two_witnesses_are_found(simulator: Simulator, folder: Path) -> None:
     first, second = (read_testimony(folder / "testimony.jsonl") for _ in range(2))
     shown = first.heads[0].head.statement
-    identity = simulator.homes[shown.site].identity()
-    other = type(first.heads[0].head).by(identity, shown.model_copy(update={"hash": "e" * 64}))
-    second.heads = [Countersigned.by(SigningKey.generate(), "board", other)]
+    identity = simulator.homes[shown.site].load_identity()
+    other = type(first.heads[0].head).sign(identity, shown.model_copy(update={"hash": "e" * 64}))
+    second.heads = [Countersigned.sign(SigningKey.generate(), "board", other)]
     (finding,) = compare([first, second], [])
     assert finding.site == shown.site
     assert f"2 different entries {shown.number}" in finding.sentence
@@ -141,7 +141,7 @@ def test_copy_given_twice_counts_once(simulator: Simulator, folder: Path) -> Non
 def test_older_copy_beside_a_newer_one_counts_not_at_all(simulator: Simulator, folder: Path) -> None:
     older = folder / "ash.jsonl"
     with simulator.homes["ash"].open_ledger() as ledger:
-        ledger.refuse("other-study", "policy", "not allowed here")
+        ledger.record_refusal("other-study", "policy", "not allowed here")
         (folder / "newer.jsonl").write_bytes(b"".join(ledger.export_lines()))
     assert "1 ledger (ash): 0 contradictions, 0 remarks" in reconciled(
         folder / "testimony.jsonl", older, folder / "newer.jsonl"
@@ -149,8 +149,8 @@ def test_older_copy_beside_a_newer_one_counts_not_at_all(simulator: Simulator, f
 
 
 def test_two_ledgers_of_one_site_that_part_ways_are_found(simulator: Simulator, folder: Path) -> None:
-    with Ledger.create(folder / "second.sqlite", simulator.homes["ash"].identity(), "ash") as ledger:
-        ledger.refuse("other-study", "policy", "this site never took part")
+    with Ledger.create(folder / "second.sqlite", simulator.homes["ash"].load_identity(), "ash") as ledger:
+        ledger.record_refusal("other-study", "policy", "this site never took part")
     findings = compare(
         [read_testimony(folder / "testimony.jsonl")],
         [site_ledger(folder / name) for name in ("ash.jsonl", "second.sqlite")],
@@ -165,7 +165,7 @@ def test_nothing_to_compare_with_is_a_mistake_that_names_the_command(folder: Pat
 
 
 def test_command_lists_contradictions_and_exits_with_its_code(simulator: Simulator, folder: Path) -> None:
-    key = simulator.federation.identity()
+    key = simulator.federation.load_identity()
     testimony = read_testimony(folder / "testimony.jsonl")
     items: list[Opening | StudySeen | RoundSeen | HeadSeen] = [
         testimony.opening,
@@ -173,7 +173,7 @@ def test_command_lists_contradictions_and_exits_with_its_code(simulator: Simulat
         *testimony.rounds.values(),
         *(HeadSeen(countersigned=each) for each in testimony.heads),
     ]
-    (folder / "testimony.jsonl").write_bytes(b"".join(lines(items, key)))
+    (folder / "testimony.jsonl").write_bytes(b"".join(format_testimony(items, key)))
     arguments = ["reconcile", str(folder / "ash.jsonl"), str(folder / "testimony.jsonl")]
     result = CliRunner().invoke(cli, arguments)
     assert "contradiction  ash: it admitted the study" in result.stdout

@@ -8,7 +8,7 @@ from client.site.register_data import register_files
 from client.training.session import TrainingSession
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.renyi import STORED_ORDERS
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 from tests.client.small_study import CONTRACT, small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
@@ -18,7 +18,7 @@ SEVERAL = {"data": {**CONTRACT, "records_per_patient": 3}, "privacy": {"unit": "
 
 def test_patient_with_three_records_costs_the_studys_epsilon_and_needs_more_noise() -> None:
     by_record, by_patient = small_terms(**SEVERAL), small_terms(data=SEVERAL["data"])
-    assert study_noise(by_record) > 1.5 * study_noise(by_patient)
+    assert compute_study_noise(by_record) > 1.5 * compute_study_noise(by_patient)
 
 
 def test_whole_study_is_charged_at_patient_level(found: Found) -> None:
@@ -41,7 +41,7 @@ def test_records_are_drawn_one_by_one(found: Found, tmp_path: Path) -> None:
     with (tmp_path / "several.csv").open("w", newline="") as file:
         csv.writer(file).writerows([rows[0], *(row for row in rows[1:] for _ in range(2))])
     registration = register_files(home, simulator.terms.data, tmp_path / "several.csv", home.folder / "test.csv")
-    trainer = TrainingSession(simulator.terms, registration.files(), "cpu")
-    table, _ = read_study(registration.files())
+    trainer = TrainingSession(simulator.terms, registration.to_study_files(), "cpu")
+    table, _ = read_study(registration.to_study_files())
     assert trainer._training.patients == 2 * table.patients.patients == len(table.patients.labels)
     assert trainer._public_patients == 3 * registration.public_patients

@@ -19,7 +19,7 @@ def forbid(simulator: Simulator, *names: str) -> None:
 
 
 def stopped(simulator: Simulator) -> str:
-    return simulator.journal.history().stopped or ""
+    return simulator.journal.read_history().stopped or ""
 
 
 def test_study_that_three_of_four_refuse_stops_with_all_three_reasons(found: Found) -> None:

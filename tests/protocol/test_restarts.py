@@ -30,10 +30,10 @@ def test_site_restarted_after_it_sealed_seals_the_same_integers_in_a_new_epoch(f
     simulator.transport.replies = lambda name, reply: None if name == "ash" else reply
     simulator.step()
     simulator.transport.replies = lambda _, reply: reply
-    integers = simulator.store("ash").integers(1)
+    integers = simulator.store("ash").read_integers(1)
     simulator.restart_site("ash")
     in_phase(simulator, Phase.RELEASING)
-    again = simulator.store("ash").integers(1)
+    again = simulator.store("ash").read_integers(1)
     assert integers is not None
     assert again is not None
     assert again.tobytes() == integers.tobytes()
@@ -136,7 +136,7 @@ def test_every_site_restarted_before_any_could_open_opens_all_the_same(found: Fo
     require_finished(simulator)
     require_safe(simulator)
     assert trained_once(simulator)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
 
 
 def test_sites_that_lost_what_they_kept_before_any_could_open_stop_the_study_and_say_why(found: Found) -> None:
@@ -147,7 +147,7 @@ def test_sites_that_lost_what_they_kept_before_any_could_open_stop_the_study_and
             kept.unlink()
         simulator.restart_site(name)
     simulator.run(seconds=5)
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert "sealed under keys that no site holds any more" in why
     assert "launch the study again" in why
     require_safe(simulator)
@@ -178,5 +178,5 @@ def test_offer_that_comes_just_too_late_does_not_make_everybody_begin_again(foun
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
     require_finished(simulator)
-    assert simulator.journal.history().epoch_asked <= 3
+    assert simulator.journal.read_history().epoch_asked <= 3
     assert "elm" in committed(simulator)[4].committed.cohort

@@ -55,7 +55,7 @@ def test_site_killed_after_any_answer_comes_back_and_the_three_finish(
     require_finished(simulator)
     require_safe(simulator)
     assert trained_once(simulator)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
     assert all(event.committed.cohort == THREE for event in committed(simulator).values())
 
 
@@ -71,7 +71,7 @@ def test_site_that_dies_again_and_again_does_not_stop_any_kind_of_study(
     require_finished(simulator)
     require_safe(simulator)
     assert trained_once(simulator)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
 
 
 @pytest.mark.parametrize("gone", [("ash",), ("birch", "cedar"), FOUR], ids="-".join)
@@ -88,7 +88,7 @@ def test_sites_restarted_together_in_any_phase_of_a_round_finish_it(
     require_finished(simulator)
     require_safe(simulator)
     assert trained_once(simulator)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
 
 
 def test_rolling_restart_of_every_site_in_every_phase_finishes(found: Found) -> None:
@@ -103,7 +103,7 @@ def test_rolling_restart_of_every_site_in_every_phase_finishes(found: Found) -> 
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert simulator.journal.history().void == set()
+    assert simulator.journal.read_history().void == set()
 
 
 def test_restart_of_everything_between_sealing_and_release_costs_a_round_at_most(found: Found) -> None:
@@ -116,7 +116,7 @@ def test_restart_of_everything_between_sealing_and_release_costs_a_round_at_most
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert simulator.journal.history().void == set(), "nobody had released"
+    assert simulator.journal.read_history().void == set(), "nobody had released"
 
 
 def test_site_restarted_after_it_released_answers_with_the_same_seed(found: Found) -> None:
@@ -183,8 +183,8 @@ def test_kept_attempt_that_does_not_open_is_lost_and_the_round_is_void(found: Fo
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert simulator.journal.history().void == {2}
-    assert simulator.journal.history().out == {}
+    assert simulator.journal.read_history().void == {2}
+    assert simulator.journal.read_history().out == {}
 
 
 def test_wait_for_sites_that_are_away_ends_after_its_time_over_restarts_of_the_coordinator(
@@ -198,7 +198,7 @@ def test_wait_for_sites_that_are_away_ends_after_its_time_over_restarts_of_the_c
     wait_s = simulator.patience.wait_s
     began = simulator.now
     simulator.step(0.6 * wait_s)
-    assert simulator.journal.history().stopped is None
+    assert simulator.journal.read_history().stopped is None
     clock = [0.6 * wait_s]
     import time
 
@@ -207,7 +207,7 @@ def test_wait_for_sites_that_are_away_ends_after_its_time_over_restarts_of_the_c
     simulator.restart_coordinator()
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=500)
     simulator.run(seconds=0.1 * wait_s)
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert simulator.now - began < 1.2 * wait_s
     assert "after 7 days of waiting: 2 sites are here, a round needs 3; away: birch" in why
     assert f"when they are back, run: consilium study resume {simulator.study}" in why

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from models.tasks.binary import metrics
+from models.tasks.binary import compute_metrics
 from privacy.errors import FederationError
 from privacy.keys import SigningKey
 from privacy.protocol.headers import Evaluated
@@ -17,7 +17,7 @@ from server.cli import cli
 from server.results.documents import StudyResults, StudySummary
 from server.results.read import read_results, read_summary
 from server.study.events import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
-from server.study.figures import known_totals
+from server.study.figures import find_known_totals
 from server.watch.progress import Progress
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.head_makers import standing
@@ -35,15 +35,15 @@ def consilium(simulator: Simulator, *words: str) -> Result:
 
 
 def results(simulator: Simulator) -> StudyResults:
-    return read_results(simulator.federation.study_folder(simulator.study))
+    return read_results(simulator.federation.find_study_folder(simulator.study))
 
 
 def summary(simulator: Simulator) -> StudySummary:
-    return read_summary(simulator.federation.study_folder(simulator.study))
+    return read_summary(simulator.federation.find_study_folder(simulator.study))
 
 
 def card(simulator: Simulator, name: str) -> dict[str, Any]:
-    path = simulator.homes[name].study_folder(simulator.study) / "release" / "card.json"
+    path = simulator.homes[name].find_study_folder(simulator.study) / "release" / "card.json"
     read: dict[str, Any] = json.loads(path.read_bytes())
     return read
 
@@ -79,17 +79,17 @@ def test_noise_of_figures_is_that_of_all_sites_of_the_cohort(found: Found) -> No
 
 def test_figures_are_told_to_whoever_watches_once_each_also_after_a_restart(found: Found) -> None:
     simulator = found(small_terms(evaluation={"rounds": [1, 2]}, training={"rounds": 3}))
-    simulator.run(lambda: 2 in simulator.journal.history().committed)
+    simulator.run(lambda: 2 in simulator.journal.read_history().committed)
     simulator.restart_coordinator()
     simulator.run()
-    told = [note for _, note in simulator.journal.notes() if note["kind"] == "figures"]
+    told = [note for _, note in simulator.journal.read_notes() if note["kind"] == "figures"]
     assert [note["after_round"] for note in told] == [1, 2]
-    assert told[0]["auroc"]["value"] == metrics(simulator.state("ash").evaluations[0].counts).auroc
+    assert told[0]["auroc"]["value"] == compute_metrics(simulator.state("ash").evaluations[0].counts).auroc
 
 
 def test_study_in_progress_counts_its_rounds_and_the_time_left(found: Found) -> None:
     simulator = found(small_terms(training={"rounds": 4}, evaluation={"rounds": [4]}))
-    simulator.run(lambda: 2 in simulator.journal.history().committed)
+    simulator.run(lambda: 2 in simulator.journal.read_history().committed)
     shown = results(simulator)
     assert (shown.standing, shown.rounds.applied, shown.rounds.planned, shown.rounds.left) == ("open", 2, 4, 2)
     assert shown.movement.seconds_left == pytest.approx(3 * shown.movement.seconds_per_round, rel=1.0)  # type: ignore[operator]
@@ -129,7 +129,7 @@ def test_site_that_refused_stands_with_its_sentence(found: Found) -> None:
     path.write_text(path.read_text().replace("unprotected_test_patients: true", "unprotected_test_patients: false"))
     simulator.restart_site("elm")
     simulator.launch()
-    simulator.run(lambda: 1 in simulator.journal.history().committed)
+    simulator.run(lambda: 1 in simulator.journal.read_history().committed)
     elm = {each.name: each for each in results(simulator).sites}["elm"]
     assert elm.state == "refused"
     assert "test patients" in elm.why
@@ -142,16 +142,16 @@ def closed(totals: Evaluated | None) -> Closed:
 
 def test_last_totals_count_once_two_sites_that_closed_have_told_them_alike(found: Found) -> None:
     simulator = found(small_terms())
-    simulator.run(lambda: 3 in simulator.journal.history().committed)
-    history, terms = simulator.journal.history(), simulator.terms
+    simulator.run(lambda: 3 in simulator.journal.read_history().committed)
+    history, terms = simulator.journal.read_history(), simulator.terms
     totals = Evaluated(round=2, opened_in=3, counts=tuple(range(20)))
     history.apply(SiteClosed(site="ash", closed=closed(totals)))
-    assert known_totals(terms, history) == ([], [])
+    assert find_known_totals(terms, history) == ([], [])
     history.apply(SiteClosed(site="elm", closed=closed(totals)))
-    assert known_totals(terms, history) == ([totals], [])
+    assert find_known_totals(terms, history) == ([totals], [])
     other = totals.model_copy(update={"counts": (1,) * 20})
     history.apply(SiteClosed(site="birch", closed=closed(other)))
-    known, remarks = known_totals(terms, history)
+    known, remarks = find_known_totals(terms, history)
     assert known == []
     assert "2 different totals after round 2" in remarks[0]
 
@@ -167,11 +167,11 @@ def test_last_totals_count_once_two_sites_that_closed_have_told_them_alike(found
 )
 def test_totals_that_cannot_be_the_studys_are_not_shown(found: Found, totals: Evaluated) -> None:
     simulator = found(small_terms())
-    simulator.run(lambda: 3 in simulator.journal.history().committed)
-    history = simulator.journal.history()
+    simulator.run(lambda: 3 in simulator.journal.read_history().committed)
+    history = simulator.journal.read_history()
     history.apply(SiteClosed(site="ash", closed=closed(totals)))
     history.apply(Finished())
-    assert known_totals(simulator.terms, history) == ([], [])
+    assert find_known_totals(simulator.terms, history) == ([], [])
 
 
 # The commands ----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_compare_lays_studies_side_by_side(found: Found) -> None:
     assert [first, simulator.study] == lines[""]
     values = [
         f"{each.evaluations[-1].auroc.value:.3f}"
-        for each in (read_results(simulator.federation.study_folder(n)) for n in (first, simulator.study))
+        for each in (read_results(simulator.federation.find_study_folder(n)) for n in (first, simulator.study))
     ]
     assert lines["AUROC"][1:] == values
     read = json.loads(consilium(simulator, "compare", first, simulator.study, "--json").stdout)
@@ -234,8 +234,8 @@ def test_watching_shows_figures_and_the_time_left(found: Found, capsys: pytest.C
     simulator = found(small_terms(evaluation=EVERY))
     simulator.run()
     with Progress() as progress:
-        for _, note in simulator.journal.notes():
-            progress.take(note)
+        for _, note in simulator.journal.read_notes():
+            progress.add_note(note)
     said = capsys.readouterr().err
     assert "round 1 of 3 is done; about" in said
     assert "after round 1, on the sites' test patients: AUROC" in said

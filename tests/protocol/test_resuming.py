@@ -24,7 +24,7 @@ def stopped(found: Found) -> Simulator:
     simulator.launch()
     make_void(simulator, 1)
     simulator.run()
-    assert list(simulator.journal.history().out) == ["birch"]
+    assert list(simulator.journal.read_history().out) == ["birch"]
     return simulator
 
 
@@ -32,13 +32,13 @@ def test_resume_that_would_stand_still_again_names_whom_to_readmit_and_changes_n
     coordinator = Coordinator(stopped.federation)
     with pytest.raises(FederationError, match=f"with: consilium study resume {stopped.study} --readmit birch$"):
         coordinator._resume({"study": stopped.study, "readmit": []})
-    assert stopped.journal.standing() is StudyStatus.STOPPED
-    assert list(stopped.journal.history().out) == ["birch"]
+    assert stopped.journal.read_status() is StudyStatus.STOPPED
+    assert list(stopped.journal.read_history().out) == ["birch"]
 
 
 def test_resume_with_the_site_that_is_needed_goes_on(stopped: Simulator) -> None:
     Coordinator(stopped.federation)._resume({"study": stopped.study, "readmit": ["birch"]})
-    assert stopped.journal.standing() is StudyStatus.OPEN
+    assert stopped.journal.read_status() is StudyStatus.OPEN
     stopped.restart_coordinator()
     stopped.run(seconds=5)
     require_finished(stopped)
@@ -74,8 +74,10 @@ def test_study_that_ends_waits_for_a_site_whose_word_on_the_model_is_needed(foun
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.CLOSING)
     simulator.transport.cut_off.add("birch")
     simulator.run(lambda: simulator.now > 2000, seconds=50)
-    assert simulator.journal.history().stopped is None
-    assert "hold the same model at the end, expected 3; away: birch" in (simulator.journal.history().waiting or "")
+    assert simulator.journal.read_history().stopped is None
+    assert "hold the same model at the end, expected 3; away: birch" in (
+        simulator.journal.read_history().waiting or ""
+    )
     simulator.restart_site("birch")
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.federated.server_optimiser import optimiser_of
+from models.federated.server_optimiser import make_optimiser
 from privacy.accounting.epsilon import epsilon_of
 from privacy.mechanisms.distributed_noise import SharedNoise
-from privacy.secure_aggregation.round_layout import shared_noise
+from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Terms
-from privacy.study.cost import study_noise
+from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
@@ -41,11 +41,11 @@ def site_terms(way: str = "everybody", **changes: dict[str, Any]) -> Terms:
 
 
 def noise_of(simulator: Simulator, norm: float | None = None) -> SharedNoise:
-    return shared_noise(simulator.terms, 6, study_noise(simulator.terms), norm)
+    return make_shared_noise(simulator.terms, 6, compute_study_noise(simulator.terms), norm)
 
 
 def sealed_in_first_round(simulator: Simulator) -> dict[str, NDArray[np.uint32]]:
-    found = {name: simulator.store(name).integers(1) for name in simulator.names}
+    found = {name: simulator.store(name).read_integers(1) for name in simulator.names}
     return {name: integers for name, integers in found.items() if integers is not None}
 
 
@@ -65,7 +65,7 @@ def test_whole_study_ends_with_one_model_and_is_charged_to_the_patient(found: Fo
     ] * ROUNDS
     assert 2.99 < epsilon_of(events, 1e-3) <= 3
     assert not list(simulator.store("ash").folder.glob("left-*"))
-    assert simulator.store("ash").clipping_norm() != 1.0 or "adaptive" not in way
+    assert simulator.store("ash").read_clipping_norm() != 1.0 or "adaptive" not in way
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -74,7 +74,7 @@ def test_model_and_norm_are_those_of_the_sum_that_sites_sealed(found: Found, way
     simulator = found(site_terms(way))
     in_phase(simulator, Phase.RELEASING)
     sealed, adaptive = sealed_in_first_round(simulator), simulator.terms.privacy.adaptive_clipping
-    before = simulator.store("ash").model()
+    before = simulator.store("ash").read_model()
     assert {each.size for each in sealed.values()} == {6 + (adaptive is not None)}
     simulator.run(lambda: simulator.all_have(1))
     opened = sum(each.astype(np.int64) for each in sealed.values()) % 2**20
@@ -82,11 +82,11 @@ def test_model_and_norm_are_those_of_the_sum_that_sites_sealed(found: Found, way
     longest = 1.0 if adaptive is None else (1 + adaptive.share**2 / 4) ** 0.5
     total = opened * (2 * 60.0 * longest / 2**20)
     expected = 4 * simulator.terms.cohort.participation
-    np.testing.assert_allclose(simulator.store("elm").model(), before + total[:6] / expected, rtol=1e-12)
+    np.testing.assert_allclose(simulator.store("elm").read_model(), before + total[:6] / expected, rtol=1e-12)
     if adaptive is not None:
         within = np.clip(total[6] / (adaptive.share * expected) + 0.5, 0, 1)
         norm = 1 - adaptive.rate * (within - adaptive.quantile)
-        assert simulator.store("elm").clipping_norm() == pytest.approx(norm, rel=1e-12)
+        assert simulator.store("elm").read_clipping_norm() == pytest.approx(norm, rel=1e-12)
     assert len({simulator.state(name).model_sha256 for name in FOUR}) == 1
 
 
@@ -95,24 +95,24 @@ def test_moments_and_norm_lie_side_by_side(found: Found) -> None:
     simulator.run(seconds=5)
     require_finished(simulator)
     store = simulator.store("ash")
-    assert store.shared().size == optimiser_of(simulator.terms).start(np.zeros(6)).size == 18
+    assert store.read_shared().size == make_optimiser(simulator.terms).make_initial_state(np.zeros(6)).size == 18
     assert len(simulator.model_file("ash")) == 8 * 19
-    assert 0.5 < (store.clipping_norm() or 0) < 2
+    assert 0.5 < (store.read_clipping_norm() or 0) < 2
 
 
 def test_grid_of_a_later_round_follows_the_norm(found: Found) -> None:
     simulator = found(site_terms("sampled and adaptive"))
     in_phase(simulator, Phase.RELEASING, 2)
-    norm = simulator.store("ash").clipping_norm()
+    norm = simulator.store("ash").read_clipping_norm()
     assert norm is not None
     assert norm != 1.0
-    before = simulator.store("ash").model()
-    sealed = [simulator.store(name).integers(2) for name in FOUR]
+    before = simulator.store("ash").read_model()
+    sealed = [simulator.store(name).read_integers(2) for name in FOUR]
     total = sum(each.astype(np.int64) for each in sealed if each is not None) % 2**20
     total = np.where(total >= 2**19, total - 2**20, total)
     simulator.run(lambda: simulator.all_have(2))
     unit = 2 * 60.0 * norm * (1 + 0.5**2 / 4) ** 0.5 / 2**20
-    np.testing.assert_allclose(simulator.store("ash").model(), before + total[:6] * unit / 2, rtol=1e-9)
+    np.testing.assert_allclose(simulator.store("ash").read_model(), before + total[:6] * unit / 2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("way", ["everybody", "sampled and adaptive"])
@@ -123,13 +123,13 @@ def test_survivors_top_their_shares_up_without_training_or_paying_again(found: F
     simulator.step()
     simulator.transport.replies = lambda _, reply: reply
     noise = noise_of(simulator)
-    assert simulator.store("birch").variance(1) == noise.share_variance(4)
+    assert simulator.store("birch").read_variance(1) == noise.compute_share_variance(4)
     first = sealed_in_first_round(simulator)["birch"]
     simulator.transport.cut_off.add("ash")
-    simulator.run(lambda: simulator.store("birch").variance(1) > noise.share_variance(4), seconds=30)
-    assert simulator.store("birch").variance(1) >= noise.share_variance(3)
+    simulator.run(lambda: simulator.store("birch").read_variance(1) > noise.compute_share_variance(4), seconds=30)
+    assert simulator.store("birch").read_variance(1) >= noise.compute_share_variance(3)
     moved = (sealed_in_first_round(simulator)["birch"].astype(np.int64) - first + 2**19) % 2**20 - 2**19
-    assert 0 < np.abs(moved).max() < 8 * np.sqrt(noise.share_variance(3) - noise.share_variance(4))
+    assert 0 < np.abs(moved).max() < 8 * np.sqrt(noise.compute_share_variance(3) - noise.compute_share_variance(4))
     simulator.run(lambda: 1 in committed(simulator), seconds=30)
     assert committed(simulator)[1].committed.cohort == FOUR[1:]
     assert simulator.trained["birch", 1] == len(simulator.entries("birch", "reserve")) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Opened, Problem, Reply, Train
@@ -90,7 +90,7 @@ def test_study_ends_after_the_exchange_that_brings_the_last_straw(found: Found) 
         assert [(each.round, each.opened_in) for each in state.evaluations] == [(1, 2), (2, 3), (3, 4)]
         assert [each.round for each in state.applied] == [1, 2, 3, 4]
         assert state.closed
-        card = (simulator.homes[name].study_folder(simulator.study) / "release" / "card.md").read_text()
+        card = (simulator.homes[name].find_study_folder(simulator.study) / "release" / "card.md").read_text()
         assert "| ended | early, after round 4 of 6: 2 evaluations brought no better AUROC" in card
 
 
@@ -101,7 +101,7 @@ def test_study_without_patience_trains_all_its_rounds(found: Found) -> None:
     simulator.run()
     require_finished(simulator)
     assert max(committed(simulator)) == 5
-    assert sorted(simulator.journal.history().totals) == [2, 3, 4], (
+    assert sorted(simulator.journal.read_history().totals) == [2, 3, 4], (
         "learnt from headers, of which the last has none"
     )
 
@@ -136,18 +136,18 @@ def test_site_refuses_to_train_after_the_end_whoever_asks(found: Found) -> None:
     simulator = found(still())
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.CLOSING)
     before = dict(simulator.trained)
-    keys = simulator.journal.history().keys
+    keys = simulator.journal.read_history().keys
     for name in FOUR:
         assert simulator.state(name).base == 4
         further = Train(
             round=5,
             attempt=1,
-            epoch=simulator.journal.history().epoch,
+            epoch=simulator.journal.read_history().epoch,
             base=4,
             cohort=FOUR,
             reference=simulator.state(name).reference or 0,
             keys=keys,
-            witnessed=simulator.federation.witness().newest(name),
+            witnessed=simulator.federation.open_witness().read_newest_head(name),
         )
         reply, _ = simulator.exchange(name, further)
         assert isinstance(reply, Problem)
@@ -165,7 +165,7 @@ def test_coordinator_that_forgot_the_rule_gets_no_further_round(found: Found) ->
     forgetful = patient.evaluation.model_copy(update={"patience": None})
     simulator.conductor.machine._desk.terms = patient.model_copy(update={"evaluation": forgetful})
     simulator.run(seconds=5)
-    assert "can take part, the terms need 3" in (simulator.journal.history().stopped or "")
+    assert "can take part, the terms need 3" in (simulator.journal.read_history().stopped or "")
     assert max(committed(simulator)) == 4
     assert max(number for _, number in simulator.trained) == 4
     require_safe(simulator)
@@ -184,7 +184,7 @@ def test_restarted_coordinator_ends_the_study_where_it_would_have(
     simulator.restart_coordinator(delivered=delivered)
     simulator.run(seconds=5)
     assert require_ended_by_rule(simulator) == 4
-    opened = simulator.journal.history().totals
+    opened = simulator.journal.read_history().totals
     assert {number: evaluated.round for number, evaluated in opened.items()} == {2: 1, 3: 2, 4: 3}
 
 
@@ -248,7 +248,7 @@ def test_too_few_members_after_opening_wait_for_the_others(found: Found) -> None
     for _ in range(40):
         simulator.step(5)
     assert simulator.conductor.machine.phase is Phase.WAITING
-    assert 4 not in simulator.journal.history().totals
+    assert 4 not in simulator.journal.read_history().totals
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
     assert require_ended_by_rule(simulator) == 4
@@ -264,7 +264,7 @@ def test_void_exchange_brings_its_totals_one_exchange_later(found: Found) -> Non
     make_void(simulator, 2)
     simulator.run(seconds=5)
     require_ended_by_rule(simulator)
-    assert simulator.journal.history().void == {2}
+    assert simulator.journal.read_history().void == {2}
     first = simulator.state("ash").evaluations[0]
     assert (first.round, first.opened_in) == (1, 3)
     for name in simulator.names:
@@ -290,9 +290,9 @@ def test_members_that_say_they_opened_different_totals_stop_the_study(found: Fou
     counts = (0,) * 19 + (1,)
     lying(simulator, "cedar", counts=counts)
     simulator.run()
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert "ash and cedar have opened different totals of round 1" in why
-    assert simulator.journal.history().totals == {}
+    assert simulator.journal.read_history().totals == {}
     assert all(number <= 2 for _, number in simulator.trained)
 
 
@@ -302,13 +302,13 @@ def test_site_that_answers_with_totals_of_something_else_is_lost(found: Found, l
     lying(simulator, "elm", **lie)
     simulator.run(seconds=5)
     assert require_ended_by_rule(simulator, *THREE) < 6  # the cohorts alternate, and so may the figures
-    assert all(each.round == each.opened_in - 1 for each in simulator.journal.history().totals.values())
+    assert all(each.round == each.opened_in - 1 for each in simulator.journal.read_history().totals.values())
 
 
 def test_totals_that_ended_the_study_are_read_back_from_the_journal(found: Found) -> None:
     simulator = found(still())
     simulator.run()
-    for number, evaluated in simulator.journal.history().totals.items():
+    for number, evaluated in simulator.journal.read_history().totals.items():
         assert evaluated == simulator.state("ash").evaluations[number - 2]
         assert TotalsOpened(evaluated=evaluated).kind == "totals-opened"
 
@@ -317,4 +317,4 @@ def test_end_of_patience_with_local_noise_gives_every_site_one_model(found: Foun
     simulator = found(paid(patience=2))
     simulator.run()
     require_ended_by_rule(simulator)
-    assert len({sha256(simulator.model_file(name)) for name in FOUR}) == 1
+    assert len({compute_sha256(simulator.model_file(name)) for name in FOUR}) == 1

@@ -57,13 +57,13 @@ def test_site_whose_ledger_is_held_misses_the_round_and_is_in_the_next(found: Fo
     simulator = found(small_terms(training={"rounds": 4}, evaluation={"rounds": [4]}))
     simulator.run(lambda: simulator.all_have(0) and simulator.conductor.machine.phase is Phase.SEALING)
     with held_ledger(simulator, "elm"):
-        simulator.run(lambda: 1 in simulator.journal.history().committed)
+        simulator.run(lambda: 1 in simulator.journal.read_history().committed)
     assert [(said.code, said.sentence) for said in problems(simulator, "elm")] == [
         ("unavailable", "this site's ledger cannot be written now; nothing was done, and it can be asked again")
     ]
-    assert simulator.journal.history().committed[1].committed.cohort == ("ash", "birch", "cedar")
+    assert simulator.journal.read_history().committed[1].committed.cohort == ("ash", "birch", "cedar")
     simulator.run(seconds=5)
-    assert any(event.committed.cohort == FOUR for event in simulator.journal.history().committed.values())
+    assert any(event.committed.cohort == FOUR for event in simulator.journal.read_history().committed.values())
     require_finished(simulator)
     require_safe(simulator)
     require_no_folder_named(simulator)
@@ -88,8 +88,8 @@ def test_site_whose_disk_is_full_at_release_releases_once_there_is_room(found: F
         assert simulator.state("elm").released is None
     assert problems(simulator, "elm")[0].sentence.startswith("this site's disk cannot be written now")
     simulator.run(seconds=5)
-    assert not simulator.journal.history().void
-    assert simulator.journal.history().committed[1].committed.cohort == FOUR
+    assert not simulator.journal.read_history().void
+    assert simulator.journal.read_history().committed[1].committed.cohort == FOUR
     require_finished(simulator)
     require_safe(simulator)
     require_no_folder_named(simulator)
@@ -100,7 +100,7 @@ def test_site_whose_disk_is_full_for_long_does_not_hold_up_the_others(found: Fou
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
     with full_disk(simulator.homes["elm"].folder):
         simulator.run(lambda: simulator.conductor.machine.phase is Phase.CLOSING, seconds=5)
-    assert not simulator.journal.history().out
+    assert not simulator.journal.read_history().out
     assert len(problems(simulator, "elm")) <= 6  # looked for ever less often
     simulator.run(seconds=10)
     require_finished(simulator)

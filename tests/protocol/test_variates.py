@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from client.data.table import read_table
 from client.study.store import StudyStore
-from models.federated.server_optimiser import optimiser_of
+from models.federated.server_optimiser import make_optimiser
 from privacy.study import Terms
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
@@ -71,7 +71,7 @@ def scaffold(
     x, c = start.copy(), np.zeros_like(start)
     own = {name: np.zeros_like(start) for name in simulator.names}
     for number, cohort in enumerate(cohorts, start=1):
-        rate, updates, changes = training.learning_rate_in(number), [], []
+        rate, updates, changes = training.compute_learning_rate(number), [], []
         for name in cohort:
             y = x.copy()
             for _ in range(training.local_steps):
@@ -96,11 +96,11 @@ def effective(simulator: Simulator, name: str) -> Vector:
     """The own variate by which a site corrects its next round."""
     store = simulator.store(name)
     mine = [each.round for each in store.state.applied if name in each.sites]
-    return store.variate(mine[-1]) if mine else np.zeros(store.launch.parameters)
+    return store.read_variate(mine[-1]) if mine else np.zeros(store.launch.parameters)
 
 
 def shared_variate(simulator: Simulator) -> Vector:
-    shares = {simulator.store(name).shared_variate().tobytes() for name in simulator.names}
+    shares = {simulator.store(name).read_shared_variate().tobytes() for name in simulator.names}
     assert len(shares) == 1
     return np.frombuffer(shares.pop())
 
@@ -114,7 +114,7 @@ def go_on(simulator: Simulator, base: int) -> None:
 
 def first_model(simulator: Simulator) -> Vector:
     simulator.run(lambda: simulator.all_have(0))
-    return simulator.store("ash").model()
+    return simulator.store("ash").read_model()
 
 
 def require_consistent(simulator: Simulator) -> None:
@@ -133,7 +133,7 @@ def require_consistent(simulator: Simulator) -> None:
 def require_oracle(simulator: Simulator, start: Vector, rounds: int) -> None:
     cohorts = [committed(simulator)[number].committed.cohort for number in range(1, rounds + 1)]
     x, c, own = scaffold(simulator, start, cohorts)
-    np.testing.assert_allclose(simulator.store("ash").model(), x, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(simulator.store("ash").read_model(), x, rtol=0, atol=1e-5)
     np.testing.assert_allclose(shared_variate(simulator), c, rtol=0, atol=1e-5)
     for name in simulator.names:
         np.testing.assert_allclose(effective(simulator, name), own[name], rtol=0, atol=1e-5)
@@ -197,11 +197,11 @@ def test_void_round_leaves_every_variate_as_it_was(found: Found) -> None:
     before = {name: effective(simulator, name).tobytes() for name in FOUR}
     make_void(simulator, 2)
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    assert simulator.journal.history().void == {2}
+    assert simulator.journal.read_history().void == {2}
     assert {name: effective(simulator, name).tobytes() for name in FOUR} == before
     simulator.run(lambda: {simulator.state(name).base for name in ("ash", "cedar", "elm")} == {4})
     own = np.mean([effective(simulator, name) for name in FOUR], axis=0)
-    np.testing.assert_allclose(simulator.store("ash").shared_variate(), own, atol=1e-5)
+    np.testing.assert_allclose(simulator.store("ash").read_shared_variate(), own, atol=1e-5)
     assert sorted(path.name for path in simulator.store("ash").folder.glob("control-*"))[0] == "control-00004.npz"
 
 
@@ -210,16 +210,16 @@ def test_power_cut_between_variate_and_integers_changes_nothing(
 ) -> None:
     """All three sites are needed, so the round waits for the one that died; repeated, its work is the same draw."""
     simulator = found(noised_terms(), names=THREE)
-    kept = StudyStore.keep_left_behind
+    kept = StudyStore.keep_rounding_residual
     cut: list[bytes] = []
 
     def once(store: StudyStore, number: int, left: Vector) -> None:
         if number == 2 and not cut and store.folder.parent.parent.name == "ash":
-            cut.append(store.variate(number).tobytes())
+            cut.append(store.read_variate(number).tobytes())
             raise PowerCut
         kept(store, number, left)
 
-    monkeypatch.setattr(StudyStore, "keep_left_behind", once)
+    monkeypatch.setattr(StudyStore, "keep_rounding_residual", once)
     go_on(simulator, 2)
     assert committed(simulator)[2].committed.cohort == THREE
     assert simulator.trained["ash", 2] == 2
@@ -258,7 +258,7 @@ def test_site_dropped_from_an_attempt_it_had_trained_for_does_not_take_its_varia
     simulator.transport.replies = lambda name, envelope: None if name == "elm" else envelope
     simulator.run(lambda: simulator.trained["elm", 2] > 0)
     before = effective(simulator, "elm").tobytes()
-    assert simulator.store("elm").variate(2).tobytes() != before
+    assert simulator.store("elm").read_variate(2).tobytes() != before
     simulator.step(1000)
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
     simulator.transport.replies = lambda name, envelope: envelope
@@ -275,14 +275,14 @@ def test_nothing_of_a_variate_is_left_when_the_study_closes(found: Found) -> Non
     require_finished(simulator)
     for name in FOUR:
         assert list(simulator.store(name).folder.glob("control-*")) == []
-    shared = simulator.store("ash").shared()
+    shared = simulator.store("ash").read_shared()
     assert shared.size == 2 * simulator.store("ash").launch.parameters
-    assert optimiser_of(simulator.terms).variate_of(shared).any()
+    assert make_optimiser(simulator.terms).variate_of(shared).any()
 
 
 def test_sealed_update_is_no_longer_than_without_variates(found: Found) -> None:
     simulator = found(noised_terms())
     in_phase(simulator, Phase.RELEASING, 1)
-    integers = simulator.store("ash").integers(1)
+    integers = simulator.store("ash").read_integers(1)
     assert integers is not None
     assert len(integers) == simulator.store("ash").launch.parameters

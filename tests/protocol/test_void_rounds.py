@@ -14,7 +14,7 @@ def test_site_away_until_the_release_is_over_makes_the_round_void_and_is_forgive
     simulator = found(small_terms(training={"rounds": 6}, evaluation={"rounds": []}))
     make_void(simulator, 2)
     simulator.run(seconds=5)
-    history = simulator.journal.history()
+    history = simulator.journal.read_history()
     assert (history.void, dict(history.voids_by), history.out) == ({2}, {"birch": 1}, {})
     assert committed(simulator)[3].committed.cohort == ("ash", "cedar", "elm")
     assert committed(simulator)[6].committed.cohort == FOUR
@@ -30,13 +30,13 @@ def test_three_sites_wait_for_the_one_that_made_a_round_void_and_go_on_by_themse
     in_phase(simulator, Phase.RELEASING)
     simulator.transport.cut_off.add("birch")
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=20)
-    history = simulator.journal.history()
+    history = simulator.journal.read_history()
     assert history.void == {1}
     assert history.waiting == "2 sites are here, a round needs 3; away: birch"
     assert history.stopped is None
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
-    assert simulator.journal.history().waiting is None
+    assert simulator.journal.read_history().waiting is None
     require_finished(simulator)
     require_safe(simulator)
     assert committed(simulator)[2].committed.cohort == THREE
@@ -47,10 +47,10 @@ def test_site_is_out_once_it_has_made_more_rounds_void_than_are_forgiven(found: 
     simulator = found(small_terms(training={"rounds": 6}), names=THREE)
     for number in (1, 2):
         make_void(simulator, number)
-        assert simulator.journal.history().out == {}
+        assert simulator.journal.read_history().out == {}
     make_void(simulator, 3)
     simulator.run(seconds=5)
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert "2 sites can take part, the terms need 3" in why
     assert "birch: vanished between sealing and release of round 3, as in 2 rounds before" in why
     assert f"let them in again with: consilium study resume {simulator.study} --readmit birch" in why
@@ -59,7 +59,7 @@ def test_site_is_out_once_it_has_made_more_rounds_void_than_are_forgiven(found: 
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert dict(simulator.journal.history().voids_by) == {"birch": 1}, "the operator has forgiven the others"
+    assert dict(simulator.journal.read_history().voids_by) == {"birch": 1}, "the operator has forgiven the others"
 
 
 def test_site_out_of_a_running_study_is_readmitted_and_catches_up(found: Found) -> None:
@@ -67,11 +67,13 @@ def test_site_out_of_a_running_study_is_readmitted_and_catches_up(found: Found) 
     simulator.patience = replace(PATIENCE, forgiven_voids=0)
     simulator.launch()
     make_void(simulator, 1)
-    assert list(simulator.journal.history().out) == ["birch"]
+    assert list(simulator.journal.read_history().out) == ["birch"]
     in_phase(simulator, Phase.SEALING, 3)
     (simulator.journal.folder / "stop").touch()
     simulator.run()
-    assert f"go on with: consilium study resume {simulator.study}" in (simulator.journal.history().stopped or "")
+    assert f"go on with: consilium study resume {simulator.study}" in (
+        simulator.journal.read_history().stopped or ""
+    )
     simulator.resume("birch")
     simulator.run(seconds=5)
     require_finished(simulator)
@@ -85,7 +87,7 @@ def test_without_privacy_the_study_waits_after_a_void_round_until_its_cohort_is_
     in_phase(simulator, Phase.RELEASING)
     simulator.transport.cut_off.add("birch")
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING, seconds=20)
-    assert simulator.journal.history().waiting == (
+    assert simulator.journal.read_history().waiting == (
         "3 sites are here, the next round needs the same sites; away: birch"
     )
     assert all(number == 1 for _, number in simulator.trained)
@@ -102,7 +104,7 @@ def test_without_privacy_a_study_whose_cohort_is_out_stops_and_names_who_is_need
     simulator.launch()
     make_void(simulator, 1)
     simulator.run(seconds=5)
-    why = simulator.journal.history().stopped or ""
+    why = simulator.journal.read_history().stopped or ""
     assert "the round after a void one needs the same sites, birch too" in why
     assert f"consilium study resume {simulator.study} --readmit birch" in why
     simulator.resume("birch")
@@ -128,4 +130,4 @@ def test_two_sites_gone_in_the_last_round_do_not_keep_the_rest_from_closing(foun
     simulator.restart_site("elm")
     simulator.run(seconds=5)
     require_finished(simulator, "ash", "elm")
-    assert simulator.journal.history().void == {2}
+    assert simulator.journal.read_history().void == {2}

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from client.training.jobs import ScoreModel
 from client.training.session import TrainingSession
-from privacy.secure_aggregation.round_layout import grid_of
+from privacy.secure_aggregation.round_layout import make_grid
 from privacy.study import Terms, parse_terms
 from server.study.state import Phase
 from tests.client.small_study import small_terms, without_privacy
@@ -19,11 +19,11 @@ NOISED = {"rounds": [1, 2], "bins": 10, "epsilon": 3}
 
 def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
     """The weighted mean of the updates that the sites have stored as integers."""
-    grid = grid_of(simulator.terms, simulator.state(simulator.names[0]).halvings)
+    grid = make_grid(simulator.terms, simulator.state(simulator.names[0]).halvings)
     patients = {name: simulator.state(name).patients for name in simulator.names}
-    steps = np.zeros(simulator.journal.launch().statement.parameters)
+    steps = np.zeros(simulator.journal.read_launch().statement.parameters)
     for name in simulator.names:
-        integers = simulator.store(name).integers(number)
+        integers = simulator.store(name).read_integers(number)
         assert integers is not None
         steps += integers.astype(np.float64) - grid.zero
     weights = [count / max(patients.values()) for count in patients.values()]
@@ -32,10 +32,10 @@ def mean_update(simulator: Simulator, number: int) -> NDArray[np.float64]:
 
 def own_totals(simulator: Simulator, name: str) -> tuple[int, ...]:
     """What the site counts on its own test file, with the model it has reached, without noise."""
-    registered = simulator.homes[name].registry().under(simulator.terms.data)
+    registered = simulator.homes[name].load_registry().find_exact(simulator.terms.data)
     assert registered is not None
-    files = registered.files()
-    return TrainingSession(simulator.terms, files, "cpu").run(ScoreModel(simulator.store(name).model(), None))
+    files = registered.to_study_files()
+    return TrainingSession(simulator.terms, files, "cpu").run(ScoreModel(simulator.store(name).read_model(), None))
 
 
 @pytest.mark.parametrize("terms", [small_terms(), without_privacy()], ids=["private", "epsilon none"])
@@ -43,11 +43,11 @@ def test_update_of_every_round_is_the_weighted_mean_of_the_stored_integers(found
     simulator = found(terms)
     for number in (1, 2):
         simulator.run(lambda: simulator.conductor.machine.phase is Phase.RELEASING)
-        before = simulator.store("ash").model()
+        before = simulator.store("ash").read_model()
         expected = before + terms.training.server_learning_rate * mean_update(simulator, number)
         simulator.run(lambda: simulator.all_have(number))  # noqa: B023
         for name in simulator.names:
-            np.testing.assert_allclose(simulator.store(name).model(), expected, rtol=0, atol=1e-14)
+            np.testing.assert_allclose(simulator.store(name).read_model(), expected, rtol=0, atol=1e-14)
     require_safe(simulator)
 
 
@@ -119,7 +119,7 @@ def test_private_study_after_one_without_privacy_is_refused(found: Found) -> Non
     simulator.journal.close()
     simulator.launch()
     simulator.run()
-    why = simulator.journal.history().stopped
+    why = simulator.journal.read_history().stopped
     assert why is not None
     assert "trained on without privacy" in why
     assert all(simulator.entries(name)[-1].kind == "refuse" for name in simulator.names)

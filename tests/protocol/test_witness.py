@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from client.commands.status import overview
+from client.commands.status import list_site_facts
 from client.study.activity_log import ActivityLog
 from privacy.errors import WireError
 from privacy.ledger import Ledger
@@ -31,14 +31,14 @@ def simulator(found: Found) -> Simulator:
 def test_every_head_that_a_site_showed_is_countersigned_and_in_its_ledger(simulator: Simulator) -> None:
     simulator.run()
     require_finished(simulator)
-    witness = simulator.federation.witness()
+    witness = simulator.federation.open_witness()
     for name in simulator.names:
-        heads = [each.head.statement for each in witness.heads() if each.head.statement.site == name]
+        heads = [each.head.statement for each in witness.read_heads() if each.head.statement.site == name]
         assert len(heads) == 1 + ROUNDS + 1  # joined, each round, closed
         with simulator.homes[name].open_ledger() as ledger:
-            assert all(ledger.holds(head.number, head.hash) for head in heads)
+            assert all(ledger.has_entry(head.number, head.hash) for head in heads)
         assert len(simulator.entries(name, "checkpoint")) == ROUNDS
-        kept = simulator.homes[name].witnessed()
+        kept = simulator.homes[name].load_witnessed()
         assert kept is not None
         assert kept.head.statement in heads
 
@@ -51,9 +51,9 @@ def test_train_without_a_countersigned_head_is_refused(mallory: Mallory) -> None
 
 
 def test_train_with_a_head_that_somebody_else_countersigned_is_refused(mallory: Mallory) -> None:
-    stranger = mallory.simulator.homes["birch"].identity()
+    stranger = mallory.simulator.homes["birch"].load_identity()
     head = mallory.witnessed["ash"].head
-    mallory.witnessed["ash"] = type(mallory.witnessed["ash"]).by(stranger, COORDINATOR, head)
+    mallory.witnessed["ash"] = type(mallory.witnessed["ash"]).sign(stranger, COORDINATOR, head)
     require_refused(mallory.train("ash"), "refused", "countersigned head cannot be believed")
     assert not mallory.simulator.trained
 
@@ -68,7 +68,7 @@ def test_site_put_back_to_a_snapshot_trains_nothing_and_says_so_in_its_ledger(si
     assert simulator.trained["ash", 4] == trained == 0
     incident = simulator.entries("ash", "incident")[-1].body
     assert getattr(incident, "code", "") == "rollback"
-    assert "rolled back" in (simulator.journal.history().stopped or "")
+    assert "rolled back" in (simulator.journal.read_history().stopped or "")
 
 
 def test_restored_ledger_takes_over_what_was_seen_and_spends_what_was_open(simulator: Simulator) -> None:
@@ -76,22 +76,22 @@ def test_restored_ledger_takes_over_what_was_seen_and_spends_what_was_open(simul
     copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     with simulator.homes["ash"].open_ledger() as ledger:
-        lost = ledger.budgets()[0].grants[0]
+        lost = ledger.list_budgets()[0].grants[0]
     simulator.sites["ash"].close()
     for path in simulator.homes["ash"].folder.glob("ledger.sqlite*"):
         path.unlink()
     shutil.copy(copy / "ledger.sqlite", simulator.homes["ash"].ledger_path)
-    seen = simulator.federation.witness().newest("ash")
+    seen = simulator.federation.open_witness().read_newest_head("ash")
     assert seen is not None
     with simulator.homes["ash"].open_ledger() as ledger:
-        ledger.recover(seen, simulator.federation.identity().public)
-        restored = ledger.budgets()[0].grants[0]
+        ledger.recover(seen, simulator.federation.load_identity().public)
+        restored = ledger.list_budgets()[0].grants[0]
     assert restored.set_aside == 0
     assert restored.spent >= lost.spent + lost.set_aside
     simulator.sites["ash"] = simulator._start("ash")
     simulator.run(seconds=5)
     assert simulator.trained["ash", 4] == 0
-    assert "ash" in simulator.journal.history().out
+    assert "ash" in simulator.journal.read_history().out
 
 
 def test_recovered_ledger_is_believed_by_its_witness_and_takes_part_in_the_next_study(simulator: Simulator) -> None:
@@ -99,17 +99,17 @@ def test_recovered_ledger_is_believed_by_its_witness_and_takes_part_in_the_next_
     copy = simulator.snapshot("ash")
     simulator.run(seconds=5)
     simulator.put_back("ash", copy)
-    seen = simulator.federation.witness().newest("ash")
+    seen = simulator.federation.open_witness().read_newest_head("ash")
     assert seen is not None
     simulator.sites["ash"].close()
     with simulator.homes["ash"].open_ledger() as ledger:
-        ledger.recover(seen, simulator.federation.identity().public)
-        assert isinstance(list(ledger.entries())[-1].body, Recover)
+        ledger.recover(seen, simulator.federation.load_identity().public)
+        assert isinstance(list(ledger.read_entries())[-1].body, Recover)
     simulator.sites["ash"] = simulator._start("ash")
     simulator.journal.close()
     simulator.launch()
     simulator.run(lambda: 1 in committed(simulator), seconds=5)
-    newest = simulator.federation.witness().newest("ash")
+    newest = simulator.federation.open_witness().read_newest_head("ash")
     assert newest is not None
     assert newest.head.statement.recovered == seen.head.statement.hash
 
@@ -121,43 +121,43 @@ def test_copy_of_a_machine_in_use_beside_it_is_noticed(simulator: Simulator) -> 
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
     simulator.put_back("ash", copy)  # the copy is asked from now on
     simulator.run(seconds=5)
-    assert "a copy of it is in use elsewhere" in (simulator.journal.history().stopped or "")
+    assert "a copy of it is in use elsewhere" in (simulator.journal.read_history().stopped or "")
 
 
 def test_two_ledgers_shown_to_one_witness_are_refused(simulator: Simulator) -> None:
     """Two copies that add different entries show two entries of one number."""
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
-    identity = simulator.homes["ash"].identity()
+    identity = simulator.homes["ash"].load_identity()
     heads = []
     for path, code in ((simulator.homes["ash"].ledger_path, "one"), (copy / "ledger.sqlite", "two")):
         with Ledger.open(path, identity) as ledger:
-            ledger.incident(simulator.study, code, "they differ")
-            heads.append(ledger.signed_head())
-    witness = simulator.federation.witness()
-    witness.see(heads[0])
-    witness.see(heads[0])
+            ledger.record_incident(simulator.study, code, "they differ")
+            heads.append(ledger.sign_head())
+    witness = simulator.federation.open_witness()
+    witness.countersign(heads[0])
+    witness.countersign(heads[0])
     with pytest.raises(WireError, match="two copies of the ledger are in use"):
-        witness.see(heads[1])
+        witness.countersign(heads[1])
 
 
 def test_recovery_from_an_older_head_than_the_newest_seen_is_refused(simulator: Simulator) -> None:
     simulator.run(lambda: 1 in committed(simulator))
     copy = simulator.snapshot("ash")
     simulator.run(lambda: 2 in committed(simulator), seconds=5)
-    older = simulator.federation.witness().newest("ash")
+    older = simulator.federation.open_witness().read_newest_head("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     assert older is not None
-    with Ledger.open(copy / "ledger.sqlite", simulator.homes["ash"].identity()) as ledger:
-        ledger.recover(older, simulator.federation.identity().public)
-        head = ledger.signed_head()
+    with Ledger.open(copy / "ledger.sqlite", simulator.homes["ash"].load_identity()) as ledger:
+        ledger.recover(older, simulator.federation.load_identity().public)
+        head = ledger.sign_head()
     with pytest.raises(WireError, match="without taking over the newest head"):
-        simulator.federation.witness().see(head)
+        simulator.federation.open_witness().countersign(head)
 
 
 def test_head_of_another_sites_ledger_is_that_sites_loss(simulator: Simulator) -> None:
     with simulator.homes["birch"].open_ledger() as ledger:
-        birch = ledger.signed_head()
+        birch = ledger.sign_head()
 
     def lie(name: str, reply: Envelope) -> Envelope:
         content = read_body(reply).content
@@ -167,7 +167,7 @@ def test_head_of_another_sites_ledger_is_that_sites_loss(simulator: Simulator) -
 
     simulator.transport.replies = lie
     simulator.run(seconds=10)
-    assert any("its reply is refused" in note.get("text", "") for _, note in simulator.journal.notes())
+    assert any("its reply is refused" in note.get("text", "") for _, note in simulator.journal.read_notes())
     assert all("ash" not in each.committed.cohort for each in committed(simulator).values())
 
 
@@ -184,11 +184,11 @@ def test_site_put_back_says_so_itself_before_it_takes_part_in_anything_new(simul
     assert "refuses a round (refused): entry" in said[0]
     assert all("refuses" in line for line in said)
     home = simulator.homes["ash"]
-    assert "consilium-site ledger recover" in overview(home)["rolled_back"]
-    seen = simulator.federation.witness().newest("ash")
+    assert "consilium-site ledger recover" in list_site_facts(home)["rolled_back"]
+    seen = simulator.federation.open_witness().read_newest_head("ash")
     assert seen is not None
     simulator.sites["ash"].close()
     with home.open_ledger() as ledger:
-        ledger.recover(seen, simulator.federation.identity().public)
-    assert overview(home)["rolled_back"] is None
-    assert [each["state"] for each in overview(home)["studies"]] == ["ended"]
+        ledger.recover(seen, simulator.federation.load_identity().public)
+    assert list_site_facts(home)["rolled_back"] is None
+    assert [each["state"] for each in list_site_facts(home)["studies"]] == ["ended"]

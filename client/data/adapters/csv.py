@@ -88,12 +88,12 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
         DataError: it is no such file, or none of the columns is in it.
     """
     try:
-        _require_regular(path)
+        _require_regular_file(path)
         with path.open("rb", buffering=0) as raw:
             hashed = _Hashed(raw)
             text = io.TextIOWrapper(io.BufferedReader(hashed, 1 << 18), encoding="utf-8-sig", newline="")
             try:
-                return _read(_lines(text), names, hashed)
+                return _read_columns(_read_lines(text), names, hashed)
             except UnicodeDecodeError:
                 raise DataError(f"expected a CSV file in UTF-8, got other bytes{hashed.hint}") from None
     except OSError as cause:
@@ -102,12 +102,12 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
         raise DataError(f"{path}: {error}") from None
 
 
-def places_of(words: Sequence[str], lines: Sequence[int], rows: Sequence[int]) -> tuple[Place, ...]:
+def list_places(words: Sequence[str], lines: Sequence[int], rows: Sequence[int]) -> tuple[Place, ...]:
     """Name the first few of ``rows`` by their lines and words."""
     return tuple(Place(lines[row], words[row]) for row in rows[:MAX_PLACES])
 
 
-def loosened(name: str) -> str:
+def simplify_spelling(name: str) -> str:
     """Give a column's name without letter case, spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
@@ -139,7 +139,7 @@ class _Hashed(io.RawIOBase):
         return f": {found[0]}; export it as CSV UTF-8" if found else "; save it as CSV UTF-8"
 
 
-def _require_regular(path: Path) -> None:
+def _require_regular_file(path: Path) -> None:
     """Refuse what has no end, or would fill the memory, before it is opened."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -153,7 +153,7 @@ def _require_regular(path: Path) -> None:
         raise DataError("is empty; the first line must name the columns")
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+def _read_lines(text: io.TextIOWrapper) -> Iterator[str]:
     """The lines of ``text``, none longer than a field may be."""
     number = 0
     while line := text.readline(MAX_FIELD + 1):
@@ -178,11 +178,11 @@ class _Rows:
             except StopIteration:
                 return
             except csv.Error as cause:
-                raise DataError(self._sentence(begin, str(cause))) from None
+                raise DataError(self._describe_error(begin, str(cause))) from None
             if row:
                 yield begin, row
 
-    def _sentence(self, begin: int, cause: str) -> str:
+    def _describe_error(self, begin: int, cause: str) -> str:
         if cause == "unexpected end of data" or "field limit" in cause:
             return f"line {begin} is not CSV: a quote opens in the row that begins there, and is never closed"
         end = self._reader.line_num
@@ -190,24 +190,28 @@ class _Rows:
         return f"line {end} is not CSV: {cause}{row}"
 
 
-def _read(lines: Iterator[str], names: Sequence[str], hashed: _Hashed) -> Words:
+def _read_columns(lines: Iterator[str], names: Sequence[str], hashed: _Hashed) -> Words:
     first = next(lines, "")
     rows = iter(_Rows(chain([first], lines)))
     try:
         _, header = next(rows, (0, []))
     except DataError:
-        if separated := _separated(names, first):
-            raise DataError(_lacking(names, names, ()) + separated) from None
+        if separated := _describe_separator(names, first):
+            raise DataError(_describe_absent_columns(names, names, ()) + separated) from None
         raise
-    header = [_word(name) for name in header]
+    header = [_clean_word(name) for name in header]
     present = [name for name in names if name in header]
     if not present:
-        why = _separated(names, first) or _above(names, rows) or "; the first line must name the columns"
-        lacking = _lacking(names, names, header)
+        why = (
+            _describe_separator(names, first)
+            or _describe_late_header(names, rows)
+            or "; the first line must name the columns"
+        )
+        lacking = _describe_absent_columns(names, names, header)
         raise DataError(lacking if "did you mean" in lacking else lacking + why)
     mistakes = []
     if absent := [name for name in names if name not in header]:
-        mistakes.append(Mistake(_lacking(absent, names, header)))
+        mistakes.append(Mistake(_describe_absent_columns(absent, names, header)))
     if twice := [name for name in names if header.count(name) > 1]:
         mistakes.append(Mistake(f"the header names a column twice: {', '.join(twice)}"))
     places = [header.index(name) for name in present]
@@ -220,7 +224,7 @@ def _read(lines: Iterator[str], names: Sequence[str], hashed: _Hashed) -> Words:
             continue
         begins.append(line)
         for column, place in zip(columns, places, strict=True):
-            column.append(_word(row[place]))
+            column.append(_clean_word(row[place]))
     if uneven:
         mistakes.append(
             Mistake(f"{uneven} rows do not have the header's {len(header)} fields", None, tuple(unevens))
@@ -230,38 +234,38 @@ def _read(lines: Iterator[str], names: Sequence[str], hashed: _Hashed) -> Words:
     return Words(dict(zip(present, columns, strict=True)), begins, hashed.sha256, tuple(mistakes))
 
 
-def _word(text: str) -> str:
+def _clean_word(text: str) -> str:
     word = text.strip()
     return word if word.isascii() else unicodedata.normalize("NFC", word)
 
 
-def _lacking(absent: Sequence[str], names: Sequence[str], header: Sequence[str]) -> str:
+def _describe_absent_columns(absent: Sequence[str], names: Sequence[str], header: Sequence[str]) -> str:
     """Say which columns are absent, and which of the header's may be meant."""
     near = [
         f"did you mean '{column}' for '{name}'?"
         for name in absent
         for column in header
-        if column not in names and loosened(column) == loosened(name)
+        if column not in names and simplify_spelling(column) == simplify_spelling(name)
     ]
     return "; ".join([f"lacks {len(absent)} columns of the contract: {', '.join(absent)}", *near])
 
 
-def _separated(names: Sequence[str], header: str) -> str:
+def _describe_separator(names: Sequence[str], header: str) -> str:
     """Say by what the columns of the line ``header`` are separated, if not by commas."""
-    wanted = {loosened(name) for name in names}
+    wanted = {simplify_spelling(name) for name in names}
     for separator, words in _SEPARATORS.items():
-        found = len({loosened(part) for part in header.split(separator)} & wanted)
+        found = len({simplify_spelling(part) for part in header.split(separator)} & wanted)
         if separator in header and ("," not in header or found * 2 > len(wanted)):
             return f"; its columns are separated by {words}: export it with commas"
     return ""
 
 
-def _above(names: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> str:
+def _describe_late_header(names: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> str:
     """Say which of the first lines names the columns, if the first one does not."""
-    wanted = {loosened(name) for name in names}
+    wanted = {simplify_spelling(name) for name in names}
     for line, row in rows:
         if line > _LINES_ABOVE_HEADER:
             break
-        if wanted & {loosened(name) for name in row}:
+        if wanted & {simplify_spelling(name) for name in row}:
             return f"; line {line} names them: remove the lines above it"
     return ""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from privacy.audit.read_ledger import read
+from privacy.audit.read_ledger import read_ledger
 from privacy.command_line import print_json
 from privacy.document import Document
 from privacy.errors import ContradictionError
@@ -62,7 +62,7 @@ class SiteLedger:
         """Whose ledger it is."""
         return self.ledger.site
 
-    def take(self, _: LedgerState, entry: Entry) -> None:
+    def apply(self, _: LedgerState, entry: Entry) -> None:
         """Take in the next entry."""
         match entry.body:
             case Reserve(study=study, round=round):
@@ -84,7 +84,7 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
 
     Give the files in any order: at least one testimony and one ledger, and as many ledgers as there are.
     """
-    testimonies, ledgers = _sorted(files)
+    testimonies, ledgers = _read_files(files)
     found = compare(testimonies, ledgers)
     contradictions = sum(each.weight is Weight.CONTRADICTION for each in found)
     if as_json:
@@ -114,33 +114,33 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
 
 def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Finding]:
     """Everything on which witnesses and ledgers do not agree, contradictions first."""
-    findings = [*_two_ledgers(testimonies), *_two_copies(ledgers)]
+    findings = [*_find_conflicting_entries(testimonies), *_find_conflicting_copies(ledgers)]
     for ledger_state in ledgers:
         for testimony in testimonies:
-            findings += _terms(testimony, ledger_state)
-            findings += _rounds(testimony, ledger_state)
-            findings += _heads(testimony, ledger_state)
+            findings += _compare_terms(testimony, ledger_state)
+            findings += _compare_rounds(testimony, ledger_state)
+            findings += _compare_heads(testimony, ledger_state)
     return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
 
 
-def _terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     for study, seen in testimony.studies.items():
-        allowed = ledger_state.ledger.allowance(study)
+        allowed = ledger_state.ledger.find_allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
-            yield _contradiction(
+            yield _make_contradiction(
                 ledger_state,
                 f"it admitted the study '{study}' under the terms {allowed.terms[:16]}, the coordinator launched it "
                 f"under {seen.terms[:16]}",
             )
         own = seen.sites.get(ledger_state.name)
         if own is not None and own not in [key.text for key in ledger_state.ledger.keys]:
-            yield _contradiction(
+            yield _make_contradiction(
                 ledger_state,
                 f"the study '{study}' invited the key {PublicKey.from_text(own).typed}, which never signed this ledger",
             )
 
 
-def _rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     for (study, number), seen in testimony.rounds.items():
         paid = (
             (study, number) in ledger_state.trained
@@ -149,12 +149,12 @@ def _rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]
         )
         if ledger_state.name in seen.heads and not paid:
             if ledger_state.recovered:
-                yield _remark(
+                yield _make_remark(
                     ledger_state,
                     f"round {number} of '{study}' has its update; the ledger was restored and has lost it",
                 )
             else:
-                yield _contradiction(
+                yield _make_contradiction(
                     ledger_state,
                     f"round {number} of '{study}' has its update in the sum, its ledger has no payment for it",
                 )
@@ -164,19 +164,19 @@ def _rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]
             continue
         round_seen = testimony.rounds.get((study, number))
         if round_seen is None and (study, number) not in testimony.void:
-            yield _remark(
+            yield _make_remark(
                 ledger_state,
                 f"it paid for round {number} of '{study}', of which the coordinator shows no sum: the study ended or "
                 "stands still in it, or the coordinator keeps it back",
             )
         elif round_seen is not None and ledger_state.name not in round_seen.heads:
-            yield _remark(
+            yield _make_remark(
                 ledger_state,
                 f"it paid for round {number} of '{study}' and is not in its sum: it was lost before release",
             )
 
 
-def _heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     shown = set()
     for countersigned in testimony.heads:
         head = countersigned.head.statement
@@ -185,25 +185,25 @@ def _heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
         shown.add(head.digest)
         if ledger_state.ledger.contains(head.number, head.hash):
             continue
-        if _lost_and_taken_over(head, ledger_state):
-            yield _remark(
+        if _is_lost_and_taken_over(head, ledger_state):
+            yield _make_remark(
                 ledger_state,
                 f"entry {head.number}, which a witness has seen, was lost; the ledger was restored since",
             )
         else:
-            yield _contradiction(
+            yield _make_contradiction(
                 ledger_state,
                 f"entry {head.number}, which a witness has seen, is not in the ledger: it was rolled back, "
-                "rewritten, or  this is a copy",
+                "rewritten, or this is a copy",
             )
     for witness, digest in sorted(ledger_state.checkpoints):
         if witness == testimony.opening.key and digest not in shown:
-            yield _contradiction(
+            yield _make_contradiction(
                 ledger_state, "the coordinator has countersigned a head that its testimony does not show"
             )
 
 
-def _two_ledgers(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
+def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
     seen: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for testimony in testimonies:
         for countersigned in testimony.heads:
@@ -218,20 +218,20 @@ def _two_ledgers(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
             )
 
 
-def _two_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]:
+def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]:
     """Ledgers of one site that part ways; copies that go on from each other were put together before."""
     for number, ledger_state in enumerate(ledgers):
         for other in ledgers[number + 1 :]:
             if ledger_state.name == other.name:
                 restored = bool(ledger_state.recovered or other.recovered)
-                yield (_remark if restored else _contradiction)(
+                yield (_make_remark if restored else _make_contradiction)(
                     ledger_state,
                     f"two of its ledgers were given that part ways, with {ledger_state.ledger.head.number} and "
                     f"{other.ledger.head.number} entries" + ("; one of them was restored" if restored else ""),
                 )
 
 
-def _lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
+def _is_lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
     """Whether the ledger says that it was restored after this head, and with it in view."""
     before = [None, *(each.hash for each in ledger_state.recovered)]
     if head.recovered not in before:
@@ -240,7 +240,7 @@ def _lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
     return bool(following) and head.number <= following[0].number
 
 
-def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
+def _read_files(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
     testimonies, ledgers = list[Testimony](), list[SiteLedger]()
     for path in files:
         if _is_testimony(path):
@@ -249,7 +249,7 @@ def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
                 testimonies.append(testimony)
         else:
             site = SiteLedger(LedgerState())
-            _, site.ledger = read(path, watch=site.take)
+            _, site.ledger = read_ledger(path, watch=site.apply)
             ledgers.append(site)
     if not testimonies:
         raise click.UsageError(
@@ -260,22 +260,22 @@ def _sorted(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
             "none of these is a ledger, so there is nothing to compare with; a site writes one: "
             "consilium-site ledger export FILE"
         )
-    return testimonies, _longest(ledgers)
+    return testimonies, _keep_longest_copies(ledgers)
 
 
-def _longest(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
+def _keep_longest_copies(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
     """The ledgers without copies that another one goes on from."""
     kept: list[SiteLedger] = []
     for ledger_state in sorted(ledgers, key=lambda each: -each.ledger.head.number):
-        if not any(_goes_on_from(other, ledger_state) for other in kept):
+        if not any(_is_continuation(other, ledger_state) for other in kept):
             kept.append(ledger_state)
     return sorted(kept, key=lambda each: each.name)
 
 
-def _goes_on_from(longer: SiteLedger, ledger_state: SiteLedger) -> bool:
+def _is_continuation(longer: SiteLedger, ledger_state: SiteLedger) -> bool:
     return (
         longer.name == ledger_state.name
-        and longer.ledger.number_of(ledger_state.ledger.head.hash) == ledger_state.ledger.head.number
+        and longer.ledger.find_entry_number(ledger_state.ledger.head.hash) == ledger_state.ledger.head.number
     )
 
 
@@ -287,9 +287,9 @@ def _is_testimony(path: Path) -> bool:
         return False
 
 
-def _contradiction(ledger_state: SiteLedger, sentence: str) -> Finding:
+def _make_contradiction(ledger_state: SiteLedger, sentence: str) -> Finding:
     return Finding(weight=Weight.CONTRADICTION, site=ledger_state.name, sentence=sentence)
 
 
-def _remark(ledger_state: SiteLedger, sentence: str) -> Finding:
+def _make_remark(ledger_state: SiteLedger, sentence: str) -> Finding:
     return Finding(weight=Weight.REMARK, site=ledger_state.name, sentence=sentence)

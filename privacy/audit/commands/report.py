@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 
 from privacy.accounting.events import AnyEvent
-from privacy.accounting.pld import pld_epsilon
-from privacy.audit.read_ledger import given_key, read
+from privacy.accounting.pld import compute_pld_epsilon
+from privacy.audit.read_ledger import parse_key, read_ledger
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.page import render
+from privacy.audit.report.page import render_page
 from privacy.audit.report.study_section import SecondFigure
 from privacy.audit.report.timeline import Timeline
 from privacy.command_line import say
 from privacy.errors import LedgerError
-from privacy.files import replace
+from privacy.files import replace_file
 from privacy.keys import PublicKey
 from privacy.ledger.papers import Paper
 
@@ -35,9 +35,9 @@ def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) 
     """
     if output.exists():
         _refuse_to_destroy(output, ledger, force)
-    second = _loss_distributions() if pld else None
-    page = render(read_timeline(ledger, None if key is None else given_key(key)), second)
-    replace(output, page, LedgerError)
+    second = _make_pld_figure() if pld else None
+    page = render_page(read_timeline(ledger, None if key is None else parse_key(key)), second)
+    replace_file(output, page, LedgerError)
     say(f"{output}: {len(page) / 1024:,.0f} KiB")
 
 
@@ -48,7 +48,7 @@ def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
     story, papers = Timeline(), dict[str, Paper]()
-    form, state = read(ledger, key, story.take, papers)
+    form, state = read_ledger(ledger, key, story.apply, papers)
     return Reading(state, story, form, key is not None, papers)
 
 
@@ -59,12 +59,12 @@ def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:
         raise click.UsageError(f"{output} is there already: name another file, or replace it with --force")
 
 
-def _loss_distributions() -> SecondFigure:
+def _make_pld_figure() -> SecondFigure:
     if find_spec("dp_accounting") is None:
         raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
 
     @cache  # studies of the same terms have the same plan
     def priced(events: tuple[AnyEvent, ...], delta: float) -> float:
-        return pld_epsilon(events, delta)
+        return compute_pld_epsilon(events, delta)
 
     return lambda events, delta: priced(tuple(events), delta)

@@ -12,8 +12,8 @@ from typing import Final
 import click
 
 from privacy.accounting.figures import Budget
-from privacy.audit.read_ledger import given_key, read
-from privacy.audit.report.findings import of_the_entries
+from privacy.audit.read_ledger import parse_key, read_ledger
+from privacy.audit.report.findings import list_findings_in_entries
 from privacy.audit.report.timeline import Timeline
 from privacy.command_line import print_json
 from privacy.document import Document
@@ -69,35 +69,35 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, .
             raise click.UsageError(
                 f"{len(ledgers)} ledgers and {len(given)} {option}s: give one --{option} for each, or none"
             )
-    known: list[PublicKey | None] = [given_key(text) for text in keys] or [None] * len(ledgers)
-    seen: list[str | None] = [_given_head(text) for text in heads] or [None] * len(ledgers)
-    found = [check(ledger, key, head) for ledger, key, head in zip(ledgers, known, seen, strict=True)]
+    known: list[PublicKey | None] = [parse_key(text) for text in keys] or [None] * len(ledgers)
+    seen: list[str | None] = [_parse_head(text) for text in heads] or [None] * len(ledgers)
+    found = [check_ledger(ledger, key, head) for ledger, key, head in zip(ledgers, known, seen, strict=True)]
     if as_json:
         documents = [each.model_dump(mode="json") for each in found]
         print_json(documents[0] if len(documents) == 1 else {"ledgers": documents})
         return
-    click.echo("\n\n".join("\n".join(_report(each)) for each in found))
+    click.echo("\n\n".join("\n".join(_format_report(each)) for each in found))
 
 
-def check(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:
+def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:
     """Verify the ledger in ``path``, whichever form it has; ``head`` must be the hash of one of its entries.
 
     Raises:
         LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
     story = Timeline()
-    form, state = read(path, key, story.take)
-    number = None if head is None else state.number_of(head)
+    form, state = read_ledger(path, key, story.apply)
+    number = None if head is None else state.find_entry_number(head)
     if head is not None and number is None:
         raise LedgerError(
             f"{path}: no entry has the hash {head} that was given; its newest, entry {state.head.number}, has "
             f"{state.head.hash}: its tail was cut off, it was rewritten, or it is another ledger; ask the site for a "
-            "new  export and the head printed with it"
+            "new export and the head printed with it"
         )
-    return _verified(path, form, state, key is not None, number, of_the_entries(state, story))
+    return _build_result(path, form, state, key is not None, number, list_findings_in_entries(state, story))
 
 
-def _given_head(text: str) -> str:
+def _parse_head(text: str) -> str:
     """A hash from the command line."""
     if not re.fullmatch("[0-9a-f]{64}", text.strip().lower()):
         raise click.BadParameter(
@@ -106,7 +106,7 @@ def _given_head(text: str) -> str:
     return text.strip().lower()
 
 
-def _verified(
+def _build_result(
     path: Path, form: str, state: LedgerState, key_given: bool, head_given: int | None, attention: list[str]
 ) -> Verified:
     return Verified(
@@ -122,17 +122,17 @@ def _verified(
         witnessed=None if state.witnessed is None else state.witnessed.number,
         recovered=None if state.recovered is None else state.recovered.number,
         unsettled_rounds=len(state.unsettled),
-        populations=tuple(state.budgets()),
+        populations=tuple(state.list_budgets()),
         attention=tuple(attention),
     )
 
 
-def _report(found: Verified) -> list[str]:
+def _format_report(found: Verified) -> list[str]:
     lines = [
         f"site         {found.site}",
         f"key          {found.key} ({'as given' if found.key_given else _UNCOMPARED})",
         f"complete     up to entry {found.entries}, written at {found.last_entry}",
-        f"head         {found.head} ({_compared(found)})",
+        f"head         {found.head} ({_describe_head_comparison(found)})",
         "witnessed    "
         + ("by nobody" if found.witnessed is None else f"newest witnessed head: entry {found.witnessed}"),
     ]
@@ -147,13 +147,13 @@ def _report(found: Verified) -> list[str]:
     if found.unsettled_rounds:
         lines.append(f"unsettled    rounds reserved and not settled, counted in full: {found.unsettled_rounds}")
     for budget in found.populations:
-        lines += ["", *_population(budget)]
+        lines += ["", *_format_population(budget)]
     if found.attention:
         lines += ["", "attention", *(f"  {each}" for each in found.attention)]
     return lines
 
 
-def _compared(found: Verified) -> str:
+def _describe_head_comparison(found: Verified) -> str:
     if found.head_given is None:
         return "compare it with what the site gave you, or give that with --head"
     if later := found.entries - found.head_given:
@@ -161,7 +161,7 @@ def _compared(found: Verified) -> str:
     return "as given"
 
 
-def _population(budget: Budget) -> list[str]:
+def _format_population(budget: Budget) -> list[str]:
     lines = [f"population   {budget.population}"]
     if budget.epsilon_granted is None:
         lines.append("  granted    nothing")

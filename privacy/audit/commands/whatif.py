@@ -3,8 +3,9 @@
 Rules:
 
 * The ledger is verified first; nothing is answered from a ledger that does not hold.
-* A study is paid from one grant: the first with room for all of it. Prices are the ledger's own (:func:`charge`, at
-  each grant's order), so an answer of 3 means that the site would admit 3, and no fourth.
+* A study is paid from one grant: the first with room for all of it. Prices are the ledger's own
+  (:func:`compute_charge`, at each grant's order), so an answer of 3 means that the site would admit 3, and no
+  fourth.
 * What is set aside for studies that are still open is not left; it may come back when they close.
 * Only training is asked for with ``--rounds``; a study like another one has that one's evaluations too.
 """
@@ -20,10 +21,10 @@ import click
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, repeat_event
-from privacy.accounting.figures import rounded_down, rounded_up
+from privacy.accounting.figures import round_down, round_up
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi_filter import RenyiFilter
-from privacy.audit.read_ledger import given_key, read
+from privacy.audit.read_ledger import parse_key, read_ledger
 from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError
@@ -79,7 +80,7 @@ class Shape(Document):
     steps: int
     sampling_rate: float
 
-    def with_noise(self, noise_multiplier: float) -> Planned:
+    def make_planned_training(self, noise_multiplier: float) -> Planned:
         """The training with this noise multiplier."""
         event = SampledGaussian(
             noise_multiplier=noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
@@ -132,24 +133,24 @@ def whatif(
         raise click.UsageError("ask one question: --like, --studies or --noise-multiplier")
     if like is not None and any(each is not None for each in (rounds, steps, sampling_rate)):
         raise click.UsageError("--like takes rounds, steps and sampling rate from the study: leave them out")
-    given = None if key is None else given_key(key)
-    state = read(ledger, given)[1]
-    account = _open_account(state, population)
+    given = None if key is None else parse_key(key)
+    state = read_ledger(ledger, given)[1]
+    account = _require_usable_account(state, population)
     if like is not None:
-        plan = _plan_of(state, like)
+        plan = _find_plan(state, like)
     elif rounds is None or steps is None or sampling_rate is None:
         raise click.UsageError("describe a study: --rounds, --steps and --sampling-rate")
     else:
         shape = Shape(rounds=rounds, steps=steps, sampling_rate=sampling_rate)
-        plan = [shape.with_noise(noise_multiplier or least_noise(account, shape, studies or 1))]
-    answer = _answer(state, given is not None, account, plan, like)
+        plan = [shape.make_planned_training(noise_multiplier or find_least_noise(account, shape, studies or 1))]
+    answer = _compute_answer(state, given is not None, account, plan, like)
     if as_json:
         print_json(answer.model_dump(mode="json"))
     else:
-        _print(answer)
+        _print_answer(answer)
 
 
-def least_noise(account: Account, shape: Shape, studies: int) -> float:
+def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
     """The least noise multiplier, a whole number of millionths, with which so many studies fit in what is left.
 
     Raises:
@@ -157,14 +158,14 @@ def least_noise(account: Account, shape: Shape, studies: int) -> float:
     """
 
     def fit(noise: int) -> int:
-        plan = [shape.with_noise(noise / _GRID)]
-        return sum(_studies(filter_, plan) for filter_ in account.filters)
+        plan = [shape.make_planned_training(noise / _GRID)]
+        return sum(_count_fitting_studies(filter_, plan) for filter_ in account.filters)
 
     low, high = _LEAST_NOISE, _MOST_NOISE
     if fit(high) < studies:
         raise BudgetError(
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
-            f"({_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
+            f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
     while low < high:
         middle = isqrt(low * high)
@@ -172,9 +173,9 @@ def least_noise(account: Account, shape: Shape, studies: int) -> float:
     return high / _GRID
 
 
-def _open_account(state: LedgerState, population: str) -> Account:
+def _require_usable_account(state: LedgerState, population: str) -> Account:
     """The population's account, if a study with privacy may ask it for anything."""
-    account = state.account(population)
+    account = state.find_account(population)
     if not account.budget.protected:
         raise BudgetError(
             f"the population '{population}' was trained on without privacy: no epsilon describes it any more, and no "
@@ -187,14 +188,14 @@ def _open_account(state: LedgerState, population: str) -> Account:
     return account
 
 
-def _plan_of(state: LedgerState, study: str) -> Sequence[Planned]:
+def _find_plan(state: LedgerState, study: str) -> Sequence[Planned]:
     """What a study of the ledger was admitted with."""
-    allowed = state.allowance(study)
+    allowed = state.find_allowance(study)
     if allowed is None:
         raise BudgetError(
             f"the study '{study}' was never admitted in this ledger: name one that was, or describe one"
         )
-    if not _training(allowed.plan):
+    if not _list_training_rounds(allowed.plan):
         raise BudgetError(
             f"the study '{study}' has no training that a grant pays for, so no grant limits its rounds: name a study "
             "with an epsilon"
@@ -202,39 +203,39 @@ def _plan_of(state: LedgerState, study: str) -> Sequence[Planned]:
     return allowed.plan
 
 
-def _training(plan: Sequence[Planned]) -> tuple[Planned, ...]:
+def _list_training_rounds(plan: Sequence[Planned]) -> tuple[Planned, ...]:
     """The rounds of training that a grant pays for."""
     return tuple(part for part in plan if part.purpose is Purpose.TRAIN and not isinstance(part.event, Unprotected))
 
 
-def _studies(filter_: RenyiFilter, plan: Sequence[Planned]) -> int:
-    return max(0, filter_.left) // filter_.price_of(plan)
+def _count_fitting_studies(filter_: RenyiFilter, plan: Sequence[Planned]) -> int:
+    return max(0, filter_.left) // filter_.compute_plan_price(plan)
 
 
-def _room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) -> Room:
-    granted, price = filter_.granted, filter_.price_of(plan)
-    price_of_round = max(filter_.price(part.event) or 0 for part in _training(plan))
-    without_training = filter_.price_of(part for part in plan if part.purpose is not Purpose.TRAIN)
+def _compute_room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) -> Room:
+    granted, price = filter_.granted, filter_.compute_plan_price(plan)
+    price_of_round = max(filter_.compute_price(part.event) or 0 for part in _list_training_rounds(plan))
+    without_training = filter_.compute_plan_price(part for part in plan if part.purpose is not Purpose.TRAIN)
     return Room(
         grant=number,
         epsilon=granted.epsilon,
         delta=granted.delta,
         order=granted.order,
         left=filter_.left,
-        epsilon_left=rounded_down(filter_.epsilon_left),
+        epsilon_left=round_down(filter_.epsilon_left),
         price_of_round=price_of_round,
         price_of_study=price,
-        epsilon_of_study=rounded_up(filter_.epsilon_asked(price)),
+        epsilon_of_study=round_up(filter_.compute_epsilon_increase(price)),
         rounds=max(0, filter_.left - without_training) // price_of_round,
-        studies=_studies(filter_, plan),
+        studies=_count_fitting_studies(filter_, plan),
     )
 
 
-def _answer(
+def _compute_answer(
     state: LedgerState, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None
 ) -> Answer:
-    training = _training(plan)
-    grants = tuple(_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
+    training = _list_training_rounds(plan)
+    grants = tuple(_compute_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
     delta = min(grant.delta for grant in grants)
     return Answer(
         site=state.site,
@@ -244,7 +245,7 @@ def _answer(
         population=account.population,
         like=like,
         training=training,
-        rounds_to_do=None if like is None else _rounds_to_do(state, like),
+        rounds_to_do=None if like is None else _count_rounds_to_do(state, like),
         epsilon_alone=epsilon_of([repeat_event(part.event, part.times) for part in training], delta),
         delta=delta,
         rounds=max(grant.rounds for grant in grants),
@@ -253,14 +254,14 @@ def _answer(
     )
 
 
-def _rounds_to_do(state: LedgerState, study: str) -> int:
-    allowance = state.account_of(study).allowances[study]
+def _count_rounds_to_do(state: LedgerState, study: str) -> int:
+    allowance = state.find_account_of_study(study).allowances[study]
     if allowance.closed:
         return 0
     return sum(times for (purpose, _), times in allowance.planned.items() if purpose is Purpose.TRAIN)
 
 
-def _in_words(event: AnyEvent) -> str:
+def _describe_event_exactly(event: AnyEvent) -> str:
     """With all digits of the noise: one less may not fit."""
     if isinstance(event, SampledGaussian):
         noise = str(event.noise_multiplier).removesuffix(".0")
@@ -268,22 +269,22 @@ def _in_words(event: AnyEvent) -> str:
     return describe_event(event)
 
 
-def _left(account: Account) -> str:
+def _format_epsilon_left(account: Account) -> str:
     return ", ".join(
-        f"epsilon {rounded_down(filter_.epsilon_left):.4f} of {filter_.granted.epsilon:g}"
+        f"epsilon {round_down(filter_.epsilon_left):.4f} of {filter_.granted.epsilon:g}"
         for filter_ in account.filters
     )
 
 
-def _print(answer: Answer) -> None:
+def _print_answer(answer: Answer) -> None:
     origin = "as given" if answer.key_given else "from the ledger itself: compare it with what the site gave you"
     lines = [
         f"site         {answer.site}",
         f"key          {answer.key} ({origin})",
         f"complete     up to entry {answer.entries}",
         f"population   {answer.population}",
-        *(f"a study      {part.times} rounds: {_in_words(part.event)}" for part in answer.training),
-        f"alone        epsilon {rounded_up(Decimal(answer.epsilon_alone)):.4f} at delta {answer.delta:g}, its rounds "
+        *(f"a study      {part.times} rounds: {_describe_event_exactly(part.event)}" for part in answer.training),
+        f"alone        epsilon {round_up(Decimal(answer.epsilon_alone)):.4f} at delta {answer.delta:g}, its rounds "
         "fixed in advance",
         f"would fit    {answer.studies} such studies, or one of up to {answer.rounds} rounds",
     ]

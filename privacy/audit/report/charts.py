@@ -16,7 +16,7 @@ from math import ceil, floor, log10
 from typing import Final, NamedTuple
 
 from privacy.audit.report.formatting import MONTHS
-from privacy.audit.report.html import Content, Markup, element
+from privacy.audit.report.html import Content, Markup, render_element
 from privacy.audit.report.timeline import Moment, Point
 
 _SIDE: Final = 1000
@@ -46,87 +46,102 @@ class Span:
         self.last = datetime.fromisoformat(last)
         self.length = max(self.last - self.first, timedelta(seconds=5))
 
-    def place(self, time: datetime) -> float:
+    def place_time(self, time: datetime) -> float:
         """From 0 to 1000; what a clock that was wrong has dated outside of the span is put at its edge."""
         return round(_SIDE * min(1.0, max(0.0, (time - self.first) / self.length)), 1)
 
-    def at(self, moment: Moment) -> float:
+    def place_moment(self, moment: Moment) -> float:
         """From 0 to 1000."""
-        return self.place(datetime.fromisoformat(moment.time))
+        return self.place_time(datetime.fromisoformat(moment.time))
 
-    def ticks(self) -> Iterator[tuple[float, str]]:
+    def list_ticks(self) -> Iterator[tuple[float, str]]:
         """Round times within the span, with a label each."""
         for step in (timedelta(seconds=each) for each in _SHORT_S):
             if self.length / step <= _MOST_LONG_TICKS:
-                yield from self._every(step, "{0:%H:%M:%S}")
+                yield from self._list_ticks_every(step, "{0:%H:%M:%S}")
                 return
         for step in (timedelta(seconds=each) for each in _STEPS_S):
             if self.length / step <= _MOST_TICKS:
-                yield from self._every(step, "{0:%H:%M}")
+                yield from self._list_ticks_every(step, "{0:%H:%M}")
                 return
         for step in (timedelta(days=each) for each in _STEPS_DAYS):
             if self.length / step <= _MOST_TICKS:
-                yield from self._every(step, "{0.day} {1}")
+                yield from self._list_ticks_every(step, "{0.day} {1}")
                 return
         months = self.length / timedelta(days=30.4)
-        yield from self._months(next((each for each in _STEPS_MONTHS if months / each <= _MOST_TICKS), 12000))
+        yield from self._list_month_ticks(
+            next((each for each in _STEPS_MONTHS if months / each <= _MOST_TICKS), 12000)
+        )
 
-    def _every(self, step: timedelta, label: str) -> Iterator[tuple[float, str]]:
+    def _list_ticks_every(self, step: timedelta, label: str) -> Iterator[tuple[float, str]]:
         since = datetime(1, 1, 1, tzinfo=UTC)
         for number in range(ceil((self.first - since) / step), floor((self.last - since) / step) + 1):
             time = since + number * step
-            yield self.place(time), label.format(time, MONTHS[time.month - 1])
+            yield self.place_time(time), label.format(time, MONTHS[time.month - 1])
 
-    def _months(self, step: int) -> Iterator[tuple[float, str]]:
+    def _list_month_ticks(self, step: int) -> Iterator[tuple[float, str]]:
         for month in range(0, 12 * 9999, step):
             year = 1 + month // 12
             if self.first.year <= year <= self.last.year:
                 time = datetime(year, 1 + month % 12, 1, tzinfo=UTC)
                 if self.first <= time <= self.last:
-                    yield self.place(time), f"{MONTHS[time.month - 1]} {year}" if step < 12 else f"{year}"
+                    yield self.place_time(time), f"{MONTHS[time.month - 1]} {year}" if step < 12 else f"{year}"
 
 
-def epsilon_plot(points: Sequence[Point], marks: Sequence[Mark], until: str, description: str, axis: str) -> Markup:
+def render_epsilon_plot(
+    points: Sequence[Point], marks: Sequence[Mark], until: str, description: str, axis: str
+) -> Markup:
     """Spent, set aside and granted over time, from the first of ``points`` to the time ``until``."""
     span = Span(points[0].at.time, until)
-    points = thinned(points, span)
+    points = thin_points(points, span)
     top = _HEADROOM * max(max(p.granted, p.committed, p.spent or 0) for p in points) or 1.0
     bounded = [p for p in points if p.spent is not None]
-    committed = _steps([(span.at(p.at), _height(p.committed, top)) for p in bounded], _end(points, bounded, span))
-    spent = _steps([(span.at(p.at), _height(p.spent or 0, top)) for p in bounded], _end(points, bounded, span))
-    granted = _steps([(span.at(p.at), _height(p.granted, top)) for p in points], _SIDE)
-    lines = element(
+    committed = _list_step_corners(
+        [(span.place_moment(p.at), _compute_height(p.committed, top)) for p in bounded],
+        _find_line_end(points, bounded, span),
+    )
+    spent = _list_step_corners(
+        [(span.place_moment(p.at), _compute_height(p.spent or 0, top)) for p in bounded],
+        _find_line_end(points, bounded, span),
+    )
+    granted = _list_step_corners(
+        [(span.place_moment(p.at), _compute_height(p.granted, top)) for p in points], _SIDE
+    )
+    lines = render_element(
         "svg",
-        _unbounded(points, bounded, span),
-        [element("path", class_="aside", d=_closed(committed)), element("path", class_="spent", d=_closed(spent))]
+        _render_unbounded_area(points, bounded, span),
+        [
+            render_element("path", class_="aside", d=_format_area_path(committed)),
+            render_element("path", class_="spent", d=_format_area_path(spent)),
+        ]
         if bounded
         else None,
-        element("path", class_="aside-line", d=_drawn(committed)) if bounded else None,
-        element("path", class_="spent-line", d=_drawn(spent)) if bounded else None,
-        element("path", class_="granted-line", d=_drawn(granted)),
+        render_element("path", class_="aside-line", d=_format_line_path(committed)) if bounded else None,
+        render_element("path", class_="spent-line", d=_format_line_path(spent)) if bounded else None,
+        render_element("path", class_="granted-line", d=_format_line_path(granted)),
         viewBox=f"0 0 {_SIDE} {_SIDE}",
         preserveAspectRatio="none",
         width="100%",
         height="100%",
     )
-    return element(
+    return render_element(
         "svg",
-        _axes(span, top, axis),
+        _render_axes(span, top, axis),
         lines,
-        _marks(marks, span),
+        _render_marks(marks, span),
         class_="plot",
         role="img",
         aria_label=description,
     )
 
 
-def thinned(points: Sequence[Point], span: Span) -> list[Point]:
+def thin_points(points: Sequence[Point], span: Span) -> list[Point]:
     """The points that can be told apart: in each thousandth of the width, the highest and the last."""
     highest: dict[int, Point] = {}
     last: dict[int, Point] = {}
     turned = next((p for p in points if p.spent is None), None)
     for point in points:
-        column = int(span.at(point.at))
+        column = int(span.place_moment(point.at))
         last[column] = point
         if column not in highest or point.committed > highest[column].committed:
             highest[column] = point
@@ -134,38 +149,42 @@ def thinned(points: Sequence[Point], span: Span) -> list[Point]:
     return sorted(kept, key=lambda point: point.at.entry)
 
 
-def bar(*parts: tuple[str, int], whole: int) -> Markup:
+def render_bar(*parts: tuple[str, int], whole: int) -> Markup:
     """A bar of ``whole``, filled with the named parts one after another."""
     drawn, at = [], 0.0
     for name, part in parts:
         width = round(100 * part / whole, 2) if whole else 0.0
-        drawn.append(element("rect", class_=name, x=f"{at:g}%", width=f"{width:g}%", height="100%"))
+        drawn.append(render_element("rect", class_=name, x=f"{at:g}%", width=f"{width:g}%", height="100%"))
         at += width
-    return element(
-        "svg", element("rect", class_="whole", width="100%", height="100%"), drawn, class_="bar", aria_hidden="true"
+    return render_element(
+        "svg",
+        render_element("rect", class_="whole", width="100%", height="100%"),
+        drawn,
+        class_="bar",
+        aria_hidden="true",
     )
 
 
-def swatch(kind: str) -> Markup:
+def render_swatch(kind: str) -> Markup:
     """The sign of a line, for a legend."""
-    line = element("line", x1=0, x2=28, y1=6, y2=6, class_=f"{kind}-line")
-    area = element("rect", x=0, y=6, width=28, height=6, class_=kind) if kind != "granted" else None
-    return element("svg", area, line, class_="swatch", viewBox="0 0 28 12", aria_hidden="true")
+    line = render_element("line", x1=0, x2=28, y1=6, y2=6, class_=f"{kind}-line")
+    area = render_element("rect", x=0, y=6, width=28, height=6, class_=kind) if kind != "granted" else None
+    return render_element("svg", area, line, class_="swatch", viewBox="0 0 28 12", aria_hidden="true")
 
 
 Place = tuple[float, float]
 
 
-def _height(epsilon: float, top: float) -> float:
+def _compute_height(epsilon: float, top: float) -> float:
     return round(_SIDE * (1 - epsilon / top), 1)
 
 
-def _end(points: Sequence[Point], bounded: Sequence[Point], span: Span) -> float:
+def _find_line_end(points: Sequence[Point], bounded: Sequence[Point], span: Span) -> float:
     """Where a line ends: at the right, or where nothing bounds it any more."""
-    return float(_SIDE) if len(bounded) == len(points) else span.at(points[len(bounded)].at)
+    return float(_SIDE) if len(bounded) == len(points) else span.place_moment(points[len(bounded)].at)
 
 
-def _steps(places: Sequence[Place], end: float) -> list[Place]:
+def _list_step_corners(places: Sequence[Place], end: float) -> list[Place]:
     """The corners of a line that goes along before it goes up."""
     corners: list[Place] = []
     for x, y in places:
@@ -175,48 +194,54 @@ def _steps(places: Sequence[Place], end: float) -> list[Place]:
     return [*corners, (end, corners[-1][1])] if corners else []
 
 
-def _drawn(corners: Sequence[Place]) -> str:
+def _format_line_path(corners: Sequence[Place]) -> str:
     return "M" + " ".join(f"{x:g},{y:g}" for x, y in corners)
 
 
-def _closed(corners: Sequence[Place]) -> str:
-    return f"{_drawn(corners)} {corners[-1][0]:g},{_SIDE} {corners[0][0]:g},{_SIDE}Z"
+def _format_area_path(corners: Sequence[Place]) -> str:
+    return f"{_format_line_path(corners)} {corners[-1][0]:g},{_SIDE} {corners[0][0]:g},{_SIDE}Z"
 
 
-def _unbounded(points: Sequence[Point], bounded: Sequence[Point], span: Span) -> Content:
+def _render_unbounded_area(points: Sequence[Point], bounded: Sequence[Point], span: Span) -> Content:
     if len(bounded) == len(points):
         return None
-    x = _end(points, bounded, span)
+    x = _find_line_end(points, bounded, span)
     return [
-        element("rect", class_="unbounded", x=x, y=0, width=round(_SIDE - x, 1), height=_SIDE),
-        element("line", class_="unbounded-line", x1=x, x2=x, y1=0, y2=_SIDE),
+        render_element("rect", class_="unbounded", x=x, y=0, width=round(_SIDE - x, 1), height=_SIDE),
+        render_element("line", class_="unbounded-line", x1=x, x2=x, y1=0, y2=_SIDE),
     ]
 
 
-def _axes(span: Span, top: float, name: str) -> Content:
-    parts: list[Content] = [element("text", name, class_="axis", x="0", y="0", dx="-2.6em", dy="-0.9em")]
-    for value, label in _round_values(top):
-        y = f"{_height(value, top) / 10:g}%"
-        parts.append(element("line", class_="grid", x1="0", x2="100%", y1=y, y2=y))
-        parts.append(element("text", label, class_="tick", x="0", y=y, dx="-0.6em", dy="0.32em", text_anchor="end"))
-    for x, label in span.ticks():
+def _render_axes(span: Span, top: float, name: str) -> Content:
+    parts: list[Content] = [render_element("text", name, class_="axis", x="0", y="0", dx="-2.6em", dy="-0.9em")]
+    for value, label in _list_round_values(top):
+        y = f"{_compute_height(value, top) / 10:g}%"
+        parts.append(render_element("line", class_="grid", x1="0", x2="100%", y1=y, y2=y))
+        parts.append(
+            render_element("text", label, class_="tick", x="0", y=y, dx="-0.6em", dy="0.32em", text_anchor="end")
+        )
+    for x, label in span.list_ticks():
         at = f"{x / 10:g}%"
-        parts.append(element("line", class_="tick", x1=at, x2=at, y1="100%", y2="98%"))
+        parts.append(render_element("line", class_="tick", x1=at, x2=at, y1="100%", y2="98%"))
         if x < 0.96 * _SIDE:
             anchor = "start" if x < 0.03 * _SIDE else "middle"
-            parts.append(element("text", label, class_="tick", x=at, y="100%", dy="1.4em", text_anchor=anchor))
-    parts.append(element("text", "time (UTC)", class_="axis", x="100%", y="100%", dy="2.8em", text_anchor="end"))
+            parts.append(
+                render_element("text", label, class_="tick", x=at, y="100%", dy="1.4em", text_anchor=anchor)
+            )
+    parts.append(
+        render_element("text", "time (UTC)", class_="axis", x="100%", y="100%", dy="2.8em", text_anchor="end")
+    )
     return parts
 
 
-def _marks(marks: Sequence[Mark], span: Span) -> Content:
+def _render_marks(marks: Sequence[Mark], span: Span) -> Content:
     """One sign a column and kind, so that a thousand incidents are no thousand elements."""
-    once = {(mark.sign, int(span.at(mark.at))): mark for mark in marks}
+    once = {(mark.sign, int(span.place_moment(mark.at))): mark for mark in marks}
     return [
-        element(
+        render_element(
             "text",
             mark.sign,
-            element("title", mark.name),
+            render_element("title", mark.name),
             class_="mark",
             x=f"{x / 10:g}%",
             y="1.1em",
@@ -226,7 +251,7 @@ def _marks(marks: Sequence[Mark], span: Span) -> Content:
     ]
 
 
-def _round_values(top: float) -> list[tuple[float, str]]:
+def _list_round_values(top: float) -> list[tuple[float, str]]:
     rough = top / 4
     power = 10.0 ** floor(log10(rough))
     step = power * next(each for each in (1, 2, 2.5, 5, 10) if each * power >= rough * 0.999)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from privacy.audit.report.formatting import count_of, day
+from privacy.audit.report.formatting import format_count, format_day
 from privacy.audit.report.timeline import Note, PopulationTimeline, Timeline
 from privacy.ledger.papers import Paper
 from privacy.ledger.state import LedgerState
@@ -33,12 +33,12 @@ class Reading:
     @cached_property
     def incidents(self) -> dict[str, list[Note]]:
         """By study."""
-        return _by_study(self.story.incidents)
+        return _group_by_study(self.story.incidents)
 
     @cached_property
     def refusals(self) -> dict[str, list[Note]]:
         """By study, admitted or not."""
-        return _by_study(self.story.refusals)
+        return _group_by_study(self.story.refusals)
 
 
 class Gravity(StrEnum):
@@ -55,40 +55,47 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def findings(reading: Reading) -> list[Finding]:
+def list_findings(reading: Reading) -> list[Finding]:
     """Everything that needs attention; empty if nothing does."""
     story, found = reading.story, list[Finding]()
     for chapter in story.chapters.values():
-        found += [Finding(Gravity.ALARM, each) for each in _alarms(chapter)]
-        found += [Finding(Gravity.CAUTION, each) for each in _cautions(reading.ledger, chapter)]
-    found += [Finding(Gravity.CAUTION, each) for each in (*_clocks(story), *_about_the_ledger(reading))]
+        found += [Finding(Gravity.ALARM, each) for each in _list_alarms(chapter)]
+        found += [Finding(Gravity.CAUTION, each) for each in _list_cautions(reading.ledger, chapter)]
+    found += [
+        Finding(Gravity.CAUTION, each)
+        for each in (*_list_clock_corrections(story), *_list_ledger_cautions(reading))
+    ]
     return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
 
 
-def of_the_entries(ledger_state: LedgerState, story: Timeline) -> list[str]:
+def list_findings_in_entries(ledger_state: LedgerState, story: Timeline) -> list[str]:
     """What needs attention in what people and studies did, the gravest first; not how the ledger was read."""
     chapters = story.chapters.values()
-    alarms = [each for chapter in chapters for each in _alarms(chapter)]
-    return [*alarms, *(each for chapter in chapters for each in _cautions(ledger_state, chapter)), *_clocks(story)]
+    alarms = [each for chapter in chapters for each in _list_alarms(chapter)]
+    return [
+        *alarms,
+        *(each for chapter in chapters for each in _list_cautions(ledger_state, chapter)),
+        *_list_clock_corrections(story),
+    ]
 
 
-def _by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
+def _group_by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
     grouped: dict[str, list[Note]] = {}
     for note in notes:
         grouped.setdefault(note.study, []).append(note)
     return grouped
 
 
-def _alarms(chapter: PopulationTimeline) -> Iterator[str]:
+def _list_alarms(chapter: PopulationTimeline) -> Iterator[str]:
     if since := chapter.unbounded_since:
         yield (
-            f"The patients of {chapter.population} were trained on without privacy on {day(since.time)} "
+            f"The patients of {chapter.population} were trained on without privacy on {format_day(since.time)} "
             f"(entry {since.entry}). No epsilon describes them any more, and no later entry can change that."
         )
-    yield from _too_much_delta(chapter)
+    yield from _list_excessive_deltas(chapter)
 
 
-def _too_much_delta(chapter: PopulationTimeline) -> Iterator[str]:
+def _list_excessive_deltas(chapter: PopulationTimeline) -> Iterator[str]:
     """Grants whose deltas together are more than one in the patients, as they were counted then or are now."""
     together = 0.0
     now = chapter.registered[-1][1].patients if chapter.registered else None
@@ -98,13 +105,13 @@ def _too_much_delta(chapter: PopulationTimeline) -> Iterator[str]:
         if patients is not None and together * patients > 1:
             added = "" if together == each.grant.delta else f", {together:g} with the grants before it,"
             yield (
-                f"The grant of epsilon {each.grant.epsilon:g} to {chapter.population} on {day(each.at.time)} (entry "
-                f"{each.at.entry}) has delta {each.grant.delta:g}{added} which is more than one in about {patients:,} "
-                "patients: what it promises would allow publishing one patient's record."
+                f"The grant of epsilon {each.grant.epsilon:g} to {chapter.population} on {format_day(each.at.time)} "
+                f"(entry {each.at.entry}) has delta {each.grant.delta:g}{added} which is more than one in about "
+                f"{patients:,} patients: what it promises would allow publishing one patient's record."
             )
 
 
-def _cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
+def _list_cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
     late = [each for each in chapter.grants if each.after_results and not each.lost]
     for number, each in enumerate(late[:3]):
         if number == 2 and len(late) > 3:
@@ -112,7 +119,7 @@ def _cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterato
             break
         yield (
             f"The budget of {chapter.population} was enlarged after results were seen: epsilon "
-            f"{each.grant.epsilon:g} on {day(each.at.time)} (entry {each.at.entry})."
+            f"{each.grant.epsilon:g} on {format_day(each.at.time)} (entry {each.at.entry})."
         )
     if not ledger_state.accounts[chapter.population].held_out_protected:
         yield (
@@ -123,7 +130,7 @@ def _cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterato
     for population, count in said_different.items():
         written = f"like patients of {population}" if population != chapter.population else "like another of them"
         yield (
-            f"{count_of(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written "
+            f"{format_count(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written "
             f"{written}, and different people by what the site's people say. If they are the same, they have more "
             "than the budget below: ask."
         )
@@ -131,7 +138,7 @@ def _cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterato
         yield f"{chapter.population} is known from a lost ledger only; its registration is not in this one."
 
 
-def _clocks(story: Timeline) -> Iterator[str]:
+def _list_clock_corrections(story: Timeline) -> Iterator[str]:
     for each in story.clocks:
         yield (
             f"The site's clock had been wrong: entry {each.at.entry} is dated {each.at.time}, the one before it "
@@ -139,18 +146,18 @@ def _clocks(story: Timeline) -> Iterator[str]:
         )
 
 
-def _about_the_ledger(reading: Reading) -> Iterator[str]:
+def _list_ledger_cautions(reading: Reading) -> Iterator[str]:
     ledger_state, story = reading.ledger, reading.story
     for each in story.recoveries:
         yield (
-            f"The ledger was restored from a backup on {day(each.at.time)} (entry {each.at.entry}): totals up to "
-            f"entry {each.seen} of the lost ledger are taken over, everything open counts as spent, and what "
+            f"The ledger was restored from a backup on {format_day(each.at.time)} (entry {each.at.entry}): totals up "
+            f"to entry {each.seen} of the lost ledger are taken over, everything open counts as spent, and what "
             "happened in the lost part is not told here."
         )
     if story.incidents:
-        yield f"{count_of(len(story.incidents), 'incident')} recorded, each listed below."
+        yield f"{format_count(len(story.incidents), 'incident')} recorded, each listed below."
     if ledger_state.unsettled:
-        unsettled = count_of(
+        unsettled = format_count(
             len(ledger_state.unsettled), "round was paid and never settled", "rounds were paid and never settled"
         )
         yield f"{unsettled}: interrupted or still running, counted in full."
@@ -163,6 +170,6 @@ def _about_the_ledger(reading: Reading) -> Iterator[str]:
         yield "Nobody has witnessed this ledger: that it was not replaced by an older copy rests on the site's word."
     elif (behind := ledger_state.head.number - ledger_state.witnessed.number) and reading.form == "sqlite":
         yield (
-            f"{count_of(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show "
+            f"{format_count(behind, 'entry', 'entries')} at the end nobody has witnessed, and a file cannot show "
             "that later ones were removed."
         )

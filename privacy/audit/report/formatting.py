@@ -14,8 +14,8 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Final, NamedTuple, TypeVar
 
-from privacy.accounting.figures import rounded_up
-from privacy.audit.report.html import Content, Markup, element, joined
+from privacy.accounting.figures import round_up
+from privacy.audit.report.html import Content, Markup, join_content, render_element
 from privacy.audit.report.timeline import Moment
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 def format_epsilon(epsilon: float | None) -> str:
     """An epsilon that was spent; None is without bound."""
-    return "no bound" if epsilon is None else f"{rounded_up(Decimal(epsilon)):.4f}"
+    return "no bound" if epsilon is None else f"{round_up(Decimal(epsilon)):.4f}"
 
 
 def format_delta(delta: float) -> str:
@@ -41,7 +41,7 @@ def format_delta(delta: float) -> str:
     return f"{delta:.6f}".rstrip("0") if delta >= 1e-5 and round(delta, 6) == delta else f"{delta:g}"
 
 
-def percent(part: int, whole: int) -> str:
+def format_percent(part: int, whole: int) -> str:
     """``part`` of ``whole`` in per cent; something is never shown as nothing, nor a part as all."""
     if not whole:
         return NONE
@@ -52,54 +52,59 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
 
 
-def day(time: str) -> str:
+def format_day(time: str) -> str:
     """The day of a ledger's ``YYYY-MM-DDTHH:MM:SSZ``."""
     return f"{int(time[8:10])} {MONTHS[int(time[5:7]) - 1]} {time[:4]}"
 
 
-def when(at: Moment) -> Markup:
+def render_time(at: Moment) -> Markup:
     """A moment, as a day and a time."""
-    return element("time", f"{day(at.time)}, {at.time[11:16]}", datetime=at.time)
+    return render_element("time", f"{format_day(at.time)}, {at.time[11:16]}", datetime=at.time)
 
 
-def entry(at: Moment) -> Markup:
+def render_entry(at: Moment) -> Markup:
     """When, and in which entry."""
-    return joined(when(at), " ", element("span", f"entry {at.entry}", class_="quiet"))
+    return join_content(render_time(at), " ", render_element("span", f"entry {at.entry}", class_="quiet"))
 
 
-def count_of(count: int, one: str, more: str | None = None) -> str:
+def format_count(count: int, one: str, more: str | None = None) -> str:
     """``count`` of something."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
-def digest(text: str) -> Markup:
+def render_digest(text: str) -> Markup:
     """A digest or a key, whole: what cannot be compared proves nothing."""
-    return element("code", text)
+    return render_element("code", text)
 
 
-def quoted(text: str) -> Markup:
+def render_quote(text: str) -> Markup:
     """Words of the ledger's author, kept apart from ours."""
-    return element("q", text)
+    return render_element("q", text)
 
 
-def ranges(numbers: Iterable[int], most: int = 8) -> str:
+def format_ranges(numbers: Iterable[int], most: int = 8) -> str:
     """Numbers as runs, such as ``1–8, 10``."""
     runs = []
     for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]
         runs.append(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}")
     more = len(runs) - most
-    return ", ".join(runs[:most]) + (f" and {count_of(more, 'more run')}" if more > 0 else "")
+    return ", ".join(runs[:most]) + (f" and {format_count(more, 'more run')}" if more > 0 else "")
 
 
-def facts(*pairs: tuple[str, Content]) -> Markup:
+def render_facts(*pairs: tuple[str, Content]) -> Markup:
     """A list of names and what they are."""
-    return element(
-        "dl", [element("div", element("dt", name), element("dd", content)) for name, content in pairs if content]
+    return render_element(
+        "dl",
+        [
+            render_element("div", render_element("dt", name), render_element("dd", content))
+            for name, content in pairs
+            if content
+        ],
     )
 
 
-def table(
+def render_table(
     caption: str,
     columns: Sequence[Column],
     items: Sequence[T],
@@ -113,33 +118,40 @@ def table(
 
     With ``cards`` a row is a list of names and values where the page is as narrow as a phone.
     """
-    parts = [_table(caption, columns, [row(item) for item in items[:at_once]], cards)]
+    parts = [_render_single_table(caption, columns, [row(item) for item in items[:at_once]], cards)]
     if rest := items[at_once:most]:
         title = f"{caption}, continued"
         parts.append(
-            element(
+            render_element(
                 "details",
-                element("summary", f"{count_of(len(rest), 'further row')}: {caption}"),
-                _table(title, columns, [row(item) for item in rest], cards),
+                render_element("summary", f"{format_count(len(rest), 'further row')}: {caption}"),
+                _render_single_table(title, columns, [row(item) for item in rest], cards),
             )
         )
     if len(items) > most:
-        left_out = f"{count_of(len(items) - most, 'further row is', 'further rows are')} in the ledger and not "
+        left_out = f"{format_count(len(items) - most, 'further row is', 'further rows are')} in the ledger and not "
         "printed here."
-        parts.append(element("p", left_out, class_="quiet"))
-    return joined(parts)
+        parts.append(render_element("p", left_out, class_="quiet"))
+    return join_content(parts)
 
 
-def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]], cards: bool) -> Markup:
-    head = [element("th", each.title, scope="col", class_="figure" if each.figures else None) for each in columns]
-    body = [element("tr", [_cell(n, columns[n], cell, cards) for n, cell in enumerate(row)]) for row in rows]
-    return element(
+def _render_single_table(
+    caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]], cards: bool
+) -> Markup:
+    head = [
+        render_element("th", each.title, scope="col", class_="figure" if each.figures else None) for each in columns
+    ]
+    body = [
+        render_element("tr", [_render_cell(n, columns[n], cell, cards) for n, cell in enumerate(row)])
+        for row in rows
+    ]
+    return render_element(
         "div",
-        element(
+        render_element(
             "table",
-            element("caption", caption),
-            element("thead", element("tr", head)),
-            element("tbody", body),
+            render_element("caption", caption),
+            render_element("thead", render_element("tr", head)),
+            render_element("tbody", body),
         ),
         class_="wide cards" if cards else "wide",
         role="region",
@@ -148,9 +160,9 @@ def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cont
     )
 
 
-def _cell(number: int, column: Column, content: Content, cards: bool) -> Markup:
+def _render_cell(number: int, column: Column, content: Content, cards: bool) -> Markup:
     style, label = "figure" if column.figures else None, column.title if cards else None
-    content = element("div", content) if cards else content  # beside its label, a cell has one part
+    content = render_element("div", content) if cards else content  # beside its label, a cell has one part
     if number:
-        return element("td", content, class_=style, data_label=label)
-    return element("th", content, scope="row", class_=style, data_label=label)
+        return render_element("td", content, class_=style, data_label=label)
+    return render_element("th", content, scope="row", class_=style, data_label=label)

@@ -2,7 +2,7 @@
 
 Rules:
 
-* Text becomes markup in :func:`element` alone, and every character of it that means something to a browser is
+* Text becomes markup in :func:`render_element` alone, and every character of it that means something to a browser is
   escaped there, in content and in attributes.
 * What a reader could not see, or what would turn a line around (control characters, directional overrides), is
   written out as its code point.
@@ -28,24 +28,24 @@ Content = str | Iterable["Content"] | None
 Attribute = str | int | float | bool | None
 
 
-def element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
+def render_element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
     """An element. Attributes are written ``class_`` and ``aria_label``; one that is None or False is left out."""
     written = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_text(str(value))}"')
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_escape_text(str(value))}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )
     if name in _VOID:
         return Markup(f"<{name}{written}>")
-    return Markup(f"<{name}{written}>{joined(*content)}</{name}>")
+    return Markup(f"<{name}{written}>{join_content(*content)}</{name}>")
 
 
-def joined(*content: Content) -> Markup:
+def join_content(*content: Content) -> Markup:
     """Several pieces as one."""
-    return Markup("".join(_content(each) for each in content))
+    return Markup("".join(_render_content(each) for each in content))
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """``text`` with every invisible character written out; a newline stays."""
     return "".join(
         f"[U+{ord(each):04X}]" if each != "\n" and unicodedata.category(each) in _INVISIBLE else each
@@ -53,17 +53,17 @@ def visible(text: str) -> str:
     )
 
 
-def _content(content: Content) -> str:
+def _render_content(content: Content) -> str:
     match content:
         case None:
             return ""
         case Markup():
             return content
         case str():
-            return _text(content)
+            return _escape_text(content)
         case _:
-            return "".join(_content(each) for each in content)
+            return "".join(_render_content(each) for each in content)
 
 
-def _text(text: str) -> str:
-    return escape(text if text.isascii() and text.isprintable() else visible(text), quote=True)
+def _escape_text(text: str) -> str:
+    return escape(text if text.isascii() and text.isprintable() else escape_invisible(text), quote=True)

@@ -14,24 +14,24 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from privacy.audit.report.findings import Finding, Reading, findings
+from privacy.audit.report.findings import Finding, Reading, list_findings
 from privacy.audit.report.formatting import (
     NONE,
     Column,
-    count_of,
-    day,
-    digest,
-    entry,
-    facts,
+    format_count,
+    format_day,
     format_delta,
     format_epsilon,
-    quoted,
-    table,
-    when,
+    render_digest,
+    render_entry,
+    render_facts,
+    render_quote,
+    render_table,
+    render_time,
 )
-from privacy.audit.report.html import Content, Markup, element, joined
-from privacy.audit.report.population_section import population_part
-from privacy.audit.report.study_section import SecondFigure, notes_table
+from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.audit.report.population_section import render_population
+from privacy.audit.report.study_section import SecondFigure, render_notes_table
 from privacy.audit.report.timeline import Approval, Key, PopulationTimeline, Witness
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
@@ -40,7 +40,7 @@ POPULATIONS: Final = 50
 _PROMISE: Final = (
     "Epsilon and delta limit what anybody can learn from one patient’s having taken part, from all models and results "
     "of these studies together: any conclusion about this patient becomes at most ",
-    element("i", "e", element("sup", "epsilon")),
+    render_element("i", "e", render_element("sup", "epsilon")),
     " times as likely, or as unlikely, as without them (1.65 times at epsilon 0.5, 2.72 at 1, 20.1 at 3), but for a "
     "chance of about delta. What the models say of people in general is not limited.",
 )
@@ -57,78 +57,78 @@ _NOT_COVERED: Final = (
 )
 
 
-def render(reading: Reading, second: SecondFigure | None = None) -> bytes:
+def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
     """The whole page; with ``second``, another accountant's figure stands beside the filter's."""
     site = reading.ledger.site
     chapters = list(reading.story.chapters.values())
     anchors = {chapter.population: f"population-{number}" for number, chapter in enumerate(chapters, start=1)}
-    found = findings(reading)
+    found = list_findings(reading)
     shown = chapters[:POPULATIONS]
-    body = element(
+    body = render_element(
         "body",
-        element(
+        render_element(
             "header",
-            element("p", "Consilium · privacy ledger", class_="eyebrow"),
-            element("h1", "Privacy statement of ", site),
-            _lead(reading),
-            _contents(shown, anchors),
+            render_element("p", "Consilium · privacy ledger", class_="eyebrow"),
+            render_element("h1", "Privacy statement of ", site),
+            _render_lead(reading),
+            _render_contents(shown, anchors),
         ),
-        element(
+        render_element(
             "main",
-            _identity(reading),
-            _attention(found),
-            element("h2", "All populations", id="all"),
-            _overview(reading, chapters),
-            element("h2", "What these numbers mean", id="meaning"),
-            [element("p", each) for each in (_PROMISE, _SPENT, _NOT_COVERED)],
-            [population_part(reading, each, anchors[each.population], second) for each in shown],
-            _left_out(len(chapters) - len(shown)),
-            _rest(reading),
+            _render_identity(reading),
+            _render_attention(found),
+            render_element("h2", "All populations", id="all"),
+            _render_overview(reading, chapters),
+            render_element("h2", "What these numbers mean", id="meaning"),
+            [render_element("p", each) for each in (_PROMISE, _SPENT, _NOT_COVERED)],
+            [render_population(reading, each, anchors[each.population], second) for each in shown],
+            _render_left_out(len(chapters) - len(shown)),
+            _render_rest(reading),
         ),
-        element("footer", element("p", _how_made(reading))),
+        render_element("footer", render_element("p", _describe_how_made(reading))),
     )
-    page = element("html", _head(site), body, lang="en")
+    page = render_element("html", _render_head(site), body, lang="en")
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
 @cache
-def style() -> str:
+def read_style_sheet() -> str:
     """The style sheet."""
     return files("privacy.audit.report").joinpath("report.css").read_text(encoding="utf-8")
 
 
-def _head(site: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(style().encode("utf-8")).digest()).decode("ascii")
+def _render_head(site: str) -> Markup:
+    digest = base64.b64encode(hashlib.sha256(read_style_sheet().encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return element(
+    return render_element(
         "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("title", f"Privacy statement of {site}"),
-        element("style", Markup(style())),
+        render_element("meta", charset="utf-8"),
+        render_element("meta", http_equiv="Content-Security-Policy", content=policy),
+        render_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        render_element("meta", name="color-scheme", content="light dark"),
+        render_element("meta", name="referrer", content="no-referrer"),
+        render_element("title", f"Privacy statement of {site}"),
+        render_element("style", Markup(read_style_sheet())),
     )
 
 
-def _lead(reading: Reading) -> Markup:
+def _render_lead(reading: Reading) -> Markup:
     state = reading.ledger
     whose = (
-        element("span", "✓ Verified with the site’s key. ", class_="calm")
+        render_element("span", "✓ Verified with the site’s key. ", class_="calm")
         if reading.key_given
-        else element("span", "△ Consistent in itself, not verified: no key was given. ", class_="caution")
+        else render_element("span", "△ Consistent in itself, not verified: no key was given. ", class_="caution")
     )
-    return element(
+    return render_element(
         "p",
         whose,
-        f"Complete up to entry {state.head.number:,}, written on {day(state.time)}. Every hash, signature, charge and "
-        "budget was computed again from the signed bytes.",
+        f"Complete up to entry {state.head.number:,}, written on {format_day(state.time)}. Every hash, signature, "
+        "charge and budget was computed again from the signed bytes.",
         class_="lead",
     )
 
 
-def _contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str]) -> Markup:
+def _render_contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str]) -> Markup:
     links = [
         ("attention", "What needs attention"),
         ("all", "All populations"),
@@ -136,45 +136,52 @@ def _contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str]) -> M
     ]
     links += [(anchors[each.population], each.population) for each in shown[:12]]
     links += [("incidents", "Incidents and refusals"), ("approvals", "Approvals"), ("keys", "Keys and witnesses")]
-    return element(
+    return render_element(
         "nav",
-        element("ul", [element("li", element("a", name, href=f"#{anchor}")) for anchor, name in links]),
+        render_element(
+            "ul", [render_element("li", render_element("a", name, href=f"#{anchor}")) for anchor, name in links]
+        ),
         aria_label="Contents",
     )
 
 
-def _identity(reading: Reading) -> Markup:
+def _render_identity(reading: Reading) -> Markup:
     state, story = reading.ledger, reading.story
     given = (
         "as it was given to the reader" if reading.key_given else "from the ledger itself, compared with nothing"
     )
     witnessed = f"entry {state.witnessed.number:,}" if state.witnessed else "none: nobody has witnessed this ledger"
-    recovered = [f"yes, at entry {each.at.entry} on {day(each.at.time)}" for each in story.recoveries[-1:]]
+    recovered = [f"yes, at entry {each.at.entry} on {format_day(each.at.time)}" for each in story.recoveries[-1:]]
     form = "an export, whole to its signed trailer" if reading.form == "export" else "the site’s own file"
-    return facts(
+    return render_facts(
         ("Ledger of", state.site),
-        ("Signing key", [digest(state.key.typed), f" ({given})"]),
-        ("Begun", when(story.opened) if story.opened else None),
+        ("Signing key", [render_digest(state.key.typed), f" ({given})"]),
+        ("Begun", render_time(story.opened) if story.opened else None),
         ("Complete up to", f"entry {state.head.number:,}"),
-        ("Its hash", digest(state.head.hash)),
+        ("Its hash", render_digest(state.head.hash)),
         ("Newest witnessed head", witnessed),
         ("Restored from a backup", recovered or "never"),
         ("Read from", form),
     )
 
 
-def _attention(found: Sequence[Finding]) -> Markup:
-    heading = element("h2", "What needs attention", id="attention")
+def _render_attention(found: Sequence[Finding]) -> Markup:
+    heading = render_element("h2", "What needs attention", id="attention")
     if not found:
-        return joined(heading, element("p", "Nothing in this ledger needs attention.", class_="calm"))
+        return join_content(heading, render_element("p", "Nothing in this ledger needs attention.", class_="calm"))
     items = [
-        element("li", element("b", f.gravity), element("span", f.sentence), class_=f.gravity) for f in found[:100]
+        render_element("li", render_element("b", f.gravity), render_element("span", f.sentence), class_=f.gravity)
+        for f in found[:100]
     ]
-    more = element("p", f"and {len(found) - 100:,} more, each with its population.") if len(found) > 100 else None
-    return joined(heading, element("ul", items, class_="findings"), more)
+    more = (
+        render_element("p", f"and {len(found) - 100:,} more, each with its population.")
+        if len(found) > 100
+        else None
+    )
+    return join_content(heading, render_element("ul", items, class_="findings"), more)
 
 
-def _overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Markup:
+def _render_overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Markup:
     columns = [Column("Population")]
     columns += [
         Column(name, True) for name in ("Spent", "Left", "Granted", "Delta", "Set aside", "Patients", "Studies")
@@ -182,7 +189,7 @@ def _overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Marku
 
     def row(chapter: PopulationTimeline) -> Sequence[Content]:
         budget = reading.ledger.accounts[chapter.population].budget
-        unbounded = element("b", "no bound", class_="alarm")
+        unbounded = render_element("b", "no bound", class_="alarm")
         return (
             chapter.population,
             unbounded if budget.epsilon_spent is None else format_epsilon(budget.epsilon_spent),
@@ -195,40 +202,51 @@ def _overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Marku
         )
 
     if not chapters:
-        return element("p", "No data set is registered.")
-    return table("Epsilon of every population, at its delta", columns, chapters, row, at_once=50, cards=True)
+        return render_element("p", "No data set is registered.")
+    return render_table("Epsilon of every population, at its delta", columns, chapters, row, at_once=50, cards=True)
 
 
-def _left_out(count: int) -> Content:
+def _render_left_out(count: int) -> Content:
     if count <= 0:
         return None
-    return element(
-        "p", f"{count_of(count, 'further population')}: in the table above, without a part of their own here."
+    return render_element(
+        "p", f"{format_count(count, 'further population')}: in the table above, without a part of their own here."
     )
 
 
-def _rest(reading: Reading) -> Markup:
+def _render_rest(reading: Reading) -> Markup:
     story = reading.story
     refused = [note for note in story.refusals if note.study not in story.studies]
     admitted = [note for note in story.refusals if note.study in story.studies]
-    return joined(
-        element("h2", "Incidents and refusals", id="incidents"),
-        notes_table("Incidents", story.incidents) if story.incidents else element("p", "No incident is recorded."),
-        notes_table("Studies that were refused and never admitted", refused) if refused else None,
-        notes_table("Refusals of studies that were admitted before or after", admitted) if admitted else None,
-        element("p", "No refusal is recorded.") if not story.refusals else None,
-        element("h2", "Approvals", id="approvals"),
-        _approvals(reading) if story.approvals else element("p", "No approval by a person is recorded."),
-        element("h2", "Keys and witnesses", id="keys"),
-        table("Keys that sign this ledger", [Column("In use since"), Column("Key")], story.keys, _key_row, 10),
-        _witnesses(list(story.witnesses.values())),
-        [element("p", "Restored, ", entry(each.at), ": ", quoted(each.sentence)) for each in story.recoveries[:20]],
-        element("h3", "Entries by kind"),
-        element("p", ", ".join(f"{kind} {story.entries[kind]:,}" for kind in BODIES if story.entries[kind])),
+    return join_content(
+        render_element("h2", "Incidents and refusals", id="incidents"),
+        render_notes_table("Incidents", story.incidents)
+        if story.incidents
+        else render_element("p", "No incident is recorded."),
+        render_notes_table("Studies that were refused and never admitted", refused) if refused else None,
+        render_notes_table("Refusals of studies that were admitted before or after", admitted)
+        if admitted
+        else None,
+        render_element("p", "No refusal is recorded.") if not story.refusals else None,
+        render_element("h2", "Approvals", id="approvals"),
+        _render_approvals(reading)
+        if story.approvals
+        else render_element("p", "No approval by a person is recorded."),
+        render_element("h2", "Keys and witnesses", id="keys"),
+        render_table(
+            "Keys that sign this ledger", [Column("In use since"), Column("Key")], story.keys, _make_key_row, 10
+        ),
+        _render_witnesses(list(story.witnesses.values())),
+        [
+            render_element("p", "Restored, ", render_entry(each.at), ": ", render_quote(each.sentence))
+            for each in story.recoveries[:20]
+        ],
+        render_element("h3", "Entries by kind"),
+        render_element("p", ", ".join(f"{kind} {story.entries[kind]:,}" for kind in BODIES if story.entries[kind])),
     )
 
 
-def _approvals(reading: Reading) -> Markup:
+def _render_approvals(reading: Reading) -> Markup:
     studies: dict[int | None, list[str]] = {}
     for study in reading.story.studies.values():
         studies.setdefault(study.said.approval, []).append(study.name)
@@ -237,7 +255,13 @@ def _approvals(reading: Reading) -> Markup:
         named = studies.get(approval.at.entry, [])
         names = ", ".join(named[:5]) + (f" and {len(named) - 5:,} more" if len(named) > 5 else "")
         runs = f"{approval.runs:,}"
-        return entry(approval.at), quoted(approval.by), runs, names or "none admitted", digest(approval.terms)
+        return (
+            render_entry(approval.at),
+            render_quote(approval.by),
+            runs,
+            names or "none admitted",
+            render_digest(approval.terms),
+        )
 
     columns = [
         Column("When"),
@@ -246,16 +270,16 @@ def _approvals(reading: Reading) -> Markup:
         Column("Studies admitted by it"),
         Column("Terms (SHA-256)"),
     ]
-    return table("Terms that a person has approved", columns, reading.story.approvals, row)
+    return render_table("Terms that a person has approved", columns, reading.story.approvals, row)
 
 
-def _key_row(key: Key) -> Sequence[Content]:
-    return entry(key.at), digest(key.key)
+def _make_key_row(key: Key) -> Sequence[Content]:
+    return render_entry(key.at), render_digest(key.key)
 
 
-def _witnesses(witnesses: Sequence[Witness]) -> Markup:
+def _render_witnesses(witnesses: Sequence[Witness]) -> Markup:
     if not witnesses:
-        return element("p", "No witness has countersigned this ledger.")
+        return render_element("p", "No witness has countersigned this ledger.")
     columns = [
         Column("Witness"),
         Column("Key"),
@@ -268,18 +292,18 @@ def _witnesses(witnesses: Sequence[Witness]) -> Markup:
         seen = f"entry {witness.newest:,}"
         return (
             witness.name,
-            digest(PublicKey.from_text(witness.key).typed),
+            render_digest(PublicKey.from_text(witness.key).typed),
             f"{witness.times:,}",
             seen,
-            entry(witness.at),
+            render_entry(witness.at),
         )
 
-    return table("Who has seen this ledger", columns, witnesses, row)
+    return render_table("Who has seen this ledger", columns, witnesses, row)
 
 
-def _how_made(reading: Reading) -> str:
+def _describe_how_made(reading: Reading) -> str:
     return (
-        f"Made from {count_of(reading.ledger.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons "
+        f"Made from {format_count(reading.ledger.head.number, 'entry', 'entries')} by consilium-audit report. Epsilons "
         "that were spent are rounded up, those that are left are rounded down. Dates are UTC, as the site’s clock "
         "told them. The neighbouring relation is to add or remove one patient; the privacy unit is the patient."
     )

@@ -11,8 +11,17 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import NONE, Column, count_of, digest, facts, format_delta, quoted, table
-from privacy.audit.report.html import Content, element
+from privacy.audit.report.formatting import (
+    NONE,
+    Column,
+    format_count,
+    format_delta,
+    render_digest,
+    render_facts,
+    render_quote,
+    render_table,
+)
+from privacy.audit.report.html import Content, render_element
 from privacy.audit.report.timeline import Study
 from privacy.keys import PublicKey
 from privacy.ledger.papers import Paper, Scores
@@ -25,58 +34,58 @@ NO_PAPER = (
 _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
 
 
-def about(reading: Reading, study: Study) -> Content:
+def render_study_facts(reading: Reading, study: Study) -> Content:
     """Purpose, columns, label, sites, and results."""
     paper = reading.papers.get(study.name)
     if paper is None:
-        return facts(("What it was about", NO_PAPER))
+        return render_facts(("What it was about", NO_PAPER))
     terms = paper.said.terms
     return [
-        facts(
-            ("Purpose", quoted(terms.purpose)),
-            ("Predicted", _label(terms)),
+        render_facts(
+            ("Purpose", render_quote(terms.purpose)),
+            ("Predicted", _describe_label(terms)),
             ("From the columns", ", ".join(feature.name for feature in terms.data.features)),
-            ("Model", f"{terms.model.name}, {count_of(paper.said.parameters, 'parameter')} trained together"),
+            ("Model", f"{terms.model.name}, {format_count(paper.said.parameters, 'parameter')} trained together"),
             ("Sites invited", ", ".join(paper.said.names)),
-            ("Launched by", _launcher(reading, paper)),
-            ("Promised", _promise(terms)),
-            ("Clipping norm", _norm(terms)),
+            ("Launched by", _render_launcher(reading, paper)),
+            ("Promised", _render_promise(terms)),
+            ("Clipping norm", _describe_clipping_norm(terms)),
             (
                 "Updates",
                 "sealed"
                 if terms.secure_aggregation.scheme is not SchemeName.OPEN
-                else element("b", "not sealed", class_="alarm"),
+                else render_element("b", "not sealed", class_="alarm"),
             ),
         ),
-        _results(study, paper),
+        _render_results(study, paper),
     ]
 
 
-def _label(terms: Terms) -> str:
+def _describe_label(terms: Terms) -> str:
     label = terms.data.label
     return f"{label.name}: {', '.join(label.positive)} against {', '.join(label.negative)}"
 
 
-def _launcher(reading: Reading, paper: Paper) -> Content:
+def _render_launcher(reading: Reading, paper: Paper) -> Content:
     known = paper.coordinator in reading.story.witnesses
     said = "this key has countersigned this ledger" if known else "this key has not countersigned this ledger"
     return [
         f"the federation {paper.said.federation}, key ",
-        digest(PublicKey.from_text(paper.coordinator).typed),
+        render_digest(PublicKey.from_text(paper.coordinator).typed),
         f" ({said})",
     ]
 
 
-def _promise(terms: Terms) -> Content:
+def _render_promise(terms: Terms) -> Content:
     privacy = terms.privacy
     if privacy.epsilon is None or privacy.delta is None:
-        return element("b", "nothing: trained without privacy", class_="alarm")
+        return render_element("b", "nothing: trained without privacy", class_="alarm")
     test = terms.evaluation.epsilon
     held_out = "" if test is None else f"; epsilon {test:g} for each test patient"
     return f"epsilon {privacy.epsilon:g} at delta {format_delta(privacy.delta)} for each training patient{held_out}"
 
 
-def _norm(terms: Terms) -> str:
+def _describe_clipping_norm(terms: Terms) -> str:
     privacy = terms.privacy
     if privacy.clipping_norm is None:
         return "none: nothing is clipped without privacy"
@@ -84,9 +93,9 @@ def _norm(terms: Terms) -> str:
     return f"{privacy.clipping_norm:g} for each {_CLIPPED[privacy.unit]}{begins}"
 
 
-def _results(study: Study, paper: Paper) -> Content:
+def _render_results(study: Study, paper: Paper) -> Content:
     if not paper.scores:
-        return element("p", "The site has opened no results of it.", class_="quiet")
+        return render_element("p", "The site has opened no results of it.", class_="quiet")
     columns = [Column("After round", True)]
     columns += [Column(name, True) for name in ("AUROC", "Accuracy", "Sensitivity", "Specificity", "Test patients")]
 
@@ -105,4 +114,4 @@ def _results(study: Study, paper: Paper) -> Content:
         f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}; a score of "
         f"{' or '.join(thresholds)} or more counts as positive. The site’s word: the ledger does not hold results."
     )
-    return table(caption, columns, paper.scores, row, 6, 100, cards=True)
+    return render_table(caption, columns, paper.scores, row, 6, 100, cards=True)

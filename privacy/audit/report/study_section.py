@@ -23,20 +23,20 @@ from privacy.audit.report.findings import Reading
 from privacy.audit.report.formatting import (
     NONE,
     Column,
-    count_of,
-    day,
-    digest,
-    entry,
-    facts,
+    format_count,
+    format_day,
     format_delta,
     format_epsilon,
-    percent,
-    quoted,
-    ranges,
-    table,
+    format_percent,
+    format_ranges,
+    render_digest,
+    render_entry,
+    render_facts,
+    render_quote,
+    render_table,
 )
-from privacy.audit.report.html import Content, Markup, element, joined
-from privacy.audit.report.study_facts import about
+from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.audit.report.study_facts import render_study_facts
 from privacy.audit.report.timeline import Approval, Note, PopulationTimeline, Release, Study
 from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
@@ -48,26 +48,28 @@ SecondFigure = Callable[[Sequence[AnyEvent], float], float]
 """Another epsilon of events at a delta, beside the filter's; raises ``BudgetError`` where it has none."""
 
 
-def sheets(reading: Reading, chapter: PopulationTimeline, account: Account, second: SecondFigure | None) -> Content:
+def render_sheets(
+    reading: Reading, chapter: PopulationTimeline, account: Account, second: SecondFigure | None
+) -> Content:
     """A sheet for each study, the newest hundred of them."""
     if not chapter.studies:
-        return element("p", "No study was admitted.")
+        return render_element("p", "No study was admitted.")
     newest = chapter.studies[-SHEETS:]
     older = len(chapter.studies) - len(newest)
     is_open = len(newest) <= _OPEN_SHEETS
     return [
-        element(
+        render_element(
             "p",
             f"The newest {len(newest)} studies; {older:,} older ones are in the ledger, in the figures and in the "
-            "shares  above, and have no sheet of their own here.",
+            "shares above, and have no sheet of their own here.",
         )
         if older
         else None,
-        [_sheet(reading, chapter, account, study, second, is_open) for study in newest],
+        [_render_sheet(reading, chapter, account, study, second, is_open) for study in newest],
     ]
 
 
-def _sheet(
+def _render_sheet(
     reading: Reading,
     chapter: PopulationTimeline,
     account: Account,
@@ -79,45 +81,49 @@ def _sheet(
     incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
     approvals = [each for each in reading.story.approvals if each.at.entry == said.approval]
     unsettled = len(study.reserved) - len(study.settled)
-    remarks = [count_of(len(incidents), "incident")] if incidents else []
-    return element(
+    remarks = [format_count(len(incidents), "incident")] if incidents else []
+    return render_element(
         "details",
-        element(
+        render_element(
             "summary",
-            element("h4", study.name),
-            element("span", f"{day(study.admitted.time)} · {_state(study)}{_took(chapter, study)}", class_="quiet"),
-            [element("b", f" · {remark}", class_="caution") for remark in remarks],
+            render_element("h4", study.name),
+            render_element(
+                "span",
+                f"{format_day(study.admitted.time)} · {_describe_state(study)}{_describe_share_taken(chapter, study)}",
+                class_="quiet",
+            ),
+            [render_element("b", f" · {remark}", class_="caution") for remark in remarks],
         ),
-        about(reading, study),
-        facts(
-            ("Admitted", entry(study.admitted)),
-            ("Terms (SHA-256)", digest(said.terms)),
-            ("Launches of it", _launches(reading, study)),
+        render_study_facts(reading, study),
+        render_facts(
+            ("Admitted", render_entry(study.admitted)),
+            ("Terms (SHA-256)", render_digest(said.terms)),
+            ("Launches of it", _describe_launches(reading, study)),
             (
                 "Approved by a person",
-                [_approval(each) for each in approvals] or "not asked for: admitted by the site's policy",
+                [_render_approval(each) for each in approvals] or "not asked for: admitted by the site's policy",
             ),
             ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
-            ("Training rounds paid", _rounds(study.reserved)),
+            ("Training rounds paid", _format_rounds(study.reserved)),
             (
                 "of these settled",
                 f"{len(study.settled):,}" + (f"; {unsettled:,} not, counted in full" if unsettled else ""),
             ),
-            ("Rounds evaluated", _rounds(study.evaluated)),
-            ("Closed", _closed(study)),
-            ("Models released", [_released(each) for each in study.releases[:20]] or "none"),
+            ("Rounds evaluated", _format_rounds(study.evaluated)),
+            ("Closed", _render_closing(study)),
+            ("Models released", [_render_release(each) for each in study.releases[:20]] or "none"),
             ("", f"and {len(study.releases) - 20:,} more" if len(study.releases) > 20 else None),
         ),
-        _epsilons(reading, chapter, account, study, second),
-        _plan(study),
-        notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
-        notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
+        _render_epsilons(reading, chapter, account, study, second),
+        _render_plan(study),
+        render_notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
+        render_notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
         class_="study",
         open=is_open,
     )
 
 
-def _launches(reading: Reading, study: Study) -> str | None:
+def _describe_launches(reading: Reading, study: Study) -> str | None:
     """How many runs a chosen one was chosen from, and what they cost together; nothing for the only one."""
     launches = launches_of(reading.ledger, study.name)
     if len(launches.studies) == 1:
@@ -131,53 +137,57 @@ def _launches(reading: Reading, study: Study) -> str | None:
     return f"one of {len(launches.studies)} of this name, {same}; {cost}"
 
 
-def _state(study: Study) -> str:
+def _describe_state(study: Study) -> str:
     if study.closed_by_recovery:
         return "closed by the recovery"
     return "closed" if study.closed else "open"
 
 
-def _took(chapter: PopulationTimeline, study: Study) -> str:
+def _describe_share_taken(chapter: PopulationTimeline, study: Study) -> str:
     number = study.said.grant
     if number is None:
         return ""
-    return f" · {percent(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
+    return f" · {format_percent(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
 
 
-def _rounds(numbers: Sequence[int]) -> str:
+def _format_rounds(numbers: Sequence[int]) -> str:
     if not numbers:
         return "none"
-    return f"{len(numbers):,} ({'round' if len(numbers) == 1 else 'rounds'} {ranges(numbers)})"
+    return f"{len(numbers):,} ({'round' if len(numbers) == 1 else 'rounds'} {format_ranges(numbers)})"
 
 
-def _approval(approval: Approval) -> Markup:
-    return element("div", entry(approval.at), ": ", quoted(approval.by))
+def _render_approval(approval: Approval) -> Markup:
+    return render_element("div", render_entry(approval.at), ": ", render_quote(approval.by))
 
 
-def _released(release: Release) -> Markup:
-    return element("div", digest(release.model), element("div", entry(release.at), ", to ", quoted(release.to)))
+def _render_release(release: Release) -> Markup:
+    return render_element(
+        "div",
+        render_digest(release.model),
+        render_element("div", render_entry(release.at), ", to ", render_quote(release.to)),
+    )
 
 
-def _closed(study: Study) -> Content:
+def _render_closing(study: Study) -> Content:
     if study.closed is None:
         return "not yet: what is set aside is kept for it"
     if study.closed_by_recovery:
-        return joined(entry(study.closed), ", by the recovery: all it had set aside counts as spent")
+        return join_content(render_entry(study.closed), ", by the recovery: all it had set aside counts as spent")
     limit = "nothing went back" if not study.returned else "what it had not used went back"
-    return joined(entry(study.closed), f", {limit}")
+    return join_content(render_entry(study.closed), f", {limit}")
 
 
-def _epsilons(
+def _render_epsilons(
     reading: Reading, chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Markup:
     """Every epsilon that people may hear of this study, and why they differ."""
-    rows = [_promised(reading, study), *_computed(chapter, account, study, second)]
+    rows = [_make_promised_row(reading, study), *_make_computed_rows(chapter, account, study, second)]
     columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
     caption = f"Why {study.name} has several epsilons: each answers another question"
-    return table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
+    return render_table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
 
 
-def _promised(reading: Reading, study: Study) -> Sequence[Content] | None:
+def _make_promised_row(reading: Reading, study: Study) -> Sequence[Content] | None:
     paper = reading.papers.get(study.name)
     if paper is None:
         return None
@@ -192,26 +202,30 @@ def _promised(reading: Reading, study: Study) -> Sequence[Content] | None:
     )
 
 
-def _computed(
+def _make_computed_rows(
     chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Iterator[Sequence[Content]]:
     if study.said.grant is None or not account.allowances[study.name].private:
         if account.allowances[study.name].private and study.said.grant is None:
             yield "charged", NONE, "nothing of it is charged: it has no training, and totals without noise"
         else:
-            yield "spent", element("b", "no bound", class_="alarm"), "it trained without privacy"
+            yield "spent", render_element("b", "no bound", class_="alarm"), "it trained without privacy"
         return
-    filter_ = account.filter(study.said.grant)
-    grant, paid, plan = filter_.granted, account.events_of(study.name), planned_events(study)
+    filter_ = account.find_filter(study.said.grant)
+    grant, paid, plan = filter_.granted, account.list_paid_events(study.name), list_planned_events(study)
     at = f"at delta {format_delta(grant.delta)}, the grant’s"
     if set(plan) != set(paid):
         yield (
             "planned",
-            format_epsilon(_own(tuple(plan), grant.delta)),
+            format_epsilon(_compute_own_epsilon(tuple(plan), grant.delta)),
             f"all of its plan, training and totals, {at}",
         )
     own = "the rounds and totals it paid for, as if there were no other study"
-    yield "spent", format_epsilon(_own(tuple(paid), grant.delta)), f"{own}, {at}, at the order that shows it best"
+    yield (
+        "spent",
+        format_epsilon(_compute_own_epsilon(tuple(paid), grant.delta)),
+        f"{own}, {at}, at the order that shows it best",
+    )
     yield (
         "charged",
         format_epsilon(float(filter_.epsilon_of(study.spent))),
@@ -219,10 +233,10 @@ def _computed(
         "had paid for nothing else: what later studies find used up",
     )
     if second:
-        yield "by PLD", *_by_pld(second, plan, grant.delta)
+        yield "by PLD", *_make_pld_cells(second, plan, grant.delta)
 
 
-def _by_pld(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tuple[str, str]:
+def _make_pld_cells(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tuple[str, str]:
     try:
         found = second(plan, delta)
     except BudgetError as error:
@@ -234,8 +248,8 @@ def _by_pld(second: SecondFigure, plan: Sequence[AnyEvent], delta: float) -> tup
     ), f"its whole plan by privacy loss distributions, {Certainty.EXACT}, at delta {format_delta(delta)}"
 
 
-def planned_events(study: Study) -> list[AnyEvent]:
-    """All that the study may cause, each event once, as :meth:`Account.events_of` lists what it did cause."""
+def list_planned_events(study: Study) -> list[AnyEvent]:
+    """All that the study may cause, each event once, as :meth:`Account.list_paid_events` lists what it did cause."""
     times: dict[tuple[Purpose, AnyEvent], int] = {}
     for part in study.said.plan:
         times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
@@ -243,11 +257,11 @@ def planned_events(study: Study) -> list[AnyEvent]:
 
 
 @lru_cache(maxsize=1024)
-def _own(events: tuple[AnyEvent, ...], delta: float) -> float:
+def _compute_own_epsilon(events: tuple[AnyEvent, ...], delta: float) -> float:
     return epsilon_of(events, delta)
 
 
-def _plan(study: Study) -> Markup:
+def _render_plan(study: Study) -> Markup:
     columns = [
         Column("Purpose"),
         Column("Mechanism"),
@@ -257,24 +271,26 @@ def _plan(study: Study) -> Markup:
         Column("Rounds planned", True),
         Column("Rounds paid", True),
     ]
-    return table(
+    return render_table(
         f"What {study.name} was admitted with",
         columns,
         study.said.plan,
-        partial(_planned_row, study),
+        partial(_make_planned_row, study),
         6,
         100,
         cards=True,
     )
 
 
-def _planned_row(study: Study, part: Planned) -> Sequence[Content]:
+def _make_planned_row(study: Study, part: Planned) -> Sequence[Content]:
     event = part.event.model_dump()
     noise = event.get("noise_multiplier", event.get("scale"))
     unprotected = isinstance(part.event, Unprotected)
     return (
         "training" if part.purpose is Purpose.TRAIN else "totals over held-out patients",
-        element("b", "no noise", class_="alarm") if unprotected else describe_event(part.event).split(",")[0],
+        render_element("b", "no noise", class_="alarm")
+        if unprotected
+        else describe_event(part.event).split(",")[0],
         NONE if noise is None else f"{noise:g}",
         f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE,
         NONE if unprotected else f"{event.get('steps', event.get('count')):,}",
@@ -283,7 +299,7 @@ def _planned_row(study: Study, part: Planned) -> Sequence[Content]:
     )
 
 
-def notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
+def render_notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
     """Refusals or incidents."""
     columns = [
         Column("Study"),
@@ -295,12 +311,12 @@ def notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Marku
 
     def row(note: Note) -> Sequence[Content]:
         number = NONE if note.round is None else str(note.round)
-        return note.study, entry(note.at), number, note.code, quoted(note.sentence)
+        return note.study, render_entry(note.at), number, note.code, render_quote(note.sentence)
 
-    return table(caption, columns, notes, row, at_once)
+    return render_table(caption, columns, notes, row, at_once)
 
 
-def figure_by(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
+def describe_second_figure(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
     """What ``second`` makes of ``events``, or why it makes nothing of them."""
     try:
         found = second(events, delta)

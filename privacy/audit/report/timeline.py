@@ -172,7 +172,7 @@ class PopulationTimeline:
     first_result: Moment | None = None
     unbounded_since: Moment | None = None
 
-    def unattributed(self, account: Account) -> list[int]:
+    def compute_unattributed_spending(self, account: Account) -> list[int]:
         """What each grant has spent that no study in this ledger explains."""
         rest = [each.spent for each in account.filters]
         for study in self.studies:
@@ -198,7 +198,7 @@ class Timeline:
         self._before: str = ""
         self.opened: Moment | None = None
 
-    def take(self, ledger_state: LedgerState, entry: Entry) -> None:
+    def apply(self, ledger_state: LedgerState, entry: Entry) -> None:
         """Hear the next entry; ``ledger`` stands as it does after it."""
         at, before = Moment(entry.number, entry.time), self._before
         self._before = entry.time
@@ -208,27 +208,27 @@ class Timeline:
                 self.opened = at
                 self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Population() as body:
-                self._chapter(body.population).registered.append((at, body))
-                self._mark(ledger_state, at, body.population)
+                self._find_or_make_chapter(body.population).registered.append((at, body))
+                self._record_point(ledger_state, at, body.population)
             case Grant() as body:
-                self._grant(at, body)
-                self._mark(ledger_state, at, body.population)
+                self._record_grant(at, body)
+                self._record_point(ledger_state, at, body.population)
             case Approve() as body:
                 self.approvals.append(Approval(at, body.terms, body.by, body.runs))
             case Allow() as body:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
-                self._chapter(body.population).studies.append(study)
-                self._mark(ledger_state, at, body.population)
+                self._find_or_make_chapter(body.population).studies.append(study)
+                self._record_point(ledger_state, at, body.population)
             case Reserve() | Evaluate() as body:
-                self._pay(at, body)
-                self._mark(ledger_state, at, self.studies[body.study].said.population)
+                self._record_payment(at, body)
+                self._record_point(ledger_state, at, self.studies[body.study].said.population)
             case Settle() as body:
                 self.studies[body.study].settled.add(body.round)
             case Return() as body:
                 study = self.studies[body.study]
                 study.closed, study.returned, study.set_aside = at, body.charge, 0
                 study.ending = body.why
-                self._mark(ledger_state, at, study.said.population)
+                self._record_point(ledger_state, at, study.said.population)
             case ModelRelease() as body:
                 self.studies[body.study].releases.append(Release(at, body.model, body.to))
             case Refuse() as body:
@@ -238,22 +238,22 @@ class Timeline:
             case KeyChange() as body:
                 self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
             case Checkpoint() as body:
-                self._witness(at, body)
+                self._record_witness(at, body)
             case Clock() as body:
                 self.clocks.append(SetBack(at, before, body.by))
             case Recover() as body:
-                self._recover(ledger_state, at, body)
+                self._record_recovery(ledger_state, at, body)
 
-    def _chapter(self, population: str) -> PopulationTimeline:
+    def _find_or_make_chapter(self, population: str) -> PopulationTimeline:
         return self.chapters.setdefault(population, PopulationTimeline(population))
 
-    def _grant(self, at: Moment, body: Grant) -> None:
-        chapter = self._chapter(body.population)
+    def _record_grant(self, at: Moment, body: Grant) -> None:
+        chapter = self._find_or_make_chapter(body.population)
         granted = RenyiGrant(body.epsilon, body.delta, body.order, body.limit)
         patients = chapter.registered[-1][1].patients if chapter.registered else None
         chapter.grants.append(Given(at, granted, chapter.first_result is not None, False, patients))
 
-    def _pay(self, at: Moment, body: Reserve | Evaluate) -> None:
+    def _record_payment(self, at: Moment, body: Reserve | Evaluate) -> None:
         study = self.studies[body.study]
         purpose = Purpose.TRAIN if isinstance(body, Reserve) else Purpose.EVALUATE
         (study.reserved if isinstance(body, Reserve) else study.evaluated).append(body.round)
@@ -261,16 +261,16 @@ class Timeline:
         study.spent += body.charge or 0
         study.set_aside -= body.charge or 0
         study.last_paid = at
-        chapter = self._chapter(study.said.population)
+        chapter = self._find_or_make_chapter(study.said.population)
         chapter.first_result = chapter.first_result or at
 
-    def _witness(self, at: Moment, body: Checkpoint) -> None:
+    def _record_witness(self, at: Moment, body: Checkpoint) -> None:
         seen = body.countersigned.seen.statement
         before = self.witnesses.get(body.witness)
         times, newest = (before.times, before.newest) if before else (0, 0)
         self.witnesses[body.witness] = Witness(seen.witness, body.witness, times + 1, max(newest, seen.number), at)
 
-    def _recover(self, ledger_state: LedgerState, at: Moment, body: Recover) -> None:
+    def _record_recovery(self, ledger_state: LedgerState, at: Moment, body: Recover) -> None:
         seen = body.countersigned.seen.statement
         self.recoveries.append(Recovery(at, seen.number, seen.witness, body.sentence))
         for study in self.studies.values():
@@ -278,16 +278,16 @@ class Timeline:
                 study.closed, study.closed_by_recovery = at, True
                 study.spent, study.set_aside = study.spent + study.set_aside, 0
         for population, account in ledger_state.accounts.items():
-            chapter = self._chapter(population)
+            chapter = self._find_or_make_chapter(population)
             for filter_ in account.filters[len(chapter.grants) :]:
                 seen_results = chapter.first_result is not None
                 patients = chapter.registered[-1][1].patients if chapter.registered else None
                 chapter.grants.append(Given(at, filter_.granted, seen_results, True, patients))
             if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
                 chapter.first_result = chapter.first_result or at
-            self._mark(ledger_state, at, population)
+            self._record_point(ledger_state, at, population)
 
-    def _mark(self, ledger_state: LedgerState, at: Moment, population: str) -> None:
+    def _record_point(self, ledger_state: LedgerState, at: Moment, population: str) -> None:
         account, chapter = ledger_state.accounts[population], self.chapters[population]
         if account.unprotected_by and chapter.unbounded_since is None:
             chapter.unbounded_since = at

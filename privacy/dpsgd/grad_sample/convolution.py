@@ -15,19 +15,21 @@ from torch.nn import functional
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch, SizeGroup
-from privacy.dpsgd.grad_sample.outer_products import add_outer_products, building_is_cheaper, gram_norms
+from privacy.dpsgd.grad_sample.outer_products import add_outer_products, compute_gram_norms, is_building_cheaper
 from privacy.dpsgd.grad_sample.patient_gradients import (
     Materialised,
     PatientGradients,
+    find_unsafe_factors,
     map_in_slices,
     sum_by_patient,
-    unsafe_factors,
 )
 
 _WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
 
 
-def convolution(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> dict[str, PatientGradients]:
+def compute_convolution_gradients(
+    layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> dict[str, PatientGradients]:
     """Weight and bias."""
     shares: dict[str, PatientGradients] = {}
     passes = [(call.rows.to(dtype), call.output_gradient.to(dtype)) for call in calls]
@@ -53,9 +55,9 @@ class _Weight:
         self._inputs = groups * weight[0].numel()
         self._numbers = weight.numel()
 
-    def norms(self) -> torch.Tensor:
+    def compute_norms(self) -> torch.Tensor:
         """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+        return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
@@ -64,56 +66,66 @@ class _Weight:
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
-            apart = self._apart[place] | unsafe_factors(own)
+            apart = self._apart[place] | find_unsafe_factors(own)
             weights = own.masked_fill(apart, 0.0).to(into.dtype).repeat_interleave(run.each)
             for one in self._passes:
-                into += one.gradient(run.records, weights).view_as(into)
+                into += one.compute_gradient(run.records, weights).view_as(into)
             for patient in apart.nonzero().flatten().tolist():
-                self._add_apart(_within(run, slice(patient, patient + 1)), run.each, own[patient], into)
+                self._add_apart(_find_record_slice(run, slice(patient, patient + 1)), run.each, own[patient], into)
 
-    def _run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
+    def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         positions = run.each * sum(one.positions for one in self._passes)
         work = positions * self._numbers
-        if not building_is_cheaper(positions, self._outputs, self._inputs):
+        if not is_building_cheaper(positions, self._outputs, self._inputs):
             window = positions * (self._outputs + self._inputs)
-            found = map_in_slices(run.count, window, lambda some: self._by_gram(_within(run, some), run.each))
+            found = map_in_slices(
+                run.count, window, lambda some: self._compute_norms_by_gram(_find_record_slice(run, some), run.each)
+            )
             norms, self._apart[place] = found[:, 0], found[:, 1] > 0
             return norms
         if work >= _WORTH_A_CALL:
-            built = torch.stack([self._one(_within(run, slice(at, at + 1))) for at in range(run.count)])
+            built = torch.stack(
+                [self._build_gradient(_find_record_slice(run, slice(at, at + 1))) for at in range(run.count)]
+            )
         else:
             window = positions * (self._outputs + self._inputs)
-            built = map_in_slices(run.count, window, lambda some: self._by_rows(_within(run, some), run.each))
+            built = map_in_slices(
+                run.count,
+                window,
+                lambda some: self._build_gradients_by_rows(_find_record_slice(run, some), run.each),
+            )
         self._built[place] = Materialised(built)
-        return self._built[place].norms()
+        return self._built[place].compute_norms()
 
-    def _one(self, records: slice) -> torch.Tensor:
-        return torch.stack([one.gradient(records).flatten() for one in self._passes]).sum(0)
+    def _build_gradient(self, records: slice) -> torch.Tensor:
+        return torch.stack([one.compute_gradient(records).flatten() for one in self._passes]).sum(0)
 
-    def _by_rows(self, records: slice, each: int) -> torch.Tensor:
-        left, right = self._rows(records, each)
+    def _build_gradients_by_rows(self, records: slice, each: int) -> torch.Tensor:
+        left, right = self._extract_rows(records, each)
         patients = (records.stop - records.start) // each
         return torch.bmm(left.mT, right).reshape(patients, self._numbers)
 
-    def _by_gram(self, records: slice, each: int) -> torch.Tensor:
+    def _compute_norms_by_gram(self, records: slice, each: int) -> torch.Tensor:
         """The patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
         patients, groups = (records.stop - records.start) // each, self._layer.groups
-        norms, apart = (part.view(patients, groups) for part in gram_norms(*self._rows(records, each)))
+        norms, apart = (
+            part.view(patients, groups) for part in compute_gram_norms(*self._extract_rows(records, each))
+        )
         return torch.stack([norms.square().sum(1).sqrt(), apart.any(1).double()], dim=1)
 
     def _add_apart(self, records: slice, each: int, factor: torch.Tensor, into: torch.Tensor) -> None:
         """Add one patient's gradient times ``factor`` in float64."""
-        left, right = self._rows(records, each)
+        left, right = self._extract_rows(records, each)
         for group, matrix in enumerate(into.view(self._layer.groups, left.shape[2], right.shape[2])):
             some = slice(group, group + 1)
             add_outer_products(left[some], right[some], factor[None], matrix)
 
-    def _rows(self, records: slice, each: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _extract_rows(self, records: slice, each: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of some patients for each group of channels: (patients * groups, rows, width) left and right."""
         patients, groups = (records.stop - records.start) // each, self._layer.groups
         sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         for one in self._passes:
-            for side, part in zip(sides, one.rows(records), strict=True):  # (rows, width, positions)
+            for side, part in zip(sides, one.extract_rows(records), strict=True):  # (rows, width, positions)
                 grouped = part.reshape(patients, part.shape[0] // patients, groups, -1, part.shape[2])
                 side.append(grouped.permute(0, 2, 1, 4, 3).flatten(0, 1).flatten(1, 2))
         left, right = (torch.cat(side, dim=1) for side in sides)
@@ -142,9 +154,9 @@ class _Pass:
         small = rows if layer.transposed else gradient
         self.positions = self._each * small[0, 0].numel()  # of one record
 
-    def gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def compute_gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
         """The weight's gradient over some records, each with its weight (records,)."""
-        layer, some = self._layer, self._of(records)
+        layer, some = self._layer, self._find_row_slice(records)
         gradient = self._gradient[some]
         if weights is not None:
             every = weights.repeat_interleave(self._each)
@@ -158,26 +170,26 @@ class _Pass:
             self._padding,
             layer.dilation,
             layer.transposed,
-            self._output_padding(),
+            self._compute_output_padding(),
             layer.groups,
             [False, True, False],
         )
         weight: torch.Tensor = found[1]
         return weight.contiguous()
 
-    def rows(self, records: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def extract_rows(self, records: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Left and right rows of some records, (rows, width, positions)."""
-        some = self._of(records)
+        some = self._find_row_slice(records)
         if self._layer.transposed:
             small, large = self._rows[some], self._gradient[some]
         else:
             small, large = self._gradient[some], self._rows[some]
-        return small.flatten(2), self._windows(large, small.shape[2:])
+        return small.flatten(2), self._cut_windows(large, small.shape[2:])
 
-    def _of(self, records: slice) -> slice:
+    def _find_row_slice(self, records: slice) -> slice:
         return slice(records.start * self._each, records.stop * self._each)
 
-    def _output_padding(self) -> list[int]:
+    def _compute_output_padding(self) -> list[int]:
         """How much longer the output is than the least; nothing unless transposed."""
         layer = self._layer
         if not layer.transposed:
@@ -189,7 +201,7 @@ class _Pass:
         return [out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
                 for out, size, kernel, stride, pad, dilation in axes]  # fmt: skip
 
-    def _windows(self, image: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+    def _cut_windows(self, image: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
         """What the kernel sees at each place; (rows, channels * kernel, positions)."""
         layer, dimensions = self._layer, len(places)
         windows = functional.pad(image, [pad for pad in reversed(self._padding) for _ in range(2)])
@@ -199,16 +211,16 @@ class _Pass:
             windows = windows[..., :: layer.dilation[axis]]
         kernel_first = (0, 1, *range(2 + dimensions, 2 + 2 * dimensions), *range(2, 2 + dimensions))
         return windows.permute(kernel_first).reshape(
-            len(image), -1, windows[0, 0].numel() // _product(layer.kernel_size)
+            len(image), -1, windows[0, 0].numel() // _multiply_sizes(layer.kernel_size)
         )
 
 
-def _within(run: SizeGroup, patients: slice) -> slice:
+def _find_record_slice(run: SizeGroup, patients: slice) -> slice:
     """The records of some patients of a run."""
     return slice(run.records.start + patients.start * run.each, run.records.start + patients.stop * run.each)
 
 
-def _product(sizes: Sequence[int]) -> int:
+def _multiply_sizes(sizes: Sequence[int]) -> int:
     product = 1
     for size in sizes:
         product *= size

@@ -5,13 +5,15 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, positions
-from privacy.dpsgd.norms import SLICE, row_norms
+from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, join_positions
+from privacy.dpsgd.norms import SLICE, compute_row_norms
 
 
-def embedding(layer: nn.Embedding, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
+def compute_embedding_gradients(
+    layer: nn.Embedding, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
     """The table of an embedding."""
-    left = positions([call.output_gradient for call in calls], batch, dtype)
+    left = join_positions([call.output_gradient for call in calls], batch, dtype)
     indices = torch.cat([call.rows.reshape(batch.records, -1) for call in calls], dim=1)
     if layer.padding_idx is not None:
         left = left.masked_fill((indices == layer.padding_idx)[:, :, None], 0.0)
@@ -35,10 +37,10 @@ class _Lookups:
         self._sums = left.new_zeros(len(self._found), left.shape[2])
         self._sums.index_add_(0, place, left.flatten(0, 1))
 
-    def norms(self) -> torch.Tensor:
+    def compute_norms(self) -> torch.Tensor:
         """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         squared = torch.zeros(self._patients, dtype=torch.float64, device=self._sums.device)
-        return squared.index_add_(0, self._found // self._entries, row_norms(self._sums).square()).sqrt()
+        return squared.index_add_(0, self._found // self._entries, compute_row_norms(self._sums).square()).sqrt()
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""

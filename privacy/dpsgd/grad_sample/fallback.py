@@ -19,7 +19,7 @@ from privacy.dpsgd.grad_sample.patient_gradients import Materialised, PatientGra
 from privacy.errors import TermsError
 
 
-def vmap_gradients(
+def compute_vmap_gradients(
     layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> dict[str, PatientGradients]:
     """The parameters that the layer owns directly.
@@ -31,12 +31,12 @@ def vmap_gradients(
            if parameter.requires_grad}  # fmt: skip
     sums: dict[str, torch.Tensor] = {}
     for call in calls:
-        for name, gradients in _of_call(layer, own, widened(call, dtype), batch).items():
+        for name, gradients in _compute_call_gradients(layer, own, widen_call(call, dtype), batch).items():
             sums[name] = sums[name] + gradients if name in sums else gradients
     return {name: Materialised(gradients.to(dtype)) for name, gradients in sums.items()}
 
 
-def widened(call: Call, dtype: torch.dtype) -> Call:
+def widen_call(call: Call, dtype: torch.dtype) -> Call:
     """The call with its floating-point tensors in ``dtype``: in mixed precision they are narrower than parameters."""
 
     def wide(value: Any) -> Any:
@@ -45,20 +45,24 @@ def widened(call: Call, dtype: torch.dtype) -> Call:
     return replace(call, inputs=tuple(wide(value) for value in call.inputs), gradient=wide(call.gradient))
 
 
-def _of_call(layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch) -> dict[str, torch.Tensor]:
-    parts = [_of_run(layer, own, call, batch, run) for run in batch.runs]
+def _compute_call_gradients(
+    layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch
+) -> dict[str, torch.Tensor]:
+    parts = [_compute_run_gradients(layer, own, call, batch, run) for run in batch.runs]
     return {name: torch.cat([part[name] for part in parts]) for name in own}
 
 
-def _of_run(
+def _compute_run_gradients(
     layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch, run: SizeGroup
 ) -> dict[str, torch.Tensor]:
     """Gradients of the patients of a run; (patients, ...) for each parameter."""
     assert call.gradient is not None
-    inputs = [_split(call, value, axis, batch, run) for value, axis in zip(call.inputs, call.axes, strict=True)]
+    inputs = [
+        _split_by_patient(call, value, axis, batch, run) for value, axis in zip(call.inputs, call.axes, strict=True)
+    ]
     if any(isinstance(value, torch.Tensor) for value in call.keywords.values()):
         raise TermsError(f"{call.layer} takes a tensor by keyword; pass tensors by position")
-    direction = _split(call, call.gradient, call.output_axis, batch, run)
+    direction = _split_by_patient(call, call.gradient, call.output_axis, batch, run)
 
     def one(*values: Any) -> dict[str, torch.Tensor]:
         *arguments, toward = values
@@ -86,7 +90,7 @@ def _of_run(
     return gradients
 
 
-def _split(call: Call, value: Any, axis: int | None, batch: Batch, run: SizeGroup) -> Any:
+def _split_by_patient(call: Call, value: Any, axis: int | None, batch: Batch, run: SizeGroup) -> Any:
     """The run's part of ``value``, with an axis of patients before the axis of their records."""
     if not isinstance(value, torch.Tensor):
         if value is None or isinstance(value, bool | int | float | str):

@@ -10,17 +10,19 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     LayerGradients,
     Materialised,
     PatientGradients,
-    positions,
+    join_positions,
     sum_by_patient,
 )
 
 
-def linear(layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
+def compute_linear_gradients(
+    layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
     """Weight and bias of a matrix applied to the last axis."""
-    left = positions([call.output_gradient for call in calls], batch, dtype)
+    left = join_positions([call.output_gradient for call in calls], batch, dtype)
     shares: dict[str, PatientGradients] = {}
     if layer.weight.requires_grad:
-        shares["weight"] = OuterProducts(left, positions([call.rows for call in calls], batch, dtype), batch)
+        shares["weight"] = OuterProducts(left, join_positions([call.rows for call in calls], batch, dtype), batch)
     if layer.bias is not None and layer.bias.requires_grad:
         shares["bias"] = Materialised(sum_by_patient(left.sum(1), batch))
     return shares

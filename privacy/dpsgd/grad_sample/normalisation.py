@@ -17,19 +17,27 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
 )
 
 
-def group_norm(layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
+def compute_group_norm_gradients(
+    layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
     """Scale and shift of each channel."""
-    return _by_channel(
+    return _compute_channel_gradients(
         layer, calls, batch, dtype, lambda rows: functional.group_norm(rows, layer.num_groups, eps=layer.eps)
     )
 
 
-def instance_norm(layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
+def compute_instance_norm_gradients(
+    layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
     """Scale and shift of each channel; statistics are of one record."""
-    return _by_channel(layer, calls, batch, dtype, lambda rows: functional.instance_norm(rows, eps=layer.eps))
+    return _compute_channel_gradients(
+        layer, calls, batch, dtype, lambda rows: functional.instance_norm(rows, eps=layer.eps)
+    )
 
 
-def layer_norm(layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype) -> LayerGradients:
+def compute_layer_norm_gradients(
+    layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
     """Scale and shift of each entry of the last axes."""
     shape, entries = layer.normalized_shape, layer.weight.numel()
     pairs = []
@@ -39,10 +47,10 @@ def layer_norm(layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torc
         pairs.append(
             tuple(part.reshape(batch.records, -1, entries).sum(1) for part in (normal * gradient, gradient))
         )
-    return _scale_and_shift(layer, pairs, batch)
+    return _make_scale_and_shift_gradients(layer, pairs, batch)
 
 
-def _by_channel(
+def _compute_channel_gradients(
     layer: Any,
     calls: list[Call],
     batch: Batch,
@@ -56,10 +64,12 @@ def _by_channel(
         normal = normalised(call.rows.to(dtype)).view_as(gradient)
         scale, shift = torch.linalg.vecdot(normal, gradient), gradient.sum(2)
         pairs.append(tuple(part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in (scale, shift)))
-    return _scale_and_shift(layer, pairs, batch)
+    return _make_scale_and_shift_gradients(layer, pairs, batch)
 
 
-def _scale_and_shift(layer: Any, pairs: list[tuple[torch.Tensor, ...]], batch: Batch) -> LayerGradients:
+def _make_scale_and_shift_gradients(
+    layer: Any, pairs: list[tuple[torch.Tensor, ...]], batch: Batch
+) -> LayerGradients:
     shares: dict[str, PatientGradients] = {}
     for name, parts in zip(("weight", "bias"), zip(*pairs, strict=True), strict=True):
         parameter = cast(torch.Tensor | None, getattr(layer, name))

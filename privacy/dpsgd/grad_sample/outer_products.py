@@ -26,8 +26,8 @@ from typing import Final
 import torch
 
 from privacy.dpsgd.batching import Batch, SizeGroup
-from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, unsafe_factors
-from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, row_norms
+from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, find_unsafe_factors
+from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
 
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares, below which float32 is not believed
 _VANISHES: Final = 1e-12  # the same, below which float64 is not: a part in a million of the rows
@@ -47,9 +47,9 @@ class OuterProducts:
         self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
 
-    def norms(self) -> torch.Tensor:
+    def compute_norms(self) -> torch.Tensor:
         """See :class:`PatientGradients`."""
-        return torch.cat([self._run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+        return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """See :class:`PatientGradients`."""
@@ -59,34 +59,34 @@ class OuterProducts:
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
-            left, right = run.grouped(self._left), run.grouped(self._right)
-            apart = self._apart[place] | unsafe_factors(own)
+            left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
+            apart = self._apart[place] | find_unsafe_factors(own)
             plain = own.masked_fill(apart, 0.0).to(into.dtype)
             matrix.addmm_((left * plain[:, None, None]).flatten(0, 1).T, right.flatten(0, 1))
             if apart.any():
                 add_outer_products(left[apart], right[apart], own[apart], matrix)
 
-    def _run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
-        left, right = run.grouped(self._left), run.grouped(self._right)
+    def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
+        left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
         rows, outputs, inputs = left.shape[1], left.shape[2], right.shape[2]
         if rows == 1:
-            lefts, rights = row_norms(left[:, 0]), row_norms(right[:, 0])
+            lefts, rights = compute_row_norms(left[:, 0]), compute_row_norms(right[:, 0])
             norms = lefts * rights
             self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
-        elif building_is_cheaper(rows, outputs, inputs):
+        elif is_building_cheaper(rows, outputs, inputs):
             self._built[place] = Materialised(torch.bmm(left.mT, right))
-            norms = self._built[place].norms()
+            norms = self._built[place].compute_norms()
         else:
-            norms, self._apart[place] = gram_norms(left, right)
+            norms, self._apart[place] = compute_gram_norms(left, right)
         return norms
 
 
-def building_is_cheaper(rows: int, outputs: int, inputs: int) -> bool:
+def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
     """Whether a patient's gradient takes no more room than its rows; it then costs less than Gram matrices too."""
     return outputs * inputs <= rows * (outputs + inputs)
 
 
-def gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Norm of each ``left^T right`` by Gram matrices; left (n, rows, a), right (n, rows, b).
 
     Returns:
@@ -96,18 +96,18 @@ def gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, t
     norms, apart = [], []
     for start in range(0, len(left), at_once):
         some = slice(start, start + at_once)
-        squared, enough = _squares_by_gram(left[some], right[some])
+        squared, enough = _compute_squares_by_gram(left[some], right[some])
         if left.dtype == torch.float64:
             enough.fill_(True)
         for place in (~enough).nonzero().flatten().tolist():
             one = slice(start + place, start + place + 1)
-            squared[place] = _squares_by_gram(left[one].double(), right[one].double())[0][0]
+            squared[place] = _compute_squares_by_gram(left[one].double(), right[one].double())[0][0]
         norms.append(squared.sqrt())
         apart.append(~enough)
     return torch.cat(norms), torch.cat(apart)
 
 
-def _squares_by_gram(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _compute_squares_by_gram(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared norm of each ``left^T right``, (n,) float64, and whether float32 rounds it by little, (n,)."""
     rows, width = left.shape[1], left.shape[2] + right.shape[2]
     lefts, rights = torch.bmm(left, left.mT), torch.bmm(right, right.mT)

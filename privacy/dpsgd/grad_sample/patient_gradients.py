@@ -7,7 +7,7 @@ import torch
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.norms import SLICE, add_scaled, row_norms
+from privacy.dpsgd.norms import SLICE, add_scaled, compute_row_norms
 
 _SMALL: Final = 2.0**-60  # a factor below which it is
 LARGE: Final = 2.0**30  # a norm above which a gradient is added in float64
@@ -16,7 +16,7 @@ LARGE: Final = 2.0**30  # a norm above which a gradient is added in float64
 class PatientGradients(Protocol):
     """What every patient of a batch contributes to one parameter."""
 
-    def norms(self) -> torch.Tensor:
+    def compute_norms(self) -> torch.Tensor:
         """Norm of each patient's gradient, or a bound of it; (patients,) float64. Called once, before :meth:`add`."""
         ...
 
@@ -32,22 +32,22 @@ class Materialised:
         self._gradients = gradients.flatten(1)
         self._norms: torch.Tensor | None = None
 
-    def norms(self) -> torch.Tensor:
+    def compute_norms(self) -> torch.Tensor:
         """See :class:`PatientGradients`."""
-        self._norms = row_norms(self._gradients)
+        self._norms = compute_row_norms(self._gradients)
         return self._norms
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """See :class:`PatientGradients`."""
         assert self._norms is not None, "norms come before the sum"
-        apart = (self._norms > LARGE) | unsafe_factors(factors)
+        apart = (self._norms > LARGE) | find_unsafe_factors(factors)
         own = factors.masked_fill(apart, 0.0).to(into.dtype)
         into.view(-1).addmv_(self._gradients.T, own)
         for place in apart.nonzero().flatten().tolist():
             add_scaled(into.view(-1), self._gradients[place], float(factors[place]))
 
 
-def unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
+def find_unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
     """Which factors lose digits in float32, themselves or times a row; (patients,)."""
     return factors < _SMALL
 
@@ -56,7 +56,7 @@ def sum_by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Sum of the rows of each patient's records; (records, width) -> (patients, width)."""
     if batch.records == batch.patients:
         return records
-    return torch.cat([run.grouped(records[:, None]).sum(1) for run in batch.runs])
+    return torch.cat([run.group_by_patient(records[:, None]).sum(1) for run in batch.runs])
 
 
 def map_in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
@@ -71,7 +71,7 @@ GradSampler = Callable[[Any, list[Call], Batch, torch.dtype], LayerGradients]
 """(layer, its calls, whose records they are, type to compute in) -> the shares of the parameters that train."""
 
 
-def positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
+def join_positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """Tensors with the records first, calls side by side; (records, positions, width)."""
     flat = [part.to(dtype).reshape(batch.records, -1, part.shape[-1]) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)

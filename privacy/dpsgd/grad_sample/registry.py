@@ -20,11 +20,15 @@ from typing import Any, Final
 
 from torch import nn
 
-from privacy.dpsgd.grad_sample.convolution import convolution
-from privacy.dpsgd.grad_sample.embedding import embedding
-from privacy.dpsgd.grad_sample.fallback import vmap_gradients
-from privacy.dpsgd.grad_sample.linear import linear
-from privacy.dpsgd.grad_sample.normalisation import group_norm, instance_norm, layer_norm
+from privacy.dpsgd.grad_sample.convolution import compute_convolution_gradients
+from privacy.dpsgd.grad_sample.embedding import compute_embedding_gradients
+from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
+from privacy.dpsgd.grad_sample.linear import compute_linear_gradients
+from privacy.dpsgd.grad_sample.normalisation import (
+    compute_group_norm_gradients,
+    compute_instance_norm_gradients,
+    compute_layer_norm_gradients,
+)
 from privacy.dpsgd.grad_sample.patient_gradients import GradSampler
 
 
@@ -34,21 +38,21 @@ def grad_sampler_of(layer: nn.Module) -> GradSampler:
     inner = getattr(type(layer), "_conv_forward", None)
     usual = "forward" not in vars(layer) and (inner is None or inner in _CONVOLUTIONS)
     known = {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}
-    return kind if kind is not None and usual and known else vmap_gradients
+    return kind if kind is not None and usual and known else compute_vmap_gradients
 
 
 _CONVOLUTIONS: Final = {nn.Conv1d._conv_forward, nn.Conv2d._conv_forward, nn.Conv3d._conv_forward}
 
 GRAD_SAMPLERS: Final[Mapping[Any, GradSampler]] = {
-    nn.Linear.forward: linear,
-    nn.Embedding.forward: embedding,
-    nn.Conv1d.forward: convolution,
-    nn.Conv2d.forward: convolution,
-    nn.Conv3d.forward: convolution,
-    nn.ConvTranspose1d.forward: convolution,
-    nn.ConvTranspose2d.forward: convolution,
-    nn.ConvTranspose3d.forward: convolution,
-    nn.GroupNorm.forward: group_norm,
-    nn.InstanceNorm2d.forward: instance_norm,
-    nn.LayerNorm.forward: layer_norm,
+    nn.Linear.forward: compute_linear_gradients,
+    nn.Embedding.forward: compute_embedding_gradients,
+    nn.Conv1d.forward: compute_convolution_gradients,
+    nn.Conv2d.forward: compute_convolution_gradients,
+    nn.Conv3d.forward: compute_convolution_gradients,
+    nn.ConvTranspose1d.forward: compute_convolution_gradients,
+    nn.ConvTranspose2d.forward: compute_convolution_gradients,
+    nn.ConvTranspose3d.forward: compute_convolution_gradients,
+    nn.GroupNorm.forward: compute_group_norm_gradients,
+    nn.InstanceNorm2d.forward: compute_instance_norm_gradients,
+    nn.LayerNorm.forward: compute_layer_norm_gradients,
 }

@@ -52,14 +52,14 @@ class StudyKey:
     """The key of one key epoch of a study. Sites hold it in memory; the coordinator never does."""
 
     def __init__(self, secret: Any) -> None:
-        self._coefficients = _pack(_body(secret)[-_RAW:])
-        self._encryptor = seal.Encryptor(_ring().context, secret)
-        self._decryptor = seal.Decryptor(_ring().context, secret)
+        self._coefficients = _pack(_read_body(secret)[-_RAW:])
+        self._encryptor = seal.Encryptor(_make_ring().context, secret)
+        self._decryptor = seal.Decryptor(_make_ring().context, secret)
 
     @classmethod
     def generate(cls) -> "StudyKey":
         """Run by the lead site. A fresh key from the operating system's randomness."""
-        return cls(seal.KeyGenerator(_ring().context).secret_key())
+        return cls(seal.KeyGenerator(_make_ring().context).secret_key())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "StudyKey":
@@ -73,7 +73,7 @@ class StudyKey:
         if not data.startswith(_KEY_LABEL):
             raise SealingError("the study key is refused: it was made for other parameters of the scheme")
         secret = seal.SecretKey()
-        _load(secret, _ring().key_prefix + _unpack(data[len(_KEY_LABEL) :], "study key"))
+        _load(secret, _make_ring().key_prefix + _unpack(data[len(_KEY_LABEL) :], "study key"))
         return cls(secret)
 
     def to_bytes(self) -> bytes:
@@ -97,8 +97,8 @@ class StudyKey:
 
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
         """One ciphertext of ``slots``, (SLOTS,), each below the plaintext modulus; SEALED_BYTES long."""
-        body = _body(self._encryptor.encrypt_symmetric(_plaintext(slots)))
-        start = len(_ring().sealed_prefix)
+        body = _read_body(self._encryptor.encrypt_symmetric(_make_plaintext(slots)))
+        start = len(_make_ring().sealed_prefix)
         return _pack(body[start : start + _RAW]) + body[-SEED_BYTES:]
 
     def decrypt(self, data: bytes) -> NDArray[np.uint64]:
@@ -110,9 +110,9 @@ class StudyKey:
         if len(data) != AGGREGATE_BYTES:
             raise SealingError(f"an aggregate is refused: expected {AGGREGATE_BYTES} bytes, got {len(data)}")
         ciphertext, plaintext = seal.Ciphertext(), seal.Plaintext()
-        _load(ciphertext, _ring().sum_prefix + _unpack(data, "aggregate"))
+        _load(ciphertext, _make_ring().sum_prefix + _unpack(data, "aggregate"))
         self._decryptor.decrypt(ciphertext, plaintext)
-        opened = np.frombuffer(_body(plaintext)[len(_ring().plain_prefix) :], dtype="<u8")
+        opened = np.frombuffer(_read_body(plaintext)[len(_make_ring().plain_prefix) :], dtype="<u8")
         slots = np.zeros(RING_DEGREE, dtype=np.uint64)
         slots[: len(opened)] = opened  # SEAL leaves trailing zeros out
         return slots
@@ -137,8 +137,8 @@ class CiphertextSum:
 
     def add(self, data: bytes) -> None:
         """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
-        ring, fresh = _ring(), seal.Ciphertext()
-        polynomial = _widened(data[:POLYNOMIAL_BYTES]).tobytes()
+        ring, fresh = _make_ring(), seal.Ciphertext()
+        polynomial = _widen(data[:POLYNOMIAL_BYTES]).tobytes()
         _load(fresh, ring.sealed_prefix + polynomial + ring.seed_prefix + data[POLYNOMIAL_BYTES:])
         if self._sum is None:
             self._sum = fresh
@@ -147,11 +147,11 @@ class CiphertextSum:
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
         """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
-        _ring().evaluator.sub_plain_inplace(self._sum, _plaintext(slots))
+        _make_ring().evaluator.sub_plain_inplace(self._sum, _make_plaintext(slots))
 
     def to_bytes(self) -> bytes:
         """The sum, AGGREGATE_BYTES long."""
-        return _pack(_body(self._sum)[len(_ring().sum_prefix) :])
+        return _pack(_read_body(self._sum)[len(_make_ring().sum_prefix) :])
 
 
 class _Ring(NamedTuple):
@@ -168,7 +168,7 @@ class _Ring(NamedTuple):
 
 
 @cache
-def _ring() -> _Ring:
+def _make_ring() -> _Ring:
     parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
     parameters.set_poly_modulus_degree(RING_DEGREE)
     parameters.set_coeff_modulus([seal.Modulus(COEFFICIENT_MODULUS)])
@@ -178,24 +178,24 @@ def _ring() -> _Ring:
     plain, both = seal.Plaintext(RING_DEGREE), seal.Ciphertext()
     encryptor = seal.Encryptor(context, secret)
     encryptor.encrypt_symmetric(plain, both)
-    seeded = _body(encryptor.encrypt_symmetric(plain))
-    sum_prefix = _body(both)[: -2 * _RAW]
+    seeded = _read_body(encryptor.encrypt_symmetric(plain))
+    sum_prefix = _read_body(both)[: -2 * _RAW]
     start = len(sum_prefix)  # a seeded ciphertext has a prefix of the same length, then one polynomial
     return _Ring(
         context=context,
         evaluator=seal.Evaluator(context),
-        version=_HEADER.unpack(_saved(plain)[: _HEADER.size])[2:4],
-        key_prefix=_body(secret)[:-_RAW],
-        plain_prefix=_body(plain)[:-_RAW],
+        version=_HEADER.unpack(_save(plain)[: _HEADER.size])[2:4],
+        key_prefix=_read_body(secret)[:-_RAW],
+        plain_prefix=_read_body(plain)[:-_RAW],
         sealed_prefix=seeded[:start],
         seed_prefix=seeded[start + _RAW : -SEED_BYTES],
         sum_prefix=sum_prefix,
     )
 
 
-def _plaintext(slots: NDArray[np.uint64]) -> Any:
+def _make_plaintext(slots: NDArray[np.uint64]) -> Any:
     plaintext = seal.Plaintext()
-    _load(plaintext, _ring().plain_prefix + slots.astype("<u8").tobytes())
+    _load(plaintext, _make_ring().plain_prefix + slots.astype("<u8").tobytes())
     return plaintext
 
 
@@ -216,7 +216,7 @@ def _unpack(data: bytes, name: str) -> bytes:
         SealingError: a coefficient is not below the modulus.
     """
     _require_coefficients(data, name)
-    return _widened(data).tobytes()
+    return _widen(data).tobytes()
 
 
 def _require_coefficients(data: bytes, name: str) -> None:
@@ -225,19 +225,19 @@ def _require_coefficients(data: bytes, name: str) -> None:
     )
     if upper.max() < COEFFICIENT_MODULUS >> 8 * _LOWER_BYTES:
         return  # settled without widening, but for one polynomial in 2**18
-    if np.any(_widened(data) >= COEFFICIENT_MODULUS):
+    if np.any(_widen(data) >= COEFFICIENT_MODULUS):
         raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
 
 
-def _widened(data: bytes) -> NDArray[np.uint64]:
+def _widen(data: bytes) -> NDArray[np.uint64]:
     count = len(data) // WORD_BYTES
     wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))  # each with a byte too many
     return wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
 
 
-def _body(thing: Any) -> bytes:
+def _read_body(thing: Any) -> bytes:
     """What SEAL saves of ``thing``, without its frame (it compresses; we inflate what our own process wrote)."""
-    return zstandard.ZstdDecompressor().decompress(_saved(thing)[_HEADER.size :])
+    return zstandard.ZstdDecompressor().decompress(_save(thing)[_HEADER.size :])
 
 
 class _Memory(threading.local):
@@ -256,13 +256,13 @@ _memory: Final = _Memory()
 os.register_at_fork(after_in_child=_memory.renew)
 
 
-def _saved(thing: Any) -> bytes:
+def _save(thing: Any) -> bytes:
     thing.save(_memory.path)
     return os.pread(_memory.descriptor, os.fstat(_memory.descriptor).st_size, 0)
 
 
 def _load(thing: Any, body: bytes) -> None:
     """Fill ``thing`` from ``body``, framed as uncompressed. A frame has a size, so a longer one before does no harm."""
-    frame = _HEADER.pack(_MAGIC, _HEADER.size, *_ring().version, 0, 0, _HEADER.size + len(body))
+    frame = _HEADER.pack(_MAGIC, _HEADER.size, *_make_ring().version, 0, 0, _HEADER.size + len(body))
     os.pwritev(_memory.descriptor, [frame, body], 0)
-    thing.load(_ring().context, _memory.path)
+    thing.load(_make_ring().context, _memory.path)

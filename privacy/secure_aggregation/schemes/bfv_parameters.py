@@ -37,7 +37,7 @@ _NOISE_VARIANCE: Final = 10.5
 _LEAST_SECURITY_BITS: Final = 128
 
 
-def failure_bits(sites: int) -> float:
+def compute_failure_bits(sites: int) -> float:
     """-log2 of the bound on the probability that one coefficient of a sum of ``sites`` opens wrongly."""
     room = COEFFICIENT_MODULUS / (2 * PLAIN_MODULUS) - (sites + 1) / 2
     return room**2 / (2 * _NOISE_VARIANCE * sites) / math.log(2) - 1 if room > 0 else 0.0
@@ -49,7 +49,7 @@ def require_noise_room(sites: int) -> None:
     Raises:
         ValueError: a coefficient could open wrongly with probability above 2^-128.
     """
-    bits = failure_bits(sites)
+    bits = compute_failure_bits(sites)
     if bits < _LEAST_SECURITY_BITS:
         raise ValueError(
             f"the noise of {sites} sites could change a sum (2^-{bits:.0f} per slot, "

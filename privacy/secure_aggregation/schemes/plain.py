@@ -21,19 +21,19 @@ class PlainScheme:
     masked = False
 
     def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
-        """See :class:`SchemeName`."""
+        """See :class:`Scheme`."""
         return _write(slots)
 
     def decrypt(self, _: StudyKey, data: bytes) -> Slots:
-        """See :class:`SchemeName`."""
+        """See :class:`Scheme`."""
         return _read(data)
 
-    def require(self, data: bytes) -> None:
-        """See :class:`SchemeName`."""
+    def require_part(self, data: bytes) -> None:
+        """See :class:`Scheme`."""
         _read(data)
 
-    def new_sum(self) -> PartSum:
-        """See :class:`SchemeName`."""
+    def make_sum(self) -> PartSum:
+        """See :class:`Scheme`."""
         return PlainSum()
 
 

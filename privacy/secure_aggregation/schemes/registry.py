@@ -17,19 +17,19 @@ class BfvScheme:
     masked = True
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
-        """See :class:`SchemeName`."""
+        """See :class:`Scheme`."""
         return key.encrypt(slots)
 
     def decrypt(self, key: StudyKey, data: bytes) -> Slots:
-        """See :class:`SchemeName`."""
+        """See :class:`Scheme`."""
         return key.decrypt(data)
 
-    def require(self, data: bytes) -> None:
-        """See :class:`SchemeName`."""
+    def require_part(self, data: bytes) -> None:
+        """See :class:`Scheme`."""
         require_sealed(data)
 
-    def new_sum(self) -> PartSum:
-        """See :class:`SchemeName`."""
+    def make_sum(self) -> PartSum:
+        """See :class:`Scheme`."""
         return CiphertextSum()
 
 

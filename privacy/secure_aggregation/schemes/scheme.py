@@ -55,7 +55,7 @@ class Scheme(Protocol):
         """
         ...
 
-    def require(self, data: bytes) -> None:
+    def require_part(self, data: bytes) -> None:
         """Run by the coordinator. Accept one site's part.
 
         Raises:
@@ -63,6 +63,6 @@ class Scheme(Protocol):
         """
         ...
 
-    def new_sum(self) -> PartSum:
+    def make_sum(self) -> PartSum:
         """Run by the coordinator. The sum of no parts yet."""
         ...

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from client.admission.explain import Explanation, explain
-from client.admission.rules import price_of
+from client.admission.explain import Explanation, explain_study
+from client.admission.rules import compute_price
 from client.commands.study_table import print_explanation
 from client.site.config import Policy
 from client.site.registry import Registration
@@ -42,14 +42,14 @@ def explained(ledger: Ledger, terms: Terms = STUDY, **changes: Any) -> Explanati
         "policy": Policy(epsilon_per_study=9.0),
         "registration": REGISTRATION.model_copy(update={"contract": terms.data}),
         "approved": False,
-        "account": ledger.copy_of_state().account("small"),
+        "account": ledger.copy_state().find_account("small"),
         **changes,
     }
-    return explain(terms, **facts)
+    return explain_study(terms, **facts)
 
 
 def admit(ledger: Ledger, terms: Terms, study: str = "small-00000000") -> None:
-    ledger.allow(study, "small", price_of(terms).plan, terms.digest)
+    ledger.allow(study, "small", compute_price(terms).plan, terms.digest)
 
 
 def test_explanation_is_what_the_ledger_then_charges(ledger: Ledger) -> None:
@@ -60,14 +60,14 @@ def test_explanation_is_what_the_ledger_then_charges(ledger: Ledger) -> None:
     cost = found.cost
     assert cost is not None
     admit(ledger, STUDY)
-    budget = ledger.budget("small")
+    budget = ledger.find_budget("small")
     assert budget.epsilon_set_aside == cost.total
     assert (cost.left_before, cost.left_after) == (9.0, budget.epsilon_left)
-    train, evaluate = price_of(STUDY).plan
+    train, evaluate = compute_price(STUDY).plan
     ledger.reserve("small-00000000", 1, train.event)
-    assert ledger.budget("small").epsilon_spent == pytest.approx(cost.conversion + cost.round, abs=2e-4)
-    ledger.evaluate("small-00000000", 1, evaluate.event)
-    spent = ledger.budget("small").epsilon_spent
+    assert ledger.find_budget("small").epsilon_spent == pytest.approx(cost.conversion + cost.round, abs=2e-4)
+    ledger.pay_evaluation("small-00000000", 1, evaluate.event)
+    spent = ledger.find_budget("small").epsilon_spent
     assert spent == pytest.approx(cost.conversion + cost.round + cost.evaluation, abs=3e-4)
     assert (cost.rounds, cost.evaluations) == (2, 2)
     parts = cost.conversion + cost.rounds * cost.round + cost.evaluations * cost.evaluation
@@ -84,12 +84,12 @@ def test_study_of_whole_sites_is_priced_for_the_patient(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
     found = explained(ledger, terms)
     assert found.admitted
-    (planned,) = price_of(terms).plan
+    (planned,) = compute_price(terms).plan
     assert (planned.event.kind, planned.times) == ("site-updates", 2)
     assert 2.99 < epsilon_of([planned.event] * 2, 1e-3) <= 3
     admit(ledger, terms)
     assert found.cost is not None
-    assert ledger.budget("small").epsilon_set_aside == found.cost.total
+    assert ledger.find_budget("small").epsilon_set_aside == found.cost.total
 
 
 def test_second_study_brings_no_conversion(ledger: Ledger) -> None:
@@ -105,11 +105,11 @@ def test_second_study_brings_no_conversion(ledger: Ledger) -> None:
 
 def test_promise_is_the_studys_own_epsilon(ledger: Ledger) -> None:
     found = explained(ledger)
-    train = price_of(STUDY).plan[0].event
+    train = compute_price(STUDY).plan[0].event
     assert (found.epsilon, found.delta) == (3.0, 1e-3)
     assert 2.999 < epsilon_of([train] * 2, 1e-3) <= 3
-    assert found.noise_multiplier == price_of(STUDY).noise_multiplier
-    assert found.evaluation_noise_multiplier == price_of(STUDY).evaluation_noise_multiplier
+    assert found.noise_multiplier == compute_price(STUDY).noise_multiplier
+    assert found.evaluation_noise_multiplier == compute_price(STUDY).evaluation_noise_multiplier
 
 
 def test_study_is_paid_from_the_first_grant_with_room(ledger: Ledger) -> None:
@@ -119,7 +119,7 @@ def test_study_is_paid_from_the_first_grant_with_room(ledger: Ledger) -> None:
     assert found.cost is not None
     assert (found.cost.grant, found.cost.order) == (2, 3)
     admit(ledger, STUDY)
-    allowed = ledger.allowance("small-00000000")
+    allowed = ledger.find_allowance("small-00000000")
     assert allowed is not None
     assert allowed.grant == found.cost.grant
 
@@ -190,7 +190,7 @@ def test_private_study_after_one_without_privacy_is_refused(ledger: Ledger) -> N
     ledger.grant("small", 9.0, 1e-3, 4)
     bare = without_privacy()
     admit(ledger, bare, "bare-00000000")
-    ledger.reserve("bare-00000000", 1, price_of(bare).plan[0].event)
+    ledger.reserve("bare-00000000", 1, compute_price(bare).plan[0].event)
     found = explained(ledger)
     assert [reason.code for reason in found.reasons] == ["budget"]
     assert "was trained on without privacy by the study 'bare-00000000'" in found.reasons[0].sentence
@@ -205,8 +205,8 @@ def test_runs_take_together_what_the_ledger_then_charges_for_each(ledger: Ledger
     for number in range(runs):
         admit(ledger, STUDY, f"small-{number:08x}")
     assert (together.runs, together.fitting) == (runs, runs)
-    assert together.epsilon == ledger.budget("small").epsilon_set_aside
-    train, evaluate = price_of(STUDY).plan
+    assert together.epsilon == ledger.find_budget("small").epsilon_set_aside
+    train, evaluate = compute_price(STUDY).plan
     assert together.alone == pytest.approx(epsilon_of([train.event] * train.times * runs, 1e-3), abs=1e-4)
     assert together.alone_evaluation == pytest.approx(
         epsilon_of([evaluate.event] * evaluate.times * runs, 1e-3), abs=1e-4
@@ -220,7 +220,7 @@ def test_runs_that_do_not_fit_are_counted_as_the_ledger_would_refuse_them(ledger
     assert 0 < together.fitting < 50
     for number in range(together.fitting):
         admit(ledger, STUDY, f"small-{number:08x}")
-    assert together.epsilon == ledger.budget("small").epsilon_set_aside
+    assert together.epsilon == ledger.find_budget("small").epsilon_set_aside
     with pytest.raises(BudgetError, match="asks for epsilon"):
         admit(ledger, STUDY, "small-ffffffff")
     assert explained(ledger).runs is None

@@ -44,7 +44,7 @@ def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
         ledger.register_population("small", "0" * 64, 60, 1, "2" * 64, "c" * 64, "id")
         if epsilon is not None:
             ledger.grant("small", epsilon, 1e-3, order)
-        return ledger.budget("small")
+        return ledger.find_budget("small")
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Case:
             ca_certificate="-",
         )
         return admit(
-            SignedLaunch.by(self.signer, launch_of(self.terms, self.keys, self.federation)),
+            SignedLaunch.sign(self.signer, launch_of(self.terms, self.keys, self.federation)),
             site="ash",
             identity=SITE_KEYS["ash"].public,
             admission=admission,
@@ -311,7 +311,7 @@ def test_refusal_is_answered_and_written_in_the_ledger(tmp_path: Path) -> None:
     site_file.write_text(site_file.read_text().replace("epsilon_per_study: 3.0", "epsilon_per_study: 2.0"))
     simulator.restart_site("ash")
     simulator.launch()
-    asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
+    asked = simulator.signed("ash", Join(launch=simulator.journal.read_launch(), epoch=1))
     reply = read_body(simulator.sites["ash"].answer(asked)).content
     assert isinstance(reply, Problem)
     assert (reply.code, reply.sentence) == (
@@ -321,7 +321,7 @@ def test_refusal_is_answered_and_written_in_the_ledger(tmp_path: Path) -> None:
     (entry,) = simulator.entries("ash", "refuse")
     assert entry.body.model_dump() == {"study": simulator.study, "code": reply.code, "sentence": reply.sentence}
     assert simulator.entries("ash", "allow") == []
-    assert not simulator.homes["ash"].study_folder(simulator.study).exists()
+    assert not simulator.homes["ash"].find_study_folder(simulator.study).exists()
     simulator.close()
 
 
@@ -348,10 +348,10 @@ def test_price_is_what_the_ledger_sets_aside_at_the_grants_order(case: Case, tmp
         ledger.allow("small-00000000", "small", price.plan, "2" * 64)
         for number in (1, 2):
             ledger.reserve("small-00000000", number, event)
-        assert ledger.budget("small").epsilon_spent == pytest.approx(
+        assert ledger.find_budget("small").epsilon_spent == pytest.approx(
             epsilon_of([event] * 2, 1e-3, orders=(8,)), abs=1e-3
         )
-        assert ledger.epsilon_spent_by("small-00000000", 1e-3) == pytest.approx(3, abs=1e-3)
+        assert ledger.compute_epsilon_spent_by("small-00000000", 1e-3) == pytest.approx(3, abs=1e-3)
 
 
 def test_study_that_the_grant_does_not_hold_is_refused_by_the_ledger(case: Case, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def ask_each_study(home: SiteFolder) -> None:
 
 def approved(folder: Path) -> bool:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.approved_runs(small_terms().digest) > 0
+        return ledger.count_approved_runs(small_terms().digest) > 0
 
 
 def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None:
@@ -34,7 +34,7 @@ def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None
     assert f"approved: the terms {small_terms().digest[:16]}, by Ada Byron" in done.stderr
     assert approved(folder)
     with SiteFolder(folder).open_ledger() as ledger:
-        (entry,) = [entry for entry in ledger.entries() if entry.kind == "approve"]
+        (entry,) = [entry for entry in ledger.read_entries() if entry.kind == "approve"]
     assert entry.body.model_dump() == {
         "terms": small_terms().digest,
         "runs": 1,
@@ -62,7 +62,7 @@ def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> N
 
 def runs(folder: Path) -> int:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.approved_runs(small_terms().digest)
+        return ledger.count_approved_runs(small_terms().digest)
 
 
 def test_approval_again_changes_nothing_unless_it_is_meant_to_add(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(fo
     assert (done.exit_code, "say so with --yes" in done.stderr) == (2, True)
     assert site(folder, "approve", study, "--by", "Ada", "--yes").exit_code == 0
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.approved_runs(terms.digest) == 1
+        assert ledger.count_approved_runs(terms.digest) == 1
 
 
 def test_one_approval_admits_one_launch(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_one_approval_admits_one_launch(tmp_path: Path) -> None:
     answers = []
     for _ in range(2):
         simulator.launch()
-        asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
+        asked = simulator.signed("ash", Join(launch=simulator.journal.read_launch(), epoch=1))
         answers.append(read_body(simulator.sites["ash"].answer(asked)).content)
         simulator.journal.close()
     assert not isinstance(answers[0], Problem)
@@ -141,7 +141,7 @@ def test_study_waits_for_approval_and_is_then_admitted(tmp_path: Path) -> None:
     simulator.launch()
 
     def invited() -> object:
-        asked = simulator.signed("ash", Join(launch=simulator.journal.launch(), epoch=1))
+        asked = simulator.signed("ash", Join(launch=simulator.journal.read_launch(), epoch=1))
         return read_body(simulator.sites["ash"].answer(asked)).content
 
     refused = invited()

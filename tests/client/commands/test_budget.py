@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from client.admission.budget_forecast import advise
-from client.admission.rules import price_of
+from client.admission.budget_forecast import advise_order
+from client.admission.rules import compute_price
 from client.site.folder import SiteFolder
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.renyi import STORED_ORDERS
@@ -19,7 +19,7 @@ from privacy.ledger.entries import Grant
 from tests.client.commands.terminal import at_terminal, grant, script, site, with_data
 from tests.client.small_study import small_terms, without_privacy, write_study
 
-PLAN = price_of(small_terms()).plan
+PLAN = compute_price(small_terms()).plan
 STUDY = "small-00000000"
 
 
@@ -44,7 +44,7 @@ def document(folder: Path) -> dict[str, Any]:
 
 def grants(folder: Path) -> list[Grant]:
     with SiteFolder(folder).open_ledger() as ledger:
-        return [entry.body for entry in ledger.entries() if isinstance(entry.body, Grant)]
+        return [entry.body for entry in ledger.read_entries() if isinstance(entry.body, Grant)]
 
 
 # The table -------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_training_without_privacy_shows_as_unbounded(folder: Path) -> None:
     with_data(folder)
     grant(folder)
     with SiteFolder(folder).open_ledger() as ledger:
-        bare = price_of(without_privacy()).plan
+        bare = compute_price(without_privacy()).plan
         ledger.allow("bare", "small", bare, "0" * 64)
         ledger.reserve("bare", 1, bare[0].event)
     (row,) = table(folder)
@@ -135,7 +135,7 @@ def test_grant_shows_every_order_and_marks_the_one_that_admits_most(folder: Path
     lines = done.stdout.splitlines()
     assert [int(line.split()[0]) for line in lines[1:]] == list(STORED_ORDERS)
     (taken,) = [line.split() for line in lines if line.endswith("<- taken")]
-    choice = advise(6.0, 1e-3, [small_terms()]).taken
+    choice = advise_order(6.0, 1e-3, [small_terms()]).taken
     assert int(taken[0]) == expected == choice.order
     assert float(taken[1]) == pytest.approx(float(choice.conversion), abs=1e-4)
     assert float(taken[2]) == pytest.approx(choice.price / 1e9, abs=1e-4)
@@ -167,7 +167,7 @@ def test_grant_takes_several_typical_studies(folder: Path) -> None:
     other = small_terms(training={"rounds": 20})
     path = write_study(folder.parent / "other.yaml", other)
     found = json.loads(grant(folder, "--typical", str(path), "--json").stdout)
-    advice = advise(6.0, 1e-3, [small_terms(), other])
+    advice = advise_order(6.0, 1e-3, [small_terms(), other])
     assert found["order"] == found["best_order"] == advice.taken.order
     assert [(each["order"], each["price"]) for each in found["orders"]] == [
         (choice.order, choice.price) for choice in advice.choices
@@ -351,7 +351,7 @@ def test_explanation_changes_nothing(folder: Path) -> None:
     explanation(folder)
     with SiteFolder(folder).open_ledger() as ledger:
         assert ledger.head == head
-        assert ledger.budget("small").epsilon_left == 6
+        assert ledger.find_budget("small").epsilon_left == 6
 
 
 def test_explanation_of_a_study_that_does_not_fit_says_so(folder: Path) -> None:
@@ -366,7 +366,7 @@ def test_explanation_after_the_data_changed_hands_asks_to_register_them(folder: 
     """The folder names files that the ledger has never heard of: a registration that was put back, or edited."""
     with_data(folder)
     home = SiteFolder(folder)
-    (registration,) = home.registry().registrations.values()
+    (registration,) = home.load_registry().registrations.values()
     home.add_registration(registration.model_copy(update={"train_sha256": "0" * 64}))
     assert any("register them again" in each["sentence"] for each in explanation(folder)["reasons"])
 

@@ -18,11 +18,11 @@ from tests.client.small_study import small_terms, write_csv, write_patients, wri
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
     with_data(folder)
-    registered = SiteFolder(folder).registry().under(small_terms().data)
+    registered = SiteFolder(folder).load_registry().find_exact(small_terms().data)
     assert registered is not None
     assert registered.public_patients == 60
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.population("small").patients == 60
+        assert ledger.find_population("small").patients == 60
 
 
 def test_data_registered_again_change_nothing(folder: Path) -> None:
@@ -40,7 +40,7 @@ def test_data_registered_under_another_name_are_refused(folder: Path) -> None:
     write_study(folder.parent / "study.yaml", small_terms(data={"name": "other"}))
     with pytest.raises(RefusedError, match="small"):
         with_data(folder)
-    assert set(SiteFolder(folder).registry().registrations) == {small_terms().data.digest}
+    assert set(SiteFolder(folder).load_registry().registrations) == {small_terms().data.digest}
 
 
 def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) -> None:
@@ -49,7 +49,7 @@ def test_data_that_break_the_contract_are_refused_without_a_value(folder: Path) 
     with pytest.raises(DataError, match="column 'age': 1 rows are not a number") as caught:
         with_data(folder)
     assert "forty" not in str(caught.value)
-    assert SiteFolder(folder).registry().registrations == {}
+    assert SiteFolder(folder).load_registry().registrations == {}
 
 
 def test_data_check_registers_nothing(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_data_check_registers_nothing(folder: Path) -> None:
         "--train", str(beside / "train.csv"), "--test", str(beside / "test.csv"),
     )  # fmt: skip
     assert "the public patient count would be 60" in done.stderr
-    assert SiteFolder(folder).registry().registrations == {}
+    assert SiteFolder(folder).load_registry().registrations == {}
 
 
 def checked(folder: Path, *options: str) -> Result:
@@ -76,7 +76,7 @@ def test_data_check_shows_what_would_be_trained(folder: Path) -> None:
         f"p{row},{'' if row < 3 else 90 if row < 7 else 50},f,{'yes' if row < 20 else 'no'}" for row in range(60)
     ]
     write_csv(folder.parent / "train.csv", [*rows, "p59,50,f,yes"])
-    SiteFolder(folder).patients().object(["p0"], "2026-03-31")
+    SiteFolder(folder).open_patient_register().add_objections(["p0"], "2026-03-31")
     done = checked(folder)
     assert done.exit_code == 0
     training, headings, age, sex = done.stdout.splitlines()[:4]
@@ -150,9 +150,9 @@ def test_suspicious_files_are_registered_only_when_people_say_so(folder: Path) -
     always_ill(folder)
     with pytest.raises(RefusedError, match="nothing was registered: 1 warnings; mend"):
         with_data(folder)
-    assert SiteFolder(folder).registry().registrations == {}
+    assert SiteFolder(folder).load_registry().registrations == {}
     with_data(folder, "--despite")
-    assert set(SiteFolder(folder).registry().registrations) == {small_terms().data.digest}
+    assert set(SiteFolder(folder).load_registry().registrations) == {small_terms().data.digest}
 
 
 @pytest.mark.parametrize(("answer", "registered"), [("y\n", True), ("n\n", False), ("\n", False)])
@@ -164,7 +164,7 @@ def test_suspicious_files_are_asked_about(folder: Path, answer: str, registered:
     done = CliRunner().invoke(cli, arguments, input=answer)
     assert "warning: training file: column 'ill': the label is the same in all 64 rows" in done.stderr
     assert "register the files despite the warnings?" in done.stderr
-    assert bool(SiteFolder(folder).registry().registrations) is registered
+    assert bool(SiteFolder(folder).load_registry().registrations) is registered
 
 
 def test_data_check_takes_the_registered_files(folder: Path) -> None:
@@ -195,17 +195,17 @@ def test_patients_of_another_population_are_refused_with_their_number(folder: Pa
         with_data(folder)
     assert caught.value.code == "same-patients"
     assert "--population small" in str(caught.value)
-    assert set(SiteFolder(folder).registry().registrations) == {small_terms().data.digest}
+    assert set(SiteFolder(folder).load_registry().registrations) == {small_terms().data.digest}
 
 
 def test_patients_of_another_population_are_registered_under_it(folder: Path) -> None:
     with_data(folder)
     overlapping(folder)
     with_data(folder, "--population", "small")
-    registered = SiteFolder(folder).registry().registrations.values()
+    registered = SiteFolder(folder).load_registry().registrations.values()
     assert {each.contract.name: each.population for each in registered} == {"small": "small", "other": "small"}
     with SiteFolder(folder).open_ledger() as ledger:
-        assert set(ledger.populations()) == {"small"}
+        assert set(ledger.list_populations()) == {"small"}
 
 
 def test_population_with_a_name_that_is_none_is_refused_with_a_sentence(folder: Path) -> None:
@@ -232,7 +232,7 @@ def test_patients_written_otherwise_in_a_second_export_are_refused_until_people_
         with_data(folder, "--different-from", "smal")
     with_data(folder, "--different-from", "small")
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.population("other").said_different == {"small": 30}
+        assert ledger.find_population("other").said_different == {"small": 30}
         head = ledger.head
     with_data(folder)
     with SiteFolder(folder).open_ledger() as ledger:
@@ -251,10 +251,10 @@ def test_patients_written_in_two_ways_in_one_registration_are_refused_until_peop
     ) as caught:
         with_data(folder)
     assert caught.value.code == "alike-patients"
-    assert SiteFolder(folder).registry().registrations == {}
+    assert SiteFolder(folder).load_registry().registrations == {}
     with_data(folder, "--different-from", "small")
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.population("small").said_different == {"small": 2}
+        assert ledger.find_population("small").said_different == {"small": 2}
     assert "12" in path.read_text()
 
 
@@ -264,9 +264,9 @@ def test_patients_written_in_two_ways_in_one_registration_are_refused_until_peop
 def trained_on(folder: Path) -> set[str]:
     """The patients that a study admitted now would be trained on."""
     home = SiteFolder(folder)
-    registered = home.registry().under(small_terms().data)
+    registered = home.load_registry().find_exact(small_terms().data)
     assert registered is not None
-    training, _ = read_study(registered.files(home.patients().objections()))
+    training, _ = read_study(registered.to_study_files(home.open_patient_register().load_objections()))
     return set(training.ids)
 
 
@@ -299,7 +299,7 @@ def test_objection_of_a_stranger_is_kept_and_said(folder: Path) -> None:
     assert "1 of them in no population of this site, kept for files that are registered later" in done.stderr
     assert "stranger-1" not in done.stderr
     assert "a2" not in trained_on(folder)
-    assert SiteFolder(folder).patients().objections().includes("stranger-1")
+    assert SiteFolder(folder).open_patient_register().load_objections().includes("stranger-1")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_list_of_objections_that_cannot_be_read_changes_nothing(
         CliRunner().invoke(
             cli, ["--dir", str(folder), "data", "object", "-"], input=content, catch_exceptions=False
         )
-    assert not SiteFolder(folder).patients().objections().since
+    assert not SiteFolder(folder).open_patient_register().load_objections().since
 
 
 def test_objections_are_listed_by_count_and_asked_about_by_name(folder: Path) -> None:

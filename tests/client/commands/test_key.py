@@ -9,9 +9,9 @@ from tests.client.commands.test_budget import admitted
 
 
 def test_key_is_changed_and_what_is_left_to_do_is_said(folder: Path) -> None:
-    old = SiteFolder(folder).identity().public.typed
+    old = SiteFolder(folder).load_identity().public.typed
     done = site(folder, "key", "change", typed="y\n")
-    new = SiteFolder(folder).identity().public.typed
+    new = SiteFolder(folder).load_identity().public.typed
     assert done.exit_code == 0
     assert done.stdout == f"{new}\n"
     assert new != old
@@ -20,11 +20,11 @@ def test_key_is_changed_and_what_is_left_to_do_is_said(folder: Path) -> None:
 
 
 def test_key_is_not_changed_without_a_yes(folder: Path) -> None:
-    old = SiteFolder(folder).identity().public
+    old = SiteFolder(folder).load_identity().public
     for typed in ("n\n", ""):
         done = site(folder, "key", "change", typed=typed)
         assert (done.exit_code, done.stdout) == (1, "")
-    assert SiteFolder(folder).identity().public == old
+    assert SiteFolder(folder).load_identity().public == old
 
 
 def test_question_that_nobody_answers_ends_as_interrupted(folder: Path) -> None:
@@ -49,4 +49,4 @@ def test_change_that_was_interrupted_is_finished_without_a_question(folder: Path
         step()
     done = site(folder, "key", "change")
     assert "a change was interrupted; it is finished now" in done.stderr
-    assert done.stdout == f"{SiteFolder(folder).identity().public.typed}\n"
+    assert done.stdout == f"{SiteFolder(folder).load_identity().public.typed}\n"

@@ -24,7 +24,7 @@ def busy(folder: Path) -> Path:
     """A site that has joined, admitted a study and paid its first round."""
     home = SiteFolder(with_data(folder))
     grant(folder, epsilon="8")
-    home.accept(admission_for(home))
+    home.accept_admission(admission_for(home))
     site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "Ada")
     admitted(folder, rounds=1)
     return folder
@@ -32,7 +32,7 @@ def busy(folder: Path) -> Path:
 
 def budget(folder: Path) -> Budget:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.budget("small")
+        return ledger.find_budget("small")
 
 
 # list ------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def budget(folder: Path) -> Budget:
 def test_list_has_a_line_for_every_entry(busy: Path) -> None:
     lines = site(busy, "ledger", "list").stdout.splitlines()
     with SiteFolder(busy).open_ledger() as ledger:
-        entries = list(ledger.entries())
+        entries = list(ledger.read_entries())
     assert lines[0].split() == ["entry", "time", "kind", "what"]
     assert [line.split()[:3] for line in lines[1:]] == [
         [str(entry.number), entry.time, entry.kind] for entry in entries
@@ -64,7 +64,7 @@ def test_list_as_json_holds_the_entries_themselves(busy: Path) -> None:
     (entry,) = found
     assert entry.pop("words").startswith(f"paid round 1 of '{STUDY}'")
     with SiteFolder(busy).open_ledger() as ledger:
-        (expected,) = [each for each in ledger.entries() if each.kind == "reserve"]
+        (expected,) = [each for each in ledger.read_entries() if each.kind == "reserve"]
     assert entry == expected.model_dump(mode="json")
 
 
@@ -88,7 +88,7 @@ def test_export_is_whole_and_names_its_head(busy: Path) -> None:
     file = busy.parent / "ash.jsonl"
     done = site(busy, "ledger", "export", str(file))
     home = SiteFolder(busy)
-    state = verify_export(file, home.identity().public)
+    state = verify_export(file, home.load_identity().public)
     with home.open_ledger() as ledger:
         assert state.head == ledger.head
     assert done.stdout == f"{state.head.hash}\n"
@@ -113,7 +113,7 @@ def test_export_that_finds_no_space_is_a_sentence_and_leaves_no_half_file(busy: 
     """In a process that may write no file beyond 64 KiB."""
     with SiteFolder(busy).open_ledger() as ledger:
         for number in range(60):
-            ledger.refuse(f"study-{number}", "policy", "for many reasons, " * 100)
+            ledger.record_refusal(f"study-{number}", "policy", "for many reasons, " * 100)
     file = busy.parent / "ash.jsonl"
     command = [str(SCRIPTS / "consilium-site"), "--dir", str(busy), "ledger", "export", str(file)]
     done = subprocess.run(
@@ -130,7 +130,7 @@ def test_export_that_finds_no_space_is_a_sentence_and_leaves_no_half_file(busy: 
 def countersigned(folder: Path) -> Countersigned:
     """What the coordinator has seen of the ledger as it is now."""
     with SiteFolder(folder).open_ledger() as ledger:
-        return Countersigned.by(COORDINATOR_KEY, COORDINATOR, ledger.signed_head())
+        return Countersigned.sign(COORDINATOR_KEY, COORDINATOR, ledger.sign_head())
 
 
 def lost(busy: Path) -> Countersigned:
@@ -185,7 +185,7 @@ def test_recovery_takes_the_head_that_the_site_has_kept(busy: Path) -> None:
     SiteFolder(busy).keep_witnessed(seen)
     assert site(busy, "ledger", "recover", "--yes").exit_code == 0
     with SiteFolder(busy).open_ledger() as ledger:
-        assert ledger.holds(seen.head.statement.number, seen.head.statement.hash)
+        assert ledger.has_entry(seen.head.statement.number, seen.head.statement.hash)
 
 
 def test_recovery_without_a_yes_changes_nothing(busy: Path) -> None:
@@ -206,14 +206,14 @@ def test_recovery_of_a_ledger_that_lost_nothing_is_refused(busy: Path) -> None:
 
 def test_recovery_with_a_head_that_another_countersigned_is_refused(busy: Path) -> None:
     seen = lost(busy)
-    forged = Countersigned.by(key_number(9), COORDINATOR, seen.head)
+    forged = Countersigned.sign(key_number(9), COORDINATOR, seen.head)
     with pytest.raises(LedgerError, match="the countersigned head cannot be believed"):
         site(busy, "ledger", "recover", written(busy, forged), "--yes")
 
 
 def test_recovery_with_the_head_of_another_site_is_refused(busy: Path) -> None:
     lost(busy)
-    other = SiteFolder.init(busy.parent / "birch", "birch")
+    other = SiteFolder.create(busy.parent / "birch", "birch")
     file = written(busy, countersigned(other.folder))
     with pytest.raises(LedgerError, match="the head is of the ledger of 'birch'"):
         site(busy, "ledger", "recover", file, "--yes")

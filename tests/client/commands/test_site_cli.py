@@ -24,7 +24,7 @@ KEY = key_number(3).public.typed
 def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     done = script("init", str(tmp_path / "ash"), "--name", "ash")
     assert done.returncode == 0
-    assert done.stdout == SiteFolder(tmp_path / "ash").identity().public.typed + "\n"
+    assert done.stdout == SiteFolder(tmp_path / "ash").load_identity().public.typed + "\n"
     assert "set its policy" in done.stderr
 
 
@@ -112,7 +112,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         head: dict[str, Any] = {"number": ledger.head.number, "hash": ledger.head.hash}
     assert facts == {
         "site": "ash",
-        "identity": home.identity().public.typed,
+        "identity": home.load_identity().public.typed,
         "coordinator": None,
         "peers": ["birch"],
         "populations": ["small"],
@@ -127,7 +127,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         "not joined",
         "birch",
         "small",
-        home.identity().public.typed,
+        home.load_identity().public.typed,
         head["hash"],
     ):
         assert word in shown

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import RefusedError, SiteConfigError, TermsError
 from tests.client.commands.terminal import site, with_data
 from tests.client.small_study import small_terms, write_study
@@ -23,16 +23,16 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_weights_are_added_and_listed(folder: Path, file: Path) -> None:
-    assert site(folder, "weights", "add", str(file)).stdout == f"{sha256(DATA)}\n"
+    assert site(folder, "weights", "add", str(file)).stdout == f"{compute_sha256(DATA)}\n"
     listed = site(folder, "weights", "list").stdout.split()
-    assert listed == ["SHA-256", "bytes", sha256(DATA), str(len(DATA))]
+    assert listed == ["SHA-256", "bytes", compute_sha256(DATA), str(len(DATA))]
     found = json.loads(site(folder, "weights", "list", "--json").stdout)
-    assert found == {"weights": [{"sha256": sha256(DATA), "bytes": len(DATA)}]}
+    assert found == {"weights": [{"sha256": compute_sha256(DATA), "bytes": len(DATA)}]}
 
 
 def test_weights_for_a_study_are_added_if_they_are_its_own_and_fit(folder: Path, file: Path) -> None:
-    study = write_study(folder.parent / "started.yaml", small_terms(model={"start": sha256(DATA)}))
-    assert site(folder, "weights", "add", str(file), "--study", str(study)).stdout == f"{sha256(DATA)}\n"
+    study = write_study(folder.parent / "started.yaml", small_terms(model={"start": compute_sha256(DATA)}))
+    assert site(folder, "weights", "add", str(file), "--study", str(study)).stdout == f"{compute_sha256(DATA)}\n"
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_weights_for_a_study_are_added_if_they_are_its_own_and_fit(folder: Path,
         ({"start": "0" * 64}, RefusedError, "this is not the file that the terms name"),
         ({}, SiteConfigError, "the study 'small' begins with no public weights"),
         (
-            {"start": sha256(DATA), "name": "mlp", "options": {"hidden": [2]}},
+            {"start": compute_sha256(DATA), "name": "mlp", "options": {"hidden": [2]}},
             RefusedError,
             "tensor 'layers.0.bias' has shape",
         ),
-        ({"start": sha256(DATA), "trained": ["body"]}, TermsError, "the model has no layer 'body'"),
+        ({"start": compute_sha256(DATA), "trained": ["body"]}, TermsError, "the model has no layer 'body'"),
     ],
 )
 def test_weights_that_a_study_cannot_use_are_not_added(
@@ -58,16 +58,16 @@ def test_weights_that_a_study_cannot_use_are_not_added(
 
 
 def test_approval_says_that_the_weights_are_not_here(folder: Path) -> None:
-    study = write_study(folder.parent / "started.yaml", small_terms(model={"start": sha256(DATA)}))
+    study = write_study(folder.parent / "started.yaml", small_terms(model={"start": compute_sha256(DATA)}))
     with_data(folder)
     said = site(folder, "approve", str(study), "--by", "nobody")
-    assert f"weights: the study begins with public weights of SHA-256 {sha256(DATA)}" in " ".join(
+    assert f"weights: the study begins with public weights of SHA-256 {compute_sha256(DATA)}" in " ".join(
         said.stdout.split()
     )
 
 
 def test_study_is_simulated_with_its_weights(folder: Path, file: Path) -> None:
-    model = {"start": sha256(DATA), "name": "logistic"}
+    model = {"start": compute_sha256(DATA), "name": "logistic"}
     study = write_study(folder.parent / "started.yaml", small_terms(model=model))
     tables = [
         "--train",

@@ -13,7 +13,7 @@ from tests.simulator import Simulator
 def test_site_that_withdraws_trains_no_more_and_the_others_go_on(tmp_path: Path) -> None:
     simulator = Simulator(tmp_path / "wood", small_terms(training={"rounds": 3}))
     simulator.launch()
-    simulator.run(lambda: simulator.journal.history().base == 1)
+    simulator.run(lambda: simulator.journal.read_history().base == 1)
     done = site(simulator.homes["ash"].folder, "withdraw", simulator.study)
     assert f"'{simulator.study}' is closed here" in done.stderr
     simulator.run(seconds=5)
@@ -21,7 +21,7 @@ def test_site_that_withdraws_trains_no_more_and_the_others_go_on(tmp_path: Path)
     assert simulator.trained["ash", 3] == 0
     assert simulator.trained["birch", 3] == 1
     with simulator.homes["ash"].open_ledger() as ledger:
-        (grant_left,) = ledger.budgets()[0].grants
+        (grant_left,) = ledger.list_budgets()[0].grants
         assert grant_left.set_aside == 0
     simulator.close()
 

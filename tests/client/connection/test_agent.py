@@ -17,7 +17,7 @@ from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 
 from client.connection.link import AgentEvent, CoordinatorLink
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import LinkError
 from privacy.protocol.envelope import Envelope
 from privacy.protocol.flower_records import Limit
@@ -55,7 +55,7 @@ def site(loopback: Loopback) -> tuple[Agent, int]:
 def test_agent_with_an_admitted_key_counts_as_online(loopback: Loopback, site: tuple[Agent, int]) -> None:
     _, node = site
     assert node in loopback.grid.online()
-    assert loopback.superlink.nodes()[node]
+    assert loopback.superlink.list_nodes()[node]
 
 
 def test_agent_answers_two_sites_with_large_blobs_unchanged(loopback: Loopback, site: tuple[Agent, int]) -> None:
@@ -154,7 +154,7 @@ def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path:
     key, node = loopback.key("elsewhere")
     agent = Agent(loopback.superlink, key, create_authority(tmp_path, "other").ca)
     assert "its certificate is not signed by the federation's authority" in agent.expect("waiting")
-    assert not loopback.superlink.nodes()[node]
+    assert not loopback.superlink.list_nodes()[node]
     assert agent.stop() == (0, "")
     agent.close()
 
@@ -190,7 +190,7 @@ def test_agent_whose_ledger_breaks_ends_with_its_cause(loopback: Loopback) -> No
     assert agent.end() == (26, "error: the ledger's last line is torn\n")
     (reply,) = wait_for("the loss to show", loopback.grid.poll)
     assert reply.lost
-    assert not loopback.superlink.nodes()[node]
+    assert not loopback.superlink.list_nodes()[node]
 
 
 def test_agent_whose_node_is_removed_ends_with_the_next_step(loopback: Loopback) -> None:
@@ -258,7 +258,7 @@ def test_agent_outlives_a_superlink_that_is_killed(loopback: Loopback, site: tup
     superlink.stop()
     superlink.start()
     agent.expect("online")
-    assert superlink.run_status(loopback.grid.run_id).state is RunState.STOPPED
+    assert superlink.read_run_status(loopback.grid.run_id).state is RunState.STOPPED
     loopback.grid = RemoteGrid(superlink)
     assert loopback.grid.ask(node, b"again").envelope is not None
     code, logged = agent.stop()
@@ -274,7 +274,7 @@ HEAD = b"%s %s %d\0"
 def stored(kind: bytes, body: bytes, *children: str) -> tuple[str, bytes]:
     """One of Flower's objects as it is stored, and its id."""
     content = HEAD % (kind, ",".join(children).encode(), len(body)) + body
-    return sha256(content), content
+    return compute_sha256(content), content
 
 
 GARBAGE: dict[str, tuple[tuple[str, bytes], ...]] = {
@@ -297,9 +297,9 @@ def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> N
     with contextlib.closing(link):
         link.activate()
         message = loopback.grid.send(node, Envelope(b"asked", b""))
-        (pulled,) = wait_for("the message", lambda: tuple(link.waiting()))
+        (pulled,) = wait_for("the message", lambda: tuple(link.pull_messages()))
         asked = link.receive(
-            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.of_blobs(0)
+            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.from_blob_bytes(0)
         )
         reply = Message(RecordDict(), reply_to=asked)
         (root, content), *_ = GARBAGE[what]
@@ -332,9 +332,9 @@ def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback)
     with contextlib.closing(link):
         link.activate()
         loopback.grid.send(node, Envelope(b"asked", b""))
-        (pulled,) = wait_for("the message", lambda: tuple(link.waiting()))
+        (pulled,) = wait_for("the message", lambda: tuple(link.pull_messages()))
         asked = link.receive(
-            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.of_blobs(0)
+            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.from_blob_bytes(0)
         )
         reply = Message(RecordDict(), reply_to=asked)
         reply.metadata.__dict__["_message_id"] = reply.object_id

@@ -17,7 +17,7 @@ from privacy.errors import LinkError
 from privacy.keys import generate_node_key
 from privacy.protocol.envelope import Envelope
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
-from server.superlink.process import free_port
+from server.superlink.process import find_free_port
 
 NAME = "fl.example.org"
 
@@ -156,7 +156,7 @@ def test_coordinator_on_this_machine_is_reached_directly_whatever_the_environmen
 
 
 def test_coordinator_on_another_machine_that_cannot_be_reached_is_told_with_what_it_needs(files: TlsFiles) -> None:
-    sentence = first_event(f"coordinator.invalid:{free_port()}", files).sentence
+    sentence = first_event(f"coordinator.invalid:{find_free_port()}", files).sentence
     assert "unless its operator publishes it there; trying again" in sentence
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from client.connection.tls_trust import describe_dates, explain_refusal, warn_in_time
+from client.connection.tls_trust import describe_dates, describe_near_expiry, explain_refusal
 from server.federation.certificates import (
     AUTHORITY_DAYS,
     SERVER_DAYS,
@@ -99,7 +99,7 @@ def test_certificate_of_another_authority_is_somebody_elses_whatever_its_dates(
 def test_site_is_warned_before_its_authority_runs_out(tmp_path: Path) -> None:
     files = create_authority(tmp_path, "warned")
     ends = (NOW + days(AUTHORITY_DAYS)).timestamp()
-    assert warn_in_time(files.ca, NOW.timestamp()) is None
-    said = warn_in_time(files.ca, ends - 100 * 86400)
+    assert describe_near_expiry(files.ca, NOW.timestamp()) is None
+    said = describe_near_expiry(files.ca, ends - 100 * 86400)
     assert said is not None
     assert f"runs out on {NOW + days(AUTHORITY_DAYS):%Y-%m-%d}" in said

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.dataset import public_count, read_study, register
+from client.data.dataset import compute_public_count, make_study_files, read_study
 from client.data.table import read_table
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
 from tests.client.small_study import CONTRACT, small_files, small_terms, write_csv, write_patients
@@ -35,7 +35,7 @@ def test_table_becomes_numbers_by_public_choices_alone(tmp_path: Path) -> None:
 
 def test_table_digest_is_that_of_the_file(tmp_path: Path) -> None:
     path = write_patients(tmp_path / "t.csv", 3, "p")
-    assert read_table(SMALL, path).sha256 == sha256(path.read_bytes())
+    assert read_table(SMALL, path).sha256 == compute_sha256(path.read_bytes())
 
 
 def test_table_records_are_grouped_by_patient_and_cut_in_file_order(tmp_path: Path) -> None:
@@ -135,18 +135,18 @@ def test_table_shows_no_record_when_printed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("patients", "public"), [(10, 10), (19, 10), (20, 20), (1234, 1230)])
 def test_public_count_is_rounded_down_to_tens(patients: int, public: int) -> None:
-    assert public_count(patients) == public
+    assert compute_public_count(patients) == public
 
 
 def test_public_count_of_fewer_than_ten_is_refused() -> None:
     with pytest.raises(DataError, match="at least 10 training patients, got 9"):
-        public_count(9)
+        compute_public_count(9)
 
 
 def test_register_fixes_digests_and_public_count(tmp_path: Path) -> None:
     files = small_files(tmp_path, small_terms(), train=67)
     assert files.public_patients == 60
-    assert files.train_sha256 == sha256(files.train.read_bytes())
+    assert files.train_sha256 == compute_sha256(files.train.read_bytes())
     training, testing = read_study(files)
     assert (training.patients.patients, testing.patients.patients) == (67, 30)
 
@@ -155,7 +155,7 @@ def test_register_patient_in_both_files_is_refused_with_the_count(tmp_path: Path
     train = write_patients(tmp_path / "train.csv", 30, "p")
     test = write_patients(tmp_path / "test.csv", 5, "p")
     with pytest.raises(DataError, match="5 patients are in the training file and in the test file"):
-        register(SMALL, train, test)
+        make_study_files(SMALL, train, test)
 
 
 def test_register_patient_in_both_files_in_two_unicode_forms_is_refused(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_register_patient_in_both_files_in_two_unicode_forms_is_refused(tmp_path
     train = write_csv(tmp_path / "train.csv", [*rows, "Zo\u00e9,60,f,yes"])
     test = write_csv(tmp_path / "test.csv", ["q1,40,m,no", "Zoe\u0301,62,m,no"])
     with pytest.raises(DataError, match="1 patients are in the training file and in the test file"):
-        register(SMALL, train, test)
+        make_study_files(SMALL, train, test)
 
 
 def test_read_study_of_a_file_that_changed_is_refused(tmp_path: Path) -> None:

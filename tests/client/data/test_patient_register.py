@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.objections import patient_digest
+from client.data.objections import compute_patient_digest
 from client.data.patient_register import PatientRegister
 from privacy.errors import RefusedError, SiteConfigError
 
@@ -28,14 +28,14 @@ def digests(folder: Path) -> list[str]:
 
 def test_digest_is_a_keyed_hash_of_the_folded_identifier() -> None:
     expected = hmac.new(b"k" * 32, b"consilium patient v1\0" + "å1".encode(), hashlib.sha256).digest()
-    assert patient_digest(b"k" * 32, "Å1") == expected
-    assert patient_digest(b"k" * 32, "  A\u030a1\t") == expected  # the same letter, written in two pieces
-    assert patient_digest(b"l" * 32, "Å1") != expected
+    assert compute_patient_digest(b"k" * 32, "Å1") == expected
+    assert compute_patient_digest(b"k" * 32, "  A\u030a1\t") == expected  # the same letter, written in two pieces
+    assert compute_patient_digest(b"l" * 32, "Å1") != expected
 
 
 def test_register_holds_no_identifier(register: PatientRegister, tmp_path: Path) -> None:
     register.admit("heart", ["patient-anna-7"], {})
-    register.object(["patient-anna-7"], DAY)
+    register.add_objections(["patient-anna-7"], DAY)
     for path in (tmp_path / "patients").iterdir():
         assert b"anna" not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0, path.name
@@ -64,7 +64,7 @@ def test_population_grows_and_forgets_nobody(register: PatientRegister) -> None:
     """Who has left the file was paid for here, so another population may not have him."""
     known = {"heart": register.admit("heart", SOME, {}).commitment}
     known = {"heart": register.admit("heart", ["p4"], known).commitment}
-    assert register.count([*SOME, "p4", "q1"], known) == {"heart": 4}
+    assert register.count_patients([*SOME, "p4", "q1"], known) == {"heart": 4}
     with pytest.raises(RefusedError, match="1 of these 1 patients"):
         register.admit("lung", ["p1"], known)
 
@@ -80,7 +80,7 @@ def test_older_digests_are_removed_of_that_population_only(register: PatientRegi
     assert len(digests(tmp_path)) == 3
     register.forget_older("heart", newer)
     assert len(digests(tmp_path)) == 2
-    assert register.count([*SOME, *OTHERS], known | {"heart": newer}) == {"heart": 3, "heart-2": 2}
+    assert register.count_patients([*SOME, *OTHERS], known | {"heart": newer}) == {"heart": 3, "heart-2": 2}
 
 
 def one_file(folder: Path) -> Path:
@@ -97,7 +97,7 @@ def test_register_that_was_touched_is_refused(register: PatientRegister, tmp_pat
         "cut": data[:-1],
         "cut by whole digests": data[:-32],
         "a bit": bytes([data[0] ^ 1]) + data[1:],
-        "another population's": patient_digest(b"k" * 32, "q1"),
+        "another population's": compute_patient_digest(b"k" * 32, "q1"),
     }
     if damage == "lost":
         path.unlink()
@@ -106,7 +106,7 @@ def test_register_that_was_touched_is_refused(register: PatientRegister, tmp_pat
     for ask in (
         lambda: register.admit("heart", OTHERS, known),
         lambda: register.admit("lung", OTHERS, known),
-        lambda: register.count(OTHERS, known),
+        lambda: register.count_patients(OTHERS, known),
     ):
         with pytest.raises(
             SiteConfigError, match="not those the ledger has committed to; restore the folder 'patients'"
@@ -116,13 +116,13 @@ def test_register_that_was_touched_is_refused(register: PatientRegister, tmp_pat
 
 def test_register_with_another_secret_is_refused(register: PatientRegister, tmp_path: Path) -> None:
     known = {"heart": register.admit("heart", SOME, {}).commitment}
-    register.object(["p1"], DAY)
+    register.add_objections(["p1"], DAY)
     (tmp_path / "patients" / "secret").write_bytes(b"s" * 32)
     changed = PatientRegister(tmp_path / "patients")
     with pytest.raises(SiteConfigError, match="not those the ledger has committed to"):
         changed.admit("lung", OTHERS, known)
     with pytest.raises(SiteConfigError, match="the file is lost, cut or altered"):
-        changed.objections()
+        changed.load_objections()
 
 
 @pytest.mark.parametrize("damage", ["lost", "readable by others"])
@@ -177,64 +177,64 @@ def test_patients_said_to_be_different_from_one_population_are_compared_with_the
 
 
 def test_objection_reaches_every_spelling(register: PatientRegister) -> None:
-    register.object(["\ufeff00012"], DAY)
-    held = register.objections()
+    register.add_objections(["\ufeff00012"], DAY)
+    held = register.load_objections()
     assert all(held.includes(each) for each in ("12", "12.0", "00012", " 012", "\uff11\uff12"))
     assert not held.includes("120")
 
 
 def test_objection_keeps_its_day_and_is_taken_back(register: PatientRegister) -> None:
-    register.object(["p1", "p2"], DAY)
-    register.object(["p1", "p3"], "2026-04-01")
-    held = register.objections()
-    assert [held.date(each) for each in (*SOME, "p4")] == [DAY, DAY, "2026-04-01", None]
-    assert register.take_back(["P1", "p4"]) == 2
-    assert not register.objections().includes("p1")
-    assert register.objections().includes("p2")
+    register.add_objections(["p1", "p2"], DAY)
+    register.add_objections(["p1", "p3"], "2026-04-01")
+    held = register.load_objections()
+    assert [held.find_date(each) for each in (*SOME, "p4")] == [DAY, DAY, "2026-04-01", None]
+    assert register.take_back_objections(["P1", "p4"]) == 2
+    assert not register.load_objections().includes("p1")
+    assert register.load_objections().includes("p2")
 
 
 def test_study_admitted_with_an_objection_keeps_it_when_it_is_taken_back(register: PatientRegister) -> None:
-    register.object(["p1"], DAY)
-    texts = register.objections().texts
-    register.take_back(["p1"])
-    assert register.objections().among(texts).includes("p1")
+    register.add_objections(["p1"], DAY)
+    texts = register.load_objections().texts
+    register.take_back_objections(["p1"])
+    assert register.load_objections().select(texts).includes("p1")
 
 
 def test_objecting_patients_are_counted_by_population(register: PatientRegister) -> None:
     known = {"heart": register.admit("heart", SOME, {}).commitment}
     known["lung"] = register.admit("lung", OTHERS, known).commitment
-    register.object(["p1", "p3", "stranger"], DAY)
+    register.add_objections(["p1", "p3", "stranger"], DAY)
     assert register.count_objecting(known) == {"heart": 2, "lung": 0}
-    assert register.strangers(["p1", "q1", "x"], known) == ["x"]
+    assert register.find_unknown(["p1", "q1", "x"], known) == ["x"]
 
 
 def test_objections_add_up(register: PatientRegister) -> None:
-    assert not register.objections().includes("p1")
-    assert register.object(["p1"], DAY) == 1
-    assert register.object(["p1", " p2 "], DAY) == 2
-    held = register.objections()
+    assert not register.load_objections().includes("p1")
+    assert register.add_objections(["p1"], DAY) == 1
+    assert register.add_objections(["p1", " p2 "], DAY) == 2
+    held = register.load_objections()
     assert [held.includes(name) for name in (*SOME, " P1")] == [True, True, False, True]
 
 
 def test_study_that_was_admitted_keeps_its_objections(register: PatientRegister) -> None:
-    register.object(["p1"], DAY)
-    admitted_with = register.objections().texts
-    register.object(["p2"], DAY)
-    then = register.objections().among(admitted_with)
+    register.add_objections(["p1"], DAY)
+    admitted_with = register.load_objections().texts
+    register.add_objections(["p2"], DAY)
+    then = register.load_objections().select(admitted_with)
     assert (then.includes("p1"), then.includes("p2")) == (True, False)
 
 
 @pytest.mark.parametrize("damage", ["cut", "cut by a whole digest", "emptied", "lost"])
 def test_objections_that_were_touched_are_refused(register: PatientRegister, tmp_path: Path, damage: str) -> None:
     """Nobody who has objected is trained on because a file was lost."""
-    register.object(SOME, DAY)
+    register.add_objections(SOME, DAY)
     path = tmp_path / "patients" / "objections.digests"
     data = path.read_bytes()
     if damage == "lost":
         path.unlink()
     else:
         path.write_bytes({"cut": data[:-1], "cut by a whole digest": data[32:], "emptied": b""}[damage])
-    for ask in (register.objections, lambda: register.object(["p4"], DAY)):
+    for ask in (register.load_objections, lambda: register.add_objections(["p4"], DAY)):
         with pytest.raises(
             SiteConfigError, match="the file is lost, cut or altered; restore the folder 'patients'"
         ):
@@ -244,6 +244,6 @@ def test_objections_that_were_touched_are_refused(register: PatientRegister, tmp
 @given(st.sets(st.text(max_size=8), max_size=8))
 def test_objections_hold_exactly_who_objected(tmp_path_factory: pytest.TempPathFactory, names: set[str]) -> None:
     register = PatientRegister.create(tmp_path_factory.mktemp("register") / "patients")
-    register.object(names, DAY)
-    assert all(register.objections().includes(name) for name in names)
-    assert not register.objections().includes("nobody of this name")
+    register.add_objections(names, DAY)
+    assert all(register.load_objections().includes(name) for name in names)
+    assert not register.load_objections().includes("nobody of this name")

@@ -8,8 +8,8 @@ import pytest
 
 from client.data.adapters.csv import read_words
 from client.data.encoding import encode_features
-from client.data.plausibility import hint_at, shown, suspicions_of
-from client.data.table import columns_of
+from client.data.plausibility import describe_probable_meaning, find_suspicions, format_word
+from client.data.table import list_columns
 from privacy.study import DataContract
 from tests.client.small_study import CONTRACT, write_csv
 
@@ -25,8 +25,8 @@ def contract(low: float = 20, high: float = 80, **changes: Any) -> DataContract:
 
 def suspicions(folder: Path, ages: list[str], of: DataContract = SMALL, label: str = "") -> list[str]:
     rows = [f"p{row},{age},f,{label or ('yes' if row % 2 else 'no')}" for row, age in enumerate(ages)]
-    words = read_words(write_csv(folder / "t.csv", rows), columns_of(of))
-    return list(suspicions_of(of, words, encode_features(of, words).counts))
+    words = read_words(write_csv(folder / "t.csv", rows), list_columns(of))
+    return list(find_suspicions(of, words, encode_features(of, words).counts))
 
 
 def test_table_as_it_is_meant_raises_no_suspicion(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_label_of_words_that_nobody_knows_is_a_mistake_and_not_suspicious(tmp_pa
 
 def test_identifiers_that_a_spreadsheet_has_rounded_are_suspicious(tmp_path: Path) -> None:
     rows = ["1.23457E+11,50,f,yes", "1,2E+5,50,f,no".replace("1,2", "1.2"), "12,50,f,no", "1E5,50,f,no"]
-    words = read_words(write_csv(tmp_path / "t.csv", rows), columns_of(SMALL))
-    (sentence,) = suspicions_of(SMALL, words, encode_features(SMALL, words).counts)
+    words = read_words(write_csv(tmp_path / "t.csv", rows), list_columns(SMALL))
+    (sentence,) = find_suspicions(SMALL, words, encode_features(SMALL, words).counts)
     assert sentence.startswith("column 'id': 2 patients are numbers that a spreadsheet has rounded")
 
 
@@ -118,15 +118,15 @@ def test_identifiers_that_a_spreadsheet_has_rounded_are_suspicious(tmp_path: Pat
     ],
 )
 def test_mistaken_word_is_followed_by_what_was_meant(column: str, word: str, hint: str) -> None:
-    assert re.search(hint, hint_at(SMALL, column, {word: 3}))
+    assert re.search(hint, describe_probable_meaning(SMALL, column, {word: 3}))
 
 
 def test_whole_number_that_a_data_frame_wrote_with_a_point_is_recognised() -> None:
     ones = contract(label={"name": "ill", "positive": ["1"], "negative": ["0"]})
-    assert "'1.0' for '1'?" in hint_at(ones, "ill", {"1.0": 5, "0.0": 7})
+    assert "'1.0' for '1'?" in describe_probable_meaning(ones, "ill", {"1.0": 5, "0.0": 7})
 
 
 def test_word_is_shown_so_that_it_cannot_steer_a_terminal() -> None:
-    assert shown("\x1b[31mred\u202e") == "'\\x1b[31mred\\x202e'"
-    assert shown("") == "nothing"
-    assert len(shown("x" * 200)) == 42
+    assert format_word("\x1b[31mred\u202e") == "'\\x1b[31mred\\x202e'"
+    assert format_word("") == "nothing"
+    assert len(format_word("x" * 200)) == 42

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.ledger.entry_text import in_words, is_about, studies_named
+from client.ledger.entry_text import describe_entry, is_about, list_named_studies
 from privacy.ledger import Ledger
 from privacy.ledger.entries import BODIES, Approve, Body, Entry, Incident, Refuse, Reserve
 from privacy.ledger.signed_head import Countersigned
@@ -30,11 +30,11 @@ def entries(tmp_path: Path) -> list[Entry]:
     with Ledger.open(tmp_path / "ledger.sqlite", KEY, later) as ledger:
         ledger.approve(TERMS, "Ada")
         ledger.revoke(TERMS, "Ada", "ada")
-        ledger.checkpoint(Countersigned.by(OTHER_KEY, "coordinator", ledger.signed_head()), OTHER_KEY.public)
+        ledger.record_checkpoint(Countersigned.sign(OTHER_KEY, "coordinator", ledger.sign_head()), OTHER_KEY.public)
         ledger.change_key(OTHER_KEY)
     with Ledger.open(tmp_path / "ledger.sqlite", OTHER_KEY, clock()) as ledger:
         ledger.accept_clock("Ada")
-        return list(ledger.entries())
+        return list(ledger.read_entries())
 
 
 EXPECTED = {
@@ -60,7 +60,7 @@ EXPECTED = {
 def test_every_kind_has_words(entries: list[Entry]) -> None:
     said: dict[str, str] = {}
     for entry in entries:
-        said.setdefault(entry.kind, in_words(entry.body))
+        said.setdefault(entry.kind, describe_entry(entry.body))
     for kind, words in EXPECTED.items():
         assert words in said[kind]
     assert set(BODIES) - set(said) == {"recover"}  # tests/client/commands/test_ledger.py has one
@@ -68,17 +68,17 @@ def test_every_kind_has_words(entries: list[Entry]) -> None:
 
 def test_charge_without_a_bound_is_called_so() -> None:
     body = Reserve(study="x", round=1, event=UNPROTECTED, curve=None, charge=None)
-    assert in_words(body) == "paid round 1 of 'x': no bound, unprotected"
+    assert describe_entry(body) == "paid round 1 of 'x': no bound, unprotected"
 
 
 def test_words_stay_on_one_line_and_move_no_cursor() -> None:
     """Sentences hold names that others chose; a terminal must not obey them."""
     body = Incident(study="x", round=None, code="odd", sentence="first\n  second \u202ethird")
-    assert in_words(body) == "incident in 'x' (odd): first second ?third"
+    assert describe_entry(body) == "incident in 'x' (odd): first second ?third"
 
 
 def test_study_is_found_in_its_entries_and_its_approval(entries: list[Entry]) -> None:
-    named = studies_named(entries)
+    named = list_named_studies(entries)
     assert named == {"first": TERMS, "second": ""}
     about: list[Body] = [entry.body for entry in entries if is_about(entry.body, "first", named["first"])]
     assert [body.kind for body in about] == [
@@ -99,8 +99,8 @@ def test_amounts_of_a_grant_may_be_added(tmp_path: Path) -> None:
         ledger.reserve("first", 1, STEP)
         ledger.give_back("first")
         amounts = {}
-        for entry in ledger.entries():
+        for entry in ledger.read_entries():
             if entry.kind in ("allow", "reserve", "return"):
-                words = in_words(entry.body)
+                words = describe_entry(entry.body)
                 amounts[entry.kind] = Decimal(words.split("divergence ")[1].split()[0].rstrip(","))
     assert amounts["allow"] == amounts["reserve"] + amounts["return"]

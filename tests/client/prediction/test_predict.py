@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from client.cli import cli
 from client.prediction.release_contract import make_contract, name_inputs
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import DataError, ReleaseError
 from tests.client.small_study import small_terms, write_csv
 
@@ -30,13 +30,15 @@ def release(tmp_path: Path) -> Path:
     folder.mkdir()
     model = save({"layers.0.weight": WEIGHTS, "layers.0.bias": BIAS})
     (folder / "model.safetensors").write_bytes(model)
-    (folder / "contract.json").write_bytes(make_contract("small-1234", small_terms(), sha256(model)).to_bytes())
+    (folder / "contract.json").write_bytes(
+        make_contract("small-1234", small_terms(), compute_sha256(model)).to_bytes()
+    )
     return folder
 
 
 def test_prediction_of_a_model_whose_scores_are_no_probabilities_says_so(release: Path) -> None:
     terms = small_terms(training={"positive_weight": 5})
-    digest = sha256((release / "model.safetensors").read_bytes())
+    digest = compute_sha256((release / "model.safetensors").read_bytes())
     (release / "contract.json").write_bytes(make_contract("small-1234", terms, digest).to_bytes())
     assert "trained with a positive_weight of 5" in predicted(release, ["a,50,f"], "--out", str(release / "p.csv"))
 
@@ -120,7 +122,7 @@ def test_release_that_was_touched_is_refused(release: Path, damage: str, sentenc
     else:
         other = save({"layers.0.weight": WEIGHTS[:, :4], "layers.0.bias": BIAS})
         model.write_bytes(other)
-        contract.write_bytes(make_contract("small-1234", small_terms(), sha256(other)).to_bytes())
+        contract.write_bytes(make_contract("small-1234", small_terms(), compute_sha256(other)).to_bytes())
     with pytest.raises(ReleaseError, match=sentence):
         predicted(release, ["a,50,f"])
 
@@ -128,6 +130,8 @@ def test_release_that_was_touched_is_refused(release: Path, damage: str, sentenc
 def test_model_that_has_diverged_is_refused(release: Path) -> None:
     model = save({"layers.0.weight": np.full_like(WEIGHTS, np.inf), "layers.0.bias": BIAS})
     (release / "model.safetensors").write_bytes(model)
-    (release / "contract.json").write_bytes(make_contract("small-1234", small_terms(), sha256(model)).to_bytes())
+    (release / "contract.json").write_bytes(
+        make_contract("small-1234", small_terms(), compute_sha256(model)).to_bytes()
+    )
     with pytest.raises(ReleaseError, match="the model gives no number for 1 records"):
         predicted(release, ["a,50,f"])

@@ -20,7 +20,7 @@ def home(folder: Path) -> SiteFolder:
     """A site that has joined, with a budget."""
     made = SiteFolder(with_data(folder))
     grant(folder)
-    made.accept(admission_for(made))
+    made.accept_admission(admission_for(made))
     return made
 
 
@@ -34,24 +34,24 @@ def test_steps_are_walked_in_their_order(home: SiteFolder) -> None:
 
 
 def test_ledger_goes_on_under_the_new_key(home: SiteFolder) -> None:
-    old = home.identity().public
+    old = home.load_identity().public
     walk(Rotation(home))
-    new = home.identity().public
+    new = home.load_identity().public
     assert new != old
     state = verify_file(home.ledger_path, old)  # whoever knows the old key finds the new one in the ledger
     assert state.keys == [old, new]
     with home.open_ledger() as ledger:
         ledger.approve("3" * 64, "Ada")
-        assert ledger.budget("small").epsilon_left == 6
+        assert ledger.find_budget("small").epsilon_left == 6
     assert home.identity_path.stat().st_mode & 0o777 == 0o600
 
 
 def test_admission_of_the_old_key_is_forgotten(home: SiteFolder) -> None:
     walk(Rotation(home))
     with pytest.raises(SiteConfigError, match="the site has not joined a coordinator yet"):
-        home.admission()
-    home.accept(admission_for(home))
-    assert home.admission().identity == home.identity().public.text
+        home.load_admission()
+    home.accept_admission(admission_for(home))
+    assert home.load_admission().identity == home.load_identity().public.text
 
 
 @pytest.mark.parametrize("done", range(STEPS))
@@ -61,17 +61,17 @@ def test_change_that_was_interrupted_is_finished(home: SiteFolder, done: int) ->
     begun = home.next_identity_path
     chosen = SigningKey.load(begun).public if begun.exists() else None
     walk(Rotation(home))
-    assert chosen in (None, home.identity().public)
+    assert chosen in (None, home.load_identity().public)
     assert not Rotation(home).interrupted
     assert len(verify_file(home.ledger_path).keys) == 2
     with home.open_ledger() as ledger:
-        assert [entry.kind for entry in ledger.entries()].count("key") == 1
+        assert [entry.kind for entry in ledger.read_entries()].count("key") == 1
 
 
 @pytest.mark.parametrize("done", range(1, STEPS))
 def test_site_does_nothing_else_while_its_key_is_half_changed(home: SiteFolder, done: int) -> None:
     walk(Rotation(home), done)
-    for ask in (home.identity, home.open_ledger, home.join_request):
+    for ask in (home.load_identity, home.open_ledger, home.make_join_request):
         with pytest.raises(SiteConfigError, match="was interrupted; finish it: consilium-site key change"):
             ask()
 
@@ -87,7 +87,7 @@ def test_key_that_was_half_written_is_made_anew(home: SiteFolder) -> None:
 
 
 def test_key_of_a_ledger_that_is_not_believed_is_not_changed(home: SiteFolder) -> None:
-    old = home.identity().public
+    old = home.load_identity().public
     home.ledger_path.write_bytes(b"not a ledger")
     with pytest.raises(LedgerError, match="not a ledger"):
         walk(Rotation(home))
@@ -101,4 +101,4 @@ def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteFolder) ->
         with pytest.raises(LedgerError, match="signed by the key"):
             running.approve("3" * 64, "Ada")
     with home.open_ledger() as ledger:
-        assert ledger.approved_runs("3" * 64) == 0
+        assert ledger.count_approved_runs("3" * 64) == 0

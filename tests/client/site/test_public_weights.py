@@ -12,9 +12,9 @@ from client.site.public_weights import PublicWeights
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
-from client.training.study_model import begin_model, first_model
-from models.parameters.flatten import to_vector
-from privacy.canonical import sha256
+from client.training.study_model import begin_model, make_first_model
+from models.parameters.flatten import read_shared_parameters
+from privacy.canonical import compute_sha256
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import Terms
 from tests.client.small_study import small_terms, write_patients
@@ -35,24 +35,24 @@ def shelf(tmp_path: Path) -> PublicWeights:
 
 
 def started(data: bytes = DATA) -> Terms:
-    return small_terms(model={"start": sha256(data)})
+    return small_terms(model={"start": compute_sha256(data)})
 
 
 def test_weights_that_are_added_lie_under_their_hash(file: Path, shelf: PublicWeights) -> None:
-    assert shelf.held() == frozenset()
+    assert shelf.list_held() == frozenset()
     for _ in range(2):
-        assert shelf.add(file) == sha256(DATA)
-    assert shelf.held() == {sha256(DATA)}
-    assert shelf.path(sha256(DATA)).read_bytes() == DATA
-    assert shelf.size(sha256(DATA)) == len(DATA)
-    assert [path.name for path in shelf.folder.iterdir()] == [f"{sha256(DATA)}.safetensors"]
+        assert shelf.add(file) == compute_sha256(DATA)
+    assert shelf.list_held() == {compute_sha256(DATA)}
+    assert shelf.build_path(compute_sha256(DATA)).read_bytes() == DATA
+    assert shelf.read_size(compute_sha256(DATA)) == len(DATA)
+    assert [path.name for path in shelf.folder.iterdir()] == [f"{compute_sha256(DATA)}.safetensors"]
     assert shelf.folder.stat().st_mode & 0o077 == 0
 
 
 def test_weights_stay_when_the_file_they_came_from_goes(file: Path, shelf: PublicWeights) -> None:
     digest = shelf.add(file)
     file.unlink()
-    assert shelf.path(digest).read_bytes() == DATA
+    assert shelf.build_path(digest).read_bytes() == DATA
 
 
 @pytest.mark.parametrize(
@@ -71,27 +71,27 @@ def test_file_that_is_no_weights_is_refused_with_its_name(
         path.write_bytes(data)
     with pytest.raises(SiteConfigError, match=rf"strange\.pt: .*{sentence}"):
         shelf.add(path)
-    assert shelf.held() == frozenset()
+    assert shelf.list_held() == frozenset()
 
 
 def test_site_has_its_weights_in_its_folder(folder: Path, file: Path) -> None:
     home = SiteFolder(folder)
-    home.weights().add(file)
-    assert SiteFolder(folder).weights().held() == {sha256(DATA)}
+    home.open_public_weights().add(file)
+    assert SiteFolder(folder).open_public_weights().list_held() == {compute_sha256(DATA)}
 
 
 def test_model_begins_as_the_weights_say(file: Path) -> None:
-    assert first_model(started(), file).tolist() == [0.25] * 5 + [1.0]
+    assert make_first_model(started(), file).tolist() == [0.25] * 5 + [1.0]
     module, given = begin_model(started(), file)
     assert given == {"layers.0.weight", "layers.0.bias"}
-    assert to_vector(module).tolist() == [0.25] * 5 + [1.0]
+    assert read_shared_parameters(module).tolist() == [0.25] * 5 + [1.0]
 
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_model_without_its_weights_is_refused_and_told_what_to_run(tmp_path: Path, lost: bool) -> None:
     missing = tmp_path / "gone.safetensors"
     with pytest.raises(RefusedError, match="consilium-site weights add FILE") as caught:
-        first_model(started(), None if lost else missing)
+        make_first_model(started(), None if lost else missing)
     assert caught.value.code == "weights"
     assert str(tmp_path) not in str(caught.value), "what a site refuses leaves it"
 
@@ -99,7 +99,7 @@ def test_model_without_its_weights_is_refused_and_told_what_to_run(tmp_path: Pat
 def test_weights_that_changed_since_they_were_added_are_refused(file: Path) -> None:
     file.write_bytes(DATA[:-1] + b"\x00")
     with pytest.raises(RefusedError, match="this is not the file that the terms name"):
-        first_model(started(), file)
+        make_first_model(started(), file)
 
 
 def test_training_that_needs_weights_never_begins_with_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.data.dataset import read_study, register
+from client.data.dataset import make_study_files, read_study
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files
 from client.site.registry import Registration
@@ -37,7 +37,7 @@ def change_training_file(home: SiteFolder, patients: int = 75) -> None:
 
 def populations(home: SiteFolder) -> list[Population]:
     with home.open_ledger() as ledger:
-        return [entry.body for entry in ledger.entries() if isinstance(entry.body, Population)]
+        return [entry.body for entry in ledger.read_entries() if isinstance(entry.body, Population)]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_changed_file_is_another_entry_of_the_same_population(home: SiteFolder) 
     assert first.data != second.data
     assert first.patients_commitment != second.patients_commitment
     with home.open_ledger() as ledger:
-        (budget,) = ledger.budgets()
+        (budget,) = ledger.list_budgets()
         assert budget.epsilon_granted == 6.0
 
 
@@ -68,21 +68,23 @@ def test_file_that_lost_patients_keeps_them_in_the_population(home: SiteFolder) 
     change_training_file(home, patients=20)
     add(home)
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-    assert home.patients().count([f"a{number}" for number in range(64)], known) == {"small": 64}
+        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+    assert home.open_patient_register().count_patients([f"a{number}" for number in range(64)], known) == {
+        "small": 64
+    }
 
 
 def test_changed_file_is_not_trained_on_before_it_is_registered_again(home: SiteFolder) -> None:
     registration = add(home)
     change_training_file(home)
     with pytest.raises(DataError, match="the file changed since it was registered; register the new data first"):
-        read_study(registration.files(home.patients().objections()))
-    read_study(add(home).files(home.patients().objections()))
+        read_study(registration.to_study_files(home.open_patient_register().load_objections()))
+    read_study(add(home).to_study_files(home.open_patient_register().load_objections()))
 
 
 def asked_to_join(simulator: Simulator, name: str) -> Reply:
     """What a site answers when the coordinator invites it."""
-    asked = simulator.signed(name, Join(launch=simulator.journal.launch(), epoch=1))
+    asked = simulator.signed(name, Join(launch=simulator.journal.read_launch(), epoch=1))
     content = read_body(simulator.sites[name].answer(asked)).content
     assert isinstance(content, Reply)
     return content
@@ -123,7 +125,7 @@ def test_study_in_progress_is_not_given_the_patients_of_another_population(tmp_p
     simulator.restart_site("ash")
     simulator.run(seconds=5)
     assert simulator.store("ash").state.registration.population == "small"
-    assert simulator.store("ash").state.registration.files().train.name == "train.csv"
+    assert simulator.store("ash").state.registration.to_study_files().train.name == "train.csv"
     assert [entry.body.population for entry in simulator.entries("ash", "allow")] == ["small"]  # type: ignore[attr-defined]
     simulator.close()
 
@@ -134,7 +136,7 @@ def test_study_in_progress_is_not_given_the_patients_of_another_population(tmp_p
 def steps(home: SiteFolder) -> list[Callable[[], object]]:
     """What a registration does, one after the other, each as it is done in ``register_files``."""
     beside = home.folder.parent
-    files, patients = register(CONTRACT, beside / "train.csv", beside / "test.csv")
+    files, patients = make_study_files(CONTRACT, beside / "train.csv", beside / "test.csv")
     registration = Registration(
         contract=CONTRACT,
         population="small",
@@ -148,8 +150,8 @@ def steps(home: SiteFolder) -> list[Callable[[], object]]:
 
     def remember() -> None:
         with home.open_ledger() as ledger:
-            known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-        commitments.append(home.patients().admit("small", patients, known).commitment)
+            known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        commitments.append(home.open_patient_register().admit("small", patients, known).commitment)
 
     def tell_the_ledger() -> None:
         with home.open_ledger() as ledger:
@@ -166,7 +168,7 @@ def steps(home: SiteFolder) -> list[Callable[[], object]]:
     return [
         remember,
         tell_the_ledger,
-        lambda: home.patients().forget_older("small", commitments[0]),
+        lambda: home.open_patient_register().forget_older("small", commitments[0]),
         lambda: home.add_registration(registration),
     ]
 
@@ -182,12 +184,12 @@ def test_registration_that_was_interrupted_is_repeated(home: SiteFolder, done: i
         step()
     registration = add(home)
     assert len(populations(home)) == 1 + again
-    assert home.registry().registrations == {CONTRACT.digest: registration}
+    assert home.load_registry().registrations == {CONTRACT.digest: registration}
     assert len(list((home.folder / "patients").glob("small-*.digests"))) == 1
     with home.open_ledger() as ledger:
-        assert ledger.registered("small", CONTRACT.digest, registration.data)
-        known = {name: body.patients_commitment for name, body in ledger.populations().items()}
-    assert home.patients().count(["a0", "b0"], known) == {"small": 2}
+        assert ledger.is_registered("small", CONTRACT.digest, registration.data)
+        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+    assert home.open_patient_register().count_patients(["a0", "b0"], known) == {"small": 2}
 
 
 @pytest.mark.parametrize("done", range(5))
@@ -196,9 +198,9 @@ def test_files_of_an_interrupted_registration_are_used_only_if_the_ledger_knows_
 ) -> None:
     for step in steps(home)[:done]:
         step()
-    registration = home.registry().under(CONTRACT)
+    registration = home.load_registry().find_exact(CONTRACT)
     with home.open_ledger() as ledger:
-        assert registration is None or ledger.registered("small", CONTRACT.digest, registration.data)
+        assert registration is None or ledger.is_registered("small", CONTRACT.digest, registration.data)
 
 
 def register_under(folder: Path, population: str, name: str, begin: "multiprocessing.synchronize.Event") -> None:
@@ -232,7 +234,7 @@ def test_same_patients_registered_twice_at_once_are_one_population(home: SiteFol
         process.join(60)
     assert sorted(process.exitcode or 0 for process in processes) == [0, RefusedError.exit_code]
     with home.open_ledger() as ledger:
-        assert len(ledger.populations()) == 1
+        assert len(ledger.list_populations()) == 1
 
 
 # Objections in a federation --------------------------------------------------------------------------------
@@ -247,7 +249,7 @@ def patients_in_training(simulator: Simulator, name: str) -> int:
 
 def budget(simulator: Simulator, name: str) -> Budget:
     with simulator.homes[name].open_ledger() as ledger:
-        (found,) = ledger.budgets()
+        (found,) = ledger.list_budgets()
         return found
 
 
@@ -255,27 +257,27 @@ def test_patient_who_objects_is_left_out_of_later_studies_and_kept_in_the_one_ad
     """Ash has 60 training patients. One objects before the study is admitted, another while it runs."""
     simulator = Simulator(tmp_path / "wood", small_terms(privacy={"epsilon": 1.0}))
     home = simulator.homes["ash"]
-    home.patients().object(["ash-a0"], "2026-03-31")
+    home.open_patient_register().add_objections(["ash-a0"], "2026-03-31")
     simulator.launch()
     simulator.run(until=lambda: simulator.all_have(0))
     assert patients_in_training(simulator, "ash") == 59
 
-    home.patients().object(["ash-a1"], "2026-03-31")
+    home.open_patient_register().add_objections(["ash-a1"], "2026-03-31")
     simulator.restart_site("ash")
     simulator.run(until=lambda: simulator.all_have(1))
     assert patients_in_training(simulator, "ash") == 59
     spent = budget(simulator, "ash")
     assert spent.epsilon_spent
-    home.patients().object(["ash-a2"], "2026-03-31")
+    home.open_patient_register().add_objections(["ash-a2"], "2026-03-31")
     assert budget(simulator, "ash") == spent
     simulator.run()
     assert simulator.state("ash").closed
     assert simulator.state("ash").patients == 60  # the public count stays as registered
     assert len(simulator.state("ash").objections) == 1
 
-    registered = home.registry().under(CONTRACT)
+    registered = home.load_registry().find_exact(CONTRACT)
     assert registered is not None
-    training, _ = read_study(registered.files(home.patients().objections()))
+    training, _ = read_study(registered.to_study_files(home.open_patient_register().load_objections()))
     assert set(training.ids) == {f"ash-a{number}" for number in range(3, 60)}
     first = simulator.study
     simulator.journal.close()

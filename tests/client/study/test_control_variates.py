@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from client.data.examples import Patients
-from client.study.control_variates import step_length
+from client.study.control_variates import compute_step_length
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
-from client.training.study_model import build_model, first_model
-from models.federated.server_optimiser import LocalWork, optimiser_of
-from models.parameters.flatten import from_vector
-from models.tasks.binary import record_losses
+from client.training.study_model import build_model, make_first_model
+from models.federated.server_optimiser import LocalWork, make_optimiser
+from models.parameters.flatten import set_shared_parameters
+from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms
@@ -46,12 +46,12 @@ def loss(model: Vector, hospitals: list[Patients]) -> float:
 
 def federated(terms: Terms, hospitals: list[Patients]) -> tuple[Vector, Vector, list[Vector]]:
     """All rounds in real training without sealing; the model, the shared variate (or zeros), the sites' own."""
-    optimiser = replace(optimiser_of(terms), control_variates=True)
-    shared = optimiser.start(first_model(terms))
+    optimiser = replace(make_optimiser(terms), control_variates=True)
+    shared = optimiser.make_initial_state(make_first_model(terms))
     own = [np.zeros(6) for _ in hospitals]
     for number in range(1, terms.training.rounds + 1):
         model, variate, updates = optimiser.model_of(shared), optimiser.variate_of(shared), []
-        work = LocalWork(step_length(terms, number))
+        work = LocalWork(compute_step_length(terms, number))
         for place, patients in enumerate(hospitals):
             pull = variate - own[place] if terms.training.control_variates else None
             updates.append(
@@ -111,20 +111,20 @@ def test_own_variate_is_the_mean_of_the_noised_gradients(apart: list[Patients], 
     """Of these and nothing else, whatever the correction was: so it is post-processing of what was paid."""
     training = {"local_steps": 4, "learning_rate": 0.25, "accumulate": accumulate, "control_variates": True}
     terms = small_terms(training=training)
-    start, pull = first_model(terms), np.array([1.0, -2.0, 0.5, 0.0, 3.0, -1.0])
+    start, pull = make_first_model(terms), np.array([1.0, -2.0, 0.5, 0.0, 3.0, -1.0])
     update = train(
         start, terms, DeviceRecords(apart[0], CPU.device), 100, 1.5, CPU, KeyStream(bytes(32)), correction=pull
     ).update
 
     module = build_model(terms)
-    private = DpSgd(module, record_losses, Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
+    private = DpSgd(module, compute_record_losses, Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
     records, model, noised = DeviceRecords(apart[0], CPU.device), start, []
     for _ in range(4):
-        from_vector(module, model)
-        lots = [private.gradient(records).double().numpy() for _ in range(accumulate)]
+        set_shared_parameters(module, model)
+        lots = [private.compute_gradient(records).double().numpy() for _ in range(accumulate)]
         noised.append(np.mean(lots, axis=0))
         model = model - 0.25 * (noised[-1] + pull)
-    np.testing.assert_allclose(-pull - update / step_length(terms, 1), np.mean(noised, axis=0), atol=1e-5)
+    np.testing.assert_allclose(-pull - update / compute_step_length(terms, 1), np.mean(noised, axis=0), atol=1e-5)
 
 
 def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: list[Patients]) -> None:
@@ -134,7 +134,7 @@ def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: li
     """
     training = {"local_steps": 4, "sampling_rate": 1e-9, "learning_rate": 0.5, "control_variates": True}
     terms = small_terms(model={"name": "mlp", "options": {"hidden": [500]}}, training=training)
-    start, sites, reach = first_model(terms), 4, step_length(terms, 1)
+    start, sites, reach = make_first_model(terms), 4, compute_step_length(terms, 1)
     pulls, updates = [np.zeros_like(start)] * sites, np.zeros((sites, len(start)))
     spread = []
     for number in (1, 2):

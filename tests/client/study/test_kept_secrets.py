@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from client.study.kept_secrets import ATTEMPT_FILE, KEYS_FILE, KeptAttempt, KeptSecrets, epochs_to_keep, forget_kept
+from client.study.kept_secrets import (
+    ATTEMPT_FILE,
+    KEYS_FILE,
+    KeptAttempt,
+    KeptSecrets,
+    find_epochs_to_keep,
+    forget_kept_secrets,
+)
 from client.study.state import AppliedRound
 from privacy.errors import StorageError
 from privacy.keys import SigningKey
@@ -32,12 +39,12 @@ def attempt(number: int, seed: bytes) -> KeptAttempt:
 
 def test_attempt_is_read_back_after_a_restart(tmp_path: Path) -> None:
     kept_in(tmp_path).keep_attempt(attempt(2, b"s" * 32))
-    assert kept_in(tmp_path).attempt() == attempt(2, b"s" * 32)
+    assert kept_in(tmp_path).load_attempt() == attempt(2, b"s" * 32)
 
 
 def test_nothing_kept_is_nothing(tmp_path: Path) -> None:
-    assert kept_in(tmp_path).attempt() is None
-    assert kept_in(tmp_path).keys() == {}
+    assert kept_in(tmp_path).load_attempt() is None
+    assert kept_in(tmp_path).load_keys() == {}
 
 
 def test_next_attempt_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
@@ -45,7 +52,7 @@ def test_next_attempt_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         kept.keep_attempt(attempt(number, os.urandom(32)))
     assert os.listdir(tmp_path) == [ATTEMPT_FILE]
-    found = kept.attempt()
+    found = kept.load_attempt()
     assert found is not None
     assert found.attempt == 3
 
@@ -87,18 +94,18 @@ def test_file_opens_for_its_site_study_and_purpose_alone_and_unaltered(tmp_path:
             path.write_bytes(path.read_bytes()[:20])
         case "empty":
             path.write_bytes(b"")
-    assert kept_in(tmp_path, launch, identity).attempt() is None
-    assert (kept_in(tmp_path, launch, identity).keys() == {}) == (other in ("identity", "launch"))
+    assert kept_in(tmp_path, launch, identity).load_attempt() is None
+    assert (kept_in(tmp_path, launch, identity).load_keys() == {}) == (other in ("identity", "launch"))
 
 
 def test_keys_are_read_back_and_those_no_longer_needed_are_gone(tmp_path: Path) -> None:
     keys = {epoch: StudyKey.generate() for epoch in (1, 2, 3)}
     kept_in(tmp_path).keep_keys(keys)
-    assert {epoch: key.to_bytes() for epoch, key in kept_in(tmp_path).keys().items()} == {
+    assert {epoch: key.to_bytes() for epoch, key in kept_in(tmp_path).load_keys().items()} == {
         epoch: key.to_bytes() for epoch, key in keys.items()
     }
     kept_in(tmp_path).keep_keys({3: keys[3]})
-    assert set(kept_in(tmp_path).keys()) == {3}
+    assert set(kept_in(tmp_path).load_keys()) == {3}
     kept_in(tmp_path).keep_keys({})
     assert os.listdir(tmp_path) == []
 
@@ -115,8 +122,8 @@ def test_forgotten_secrets_are_gone(tmp_path: Path) -> None:
     kept.keep_attempt(attempt(1, bytes(32)))
     kept.keep_keys({1: StudyKey.generate()})
     (tmp_path / "state.json").touch()
-    forget_kept(tmp_path)
-    forget_kept(tmp_path)
+    forget_kept_secrets(tmp_path)
+    forget_kept_secrets(tmp_path)
     assert os.listdir(tmp_path) == ["state.json"]
 
 
@@ -146,4 +153,4 @@ def test_keys_are_kept_for_whom_missed_a_round_until_the_whole_roster_has_made_o
         AppliedRound(round=number, epoch=number, sites=sites, patients=(60,) * len(sites))
         for number, sites in enumerate(cohorts, 1)
     ]
-    assert epochs_to_keep(applied, ROSTER) == epochs
+    assert find_epochs_to_keep(applied, ROSTER) == epochs

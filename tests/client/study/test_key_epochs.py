@@ -8,11 +8,19 @@ import pytest
 from pydantic import ValidationError
 
 from client.study.key_epochs import PAIR_LABEL, WRAP_LABEL, EpochLostError, Epochs
-from privacy.base64url import wrapped_bytes, wrapped_text
+from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import to_canonical
 from privacy.errors import ProtocolError, RefusedError, WireError
 from privacy.keys import SessionKey, wrap
-from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, offers_digest
+from privacy.protocol.key_messages import (
+    MAX_EARLIER,
+    MAX_HELD,
+    Grant,
+    KeyParcel,
+    Offer,
+    Wrap,
+    compute_offers_digest,
+)
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed
@@ -29,7 +37,7 @@ def member(name: str, launch: Launch = LAUNCH) -> Epochs:
 
 def holds(site: Epochs) -> tuple[int, ...]:
     """The epochs whose study keys the site says that it holds."""
-    return site.offer(99, base=0, patients=60).statement.holds
+    return site.make_offer(99, base=0, patients=60).statement.holds
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def sites() -> dict[str, Epochs]:
 
 
 def offered(sites: dict[str, Epochs], epoch: int = 1) -> dict[str, Signed[Offer]]:
-    return {name: site.offer(epoch, base=0, patients=60) for name, site in sites.items()}
+    return {name: site.make_offer(epoch, base=0, patients=60) for name, site in sites.items()}
 
 
 def granted(sites: dict[str, Epochs], epoch: int = 1, earlier: tuple[int, ...] = ()) -> KeyParcel:
@@ -52,14 +60,14 @@ def granted(sites: dict[str, Epochs], epoch: int = 1, earlier: tuple[int, ...] =
 def keyed(sites: dict[str, Epochs], epoch: int = 1, earlier: tuple[int, ...] = ()) -> KeyParcel:
     parcel = granted(sites, epoch, earlier)
     for name in MEMBERS:
-        sites[name].accept(parcel)
+        sites[name].accept_keys(parcel)
     return parcel
 
 
 def regranted(parcel: KeyParcel, by: str = LEAD, **changes: Any) -> KeyParcel:
     """The parcel with other fields in its grant, signed by ``by``: what a dishonest lead could send."""
     grant = Grant.model_validate({**parcel.grant.statement.model_dump(), **changes})
-    return KeyParcel(offers=parcel.offers, grant=Signed[Grant].by(SITE_KEYS[by], grant))
+    return KeyParcel(offers=parcel.offers, grant=Signed[Grant].sign(SITE_KEYS[by], grant))
 
 
 # Honest epochs ---------------------------------------------------------------------------------------------
@@ -67,15 +75,15 @@ def regranted(parcel: KeyParcel, by: str = LEAD, **changes: Any) -> KeyParcel:
 
 def test_members_hold_the_leads_study_key(sites: dict[str, Epochs]) -> None:
     parcel = keyed(sites)
-    keys = [site.study_key(1).to_bytes() for site in sites.values()]
+    keys = [site.find_study_key(1).to_bytes() for site in sites.values()]
     assert keys[0] == keys[1] == keys[2]
-    assert sites[LEAD].study_key(1).commitment == parcel.grant.statement.commitment
+    assert sites[LEAD].find_study_key(1).commitment == parcel.grant.statement.commitment
     assert [holds(site) for site in sites.values()] == [(1,)] * 3
 
 
 def test_every_pair_shares_a_secret_of_its_own(sites: dict[str, Epochs]) -> None:
     keyed(sites)
-    secrets = {(a, b): sites[a].pair_secrets(1)[b] for a, b in itertools.permutations(SITE_KEYS, 2)}
+    secrets = {(a, b): sites[a].find_pair_secrets(1)[b] for a, b in itertools.permutations(SITE_KEYS, 2)}
     assert all(secrets[a, b] == secrets[b, a] for a, b in secrets)
     assert len(set(secrets.values())) == 3
     assert all(len(secret) == 32 for secret in secrets.values())
@@ -84,10 +92,10 @@ def test_every_pair_shares_a_secret_of_its_own(sites: dict[str, Epochs]) -> None
 def test_epochs_have_keys_of_their_own(sites: dict[str, Epochs]) -> None:
     birch = sites["birch"]
     keyed(sites, 1)
-    first = birch.pair_secrets(1)
+    first = birch.find_pair_secrets(1)
     keyed(sites, 2)
-    assert birch.study_key(1).to_bytes() != birch.study_key(2).to_bytes()
-    assert birch.pair_secrets(2) != first
+    assert birch.find_study_key(1).to_bytes() != birch.find_study_key(2).to_bytes()
+    assert birch.find_pair_secrets(2) != first
 
 
 def test_member_of_a_newer_epoch_has_no_masks_for_an_older_one(sites: dict[str, Epochs]) -> None:
@@ -95,62 +103,62 @@ def test_member_of_a_newer_epoch_has_no_masks_for_an_older_one(sites: dict[str, 
     keyed(sites, 1)
     keyed(sites, 2)
     with pytest.raises(EpochLostError, match="gone on to key epoch 2 and seals nothing under epoch 1"):
-        sites["birch"].pair_secrets(1)
-    sites["birch"].end(2)
+        sites["birch"].find_pair_secrets(1)
+    sites["birch"].end_epoch(2)
     with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
-        sites["birch"].pair_secrets(1)
-    assert sites["birch"].study_key(1).commitment == sites["cedar"].study_key(1).commitment
+        sites["birch"].find_pair_secrets(1)
+    assert sites["birch"].find_study_key(1).commitment == sites["cedar"].find_study_key(1).commitment
 
 
 def test_offer_asked_again_has_the_same_key(sites: dict[str, Epochs]) -> None:
-    first, again = (sites["birch"].offer(1, base, 60).statement for base in (0, 3))
+    first, again = (sites["birch"].make_offer(1, base, 60).statement for base in (0, 3))
     assert first.session_key == again.session_key
     assert again.base == 3
 
 
 def test_grant_asked_again_wraps_the_same_study_key(sites: dict[str, Epochs]) -> None:
     first = granted(sites)
-    sites["birch"].accept(first)
+    sites["birch"].accept_keys(first)
     again = granted(sites)
-    sites["cedar"].accept(again)
+    sites["cedar"].accept_keys(again)
     assert first.grant.statement.commitment == again.grant.statement.commitment
-    assert sites["birch"].study_key(1).to_bytes() == sites["cedar"].study_key(1).to_bytes()
+    assert sites["birch"].find_study_key(1).to_bytes() == sites["cedar"].find_study_key(1).to_bytes()
 
 
 def test_parcel_taken_again_changes_nothing(sites: dict[str, Epochs]) -> None:
     parcel = keyed(sites)
-    before = sites["birch"].study_key(1)
-    sites["birch"].accept(parcel)
-    assert sites["birch"].study_key(1) is before
+    before = sites["birch"].find_study_key(1)
+    sites["birch"].accept_keys(parcel)
+    assert sites["birch"].find_study_key(1) is before
 
 
 def test_restarted_member_gets_the_earlier_key_in_the_next_epoch(sites: dict[str, Epochs]) -> None:
     keyed(sites, 1)
-    old = sites["birch"].study_key(1).to_bytes()
+    old = sites["birch"].find_study_key(1).to_bytes()
     sites["birch"] = member("birch")
     parcel = keyed(sites, 2, earlier=(1,))
     assert holds(sites["birch"]) == (2,)  # the other is only what the lead says
-    sites["birch"].believe(1, parcel.grant.statement.commitment)
+    sites["birch"].confirm_study_key(1, parcel.grant.statement.commitment)
     assert holds(sites["birch"]) == (2,)
-    sites["birch"].believe(1, sites[LEAD].study_key(1).commitment)
-    assert sites["birch"].study_key(1).to_bytes() == old
+    sites["birch"].confirm_study_key(1, sites[LEAD].find_study_key(1).commitment)
+    assert sites["birch"].find_study_key(1).to_bytes() == old
     assert holds(sites["birch"]) == (1, 2)
     with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
-        sites["birch"].pair_secrets(1)
+        sites["birch"].find_pair_secrets(1)
 
 
 def test_ended_epoch_is_over_for_good(sites: dict[str, Epochs]) -> None:
     parcel = keyed(sites)
     birch = sites["birch"]
-    birch.end(1)
+    birch.end_epoch(1)
     assert holds(birch) == ()
     with pytest.raises(RefusedError, match="key epoch 1 has ended here") as caught:
-        birch.study_key(1)
+        birch.find_study_key(1)
     assert caught.value.code == "opening-failed"
     with pytest.raises(EpochLostError):
-        birch.pair_secrets(1)
+        birch.find_pair_secrets(1)
     with pytest.raises((EpochLostError, RefusedError)):
-        birch.accept(parcel)
+        birch.accept_keys(parcel)
     keyed(sites, 2, earlier=(1,))
     assert holds(birch) == (2,)
 
@@ -160,8 +168,8 @@ def test_ended_epoch_is_over_for_good(sites: dict[str, Epochs]) -> None:
 
 def test_parcel_does_not_contain_the_study_key(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites).to_bytes()
-    key = sites[LEAD].study_key(1).to_bytes()
-    assert wrapped_text(key)[100:140].encode() not in parcel
+    key = sites[LEAD].find_study_key(1).to_bytes()
+    assert encode_wrapped_key(key)[100:140].encode() not in parcel
     assert key[100:140] not in parcel
 
 
@@ -170,7 +178,7 @@ def test_coordinator_that_swaps_a_session_key_is_refused(sites: dict[str, Epochs
     offers = offered(sites)
     swapped = offers["birch"].statement.model_copy(update={"session_key": SessionKey().public})
     for forged in (
-        Signed[Offer].by(key_number(9), swapped),
+        Signed[Offer].sign(key_number(9), swapped),
         Signed[Offer](statement=swapped, signature=offers["birch"].signature),
     ):
         with pytest.raises(WireError, match="a signature is not by the key"):
@@ -179,7 +187,7 @@ def test_coordinator_that_swaps_a_session_key_is_refused(sites: dict[str, Epochs
 
 def test_site_that_is_not_on_the_roster_gets_no_key(sites: dict[str, Epochs]) -> None:
     puppet = offered(sites)["birch"].statement.model_copy(update={"site": "puppet"})
-    offers = {**offered(sites), "puppet": Signed[Offer].by(key_number(9), puppet)}
+    offers = {**offered(sites), "puppet": Signed[Offer].sign(key_number(9), puppet)}
     with pytest.raises(WireError, match="'puppet' is not on the study's roster"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
@@ -191,14 +199,14 @@ def test_offer_from_elsewhere_is_refused(sites: dict[str, Epochs], change: dict[
     """Signed by birch, but for another epoch, study or launch, or under another name."""
     offers = offered(sites)
     moved = Offer.model_validate({**offers["birch"].statement.model_dump(), **change})
-    offers["birch"] = Signed[Offer].by(SITE_KEYS["birch"], moved)
+    offers["birch"] = Signed[Offer].sign(SITE_KEYS["birch"], moved)
     with pytest.raises(WireError, match="the key offer of 'birch' is for another study or epoch"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
 
 def test_offer_of_another_launch_of_the_same_terms_is_refused(sites: dict[str, Epochs]) -> None:
     other = LAUNCH.model_copy(update={"nonce": "f" * 32})
-    offers = {**offered(sites), "birch": member("birch", other).offer(1, 0, 60)}
+    offers = {**offered(sites), "birch": member("birch", other).make_offer(1, 0, 60)}
     with pytest.raises(WireError, match="the key offer of 'birch' is for another study or epoch"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
@@ -207,7 +215,7 @@ def test_old_offer_of_a_restarted_site_is_refused(sites: dict[str, Epochs]) -> N
     """Replayed to the site itself: its present session key is another."""
     offers = offered(sites)
     sites[LEAD] = member(LEAD)
-    sites[LEAD].offer(1, 0, 60)
+    sites[LEAD].make_offer(1, 0, 60)
     with pytest.raises(EpochLostError, match="do not contain this site's present session key"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
@@ -217,7 +225,7 @@ def test_member_left_out_of_the_offers_refuses_the_grant(sites: dict[str, Epochs
     fewer = {name: offers[name] for name in ("ash", "cedar")}
     grant = sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=fewer))
     with pytest.raises(EpochLostError, match="do not contain this site's present session key"):
-        sites["birch"].accept(KeyParcel(offers=fewer, grant=grant))
+        sites["birch"].accept_keys(KeyParcel(offers=fewer, grant=grant))
 
 
 def test_grant_with_other_offers_than_it_was_made_for_is_refused(sites: dict[str, Epochs]) -> None:
@@ -226,7 +234,7 @@ def test_grant_with_other_offers_than_it_was_made_for_is_refused(sites: dict[str
     fewer = {name: offers[name] for name in ("ash", "birch")}
     grant = sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=fewer))
     with pytest.raises(WireError, match="a key grant is for another study or for other offers"):
-        sites["birch"].accept(KeyParcel(offers=offers, grant=grant))
+        sites["birch"].accept_keys(KeyParcel(offers=offers, grant=grant))
 
 
 # What a dishonest lead sends -------------------------------------------------------------------------------
@@ -234,34 +242,36 @@ def test_grant_with_other_offers_than_it_was_made_for_is_refused(sites: dict[str
 
 def test_grant_by_another_than_its_lead_is_refused(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites)
-    forged = Signed[Grant].by(SITE_KEYS["cedar"], parcel.grant.statement)
+    forged = Signed[Grant].sign(SITE_KEYS["cedar"], parcel.grant.statement)
     with pytest.raises(WireError, match="a signature is not by the key"):
-        sites["birch"].accept(KeyParcel(offers=parcel.offers, grant=forged))
+        sites["birch"].accept_keys(KeyParcel(offers=parcel.offers, grant=forged))
 
 
 def test_grant_by_a_stranger_is_refused(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites)
     statement = parcel.grant.statement.model_copy(update={"lead": "puppet"})
     with pytest.raises(WireError, match="'puppet' is not on the study's roster"):
-        sites["birch"].accept(KeyParcel(offers=parcel.offers, grant=Signed[Grant].by(key_number(9), statement)))
+        sites["birch"].accept_keys(
+            KeyParcel(offers=parcel.offers, grant=Signed[Grant].sign(key_number(9), statement))
+        )
 
 
 @pytest.mark.parametrize("change", [{"study": "golden-00000000"}, {"launch": "0" * 64}, {"offers": "0" * 64}])
 def test_grant_for_something_else_is_refused(sites: dict[str, Epochs], change: dict[str, Any]) -> None:
     with pytest.raises(WireError, match="a key grant is for another study or for other offers"):
-        sites["birch"].accept(regranted(granted(sites), **change))
+        sites["birch"].accept_keys(regranted(granted(sites), **change))
 
 
 def test_grant_without_this_site_is_refused(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites)
     wrapped = {"cedar": parcel.grant.statement.wrapped["cedar"]}
     with pytest.raises(WireError, match="a key grant does not include this site or its lead"):
-        sites["birch"].accept(regranted(parcel, wrapped=wrapped))
+        sites["birch"].accept_keys(regranted(parcel, wrapped=wrapped))
 
 
 def test_grant_that_commits_to_another_key_is_refused(sites: dict[str, Epochs]) -> None:
     with pytest.raises(WireError, match="a key grant commits to another study key than the one it wraps"):
-        sites["birch"].accept(regranted(granted(sites), commitment="0" * 64))
+        sites["birch"].accept_keys(regranted(granted(sites), commitment="0" * 64))
     assert holds(sites["birch"]) == ()
 
 
@@ -269,7 +279,9 @@ def test_key_wrapped_for_another_member_does_not_open(sites: dict[str, Epochs]) 
     parcel = granted(sites)
     wrapped = parcel.grant.statement.wrapped
     with pytest.raises(WireError, match="a wrapped key does not open"):
-        sites["birch"].accept(regranted(parcel, wrapped={"birch": wrapped["cedar"], "cedar": wrapped["birch"]}))
+        sites["birch"].accept_keys(
+            regranted(parcel, wrapped={"birch": wrapped["cedar"], "cedar": wrapped["birch"]})
+        )
 
 
 def test_wrapped_key_or_keyring_with_a_bit_changed_does_not_open(sites: dict[str, Epochs]) -> None:
@@ -277,14 +289,14 @@ def test_wrapped_key_or_keyring_with_a_bit_changed_does_not_open(sites: dict[str
     statement = parcel.grant.statement
 
     def changed(text: str) -> str:
-        data = bytearray(wrapped_bytes(text))
+        data = bytearray(decode_wrapped_key(text))
         data[20] ^= 1
-        return wrapped_text(bytes(data))
+        return encode_wrapped_key(bytes(data))
 
     with pytest.raises(WireError, match="a wrapped key does not open"):
-        sites["birch"].accept(regranted(parcel, wrapped={"birch": changed(statement.wrapped["birch"])}))
+        sites["birch"].accept_keys(regranted(parcel, wrapped={"birch": changed(statement.wrapped["birch"])}))
     with pytest.raises(WireError, match="a wrapped key does not open"):
-        sites["birch"].accept(regranted(parcel, keyring=changed(statement.keyring)))
+        sites["birch"].accept_keys(regranted(parcel, keyring=changed(statement.keyring)))
 
 
 @pytest.mark.parametrize(
@@ -293,13 +305,13 @@ def test_wrapped_key_or_keyring_with_a_bit_changed_does_not_open(sites: dict[str
 def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
     """The lead wraps what it likes; whatever it is, the member refuses it as a message and goes on."""
     birch, session = member("birch"), SessionKey()
-    offers = {"birch": birch.offer(1, 0, 60)}
+    offers = {"birch": birch.make_offer(1, 0, 60)}
     lead = Offer(
         study=LAUNCH.study, launch=LAUNCH.digest, site=LEAD, epoch=1, session_key=session.public, base=0, holds=(),
         patients=60,
     )  # fmt: skip
-    offers[LEAD] = Signed[Offer].by(SITE_KEYS[LEAD], lead)
-    offered_digest, key = offers_digest(offers), os.urandom(32)
+    offers[LEAD] = Signed[Offer].sign(SITE_KEYS[LEAD], lead)
+    offered_digest, key = compute_offers_digest(offers), os.urandom(32)
     context = to_canonical({"study": LAUNCH.study, "launch": LAUNCH.digest, "epoch": 1, "offers": offered_digest})
     agreed = session.agree(offers["birch"].statement.session_key, WRAP_LABEL + context)
     grant = Grant(
@@ -309,25 +321,28 @@ def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
         epoch=1,
         offers=offered_digest,
         commitment="0" * 64,
-        wrapped={"birch": wrapped_text(wrap(agreed, key, context))},
-        keyring=wrapped_text(wrap(key, to_canonical(keyring), context)),
+        wrapped={"birch": encode_wrapped_key(wrap(agreed, key, context))},
+        keyring=encode_wrapped_key(wrap(key, to_canonical(keyring), context)),
     )
     with pytest.raises(ProtocolError):
-        birch.accept(KeyParcel(offers=offers, grant=Signed[Grant].by(SITE_KEYS[LEAD], grant)))
+        birch.accept_keys(KeyParcel(offers=offers, grant=Signed[Grant].sign(SITE_KEYS[LEAD], grant)))
     assert holds(birch) == ()
 
 
 def planted(sites: dict[str, Epochs], epoch: int, keys: dict[int, StudyKey]) -> KeyParcel:
     """What a lead may put into its keyring: study keys of its choice, one of them the epoch's."""
-    session, offers = SessionKey(), {name: site.offer(epoch, 0, 60) for name, site in sites.items() if name != LEAD}
+    session, offers = (
+        SessionKey(),
+        {name: site.make_offer(epoch, 0, 60) for name, site in sites.items() if name != LEAD},
+    )
     lead = Offer(
         study=LAUNCH.study, launch=LAUNCH.digest, site=LEAD, epoch=epoch, session_key=session.public, base=0,
         holds=(), patients=60,
     )  # fmt: skip
-    offers[LEAD] = Signed[Offer].by(SITE_KEYS[LEAD], lead)
-    said, ring_key = offers_digest(offers), os.urandom(32)
+    offers[LEAD] = Signed[Offer].sign(SITE_KEYS[LEAD], lead)
+    said, ring_key = compute_offers_digest(offers), os.urandom(32)
     context = to_canonical({"study": LAUNCH.study, "launch": LAUNCH.digest, "epoch": epoch, "offers": said})
-    ring = to_canonical({"keys": {str(number): wrapped_text(key.to_bytes()) for number, key in keys.items()}})
+    ring = to_canonical({"keys": {str(number): encode_wrapped_key(key.to_bytes()) for number, key in keys.items()}})
     grant = Grant(
         study=LAUNCH.study,
         launch=LAUNCH.digest,
@@ -336,21 +351,21 @@ def planted(sites: dict[str, Epochs], epoch: int, keys: dict[int, StudyKey]) -> 
         offers=said,
         commitment=keys[epoch].commitment,
         wrapped={
-            name: wrapped_text(
+            name: encode_wrapped_key(
                 wrap(session.agree(offer.statement.session_key, WRAP_LABEL + context), ring_key, context)
             )
             for name, offer in offers.items()
             if name != LEAD
         },
-        keyring=wrapped_text(wrap(ring_key, ring, context)),
+        keyring=encode_wrapped_key(wrap(ring_key, ring, context)),
     )
-    return KeyParcel(offers=offers, grant=Signed[Grant].by(SITE_KEYS[LEAD], grant))
+    return KeyParcel(offers=offers, grant=Signed[Grant].sign(SITE_KEYS[LEAD], grant))
 
 
 def test_key_of_a_later_epoch_is_refused_with_its_grant(sites: dict[str, Epochs]) -> None:
     parcel = planted(sites, 1, {1: StudyKey.generate(), 2: StudyKey.generate()})
     with pytest.raises(WireError, match="a key grant of epoch 1 holds a key of epoch 2, which is not its to give"):
-        sites["birch"].accept(parcel)
+        sites["birch"].accept_keys(parcel)
     assert holds(sites["birch"]) == ()
 
 
@@ -358,23 +373,23 @@ def test_key_of_an_earlier_epoch_is_not_believed_before_a_round_commits_to_it(si
     """Neither held, nor wrapped for others, nor used to open, whoever sends how many."""
     evil, right = StudyKey.generate(), StudyKey.generate()
     birch = sites["birch"]
-    birch.accept(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
-    birch.accept(planted(sites, 3, {1: right, 3: StudyKey.generate()}))
+    birch.accept_keys(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
+    birch.accept_keys(planted(sites, 3, {1: right, 3: StudyKey.generate()}))
     with pytest.raises(EpochLostError, match="does not hold the study key of epoch 1"):
-        birch.study_key(1)
-    birch.believe(1, right.commitment)
-    assert birch.study_key(1).commitment == right.commitment
-    birch.believe(1, evil.commitment)
-    assert birch.study_key(1).commitment == right.commitment
+        birch.find_study_key(1)
+    birch.confirm_study_key(1, right.commitment)
+    assert birch.find_study_key(1).commitment == right.commitment
+    birch.confirm_study_key(1, evil.commitment)
+    assert birch.find_study_key(1).commitment == right.commitment
 
 
 def test_key_that_is_held_is_not_exchanged_for_one_that_a_lead_sends(sites: dict[str, Epochs]) -> None:
     keyed(sites, 1)
     birch, evil = sites["birch"], StudyKey.generate()
-    own = birch.study_key(1).commitment
-    birch.accept(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
-    birch.believe(1, evil.commitment)
-    assert birch.study_key(1).commitment == own
+    own = birch.find_study_key(1).commitment
+    birch.accept_keys(planted(sites, 2, {1: evil, 2: StudyKey.generate()}))
+    birch.confirm_study_key(1, evil.commitment)
+    assert birch.find_study_key(1).commitment == own
 
 
 def test_lead_draws_the_key_of_its_epoch_or_refuses(sites: dict[str, Epochs]) -> None:
@@ -389,7 +404,7 @@ def test_keyring_of_the_most_earlier_epochs_fits_its_grant(sites: dict[str, Epoc
     for epoch in range(1, MAX_EARLIER + 1):
         keyed(sites, epoch)
     parcel = keyed(sites, MAX_EARLIER + 1, earlier=tuple(range(1, MAX_EARLIER + 1)))
-    assert len(wrapped_bytes(parcel.grant.statement.keyring)) > MAX_EARLIER * KEY_BYTES
+    assert len(decode_wrapped_key(parcel.grant.statement.keyring)) > MAX_EARLIER * KEY_BYTES
     with pytest.raises(ValidationError):
         Wrap(epoch=99, offers={}, earlier=tuple(range(MAX_EARLIER + 1)))
 
@@ -410,7 +425,7 @@ def test_site_that_made_no_offer_says_so(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites)
     restarted = member("birch")
     for ask in (
-        lambda: restarted.accept(parcel),
+        lambda: restarted.accept_keys(parcel),
         lambda: restarted.wrap_for_members(Wrap(epoch=1, offers=parcel.offers)),
     ):
         with pytest.raises(EpochLostError, match="no session key for epoch 1: it was restarted since"):

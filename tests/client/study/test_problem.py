@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from client.study import key_epochs, problem, request_handler
-from client.study.problem import said_of
+from client.study.problem import describe_error
 from privacy import errors
 from privacy.errors import (
     BudgetError,
@@ -45,7 +45,7 @@ def test_no_kind_of_error_takes_a_path_out_of_the_site(where: str) -> None:
     found = {kind.__name__ for kind in kinds()}
     assert {"EpochLostError", "LedgerError", "StorageError", "SiteConfigError", "DataUnavailableError"} <= found
     for kind in kinds():
-        said = said_of(raised(kind, f"{where}: it cannot be used"))
+        said = describe_error(raised(kind, f"{where}: it cannot be used"))
         assert "Huber" not in said.sentence, kind
         assert "/" not in said.sentence, kind
 
@@ -53,14 +53,14 @@ def test_no_kind_of_error_takes_a_path_out_of_the_site(where: str) -> None:
 @pytest.mark.parametrize("kind", [RefusedError, BudgetError, WireError, TermsError, key_epochs.EpochLostError])
 def test_errors_over_public_facts_leave_in_their_own_words(kind: type[Error]) -> None:
     sentence = "the study asks for epsilon 9, this site allows 3 a study"
-    assert said_of(raised(kind, sentence)).sentence == sentence
+    assert describe_error(raised(kind, sentence)).sentence == sentence
 
 
 def test_every_other_kind_leaves_as_one_of_a_few_sentences() -> None:
     own = (RefusedError, BudgetError, WireError, TermsError)
     for kind in kinds():
         if not issubclass(kind, own):
-            said = said_of(raised(kind, "17 patients of ward 3"))
+            said = describe_error(raised(kind, "17 patients of ward 3"))
             expected = problem.FAILED
             if issubclass(kind, SealingError):
                 expected = problem.SEALING
@@ -74,15 +74,15 @@ def test_every_other_kind_leaves_as_one_of_a_few_sentences() -> None:
 
 
 def test_full_disk_and_held_ledger_are_told_apart_from_failing() -> None:
-    full = said_of(OSError(errno.ENOSPC, "No space left on device", PATH))
-    held = said_of(StorageError(f"{PATH}: another process holds the ledger", "ledger"))
+    full = describe_error(OSError(errno.ENOSPC, "No space left on device", PATH))
+    held = describe_error(StorageError(f"{PATH}: another process holds the ledger", "ledger"))
     assert (full.code, held.code) == ("unavailable", "unavailable")
     assert full.sentence.startswith("this site's disk cannot be written now")
     assert held.sentence.startswith("this site's ledger cannot be written now")
 
 
 def test_every_code_that_leaves_is_one_that_a_problem_may_carry_and_the_page_lists() -> None:
-    codes = {said_of(raised(kind, "why")).code for kind in kinds()}
+    codes = {describe_error(raised(kind, "why")).code for kind in kinds()}
     assert codes == {"policy", "epoch-lost", "refused", "unavailable", "data", "failed"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from client.site.registry import Registration
 from client.study.state import AppliedRound, Counted, ReleasedSeed, StudyState
 from client.study.store import StudyStore
-from models.parameters.vector import Vector, digest
+from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError
 from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import golden_launch
@@ -29,7 +29,9 @@ PARAMETERS = golden_launch().statement.parameters
 
 
 def begin(folder: Path) -> StudyStore:
-    state = StudyState(model_sha256=digest(MODEL), patients=60, registration=REGISTRATION, noise_multiplier=1.5)
+    state = StudyState(
+        model_sha256=compute_vector_digest(MODEL), patients=60, registration=REGISTRATION, noise_multiplier=1.5
+    )
     return StudyStore.create(folder, golden_launch(), state, MODEL)
 
 
@@ -41,7 +43,7 @@ def store(tmp_path: Path) -> StudyStore:
 def test_study_begins_at_round_zero_with_the_first_model(store: StudyStore) -> None:
     assert store.launch == golden_launch().statement
     assert (store.state.base, store.state.closed, store.state.reference) == (0, False, None)
-    assert store.model().tolist() == MODEL.tolist()
+    assert store.read_model().tolist() == MODEL.tolist()
 
 
 def test_study_exists_once_its_state_is_written(tmp_path: Path) -> None:
@@ -52,7 +54,7 @@ def test_study_exists_once_its_state_is_written(tmp_path: Path) -> None:
     (folder / "state.json").unlink()
     assert not StudyStore.exists(folder)
     begin(folder)  # what a power cut left is begun again
-    assert StudyStore(folder).model().tolist() == MODEL.tolist()
+    assert StudyStore(folder).read_model().tolist() == MODEL.tolist()
 
 
 def test_saved_state_is_there_after_a_restart(store: StudyStore) -> None:
@@ -79,7 +81,7 @@ def test_advanced_model_replaces_the_one_before(store: StudyStore) -> None:
     store.advance(NEXT, 1)
     again = StudyStore(store.folder)
     assert again.state.base == 1
-    assert again.model().tolist() == NEXT.tolist()
+    assert again.read_model().tolist() == NEXT.tolist()
     assert sorted(path.name for path in store.folder.glob("model-*")) == ["model-00001.f64"]
 
 
@@ -100,29 +102,29 @@ def test_power_cut_between_model_and_state_leaves_the_round_before(
         store.advance(NEXT, 1)
     again = StudyStore(store.folder)
     assert again.state.base == 0
-    assert again.model().tolist() == MODEL.tolist()
+    assert again.read_model().tolist() == MODEL.tolist()
     again.advance(NEXT, 1)
-    assert again.model().tolist() == NEXT.tolist()
+    assert again.read_model().tolist() == NEXT.tolist()
 
 
 def test_model_that_was_altered_is_refused(store: StudyStore) -> None:
     path = store.folder / "model-00000.f64"
     path.write_bytes(NEXT.astype("<f8").tobytes())
     with pytest.raises(SiteConfigError, match="the model of round 0 was altered; restore it from backup"):
-        store.model()
+        store.read_model()
     path.write_bytes(b"123")
     with pytest.raises(SiteConfigError, match="the model of round 0 cannot be read"):
-        store.model()
+        store.read_model()
     path.unlink()
     with pytest.raises(SiteConfigError, match="the model of round 0 cannot be read"):
-        store.model()
+        store.read_model()
 
 
 def test_integers_are_the_same_for_every_attempt(store: StudyStore) -> None:
-    assert store.integers(1) is None
+    assert store.read_integers(1) is None
     integers = np.array([0, 1, 2**32 - 1], dtype=np.uint32)
     store.keep_integers(1, integers)
-    kept = StudyStore(store.folder).integers(1)
+    kept = StudyStore(store.folder).read_integers(1)
     assert kept is not None
     assert kept.dtype == np.uint32
     assert kept.tolist() == integers.tolist()
@@ -132,57 +134,57 @@ def test_integers_of_applied_rounds_are_dropped(store: StudyStore) -> None:
     for number in (1, 2, 3):
         store.keep_integers(number, np.zeros(3, dtype=np.uint32))
     store.advance(NEXT, 2)
-    assert [store.integers(number) is None for number in (1, 2, 3)] == [True, True, False]
+    assert [store.read_integers(number) is None for number in (1, 2, 3)] == [True, True, False]
 
 
 def test_what_rounding_left_is_that_of_the_last_round_before(store: StudyStore) -> None:
     """Rounds may be void, so it is not always the one before."""
-    assert store.left_behind(1) == 0.0
+    assert store.read_rounding_residual(1) == 0.0
     left = [np.full(PARAMETERS, value) for value in (0.5, -0.25)]
-    store.keep_left_behind(1, left[0])
-    assert store.left_behind(1) == 0.0, "a round that is repeated does not take its own"
-    assert np.array_equal(StudyStore(store.folder).left_behind(2), left[0])
-    assert np.array_equal(store.left_behind(5), left[0])
-    store.keep_left_behind(5, left[1])
-    assert np.array_equal(store.left_behind(6), left[1])
+    store.keep_rounding_residual(1, left[0])
+    assert store.read_rounding_residual(1) == 0.0, "a round that is repeated does not take its own"
+    assert np.array_equal(StudyStore(store.folder).read_rounding_residual(2), left[0])
+    assert np.array_equal(store.read_rounding_residual(5), left[0])
+    store.keep_rounding_residual(5, left[1])
+    assert np.array_equal(store.read_rounding_residual(6), left[1])
 
 
 def test_what_rounding_left_outlives_the_round_and_the_repetition_of_the_next(store: StudyStore) -> None:
     """The next round is trained again if the power fails before its integers are kept: it needs the same."""
-    store.keep_left_behind(1, np.zeros(PARAMETERS))
+    store.keep_rounding_residual(1, np.zeros(PARAMETERS))
     store.keep_integers(1, np.zeros(3, dtype=np.uint32))
     store.advance(NEXT, 1)
-    store.keep_left_behind(2, np.ones(PARAMETERS))
-    assert np.array_equal(store.left_behind(2), np.zeros(PARAMETERS))
+    store.keep_rounding_residual(2, np.ones(PARAMETERS))
+    assert np.array_equal(store.read_rounding_residual(2), np.zeros(PARAMETERS))
     assert sorted(path.name for path in store.folder.glob("left-*")) == ["left-00001.f32", "left-00002.f32"]
-    store.keep_left_behind(3, np.ones(PARAMETERS))
+    store.keep_rounding_residual(3, np.ones(PARAMETERS))
     assert sorted(path.name for path in store.folder.glob("left-*")) == ["left-00002.f32", "left-00003.f32"]
 
 
 def test_what_rounding_left_is_float32_and_gone_when_the_study_closes(store: StudyStore) -> None:
     third = np.full(PARAMETERS, 1 / 3)
-    store.keep_left_behind(1, third)
+    store.keep_rounding_residual(1, third)
     assert (store.folder / "left-00001.f32").read_bytes() == third.astype("<f4").tobytes()
-    np.testing.assert_allclose(store.left_behind(2), third, rtol=2**-24)
-    store.forget_left_behind()
+    np.testing.assert_allclose(store.read_rounding_residual(2), third, rtol=2**-24)
+    store.forget_rounding_residual()
     assert list(store.folder.glob("left-*")) == []
-    assert store.left_behind(2) == 0.0
-    store.forget_left_behind()
+    assert store.read_rounding_residual(2) == 0.0
+    store.forget_rounding_residual()
 
 
 @pytest.mark.parametrize("data", [b"", b"123", bytes(4), bytes(4 * 1000)])
 def test_what_rounding_left_that_is_damaged_is_refused(store: StudyStore, data: bytes) -> None:
     (store.folder / "left-00001.f32").write_bytes(data)
     with pytest.raises(SiteConfigError, match=r"left-00001\.f32: cannot be read; restore it from backup"):
-        store.left_behind(2)
+        store.read_rounding_residual(2)
 
 
 def test_variate_is_float32_and_outlives_the_process(store: StudyStore) -> None:
     third = np.full(PARAMETERS, 1 / 3)
     store.keep_variate(2, third)
-    assert np.array_equal(StudyStore(store.folder).variate(2), third.astype(np.float32))
+    assert np.array_equal(StudyStore(store.folder).read_variate(2), third.astype(np.float32))
     store.keep_variate(2, np.zeros(PARAMETERS))
-    assert np.array_equal(store.variate(2), np.zeros(PARAMETERS)), "repeated work overwrites it"
+    assert np.array_equal(store.read_variate(2), np.zeros(PARAMETERS)), "repeated work overwrites it"
 
 
 def test_variates_up_to_a_round_are_removed_but_for_one(store: StudyStore) -> None:
@@ -205,7 +207,7 @@ def test_variate_with_one_bit_changed_is_refused_by_name(store: StudyStore, plac
     data[place] ^= 4
     path.write_bytes(data)
     with pytest.raises(SiteConfigError, match=r"control-00001\.npz: the control variate of round 1 cannot be read"):
-        store.variate(1)
+        store.read_variate(1)
 
 
 def test_variate_that_is_missing_cut_short_or_too_long_is_refused_by_name(store: StudyStore) -> None:
@@ -217,7 +219,7 @@ def test_variate_that_is_missing_cut_short_or_too_long_is_refused_by_name(store:
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(SiteConfigError, match=r"control-00001\.npz: .*restore it from backup"):
-            store.variate(1)
+            store.read_variate(1)
 
 
 def test_draw_key_is_the_same_until_the_rounds_integers_are_kept(store: StudyStore) -> None:
@@ -269,20 +271,22 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
 
 @pytest.mark.parametrize("place", [0, 40, 150, -150, -30])
 def test_own_layers_with_one_bit_changed_are_refused_by_name(store: StudyStore, place: int) -> None:
-    store.keep_personal(1, np.linspace(-1, 1, 50))
-    assert np.array_equal(StudyStore(store.folder).personal(1), np.linspace(-1, 1, 50).astype(np.float32))
+    store.keep_personal_layers(1, np.linspace(-1, 1, 50))
+    assert np.array_equal(
+        StudyStore(store.folder).read_personal_layers(1), np.linspace(-1, 1, 50).astype(np.float32)
+    )
     path = store.folder / "personal-00001.npz"
     data = bytearray(path.read_bytes())
     data[place] ^= 4
     path.write_bytes(data)
     with pytest.raises(SiteConfigError, match=r"personal-00001\.npz: the own layers of round 1 cannot be read"):
-        store.personal(1)
+        store.read_personal_layers(1)
 
 
 def test_own_layers_up_to_a_round_are_removed_but_for_some(store: StudyStore) -> None:
     for number in (1, 2, 3, 4):
-        store.keep_personal(number, np.zeros(2))
-    store.forget_personal(upto=3, but={1, None})
+        store.keep_personal_layers(number, np.zeros(2))
+    store.forget_personal_layers(upto=3, but={1, None})
     assert sorted(path.name for path in store.folder.glob("personal-*")) == [
         "personal-00001.npz",
         "personal-00004.npz",

@@ -12,13 +12,13 @@ from client.site.config import SiteConfig
 from client.training.device import CPU, Device
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
-from client.training.study_model import first_model
+from client.training.study_model import make_first_model
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream
 from tests.client.small_study import small_terms, write_patients
 
 KEY = bytes(32)
-BFLOAT16 = Device.chosen("cpu", "bfloat16")
+BFLOAT16 = Device.choose("cpu", "bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +28,23 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Patients:
 
 
 def test_auto_takes_what_is_there() -> None:
-    assert Device.chosen("auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert Device.choose("auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_single_precision_leaves_the_model_its_own_type() -> None:
-    assert Device.chosen("cpu") == CPU
+    assert Device.choose("cpu") == CPU
     assert CPU.precision is None
 
 
 def test_unknown_device_is_a_sentence() -> None:
     with pytest.raises(TrainingError, match="device 'abacus' is not available"):
-        Device.chosen("abacus")
+        Device.choose("abacus")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a graphics processor here")
 def test_missing_graphics_processor_is_a_sentence() -> None:
     with pytest.raises(TrainingError, match="device 'cuda' is not available"):
-        Device.chosen("cuda")
+        Device.choose("cuda")
 
 
 def test_configuration_chooses_single_precision_unless_told() -> None:
@@ -56,7 +56,13 @@ def test_bfloat16_trains_nearly_the_same_from_the_same_draw(patients: Patients) 
     terms = small_terms()
     plain, mixed = (
         train(
-            first_model(terms), terms, DeviceRecords(patients, hardware.device), 40, 1e-3, hardware, KeyStream(KEY)
+            make_first_model(terms),
+            terms,
+            DeviceRecords(patients, hardware.device),
+            40,
+            1e-3,
+            hardware,
+            KeyStream(KEY),
         ).update
         for hardware in (CPU, BFLOAT16)
     )
@@ -71,6 +77,6 @@ def test_bfloat16_keeps_a_patient_within_the_clipping_norm(patients: Patients, t
     norm = terms.privacy.clipping_norm
     assert norm is not None
     update = train(
-        first_model(terms), terms, DeviceRecords(lone, BFLOAT16.device), 1, 1e-8, BFLOAT16, KeyStream(KEY)
+        make_first_model(terms), terms, DeviceRecords(lone, BFLOAT16.device), 1, 1e-8, BFLOAT16, KeyStream(KEY)
     ).update
     assert np.linalg.norm(update) <= norm * (1 + 1e-6)

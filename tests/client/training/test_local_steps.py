@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from client.admission.rules import price_of
+from client.admission.rules import compute_price
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
-from client.training.global_step import global_step
-from client.training.local_steps import DivergedError, loss_of, train
-from client.training.study_model import build_model, first_model
-from models.parameters.flatten import from_vector, to_vector
+from client.training.global_step import compute_global_step
+from client.training.local_steps import DivergedError, make_loss, train
+from client.training.study_model import build_model, make_first_model
+from models.parameters.flatten import read_shared_parameters, set_shared_parameters
 from models.tabular import logistic
-from models.tasks.binary import record_losses
+from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError
 from privacy.randomness import KeyStream
-from privacy.study.cost import training_event
+from privacy.study.cost import make_training_event
 from server.study.check import explain
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
@@ -36,19 +36,19 @@ def patients(tmp_path: Path) -> Patients:
 
 def test_train_without_privacy_on_everybody_equals_plain_gradient_descent(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5})
-    start = first_model(terms)
+    start = make_first_model(terms)
     got = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
 
     module = build_model(terms)
-    from_vector(module, start)
-    begin = to_vector(module)
+    set_shared_parameters(module, start)
+    begin = read_shared_parameters(module)
     features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
     descent = torch.optim.SGD(module.parameters(), lr=0.5)
     for _ in range(3):
         descent.zero_grad()
         torch.autograd.backward(torch.nn.functional.binary_cross_entropy_with_logits(module(features), labels))
         descent.step()
-    np.testing.assert_allclose(got, to_vector(module) - begin, atol=1e-6)
+    np.testing.assert_allclose(got, read_shared_parameters(module) - begin, atol=1e-6)
 
 
 def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
@@ -59,7 +59,7 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
         privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
     )
     update = train(
-        first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+        make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
     ).update
     expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
     assert update.std() == pytest.approx(expected, rel=0.05)
@@ -68,7 +68,7 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
 def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
     terms = small_terms()
     first, second = (
-        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY))
+        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY))
         for _ in range(2)
     )
     assert first.update.tobytes() == second.update.tobytes()
@@ -77,14 +77,14 @@ def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
 def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
     terms = small_terms()
     first, second = (
-        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU) for _ in range(2)
+        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU) for _ in range(2)
     )
     assert first.update.tobytes() != second.update.tobytes()
 
 
 def test_train_with_the_least_step_size_hardly_moves(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-9})
-    update = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU).update
+    update = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU).update
     assert update.dtype == np.float64
     assert np.abs(update).max() < 1e-8
 
@@ -96,7 +96,7 @@ def test_train_that_diverges_is_a_sentence(patients: Patients, rate: float) -> N
     with pytest.raises(
         DivergedError, match=rf"beyond 1e\+09.* learning_rate \({re.escape(f'{rate:g}')}\) is too large"
     ):
-        train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
+        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
 
 
 @pytest.mark.parametrize("value", [2e9, np.inf, np.nan])
@@ -104,8 +104,8 @@ def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, valu
     """Where noise is added together the sites move the model by what they open, and find out here."""
     together = small_terms(training={"local_steps": 1}, privacy={"placement": "distributed"})
     with pytest.raises(DivergedError, match="training diverged"):
-        global_step(
-            np.full_like(first_model(together), value),
+        compute_global_step(
+            np.full_like(make_first_model(together), value),
             together,
             DeviceRecords(patients, CPU.device),
             40,
@@ -122,7 +122,7 @@ def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
     strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
     strange.features[strange.patient == 3] = np.inf
     key = bytes(32)
-    whole = train(first_model(terms), terms, DeviceRecords(strange, CPU.device), 40, 1.0, CPU, KeyStream(key))
+    whole = train(make_first_model(terms), terms, DeviceRecords(strange, CPU.device), 40, 1.0, CPU, KeyStream(key))
     assert np.isfinite(whole.update).all()
     assert not np.isfinite(whole.log["loss"])
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -147,10 +147,10 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
 ) -> None:
     monkeypatch.setattr(logistic, "build", lambda options, inputs: Borrowing(inputs))
     terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
-    start = first_model(terms)
+    start = make_first_model(terms)
     step: dict[str, Callable[[], object]] = {
         "local": lambda: train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU),
-        "distributed": lambda: global_step(
+        "distributed": lambda: compute_global_step(
             start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY)
         ),
     }
@@ -159,21 +159,23 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
 
 
 def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:
-    trained = train(first_model(small_terms()), small_terms(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
+    trained = train(
+        make_first_model(small_terms()), small_terms(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU
+    )
     assert set(trained.log) == {"loss", "seconds"}
 
 
 def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
-    whole = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
-    half = train(first_model(terms), terms, DeviceRecords(patients, CPU.device), 80, None, CPU).update
+    whole = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
+    half = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 80, None, CPU).update
     np.testing.assert_allclose(whole, 2 * half, rtol=1e-4, atol=1e-7)
 
 
 def test_first_model_depends_on_the_terms_only() -> None:
-    assert first_model(small_terms()).tobytes() == first_model(small_terms()).tobytes()
+    assert make_first_model(small_terms()).tobytes() == make_first_model(small_terms()).tobytes()
     other = small_terms(secure_aggregation={"value_range": 5.0})
-    assert first_model(small_terms()).tobytes() != first_model(other).tobytes()
+    assert make_first_model(small_terms()).tobytes() != make_first_model(other).tobytes()
 
 
 def test_build_model_unknown_is_a_terms_error() -> None:
@@ -185,7 +187,7 @@ def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: P
     """FedProx: with a strong pull ten steps stay near where one step leads."""
     free = small_terms(training={"local_steps": 30})
     held = small_terms(training={"local_steps": 30, "proximal": 50.0, "learning_rate": 0.01})
-    start = first_model(free)
+    start = make_first_model(free)
     far, near = (
         np.linalg.norm(
             train(start, terms, DeviceRecords(patients, CPU.device), 60, 1e-2, CPU, KeyStream(bytes(32))).update
@@ -197,7 +199,7 @@ def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: P
 
 def test_rate_follows_the_schedule(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 4, "local_steps": 1, "schedule": "linear"})
-    start = first_model(terms)
+    start = make_first_model(terms)
     first, last = (
         train(
             start, terms, DeviceRecords(patients, CPU.device), 60, 1.0, CPU, KeyStream(bytes(32)), number=number
@@ -210,15 +212,17 @@ def test_rate_follows_the_schedule(patients: Patients) -> None:
 def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Patients) -> None:
     """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
     terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
-    start = first_model(terms)
+    start = make_first_model(terms)
     got = train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY)).update
 
     module, model = build_model(terms), start
-    private = DpSgd(module, record_losses, Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
+    private = DpSgd(module, compute_record_losses, Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
     records = DeviceRecords(patients, CPU.device)
     for _ in range(2):
-        from_vector(module, model)
-        model = model - 0.5 * np.mean([private.gradient(records).double().numpy() for _ in range(3)], axis=0)
+        set_shared_parameters(module, model)
+        model = model - 0.5 * np.mean(
+            [private.compute_gradient(records).double().numpy() for _ in range(3)], axis=0
+        )
     np.testing.assert_allclose(got, model - start, atol=1e-6)
 
 
@@ -230,7 +234,7 @@ def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
         training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
         terms = small_terms(model=model, training=training)
         spread[lots] = train(
-            first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+            make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
         ).update.std()
     assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
 
@@ -239,28 +243,28 @@ def test_every_accumulated_lot_is_paid() -> None:
     """As many invocations as steps of one lot each: the same noise, the same charge."""
     lots = small_terms(training={"local_steps": 2, "accumulate": 6})
     steps = small_terms(training={"local_steps": 12})
-    assert price_of(lots) == price_of(steps)
-    assert training_event(lots, 1.0).steps == 12  # type: ignore[union-attr]
+    assert compute_price(lots) == compute_price(steps)
+    assert make_training_event(lots, 1.0).steps == 12  # type: ignore[union-attr]
     assert explain(lots)["privacy"]["steps"] == 2 * 12
 
 
 def test_positive_weight_is_that_of_torch(patients: Patients) -> None:
     logits, labels = torch.linspace(-3, 3, 40), torch.from_numpy(patients.labels)
     weighted = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(3.5))(logits, labels)
-    assert torch.equal(record_losses(logits, labels, 3.5), weighted)
+    assert torch.equal(compute_record_losses(logits, labels, 3.5), weighted)
     plain = torch.nn.BCEWithLogitsLoss(reduction="none")(logits, labels)
-    assert torch.equal(record_losses(logits, labels), plain)
+    assert torch.equal(compute_record_losses(logits, labels), plain)
     torch.testing.assert_close(weighted, plain * torch.where(labels == 1, 3.5, 1.0))
 
 
 def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients: Patients) -> None:
     training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5, "positive_weight": 3.5}
     terms = without_privacy(training=training)
-    start = first_model(terms)
+    start = make_first_model(terms)
     trained = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU)
 
     module = build_model(terms)
-    from_vector(module, start)
+    set_shared_parameters(module, start)
     features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
     weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.5))
     descent = torch.optim.SGD(module.parameters(), lr=0.5)
@@ -268,7 +272,7 @@ def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients:
         descent.zero_grad()
         torch.autograd.backward(weighted(module(features), labels))
         descent.step()
-    np.testing.assert_allclose(trained.update, to_vector(module) - start.astype(np.float32), atol=1e-6)
+    np.testing.assert_allclose(trained.update, read_shared_parameters(module) - start.astype(np.float32), atol=1e-6)
     assert trained.log["loss"] == pytest.approx(float(weighted(module(features), labels).detach()), rel=1e-5)
 
 
@@ -277,13 +281,13 @@ def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, wei
     """The weight is inside the loss, so what one patient adds to the sum stays within C, and is that of autograd."""
     terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
     module, records = build_model(terms), DeviceRecords(patients, CPU.device)
-    from_vector(module, first_model(terms))
-    private = DpSgd(module, loss_of(terms), Mechanism(1.0, 40, 0.3, 0.0), KeyStream(KEY))
+    set_shared_parameters(module, make_first_model(terms))
+    private = DpSgd(module, make_loss(terms), Mechanism(1.0, 40, 0.3, 0.0), KeyStream(KEY))
     everybody = np.arange(patients.patients)
     for one in (0, 7, 23):
-        alone = private.lot_sum(records, everybody[one : one + 1])
+        alone = private.sum_lot(records, everybody[one : one + 1])
         logit = module(records.features[one : one + 1])
-        loss = record_losses(logit, records.labels[one : one + 1], weight).sum()
+        loss = compute_record_losses(logit, records.labels[one : one + 1], weight).sum()
         plain = torch.autograd.grad(loss, list(module.parameters()))
         whole = torch.cat([part.reshape(-1) for part in plain])
         bound = 0.3 * (1 - 1e-4)
@@ -296,14 +300,14 @@ def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
     distributed = {"placement": "distributed"}
     training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
     terms = small_terms(training=training, privacy=distributed)
-    start = first_model(terms)
-    got = global_step(start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY))
+    start = make_first_model(terms)
+    got = compute_global_step(start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY))
     module = build_model(terms)
-    from_vector(module, start)
+    set_shared_parameters(module, start)
     mechanism = Mechanism(1.0, 40, 1.0, 0.0)
     for weight, same in ((4.0, True), (1.0, False)):
-        loss = partial(record_losses, positive_weight=weight)
-        total = DpSgd(module, loss, mechanism, KeyStream(KEY)).lot_sum(
+        loss = partial(compute_record_losses, positive_weight=weight)
+        total = DpSgd(module, loss, mechanism, KeyStream(KEY)).sum_lot(
             DeviceRecords(patients, CPU.device), np.arange(patients.patients)
         )
         assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

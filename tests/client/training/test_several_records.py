@@ -11,11 +11,11 @@ from client.data.table import read_table
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
-from client.training.scoring import score_histogram
-from client.training.study_model import build_model, first_model
-from models.parameters.flatten import from_vector
-from models.tasks.binary import metrics, record_losses
-from privacy.accounting.calibration import noise_multiplier
+from client.training.scoring import count_scores
+from client.training.study_model import build_model, make_first_model
+from models.parameters.flatten import set_shared_parameters
+from models.tasks.binary import compute_metrics, compute_record_losses
+from privacy.accounting.calibration import compute_noise_multiplier
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms, parse_terms
@@ -95,15 +95,17 @@ def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_nor
     """Each patient in turn leaves the lot; a single visit alone would often have been clipped as well."""
     terms = cirrhosis_terms(VISITS)
     module = build_model(terms)
-    from_vector(module, first_model(terms))
+    set_shared_parameters(module, make_first_model(terms))
     clipping_norm = 0.25
     records = DeviceRecords(tables[0], CPU.device)
     records.features, records.labels = records.features.double(), records.labels.double()
-    step = DpSgd(module.double(), record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), KeyStream(bytes(32)))
+    step = DpSgd(
+        module.double(), compute_record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), KeyStream(bytes(32))
+    )
     everybody = np.arange(records.patients)
-    whole = step.lot_sum(records, everybody)
+    whole = step.sum_lot(records, everybody)
     moved = [
-        float((whole - step.lot_sum(records, np.delete(everybody, leaving))).norm()) for leaving in everybody[:60]
+        float((whole - step.sum_lot(records, np.delete(everybody, leaving))).norm()) for leaving in everybody[:60]
     ]
     assert max(moved) <= clipping_norm
     assert np.median(moved) > 0.9 * clipping_norm  # the bound is used, so it was clipping that kept it
@@ -113,13 +115,13 @@ def test_private_training_on_visits_predicts_death(tables: tuple[Patients, Patie
     """Measured over 10 runs at epsilon 3: AUROC 0.905, least 0.901; 0.912 without privacy."""
     terms = cirrhosis_terms(VISITS)
     training, testing = tables
-    start = first_model(terms)
+    start = make_first_model(terms)
     stream = KeyStream(b"a key of 32 bytes, for tests now")
-    noise = noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
+    noise = compute_noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
     update = train(start, terms, DeviceRecords(training, CPU.device), 200, noise, CPU, stream).update
     module = build_model(terms)
-    from_vector(module, start + update)
-    got = metrics(score_histogram(module, testing, 100).tolist())
+    set_shared_parameters(module, start + update)
+    got = compute_metrics(count_scores(module, testing, 100).tolist())
     assert got.patients == testing.patients
     assert got.auroc is not None
     assert got.auroc > 0.8

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from client.cli import cli
 from client.data.table import read_table
-from client.training.simulate import pooled, simulate
+from client.training.simulate import pool_patients, simulate
 from privacy.errors import TrainingError
 from tests.client.small_study import small_terms, write_patients, write_study
 
@@ -41,7 +41,7 @@ def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
 def test_pooled_keeps_patients_apart(tmp_path: Path) -> None:
     contract = small_terms().data
     parts = [read_table(contract, write_patients(tmp_path / f"{n}.csv", 5 + n, "p")).patients for n in range(2)]
-    together = pooled(parts)
+    together = pool_patients(parts)
     assert together.patients == 11
     assert together.patient.tolist() == list(range(11))
     np.testing.assert_array_equal(together.features[5:], parts[1].features)

@@ -13,11 +13,11 @@ from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
 from client.training.simulate import simulate
-from client.training.site_update import site_update
-from client.training.study_model import begin_model, first_model
-from models.parameters.flatten import to_personal
+from client.training.site_update import compute_site_update
+from client.training.study_model import begin_model, make_first_model
+from models.parameters.flatten import read_personal_parameters
 from privacy.errors import TermsError
-from privacy.mechanisms.site_clipping import is_drawn, joint_norm
+from privacy.mechanisms.site_clipping import compute_joint_norm, is_drawn
 from privacy.randomness import KeyStream
 from privacy.study import Terms
 from tests.client.small_study import small_terms, without_privacy, write_patients
@@ -39,9 +39,9 @@ def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vecto
     stream, (module, _) = KeyStream(key), begin_model(terms)
     norm = terms.privacy.clipping_norm
     assert norm is not None
-    joint = joint_norm(norm, terms.privacy.adaptive_clipping)
-    added, _ = site_update(
-        first_model(terms),
+    joint = compute_joint_norm(norm, terms.privacy.adaptive_clipping)
+    added, _ = compute_site_update(
+        make_first_model(terms),
         terms,
         DeviceRecords(patients, CPU.device),
         40,
@@ -50,9 +50,9 @@ def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vecto
         1,
         joint,
         module,
-        to_personal(module),
+        read_personal_parameters(module),
     )
-    return added, stream.bytes(16)
+    return added, stream.draw_bytes(16)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_update_is_that_of_training_without_noise_scaled_to_the_norm(patients: P
     terms, bare, key = site_terms(clipping_norm=0.01), without_privacy(training=TRAINING), bytes(32)
     stream = KeyStream(key)
     is_drawn(1.0, stream)
-    plain = train(first_model(terms), bare, DeviceRecords(patients, CPU.device), 40, None, CPU, stream).update
+    plain = train(make_first_model(terms), bare, DeviceRecords(patients, CPU.device), 40, None, CPU, stream).update
     added, _ = contribution_of(terms, patients, key)
     assert np.linalg.norm(plain) > 0.01
     np.testing.assert_allclose(added, plain / np.linalg.norm(plain) * 0.01, rtol=1e-9)
@@ -76,7 +76,7 @@ def test_patient_who_leaves_moves_the_sum_by_at_most_twice_the_norm(
     patients: Patients, adaptive: dict[str, Any] | None
 ) -> None:
     terms = site_terms({"learning_rate": 50.0, "local_steps": 20}, adaptive_clipping=adaptive)
-    joint = joint_norm(1.0, terms.privacy.adaptive_clipping)
+    joint = compute_joint_norm(1.0, terms.privacy.adaptive_clipping)
     keep = patients.patient > 0
     fewer = Patients(
         patients.features[keep], patients.labels[keep], patients.patient[keep] - 1, patients.patients - 1
@@ -117,7 +117,7 @@ def test_accumulation_and_proximal_steps_are_those_of_a_study_without_privacy(pa
     stream = KeyStream(key)
     is_drawn(1.0, stream)
     plain = train(
-        first_model(terms),
+        make_first_model(terms),
         without_privacy(training=TRAINING | more),
         DeviceRecords(patients, CPU.device),
         40,

@@ -14,12 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from client.data.dataset import StudyFiles
-from client.data.objections import Objections, patient_digest
+from client.data.objections import Objections, compute_patient_digest
 from client.training.jobs import ExportModel, ExportPersonal, FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
-from client.training.study_model import first_model
-from client.training.worker import Worker, _rebuilt
-from privacy.canonical import sha256
+from client.training.study_model import make_first_model
+from client.training.worker import Worker, _rebuild_error
+from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms
 from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
@@ -65,7 +65,7 @@ def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, 
     here = TrainingSession(terms, files, "cpu")
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
-        assert start.tobytes() == here.run(FirstModel()).tobytes() == first_model(terms).tobytes()
+        assert start.tobytes() == here.run(FirstModel()).tobytes() == make_first_model(terms).tobytes()
         update, _ = child.run(TrainRound(start, 1, None, KEY))
         np.testing.assert_allclose(update, here.run(TrainRound(start, 1, None, KEY))[0], atol=1e-7)
         correction = np.linspace(-1, 1, len(start))
@@ -118,7 +118,7 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
     """That everybody objects must not be seen from outside: the site trains on nobody, with its noise."""
     everybody = [f"{prefix}{number}" for prefix in "ab" for number in range(100)]
     secret = bytes(32)
-    objections = Objections(secret, {patient_digest(secret, each): "" for each in everybody})
+    objections = Objections(secret, {compute_patient_digest(secret, each): "" for each in everybody})
     trainer = TrainingSession(small_terms(), replace(files, objections=objections), "cpu")
     start = trainer.run(FirstModel())
     update, _ = trainer.run(TrainRound(start, 1, 1.0, KEY))
@@ -183,7 +183,7 @@ def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
 
 def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
     refused = RefusedError("too-few-peers", "three peers are needed")
-    rebuilt = _rebuilt(type(refused), refused.args, refused.__dict__)
+    rebuilt = _rebuild_error(type(refused), refused.args, refused.__dict__)
     assert isinstance(rebuilt, RefusedError)
     assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few-peers")
 
@@ -223,7 +223,7 @@ def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(t
     public = TrainingSession(plain, files, "cpu").run(ExportModel(np.linspace(-1, 1, 37)))
     file = tmp_path / "public.safetensors"
     save_file(public, file)
-    terms = choosy(start=sha256(file.read_bytes()), trained=["head"])
+    terms = choosy(start=compute_sha256(file.read_bytes()), trained=["head"])
     with Worker(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
         assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.federated.early_stopping import best_of, out_of_patience
-from models.tasks.binary import metrics
+from models.federated.early_stopping import find_best_evaluation, is_out_of_patience
+from models.tasks.binary import compute_metrics
 
 Totals = tuple[int, ...]
 
@@ -22,8 +22,8 @@ some_totals = st.lists(st.integers(-2, 4), min_size=8, max_size=8).map(tuple)
 
 
 def test_auroc_of_the_tests_own_totals_is_as_said() -> None:
-    assert [metrics(totals(wins)).auroc for wins in (0, 7, 10)] == [0.0, 0.7, 1.0]
-    assert metrics(UNDEFINED).auroc is None
+    assert [compute_metrics(totals(wins)).auroc for wins in (0, 7, 10)] == [0.0, 0.7, 1.0]
+    assert compute_metrics(UNDEFINED).auroc is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_auroc_of_the_tests_own_totals_is_as_said() -> None:
 )
 def test_best_is_the_earliest_of_the_greatest(figures: list[int | None], best: int | None) -> None:
     evaluations = [UNDEFINED if wins is None else totals(wins) for wins in figures]
-    assert best_of(evaluations) == best
+    assert find_best_evaluation(evaluations) == best
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_patience_ends_after_as_many_evaluations_without_a_better_one(
     figures: list[int | None], patience: int | None, ends_at: int | None
 ) -> None:
     evaluations = [UNDEFINED if wins is None else totals(wins) for wins in figures]
-    over = [out_of_patience(evaluations[:seen], patience) for seen in range(len(evaluations) + 1)]
+    over = [is_out_of_patience(evaluations[:seen], patience) for seen in range(len(evaluations) + 1)]
     assert (over.index(True) if True in over else None) == ends_at
 
 
@@ -69,10 +69,10 @@ def test_patience_is_over_exactly_when_the_last_ones_are_no_better_than_the_best
     evaluations: list[Totals], patience: int
 ) -> None:
     """Read off the sentence of the terms, with the figures that people are shown."""
-    figures = [metrics(each).auroc for each in evaluations]
+    figures = [compute_metrics(each).auroc for each in evaluations]
     before = [figure for figure in figures[:-patience] if figure is not None]
     last = [figure for figure in figures[-patience:] if figure is not None]
-    assert out_of_patience(evaluations, patience) == (bool(before) and max(last, default=-1.0) <= max(before))
+    assert is_out_of_patience(evaluations, patience) == (bool(before) and max(last, default=-1.0) <= max(before))
 
 
 def test_figures_that_floats_cannot_tell_apart_are_told_apart() -> None:
@@ -80,11 +80,11 @@ def test_figures_that_floats_cannot_tell_apart_are_told_apart() -> None:
     nearly, whole = totals(most - 2, most), totals(most - 1, most)
     close = (10**17, 0, 10**17 + 1, 0, 0, 1, 0, 0)
     closer = (10**17 + 1, 0, 10**17, 0, 0, 1, 0, 0)
-    assert best_of([nearly, whole]) == 1
+    assert find_best_evaluation([nearly, whole]) == 1
     assert float(close[0] / sum(close[:4])) == float(closer[0] / sum(closer[:4]))
-    assert best_of([close, closer]) == 1
+    assert find_best_evaluation([close, closer]) == 1
 
 
 def test_totals_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="got 3 counts"):
-        out_of_patience([(1, 2, 3)], 1)
+        is_out_of_patience([(1, 2, 3)], 1)

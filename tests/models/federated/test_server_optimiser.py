@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.federated.server_optimiser import LocalWork, Optimiser
-from models.parameters.vector import digest
+from models.parameters.vector import compute_vector_digest
 from privacy.study import ServerRule
 
 MODEL = np.array([0.5, -1.0, 2.0])
@@ -17,7 +17,7 @@ UPDATES = [np.array([0.1, -0.2, 0.0]), np.array([-0.05, 0.3, 1e-4]), np.array([0
 
 
 def after(optimiser: Optimiser) -> np.ndarray:
-    shared = optimiser.start(MODEL)
+    shared = optimiser.make_initial_state(MODEL)
     for update in UPDATES:
         shared = optimiser.advance(shared, update)
     return optimiser.model_of(shared)
@@ -68,27 +68,27 @@ def test_adaptive_rules_are_the_published_ones(rule: ServerRule) -> None:
 def test_bits_are_the_golden_ones(rule: ServerRule, control_variates: bool, bits: str) -> None:
     """Every site must get these bits, on every machine and with every version of numpy."""
     optimiser = Optimiser(rule, rate=0.1, control_variates=control_variates)
-    shared = optimiser.start(np.array(VALUES[:1000]))
+    shared = optimiser.make_initial_state(np.array(VALUES[:1000]))
     for start, work in WORK.items():
         shared = optimiser.advance(shared, np.array(VALUES[start : start + 1000]), work)
-    assert digest(shared)[:8] == bits
+    assert compute_vector_digest(shared)[:8] == bits
 
 
 def test_bits_of_the_control_variate_are_those_of_one_number_at_a_time() -> None:
     optimiser = Optimiser(rate=0.1, control_variates=True)
-    shared = optimiser.start(np.array(VALUES[:1000]))
+    shared = optimiser.make_initial_state(np.array(VALUES[:1000]))
     variate = [0.0] * 1000
     for start, work in WORK.items():
         updates = VALUES[start : start + 1000]
         shared = optimiser.advance(shared, np.array(updates), work)
         variate = [c * work.kept - (d / work.reach + c) * work.share for c, d in zip(variate, updates, strict=True)]
-    assert digest(optimiser.variate_of(shared)) == digest(np.array(variate))
+    assert compute_vector_digest(optimiser.variate_of(shared)) == compute_vector_digest(np.array(variate))
 
 
 @pytest.mark.parametrize("rule", list(ServerRule))
 def test_control_variate_leaves_model_and_moments_as_they_are_without(rule: ServerRule) -> None:
     without, beside = Optimiser(rule, rate=0.3), Optimiser(rule, rate=0.3, control_variates=True)
-    plain, shared = without.start(MODEL), beside.start(MODEL)
+    plain, shared = without.make_initial_state(MODEL), beside.make_initial_state(MODEL)
     for update in UPDATES:
         plain, shared = without.advance(plain, update), beside.advance(shared, update, LocalWork(0.7, 0.5))
     assert np.concatenate([shared[:3], shared[6:]]).tobytes() == plain.tobytes()
@@ -100,7 +100,7 @@ def test_control_variate_is_the_mean_over_the_roster_of_all_that_sites_have() ->
     """Karimireddy et al. 2020, algorithm 1 with option II: four sites, some of them in each round."""
     random = np.random.default_rng(7)
     optimiser = Optimiser(control_variates=True)
-    shared, own, reach = optimiser.start(MODEL), np.zeros((4, 3)), 1.5
+    shared, own, reach = optimiser.make_initial_state(MODEL), np.zeros((4, 3)), 1.5
     for cohort in ([0, 1, 2, 3], [0, 2, 3], [1, 2, 3], [0, 1, 2]):
         shared_variate, updates = optimiser.variate_of(shared), random.normal(size=(len(cohort), 3))
         own[cohort] += -shared_variate - updates / reach
@@ -112,7 +112,7 @@ def test_control_variate_is_the_weighted_mean_where_sites_are_not_alike_and_come
     """A site weighs nothing before its first round, and what it brings is shared out over all from then on."""
     random = np.random.default_rng(8)
     optimiser, weights = Optimiser(control_variates=True), np.array([1.0, 0.25, 0.5, 2.0])
-    shared, own, reach, known = optimiser.start(MODEL), np.zeros((4, 3)), 0.3, np.zeros(4)
+    shared, own, reach, known = optimiser.make_initial_state(MODEL), np.zeros((4, 3)), 0.3, np.zeros(4)
     for cohort in ([0, 2], [0, 1, 2], [1, 3], [0, 1, 2, 3], [2, 3]):
         updates, taking = random.normal(size=(len(cohort), 3)), weights[cohort]
         own[cohort] += -optimiser.variate_of(shared) - updates / reach
@@ -127,7 +127,7 @@ def test_control_variate_is_the_weighted_mean_where_sites_are_not_alike_and_come
 def test_control_variate_without_the_work_behind_an_update_is_refused() -> None:
     optimiser = Optimiser(control_variates=True)
     with pytest.raises(ValueError, match="need to know the local work"):
-        optimiser.advance(optimiser.start(MODEL), np.zeros(3))
+        optimiser.advance(optimiser.make_initial_state(MODEL), np.zeros(3))
     with pytest.raises(ValueError, match="share no control variate"):
         Optimiser().variate_of(MODEL)
 
@@ -140,10 +140,10 @@ def test_bits_of_adam_are_those_of_one_number_at_a_time() -> None:
             first[i] = first[i] * 0.9 + d * (1.0 - 0.9)
             second[i] = second[i] * 0.99 + (d * d) * (1.0 - 0.99)
             model[i] = model[i] + first[i] / (math.sqrt(second[i]) + 1e-3) * 0.1
-    assert digest(np.array(model + first + second))[:8] == "e9412e0a"
+    assert compute_vector_digest(np.array(model + first + second))[:8] == "e9412e0a"
 
 
 @pytest.mark.parametrize("rule", list(ServerRule))
 def test_update_of_another_length_is_refused(rule: ServerRule) -> None:
     with pytest.raises(ValueError, match="expected an update of 3 values, got 2"):
-        Optimiser(rule).advance(Optimiser(rule).start(MODEL), np.zeros(2))
+        Optimiser(rule).advance(Optimiser(rule).make_initial_state(MODEL), np.zeros(2))

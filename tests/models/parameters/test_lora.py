@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from models.catalogue import build
-from models.parameters.flatten import trained
-from models.parameters.lora import Adapted, plain_names, plain_tensors
-from privacy.dpsgd import DpSgd, Example, Mechanism, self_test
+from models.parameters.flatten import list_trained_parameters
+from models.parameters.lora import Adapted, compute_plain_tensors, list_plain_names
+from privacy.dpsgd import DpSgd, Example, Mechanism, run_self_test
 from privacy.randomness import KeyStream
 from tests.models.choices import arranged, convolutional
 from tests.privacy.dpsgd.oracle import (
@@ -42,10 +42,10 @@ def test_merged_layer_answers_as_the_adapted_one(name: str) -> None:
     base = make()
     adapted = Adapted(copy.deepcopy(base), rank=2, scale=0.7)
     with torch.no_grad():
-        base.get_parameter("weight").copy_(torch.from_numpy(adapted.merged()))
+        base.get_parameter("weight").copy_(torch.from_numpy(adapted.compute_merged_weight()))
     features = torch.randn(shape)
     torch.testing.assert_close(base(features), adapted(features), rtol=1e-5, atol=1e-5)
-    assert not np.allclose(adapted.merged(), adapted.base.get_parameter("weight").detach().numpy())
+    assert not np.allclose(adapted.compute_merged_weight(), adapted.base.get_parameter("weight").detach().numpy())
 
 
 def test_merged_weight_is_the_same_whatever_computes_it() -> None:
@@ -60,7 +60,7 @@ def test_merged_weight_is_the_same_whatever_computes_it() -> None:
         for column in range(40):
             for rank in range(7):
                 total[row, column] += 0.3 * (up[row, rank] * down[rank, column])
-    assert adapted.merged().tobytes() == total.astype(np.float32).tobytes()
+    assert adapted.compute_merged_weight().tobytes() == total.astype(np.float32).tobytes()
 
 
 def network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
@@ -95,11 +95,11 @@ NETWORKS = (
 def test_plain_model_answers_as_the_arranged_one(name: str) -> None:
     module, shape = network(name)
     plain = build("mlp", {"hidden": [5, 4], "norm": "layer"}, inputs=6) if shape == (6,) else convolutional()
-    tensors = {key: torch.from_numpy(value) for key, value in plain_tensors(module).items()}
+    tensors = {key: torch.from_numpy(value) for key, value in compute_plain_tensors(module).items()}
     plain.load_state_dict(tensors, strict=True)
     features = torch.randn(5, *shape)
     torch.testing.assert_close(plain(features), module(features), rtol=1e-5, atol=1e-5)
-    assert list(plain_names(module).values()) == [key for key, _ in plain.named_parameters()]
+    assert list(list_plain_names(module).values()) == [key for key, _ in plain.named_parameters()]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -109,15 +109,15 @@ def test_clipped_sum_is_that_of_a_loop_over_what_is_trained(name: str) -> None:
     records = of_sizes(torch.tensor([2, 1, 5, 1, 3, 2]), shape)
     norm = median_norm(module, records)
     step = DpSgd(module, loss, Mechanism(1.0, 10, norm, 1.0), KeyStream(KEY), "book-keeping")
-    got = step.lot_sum(records, everybody(records))
-    assert got.numel() == sum(parameter.numel() for parameter in trained(module).values())
+    got = step.sum_lot(records, everybody(records))
+    assert got.numel() == sum(parameter.numel() for parameter in list_trained_parameters(module).values())
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_engine_tests_itself_on_adapted_and_frozen_models(name: str) -> None:
     module, shape = network(name)
-    self_test(module, loss, Example(shape))
+    run_self_test(module, loss, Example(shape))
 
 
 def median_norm(module: nn.Module, records: Table) -> float:
@@ -129,4 +129,4 @@ def test_noise_of_a_frozen_layer_is_not_there() -> None:
     module = network("head only")[0]
     records = of_sizes(torch.tensor([1, 1]), (6,))
     step = DpSgd(module, loss, Mechanism(1e-9, 10, 1.0, 1.0), KeyStream(KEY))
-    assert step.gradient(records).shape == (4 + 1,)
+    assert step.compute_gradient(records).shape == (4 + 1,)

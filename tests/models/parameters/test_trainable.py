@@ -15,20 +15,20 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.flatten import (
     Personal,
-    from_personal,
-    from_vector,
+    copy_personal_tensors,
+    count_personal_parameters,
+    count_shared_parameters,
+    list_personal_parameters,
+    list_shared_parameters,
+    list_trained_parameters,
     pad_personal,
-    parameter_count,
-    personal,
-    personal_count,
-    personal_tensors,
-    shared,
-    to_personal,
-    to_vector,
-    trained,
+    read_personal_parameters,
+    read_shared_parameters,
+    set_personal_parameters,
+    set_shared_parameters,
 )
-from models.parameters.initial import initial_personal, initial_vector
-from models.parameters.trainable import Counts, counts
+from models.parameters.initial import draw_initial_personal_parameters, draw_initial_shared_parameters
+from models.parameters.trainable import Counts, count_by_kind
 from tests.models.choices import arranged, convolutional
 
 LAYERS = {"layers.0": 5 * 4 + 4, "layers.2": 4 * 3 + 3, "layers.4": 3 + 1}
@@ -59,39 +59,49 @@ def test_layers_that_are_named_are_trained_sent_or_kept(
     choices: dict[str, Any], sent: set[str], own: set[str]
 ) -> None:
     module = mlp(**choices)
-    assert (set(names(shared(module))), set(names(personal(module)))) == (sent, own)
+    assert (set(names(list_shared_parameters(module))), set(names(list_personal_parameters(module)))) == (sent, own)
     amounts = [sum(LAYERS[name] for name in chosen) for chosen in (sent, own, set(LAYERS) - sent - own)]
-    assert counts(module) == Counts(*amounts) == (parameter_count(module), personal_count(module), amounts[2])
+    assert (
+        count_by_kind(module)
+        == Counts(*amounts)
+        == (count_shared_parameters(module), count_personal_parameters(module), amounts[2])
+    )
     asking = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    assert asking == set(trained(module)) == set(shared(module)) | set(personal(module))
+    assert (
+        asking
+        == set(list_trained_parameters(module))
+        == set(list_shared_parameters(module)) | set(list_personal_parameters(module))
+    )
 
 
 def test_name_of_a_part_stands_for_all_layers_in_it() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     whole = arranged(nn.ModuleDict({"body": module, "last": nn.Linear(2, 1)}), frozen=["body"])
-    assert names(shared(whole)) == ["last"]
+    assert names(list_shared_parameters(whole)) == ["last"]
     with pytest.raises(ModelError, match="every layer is frozen, so there is nothing to train together"):
         mlp(frozen=["layers"])
 
 
 def test_adapters_without_names_stand_beside_every_layer_that_is_not_trained() -> None:
     module = mlp(adapters={"rank": 2}, trained=["head"])
-    assert names(shared(module)) == [
+    assert names(list_shared_parameters(module)) == [
         "layers.0.down", "layers.0.up", "layers.2.down", "layers.2.up", "layers.4",
     ]  # fmt: skip
-    assert counts(module) == Counts(2 * (5 + 4) + 2 * (4 + 3) + 4, 0, LAYERS["layers.0"] + LAYERS["layers.2"])
+    assert count_by_kind(module) == Counts(
+        2 * (5 + 4) + 2 * (4 + 3) + 4, 0, LAYERS["layers.0"] + LAYERS["layers.2"]
+    )
 
 
 def test_adapters_with_names_leave_the_rest_frozen() -> None:
     module = mlp(adapters={"rank": 1, "layers": ["layers.2"]})
-    assert names(shared(module)) == ["layers.2.down", "layers.2.up"]
-    assert parameter_count(module) == 4 + 3
+    assert names(list_shared_parameters(module)) == ["layers.2.down", "layers.2.up"]
+    assert count_shared_parameters(module) == 4 + 3
 
 
 def test_adapters_and_a_personal_layer_are_trained_beside_each_other() -> None:
     module = mlp(adapters={"rank": 2}, personal=["head"])
-    assert names(shared(module)) == ["layers.0.down", "layers.0.up", "layers.2.down", "layers.2.up"]
-    assert names(personal(module)) == ["layers.4"]
+    assert names(list_shared_parameters(module)) == ["layers.0.down", "layers.0.up", "layers.2.down", "layers.2.up"]
+    assert names(list_personal_parameters(module)) == ["layers.4"]
 
 
 KNOWN = "its layers: layers.0 (Linear), layers.2 (Linear), layers.4 (Linear); head is layers.4"
@@ -160,25 +170,28 @@ def test_vectors_of_float32_values_round_trip_and_touch_nothing_else(
     module = mlp(**choices)
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
     values = st.floats(-100, 100, width=32)
-    sent = data.draw(arrays(np.float32, parameter_count(module), elements=values)).astype(np.float64)
-    own = data.draw(arrays(np.float32, personal_count(module), elements=values)).astype(np.float64)
-    from_vector(module, sent)
-    from_personal(module, own)
-    assert (to_vector(module).tolist(), to_personal(module).tolist()) == (sent.tolist(), own.tolist())
+    sent = data.draw(arrays(np.float32, count_shared_parameters(module), elements=values)).astype(np.float64)
+    own = data.draw(arrays(np.float32, count_personal_parameters(module), elements=values)).astype(np.float64)
+    set_shared_parameters(module, sent)
+    set_personal_parameters(module, own)
+    assert (read_shared_parameters(module).tolist(), read_personal_parameters(module).tolist()) == (
+        sent.tolist(),
+        own.tolist(),
+    )
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             assert torch.equal(parameter, before[name])
-    named = personal_tensors(module)
+    named = copy_personal_tensors(module)
     assert np.concatenate([np.zeros(0), *(part.ravel() for part in named.values())]).tolist() == own.tolist()
 
 
 @given(st.sampled_from(CHOICES))
 def test_widened_vector_is_zero_where_a_parameter_is_personal(choices: dict[str, Any]) -> None:
     module = mlp(**choices)
-    vector = np.arange(1.0, parameter_count(module) + 1)
+    vector = np.arange(1.0, count_shared_parameters(module) + 1)
     wide = pad_personal(module, vector)
     places = np.concatenate(
-        [np.full(each.numel(), isinstance(each, Personal)) for each in trained(module).values()]
+        [np.full(each.numel(), isinstance(each, Personal)) for each in list_trained_parameters(module).values()]
     )
     assert wide[~places].tolist() == vector.tolist()
     assert not wide[places].any()
@@ -186,21 +199,24 @@ def test_widened_vector_is_zero_where_a_parameter_is_personal(choices: dict[str,
 
 def test_own_vector_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a vector of 4 parameters"):
-        from_personal(mlp(personal=["head"]), np.zeros(5))
+        set_personal_parameters(mlp(personal=["head"]), np.zeros(5))
 
 
 def test_personal_parameters_stay_personal_in_a_copy() -> None:
     module = mlp(personal=["head"])
     again = copy.deepcopy(module).double().float()
-    assert personal_count(again) == personal_count(module) == 4
-    assert to_personal(again).tolist() == to_personal(module).tolist()
+    assert count_personal_parameters(again) == count_personal_parameters(module) == 4
+    assert read_personal_parameters(again).tolist() == read_personal_parameters(module).tolist()
 
 
 def test_first_values_are_those_of_the_whole_model_however_they_are_kept() -> None:
     """The same draw as without personal layers, taken apart."""
-    whole = initial_vector(mlp(), "ab" * 32)
+    whole = draw_initial_shared_parameters(mlp(), "ab" * 32)
     module = mlp(personal=["layers.2"])
-    sent, own = initial_vector(module, "ab" * 32), initial_personal(module, "ab" * 32)
+    sent, own = (
+        draw_initial_shared_parameters(module, "ab" * 32),
+        draw_initial_personal_parameters(module, "ab" * 32),
+    )
     start, end = LAYERS["layers.0"], LAYERS["layers.0"] + LAYERS["layers.2"]
     assert own.tolist() == whole[start:end].tolist()
     assert sent.tolist() == [*whole[:start], *whole[end:]]
@@ -209,11 +225,13 @@ def test_first_values_are_those_of_the_whole_model_however_they_are_kept() -> No
 def test_first_adapters_change_nothing() -> None:
     module = mlp(adapters={"rank": 2}, trained=["head"])
     features = torch.rand(6, 5)
-    from_vector(module, initial_vector(module, "ab" * 32, given=("layers.4.weight", "layers.4.bias")))
+    set_shared_parameters(
+        module, draw_initial_shared_parameters(module, "ab" * 32, given=("layers.4.weight", "layers.4.bias"))
+    )
     plain = copy.deepcopy(module)
     for name in ("0", "2"):
         layers = plain.get_submodule("layers")
         setattr(layers, name, layers.get_submodule(name).get_submodule("base"))
     assert torch.equal(module(features), plain(features))
-    downs = [parameter for name, parameter in shared(module).items() if ".down." in name]
+    downs = [parameter for name, parameter in list_shared_parameters(module).items() if ".down." in name]
     assert all(parameter.any() for parameter in downs), "if both factors were zero, nothing would ever move"

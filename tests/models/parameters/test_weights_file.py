@@ -17,12 +17,12 @@ from torch import nn
 import models.parameters.weights_file
 from models.catalogue import build
 from models.errors import ModelError
-from models.parameters.flatten import from_vector, to_vector
-from models.parameters.initial import initial_vector
-from models.parameters.lora import plain_tensors
+from models.parameters.flatten import read_shared_parameters, set_shared_parameters
+from models.parameters.initial import draw_initial_shared_parameters
+from models.parameters.lora import compute_plain_tensors
 from models.parameters.pretrained import load_public_weights
-from models.parameters.weights_file import weights_digest, weights_shapes
-from privacy.canonical import sha256
+from models.parameters.weights_file import compute_weights_digest, read_weights_shapes
+from privacy.canonical import compute_sha256
 from tests.models.choices import arranged
 
 OPTIONS = {"hidden": [4, 3]}
@@ -31,7 +31,7 @@ Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 def public() -> Tensors:
     """The weights of ``mlp`` on 5 inputs."""
-    return plain_tensors(arranged(build("mlp", OPTIONS, inputs=5)))
+    return compute_plain_tensors(arranged(build("mlp", OPTIONS, inputs=5)))
 
 
 def mlp(**choices: Any) -> nn.Module:
@@ -41,7 +41,7 @@ def mlp(**choices: Any) -> nn.Module:
 def written(folder: Path, tensors: Tensors) -> tuple[Path, str]:
     file = folder / "public.safetensors"
     save_file(tensors, file)
-    return file, sha256(file.read_bytes())
+    return file, compute_sha256(file.read_bytes())
 
 
 def refusal(folder: Path, tensors: Tensors, **choices: Any) -> str:
@@ -62,7 +62,7 @@ def test_model_with_weights_in_it_is_the_public_one(tmp_path: Path, choices: dic
         for parameter in module.parameters():
             parameter.zero_()
     given = load_public_weights(module, *written(tmp_path, public()))
-    got = plain_tensors(module)
+    got = compute_plain_tensors(module)
     assert {name: part.tolist() for name, part in got.items()} == {
         name: part.tolist() for name, part in public().items()
     }
@@ -81,9 +81,9 @@ def test_weights_of_other_precision_are_rounded_once(tmp_path: Path, kind: torch
     file = tmp_path / "public.safetensors"
     save_torch(tensors, file)
     module = mlp()
-    load_public_weights(module, file, weights_digest(file))
+    load_public_weights(module, file, compute_weights_digest(file))
     expected = torch.cat([part.float().flatten() for part in tensors.values()])
-    assert sorted(to_vector(module).tolist()) == sorted(expected.double().tolist())
+    assert sorted(read_shared_parameters(module).tolist()) == sorted(expected.double().tolist())
 
 
 @settings(max_examples=20, deadline=None)
@@ -96,10 +96,10 @@ def test_released_model_may_be_what_the_next_study_begins_with(seed: int) -> Non
     module = mlp(adapters={"rank": 2}, personal=["head"])
     with tempfile.TemporaryDirectory() as folder:
         load_public_weights(module, *written(Path(folder), tensors))
-        from_vector(module, initial_vector(module, "ab" * 32))
+        set_shared_parameters(module, draw_initial_shared_parameters(module, "ab" * 32))
         again = mlp()
-        load_public_weights(again, *written(Path(folder), plain_tensors(module)))
-    assert {name: part.tobytes() for name, part in plain_tensors(again).items()} == {
+        load_public_weights(again, *written(Path(folder), compute_plain_tensors(module)))
+    assert {name: part.tobytes() for name, part in compute_plain_tensors(again).items()} == {
         name: part.tobytes() for name, part in tensors.items()
     }
 
@@ -182,14 +182,14 @@ def test_other_formats_are_refused_and_never_run(tmp_path: Path, data: bytes) ->
     file = tmp_path / "weights.pt"
     file.write_bytes(data)
     with pytest.raises(ModelError, match=r"no safetensors file .*other formats are never opened"):
-        weights_shapes(file)
+        read_weights_shapes(file)
 
 
 def test_file_cut_short_is_refused(tmp_path: Path) -> None:
     file, _ = written(tmp_path, public())
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(ModelError, match="no safetensors file"):
-        load_public_weights(mlp(), file, weights_digest(file))
+        load_public_weights(mlp(), file, compute_weights_digest(file))
 
 
 def test_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match="4294967297 bytes are too many for public weights, expected at most 4294967296"
     ):
-        weights_digest(file)
+        compute_weights_digest(file)

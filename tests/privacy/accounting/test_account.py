@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.accounting.account import Account
-from privacy.accounting.calibration import noise_multiplier
-from privacy.accounting.epsilon import charge, epsilon_of, epsilon_offset, renyi_limit
+from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset, compute_renyi_limit, epsilon_of
 from privacy.accounting.events import (
     AnyEvent,
     Bounded,
@@ -22,7 +22,7 @@ from privacy.accounting.events import (
     SampledGaussian,
     Unprotected,
 )
-from privacy.accounting.grant_order import choose_order, order_choices
+from privacy.accounting.grant_order import choose_order, list_order_choices
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.accounting.renyi_filter import Grant, RenyiFilter
@@ -43,7 +43,7 @@ def totals(noise: float = 20.0, times: int = 2) -> Planned:
 
 def admit(account: Account, study: str, *plan: Planned) -> int | None:
     """What a ledger does: ask which grant pays, then write that down."""
-    grant = account.grant_for(study, plan)
+    grant = account.find_grant(study, plan)
     account.allow(study, plan, grant)
     return grant
 
@@ -55,7 +55,7 @@ UNPROTECTED_TOTALS = Planned(purpose=Purpose.EVALUATE, event=Unprotected(), time
 @pytest.fixture
 def granted() -> Account:
     account = Account("ward")
-    account.grant(3, 1e-3, 8)
+    account.add_grant(3, 1e-3, 8)
     return account
 
 
@@ -63,8 +63,8 @@ def granted() -> Account:
 def twice_granted() -> Account:
     """A grant with room for two studies of ten rounds, and a further one with room for five."""
     account = Account("ward")
-    account.grant(1, 1e-3, 8)
-    account.grant(1, 1e-4, 16)
+    account.add_grant(1, 1e-3, 8)
+    account.add_grant(1, 1e-4, 16)
     return account
 
 
@@ -77,7 +77,7 @@ def test_budget_before_anything_is_granted_is_nothing() -> None:
 def test_budget_without_a_charge_is_all_left(granted: Account) -> None:
     budget, (grant,) = granted.budget, granted.budget.grants
     assert (budget.epsilon_granted, budget.epsilon_spent, budget.epsilon_left) == (3, 0, 3)
-    assert grant.left == grant.limit == renyi_limit(3, 1e-3, 8)
+    assert grant.left == grant.limit == compute_renyi_limit(3, 1e-3, 8)
 
 
 def test_budget_after_a_round_is_the_accountants(granted: Account) -> None:
@@ -86,18 +86,18 @@ def test_budget_after_a_round_is_the_accountants(granted: Account) -> None:
     granted.pay("a", Purpose.TRAIN, plan.event)
     budget, (grant,) = granted.budget, granted.budget.grants
     assert budget.epsilon_spent == pytest.approx(epsilon_of([plan.event], 1e-3, orders=[8]), abs=1e-4)
-    assert grant.spent == charge(round_of(), 8)
-    assert grant.spent + grant.set_aside == 10 * charge(round_of(), 8)
+    assert grant.spent == compute_charge(round_of(), 8)
+    assert grant.spent + grant.set_aside == 10 * compute_charge(round_of(), 8)
     assert grant.left == grant.limit - grant.spent - grant.set_aside
-    assert granted.epsilon_spent_by("a", 1e-3) == epsilon_of([plan.event], 1e-3)
+    assert granted.compute_study_epsilon("a", 1e-3) == epsilon_of([plan.event], 1e-3)
 
 
 def test_budget_shows_spent_upwards_and_left_downwards(granted: Account) -> None:
     admit(granted, "a", training())
     granted.pay("a", Purpose.TRAIN, round_of())
     (grant,) = granted.budget.grants
-    spent = Decimal(grant.spent) / NANO + epsilon_offset(1e-3, 8)
-    left = Decimal(grant.epsilon) - Decimal(grant.spent + grant.set_aside) / NANO - epsilon_offset(1e-3, 8)
+    spent = Decimal(grant.spent) / NANO + compute_epsilon_offset(1e-3, 8)
+    left = Decimal(grant.epsilon) - Decimal(grant.spent + grant.set_aside) / NANO - compute_epsilon_offset(1e-3, 8)
     assert 0 <= Decimal(str(grant.epsilon_spent)) - spent < Decimal("0.0001")
     assert 0 <= left - Decimal(str(grant.epsilon_left)) < Decimal("0.0001")
 
@@ -146,10 +146,10 @@ def test_study_is_admitted_once(granted: Account) -> None:
 def test_study_that_was_never_admitted_is_refused(granted: Account) -> None:
     for asked in (
         lambda: granted.pay("a", Purpose.TRAIN, round_of()),
-        lambda: granted.price("a", round_of()),
-        lambda: granted.unused("a"),
+        lambda: granted.compute_price("a", round_of()),
+        lambda: granted.read_unused_amount("a"),
         lambda: granted.give_back("a"),
-        lambda: granted.epsilon_spent_by("a", 1e-3),
+        lambda: granted.compute_study_epsilon("a", 1e-3),
     ):
         with pytest.raises(BudgetError, match="the study 'a' has no allowance"):
             asked()
@@ -159,10 +159,10 @@ def test_closed_study_gives_back_what_it_had_not_used(granted: Account) -> None:
     plan = training(rounds=10)
     admit(granted, "a", plan)
     granted.pay("a", Purpose.TRAIN, plan.event)
-    assert granted.unused("a") == 9 * charge(round_of(), 8)
+    assert granted.read_unused_amount("a") == 9 * compute_charge(round_of(), 8)
     granted.give_back("a")
     (grant,) = granted.budget.grants
-    assert (grant.set_aside, grant.spent) == (0, charge(round_of(), 8))
+    assert (grant.set_aside, grant.spent) == (0, compute_charge(round_of(), 8))
     with pytest.raises(BudgetError, match="is closed here"):
         granted.pay("a", Purpose.TRAIN, plan.event)
     with pytest.raises(BudgetError, match="is closed here"):
@@ -181,7 +181,7 @@ def test_training_without_privacy_refuses_private_studies_for_ever(granted: Acco
     admit(granted, "open-too", UNPROTECTED_TRAINING)
     budget = granted.budget
     assert (budget.protected, budget.epsilon_spent, budget.epsilon_left) == (False, None, 0)
-    assert granted.epsilon_spent_by("open", 1e-3) is None
+    assert granted.compute_study_epsilon("open", 1e-3) is None
 
 
 def test_unprotected_study_needs_no_grant() -> None:
@@ -194,7 +194,7 @@ def test_unprotected_study_needs_no_grant() -> None:
 def test_study_admitted_without_a_price_cannot_be_given_one(granted: Account) -> None:
     admit(granted, "open", UNPROTECTED_TRAINING)
     with pytest.raises(BudgetError, match="admitted without a price"):
-        granted.price("open", round_of())
+        granted.compute_price("open", round_of())
 
 
 def test_unprotected_totals_mark_the_held_out_patients_only(granted: Account) -> None:
@@ -213,14 +213,14 @@ def test_private_study_without_a_grant_is_refused() -> None:
 def test_grant_at_an_order_without_room_is_refused() -> None:
     account = Account("ward")
     with pytest.raises(BudgetError, match=r"no room at order 2.*larger order"):
-        account.grant(1, 1e-5, 2)
+        account.add_grant(1, 1e-5, 2)
     assert account.filters == []
 
 
 @pytest.mark.parametrize("order", [9, 255, 1, 512])
 def test_grant_at_an_order_that_no_entry_carries_is_refused(order: int) -> None:
     with pytest.raises(BudgetError, match=rf"one of the orders 2, 3, .*256; got {order}"):
-        Account("ward").grant(3, 1e-3, order)
+        Account("ward").add_grant(3, 1e-3, order)
 
 
 def test_grants_add_up(twice_granted: Account) -> None:
@@ -232,21 +232,24 @@ def test_grants_add_up(twice_granted: Account) -> None:
 
 def test_study_is_paid_from_the_first_grant_with_room_for_all_of_it(twice_granted: Account) -> None:
     small, large = training(rounds=1), training(rounds=20)
-    fits = [renyi_limit(1, 1e-3, 8) // charge(round_of(), 8), renyi_limit(1, 1e-4, 16) // charge(round_of(), 16)]
+    fits = [
+        compute_renyi_limit(1, 1e-3, 8) // compute_charge(round_of(), 8),
+        compute_renyi_limit(1, 1e-4, 16) // compute_charge(round_of(), 16),
+    ]
     large = training(rounds=fits[0] - 3)
     assert admit(twice_granted, "a", large) == 1  # three rounds are left of it
     assert admit(twice_granted, "b", training(rounds=4)) == 2
     assert admit(twice_granted, "c", training(rounds=3)) == 1
     assert admit(twice_granted, "d", small) == 2
     twice_granted.pay("b", Purpose.TRAIN, round_of())
-    assert [grant.spent for grant in twice_granted.budget.grants] == [0, charge(round_of(), 16)]
-    assert twice_granted.price("a", round_of()) == charge(round_of(), 8)
+    assert [grant.spent for grant in twice_granted.budget.grants] == [0, compute_charge(round_of(), 16)]
+    assert twice_granted.compute_price("a", round_of()) == compute_charge(round_of(), 8)
     twice_granted.give_back("a")
     assert admit(twice_granted, "e", small) == 1
 
 
 def test_study_is_never_paid_from_two_grants(twice_granted: Account) -> None:
-    fits = [filter_.left // charge(round_of(), filter_.granted.order) for filter_ in twice_granted.filters]
+    fits = [filter_.left // compute_charge(round_of(), filter_.granted.order) for filter_ in twice_granted.filters]
     rounds = max(fits) + 1
     assert rounds <= sum(fits)  # together they would do
     with pytest.raises(BudgetError, match="asks for epsilon"):
@@ -262,7 +265,7 @@ def test_study_charged_to_another_grant_than_the_first_with_room_is_refused(twic
 
 
 def test_spent_by_two_grants_adds_up_in_epsilon(twice_granted: Account) -> None:
-    first = training(rounds=twice_granted.filter(1).left // charge(round_of(), 8))
+    first = training(rounds=twice_granted.find_filter(1).left // compute_charge(round_of(), 8))
     for study, plan in (("a", first), ("b", training(rounds=1))):
         admit(twice_granted, study, plan)
         for _ in range(plan.times):
@@ -273,16 +276,16 @@ def test_spent_by_two_grants_adds_up_in_epsilon(twice_granted: Account) -> None:
 
 def test_further_grant_leaves_the_first_as_it_was(granted: Account) -> None:
     admit(granted, "a", training())
-    before = copy.deepcopy(granted.filter(1))
-    granted.grant(5, 1e-4, 16)
-    assert granted.filter(1) == before
+    before = copy.deepcopy(granted.find_filter(1))
+    granted.add_grant(5, 1e-4, 16)
+    assert granted.find_filter(1) == before
     assert granted.budget.epsilon_granted == 8
 
 
 def test_filter_of_a_grant_that_was_not_given_is_refused(granted: Account) -> None:
     for number in (0, 2):
         with pytest.raises(BudgetError, match=f"has 1 grants, not number {number}"):
-            granted.filter(number)
+            granted.find_filter(number)
 
 
 def test_everything_open_is_spent_when_nobody_knows_what_became_of_it(twice_granted: Account) -> None:
@@ -292,7 +295,7 @@ def test_everything_open_is_spent_when_nobody_knows_what_became_of_it(twice_gran
     admit(twice_granted, "open", training(rounds=3))
     twice_granted.pay("open", Purpose.TRAIN, round_of())
     twice_granted.spend_open_allowances()
-    assert [grant.spent for grant in twice_granted.budget.grants] == [4 * charge(round_of(), 8), 0]
+    assert [grant.spent for grant in twice_granted.budget.grants] == [4 * compute_charge(round_of(), 8), 0]
     assert [grant.set_aside for grant in twice_granted.budget.grants] == [0, 0]
     with pytest.raises(BudgetError, match="is closed here"):
         twice_granted.pay("open", Purpose.TRAIN, round_of())
@@ -306,23 +309,23 @@ def test_open_study_without_privacy_counts_as_trained(granted: Account) -> None:
 
 
 def test_taken_over_total_only_ever_raises_what_was_spent(granted: Account) -> None:
-    known = granted.filter(1).granted
+    known = granted.find_filter(1).granted
     granted.take_over(1, known, 500)
     granted.take_over(1, known, 400)
     assert granted.budget.grants[0].spent == 500
 
 
 def test_grant_that_only_the_witness_knows_is_taken_over_at_its_place(granted: Account) -> None:
-    lost = Grant(1, 1e-4, 16, renyi_limit(1, 1e-4, 16))
+    lost = Grant(1, 1e-4, 16, compute_renyi_limit(1, 1e-4, 16))
     with pytest.raises(BudgetError, match="has 1 grants, not number 3"):
         granted.take_over(3, lost, 7)
     granted.take_over(2, lost, 7)
-    assert granted.filter(2) == RenyiFilter(lost, spent=7)
+    assert granted.find_filter(2) == RenyiFilter(lost, spent=7)
 
 
 def test_grant_known_otherwise_is_not_taken_over(granted: Account) -> None:
     with pytest.raises(BudgetError, match=r"grant 1 .* was given otherwise"):
-        granted.take_over(1, Grant(4, 1e-3, 8, renyi_limit(4, 1e-3, 8)), 7)
+        granted.take_over(1, Grant(4, 1e-3, 8, compute_renyi_limit(4, 1e-3, 8)), 7)
     assert granted.budget.grants[0].spent == 0
 
 
@@ -330,7 +333,7 @@ def test_order_chosen_for_a_typical_study_admits_most_of_it() -> None:
     # sigma 2.178, q 0.1, delta 1e-5, epsilon 3: PLD would admit 200 steps, order 8 admits 163, order 32 two
     step = round_of(2.178, rate=0.1, steps=1)
     order = choose_order(3, 1e-5, [Planned(purpose=Purpose.TRAIN, event=step, times=1)])
-    admitted = {a: renyi_limit(3, 1e-5, a) // charge(step, a) for a in STORED_ORDERS}
+    admitted = {a: compute_renyi_limit(3, 1e-5, a) // compute_charge(step, a) for a in STORED_ORDERS}
     assert admitted[order] == max(admitted.values())
     assert (admitted[8], admitted[32]) == (163, 2)
 
@@ -338,19 +341,21 @@ def test_order_chosen_for_a_typical_study_admits_most_of_it() -> None:
 def test_choices_of_order_say_what_each_admits_and_why() -> None:
     expected = [training(rounds=10), totals(times=2)]
     score = Gaussian(noise_multiplier=20, count=1)
-    choices = {choice.order: choice for choice in order_choices(2, 1e-5, expected)}
+    choices = {choice.order: choice for choice in list_order_choices(2, 1e-5, expected)}
     assert tuple(choices) == STORED_ORDERS
     for order, choice in choices.items():
-        assert choice.conversion == epsilon_offset(1e-5, order)
-        assert choice.price == 10 * charge(round_of(), order) + 2 * charge(score, order)
-        assert choice.admits == Fraction(max(0, renyi_limit(2, 1e-5, order)), choice.price)
+        assert choice.conversion == compute_epsilon_offset(1e-5, order)
+        assert choice.price == 10 * compute_charge(round_of(), order) + 2 * compute_charge(score, order)
+        assert choice.admits == Fraction(max(0, compute_renyi_limit(2, 1e-5, order)), choice.price)
     assert choices[2].admits == 0  # the conversion alone takes more than 2
     best = choose_order(2, 1e-5, expected)
     assert choices[best].admits == max(choice.admits for choice in choices.values()) > 1
 
 
 def test_choices_of_order_leave_out_what_has_no_price() -> None:
-    assert order_choices(2, 1e-5, [training(), UNPROTECTED_TOTALS]) == order_choices(2, 1e-5, [training()])
+    assert list_order_choices(2, 1e-5, [training(), UNPROTECTED_TOTALS]) == list_order_choices(
+        2, 1e-5, [training()]
+    )
 
 
 def test_order_for_an_unbounded_study_is_refused() -> None:
@@ -380,10 +385,10 @@ def test_event_in_words_names_its_parameters(event: AnyEvent, words: str) -> Non
 def test_study_calibrated_to_the_whole_grant_is_never_refused(
     asked: float, rate: float, steps: int, rounds: int
 ) -> None:
-    noise = noise_multiplier(asked, 1e-4, rate, steps, rounds, orders=STORED_ORDERS)
+    noise = compute_noise_multiplier(asked, 1e-4, rate, steps, rounds, orders=STORED_ORDERS)
     plan = training(noise=noise, rounds=rounds, rate=rate, steps=steps)
     account = Account("ward")
-    account.grant(asked, 1e-4, choose_order(asked, 1e-4, [plan]))
+    account.add_grant(asked, 1e-4, choose_order(asked, 1e-4, [plan]))
     admit(account, "a", plan)
     for _ in range(rounds):
         account.pay("a", Purpose.TRAIN, plan.event)
@@ -419,7 +424,7 @@ class Adversary:
 
     def __init__(self) -> None:
         self.account = Account("ward")
-        self.account.grant(1.5, 1e-3, 8)
+        self.account.add_grant(1.5, 1e-3, 8)
         self.paid: dict[int, list[Bounded]] = {}
         self.plans: dict[str, tuple[Purpose, Bounded]] = {}
         self.lost: Counter[int] = Counter()
@@ -439,7 +444,7 @@ class Adversary:
             case "close":
                 self.account.give_back(study)
             case "grant":
-                self.account.grant(1.0, 1e-3, STORED_ORDERS[number % len(STORED_ORDERS)])
+                self.account.add_grant(1.0, 1e-3, STORED_ORDERS[number % len(STORED_ORDERS)])
             case _:
                 for each, filter_ in enumerate(self.account.filters, start=1):
                     self.lost[each] += filter_.set_aside
@@ -448,7 +453,7 @@ class Adversary:
     def check(self) -> None:
         for number, filter_ in enumerate(self.account.filters, start=1):
             granted, paid = filter_.granted, self.paid.get(number, [])
-            assert filter_.spent == sum(charge(event, granted.order) for event in paid) + self.lost[number]
+            assert filter_.spent == sum(compute_charge(event, granted.order) for event in paid) + self.lost[number]
             assert filter_.spent + filter_.set_aside <= granted.limit
             assert filter_.set_aside == sum(
                 allowance.set_aside for allowance in self.account.allowances.values() if allowance.grant == number
@@ -480,11 +485,11 @@ def test_adversary_does_exhaust_a_grant_of_several_studies() -> None:
     """The property above is not empty: spenders reach the last unit they can, and are then refused."""
     adversary = Adversary()
     step = round_of(2.0)
-    fits = renyi_limit(1.5, 1e-3, 8) // charge(step, 8)
+    fits = compute_renyi_limit(1.5, 1e-3, 8) // compute_charge(step, 8)
     for study in map(str, range(fits)):
         adversary.play("allow", study, Purpose.TRAIN, step, 1)
         adversary.play("pay", study, Purpose.TRAIN, step, 1)
     with pytest.raises(BudgetError, match=r"is left of 1\.5"):
         adversary.play("allow", "one-more", Purpose.TRAIN, step, 1)
     adversary.check()
-    assert adversary.account.filter(1).left < charge(step, 8)
+    assert adversary.account.find_filter(1).left < compute_charge(step, 8)

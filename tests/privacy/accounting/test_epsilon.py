@@ -16,15 +16,15 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
-from privacy.accounting.calibration import noise_multiplier
+from privacy.accounting.calibration import compute_noise_multiplier
 from privacy.accounting.epsilon import (
-    best_order,
-    charge,
+    compute_charge,
+    compute_epsilon_offset,
+    compute_renyi_limit,
+    compute_stored_curve,
     epsilon_of,
-    epsilon_offset,
+    find_best_order,
     is_cut_short,
-    renyi_limit,
-    stored_curve,
 )
 from privacy.accounting.events import (
     AnyEvent,
@@ -47,7 +47,7 @@ rates = st.floats(1e-5, 0.999)
 
 def curve(event: AnyEvent) -> dict[int, Decimal]:
     """Renyi divergence at every order."""
-    return {order: event.rho(order) for order in ORDERS}
+    return {order: event.compute_renyi_divergence(order) for order in ORDERS}
 
 
 def sampled(noise: float, rate: float, steps: int) -> SampledGaussian:
@@ -79,14 +79,16 @@ def test_epsilon_of_published_settings_is_theirs(noise: float, rate: float, step
 def test_moments_accountant_of_abadi_2016_is_reproduced(steps: int, expected: float) -> None:
     """Origin: the moments of arXiv 1607.00133, section 3.2, by their formula; their figure 2 says 1.26."""
     event = sampled(4, 0.01, steps)
-    classic = min(float(event.rho(moment + 1)) - math.log(1e-5) / moment for moment in range(1, 33))
+    classic = min(
+        float(event.compute_renyi_divergence(moment + 1)) - math.log(1e-5) / moment for moment in range(1, 33)
+    )
     assert classic == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(("order", "expected"), [(5, 2.18076e-3), (50, 2.3846e-2), (100, 167.416)])
 def test_curve_of_50_steps_is_that_of_tensorflow_privacy(order: int, expected: float) -> None:
     """Origin: the test of TensorFlow Privacy's accountant, noise 2.5 and rate 0.01 (its fractional orders left out)."""
-    assert float(sampled(2.5, 0.01, 50).rho(order)) == pytest.approx(expected, rel=1e-5)
+    assert float(sampled(2.5, 0.01, 50).compute_renyi_divergence(order)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_full_batch_of_the_known_noise_is_one_and_a_millionth() -> None:
@@ -110,7 +112,7 @@ def test_noise_of_one_gaussian_is_above_the_analytic_one(asked: float, expected:
     exact = brentq(excess, 0.1, 50, xtol=1e-12)
     assert exact == pytest.approx(expected, abs=1e-6)
     # the Renyi curve asks for more noise than is needed: by less than a tenth, and never for less
-    assert exact < noise_multiplier(asked, 1e-5, 1.0, 1) < 1.1 * exact
+    assert exact < compute_noise_multiplier(asked, 1e-5, 1.0, 1) < 1.1 * exact
 
 
 def analytic_noise(asked: float, delta: float) -> float:
@@ -130,7 +132,7 @@ def analytic_noise(asked: float, delta: float) -> float:
 def test_noise_for_a_small_epsilon_is_near_the_analytic_one(asked: float, delta: float, known: float) -> None:
     exact = analytic_noise(asked, delta)
     assert exact == pytest.approx(known, rel=1e-3)
-    noise = noise_multiplier(asked, delta, 1.0, 1)
+    noise = compute_noise_multiplier(asked, delta, 1.0, 1)
     assert exact < noise < 1.2 * exact
     assert 0.99 * asked < epsilon_of([Gaussian(noise_multiplier=noise, count=1)], delta) <= asked
 
@@ -138,9 +140,9 @@ def test_noise_for_a_small_epsilon_is_near_the_analytic_one(asked: float, delta:
 @pytest.mark.parametrize(("rate", "steps"), [(0.1, 100), (0.01, 1000), (0.5, 10)])
 def test_epsilon_of_sampled_steps_at_large_orders_is_dp_accountings(rate: float, steps: int) -> None:
     asked, delta = 0.01, 1e-6
-    noise = noise_multiplier(asked, delta, rate, steps)
+    noise = compute_noise_multiplier(asked, delta, rate, steps)
     event = sampled(noise, rate, steps)
-    assert best_order([event], delta) in LARGER
+    assert find_best_order([event], delta) in LARGER
     theirs = by_dp_accounting(noise, rate, steps, [*ORDERS, *LARGER]).get_epsilon(delta)
     assert epsilon_of([event], delta) == pytest.approx(theirs, rel=1e-6)
     assert epsilon_of([event], delta) <= asked
@@ -156,9 +158,9 @@ def test_curve_at_large_orders_is_that_of_forty_digits(noise: float, rate: float
             for k in range(order, -1, -1)
         )
         want = mpmath.log(mpmath.fsum(terms)) / (order - 1)
-        got = mpmath.mpf(str(sampled(noise, rate, 1).rho(order)))
+        got = mpmath.mpf(str(sampled(noise, rate, 1).compute_renyi_divergence(order)))
         assert abs(got - want) < mpmath.mpf(10) ** -40 * (1 + want)
-    assert charge(sampled(noise, rate, 1), order) == math.ceil(want * NANO)
+    assert compute_charge(sampled(noise, rate, 1), order) == math.ceil(want * NANO)
 
 
 def test_orders_that_end_too_early_are_said() -> None:
@@ -168,31 +170,31 @@ def test_orders_that_end_too_early_are_said() -> None:
 
 def test_noise_where_all_records_are_drawn_is_that_of_one_gaussian() -> None:
     """Records of a patient that are all drawn are once Gaussian noise, whose curve is known at every order."""
-    several = noise_multiplier(0.02, 1e-5, 1.0, 1, records=3)
-    assert several == pytest.approx(3 * noise_multiplier(0.02, 1e-5, 1.0, 1), abs=1e-5)
+    several = compute_noise_multiplier(0.02, 1e-5, 1.0, 1, records=3)
+    assert several == pytest.approx(3 * compute_noise_multiplier(0.02, 1e-5, 1.0, 1), abs=1e-5)
 
 
 def test_noise_for_a_small_epsilon_where_records_are_sampled_is_found_at_an_order_beyond_32() -> None:
-    noise = noise_multiplier(0.1, 1e-6, 0.1, 1, records=2)
+    noise = compute_noise_multiplier(0.1, 1e-6, 0.1, 1, records=2)
     event = BoundedContribution(noise_multiplier=noise, sampling_rate=0.1, records_per_patient=2, steps=1)
-    assert best_order([event], 1e-6) > 32
+    assert find_best_order([event], 1e-6) > 32
     assert 0.09 < epsilon_of([event], 1e-6) <= 0.1
 
 
 def test_filter_of_feldman_and_zrnic_takes_eight_full_batches() -> None:
     """Origin: arXiv 2008.11193, order 8, budget 2, noise 4, delta 1e-5; both conversions computed by hand."""
     step = Gaussian(noise_multiplier=4, count=1)
-    assert 2 * NANO // charge(step, 8) == 8
+    assert 2 * NANO // compute_charge(step, 8) == 8
     assert 2 + math.log(1e5) / 7 == pytest.approx(3.6447, abs=5e-5)  # the classical conversion, of their theorem
-    assert float(2 + epsilon_offset(1e-5, 8)) == pytest.approx(3.2141, abs=5e-5)
+    assert float(2 + compute_epsilon_offset(1e-5, 8)) == pytest.approx(3.2141, abs=5e-5)
     assert epsilon_of([step] * 8, 1e-5, orders=[8]) == pytest.approx(3.2141, abs=5e-5)
-    assert renyi_limit(3.2141, 1e-5, 8) // charge(step, 8) == 7  # it is 3.21411
-    assert renyi_limit(3.2142, 1e-5, 8) // charge(step, 8) == 8
+    assert compute_renyi_limit(3.2141, 1e-5, 8) // compute_charge(step, 8) == 7  # it is 3.21411
+    assert compute_renyi_limit(3.2142, 1e-5, 8) // compute_charge(step, 8) == 8
 
 
 @pytest.mark.parametrize(("order", "steps"), [(8, 163), (32, 2)])
 def test_fixed_order_admits_the_known_number_of_steps(order: int, steps: int) -> None:
-    assert renyi_limit(3, 1e-5, order) // charge(sampled(2.178, 0.1, 1), order) == steps
+    assert compute_renyi_limit(3, 1e-5, order) // compute_charge(sampled(2.178, 0.1, 1), order) == steps
 
 
 def test_zcdp_of_one_half_converts_to_the_known_epsilon() -> None:
@@ -208,7 +210,7 @@ def test_curve_is_dp_accountings(noise: float, rate: float, steps: int) -> None:
     ours = sampled(noise, rate, steps)
     for order, rho in zip(orders, theirs._rdp, strict=True):
         # theirs is 1 + small in floating point, so small curves carry an absolute error
-        assert float(ours.rho(order)) == pytest.approx(rho, rel=1e-9, abs=steps * 1e-13)
+        assert float(ours.compute_renyi_divergence(order)) == pytest.approx(rho, rel=1e-9, abs=steps * 1e-13)
 
 
 @settings(max_examples=10, deadline=None)
@@ -228,7 +230,7 @@ def test_curve_is_the_integral_and_covers_both_directions(noise: float, rate: fl
     log_ratio = np.logaddexp(math.log1p(-rate), math.log(rate) + (2 * x - 1) / (2 * noise**2))
     added = np.trapezoid(np.exp(log_without + order * log_ratio), x)
     removed = np.trapezoid(np.exp(log_without + (1 - order) * log_ratio), x)
-    ours = float(sampled(noise, rate, 1).rho(order))
+    ours = float(sampled(noise, rate, 1).compute_renyi_divergence(order))
     assert ours == pytest.approx(math.log(added) / (order - 1), rel=1e-8)
     assert ours >= math.log(removed) / (order - 1) - 1e-12
 
@@ -238,7 +240,7 @@ def test_curve_is_the_integral_and_covers_both_directions(noise: float, rate: fl
 def test_curve_is_that_of_opacus(noise: float, rate: float) -> None:
     theirs = compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=list(STORED_ORDERS))
     for order, rho in zip(STORED_ORDERS, np.atleast_1d(theirs), strict=True):
-        ours = float(sampled(noise, rate, 1).rho(order))
+        ours = float(sampled(noise, rate, 1).compute_renyi_divergence(order))
         assert ours == pytest.approx(rho, rel=1e-9, abs=1e-14)
         assert ours >= rho * (1 - 1e-9) - 1e-14
 
@@ -256,17 +258,21 @@ def test_curve_of_laplace_is_the_integral(scale: float, order: int) -> None:
     parts = [quad(integrand, *ends, epsabs=0, epsrel=1e-12)[0] for ends in ((-60 * scale, 0), (0, 1))]
     beyond = quad(integrand, 1, 1 + 60 * scale, epsabs=0, epsrel=1e-12)[0]
     expected = (math.log(sum(parts) + beyond) + shift) / (order - 1)
-    ours = float(Laplace(scale=scale, count=1).rho(order))
+    ours = float(Laplace(scale=scale, count=1).compute_renyi_divergence(order))
     assert ours == pytest.approx(expected, rel=1e-9)
     assert ours <= 1 / scale
-    assert float(Laplace(scale=scale, count=7).rho(order)) == pytest.approx(7 * ours, rel=1e-12)
+    assert float(Laplace(scale=scale, count=7).compute_renyi_divergence(order)) == pytest.approx(
+        7 * ours, rel=1e-12
+    )
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.02, 100), st.sampled_from([2, 3, 5, 17, 64, 256]))
 def test_curve_of_laplace_is_dp_accountings(scale: float, order: int) -> None:
     theirs = RdpAccountant([order]).compose(dp_accounting.LaplaceDpEvent(scale))._rdp[0]
-    assert float(Laplace(scale=scale, count=1).rho(order)) == pytest.approx(theirs, rel=1e-9, abs=1e-13)
+    assert float(Laplace(scale=scale, count=1).compute_renyi_divergence(order)) == pytest.approx(
+        theirs, rel=1e-9, abs=1e-13
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -274,7 +280,9 @@ def test_curve_of_laplace_is_dp_accountings(scale: float, order: int) -> None:
 def test_curve_of_totals_is_dp_accountings(noise: float, count: int, order: int) -> None:
     event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise), count)
     theirs = RdpAccountant([order]).compose(event)._rdp[0]
-    assert float(Gaussian(noise_multiplier=noise, count=count).rho(order)) == pytest.approx(theirs, rel=1e-12)
+    assert float(Gaussian(noise_multiplier=noise, count=count).compute_renyi_divergence(order)) == pytest.approx(
+        theirs, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("noise", [0.4, 1.0, 3.0])
@@ -287,22 +295,22 @@ def test_curve_of_integer_totals_is_below_that_of_real_ones(noise: float, order:
     mass = math.fsum(math.exp(-(x**2) / (2 * noise**2)) for x in range(-reach, reach + 1))
     moment = math.fsum(math.exp(each - top) for each in exponents) / mass
     exact = (top + math.log(moment)) / (order - 1)
-    assert exact <= float(Gaussian(noise_multiplier=noise, count=1).rho(order)) * (1 + 1e-12)
+    assert exact <= float(Gaussian(noise_multiplier=noise, count=1).compute_renyi_divergence(order)) * (1 + 1e-12)
 
 
 def test_curve_without_sampling_is_the_gaussians() -> None:
     everybody, totals = sampled(1.5, 1, 7), Gaussian(noise_multiplier=1.5, count=7)
     assert curve(everybody) == curve(totals)
-    assert everybody.rho(9) == Decimal(9 * 7) / Decimal("4.5")
+    assert everybody.compute_renyi_divergence(9) == Decimal(9 * 7) / Decimal("4.5")
 
 
 def test_curve_at_the_least_noise_is_finite() -> None:
-    assert sampled(0.01, 0.5, 1).rho(256).is_finite()
+    assert sampled(0.01, 0.5, 1).compute_renyi_divergence(256).is_finite()
 
 
 def test_curve_at_the_least_rate_is_its_leading_term() -> None:
     # order 2: log(1 + q^2 (e^(1/sigma^2) - 1)), which floating point would round to 0
-    assert float(sampled(1, 1e-9, 1).rho(2)) == pytest.approx(1e-18 * math.expm1(1), rel=1e-6)
+    assert float(sampled(1, 1e-9, 1).compute_renyi_divergence(2)) == pytest.approx(1e-18 * math.expm1(1), rel=1e-6)
 
 
 ANY: list[Bounded] = [
@@ -317,36 +325,38 @@ ANY: list[Bounded] = [
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_carried_curve_is_the_charge_at_every_order_of_a_grant(event: Bounded) -> None:
-    assert stored_curve(event) == tuple(charge(event, order) for order in STORED_ORDERS)
+    assert compute_stored_curve(event) == tuple(compute_charge(event, order) for order in STORED_ORDERS)
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_charge_is_the_curve_rounded_up_by_less_than_a_unit(event: Bounded) -> None:
     for order in STORED_ORDERS:
-        assert 0 <= charge(event, order) - event.rho(order) * NANO < 1
+        assert 0 <= compute_charge(event, order) - event.compute_renyi_divergence(order) * NANO < 1
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_carried_curve_of_a_plan_is_as_many_times_that_of_a_round(event: Bounded) -> None:
-    once, often = stored_curve(event), stored_curve(event, times=40)
+    once, often = compute_stored_curve(event), compute_stored_curve(event, times=40)
     assert once is not None
     assert often == tuple(40 * each for each in once)
 
 
 def test_carried_curve_beyond_any_grant_is_written_as_at_least() -> None:
-    curve = stored_curve(Gaussian(noise_multiplier=0.0625, count=1000))
+    curve = compute_stored_curve(Gaussian(noise_multiplier=0.0625, count=1000))
     assert curve is not None
     assert (curve[0], curve[-1]) == (256_000 * NANO, AT_LEAST)  # order 2: 2 * 1000 / (2 * 0.0625^2)
 
 
 def test_carried_curve_of_unprotected_is_none() -> None:
-    assert stored_curve(Unprotected()) is None
+    assert compute_stored_curve(Unprotected()) is None
 
 
 @pytest.mark.parametrize("event", ANY, ids=lambda event: event.kind)
 def test_event_repeated_costs_as_often(event: Bounded) -> None:
     for order in (2, 8, 64):
-        assert float(repeat_event(event, 7).rho(order)) == pytest.approx(7 * float(event.rho(order)), rel=1e-12)
+        assert float(repeat_event(event, 7).compute_renyi_divergence(order)) == pytest.approx(
+            7 * float(event.compute_renyi_divergence(order)), rel=1e-12
+        )
 
 
 def test_unprotected_repeated_is_unprotected() -> None:
@@ -357,7 +367,7 @@ def test_unprotected_repeated_is_unprotected() -> None:
 def test_charge_where_no_bound_is_known_is_refused(order: int) -> None:
     event = BoundedContribution(noise_multiplier=6, sampling_rate=0.02, records_per_patient=2, steps=3)
     with pytest.raises(BudgetError, match=rf"no bound of a bounded-contribution event is known at order {order}"):
-        charge(event, order)
+        compute_charge(event, order)
 
 
 @pytest.mark.parametrize("records", [1, 3, 64])
@@ -365,7 +375,9 @@ def test_patient_whose_records_are_all_drawn_is_a_gaussian_that_much_louder(reco
     # with the least noise there is, too: 0.01 over 64 records is less than an event may have
     event = BoundedContribution(noise_multiplier=0.01, sampling_rate=1, records_per_patient=records, steps=2)
     once = Gaussian(noise_multiplier=0.01, count=2)
-    assert float(event.rho(8)) == pytest.approx(float(once.rho(8)) * records**2, rel=1e-12)
+    assert float(event.compute_renyi_divergence(8)) == pytest.approx(
+        float(once.compute_renyi_divergence(8)) * records**2, rel=1e-12
+    )
 
 
 def test_patient_with_one_record_is_the_sampled_gaussian() -> None:
@@ -374,11 +386,11 @@ def test_patient_with_one_record_is_the_sampled_gaussian() -> None:
 
 
 def test_charge_of_a_fraction_of_a_unit_is_one_unit() -> None:
-    assert charge(sampled(100, 1e-6, 1), 2) == 1
+    assert compute_charge(sampled(100, 1e-6, 1), 2) == 1
 
 
 def test_charge_that_is_whole_is_not_rounded() -> None:
-    assert charge(Gaussian(noise_multiplier=4, count=1), 8) == 250_000_000
+    assert compute_charge(Gaussian(noise_multiplier=4, count=1), 8) == 250_000_000
 
 
 @settings(max_examples=10, deadline=None)
@@ -386,31 +398,33 @@ def test_charge_that_is_whole_is_not_rounded() -> None:
 def test_noise_multiplier_fits_and_a_millionth_less_does_not(
     asked: float, delta: float, rate: float, steps: int, rounds: int
 ) -> None:
-    noise = noise_multiplier(asked, delta, rate, steps, rounds)
+    noise = compute_noise_multiplier(asked, delta, rate, steps, rounds)
     assert epsilon_of([sampled(noise, rate, steps * rounds)], delta) <= asked
 
     def fits(candidate: float) -> bool:
         event = sampled(candidate, rate, steps)
-        return any(rounds * charge(event, order) <= renyi_limit(asked, delta, order) for order in ORDERS)
+        return any(
+            rounds * compute_charge(event, order) <= compute_renyi_limit(asked, delta, order) for order in ORDERS
+        )
 
     assert fits(noise)
     assert noise == 0.01 or not fits(noise - 1e-6)
 
 
 def test_noise_multiplier_at_one_order_fits_that_order() -> None:
-    noise = noise_multiplier(3, 1e-5, 0.1, 20, rounds=10, orders=[8])
-    assert 10 * charge(sampled(noise, 0.1, 20), 8) <= renyi_limit(3, 1e-5, 8)
-    assert noise > noise_multiplier(3, 1e-5, 0.1, 20, rounds=10)
+    noise = compute_noise_multiplier(3, 1e-5, 0.1, 20, rounds=10, orders=[8])
+    assert 10 * compute_charge(sampled(noise, 0.1, 20), 8) <= compute_renyi_limit(3, 1e-5, 8)
+    assert noise > compute_noise_multiplier(3, 1e-5, 0.1, 20, rounds=10)
 
 
 def test_noise_multiplier_beyond_reach_is_refused() -> None:
     with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0.0001 at delta 1e-09 .* larger epsilon"):
-        noise_multiplier(0.0001, 1e-9, 0.5, 100)
+        compute_noise_multiplier(0.0001, 1e-9, 0.5, 100)
 
 
 def test_best_order_is_where_epsilon_is_least() -> None:
     event = sampled(4, 0.01, 10_000)
-    order = best_order([event], 1e-5)
+    order = find_best_order([event], 1e-5)
     assert order == 17
     assert epsilon_of([event], 1e-5) == epsilon_of([event], 1e-5, orders=[order])
 
@@ -460,10 +474,10 @@ def test_event_unknown_or_out_of_range_is_refused(value: dict[str, object]) -> N
 @pytest.mark.parametrize(("delta", "order"), [(0, 8), (1, 8), (1e-5, 1), (1e-5, 16385)])
 def test_conversion_out_of_range_is_refused(delta: float, order: int) -> None:
     with pytest.raises(BudgetError, match="expected"):
-        epsilon_offset(delta, order)
+        compute_epsilon_offset(delta, order)
 
 
 @pytest.mark.parametrize("asked", [0, -1, math.inf, math.nan])
 def test_limit_of_no_epsilon_is_refused(asked: float) -> None:
     with pytest.raises(BudgetError, match="expected a finite epsilon above 0"):
-        renyi_limit(asked, 1e-5, 8)
+        compute_renyi_limit(asked, 1e-5, 8)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from privacy.accounting import pld
-from privacy.accounting.calibration import site_noise_multiplier
-from privacy.accounting.epsilon import charge, epsilon_of, renyi_limit
+from privacy.accounting.calibration import compute_site_noise_multiplier
+from privacy.accounting.epsilon import compute_charge, compute_renyi_limit, epsilon_of
 from privacy.accounting.events import SampledGaussian, SiteUpdates
 from privacy.accounting.renyi import NANO, ORDERS
 from privacy.errors import BudgetError
@@ -54,7 +54,7 @@ def opposite(noise: float, rate: float, order: int) -> float:
 def test_curve_is_above_the_integral_of_an_update_that_is_turned_round(
     noise: float, rate: float, order: int
 ) -> None:
-    ours = float(updates(noise, rate).rho(order))
+    ours = float(updates(noise, rate).compute_renyi_divergence(order))
     assert ours >= opposite(noise, rate, order) * (1 - 1e-9)
 
 
@@ -65,7 +65,7 @@ def test_curve_loses_little_at_the_noise_that_studies_have(
     noise: float, rate: float, order: int, loss: float
 ) -> None:
     """What Cauchy and Schwarz give away is 1 / (4a(a-1)) for much noise."""
-    assert float(updates(noise, rate).rho(order)) <= loss * opposite(noise, rate, order)
+    assert float(updates(noise, rate).compute_renyi_divergence(order)) <= loss * opposite(noise, rate, order)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.6, 1.0])
@@ -75,7 +75,7 @@ def test_curve_is_above_every_pair_of_updates_in_the_plane(rate: float, order: i
     axis = np.linspace(-9 * noise - 2 * order, 9 * noise + 2 * order, 401)
     x, y = np.meshgrid(axis, axis)
     log_none = -(x**2 + y**2) / (2 * noise**2) - math.log(2 * math.pi * noise**2)
-    bound = float(updates(noise, rate).rho(order))
+    bound = float(updates(noise, rate).compute_renyi_divergence(order))
     for _ in range(25):
         angles, lengths = random.uniform(0, 2 * math.pi, 2), np.sqrt(random.uniform(0, 1, 2))
         ratios = [
@@ -96,14 +96,16 @@ def test_curve_is_above_the_sum_over_the_integers(rate: float, order: int, shift
     log_none = -(z**2) / (2 * deviation**2)
     log_none -= math.log(np.exp(log_none).sum())
     one, other = (log_mixture((2 * z * v - v * v) / (2 * deviation**2), rate) for v in shifts)
-    assert divergence(log_none, one, other, order) <= float(updates(1.5, rate).rho(order)) * (1 + 1e-9)
+    assert divergence(log_none, one, other, order) <= float(updates(1.5, rate).compute_renyi_divergence(order)) * (
+        1 + 1e-9
+    )
 
 
 @pytest.mark.parametrize("order", [2, 7, 64, 256])
 def test_everybody_counted_is_a_gaussian_of_half_the_noise(order: int) -> None:
     event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(3.0 / 2), 7)
     theirs = RdpAccountant([order]).compose(event)._rdp[0]
-    assert float(updates(3.0, 1.0, 7).rho(order)) == pytest.approx(theirs, rel=1e-12)
+    assert float(updates(3.0, 1.0, 7).compute_renyi_divergence(order)) == pytest.approx(theirs, rel=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -112,7 +114,11 @@ def test_patient_pays_at_least_what_the_whole_site_does_and_at_most_as_if_all_co
     noise: float, rate: float, order: int
 ) -> None:
     one = updates(noise, rate)
-    assert one.whole_site.rho(order) <= one.rho(order) <= updates(noise, 1.0).rho(order) + Decimal("1e-40")
+    assert (
+        one.whole_site.compute_renyi_divergence(order)
+        <= one.compute_renyi_divergence(order)
+        <= updates(noise, 1.0).compute_renyi_divergence(order) + Decimal("1e-40")
+    )
 
 
 def test_whole_site_is_the_sampled_gaussian() -> None:
@@ -124,39 +130,39 @@ def test_whole_site_is_the_sampled_gaussian() -> None:
 
 @pytest.mark.parametrize("rate", [1.0, 0.5, 0.1])
 def test_noise_fits_and_a_millionth_less_does_not(rate: float) -> None:
-    noise = site_noise_multiplier(3, 1e-4, rate, 50)
+    noise = compute_site_noise_multiplier(3, 1e-4, rate, 50)
     assert epsilon_of([updates(noise, rate, 50)], 1e-4) <= 3
 
     def fits(candidate: float) -> bool:
         event = updates(candidate, rate)
-        return any(50 * charge(event, order) <= renyi_limit(3, 1e-4, order) for order in ORDERS)
+        return any(50 * compute_charge(event, order) <= compute_renyi_limit(3, 1e-4, order) for order in ORDERS)
 
     assert fits(noise)
     assert not fits(noise - 1e-6)
 
 
 def test_noise_without_sampling_is_twice_that_of_as_many_gaussians() -> None:
-    sites = site_noise_multiplier(3, 1e-4, 1.0, 50)
+    sites = compute_site_noise_multiplier(3, 1e-4, 1.0, 50)
     gaussians = [SampledGaussian(noise_multiplier=sites / 2, sampling_rate=1, steps=50)]
     assert 3 - 1e-5 < epsilon_of(gaussians, 1e-4) <= 3
 
 
 def test_noise_that_nothing_reaches_is_refused() -> None:
     with pytest.raises(BudgetError, match="for 10 rounds of whole sites' updates: ask for"):
-        site_noise_multiplier(0.0001, 1e-9, 0.5, 10)
+        compute_site_noise_multiplier(0.0001, 1e-9, 0.5, 10)
 
 
 def test_sampled_charge_is_of_second_order_in_the_rate() -> None:
     """Ten times fewer rounds to count in cost a hundred times less: joint convexity alone would give ten."""
-    often, seldom = (float(updates(10, rate).rho(4)) for rate in (0.1, 0.01))
+    often, seldom = (float(updates(10, rate).compute_renyi_divergence(4)) for rate in (0.1, 0.01))
     assert often / seldom == pytest.approx(100, rel=0.01)
 
 
 def test_least_charge_is_a_unit() -> None:
-    assert charge(updates(1e6, 1e-6), 2) == 1
-    assert updates(1e6, 1e-6).rho(2) * NANO < 1
+    assert compute_charge(updates(1e6, 1e-6), 2) == 1
+    assert updates(1e6, 1e-6).compute_renyi_divergence(2) * NANO < 1
 
 
 def test_no_loss_distribution_is_given() -> None:
     with pytest.raises(BudgetError, match="a site-updates event has no privacy loss distribution"):
-        pld.pld_epsilon([updates(5, 1.0)], 1e-5)
+        pld.compute_pld_epsilon([updates(5, 1.0)], 1e-5)

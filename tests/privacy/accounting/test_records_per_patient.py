@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import BoundedContribution, SampledGaussian
-from privacy.accounting.records_per_patient import several_records
+from privacy.accounting.records_per_patient import compute_several_records_divergence
 from privacy.accounting.renyi import STORED_ORDERS
 
 
@@ -65,7 +65,7 @@ def test_mixture_is_the_larger_of_both_integrals(noise: float, rate: float, reco
     present = divergence(noise, rate, records, order, order)
     absent = divergence(noise, rate, records, order, 1 - order)
     exact = max(present, absent)
-    ours = float(several_records(noise, rate, records, order))
+    ours = float(compute_several_records_divergence(noise, rate, records, order))
     # what is raised is a relative 1e-12 of the moment, so an absolute 1e-12 of its logarithm
     assert exact * (1 - 1e-9) - 1e-13 <= ours <= exact * (1 + 1e-9) + 3e-12
 
@@ -73,14 +73,14 @@ def test_mixture_is_the_larger_of_both_integrals(noise: float, rate: float, reco
 @pytest.mark.parametrize("order", [64, 256])
 def test_mixture_at_high_orders_is_the_larger_of_both_integrals(order: int) -> None:
     exact = max(divergence(4.0, 0.02, 3, order, power) for power in (order, 1 - order))
-    assert float(several_records(4.0, 0.02, 3, order)) == pytest.approx(exact, rel=1e-9)
+    assert float(compute_several_records_divergence(4.0, 0.02, 3, order)) == pytest.approx(exact, rel=1e-9)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.4, 20), st.floats(1e-4, 0.99), st.sampled_from([2, 3, 6, 12, 40]))
 def test_mixture_of_one_record_is_the_sampled_gaussian(noise: float, rate: float, order: int) -> None:
-    known = SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=1).rho(order)
-    ours = several_records(noise, rate, 1, order)
+    known = SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=1).compute_renyi_divergence(order)
+    ours = compute_several_records_divergence(noise, rate, 1, order)
     assert known <= ours
     assert float(ours) == pytest.approx(float(known), rel=1e-9, abs=3e-12)
 
@@ -92,7 +92,7 @@ def test_patient_with_another_record_costs_more_up_to_one_whose_records_are_all_
 ) -> None:
     def rho(each: int, rate: float = rate) -> Decimal:
         event = BoundedContribution(noise_multiplier=noise, sampling_rate=rate, records_per_patient=each, steps=1)
-        return event.rho(order)
+        return event.compute_renyi_divergence(order)
 
     assert rho(records) <= rho(records + 1) <= rho(records + 1, rate=1.0)
 
@@ -118,10 +118,10 @@ def test_patient_of_several_records_costs_a_little_more_than_his_loss_distributi
 def test_mixture_whose_peak_is_far_out_is_still_the_larger_of_both_integrals(rate: float) -> None:
     # (N/P)^a is largest where a Gaussian alone weighs nothing: the nodes have to follow it there
     exact = max(divergence(10.0, rate, 6, 24, power) for power in (24, -23))
-    assert float(several_records(10.0, rate, 6, 24)) == pytest.approx(exact, rel=1e-9)
+    assert float(compute_several_records_divergence(10.0, rate, 6, 24)) == pytest.approx(exact, rel=1e-9)
 
 
 def test_mixture_with_the_least_noise_is_the_gaussian_of_all_records() -> None:
     # all but surely seen when all are drawn, so only the chance of that, q^k, is taken off
-    ours = float(several_records(0.01, 0.5, 3, 8))
+    ours = float(compute_several_records_divergence(0.01, 0.5, 3, 8))
     assert ours == pytest.approx(8 * 300**2 / 2 + 8 / 7 * 3 * math.log(0.5), rel=1e-12)

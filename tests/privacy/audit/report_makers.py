@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from privacy.accounting.epsilon import renyi_limit, stored_curve
+from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.plan import Planned, Purpose
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.ledger import Entry, Ledger
 from privacy.ledger.entries import Allow, Body, Grant, Open, Population, Reserve, Return, Settle, read_entry
-from privacy.ledger.state import LedgerState, plan_curve
+from privacy.ledger.state import LedgerState, compute_plan_curve
 from tests.privacy.ledger_makers import (
     COUNTS,
     DATA,
@@ -43,9 +43,11 @@ def write_year(path: Path) -> None:
         ledger.approve(TERMS, "Dr. A. Weber, data protection officer")
         for number in range(1, 8):
             _study(ledger, f"tumour-grade-{number:02}", rounds=4 + 3 * (number % 3))
-        ledger.refuse("whole-genome", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3")
+        ledger.record_refusal(
+            "whole-genome", "policy-epsilon", "the study asks for epsilon 9, this site's policy allows 3"
+        )
         ledger.grant(POPULATION, 1.5, 1e-5, 16)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     shutil.copy(path, backup)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.allow("relapse-lost", POPULATION, plan(), "7" * 64)
@@ -57,27 +59,31 @@ def write_year(path: Path) -> None:
         ledger.register_population(POPULATION, "8" * 64, 1_240, 3, PATIENTS, "c" * 64, "id")
         ledger.allow("relapse-risk", POPULATION, plan(3, RECORDS, COUNTS), "9" * 64)
         ledger.reserve("relapse-risk", 1, RECORDS)
-        ledger.incident("relapse-risk", "void-round", "round 1 is void: 'south' vanished after sealing", round=1)
+        ledger.record_incident(
+            "relapse-risk", "void-round", "round 1 is void: 'south' vanished after sealing", round=1
+        )
         ledger.register_population(EXPOSED, "a" * 64, 412, 1, "b" * 64, "c" * 64, "id")
         ledger.grant(EXPOSED, 1, 1e-5, 16)
         _study(ledger, "lesion-volume", rounds=6, population=EXPOSED)
         ledger.allow("pilot", EXPOSED, plan(2, UNPROTECTED, UNPROTECTED), "c" * 64)
         ledger.reserve("pilot", 1, UNPROTECTED)
-        ledger.evaluate("pilot", 1, UNPROTECTED)
+        ledger.pay_evaluation("pilot", 1, UNPROTECTED)
         ledger.register_population("sepsis-icu", "d" * 64, 88, 1, "e" * 64, "c" * 64, "id", {EXPOSED: 31})
         ledger.change_key(OTHER_KEY)
-        ledger.incident("pilot", "opening-failed", HOSTILE)
+        ledger.record_incident("pilot", "opening-failed", HOSTILE)
         ledger.approve("c" * 64, HOSTILE.replace("\0", "")[:100])
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
 
 
 def _study(ledger: Ledger, name: str, rounds: int, population: str = POPULATION) -> None:
-    ledger.allow(name, population, plan(rounds, GENTLE), TERMS if name.endswith("1") else sha256(name.encode()))
+    ledger.allow(
+        name, population, plan(rounds, GENTLE), TERMS if name.endswith("1") else compute_sha256(name.encode())
+    )
     for number in range(1, rounds + 1):
         ledger.reserve(name, number, GENTLE)
         ledger.settle(name, number)
-    ledger.evaluate(name, rounds, TOTALS)
-    ledger.release(name, sha256(name.encode() + b"model"))
+    ledger.pay_evaluation(name, rounds, TOTALS)
+    ledger.record_release(name, compute_sha256(name.encode() + b"model"))
     ledger.give_back(name)
 
 
@@ -102,16 +108,18 @@ def long_ledger(entries: int) -> Iterator[tuple[LedgerState, Entry]]:
             patients_commitment=PATIENTS,
         )
     )
-    yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=renyi_limit(3, 1e-3, 8)))
+    yield write(Grant(population=POPULATION, epsilon=3, delta=1e-3, order=8, limit=compute_renyi_limit(3, 1e-3, 8)))
     for number in range((entries - 3) // 102):
-        study, filter_ = f"study-{number}", ledger_state.account(POPULATION).filter(1)
-        price = filter_.price_of(planned)
-        curve = plan_curve(planned)
+        study, filter_ = f"study-{number}", ledger_state.find_account(POPULATION).find_filter(1)
+        price = filter_.compute_plan_price(planned)
+        curve = compute_plan_curve(planned)
         yield write(
             Allow(study=study, population=POPULATION, terms=TERMS, plan=planned, grant=1, curve=curve, charge=price)
         )
         for round in range(1, 51):
-            charge = filter_.price(event)
-            yield write(Reserve(study=study, round=round, event=event, curve=stored_curve(event), charge=charge))
+            charge = filter_.compute_price(event)
+            yield write(
+                Reserve(study=study, round=round, event=event, curve=compute_stored_curve(event), charge=charge)
+            )
             yield write(Settle(study=study, round=round))
         yield write(Return(study=study, charge=0))

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from privacy.audit.cli import cli
-from privacy.canonical import sha256, to_canonical
+from privacy.canonical import compute_sha256, to_canonical
 from privacy.errors import Error, LedgerError
-from privacy.ledger.export import lines
+from privacy.ledger.export import format_export
 from privacy.ledger.signing import LABEL, SignedEntry
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, VoidSeen, read_testimony
-from privacy.ledger.testimony import lines as lines_of
+from privacy.ledger.testimony import format_testimony as lines_of
 from tests.privacy.ledger_makers import (
     KEY,
     OTHER_KEY,
@@ -86,10 +86,10 @@ def signed(values: list[Any]) -> bytes:
         chained = isinstance(value, dict) and "previous" in value
         data = to_canonical({**value, "previous": previous} if chained else value)
         entries.append(SignedEntry(data, key.sign(LABEL + data)))
-        previous = sha256(data)
+        previous = compute_sha256(data)
         if isinstance(value, dict) and value.get("kind") == "key":
             key = OTHER_KEY
-    return b"".join(lines(entries, key))
+    return b"".join(format_export(entries, key))
 
 
 def asked(path: Path) -> Iterator[Result]:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.dpsgd.batching import batches
+from privacy.dpsgd.batching import make_batches
 
 
 @given(
@@ -17,7 +17,7 @@ def test_batches_hold_every_record_once(counts: list[int], limit: int, chosen: s
     owner = np.repeat(np.arange(len(sizes)), sizes)
     lot = np.array(sorted(patient for patient in chosen if patient < len(sizes)), dtype=np.int64)
     seen: list[int] = []
-    for batch in batches(sizes, lot, limit):
+    for batch in make_batches(sizes, lot, limit):
         assert batch.records <= limit or batch.patients == 1
         assert np.all(np.diff(batch.sizes) >= 0)
         patients = owner[batch.rows]
@@ -36,13 +36,13 @@ def test_batches_hold_every_record_once(counts: list[int], limit: int, chosen: s
 
 
 def test_batch_without_some_patients_keeps_the_others_records() -> None:
-    (batch,) = batches(np.array([1, 3, 2]), np.array([0, 1, 2]), 10)
+    (batch,) = make_batches(np.array([1, 3, 2]), np.array([0, 1, 2]), 10)
     assert batch.rows.tolist() == [0, 4, 5, 1, 2, 3]
-    rest = batch.only(np.array([True, False, True]))
+    rest = batch.keep_patients(np.array([True, False, True]))
     assert rest.rows.tolist() == [0, 1, 2, 3]
     assert rest.sizes.tolist() == [1, 3]
 
 
 def test_parts_of_a_large_patient_hold_all_records() -> None:
-    (batch,) = batches(np.array([7]), np.array([0]), 3)
-    assert [part.rows.tolist() for part in batch.parts(3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    (batch,) = make_batches(np.array([7]), np.array([0]), 3)
+    assert [part.rows.tolist() for part in batch.split_records(3)] == [[0, 1, 2], [3, 4, 5], [6]]

@@ -33,7 +33,7 @@ OPEN = Mechanism(sampling_rate=0.5, public_patients=20, clipping_norm=None, nois
 def test_lot_sum_equals_a_loop_over_patients(mechanism: Mechanism) -> None:
     module, records = network(), table()
     chosen = np.array([0, 3, 4, 11, 19])
-    got = DpSgd(module, loss, mechanism, KeyStream(KEY)).lot_sum(records, chosen)
+    got = DpSgd(module, loss, mechanism, KeyStream(KEY)).sum_lot(records, chosen)
     assert_as_the_loop(module, got, loop_sum(module, records, chosen, mechanism.clipping_norm))
 
 
@@ -52,7 +52,7 @@ def test_lot_sum_when_one_patient_leaves_moves_by_at_most_the_clipping_norm(
     step = DpSgd(network(seed % 7).double(), loss, mechanism, KeyStream(KEY))
     records = table(patients, seed, spread=spread).double()
     rest = records.without(leaving % patients)
-    moved = step.lot_sum(records, everybody(records)) - step.lot_sum(rest, everybody(rest))
+    moved = step.sum_lot(records, everybody(records)) - step.sum_lot(rest, everybody(rest))
     assert float(moved.norm()) <= clipping_norm
 
 
@@ -60,22 +60,22 @@ def test_lot_sum_patient_with_many_equal_records_counts_as_one() -> None:
     step = DpSgd(network(), loss, PRIVATE, KeyStream(KEY))
     once = table(1, most_records=1)
     often = Table(once.features.repeat(50, 1), once.labels.repeat(50), torch.zeros(50, dtype=torch.long), 1)
-    torch.testing.assert_close(step.lot_sum(often, everybody(often)), step.lot_sum(once, everybody(once)))
+    torch.testing.assert_close(step.sum_lot(often, everybody(often)), step.sum_lot(once, everybody(once)))
 
 
 def test_lot_sum_gradient_that_is_not_finite_counts_as_zero_and_touches_nobody() -> None:
     step = DpSgd(network(), loss, PRIVATE, KeyStream(KEY))
     records = table()
-    expected = step.lot_sum(records, np.delete(everybody(records), 7))
+    expected = step.sum_lot(records, np.delete(everybody(records), 7))
     records.features[records.patient == 7] = torch.nan
-    torch.testing.assert_close(step.lot_sum(records, everybody(records)), expected)
+    torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
 
 
 def test_lot_sum_in_single_precision_depends_on_the_others_in_the_last_bits_only() -> None:
     step, single = (DpSgd(network(), loss, PRIVATE, KeyStream(KEY), batch_bytes=size) for size in (1 << 30, 1))
     records = table(200)
-    whole = step.lot_sum(records, everybody(records))
-    shift = whole - single.lot_sum(records, everybody(records))
+    whole = step.sum_lot(records, everybody(records))
+    shift = whole - single.sum_lot(records, everybody(records))
     assert 0 < float(shift.norm()) < 1e-6 * float(whole.norm())
 
 
@@ -84,8 +84,8 @@ def test_lot_sum_in_single_precision_depends_on_the_others_in_the_last_bits_only
 def test_lot_sum_in_batches_is_the_same(mechanism: Mechanism, batch_bytes: int) -> None:
     """The least holds one record, so that patients with several are larger than a batch."""
     module, records = network().double(), table().double()
-    whole = DpSgd(module, loss, mechanism, KeyStream(KEY)).lot_sum(records, everybody(records))
-    cut = DpSgd(module, loss, mechanism, KeyStream(KEY), batch_bytes=batch_bytes).lot_sum(
+    whole = DpSgd(module, loss, mechanism, KeyStream(KEY)).sum_lot(records, everybody(records))
+    cut = DpSgd(module, loss, mechanism, KeyStream(KEY), batch_bytes=batch_bytes).sum_lot(
         records, everybody(records)
     )
     torch.testing.assert_close(cut, whole, rtol=1e-12, atol=1e-12)
@@ -93,20 +93,20 @@ def test_lot_sum_in_batches_is_the_same(mechanism: Mechanism, batch_bytes: int) 
 
 def test_lot_sum_one_patient_larger_than_a_batch_is_clipped_as_a_whole() -> None:
     module, records = network(), of_sizes(torch.tensor([1, 40, 2, 1]), (6,), spread=3.0)
-    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), batch_bytes=3_000).lot_sum(records, everybody(records))
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), batch_bytes=3_000).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
 
 
 def test_lot_sum_patient_larger_than_a_batch_that_is_not_finite_counts_as_zero() -> None:
     step = DpSgd(network(), loss, PRIVATE, KeyStream(KEY), batch_bytes=1)
     records = of_sizes(torch.tensor([1, 5, 2]), (6,))
-    expected = step.lot_sum(records, np.array([0, 2]))
+    expected = step.sum_lot(records, np.array([0, 2]))
     records.features[3] = torch.inf
-    torch.testing.assert_close(step.lot_sum(records, everybody(records)), expected)
+    torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
 
 
 def test_lot_sum_of_nobody_is_zero() -> None:
-    assert not DpSgd(network(), loss, PRIVATE, KeyStream(KEY)).lot_sum(table(), np.array([], dtype=np.int64)).any()
+    assert not DpSgd(network(), loss, PRIVATE, KeyStream(KEY)).sum_lot(table(), np.array([], dtype=np.int64)).any()
 
 
 @pytest.mark.parametrize("sentence", ["[enforce fail] DefaultCPUAllocator: not enough memory", "out of memory"])
@@ -123,8 +123,8 @@ def test_lot_sum_out_of_memory_sums_the_same_lot_in_smaller_batches(
             raise RuntimeError(sentence)
         return loss(logits, labels)
 
-    got = DpSgd(module, cramped, PRIVATE, KeyStream(KEY), batch_bytes=20_000).gradient(records)
-    want = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).gradient(records)
+    got = DpSgd(module, cramped, PRIVATE, KeyStream(KEY), batch_bytes=20_000).compute_gradient(records)
+    want = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).compute_gradient(records)
     assert max(sizes) > 5
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
     assert "not enough memory; from now on" in caplog.text
@@ -136,7 +136,7 @@ def test_lot_sum_without_memory_for_one_record_is_a_sentence() -> None:
 
     step = DpSgd(network(), full, PRIVATE, KeyStream(KEY))
     with pytest.raises(TrainingError, match="not enough memory for the gradient of a single record"):
-        step.lot_sum(table(), np.array([1, 2]))
+        step.sum_lot(table(), np.array([1, 2]))
 
 
 def test_lot_sum_another_failure_is_not_taken_for_memory() -> None:
@@ -144,13 +144,13 @@ def test_lot_sum_another_failure_is_not_taken_for_memory() -> None:
         raise RuntimeError("a shape does not fit")
 
     with pytest.raises(RuntimeError, match="a shape does not fit"):
-        DpSgd(network(), wrong, PRIVATE, KeyStream(KEY)).lot_sum(table(), np.array([1, 2]))
+        DpSgd(network(), wrong, PRIVATE, KeyStream(KEY)).sum_lot(table(), np.array([1, 2]))
 
 
 def test_lot_sum_of_a_loss_over_the_batch_is_refused() -> None:
     step = DpSgd(network(), lambda logits, labels: loss(logits, labels).mean(), PRIVATE, KeyStream(KEY))
     with pytest.raises(TermsError, match=r"one number for each record, expected shape \(3,\), got \(\)"):
-        step.lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+        step.sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
 @settings(max_examples=30, deadline=None)
@@ -163,20 +163,20 @@ def test_lot_sum_in_single_precision_moves_by_at_most_the_clipping_norm(
     records = table(patients, seed)
     records.labels[:] = 1.0
     rest = records.without(leaving % patients)
-    moved = step.lot_sum(records, everybody(records)).double() - step.lot_sum(rest, everybody(rest)).double()
+    moved = step.sum_lot(records, everybody(records)).double() - step.sum_lot(rest, everybody(rest)).double()
     assert float(moved.norm()) <= 0.7
 
 
 def test_lot_sum_clips_to_a_little_less_than_the_clipping_norm() -> None:
     step = DpSgd(network(), loss, Mechanism(1.0, 10, 1e-3, 1.0), KeyStream(KEY))
-    assert float(step.lot_sum(table(1), np.array([0])).norm()) == pytest.approx(1e-3 * MARGIN, rel=1e-6)
+    assert float(step.sum_lot(table(1), np.array([0])).norm()) == pytest.approx(1e-3 * MARGIN, rel=1e-6)
 
 
 def test_lot_sum_in_mixed_precision_is_near_and_bounded() -> None:
     module, records = network(), table(40)
     lone = DpSgd(module, loss, Mechanism(1.0, 40, 0.01, 1.0), KeyStream(KEY), precision=torch.bfloat16)
-    assert float(lone.lot_sum(records, np.array([3])).norm()) == pytest.approx(0.01 * MARGIN, rel=1e-6)
-    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), precision=torch.bfloat16).lot_sum(
+    assert float(lone.sum_lot(records, np.array([3])).norm()) == pytest.approx(0.01 * MARGIN, rel=1e-6)
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), precision=torch.bfloat16).sum_lot(
         records, everybody(records)
     )
     want = loop_sum(module, records, everybody(records), 0.7)
@@ -187,7 +187,7 @@ def test_lot_sum_in_mixed_precision_is_near_and_bounded() -> None:
 def test_lot_sum_frozen_parameters_are_neither_computed_nor_counted() -> None:
     module, records = network(), table()
     module.get_submodule("0").requires_grad_(False)
-    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).lot_sum(records, everybody(records))
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).sum_lot(records, everybody(records))
     assert got.shape == (6,)
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
     assert not module.get_submodule("0").weight.requires_grad
@@ -203,7 +203,7 @@ def test_lot_sum_that_fails_leaves_the_module_usable() -> None:
     module, records = network(), table()
     records.labels = records.labels[:, None]
     with pytest.raises(ValueError, match="Target size"):
-        DpSgd(module, loss, PRIVATE, KeyStream(KEY)).lot_sum(records, everybody(records))
+        DpSgd(module, loss, PRIVATE, KeyStream(KEY)).sum_lot(records, everybody(records))
     assert all(parameter.requires_grad for parameter in module.parameters())
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
 
@@ -212,22 +212,22 @@ def test_add_noise_is_the_streams_normals() -> None:
     total = torch.zeros((1 << 15) + 5)
     add_noise(total, 2.0, KeyStream(KEY))
     stream = KeyStream(KEY)
-    want = np.concatenate([stream.normal(1 << 15), stream.normal(5)])
+    want = np.concatenate([stream.draw_normal(1 << 15), stream.draw_normal(5)])
     np.testing.assert_allclose(total.numpy(), 2.0 * want, rtol=1e-6)
 
 
 def test_gradient_empty_lot_is_noise_alone() -> None:
     mechanism = Mechanism(1e-15, 10**9, 0.7, 1.3)
-    got = DpSgd(network(), loss, mechanism, KeyStream(KEY)).gradient(table())
+    got = DpSgd(network(), loss, mechanism, KeyStream(KEY)).compute_gradient(table())
     stream = KeyStream(KEY)
     assert len(sample_patients(20, 1e-15, stream)) == 0
-    expected = 1.3 * 0.7 * stream.normal(41) / mechanism.expected_lot
+    expected = 1.3 * 0.7 * stream.draw_normal(41) / mechanism.expected_lot
     assert got.tolist() == pytest.approx(expected.tolist())
 
 
 def test_gradient_is_divided_by_the_expected_lot_not_the_realised_one() -> None:
     module, records = network(), table()
-    got = DpSgd(module, loss, Mechanism(0.5, 30, None, None), KeyStream(KEY)).gradient(records)
+    got = DpSgd(module, loss, Mechanism(0.5, 30, None, None), KeyStream(KEY)).compute_gradient(records)
     chosen = sample_patients(20, 0.5, KeyStream(KEY))
     assert len(chosen) != 15
     assert_as_the_loop(module, got, loop_sum(module, records, chosen, None) / 15)
@@ -236,14 +236,14 @@ def test_gradient_is_divided_by_the_expected_lot_not_the_realised_one() -> None:
 def test_gradient_noise_has_standard_deviation_sigma_times_clipping_norm() -> None:
     module = nn.Sequential(nn.Linear(6, 5000), nn.Tanh(), nn.Linear(5000, 1), nn.Flatten(0))
     mechanism = Mechanism(1e-15, 10**15, 0.7, 1.3)  # nobody is drawn, the expected lot is one
-    noise = DpSgd(module, loss, mechanism, KeyStream(KEY)).gradient(table())
+    noise = DpSgd(module, loss, mechanism, KeyStream(KEY)).compute_gradient(table())
     assert float(noise.std()) == pytest.approx(1.3 * 0.7, rel=0.02)
     assert abs(float(noise.mean())) < 0.02
 
 
 def test_gradient_noise_is_never_drawn_twice() -> None:
     step = DpSgd(network(), loss, Mechanism(1e-15, 10**9, 1.0, 1.0), KeyStream(KEY))
-    assert step.gradient(table()).tolist() != step.gradient(table()).tolist()
+    assert step.compute_gradient(table()).tolist() != step.compute_gradient(table()).tolist()
 
 
 def test_gradient_does_not_depend_on_torch_randomness() -> None:
@@ -251,14 +251,14 @@ def test_gradient_does_not_depend_on_torch_randomness() -> None:
     for seed in (1, 2):
         module, records = network(), table()
         torch.manual_seed(seed)
-        gradients.append(DpSgd(module, loss, PRIVATE, KeyStream(KEY)).gradient(records).tolist())
+        gradients.append(DpSgd(module, loss, PRIVATE, KeyStream(KEY)).compute_gradient(records).tolist())
     assert gradients[0] == gradients[1]
 
 
 def test_gradient_leaves_the_module_as_it_was() -> None:
     module, records = network(), table()
     before = [parameter.clone() for parameter in module.parameters()]
-    DpSgd(module, loss, PRIVATE, KeyStream(KEY)).gradient(records)
+    DpSgd(module, loss, PRIVATE, KeyStream(KEY)).compute_gradient(records)
     for parameter, old in zip(module.parameters(), before, strict=True):
         assert parameter.grad is None
         assert not hasattr(parameter, "grad_sample")

@@ -19,8 +19,8 @@ from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.outer_products import gram_norms
-from privacy.dpsgd.norms import add_scaled, exact_float32, row_norms
+from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
+from privacy.dpsgd.norms import add_scaled, compute_row_norms, use_exact_float32
 from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Scale, Words, built
 from tests.privacy.dpsgd.oracle import KEY, MARGIN, Table, everybody, loop_sum, loss, network, of_sizes, table
@@ -41,17 +41,19 @@ def numbers(*shape: int) -> st.SearchStrategy[torch.Tensor]:
 @given(numbers(3, 5))
 def test_row_norms_of_any_numbers_are_those_of_hypot(rows: torch.Tensor) -> None:
     want = [math.hypot(*row) for row in rows.tolist()]
-    assert row_norms(rows).tolist() == pytest.approx(want, rel=1e-6, abs=0)
+    assert compute_row_norms(rows).tolist() == pytest.approx(want, rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize("value", [1.4e-45, 1e-40, 1e-25, 3.4e38])
 def test_row_norms_of_long_rows_at_the_ends_of_float32_are_exact(value: float) -> None:
     rows = torch.full((2, 1000), value)
-    assert row_norms(rows).tolist() == pytest.approx([float(rows[0, 0]) * math.sqrt(1000)] * 2, rel=1e-6, abs=0)
+    assert compute_row_norms(rows).tolist() == pytest.approx(
+        [float(rows[0, 0]) * math.sqrt(1000)] * 2, rel=1e-6, abs=0
+    )
 
 
 def test_row_norms_beyond_what_two_may_be_multiplied_are_infinite() -> None:
-    assert row_norms(torch.tensor([[1e76], [1e74]], dtype=torch.float64)).tolist() == [math.inf, 1e74]
+    assert compute_row_norms(torch.tensor([[1e76], [1e74]], dtype=torch.float64)).tolist() == [math.inf, 1e74]
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,7 +65,7 @@ def test_gram_norms_of_any_rows_are_never_smaller_than_the_gradient(
     rows = range(len(lefts))
     exact = sum(sum(lefts[j][a] * rights[j][b] for j in rows) ** 2 for a in range(2) for b in range(2))
     own = sum(sum(x * x for x in lefts[j]) * sum(x * x for x in rights[j]) for j in rows)
-    got = Fraction(float(gram_norms(left, right)[0])) ** 2
+    got = Fraction(float(compute_gram_norms(left, right)[0])) ** 2
     assert exact * (1 - Fraction(1, 10**3)) <= got <= max(exact * (1 + Fraction(1, 10**3)), own / 10**11)
 
 
@@ -128,14 +130,14 @@ def test_layer_given_any_numbers_adds_the_clipped_gradient(name: str, method: st
         records.labels = _single(torch.randn((len(scales), outputs), generator=random), back)
         step = DpSgd(module, directed, Mechanism(1.0, 10, clipping_norm, 1.0), KeyStream(KEY), method)  # type: ignore[arg-type]
         for patient in range(records.patients):
-            got = step.lot_sum(records, np.array([patient])).double()
+            got = step.sum_lot(records, np.array([patient])).double()
             assert float(got.norm()) <= clipping_norm * EXACT
             want = loop_sum(precise, records.double(), np.array([patient]), None, directed)
             if 1e-30 < float(want.norm()) < 1e37 and name not in ("layer norm", "group norm"):
                 want *= min(1.0, MARGIN * clipping_norm / float(want.norm()))
                 rounded = 1e-43 * float(records.features.double().norm())  # denormals of what comes back
                 assert float((got - want).norm()) <= 1e-5 * float(want.norm()) + rounded + 1e-37
-        together = step.lot_sum(records, everybody(records)).double()
+        together = step.sum_lot(records, everybody(records)).double()
         assert float(together.norm()) <= clipping_norm * records.patients * EXACT
 
     holds()
@@ -176,7 +178,7 @@ def test_model_with_any_weights_adds_at_most_the_clipping_norm(
     mechanism = Mechanism(1.0, 10, clipping_norm, 1.0)
     step = DpSgd(module, loss, mechanism, KeyStream(KEY), batch_bytes=batch_bytes, precision=precision)
     for chosen in [np.array([patient]) for patient in range(3)] + [everybody(records)]:
-        assert float(step.lot_sum(records, chosen).double().norm()) <= len(chosen) * clipping_norm * EXACT
+        assert float(step.sum_lot(records, chosen).double().norm()) <= len(chosen) * clipping_norm * EXACT
 
 
 @pytest.mark.parametrize("clipping_norm", [1.0, 1e-6, 1e-20, 1e-25, 1e-27, 1e-30])
@@ -188,7 +190,7 @@ def test_confident_record_whose_gradient_underflows_in_squares_is_clipped(clippi
         linear.weight.copy_(torch.tensor([[-60.0, 0, 0, 0, 0]]))
     module = nn.Sequential(linear, nn.Flatten(0))
     records = Table(torch.tensor([[1.0, 0, 1, 0, 0]]), torch.zeros(1), torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).lot_sum(
+    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).sum_lot(
         records, np.array([0])
     )
     gradient = math.exp(-60) * math.sqrt(3)
@@ -207,7 +209,7 @@ def test_wide_network_whose_squares_underflow_is_clipped_at_everyday_norms(clipp
         last.weight.fill_(2.9e3)
         last.bias.fill_(-60.0)
     records = Table(torch.ones(1, 1), torch.zeros(1), torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).lot_sum(
+    got = DpSgd(module, loss, Mechanism(1.0, 10, clipping_norm, 0.0), KeyStream(KEY)).sum_lot(
         records, np.array([0])
     )
     assert float(got.double().norm()) <= clipping_norm
@@ -222,7 +224,7 @@ def test_rows_of_a_patient_that_cancel_add_at_most_the_clipping_norm(apart: floa
     features = torch.stack([forth, forth])[None]
     labels = torch.cat([back, -back * (1 + apart)])[None]
     records = Table(features, labels, torch.zeros(1, dtype=torch.long), 1)
-    got = DpSgd(layer, directed, Mechanism(1.0, 10, 1.0, 1.0), KeyStream(KEY), "book-keeping").lot_sum(
+    got = DpSgd(layer, directed, Mechanism(1.0, 10, 1.0, 1.0), KeyStream(KEY), "book-keeping").sum_lot(
         records, np.array([0])
     )
     assert 0.05 < float(got.double().norm()) <= EXACT
@@ -234,7 +236,7 @@ class Unclipped:
     def __init__(self, value: float) -> None:
         self._value = value
 
-    def record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, features: torch.Tensor) -> int:
         return 100
 
     def add_clipped(
@@ -250,7 +252,7 @@ def test_lot_sum_that_is_too_long_is_summed_again_patient_by_patient(
     module, records = network(), table()
     step = DpSgd(module, loss, Mechanism(0.5, 20, 0.7, 1.0), KeyStream(KEY))
     step._clipper = Unclipped(value)
-    got = step.lot_sum(records, everybody(records))
+    got = step.sum_lot(records, everybody(records))
     torch.testing.assert_close(got.double(), loop_sum(module, records, everybody(records), 0.7))
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "summed again, patient by patient" in caplog.text
@@ -264,7 +266,7 @@ def test_mechanism_clipping_norm_without_digits_in_float32_is_refused(norm: floa
 
 def test_exact_float32_holds_inside_and_not_longer() -> None:
     seen = [torch.backends.cudnn.allow_tf32]
-    with exact_float32():
+    with use_exact_float32():
         seen.append(torch.backends.cudnn.allow_tf32)
     seen.append(torch.backends.cudnn.allow_tf32)
     assert seen == [True, False, True]

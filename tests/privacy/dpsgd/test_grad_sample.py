@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.dpsgd.grad_sample.outer_products import gram_norms
-from privacy.dpsgd.norms import row_norms
+from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
+from privacy.dpsgd.norms import compute_row_norms
 from privacy.errors import TermsError
 from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Mean, Scale, built
@@ -40,7 +40,7 @@ def median_norm(module: nn.Module, records: Table) -> float:
 def test_lot_sum_equals_the_loop(name: str, sizes: str) -> None:
     module, records = built(name), of_sizes(torch.tensor(SIZES[sizes]), MODELS[name][1])
     norm = median_norm(module, records)
-    got = step_of(module, norm).lot_sum(records, everybody(records))
+    got = step_of(module, norm).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm))
 
 
@@ -48,7 +48,7 @@ def test_lot_sum_equals_the_loop(name: str, sizes: str) -> None:
 def test_lot_sum_in_double_precision_equals_the_loop_closely(name: str) -> None:
     module, records = built(name).double(), of_sizes(torch.tensor(SIZES["several"]), MODELS[name][1]).double()
     norm = median_norm(module, records)
-    got = step_of(module, norm).lot_sum(records, everybody(records))
+    got = step_of(module, norm).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm), relative=1e-9)
 
 
@@ -59,7 +59,7 @@ def test_lot_sum_in_small_batches_equals_the_loop(name: str) -> None:
     norm = median_norm(module, records)
     step = step_of(module, norm, batch_bytes=20_000)
     assert_as_the_loop(
-        module, step.lot_sum(records, everybody(records)), loop_sum(module, records, everybody(records), norm)
+        module, step.sum_lot(records, everybody(records)), loop_sum(module, records, everybody(records), norm)
     )
 
 
@@ -67,12 +67,12 @@ def test_lot_sum_in_small_batches_equals_the_loop(name: str) -> None:
 def test_lot_sum_patient_that_is_not_finite_touches_nobody(name: str) -> None:
     module, records = built(name), of_sizes(torch.tensor([1, 2, 1]), MODELS[name][1])
     step = step_of(module, 0.1)
-    expected = step.lot_sum(records, np.array([0, 2]))
+    expected = step.sum_lot(records, np.array([0, 2]))
     if name.startswith("embedding"):
         records.labels[1] = torch.nan  # any features name a word
     else:
         records.features[1] = torch.nan
-    torch.testing.assert_close(step.lot_sum(records, everybody(records)), expected)
+    torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
 
 
 @pytest.mark.parametrize("name", ["linear", "conv2d", "group norm", "embedding", "layer norm", "instance norm"])
@@ -82,14 +82,14 @@ def test_lot_sum_with_a_frozen_weight_equals_the_loop(name: str) -> None:
     stack = nn.Sequential(module, nn.Unflatten(0, (-1, 1)), first, nn.Flatten(0))
     weight = next(parameter for key, parameter in module.named_parameters() if key.endswith("weight"))
     weight.requires_grad_(False)
-    got = step_of(stack, 0.5).lot_sum(records, everybody(records))
+    got = step_of(stack, 0.5).sum_lot(records, everybody(records))
     assert_as_the_loop(stack, got, loop_sum(stack, records, everybody(records), 0.5))
 
 
 @pytest.mark.parametrize("width", [1, 1000, 3_000_000])
 def test_row_norms_of_long_rows_are_exact_to_a_part_in_a_million(width: int) -> None:
     rows = torch.rand((2, width), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(row_norms(rows), rows.double().square().sum(1).sqrt(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(compute_row_norms(rows), rows.double().square().sum(1).sqrt(), rtol=1e-6, atol=0)
 
 
 def test_gram_norms_of_rows_that_cancel_are_built_after_all() -> None:
@@ -99,7 +99,7 @@ def test_gram_norms_of_rows_that_cancel_are_built_after_all() -> None:
     pair = torch.cat([left, -left * (1 + 1e-4)])[None]
     both = torch.cat([right, right])[None]
     want = (pair[0].double().T @ both[0].double()).square().sum()
-    norms, apart = gram_norms(pair, both)
+    norms, apart = compute_gram_norms(pair, both)
     assert float(norms[0]) == pytest.approx(float(want.sqrt()), rel=1e-6)
     assert apart.tolist() == [True]
     naive = ((pair[0] @ pair[0].T) * (both[0] @ both[0].T)).sum()
@@ -117,7 +117,7 @@ def test_layer_without_records_is_refused_by_name() -> None:
             return (features + found[:, 0]).sum(1)
 
     with pytest.raises(TermsError, match=r"layer 'positions' \(Embedding\).* expand its input to every record"):
-        step_of(Positions(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+        step_of(Positions(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
 def test_layer_whose_input_changes_in_place_is_refused_by_name() -> None:
@@ -133,7 +133,7 @@ def test_layer_whose_input_changes_in_place_is_refused_by_name() -> None:
             return (found + doubled).sum(1)
 
     with pytest.raises(TermsError, match=r"input of layer 'layer' \(Linear\) is changed in place"):
-        step_of(Careless(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+        step_of(Careless(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
 def test_layer_called_more_often_for_more_records_is_refused_by_name() -> None:
@@ -146,7 +146,7 @@ def test_layer_called_more_often_for_more_records_is_refused_by_name() -> None:
             return torch.cat([self.layer(row[None])[0] for row in features])
 
     with pytest.raises(TermsError, match=r"layer 'layer' \(Linear\) is called more often when there are more"):
-        step_of(EachAlone(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+        step_of(EachAlone(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
 def test_packed_sequence_is_refused() -> None:
@@ -163,7 +163,7 @@ def test_packed_sequence_is_refused() -> None:
             return nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True)[0].sum((1, 2))
 
     with pytest.raises(TermsError, match="DPGRU is given a packed sequence"):
-        step_of(Packed(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (3, 4)), np.array([0, 1]))
+        step_of(Packed(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (3, 4)), np.array([0, 1]))
 
 
 def test_raw_parameters_with_randomness_are_refused_by_name() -> None:
@@ -172,7 +172,7 @@ def test_raw_parameters_with_randomness_are_refused_by_name() -> None:
             return nn.functional.dropout(super().forward(features))
 
     with pytest.raises(TermsError, match=r"layer '0' \(Noisy\) owns parameters and cannot be run"):
-        step_of(nn.Sequential(Noisy(6), Mean()), 1.0).lot_sum(
+        step_of(nn.Sequential(Noisy(6), Mean()), 1.0).sum_lot(
             of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1])
         )
 
@@ -192,7 +192,7 @@ def test_raw_parameters_of_a_layer_that_takes_a_list_are_refused_by_name() -> No
             return found.sum(1)
 
     with pytest.raises(TermsError, match=r"layer 'layer' \(Lists\) owns parameters and takes a list"):
-        step_of(Giving(), 1.0).lot_sum(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+        step_of(Giving(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
 
 
 def test_parameter_of_two_layers_is_refused_by_ledger_keeping() -> None:

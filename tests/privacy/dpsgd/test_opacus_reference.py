@@ -19,22 +19,22 @@ PRIVATE = Mechanism(1.0, 10, 0.7, 1.3)
 def test_reference_and_engine_agree(name: str) -> None:
     module, records = built(name), of_sizes(torch.tensor([2, 1, 3]), MODELS[name][1])
     for method in ("opacus", "book-keeping"):
-        got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), method).lot_sum(records, everybody(records))
+        got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), method).sum_lot(records, everybody(records))
         assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
 
 
 def test_reference_in_small_batches_is_the_same() -> None:
     module, records = network(), table()
-    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), "opacus", 2_000).lot_sum(records, everybody(records))
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), "opacus", 2_000).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
 
 
 def test_reference_gradient_that_is_not_finite_counts_as_zero() -> None:
     records = of_sizes(torch.tensor([1, 2, 1]), (6,))
     step = DpSgd(network(), loss, PRIVATE, KeyStream(KEY), "opacus")
-    expected = step.lot_sum(records, everybody(records)[[0, 2]])
+    expected = step.sum_lot(records, everybody(records)[[0, 2]])
     records.features[1] = torch.nan
-    torch.testing.assert_close(step.lot_sum(records, everybody(records)), expected)
+    torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
 
 
 def test_weight_of_two_layers_falls_back_with_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -42,7 +42,7 @@ def test_weight_of_two_layers_falls_back_with_a_line_in_the_log(caplog: pytest.L
     module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), Mean())
     module[2].weight = module[0].weight
     records = of_sizes(torch.tensor([2, 1, 3]), (4,))
-    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).lot_sum(records, everybody(records))
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
     assert "gradients come from Opacus, which is slower: parameter '0.weight' belongs to" in caplog.text
 

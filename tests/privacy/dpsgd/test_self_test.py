@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from privacy.dpsgd import Example, self_test
+from privacy.dpsgd import Example, run_self_test
 from privacy.errors import TermsError
 from tests.privacy.dpsgd.models import MODELS, Mean, built
 from tests.privacy.dpsgd.oracle import loss, network, of_sizes, table
@@ -15,23 +15,25 @@ HONEST = [name for name in MODELS if not name.startswith("embedding")]  # words 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_self_test_of_an_honest_model_passes(name: str) -> None:
-    self_test(built(name), loss, Example(MODELS[name][1]))
+    run_self_test(built(name), loss, Example(MODELS[name][1]))
 
 
 def test_self_test_of_whole_numbers_and_classes_passes() -> None:
     module = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3))
     example = Example((3,), features_dtype=torch.int64, labels_dtype=torch.int64)
-    self_test(module, lambda outputs, labels: functional.cross_entropy(outputs, labels, reduction="none"), example)
+    run_self_test(
+        module, lambda outputs, labels: functional.cross_entropy(outputs, labels, reduction="none"), example
+    )
 
 
 def test_self_test_of_a_large_model_passes() -> None:
     """Norms over millions of numbers, where a norm in float32 would be off by more than the tolerance."""
     module = nn.Sequential(nn.Linear(30, 2500), nn.Tanh(), nn.Linear(2500, 2500), nn.Tanh(), Mean())
-    self_test(module, loss, Example((30,)))
+    run_self_test(module, loss, Example((30,)))
 
 
 def test_self_test_with_the_reference_passes() -> None:
-    self_test(network(), loss, Example((6,)), method="opacus")
+    run_self_test(network(), loss, Example((6,)), method="opacus")
 
 
 class Borrowing(nn.Module):
@@ -101,7 +103,7 @@ def test_self_test_of_a_gradient_that_would_be_wrong_names_the_parameter(
     with pytest.raises(
         TermsError, match=rf"parameter '{parameter}' has another gradient than the one that is clipped"
     ):
-        self_test(module, loss, Example(shape))
+        run_self_test(module, loss, Example(shape))
 
 
 def test_self_test_of_a_loss_that_looks_at_the_batch_is_refused() -> None:
@@ -109,12 +111,12 @@ def test_self_test_of_a_loss_that_looks_at_the_batch_is_refused() -> None:
         return loss(logits, labels) * (1 + labels.mean())  # class weights from the batch
 
     with pytest.raises(TermsError, match="has another gradient than the one that is clipped"):
-        self_test(network(), weighted, Example((6,)))
+        run_self_test(network(), weighted, Example((6,)))
 
 
 def test_self_test_of_a_layer_that_mixes_records_is_refused_by_name() -> None:
     with pytest.raises(TermsError, match=r"layer '1' \(BatchNorm1d\) mixes records"):
-        self_test(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Mean()), loss, Example((6,)))
+        run_self_test(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Mean()), loss, Example((6,)))
 
 
 @pytest.mark.parametrize("functional_too", [False, True])
@@ -133,7 +135,7 @@ def test_self_test_of_a_model_with_dropout_passes_and_leaves_it_training(functio
     module = Dropping()
     module.inner[0].eval()
     state = torch.get_rng_state()
-    self_test(module, loss, Example((6,)))
+    run_self_test(module, loss, Example((6,)))
     assert module.training
     assert module.inner[1].training
     assert not module.inner[0].training
@@ -149,14 +151,14 @@ def test_self_test_leaves_the_module_as_it_was() -> None:
         module.get_buffer("calls").add_(1)
 
     module.register_forward_hook(count)
-    self_test(module, loss, Example((6,)))
+    run_self_test(module, loss, Example((6,)))
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
     assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
 
 
 def test_example_of_records_has_their_shapes_and_types() -> None:
-    assert Example.of(table()) == Example((6,), (), torch.float32, torch.float32)
-    assert Example.of(of_sizes(torch.tensor([1, 2]), (3, 4)).double()) == Example(
+    assert Example.from_records(table()) == Example((6,), (), torch.float32, torch.float32)
+    assert Example.from_records(of_sizes(torch.tensor([1, 2]), (3, 4)).double()) == Example(
         (3, 4), (), torch.float64, torch.float64
     )

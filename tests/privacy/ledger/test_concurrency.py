@@ -6,7 +6,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from privacy.accounting.epsilon import charge
+from privacy.accounting.epsilon import compute_charge
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.plan import Planned
 from privacy.errors import BudgetError
@@ -16,7 +16,7 @@ from tests.privacy.ledger_makers import KEY, POPULATION, STEP, TERMS, UNPROTECTE
 
 PROCESSES = 8
 REQUESTS = 125
-PRICE = charge(STEP, 8)
+PRICE = compute_charge(STEP, 8)
 
 
 def race(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[int]:
@@ -62,7 +62,7 @@ def test_a_thousand_requests_of_two_studies_never_pass_the_grant(path: Path) -> 
     racers = [(path, "left" if racer % 2 else "right", racer) for racer in range(PROCESSES)]
     admitted = race(_ask_for_rounds, racers)
     state = verify_file(path, KEY.public)
-    (grant,) = state.account(POPULATION).budget.grants
+    (grant,) = state.find_account(POPULATION).budget.grants
     assert sum(admitted) == spare
     assert grant.spent == 2 * rounds * PRICE
     assert grant.spent + grant.set_aside + grant.left == grant.limit
@@ -71,10 +71,10 @@ def test_a_thousand_requests_of_two_studies_never_pass_the_grant(path: Path) -> 
 
 def leave(ledger: Ledger, amount: int) -> None:
     """Set aside all of the grant but ``amount`` and at most the price of one step more."""
-    left = ledger.budget(POPULATION).grants[0].left
+    left = ledger.find_budget(POPULATION).grants[0].left
     for hundredths in range(60, 1000):
         filler = SampledGaussian(noise_multiplier=hundredths / 100, sampling_rate=1, steps=1)
-        if amount <= left - charge(filler, 8) < amount + PRICE:
+        if amount <= left - compute_charge(filler, 8) < amount + PRICE:
             ledger.allow("filler", POPULATION, plan(1, filler)[:1], TERMS)
             return
     raise AssertionError("no noise fills the grant so closely")
@@ -92,7 +92,7 @@ def test_round_asked_of_processes_that_race_is_paid_once(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, training(5), TERMS)
         assert max(race(_pay_the_same, [(path,)] * 4)) == 9
-        assert ledger.budget(POPULATION).grants[0].spent == 5 * PRICE
+        assert ledger.find_budget(POPULATION).grants[0].spent == 5 * PRICE
         assert ledger.head.number == 9
 
 
@@ -122,4 +122,4 @@ def test_study_with_privacy_that_races_one_without_is_never_paid_after_it(path: 
 
     state = verify_file(path, KEY.public, watch)
     assert order == sorted(order)
-    assert state.account(POPULATION).unprotected_by == "open"
+    assert state.find_account(POPULATION).unprotected_by == "open"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.accounting.epsilon import charge, stored_curve
+from privacy.accounting.epsilon import compute_charge, compute_stored_curve
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.canonical import Json, to_canonical
 from privacy.errors import LedgerError
@@ -33,7 +33,7 @@ from tests.privacy.ledger_makers import (
 def test_ledger_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
     write_every_kind(path)
     with Ledger.open(path, OTHER_KEY) as ledger:
-        entries = list(ledger.entries())
+        entries = list(ledger.read_entries())
         assert ledger.site == "north"
         assert ledger.head.number == len(entries)
     assert {entry.kind for entry in entries} == set(BODIES)
@@ -41,16 +41,16 @@ def test_ledger_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
     assert entries[0].time == "2026-03-02T08:00:00Z"
     reserved, again = [entry.body for entry in entries if isinstance(entry.body, Reserve)]
     assert (reserved.study, reserved.round, reserved.event) == ("first", 1, STEP)
-    assert (reserved.charge, reserved.curve) == (charge(STEP, 8), stored_curve(STEP))
-    assert (again.event, again.charge) == (RECORDS, charge(RECORDS, 8))
+    assert (reserved.charge, reserved.curve) == (compute_charge(STEP, 8), compute_stored_curve(STEP))
+    assert (again.event, again.charge) == (RECORDS, compute_charge(RECORDS, 8))
     first, third = [entry.body for entry in entries if isinstance(entry.body, Allow)]
     assert (first.grant, list(first.plan), list(third.plan)) == (1, plan(), plan(2, RECORDS, COUNTS))
-    assert third.charge == 2 * charge(RECORDS, 8) + 2 * charge(COUNTS, 8)
+    assert third.charge == 2 * compute_charge(RECORDS, 8) + 2 * compute_charge(COUNTS, 8)
     assert [entry.body.order for entry in entries if isinstance(entry.body, Grant)] == [8, 32]
     changed = [entry.body for entry in entries if isinstance(entry.body, Population)][1]
     assert (changed.patients, changed.records_per_patient, changed.patients_commitment) == (170, 3, "6" * 64)
     (recovered,) = [entry.body for entry in entries if isinstance(entry.body, Recover)]
-    assert recovered.countersigned.verified(KEY.public, WITNESS.public).number == 10
+    assert recovered.countersigned.verify(KEY.public, WITNESS.public).number == 10
     assert recovered.sentence.startswith("restored: entries after 9 are lost; a witness has seen entry 10")
 
 
@@ -58,9 +58,9 @@ def test_curve_of_an_entry_is_the_events_at_every_carried_order(path: Path) -> N
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), "3" * 64)
         ledger.reserve("a", 1, STEP)
-        body = list(ledger.entries())[-1].body
+        body = list(ledger.read_entries())[-1].body
     assert isinstance(body, Reserve)
-    assert body.curve == tuple(charge(STEP, order) for order in STORED_ORDERS)
+    assert body.curve == tuple(compute_charge(STEP, order) for order in STORED_ORDERS)
 
 
 @given(
@@ -140,12 +140,12 @@ def test_body_that_cannot_be_written_is_refused_before_anything_is(path: Path) -
     with granted_ledger(path, look=clock()) as ledger:
         head = ledger.head
         with pytest.raises(LedgerError, match="ledger entry 'refuse': code"):
-            ledger.refuse("a", "Not A Code", "a refusal")
+            ledger.record_refusal("a", "Not A Code", "a refusal")
         assert ledger.head == head
 
 
 def test_key_in_an_entry_is_the_sites(path: Path) -> None:
     write_every_kind(path)
     with Ledger.open(path, OTHER_KEY) as ledger:
-        opened = next(ledger.entries()).body
+        opened = next(ledger.read_entries()).body
     assert PublicKey.from_text(opened.model_dump()["key"]) == KEY.public

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import charge, stored_curve
+from privacy.accounting.epsilon import compute_charge, compute_stored_curve
 from privacy.errors import LedgerError, StorageError
 from privacy.ledger import Head, Ledger, verify_file
 from privacy.ledger.entries import Entry, Reserve
@@ -52,12 +52,14 @@ def killed(live: Callable[[], object]) -> None:
 
 
 def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(path: Path) -> None:
-    payment = Reserve(study="a", round=1, event=STEP, curve=stored_curve(STEP), charge=charge(STEP, 8))
+    payment = Reserve(
+        study="a", round=1, event=STEP, curve=compute_stored_curve(STEP), charge=compute_charge(STEP, 8)
+    )
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         before = ledger.head
         names = [step.__name__ for step in ledger.prepare_append(lambda state: payment).steps]
-    assert names == ["lock", "read_on", "decide", "insert", "commit"]
+    assert names == ["lock", "check_new_entries", "decide", "insert", "commit"]
 
     def live(walked: int) -> None:
         ledger = Ledger.open(path, KEY, clock(start=LATER))
@@ -69,11 +71,11 @@ def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(pa
         assert verify_file(path, KEY.public).head == before
         with Ledger.open(path, KEY) as ledger:
             assert ledger.head == before
-            assert ledger.budget(POPULATION).grants[0].spent == 0
+            assert ledger.find_budget(POPULATION).grants[0].spent == 0
     killed(lambda: live(len(names)))
     assert verify_file(path, KEY.public).head.number == before.number + 1
     with Ledger.open(path, KEY, clock(start=LATER)) as ledger:
-        assert ledger.budget(POPULATION).grants[0].spent == charge(STEP, 8)
+        assert ledger.find_budget(POPULATION).grants[0].spent == compute_charge(STEP, 8)
         ledger.reserve("a", 1, STEP)
         assert ledger.head.number == before.number + 1
 
@@ -83,7 +85,7 @@ def test_site_killed_while_its_ledger_is_begun_has_a_whole_ledger_or_none(path: 
         return Create(path, "north", KEY, "2026-03-02T08:00:00Z")
 
     names = [step.__name__ for step in creation().steps]
-    assert names == ["claim", "lay_out", "begin", "close", "publish"]
+    assert names == ["make_empty_file", "make_table", "write_first_entry", "close", "publish"]
 
     def live(walked: int) -> None:
         for step in creation().steps[:walked]:
@@ -96,7 +98,7 @@ def test_site_killed_while_its_ledger_is_begun_has_a_whole_ledger_or_none(path: 
     assert verify_file(path, KEY.public).head.number == 1
     path.unlink()
     with Ledger.create(path, KEY, "north", clock(start=LATER)) as ledger:  # what was left behind is in nobody's way
-        ledger.refuse("a", "test", "it works")
+        ledger.record_refusal("a", "test", "it works")
 
 
 def test_site_killed_at_any_time_keeps_every_acknowledged_entry(path: Path) -> None:
@@ -121,10 +123,10 @@ with Ledger.open(path, KEY) as ledger:
         child.stdout.close()
         child.wait()
         with Ledger.open(path, KEY) as ledger:
-            hashes = {entry.previous for entry in ledger.entries()} | {ledger.head.hash}
-            reservations = sum(entry.kind == "reserve" for entry in ledger.entries())
+            hashes = {entry.previous for entry in ledger.read_entries()} | {ledger.head.hash}
+            reservations = sum(entry.kind == "reserve" for entry in ledger.read_entries())
             assert set(acknowledged) <= hashes
-            assert ledger.budget(POPULATION).grants[0].spent == reservations * charge(STEP, 8)
+            assert ledger.find_budget(POPULATION).grants[0].spent == reservations * compute_charge(STEP, 8)
 
 
 def test_full_disk_refuses_wherever_it_is_full_and_loses_nothing(path: Path) -> None:
@@ -197,14 +199,14 @@ def test_file_locked_by_another_process_is_refused_and_then_taken(path: Path) ->
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="another process holds the ledger; wait for it to end"):
-            ledger.refuse("a", "test", "a refusal")
+            ledger.record_refusal("a", "test", "a refusal")
         with pytest.raises(StorageError, match="another process holds the ledger"):
             Ledger.open(path, KEY, timeout_s=0.1)
-        assert ledger.signed_head().statement.number == ledger.head.number == 3
+        assert ledger.sign_head().statement.number == ledger.head.number == 3
         assert ledger.site == "north"
         other.execute("ROLLBACK")
         other.close()
-        ledger.refuse("a", "test", "a refusal")
+        ledger.record_refusal("a", "test", "a refusal")
         assert ledger.head.number == 4
 
 
@@ -334,7 +336,10 @@ def test_ledger_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path)
     copy = shutil.copy(path, path.with_suffix(".copy"))
     with Ledger.open(path, KEY, clock(start=LATER)) as ledger:
         Path(copy).replace(path)
-        for ask in (lambda: ledger.refuse("a", "test", "a refusal"), lambda: ledger.budget(POPULATION)):
+        for ask in (
+            lambda: ledger.record_refusal("a", "test", "a refusal"),
+            lambda: ledger.find_budget(POPULATION),
+        ):
             with pytest.raises(LedgerError, match="was moved or replaced while in use; start the site again"):
                 ask()
     assert verify_file(path, KEY.public).head.number == 3
@@ -348,9 +353,9 @@ def test_clock_set_back_is_refused_until_people_say_that_it_had_been_wrong(path:
             StorageError,
             match=r"the clock says 2026-03-02T08:00:00Z, the last .* 2027-04-06T08:02:00Z.*consilium-site ledger clock",
         ):
-            ledger.refuse("a", "test", "a refusal")
+            ledger.record_refusal("a", "test", "a refusal")
         ledger.accept_clock("Ada Byron", "ada")
-        ledger.refuse("a", "test", "a refusal")
+        ledger.record_refusal("a", "test", "a refusal")
         with pytest.raises(LedgerError, match="is not behind the last entry"):
             ledger.accept_clock("Ada Byron", "ada")
     times = [entry.time[:10] for entry in entries_of(path)]
@@ -364,10 +369,10 @@ def test_clock_set_back_is_refused_until_people_say_that_it_had_been_wrong(path:
 def test_clock_stepped_back_by_up_to_an_hour_keeps_the_last_time(path: Path, now: str, then: str) -> None:
     granted_ledger(path).close()
     with Ledger.open(path, KEY, clock(start=f"2026-03-02T{now}+00:00")) as ledger:
-        ledger.refuse("a", "test", "a refusal")
-        assert list(ledger.entries())[-1].time == f"2026-03-02T{then}Z"
+        ledger.record_refusal("a", "test", "a refusal")
+        assert list(ledger.read_entries())[-1].time == f"2026-03-02T{then}Z"
 
 
 def entries_of(path: Path) -> list[Entry]:
     with Ledger.open(path, KEY) as ledger:
-        return list(ledger.entries())
+        return list(ledger.read_entries())

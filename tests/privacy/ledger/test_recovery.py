@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import charge
+from privacy.accounting.epsilon import compute_charge
 from privacy.accounting.events import AnyEvent
-from privacy.audit.commands.verify import check
+from privacy.audit.commands.verify import check_ledger
 from privacy.errors import BudgetError, LedgerError
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.signed_head import Countersigned, LedgerHead
@@ -31,7 +31,7 @@ from tests.privacy.ledger_makers import (
     plan,
 )
 
-PRICE = 5 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
+PRICE = 5 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8)
 Days = Callable[[Ledger], None]
 
 
@@ -45,7 +45,7 @@ class Site:
         with granted_ledger(path, look=self.look) as ledger:
             ledger.allow("a", POPULATION, plan(), TERMS)
             ledger.reserve("a", 1, STEP)
-            ledger.checkpoint(countersigned(ledger), WITNESS.public)
+            ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
 
     def open(self) -> Ledger:
         return Ledger.open(self.path, KEY, self.look)
@@ -67,7 +67,7 @@ def site(path: Path) -> Site:
 
 
 def spent(ledger: Ledger, population: str = POPULATION) -> list[int]:
-    return [grant.spent for grant in ledger.budget(population).grants]
+    return [grant.spent for grant in ledger.find_budget(population).grants]
 
 
 def rounds(*numbers: int, event: AnyEvent = STEP) -> Days:
@@ -81,9 +81,9 @@ def rounds(*numbers: int, event: AnyEvent = STEP) -> Days:
 def test_restored_ledger_does_not_hold_what_the_witness_has_seen(site: Site) -> None:
     seen = site.loses(rounds(2)).head.statement
     with site.open() as ledger:
-        assert not ledger.holds(seen.number, seen.hash)
+        assert not ledger.has_entry(seen.number, seen.hash)
         with pytest.raises(LedgerError, match="that a witness has seen is not the one in this ledger"):
-            ledger.checkpoint(site.seen, WITNESS.public)
+            ledger.record_checkpoint(site.seen, WITNESS.public)
 
 
 def test_recovery_takes_over_the_totals_and_spends_everything_open(site: Site) -> None:
@@ -91,12 +91,12 @@ def test_recovery_takes_over_the_totals_and_spends_everything_open(site: Site) -
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         assert spent(ledger) == [PRICE] == [seen.accounts[0].grants[0].spent + seen.accounts[0].grants[0].set_aside]
-        assert ledger.budget(POPULATION).grants[0].set_aside == 0
+        assert ledger.find_budget(POPULATION).grants[0].set_aside == 0
         with pytest.raises(BudgetError, match="is closed here"):
             ledger.reserve("a", 4, STEP)
         ledger.allow("b", POPULATION, plan(), TERMS)
         ledger.reserve("b", 1, STEP)
-    found = check(site.path, KEY.public)
+    found = check_ledger(site.path, KEY.public)
     assert (found.recovered, found.witnessed, found.unsettled_rounds) == (seen.number, 5, 1)
 
 
@@ -104,15 +104,15 @@ def test_study_of_the_lost_ledger_is_paid_and_so_is_its_second_admission(site: S
     site.loses(lambda ledger: ledger.allow("lost", POPULATION, plan(2), TERMS))
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        lost = 2 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
+        lost = 2 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8)
         assert spent(ledger) == [PRICE + lost]
         ledger.allow("lost", POPULATION, plan(2), TERMS)
-        assert ledger.budget(POPULATION).grants[0].set_aside == lost
+        assert ledger.find_budget(POPULATION).grants[0].set_aside == lost
 
 
 def test_study_that_the_lost_ledger_had_closed_is_spent_as_the_restored_one_knows_it(site: Site) -> None:
     def close(ledger: Ledger) -> None:
-        ledger.release("a", MODEL)
+        ledger.record_release("a", MODEL)
         ledger.give_back("a")
 
     site.loses(close)
@@ -131,14 +131,14 @@ def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site)
     site.loses(enlarge)
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        assert [grant.order for grant in ledger.budget(POPULATION).grants] == [8, 32]
+        assert [grant.order for grant in ledger.find_budget(POPULATION).grants] == [8, 32]
         assert spent(ledger) == [PRICE, 0]
         assert spent(ledger, "lung-2026") == [PRICE]
         ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64, "c" * 64, "id")
         assert spent(ledger, "lung-2026") == [PRICE]
-        head = ledger.signed_head().statement
+        head = ledger.sign_head().statement
     assert [totals.population for totals in head.accounts] == [POPULATION, "lung-2026"]
-    assert verify_file(site.path).head_statement() == head
+    assert verify_file(site.path).make_head_statement() == head
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_privacy_given_up_in_the_lost_ledger_stays_given_up(
     def give_up(ledger: Ledger) -> None:
         ledger.allow("open", POPULATION, plan(1, train, totals), TERMS)
         ledger.reserve("open", 1, train)
-        ledger.evaluate("open", 1, totals)
+        ledger.pay_evaluation("open", 1, totals)
 
     site.loses(give_up)
     with site.open() as ledger:
-        assert ledger.budget(POPULATION).protected
+        assert ledger.find_budget(POPULATION).protected
         ledger.recover(site.seen, WITNESS.public)
-        budget = ledger.budget(POPULATION)
+        budget = ledger.find_budget(POPULATION)
         assert (budget.protected, budget.held_out_protected) == (protected, held_out)
         if not protected:
             with pytest.raises(BudgetError, match="trained on without privacy by the study 'a study of the lost"):
@@ -171,14 +171,14 @@ def test_study_that_was_open_without_privacy_counts_as_trained(path: Path) -> No
     site.loses(rounds(2))
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        budget = ledger.budget(POPULATION)
+        budget = ledger.find_budget(POPULATION)
         assert (budget.protected, budget.held_out_protected) == (False, False)
 
 
 def test_recovery_with_a_head_that_is_in_the_ledger_is_refused(site: Site) -> None:
     with site.open() as ledger:
         seen = countersigned(ledger)
-        ledger.refuse("b", "test", "a refusal")
+        ledger.record_refusal("b", "test", "a refusal")
         before = ledger.head
         with pytest.raises(LedgerError, match=r"entry 6, which the witness has seen, is in the ledger: nothing is"):
             ledger.recover(seen, WITNESS.public)
@@ -189,24 +189,24 @@ def test_recovery_with_forged_totals_is_refused(site: Site) -> None:
     honest = site.loses(rounds(2))
     cheap = honest.head.statement.model_copy(update={"accounts": ()})
     with site.open() as ledger:
-        before = ledger.budget(POPULATION)
+        before = ledger.find_budget(POPULATION)
         for forged, witness, sentence in (
             (
-                Countersigned.by(WITNESS, "w", Signed[LedgerHead].by(OTHER_KEY, cheap)),
+                Countersigned.sign(WITNESS, "w", Signed[LedgerHead].sign(OTHER_KEY, cheap)),
                 WITNESS,
                 "not signed by this",
             ),
             (
-                honest.model_copy(update={"head": Signed[LedgerHead].by(KEY, cheap)}),
+                honest.model_copy(update={"head": Signed[LedgerHead].sign(KEY, cheap)}),
                 WITNESS,
                 "the countersignature is over another head",
             ),
-            (Countersigned.by(OTHER_KEY, "w", honest.head), WITNESS, "the countersigned head cannot be believed"),
+            (Countersigned.sign(OTHER_KEY, "w", honest.head), WITNESS, "the countersigned head cannot be believed"),
             (honest, OTHER_KEY, "the countersigned head cannot be believed"),
         ):
             with pytest.raises(LedgerError, match=sentence):
                 ledger.recover(forged, witness.public)
-        assert ledger.budget(POPULATION) == before
+        assert ledger.find_budget(POPULATION) == before
         ledger.reserve("a", 2, STEP)  # the study was not closed
 
 
@@ -224,12 +224,12 @@ def test_recovery_of_another_grant_is_refused_and_changes_nothing(
     seen = site.loses(rounds(2)).head.statement
     (totals,) = seen.accounts
     other = totals.model_copy(update={"grants": (totals.grants[0].model_copy(update=grant),)})
-    head = Signed[LedgerHead].by(KEY, seen.model_copy(update={"accounts": (other,)}))
+    head = Signed[LedgerHead].sign(KEY, seen.model_copy(update={"accounts": (other,)}))
     with site.open() as ledger:
-        before = ledger.budget(POPULATION)
+        before = ledger.find_budget(POPULATION)
         with pytest.raises((LedgerError, BudgetError), match=sentence):
-            ledger.recover(Countersigned.by(WITNESS, "w", head), WITNESS.public)
-        assert ledger.budget(POPULATION) == before
+            ledger.recover(Countersigned.sign(WITNESS, "w", head), WITNESS.public)
+        assert ledger.find_budget(POPULATION) == before
         ledger.reserve("a", 2, STEP)
 
 
@@ -238,48 +238,48 @@ def test_recovered_head_is_held_and_news_to_nobody(site: Site) -> None:
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         after = ledger.head
-        assert ledger.signed_head().statement.recovered == seen.hash
-        ledger.checkpoint(site.seen, WITNESS.public)  # the next request still carries it
-        assert ledger.holds(seen.number, seen.hash)
+        assert ledger.sign_head().statement.recovered == seen.hash
+        ledger.record_checkpoint(site.seen, WITNESS.public)  # the next request still carries it
+        assert ledger.has_entry(seen.number, seen.hash)
         assert ledger.head == after
 
 
 def test_ledger_goes_on_being_witnessed_after_a_recovery_though_its_numbers_are_lower(site: Site) -> None:
     def many(ledger: Ledger) -> None:
         for number in range(20):
-            ledger.refuse("b", "test", f"refusal {number}")
+            ledger.record_refusal("b", "test", f"refusal {number}")
 
     seen = site.loses(many).head.statement
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         for number in range(2):
-            ledger.refuse("b", "test", f"after {number}")
-            ledger.checkpoint(countersigned(ledger), WITNESS.public)
+            ledger.record_refusal("b", "test", f"after {number}")
+            ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
             assert ledger.head.number < seen.number
         noted = ledger.head
-        ledger.checkpoint(site.seen, WITNESS.public)
+        ledger.record_checkpoint(site.seen, WITNESS.public)
         assert ledger.head == noted
     assert verify_file(site.path).witnessed == (noted.number - 1, _hash(site.path, noted.number - 1))
 
 
 def _hash(path: Path, number: int) -> str:
     with Ledger.open(path, KEY) as ledger:
-        return [entry.previous for entry in ledger.entries()][number]
+        return [entry.previous for entry in ledger.read_entries()][number]
 
 
 def test_second_loss_is_recovered_like_the_first_and_both_heads_are_held(site: Site) -> None:
     first = site.loses(rounds(2)).head.statement
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
 
     second = site.loses(lambda ledger: ledger.allow("b", POPULATION, plan(), TERMS)).head.statement
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         assert spent(ledger) == [2 * PRICE]
-        assert ledger.holds(first.number, first.hash)
-        assert ledger.holds(second.number, second.hash)
-        assert ledger.signed_head().statement.recovered == second.hash
+        assert ledger.has_entry(first.number, first.hash)
+        assert ledger.has_entry(second.number, second.hash)
+        assert ledger.sign_head().statement.recovered == second.hash
         with pytest.raises(LedgerError, match="nothing is lost"):
             ledger.recover(site.seen, WITNESS.public)
     assert verify_file(site.path).recovered == (second.number, second.hash)
@@ -291,11 +291,11 @@ def test_what_two_copies_paid_apart_from_each_other_is_added(site: Site) -> None
     with site.open() as ledger:
         ledger.reserve("a", 2, STEP)
         ledger.recover(site.seen, WITNESS.public)
-        assert spent(ledger) == [PRICE + charge(STEP, 8)]
+        assert spent(ledger) == [PRICE + compute_charge(STEP, 8)]
 
 
 def test_total_taken_over_may_pass_the_grant_and_nothing_is_left(site: Site) -> None:
-    price = plan(60)[0].times * charge(STEP, 8)
+    price = plan(60)[0].times * compute_charge(STEP, 8)
 
     site.loses(lambda ledger: ledger.allow("b", POPULATION, plan(60)[:1], TERMS))
     with site.open() as ledger:
@@ -303,8 +303,8 @@ def test_total_taken_over_may_pass_the_grant_and_nothing_is_left(site: Site) -> 
         for number in range(30):
             ledger.reserve("c", number, STEP)
         ledger.recover(site.seen, WITNESS.public)
-        (grant,) = ledger.budget(POPULATION).grants
-        assert grant.spent == PRICE + price + 30 * charge(STEP, 8)
+        (grant,) = ledger.find_budget(POPULATION).grants
+        assert grant.spent == PRICE + price + 30 * compute_charge(STEP, 8)
         assert grant.left < 0
         assert grant.epsilon_left == 0
         with pytest.raises(BudgetError, match=r"0\.0000 is left"):

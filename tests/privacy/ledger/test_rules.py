@@ -253,7 +253,7 @@ def test_budget_after_a_recovery_is_counted_from_what_was_taken_over(every_kind:
 def test_refusal_leaves_a_ledger_that_is_being_written_as_it_was(path: Path) -> None:
     granted_ledger(path).close()
     ledger_state = verify_file(path, KEY.public)
-    before = ledger_state.head_statement()
+    before = ledger_state.make_head_statement()
     again = Population(
         population="twin",
         contract="c" * 64,
@@ -269,7 +269,7 @@ def test_refusal_leaves_a_ledger_that_is_being_written_as_it_was(path: Path) -> 
     ):
         with pytest.raises(error, match=sentence):
             ledger_state.append(body, time, KEY)
-    assert ledger_state.head_statement() == before
+    assert ledger_state.make_head_statement() == before
     fresh = again.model_copy(update={"data": CHANGED_DATA})
     assert read_entry(ledger_state.append(fresh, "2026-03-02T09:00:00Z", KEY).entry).body == fresh
 
@@ -289,10 +289,10 @@ def test_ledger_that_is_not_begun_takes_only_its_opening() -> None:
     for ask in (
         lambda: LedgerState().site,
         lambda: LedgerState().key,
-        lambda: LedgerState().head_statement(),
+        lambda: LedgerState().make_head_statement(),
         lambda: LedgerState().check_key(None),
     ):
         with pytest.raises(LedgerError, match="the ledger has no entry yet"):
             ask()
     with pytest.raises(BudgetError, match="was never admitted here"):
-        LedgerState().account_of("a")
+        LedgerState().find_account_of_study("a")

@@ -32,19 +32,19 @@ from tests.privacy.ledger_makers import (
 
 def head_with(ledger: Ledger, fields: dict[str, object], key: SigningKey = KEY) -> Countersigned:
     """The ledger's head, except for ``fields``, signed and countersigned all the same."""
-    head = ledger.signed_head().statement.model_copy(update=fields)
-    return Countersigned.by(WITNESS, "coordinator", Signed[LedgerHead].by(key, head))
+    head = ledger.sign_head().statement.model_copy(update=fields)
+    return Countersigned.sign(WITNESS, "coordinator", Signed[LedgerHead].sign(key, head))
 
 
 def test_head_says_what_is_granted_spent_and_set_aside(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)
-        head = ledger.signed_head().verified(KEY.public)
+        head = ledger.sign_head().verify(KEY.public)
         assert (head.site, head.number, head.hash, head.recovered) == ("north", *ledger.head, None)
         (totals,) = head.accounts
         (grant,) = totals.grants
-        (figures,) = ledger.budget(POPULATION).grants
+        (figures,) = ledger.find_budget(POPULATION).grants
         assert (totals.population, totals.protected, totals.held_out_protected) == (POPULATION, True, True)
         assert (grant.spent, grant.set_aside) == (figures.spent, figures.set_aside)
         assert (grant.epsilon, grant.delta, grant.order) == (3, 1e-3, 8)
@@ -53,24 +53,24 @@ def test_head_says_what_is_granted_spent_and_set_aside(path: Path) -> None:
 def test_head_of_a_ledger_without_privacy_says_so(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("open", POPULATION, plan(1, UNPROTECTED, UNPROTECTED), TERMS)
-        ledger.evaluate("open", 1, UNPROTECTED)
-        assert not ledger.signed_head().statement.accounts[0].held_out_protected
-        assert ledger.signed_head().statement.accounts[0].protected
+        ledger.pay_evaluation("open", 1, UNPROTECTED)
+        assert not ledger.sign_head().statement.accounts[0].held_out_protected
+        assert ledger.sign_head().statement.accounts[0].protected
         ledger.reserve("open", 1, UNPROTECTED)
-        assert not ledger.signed_head().statement.accounts[0].protected
+        assert not ledger.sign_head().statement.accounts[0].protected
 
 
 def test_head_that_a_witness_has_seen_is_noted_once(path: Path) -> None:
     with granted_ledger(path) as ledger:
         old, seen = countersigned(ledger), ledger.head
-        ledger.refuse("a", "test", "a refusal")
+        ledger.record_refusal("a", "test", "a refusal")
         newer = countersigned(ledger)
-        ledger.checkpoint(newer, WITNESS.public)
+        ledger.record_checkpoint(newer, WITNESS.public)
         noted = ledger.head
-        ledger.checkpoint(newer, WITNESS.public)
-        ledger.checkpoint(old, WITNESS.public)
+        ledger.record_checkpoint(newer, WITNESS.public)
+        ledger.record_checkpoint(old, WITNESS.public)
         assert ledger.head == noted
-        assert ledger.holds(*seen)
+        assert ledger.has_entry(*seen)
     ledger_state = verify_file(path, KEY.public)
     assert ledger_state.witnessed == (newer.head.statement.number, newer.head.statement.hash)
     assert ledger_state.witnessed.number == noted.number - 1
@@ -79,8 +79,8 @@ def test_head_that_a_witness_has_seen_is_noted_once(path: Path) -> None:
 def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_back(path: Path) -> None:
     with granted_ledger(path) as ledger:
         old = countersigned(ledger, OTHER_KEY)
-        ledger.refuse("a", "test", "a refusal")
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_refusal("a", "test", "a refusal")
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
         newest = ledger.head
     values = values_of(path)
     body = {"witness": OTHER_KEY.public.text, "countersigned": old.model_dump(mode="json")}
@@ -101,9 +101,9 @@ def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_b
 def test_head_of_another_ledger_is_not_noted(path: Path, fields: dict[str, object], sentence: str) -> None:
     with granted_ledger(path) as ledger:
         with pytest.raises(LedgerError, match=sentence):
-            ledger.checkpoint(head_with(ledger, fields), WITNESS.public)
+            ledger.record_checkpoint(head_with(ledger, fields), WITNESS.public)
         assert ledger.head.number == 3
-        ledger.refuse("a", "test", "it goes on")
+        ledger.record_refusal("a", "test", "it goes on")
 
 
 def test_head_that_nobody_signed_is_not_noted(path: Path) -> None:
@@ -115,9 +115,9 @@ def test_head_that_nobody_signed_is_not_noted(path: Path) -> None:
             (honest.model_copy(update={"seen": other_head.seen}), "the countersignature is over another head"),
         ):
             with pytest.raises(LedgerError, match=sentence):
-                ledger.checkpoint(wrong, WITNESS.public)
+                ledger.record_checkpoint(wrong, WITNESS.public)
         with pytest.raises(LedgerError, match="the countersigned head cannot be believed"):
-            ledger.checkpoint(honest, OTHER_KEY.public)
+            ledger.record_checkpoint(honest, OTHER_KEY.public)
         assert ledger.head.number == 3
 
 
@@ -128,9 +128,9 @@ def test_totals_shown_to_a_witness_are_those_of_that_entry_not_of_now(path: Path
         ledger.reserve("a", 1, STEP)
         ledger.register_population("second", "7" * 64, 100, 1, "8" * 64, "c" * 64, "id")
         ledger.grant(POPULATION, 1, 1e-4, 32)
-        ledger.checkpoint(seen, WITNESS.public)
+        ledger.record_checkpoint(seen, WITNESS.public)
         ledger.give_back("a")
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     assert verify_file(path, KEY.public).witnessed == (9, values_of(path)[-1]["previous"])
 
 
@@ -138,13 +138,13 @@ def test_ledger_that_showed_a_witness_lower_totals_is_refused_by_rule(path: Path
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
-        (totals,) = ledger.signed_head().statement.accounts
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
+        (totals,) = ledger.sign_head().statement.accounts
     values = values_of(path)
     head = values[-1]["body"]["countersigned"]["head"]["statement"]
     cheap = totals.model_copy(update={"grants": (totals.grants[0].model_copy(update={"spent": 0}),)})
     lied = LedgerHead.model_validate({**head, "accounts": [cheap.model_dump()]})
-    shown = Countersigned.by(WITNESS, "coordinator", Signed[LedgerHead].by(KEY, lied))
+    shown = Countersigned.sign(WITNESS, "coordinator", Signed[LedgerHead].sign(KEY, lied))
     forgery = forged(changed(values, len(values), countersigned=shown.model_dump(mode="json")))
     with pytest.raises(LedgerError, match=r"^entry 6 breaks the rule 'witness': the totals that a witness"):
         replay(forgery)
@@ -153,7 +153,7 @@ def test_ledger_that_showed_a_witness_lower_totals_is_refused_by_rule(path: Path
 def test_checkpoint_and_recovery_of_the_story_are_read_back(path: Path) -> None:
     write_every_kind(path)
     with Ledger.open(path, OTHER_KEY) as ledger:
-        bodies = [entry.body for entry in ledger.entries()]
+        bodies = [entry.body for entry in ledger.read_entries()]
     checkpoints = [body for body in bodies if isinstance(body, Checkpoint)]
     assert [body.countersigned.seen.statement.number for body in checkpoints] == [8, 22]
     assert all(body.witness == WITNESS.public.text for body in checkpoints)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from privacy.accounting.epsilon import stored_curve
+from privacy.accounting.epsilon import compute_stored_curve
 from privacy.accounting.events import AnyEvent, DistributedGaussian, SiteUpdates
 from privacy.accounting.renyi import STORED_ORDERS
-from privacy.audit.commands.verify import check
+from privacy.audit.commands.verify import check_ledger
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
@@ -33,7 +33,7 @@ def test_golden_ledgers_are_what_their_generator_writes() -> None:
 
 
 def test_golden_ledger_verifies_to_the_figures_written_beside_it() -> None:
-    found = check(FOLDER / "accepted.jsonl", KEY)
+    found = check_ledger(FOLDER / "accepted.jsonl", KEY)
     figures = EXPECTED["accepted"] | {"key": PublicKey.from_text(EXPECTED["accepted"]["key"]).typed}
     assert {name: getattr(found, name) for name in figures if name != "grants"} == {
         name: figure for name, figure in figures.items() if name != "grants"
@@ -60,7 +60,7 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
     wrong = EXPECTED["refused"][name]
     path = FOLDER / "refused" / f"{name}.jsonl"
     with pytest.raises(LedgerError, match=rf": entry {wrong['entry']} breaks the rule '{wrong['rule']}': "):
-        check(path, KEY)
+        check_ledger(path, KEY)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
     ids=lambda event: event.kind,
 )
 def test_curve_of_an_event_follows_from_the_page_alone(event: AnyEvent) -> None:
-    assert stored_curve(event, 3) == tuple(curve(event.model_dump(), 3) or ())
+    assert compute_stored_curve(event, 3) == tuple(curve(event.model_dump(), 3) or ())
 
 
 def test_golden_ledgers_break_every_rule() -> None:

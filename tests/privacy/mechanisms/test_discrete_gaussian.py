@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from privacy.mechanisms.discrete_gaussian import _below_exp, sample, sample_many
+from privacy.mechanisms.discrete_gaussian import _is_below_exp, sample, sample_many
 from privacy.randomness import KeyStream
 
 
@@ -86,10 +86,10 @@ def test_coin_in_doubt_is_decided_by_more_bits() -> None:
         chance = (-Decimal(1) / 3).exp() * 2**52
     cell, inside = int(chance), float(chance % 1)
     stream = KeyStream(bytes(32))
-    heads = sum(_below_exp(cell, gamma, stream) for _ in range(4_000)) / 4_000
+    heads = sum(_is_below_exp(cell, gamma, stream) for _ in range(4_000)) / 4_000
     assert heads == pytest.approx(inside, abs=0.03)
-    assert _below_exp(cell - 1, gamma, stream)
-    assert not _below_exp(cell + 1, gamma, stream)
+    assert _is_below_exp(cell - 1, gamma, stream)
+    assert not _is_below_exp(cell + 1, gamma, stream)
 
 
 @pytest.mark.parametrize("variance", [0, -1, 2**50])

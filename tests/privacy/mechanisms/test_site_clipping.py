@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from privacy.mechanisms.distributed_noise import SharedNoise, noise_share, opened_sum
+from privacy.mechanisms.distributed_noise import SharedNoise, decode_opened_sum, make_noised_share
 from privacy.mechanisms.site_clipping import (
-    contribution,
+    compute_joint_norm,
+    compute_mean_update,
+    compute_next_norm,
+    compute_norm_from_joint,
     is_drawn,
-    joint_norm,
-    mean_update,
-    next_norm,
-    norm_of_joint,
+    make_contribution,
 )
 from privacy.randomness import KeyStream, from_os
-from privacy.secure_aggregation.round_layout import sealed_values, shared_noise
+from privacy.secure_aggregation.round_layout import count_sealed_values, make_shared_noise
 from privacy.study import AdaptiveClipping, Privacy, Terms
 from tests.client.small_study import small_terms
 
@@ -54,29 +54,33 @@ def site_terms(**changes: dict[str, Any]) -> Terms:
 def test_contribution_is_within_the_joint_norm_whatever_was_trained(
     update: Vector, norm: float, adaptive: AdaptiveClipping | None, counts: bool
 ) -> None:
-    found = contribution(update, norm, adaptive, counts=counts)
+    found = make_contribution(update, norm, adaptive, counts=counts)
     assert found.size == update.size + (adaptive is not None)
     exact = math.sqrt(math.fsum(float(x) ** 2 for x in found))
-    assert exact <= joint_norm(norm, adaptive)
+    assert exact <= compute_joint_norm(norm, adaptive)
     assert counts or not found.any()
 
 
 @given(norms, clippings)
 def test_norm_comes_back_from_the_joint_one(norm: float, adaptive: AdaptiveClipping | None) -> None:
-    assert norm_of_joint(joint_norm(norm, adaptive), adaptive) == pytest.approx(norm, rel=1e-15)
+    assert compute_norm_from_joint(compute_joint_norm(norm, adaptive), adaptive) == pytest.approx(norm, rel=1e-15)
 
 
 def test_update_within_the_norm_is_kept_and_says_so() -> None:
-    np.testing.assert_allclose(contribution(np.array([0.3, 0.4]), 1.0, ADAPTIVE, counts=True), [0.3, 0.4, 0.25])
+    np.testing.assert_allclose(
+        make_contribution(np.array([0.3, 0.4]), 1.0, ADAPTIVE, counts=True), [0.3, 0.4, 0.25]
+    )
 
 
 def test_update_beyond_the_norm_is_scaled_down_and_says_so() -> None:
-    np.testing.assert_allclose(contribution(np.array([6.0, 8.0]), 5.0, ADAPTIVE, counts=True), [3.0, 4.0, -1.25])
+    np.testing.assert_allclose(
+        make_contribution(np.array([6.0, 8.0]), 5.0, ADAPTIVE, counts=True), [3.0, 4.0, -1.25]
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
 def test_update_that_left_the_numbers_counts_as_zero(value: float) -> None:
-    np.testing.assert_allclose(contribution(np.array([value, 1.0]), 1.0, ADAPTIVE, counts=True), [0, 0, -0.25])
+    np.testing.assert_allclose(make_contribution(np.array([value, 1.0]), 1.0, ADAPTIVE, counts=True), [0, 0, -0.25])
 
 
 @pytest.mark.parametrize("adaptive", [None, ADAPTIVE])
@@ -85,7 +89,7 @@ def test_replaced_update_moves_the_integers_by_at_most_twice_the_sensitivity(
 ) -> None:
     """With the same dither and draw: 2 S' / gamma + sqrt(d), which is less than twice what one update can reach."""
     random, d = np.random.default_rng(7), 300 + (adaptive is not None)
-    noise = SharedNoise(joint_norm(0.7, adaptive), 4.0, d, 14, 60.0, 1)
+    noise = SharedNoise(compute_joint_norm(0.7, adaptive), 4.0, d, 14, 60.0, 1)
     closest, exact = 0.0, 2 * noise.clipping_norm / noise.unit + math.sqrt(d)
     for size in (0.01, 0.7, 1000.0):
         for _ in range(60):
@@ -93,7 +97,7 @@ def test_replaced_update_moves_the_integers_by_at_most_twice_the_sensitivity(
             after = -before if size > 1 else random.normal(size=300) * size
             dither = random.uniform(size=d)
             one, other = (
-                np.floor(contribution(each, 0.7, adaptive, counts=True) / noise.unit + dither)
+                np.floor(make_contribution(each, 0.7, adaptive, counts=True) / noise.unit + dither)
                 for each in (before, after)
             )
             moved = float(np.linalg.norm(one - other))
@@ -104,9 +108,9 @@ def test_replaced_update_moves_the_integers_by_at_most_twice_the_sensitivity(
 
 def test_site_that_comes_or_goes_moves_the_integers_by_at_most_the_sensitivity() -> None:
     random = np.random.default_rng(8)
-    noise = SharedNoise(joint_norm(0.7, ADAPTIVE), 4.0, 301, 14, 60.0, 1)
+    noise = SharedNoise(compute_joint_norm(0.7, ADAPTIVE), 4.0, 301, 14, 60.0, 1)
     for _ in range(100):
-        there = contribution(random.normal(size=300), 0.7, ADAPTIVE, counts=True)
+        there = make_contribution(random.normal(size=300), 0.7, ADAPTIVE, counts=True)
         assert np.linalg.norm(np.floor(there / noise.unit + random.uniform(size=301))) <= noise.sensitivity
 
 
@@ -115,10 +119,10 @@ def test_opened_mean_has_the_updates_and_the_noise_that_were_promised() -> None:
     random, d = np.random.default_rng(9), 40_000
     noise = SharedNoise(1.0, 6.0, d, 20, 80.0, 1)
     updates = [random.normal(size=d) for _ in range(5)]
-    sealed = [contribution(each, 1.0, None, counts=place < 3) for place, each in enumerate(updates)]
-    variance = noise.share_variance(5)
-    total = sum(noise_share(each, noise, variance, from_os()).astype(np.int64) for each in sealed)
-    found = mean_update(opened_sum(np.asarray(total), noise), None, expected=0.6 * 5)
+    sealed = [make_contribution(each, 1.0, None, counts=place < 3) for place, each in enumerate(updates)]
+    variance = noise.compute_share_variance(5)
+    total = sum(make_noised_share(each, noise, variance, from_os()).astype(np.int64) for each in sealed)
+    found = compute_mean_update(decode_opened_sum(np.asarray(total), noise), None, expected=0.6 * 5)
     plain = sum(each / np.linalg.norm(each) for each in updates[:3]) / 3
     promised = noise.noise_multiplier * noise.sensitivity * noise.unit * math.sqrt(5 / 4) / 3
     assert (found - plain).std() == pytest.approx(promised, rel=0.03)
@@ -144,26 +148,28 @@ def test_everybody_is_drawn_without_sampling_and_the_same_key_draws_the_same() -
 def test_split_of_the_noise_is_andrews(noise: float, share_of_norm: float) -> None:
     """Their theorem 1: z_Delta = (z^-2 - (2 sigma_b)^-2)^(-1/2), sigma_b the noise of the count of answers."""
     adaptive = AdaptiveClipping(share=share_of_norm)
-    deviation = noise * joint_norm(1.7, adaptive)
+    deviation = noise * compute_joint_norm(1.7, adaptive)
     over_the_norm, of_the_count = deviation / 1.7, deviation / (share_of_norm * 1.7)
     assert over_the_norm == pytest.approx((noise**-2 - (2 * of_the_count) ** -2) ** -0.5, rel=1e-12)
 
 
 def test_norm_without_adaptive_clipping_stays() -> None:
-    assert next_norm(np.array([5.0]), 0.3, privacy(None), 2.0) == 0.3
+    assert compute_next_norm(np.array([5.0]), 0.3, privacy(None), 2.0) == 0.3
 
 
 @pytest.mark.parametrize(("answers", "within"), [(2.0, 1.0), (0.0, 0.5), (-1.0, 0.25), (-50.0, 0.0), (50.0, 1.0)])
 def test_norm_follows_the_answers_cut_to_a_fraction(answers: float, within: float) -> None:
     """Four sites expected; answers in units of half a site."""
     total = np.array([9.0, answers * 0.5 * 2.0])
-    assert next_norm(total, 2.0, privacy(), 4.0) == pytest.approx(2.0 * (1 - 0.2 * (within - 0.5)), rel=1e-12)
+    assert compute_next_norm(total, 2.0, privacy(), 4.0) == pytest.approx(
+        2.0 * (1 - 0.2 * (within - 0.5)), rel=1e-12
+    )
 
 
 def test_norm_stays_within_reach_of_where_it_began() -> None:
     norm = 1.0
     for _ in range(300):
-        norm = next_norm(np.array([-1e9]), norm, privacy(), 3.0)
+        norm = compute_next_norm(np.array([-1e9]), norm, privacy(), 3.0)
     assert norm == 2.0**20
 
 
@@ -174,16 +180,18 @@ def test_norm_converges_to_the_quantile_and_is_that_of_a_plain_loop(quantile: fl
     promise, random = privacy(adaptive, norm=2.0), np.random.default_rng(3)
     lengths, norm, path = np.arange(1.0, 41.0), 2.0, []
     for number in range(150):
-        noise = SharedNoise(joint_norm(norm, adaptive), 1.0, 4, 20, 80.0, 1)
-        variance = noise.share_variance(40)
+        noise = SharedNoise(compute_joint_norm(norm, adaptive), 1.0, 4, 20, 80.0, 1)
+        variance = noise.compute_share_variance(40)
         total = np.zeros(4, dtype=np.int64)
         for length in lengths:
             direction = random.normal(size=3)
             update = direction * length / np.linalg.norm(direction)
             stream = KeyStream(random.bytes(32))
             counts = is_drawn(participation, stream)
-            total += noise_share(contribution(update, norm, adaptive, counts=counts), noise, variance, stream)
-        norm = next_norm(opened_sum(total, noise), norm, promise, participation * 40)
+            total += make_noised_share(
+                make_contribution(update, norm, adaptive, counts=counts), noise, variance, stream
+            )
+        norm = compute_next_norm(decode_opened_sum(total, noise), norm, promise, participation * 40)
         if number >= 80:
             path.append(norm)
     plain = 2.0
@@ -195,25 +203,25 @@ def test_norm_converges_to_the_quantile_and_is_that_of_a_plain_loop(quantile: fl
 
 def test_grid_follows_the_norm_and_the_shares_stay() -> None:
     terms = site_terms(privacy={"adaptive_clipping": {}})
-    one, other = (shared_noise(terms, 6, 4.0, norm) for norm in (1.0, 3.0))
+    one, other = (make_shared_noise(terms, 6, 4.0, norm) for norm in (1.0, 3.0))
     assert other.unit == pytest.approx(3 * one.unit)
-    assert one.share_variance(4) == other.share_variance(4)
-    assert one.parameters == sealed_values(terms, 6) == 7
+    assert one.compute_share_variance(4) == other.compute_share_variance(4)
+    assert one.parameters == count_sealed_values(terms, 6) == 7
 
 
 def test_range_must_hold_the_sum_of_all_sites_beside_the_noise() -> None:
-    noise = shared_noise(site_terms(), 6, 4.0)
+    noise = make_shared_noise(site_terms(), 6, 4.0)
     loudest = 4.0 * math.sqrt(3 / (3 - 1))  # of three sites one conspires, and what all see is the noise of three
-    fitting = shared_noise(site_terms(secure_aggregation={"value_range": noise.needed_range}), 6, 4.0)
+    fitting = make_shared_noise(site_terms(secure_aggregation={"value_range": noise.needed_range}), 6, 4.0)
     assert noise.needed_range == pytest.approx(8 * loudest * fitting.inflation + 8)
-    assert noise.problem(8) is None
-    tight = shared_noise(site_terms(secure_aggregation={"value_range": 36.0}), 6, 4.0)
-    assert "the noise and the sum need 47.2" in str(tight.problem(8))
+    assert noise.describe_problem(8) is None
+    tight = make_shared_noise(site_terms(secure_aggregation={"value_range": 36.0}), 6, 4.0)
+    assert "the noise and the sum need 47.2" in str(tight.describe_problem(8))
 
 
 def test_auto_range_holds_the_updates_of_all_sites_and_the_noise() -> None:
     """Eight sites at most, each one norm; the noise of the smallest cohort, of which one site conspires."""
-    fitting = shared_noise(site_terms(secure_aggregation={"value_range": "auto"}), 6, 4.0)
-    assert fitting.problem(8) is None
+    fitting = make_shared_noise(site_terms(secure_aggregation={"value_range": "auto"}), 6, 4.0)
+    assert fitting.describe_problem(8) is None
     needed = 8 + 8 * 4.0 * math.sqrt(3 / 2) * fitting.inflation
     assert needed <= fitting.value_range * (1 + 1e-9) < 1.1 * needed

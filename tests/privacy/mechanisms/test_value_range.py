@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.mechanisms.value_range import most_drawn, most_patients, range_of_sums, range_of_updates, rounded_up
+from privacy.mechanisms.value_range import (
+    compute_most_drawn,
+    compute_range_of_sums,
+    compute_range_of_updates,
+    count_most_patients,
+    round_up,
+)
 
 
 def beyond(rate: float, patients: int, most: float) -> Decimal:
@@ -24,17 +30,17 @@ def beyond(rate: float, patients: int, most: float) -> Decimal:
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.3, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("patients", [10, 60, 340, 2000])
 def test_largest_lot_is_left_behind_less_often_than_it_says(rate: float, patients: int) -> None:
-    assert beyond(rate, patients, most_drawn(rate, patients)) < Decimal(2) ** -50
+    assert beyond(rate, patients, compute_most_drawn(rate, patients)) < Decimal(2) ** -50
 
 
 def test_largest_lot_of_everybody_is_everybody() -> None:
-    assert most_drawn(1.0, 70) == 70
-    assert most_drawn(0.5, 0) == 0
+    assert compute_most_drawn(1.0, 70) == 70
+    assert compute_most_drawn(0.5, 0) == 0
 
 
 def test_public_counts_hide_up_to_ten_patients_each() -> None:
-    assert most_patients([60, 70]) == 150
-    assert most_patients([]) == 0
+    assert count_most_patients([60, 70]) == 150
+    assert count_most_patients([]) == 0
 
 
 @settings(max_examples=200)
@@ -43,7 +49,7 @@ def test_range_of_sums_holds_the_noise_that_it_makes_itself(
     largest: float, noise: float, parameters: int, bits: int
 ) -> None:
     """The equation it solves, written out: a wider range is a coarser grid, and a coarser grid is more noise."""
-    found = range_of_sums(largest, noise, parameters, bits)
+    found = compute_range_of_sums(largest, noise, parameters, bits)
     if math.isinf(found):
         assert 8 * noise * 2 * math.sqrt(parameters) >= (1 << bits) * (1 - 1e-12)
     else:
@@ -54,22 +60,22 @@ def test_range_of_sums_holds_the_noise_that_it_makes_itself(
 @settings(max_examples=300)
 @given(st.floats(1e-6, 1e9))
 def test_rounding_up_keeps_two_digits_and_loses_nothing(value: float) -> None:
-    found = rounded_up(value)
+    found = round_up(value)
     assert value * (1 - 1e-8) <= found <= 1.1 * value + 1e-12
     assert float(f"{found:.1e}") == found
 
 
 @given(st.floats(1e-3, 1e6))
 def test_rounding_up_is_the_same_on_machines_that_differ_in_the_last_bit(value: float) -> None:
-    rounded = rounded_up(value)
-    assert rounded_up(math.nextafter(rounded, 0)) == rounded_up(math.nextafter(rounded, math.inf)) == rounded
+    rounded = round_up(value)
+    assert round_up(math.nextafter(rounded, 0)) == round_up(math.nextafter(rounded, math.inf)) == rounded
 
 
 @pytest.mark.parametrize(("noise", "corrected"), [(1.0, False), (30.0, False), (None, True), (4.0, True)])
 def test_range_of_updates_holds_the_steps_of_the_smallest_site(noise: float | None, corrected: bool) -> None:
     """A site of 50 patients whose gradients all point along one coordinate, with its noise; 2,000 of its rounds."""
     random, rate, steps, lots = np.random.default_rng(3), 0.2, 6, 2
-    held = range_of_updates(
+    held = compute_range_of_updates(
         learning_rate=0.5,
         steps=steps,
         lots=lots,

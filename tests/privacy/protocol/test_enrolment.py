@@ -20,7 +20,7 @@ def request_file(tmp_path: Path) -> Path:
     node_key = generate_node_key(tmp_path / "node.key")
     request = JoinRequest(name="ash", identity=key.public.text, node_key=node_key)
     path = tmp_path / "ash.request"
-    path.write_bytes(SignedJoinRequest.by(key, request).to_bytes() + b"\n")
+    path.write_bytes(SignedJoinRequest.sign(key, request).to_bytes() + b"\n")
     return path
 
 
@@ -38,7 +38,7 @@ def admission(**changes: Any) -> dict[str, Any]:
 
 def test_request_read_back_is_signed_by_the_key_it_names(request_file: Path) -> None:
     signed = read_enrolment(request_file, SignedJoinRequest, FederationError)
-    assert signed.verified(SITE_KEYS["ash"].public).name == "ash"
+    assert signed.verify(SITE_KEYS["ash"].public).name == "ash"
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_request_read_back_is_signed_by_the_key_it_names(request_file: Path) -> 
 def test_request_that_was_changed_on_its_way_is_taken(request_file: Path, change: Callable[[bytes], bytes]) -> None:
     request_file.write_bytes(change(request_file.read_bytes()))
     signed = read_enrolment(request_file, SignedJoinRequest, FederationError)
-    assert signed.verified(SITE_KEYS["ash"].public).name == "ash"
+    assert signed.verify(SITE_KEYS["ash"].public).name == "ash"
 
 
 def test_request_with_another_value_is_not_its_owners(request_file: Path) -> None:
     request_file.write_text(request_file.read_text().replace('"ash"', '"elm"'))
     signed = read_enrolment(request_file, SignedJoinRequest, FederationError)
     with pytest.raises(WireError, match="a signature is not by the key"):
-        signed.verified(SITE_KEYS["ash"].public)
+        signed.verify(SITE_KEYS["ash"].public)
 
 
 def test_request_holds_public_halves_only(request_file: Path) -> None:
@@ -74,7 +74,7 @@ def test_request_holds_public_halves_only(request_file: Path) -> None:
 
 
 def test_admission_read_back_is_equal(tmp_path: Path) -> None:
-    signed = SignedAdmission.by(COORDINATOR_KEY, Admission(**admission()))
+    signed = SignedAdmission.sign(COORDINATOR_KEY, Admission(**admission()))
     path = tmp_path / "ash.admission"
     path.write_bytes(signed.to_bytes() + b"\n")
     assert read_enrolment(path, SignedAdmission, SiteConfigError) == signed

@@ -36,7 +36,7 @@ def header(name: str) -> Signed[Header]:
         study=STUDY, launch=DIGEST, epoch=MOST, round=MOST, attempt=MOST, cohort=DIGEST, base=MOST, model=DIGEST,
         key=DIGEST, layout=DIGEST, reference=MOST, room=MOST, patients=DIGEST,
     )  # fmt: skip
-    return Signed[Header].by(
+    return Signed[Header].sign(
         KEY,
         Header(
             site=name, view=view, patients=MOST, blob=DIGEST, own_mask=DIGEST, ledger=Head(number=MOST, hash=DIGEST),
@@ -46,7 +46,7 @@ def header(name: str) -> Signed[Header]:
 
 
 def offer(name: str) -> Signed[Offer]:
-    return Signed[Offer].by(
+    return Signed[Offer].sign(
         KEY,
         Offer(
             study=STUDY, launch=DIGEST, site=name, epoch=MOST, session_key=SessionKey().public, base=MOST,
@@ -67,7 +67,7 @@ def head() -> Signed[LedgerHead]:
             site=NAMES[0], number=2**53 - 1, hash=DIGEST, time="2026-01-01T00:00:00Z", recovered=DIGEST,
             accounts=(account,) * accounts,
         )  # fmt: skip
-        return Signed[LedgerHead].by(KEY, statement)
+        return Signed[LedgerHead].sign(KEY, statement)
 
     fitting = max(number for number in range(1, 8) if len(signed(number).to_bytes()) <= MAX_HEAD_BYTES)
     assert fitting > 1
@@ -78,7 +78,7 @@ def head() -> Signed[LedgerHead]:
 def messages() -> dict[str, Request | Reply]:
     headers, offers = {name: header(name) for name in NAMES}, {name: offer(name) for name in NAMES}
     evaluated = Evaluated(round=MOST, opened_in=MOST, counts=(-MOST,) * 20_000)
-    grant = Signed[Grant].by(
+    grant = Signed[Grant].sign(
         KEY,
         Grant(
             study=STUDY, launch=DIGEST, lead=NAMES[0], epoch=MOST, offers=DIGEST, commitment=DIGEST,
@@ -88,7 +88,7 @@ def messages() -> dict[str, Request | Reply]:
     keys = KeyParcel(offers=offers, grant=grant)
     committed = Committed(round=MOST, attempt=MOST, epoch=MOST, cohort=NAMES, headers=headers)
     state = head()
-    seen = Countersigned.by(KEY, "coordinator", state)
+    seen = Countersigned.sign(KEY, "coordinator", state)
     assert MAX_LAUNCH_BYTES + len(seen.to_bytes()) + 4096 < MAX_BODY_BYTES  # a join, whose launch has a limit
     return {
         "wrap": Wrap(epoch=MOST, offers=offers, earlier=(MOST,) * MAX_EARLIER),

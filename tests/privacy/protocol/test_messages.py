@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from privacy.base64url import wrapped_bytes, wrapped_text
-from privacy.canonical import from_canonical, sha256, to_canonical
+from privacy.base64url import decode_wrapped_key, encode_wrapped_key
+from privacy.canonical import compute_sha256, from_canonical, to_canonical
 from privacy.errors import WireError
 from privacy.keys import PublicKey
 from privacy.protocol import messages
@@ -74,7 +74,7 @@ def test_request_is_the_golden_message() -> None:
         number=7,
     )
     assert envelope == golden(GOLDEN["request"])
-    assert sha256(envelope.body) == GOLDEN["request"]["sha256"]
+    assert compute_sha256(envelope.body) == GOLDEN["request"]["sha256"]
 
 
 def test_reply_is_the_golden_message() -> None:
@@ -106,7 +106,7 @@ def test_message_opens_as_what_was_sent(sentence: str, number: int, blobs: list[
     content = Problem(code="failed", sentence=sentence, base=number)
     envelope = sent(content, blobs=tuple(blobs), number=number)
     body = open_envelope(envelope, ASH.public)
-    assert (body.content, body.number, body.answers) == (content, number, sha256(b"asked"))
+    assert (body.content, body.number, body.answers) == (content, number, compute_sha256(b"asked"))
     assert (body.study, body.sender, body.receiver) == (STUDY, "ash", "coordinator")
     assert envelope.size == len(envelope.body) + 64 + sum(map(len, blobs))
 
@@ -155,7 +155,7 @@ def test_message_that_no_receiver_takes_is_not_made() -> None:
     large = terms.model_copy(update={"model": terms.model.model_copy(update={"options": longest})})
     launch = golden_launch().statement.model_copy(update={"terms": large})
     with pytest.raises(WireError, match=r"a 'join' message would have 5\d{6} bytes, at most 4194304 are taken"):
-        sent(Join(launch=SignedLaunch.by(COORDINATOR_KEY, launch), epoch=1))
+        sent(Join(launch=SignedLaunch.sign(COORDINATOR_KEY, launch), epoch=1))
 
 
 @pytest.mark.parametrize("change", [lambda body: body + b"\n", lambda body: body.replace(b'":', b'": ', 1)])
@@ -196,12 +196,12 @@ def test_body_is_read_before_its_signature_to_know_whose_it_should_be() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0\xff" * 50])
 def test_wrapped_bytes_read_back_from_their_text_are_equal(data: bytes) -> None:
-    assert wrapped_bytes(wrapped_text(data)) == data
+    assert decode_wrapped_key(encode_wrapped_key(data)) == data
 
 
 def test_text_that_is_no_base64url_is_refused() -> None:
     with pytest.raises(WireError, match="a wrapped key is not written in base64url"):
-        wrapped_bytes("A")
+        decode_wrapped_key("A")
 
 
 # The closed list -------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from privacy.secure_aggregation.check_fields import (
     NO_FORMS,
     Forms,
     add_forms,
-    expected_checks,
-    linear_forms,
-    offsets,
+    compute_expected_checks,
+    compute_linear_forms,
+    draw_offsets,
 )
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
@@ -25,11 +25,11 @@ GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "deriva
 
 
 def forms_of(slots: list[int], key: bytes = KEY, context: bytes = CONTEXT, block: int = 0) -> Forms:
-    return linear_forms(key, context, block, np.array(slots, dtype=np.uint64))
+    return compute_linear_forms(key, context, block, np.array(slots, dtype=np.uint64))
 
 
 def sealed(slots: list[int], site: str) -> list[int]:
-    return [*slots, *expected_checks(forms_of(slots), KEY, CONTEXT, [site])]
+    return [*slots, *compute_expected_checks(forms_of(slots), KEY, CONTEXT, [site])]
 
 
 VECTORS = {site: sealed([1, 10 * i, (1 << 42) - 1 - i], site) for i, site in enumerate(SITES)}
@@ -38,7 +38,7 @@ VECTORS = {site: sealed([1, 10 * i, (1 << 42) - 1 - i], site) for i, site in enu
 def holds(names: list[str], cohort: list[str], key: bytes = KEY, context: bytes = CONTEXT, scalar: int = 1) -> bool:
     columns = zip(*(VECTORS[name] for name in names), strict=True)
     *slots, a, b, c = [scalar * sum(column) % PLAIN_MODULUS for column in columns]
-    return expected_checks(forms_of(slots, key, context), key, context, cohort) == (a, b, c)
+    return compute_expected_checks(forms_of(slots, key, context), key, context, cohort) == (a, b, c)
 
 
 def test_checks_of_the_cohorts_sum_hold() -> None:
@@ -72,24 +72,26 @@ def test_slots_moved_to_another_block_have_other_forms() -> None:
 def test_forms_of_a_sum_are_the_sum_of_the_forms() -> None:
     generator = np.random.default_rng(2)
     one, other = (generator.integers(0, PLAIN_MODULUS, 10_000, dtype=np.uint64) for _ in range(2))
-    both = linear_forms(KEY, CONTEXT, 5, (one + other) % PLAIN_MODULUS)
-    assert add_forms(linear_forms(KEY, CONTEXT, 5, one), linear_forms(KEY, CONTEXT, 5, other)) == both
+    both = compute_linear_forms(KEY, CONTEXT, 5, (one + other) % PLAIN_MODULUS)
+    assert (
+        add_forms(compute_linear_forms(KEY, CONTEXT, 5, one), compute_linear_forms(KEY, CONTEXT, 5, other)) == both
+    )
     assert add_forms(both, NO_FORMS) == both
 
 
 def test_forms_of_a_whole_block_of_the_largest_slots_do_not_overflow() -> None:
     """The oracle computes with Python's integers from the same keystream."""
     slots = np.full(BLOCK * SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
-    words = derive_stream(KEY, Purpose.CHECK_COEFFICIENTS, CONTEXT, bytes(4)).words(len(slots)).tolist()
+    words = derive_stream(KEY, Purpose.CHECK_COEFFICIENTS, CONTEXT, bytes(4)).draw_words(len(slots)).tolist()
     ks = [[word >> 20 * j & 0xFFFFF for word in words] for j in range(3)]
-    assert linear_forms(KEY, CONTEXT, 0, slots) == tuple(-sum(k) % PLAIN_MODULUS for k in ks)
+    assert compute_linear_forms(KEY, CONTEXT, 0, slots) == tuple(-sum(k) % PLAIN_MODULUS for k in ks)
 
 
 def test_forms_match_the_golden_vector() -> None:
     for case in GOLDEN["checks"]:
         key, context = bytes.fromhex(case["check_key"]), bytes.fromhex(case["context"])
         assert list(forms_of(case["slots"], key, context, case["block"])) == case["forms"]
-        assert list(offsets(key, context, case["site"])) == case["offsets"]
+        assert list(draw_offsets(key, context, case["site"])) == case["offsets"]
 
 
 def test_golden_vector_is_what_the_generator_writes() -> None:

@@ -12,7 +12,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
     SLOTS,
-    failure_bits,
+    compute_failure_bits,
 )
 from privacy.study import SchemeName
 
@@ -62,7 +62,7 @@ def test_layout_that_does_not_fit_is_refused(sizes: tuple[int, ...]) -> None:
 
 def test_layout_of_more_sites_than_noise_allows_is_refused() -> None:
     """The oracle: the largest possible noise, 21 a site and the roundings, in the bound's own inequality."""
-    assert failure_bits(64) > 1000 > 128 > failure_bits(1024)
+    assert compute_failure_bits(64) > 1000 > 128 > compute_failure_bits(1024)
     assert COEFFICIENT_MODULUS // (2 * PLAIN_MODULUS) == 1024
     with pytest.raises(ValueError, match="the noise of 1024 sites could change a sum"):
         Layout(10, 0, 16, 1024)
@@ -168,7 +168,7 @@ def test_blocks_put_together_are_the_vector_of_the_description(parameters: int, 
     values = generator.integers(0, 1 << 16, parameters, dtype=np.uint32)
     totals = generator.integers(-(2**31), 2**31, counts).tolist()
     assert [part for block in layout.blocks for part in block] == list(range(layout.parts))
-    packed = [layout.pack(values[layout.values_in(block)], totals, block) for block in layout.blocks]
+    packed = [layout.pack(values[layout.find_values_in(block)], totals, block) for block in layout.blocks]
     assert np.concatenate(packed).tolist() == plainly_packed(layout, values.tolist(), totals)
     opened = [layout.unpack(slots, 1, block) for slots, block in zip(packed, layout.blocks, strict=True)]
     assert np.concatenate([each for each, _ in opened]).tolist() == values.tolist()
@@ -178,8 +178,8 @@ def test_blocks_put_together_are_the_vector_of_the_description(parameters: int, 
 def test_value_in_the_last_slot_of_a_block_is_that_blocks() -> None:
     layout = Layout(BLOCK * SLOTS, 0, 24, 32)
     first, second = layout.blocks
-    assert layout.values_in(first) == slice(0, BLOCK * SLOTS - 1)  # slot 0 is the count's
-    assert layout.values_in(second) == slice(BLOCK * SLOTS - 1, BLOCK * SLOTS)
+    assert layout.find_values_in(first) == slice(0, BLOCK * SLOTS - 1)  # slot 0 is the count's
+    assert layout.find_values_in(second) == slice(BLOCK * SLOTS - 1, BLOCK * SLOTS)
     last = layout.pack(np.full(BLOCK * SLOTS - 1, 7, dtype=np.uint32), (), first)
     assert (last[-1], last[0]) == (7, 1)
 

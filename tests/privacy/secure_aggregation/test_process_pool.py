@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import TrainingError
-from privacy.secure_aggregation.process_pool import WORTH_IT, cores, map_blocks
+from privacy.secure_aggregation.process_pool import WORTH_IT, count_cores, map_blocks
 
 ROOT = Path(__file__).parent.parent.parent.parent
 PARENT = """
@@ -62,7 +62,7 @@ def test_many_tasks_go_elsewhere() -> None:
     found = set(map_blocks(where, range(40), 40, 2))
     assert os.getpid() not in found
     assert 1 <= len(found) <= 2
-    assert cores() >= 1
+    assert count_cores() >= 1
 
 
 def test_tasks_are_made_as_they_are_needed() -> None:

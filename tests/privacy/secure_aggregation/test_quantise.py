@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.quantise import MOST_HALVINGS, Grid, dequantise, halvings_after, quantise
+from privacy.secure_aggregation.quantise import MOST_HALVINGS, Grid, compute_next_halvings, dequantise, quantise
 
 
 def test_quantise_rounds_without_bias() -> None:
@@ -122,12 +122,12 @@ def total_of(largest: int, sites: int, grid: Grid) -> list[int]:
 def test_halvings_after_follow_the_largest_value_of_the_sum(largest: int, finer: int) -> None:
     """By hand: 4 sites of 127 steps have room for 508; needed is 4 times the largest times sqrt(4), so 8 times."""
     grid = Grid(1.0, 8)
-    assert halvings_after(np.array(total_of(largest, 4, grid)), 4, grid, 10) == 10 + finer
+    assert compute_next_halvings(np.array(total_of(largest, 4, grid)), 4, grid, 10) == 10 + finer
 
 
 def test_halvings_after_a_negative_extreme_are_those_of_its_size() -> None:
     grid = Grid(1.0, 8)
-    assert halvings_after(np.array([4 * 128 - 64, 4 * 128 + 3]), 4, grid, 10) == 9
+    assert compute_next_halvings(np.array([4 * 128 - 64, 4 * 128 + 3]), 4, grid, 10) == 9
 
 
 @given(st.integers(8, 24), st.integers(3, 64), st.integers(0, MOST_HALVINGS), st.data())
@@ -143,28 +143,30 @@ def test_halvings_after_any_sum_are_the_most_that_leave_room(
         room, expected = room / 2, expected + 1
     while room < needed:
         room, expected = room * 2, expected - 1
-    found = halvings_after(np.array(total_of(largest, sites, grid)), sites, grid, halvings)
+    found = compute_next_halvings(np.array(total_of(largest, sites, grid)), sites, grid, halvings)
     assert found == min(max(halvings + expected, 0), MOST_HALVINGS)
 
 
 def test_halvings_after_larger_sums_are_never_more() -> None:
     grid = Grid(1.0, 12)
-    found = [halvings_after(np.array(total_of(size, 5, grid)), 5, grid, 7) for size in range(5 * grid.steps + 1)]
+    found = [
+        compute_next_halvings(np.array(total_of(size, 5, grid)), 5, grid, 7) for size in range(5 * grid.steps + 1)
+    ]
     assert found == sorted(found, reverse=True)
 
 
 def test_halvings_after_stay_between_the_terms_range_and_the_smallest() -> None:
     grid = Grid(1.0, 16)
-    assert halvings_after(np.array(total_of(3 * grid.steps, 3, grid)), 3, grid, 0) == 0
-    assert halvings_after(np.array(total_of(0, 3, grid)), 3, grid, MOST_HALVINGS - 1) == MOST_HALVINGS
-    assert halvings_after(np.array([], dtype=np.int64), 3, grid, 5) == 5
+    assert compute_next_halvings(np.array(total_of(3 * grid.steps, 3, grid)), 3, grid, 0) == 0
+    assert compute_next_halvings(np.array(total_of(0, 3, grid)), 3, grid, MOST_HALVINGS - 1) == MOST_HALVINGS
+    assert compute_next_halvings(np.array([], dtype=np.int64), 3, grid, 5) == 5
 
 
 def test_halved_grid_has_the_same_integers_and_finer_steps() -> None:
     grid = Grid(3.0, 16)
-    assert grid.halved(0) == grid
-    assert (grid.halved(3).value_range, grid.halved(3).step) == (0.375, grid.step / 8)
-    assert (grid.halved(3).zero, grid.halved(3).steps) == (grid.zero, grid.steps)
+    assert grid.halve(0) == grid
+    assert (grid.halve(3).value_range, grid.halve(3).step) == (0.375, grid.step / 8)
+    assert (grid.halve(3).zero, grid.halve(3).steps) == (grid.zero, grid.steps)
 
 
 @pytest.mark.parametrize("alike", [False, True], ids=["noise", "the same everywhere"])
@@ -176,19 +178,19 @@ def test_scale_that_followed_the_sums_does_not_saturate_the_next_updates(
     """Ten rounds of normal updates with a range of 1 in the terms: the range shrinks to them, and nothing is cut."""
     terms, halvings, generator = Grid(1.0, 16), 0, np.random.default_rng(sites)
     for number in range(10):
-        grid, total = terms.halved(halvings), np.zeros(2000, dtype=np.int64)
+        grid, total = terms.halve(halvings), np.zeros(2000, dtype=np.int64)
         common = generator.normal(0, size, 2000)
         for site in range(sites):
             update = common.copy() if alike else generator.normal(0, size, 2000)
             quantised = quantise(update, grid, KeyStream((100 * number + site).to_bytes(32, "big")))
             assert quantised.saturated == 0
             total += quantised.integers
-        halvings = halvings_after(total, sites, grid, halvings)
+        halvings = compute_next_halvings(total, sites, grid, halvings)
     largest = 4 * size  # of 2000 normal values, about
-    assert largest < terms.halved(halvings).value_range <= max(2 * 4 * sites**0.5 * largest, 2 / 2**MOST_HALVINGS)
+    assert largest < terms.halve(halvings).value_range <= max(2 * 4 * sites**0.5 * largest, 2 / 2**MOST_HALVINGS)
 
 
 def test_scale_grows_again_when_updates_do() -> None:
     """A sum at the edge of its range makes the next range at least four times as large."""
     grid = Grid(1.0, 16)
-    assert halvings_after(np.array(total_of(3 * grid.steps, 3, grid)), 3, grid, 12) <= 12 - 2
+    assert compute_next_halvings(np.array(total_of(3 * grid.steps, 3, grid)), 3, grid, 12) <= 12 - 2

@@ -11,7 +11,7 @@ from privacy.secure_aggregation.layout import BLOCK, Layout
 from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.process_pool import WORTH_IT
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS, failure_bits
+from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS, compute_failure_bits
 from privacy.secure_aggregation.seal import seal
 from privacy.study import SchemeName
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
@@ -60,7 +60,7 @@ def test_aggregate_whose_last_part_is_exactly_full_opens_to_plain_sum(
 
 
 def test_aggregate_of_64_sites_opens_at_the_noise_bound(study_key: StudyKey) -> None:
-    assert failure_bits(64) > 128
+    assert compute_failure_bits(64) > 128
     Federation(Layout(5000, 2, 16, 64), named(64), study_key).require_exact_sum()
 
 

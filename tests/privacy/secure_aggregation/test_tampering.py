@@ -27,10 +27,10 @@ from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation
 
 def with_evaluator(aggregate: bytes, change: Callable[[Any, Any, Any], None], slots: NDArray[np.uint64]) -> bytes:
     """Apply ``change(evaluator, ciphertext, plaintext of slots)`` to the first ciphertext."""
-    ring, ciphertext = bfv._ring(), sealapi.Ciphertext()
+    ring, ciphertext = bfv._make_ring(), sealapi.Ciphertext()
     bfv._load(ciphertext, ring.sum_prefix + bfv._unpack(aggregate[:AGGREGATE_BYTES], "aggregate"))
-    change(ring.evaluator, ciphertext, bfv._plaintext(slots))
-    return bfv._pack(bfv._body(ciphertext)[len(ring.sum_prefix) :]) + aggregate[AGGREGATE_BYTES:]
+    change(ring.evaluator, ciphertext, bfv._make_plaintext(slots))
+    return bfv._pack(bfv._read_body(ciphertext)[len(ring.sum_prefix) :]) + aggregate[AGGREGATE_BYTES:]
 
 
 def test_constant_added_to_one_value_is_refused(federation: Federation) -> None:
@@ -202,9 +202,11 @@ def test_ciphertext_under_a_larger_modulus_is_refused(federation: Federation) ->
 
 def test_ciphertext_as_seal_saves_it_is_refused(federation: Federation) -> None:
     ciphertext = sealapi.Ciphertext()
-    bfv._load(ciphertext, bfv._ring().sum_prefix + bfv._unpack(federation.honest()[:AGGREGATE_BYTES], "aggregate"))
+    bfv._load(
+        ciphertext, bfv._make_ring().sum_prefix + bfv._unpack(federation.honest()[:AGGREGATE_BYTES], "aggregate")
+    )
     with pytest.raises(SealingError, match="bytes, got"):
-        Aggregate(federation.layout).add(bfv._saved(ciphertext))
+        Aggregate(federation.layout).add(bfv._save(ciphertext))
 
 
 def test_random_bytes_are_refused(federation: Federation) -> None:

@@ -29,7 +29,7 @@ def test_launch_is_the_golden_one() -> None:
     assert signed.model_dump(mode="json") == GOLDEN["launch"]
     assert signed.statement.digest == GOLDEN["launch_sha256"]
     assert signed.statement.study == GOLDEN["study"]
-    assert signed.verified(PublicKey.from_text(GOLDEN["coordinator"])).terms == golden_terms()
+    assert signed.verify(PublicKey.from_text(GOLDEN["coordinator"])).terms == golden_terms()
 
 
 def test_launch_read_back_from_its_bytes_is_equal() -> None:
@@ -38,7 +38,7 @@ def test_launch_read_back_from_its_bytes_is_equal() -> None:
 
 def test_launch_signed_by_another_is_refused() -> None:
     with pytest.raises(WireError, match="a signature is not by the key"):
-        SignedLaunch.by(key_number(9), golden_launch().statement).verified(COORDINATOR_KEY.public)
+        SignedLaunch.sign(key_number(9), golden_launch().statement).verify(COORDINATOR_KEY.public)
 
 
 def test_study_of_the_same_terms_launched_again_is_another() -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
 from client.site.folder import SiteFolder
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from privacy.keys import PublicKey
 from server.cli import cli
@@ -42,7 +42,7 @@ def script(name: str, *arguments: str | Path, code: int = 0) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Federation.init(tmp_path / "wood", CoordinatorConfig(federation="wood", port=9092)).folder
+    return Federation.create(tmp_path / "wood", CoordinatorConfig(federation="wood", port=9092)).folder
 
 
 def study_file(folder: Path, value: Any) -> str:
@@ -90,14 +90,14 @@ def test_init_says_who_reaches_the_coordinator_and_sites_are_told_the_address(
     assert made.exit_code == 0
     assert said in made.stderr
     assert ("only this machine" in made.stderr) == bool(said)
-    home = SiteFolder.init(tmp_path / "ash", "ash")
-    admission = Federation(tmp_path / "wood").enrol(home.join_request())
-    assert home.accept(admission).address == address
+    home = SiteFolder.create(tmp_path / "ash", "ash")
+    admission = Federation(tmp_path / "wood").enrol(home.make_join_request())
+    assert home.accept_admission(admission).address == address
 
 
 def test_up_on_an_address_of_another_machine_says_that_only_this_one_reaches_it(tmp_path: Path) -> None:
     config = CoordinatorConfig(federation="wood", host="192.0.2.2", port=9)
-    federation = Federation.init(tmp_path / "wood", config)
+    federation = Federation.create(tmp_path / "wood", config)
     lock = (federation.folder / "superlink" / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)  # as another coordinator holds it: this one ends at once
     with lock:
@@ -135,7 +135,7 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
     assert (facts["coordinator"], facts["peers"], facts["populations"]) == (key, ["birch"], ["small"])
     found = json.loads(script("consilium-site", "--dir", tmp_path / "ash", "budget", "--json"))
     assert [each["epsilon_left"] for each in found["populations"]] == [6]
-    enrolled = {name: PublicKey.from_text(site.identity) for name, site in Federation(wood).sites().items()}
+    enrolled = {name: PublicKey.from_text(site.identity) for name, site in Federation(wood).read_sites().items()}
     assert {name: key.typed for name, key in enrolled.items()} == identities
 
     sentence = script(
@@ -157,7 +157,7 @@ def test_admission_given_where_a_request_is_expected_is_refused(folder: Path, tm
 
 def test_init_prints_the_identity_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     done = coordinator(tmp_path, "init", str(tmp_path / "wood"), "--name", "wood")
-    assert done.stdout == Federation(tmp_path / "wood").identity().public.typed + "\n"
+    assert done.stdout == Federation(tmp_path / "wood").load_identity().public.typed + "\n"
     assert "made the federation 'wood'" in done.stderr
 
 
@@ -211,7 +211,7 @@ def test_study_check_tells_what_is_trained_personal_and_frozen(folder: Path) -> 
     file = folder / "public.safetensors"
     shapes = {"layers.0.weight": (4, 5), "layers.0.bias": (4,), "layers.2.weight": (3, 4), "layers.2.bias": (3,)}
     save_file({name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()}, file)
-    choices = {"start": sha256(file.read_bytes()), "trained": ["layers.2"], "personal": ["head"]}
+    choices = {"start": compute_sha256(file.read_bytes()), "trained": ["layers.2"], "personal": ["head"]}
     path = study_file(folder, small_terms(model={"name": "mlp", "options": {"hidden": [4, 3]}, **choices}))
     shown = coordinator(folder, "study", "check", path).stdout
     for words in ("15 parameters", "4 personal ones", "24 frozen ones", "check it with --weights FILE"):
@@ -314,9 +314,9 @@ def test_command_without_a_coordinator_says_how_to_start_it(folder: Path, argume
 
 
 def test_sites_without_a_coordinator_are_listed_and_who_is_online_is_not_known(folder: Path) -> None:
-    home = SiteFolder.init(folder.parent / "ash", "ash")
-    Federation(folder).enrol(home.join_request())
-    key = home.identity().public.typed
+    home = SiteFolder.create(folder.parent / "ash", "ash")
+    Federation(folder).enrol(home.make_join_request())
+    key = home.load_identity().public.typed
     listed = json.loads(coordinator(folder, "sites", "--json").stdout)
     assert listed == {"sites": [{"name": "ash", "identity": key, "online": None}]}
     said = coordinator(folder, "sites")
@@ -333,9 +333,9 @@ def test_command_in_a_folder_that_is_no_federation_says_so(tmp_path: Path, argum
 
 
 def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None:
-    home = SiteFolder.init(folder.parent / "ash", "ash")
-    Federation(folder).enrol(home.join_request())
-    key = home.identity().public.typed
+    home = SiteFolder.create(folder.parent / "ash", "ash")
+    Federation(folder).enrol(home.make_join_request())
+    key = home.load_identity().public.typed
     sites = {"sites": [{"name": "ash", "online": True}]}
     studies = {
         "studies": [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from privacy.errors import CoordinatorError, Error, FederationError, RefusedError, TermsError
-from server.control.channel import socket_address
+from server.control.channel import make_socket_address
 from server.control.client import ControlClient
 from server.control.server import ControlServer
 
@@ -125,7 +125,7 @@ def test_socket_of_a_dead_coordinator_is_replaced(tmp_path: Path) -> None:
 def test_folder_with_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 100)
     with pytest.raises(FederationError, match="move the federation to a folder with a shorter path"):
-        socket_address(folder)
+        make_socket_address(folder)
 
 
 def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from privacy.errors import FederationError
-from privacy.keys import SigningKey, node_key_line
+from privacy.keys import SigningKey, format_node_key
 from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
@@ -20,20 +20,20 @@ from tests.privacy.launch_makers import key_number
 
 CONFIG = CoordinatorConfig(federation="wood", host="127.0.0.1", port=9092)
 NODE_KEYS = {
-    name: node_key_line(ec.generate_private_key(ec.SECP384R1())) for name in ("ash", "birch", "cedar", "elm")
+    name: format_node_key(ec.generate_private_key(ec.SECP384R1())) for name in ("ash", "birch", "cedar", "elm")
 }
 KEYS = {name: key_number(2 + number) for number, name in enumerate(NODE_KEYS)}
 
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Federation:
-    return Federation.init(tmp_path / "wood", CONFIG)
+    return Federation.create(tmp_path / "wood", CONFIG)
 
 
 def request(name: str, key: SigningKey | None = None, **changes: Any) -> SignedJoinRequest:
     key = key or KEYS[name]
     fields = {"name": name, "identity": key.public.text, "node_key": NODE_KEYS[name], **changes}
-    return SignedJoinRequest.by(key, JoinRequest(**fields))
+    return SignedJoinRequest.sign(key, JoinRequest(**fields))
 
 
 def enrol_all(federation: Federation) -> Federation:
@@ -48,13 +48,13 @@ def test_new_federation_is_its_owners_alone(federation: Federation) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
     assert federation.config == CONFIG
     assert federation.timeouts == Timeouts()
-    assert (federation.sites(), federation.studies(), federation.nodes()) == ({}, [], {})
+    assert (federation.read_sites(), federation.list_studies(), federation.read_nodes()) == ({}, [], {})
 
 
 def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "note").write_text("mine")
     with pytest.raises(FederationError, match="the folder is not empty; choose another, nothing was changed"):
-        Federation.init(tmp_path, CONFIG)
+        Federation.create(tmp_path, CONFIG)
     assert os.listdir(tmp_path) == ["note"]
 
 
@@ -85,7 +85,7 @@ def test_configuration_with_a_mistake_is_refused(federation: Federation, text: s
 
 def test_admission_names_what_the_site_needs(federation: Federation) -> None:
     signed = federation.enrol(request("ash"))
-    admission = signed.verified(federation.identity().public)
+    admission = signed.verify(federation.load_identity().public)
     assert (admission.federation, admission.name, admission.address) == ("wood", "ash", "127.0.0.1:9092")
     assert admission.identity == KEYS["ash"].public.text
     assert x509.load_pem_x509_certificate(admission.ca_certificate.encode()).subject.rfc4514_string()
@@ -95,7 +95,7 @@ def test_admission_names_what_the_site_needs(federation: Federation) -> None:
 def test_enrolment_is_kept_and_answered_alike_again(federation: Federation) -> None:
     first = federation.enrol(request("ash"))
     assert Federation(federation.folder).enrol(request("ash")) == first
-    assert set(federation.sites()) == {"ash"}
+    assert set(federation.read_sites()) == {"ash"}
 
 
 def test_request_that_was_changed_is_refused(federation: Federation) -> None:
@@ -103,7 +103,7 @@ def test_request_that_was_changed_is_refused(federation: Federation) -> None:
     changed = signed.model_copy(update={"statement": signed.statement.model_copy(update={"name": "birch"})})
     with pytest.raises(FederationError, match="the join request is damaged: a signature is not by the key"):
         federation.enrol(changed)
-    assert federation.sites() == {}
+    assert federation.read_sites() == {}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_name_that_is_enrolled_with_other_keys_is_refused(federation: Federation
     for other in (request("ash", key_number(9)), request("ash", node_key=NODE_KEYS["birch"])):
         with pytest.raises(FederationError, match="a site 'ash' is enrolled with other keys"):
             federation.enrol(other)
-    assert federation.sites()["ash"].identity == KEYS["ash"].public.text
+    assert federation.read_sites()["ash"].identity == KEYS["ash"].public.text
 
 
 def test_keys_that_are_enrolled_under_another_name_are_refused(federation: Federation) -> None:
@@ -133,15 +133,15 @@ def test_keys_that_are_enrolled_under_another_name_are_refused(federation: Feder
 def test_sites_file_that_is_damaged_is_refused(federation: Federation) -> None:
     (federation.folder / "sites.json").write_text("{")
     with pytest.raises(FederationError, match=r"sites\.json: cannot be used: .*restore it from your backup"):
-        federation.sites()
+        federation.read_sites()
 
 
 def test_node_ids_of_64_bits_are_kept(federation: Federation) -> None:
-    federation.remember_nodes({"ash": 2**64 - 1})
-    assert federation.nodes() == {"ash": 2**64 - 1}
+    federation.write_nodes({"ash": 2**64 - 1})
+    assert federation.read_nodes() == {"ash": 2**64 - 1}
     (federation.folder / "superlink" / "nodes.json").write_text("{")
     with pytest.raises(FederationError, match="it is written anew by: consilium up"):
-        federation.nodes()
+        federation.read_nodes()
 
 
 # Launching -------------------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ def test_node_ids_of_64_bits_are_kept(federation: Federation) -> None:
 def test_launch_is_signed_over_terms_and_roster(federation: Federation) -> None:
     enrol_all(federation)
     study = federation.launch(small_terms(), 6, [])
-    with Journal(federation.study_folder(study)) as journal:
-        launch = journal.launch().verified(federation.identity().public)
+    with Journal(federation.find_study_folder(study)) as journal:
+        launch = journal.read_launch().verify(federation.load_identity().public)
     assert (launch.study, launch.federation, launch.parameters) == (study, "wood", 6)
     assert {member.name: member.identity for member in launch.roster} == {
         name: key.public.text for name, key in KEYS.items()
@@ -162,8 +162,8 @@ def test_launch_is_signed_over_terms_and_roster(federation: Federation) -> None:
 def test_launch_invites_the_sites_that_are_named_each_once(federation: Federation) -> None:
     enrol_all(federation)
     study = federation.launch(small_terms(), 6, ["elm", "birch", "ash", "elm"])
-    with Journal(federation.study_folder(study)) as journal:
-        assert journal.launch().statement.names == ("ash", "birch", "elm")
+    with Journal(federation.find_study_folder(study)) as journal:
+        assert journal.read_launch().statement.names == ("ash", "birch", "elm")
 
 
 def test_same_terms_launched_twice_are_two_studies(federation: Federation) -> None:
@@ -177,7 +177,7 @@ def test_launch_that_fits_no_message_is_refused(federation: Federation) -> None:
     terms = small_terms(model={"name": "logistic", "options": {"words": ["x" * 1000] * 3000}})
     with pytest.raises(FederationError, match=r"the launch has 3\d{6} bytes, and no site takes more than 2097152"):
         federation.launch(terms, 6, [])
-    assert federation.studies() == []
+    assert federation.list_studies() == []
 
 
 def test_launch_of_a_site_that_is_not_enrolled_is_refused(federation: Federation) -> None:
@@ -192,11 +192,11 @@ def test_launch_over_too_few_sites_is_refused(federation: Federation) -> None:
     enrol_all(federation)
     with pytest.raises(FederationError, match="2 sites are invited"):
         federation.launch(small_terms(), 6, ["ash", "birch"])
-    assert federation.studies() == []
+    assert federation.list_studies() == []
 
 
 def test_studies_are_listed_oldest_first_whatever_happens_in_them(federation: Federation) -> None:
     enrol_all(federation)
     studies = [federation.launch(small_terms(), 6, []) for _ in range(4)]
-    (federation.study_folder(studies[0]) / "stop").touch()
-    assert federation.studies() == studies
+    (federation.find_study_folder(studies[0]) / "stop").touch()
+    assert federation.list_studies() == studies

@@ -17,11 +17,11 @@ OFFLINE_S = PATIENCE.offline_s
 class ReportingTransport(MemoryTransport):
     """As Flower does: what is sent to a site that is offline comes back as lost."""
 
-    def arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
+    def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         kept = [message for message in self._waiting if message[1] not in self.cut_off]
         lost = [message for message in self._waiting if message[1] in self.cut_off]
         self._waiting = kept
-        yield from super().arrivals(coming)
+        yield from super().receive_arrivals(coming)
         for message, site, _ in lost:
             yield Arrival(message, site, None, "no heartbeat", lost=True)
 
@@ -43,7 +43,7 @@ def let_pass(simulator: Simulator, seconds: float) -> None:
 
 
 def cohorts(simulator: Simulator) -> dict[int, tuple[str, ...]]:
-    return {number: event.committed.cohort for number, event in simulator.journal.history().committed.items()}
+    return {number: event.committed.cohort for number, event in simulator.journal.read_history().committed.items()}
 
 
 def test_site_offline_while_others_seal_is_left_out_soon(simulator: Simulator) -> None:

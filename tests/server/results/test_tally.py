@@ -23,7 +23,7 @@ NOTES: list[dict[str, Any]] = [
 def tally(notes: list[dict[str, Any]]) -> Tally:
     found = Tally()
     for note in notes:
-        found.take(note)
+        found.add_note(note)
     return found
 
 
@@ -69,7 +69,7 @@ def test_other_notes_only_move_the_clock(kind: str) -> None:
 def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
         for note in [*NOTES, {"kind": "note", "site": None, "text": "[bold]round 1 is done[/bold]"}]:
-            progress.take(note)
+            progress.add_note(note)
     output = capfd.readouterr()
     assert output.out == ""
     lines = output.err.splitlines()
@@ -83,13 +83,13 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.Ca
 
 def test_progress_says_when_there_is_no_privacy(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        progress.take({"kind": "study", "private": False, "sealed": True, "exchanges": 3})
+        progress.add_note({"kind": "study", "private": False, "sealed": True, "exchanges": 3})
     assert WITHOUT_PRIVACY in capfd.readouterr().err
 
 
 def test_quiet_progress_adds_up_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(quiet=True) as progress:
         for note in NOTES:
-            progress.take(note)
+            progress.add_note(note)
     assert progress.tally.rounds[1].seconds == 5.0
     assert capfd.readouterr() == ("", "")

@@ -11,11 +11,11 @@ from dp_accounting.rdp import RdpAccountant
 from safetensors.numpy import save_file
 
 from models.catalogue import build
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, TermsError
 from privacy.secure_aggregation.layout import Layout
 from privacy.study import Terms, read_terms
-from privacy.study.cost import evaluation_noise
+from privacy.study.cost import compute_evaluation_noise
 from server.study.check import count_parameters, explain, require_weights
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, charge, limit
@@ -102,7 +102,7 @@ def test_runs_together_by_another_accountant(runs: int) -> None:
     training, totals = RdpAccountant(orders), RdpAccountant(orders)
     step = PoissonSampledDpEvent(0.5, GaussianDpEvent(found["noise_multiplier"]))
     training.compose(step, runs * terms.training.rounds * terms.training.lots)
-    noise = evaluation_noise(terms)
+    noise = compute_evaluation_noise(terms)
     assert noise is not None
     totals.compose(GaussianDpEvent(noise), runs * 2)
     assert found["runs"]["runs"] == runs
@@ -126,7 +126,7 @@ def weights(folder: Path) -> Path:
 
 
 def with_choices(file: Path, **choices: object) -> Terms:
-    start = {"start": sha256(file.read_bytes())} if set(choices) - {"personal"} else {}
+    start = {"start": compute_sha256(file.read_bytes())} if set(choices) - {"personal"} else {}
     return small_terms(model={"name": "mlp", "options": {"hidden": [4]}, **start, **choices})
 
 

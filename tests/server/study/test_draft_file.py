@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from privacy.errors import TermsError
 from privacy.study import Category, Number, Terms, read_terms
 from server.cli import cli
-from server.study.draft_file import study_name
+from server.study.draft_file import make_study_name
 from tests.client.small_study import small_terms
 
 ROWS = ["p1,50.5,f,NA,yes,a letter of one", "p2,61,m,7,no,another letter", "p3,,f,8,yes,a third"]
@@ -120,4 +120,4 @@ def test_study_from_a_table_that_cannot_be_used_is_refused(
 
 @pytest.mark.parametrize(("name", "study"), [("A b.csv", "a-b"), ("2024.csv", "study-2024"), ("--.csv", "study")])
 def test_study_is_named_like_its_file(name: str, study: str) -> None:
-    assert study_name(Path(name)) == study
+    assert make_study_name(Path(name)) == study

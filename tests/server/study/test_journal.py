@@ -24,10 +24,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_new_journal_holds_the_signed_launch(folder: Path) -> None:
     with Journal(folder) as journal:
-        assert journal.launch() == golden_launch()
-        assert journal.history().epoch_asked == 0
-        assert journal.standing() is StudyStatus.OPEN
-        assert list(journal.notes()) == []
+        assert journal.read_launch() == golden_launch()
+        assert journal.read_history().epoch_asked == 0
+        assert journal.read_status() is StudyStatus.OPEN
+        assert list(journal.read_notes()) == []
 
 
 def test_journal_is_not_begun_twice(folder: Path) -> None:
@@ -45,50 +45,50 @@ def test_events_are_there_for_the_next_process(folder: Path) -> None:
         journal.record(EpochAsked(epoch=1))
         journal.record(EpochAsked(epoch=2))
     with Journal(folder) as journal:
-        assert journal.history().epoch_asked == 2
+        assert journal.read_history().epoch_asked == 2
 
 
 def test_standing_is_what_the_newest_word_says(folder: Path) -> None:
     with Journal(folder) as journal:
         journal.record(Stopped(why="too few sites"))
-        assert journal.standing() is StudyStatus.STOPPED
+        assert journal.read_status() is StudyStatus.STOPPED
         journal.record(Resumed())
         journal.record(EpochAsked(epoch=3))
-        assert journal.standing() is StudyStatus.OPEN
+        assert journal.read_status() is StudyStatus.OPEN
         journal.record(Finished())
-        assert journal.standing() is StudyStatus.FINISHED
+        assert journal.read_status() is StudyStatus.FINISHED
 
 
 def test_request_numbers_rise_over_restarts(folder: Path) -> None:
     numbers = []
     for _ in range(3):
         with Journal(folder) as journal:
-            numbers += [journal.next_number(), journal.next_number()]
+            numbers += [journal.take_next_number(), journal.take_next_number()]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > 0
 
 
 def test_request_numbers_of_two_processes_are_never_the_same(folder: Path) -> None:
     with Journal(folder) as one, Journal(folder) as other:
-        numbers = [journal.next_number() for _ in range(5) for journal in (one, other)]
+        numbers = [journal.take_next_number() for _ in range(5) for journal in (one, other)]
     assert numbers == sorted(set(numbers))
 
 
 def test_notes_are_read_from_where_one_left_off(folder: Path) -> None:
     with Journal(folder) as journal:
         for text in ("one", "two", "three"):
-            journal.tell({"kind": "note", "text": text})
-        (first, _), *rest = journal.notes()
+            journal.append_note({"kind": "note", "text": text})
+        (first, _), *rest = journal.read_notes()
         assert [note["text"] for _, note in rest] == ["two", "three"]
-        assert [note["text"] for _, note in journal.notes(after=first)] == ["two", "three"]
-        times = [note["time"] for _, note in journal.notes()]
+        assert [note["text"] for _, note in journal.read_notes(after=first)] == ["two", "three"]
+        times = [note["time"] for _, note in journal.read_notes()]
     assert times == sorted(times)
 
 
 def test_reader_sees_what_another_process_writes(folder: Path) -> None:
     with Journal(folder) as writer, Journal(folder) as reader:
         writer.record(EpochAsked(epoch=7))
-        assert reader.history().epoch_asked == 7
+        assert reader.read_history().epoch_asked == 7
 
 
 def test_event_is_there_after_its_process_was_killed(folder: Path) -> None:
@@ -101,8 +101,8 @@ def test_event_is_there_after_its_process_was_killed(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL
     with Journal(folder) as journal:
-        assert journal.history().epoch_asked == 5
-        assert journal.next_number() > int(done.stdout)
+        assert journal.read_history().epoch_asked == 5
+        assert journal.take_next_number() > int(done.stdout)
 
 
 def test_study_is_driven_by_one_process(folder: Path) -> None:
@@ -143,20 +143,20 @@ def test_event_that_was_damaged_is_refused(folder: Path) -> None:
         Journal(folder) as journal,
         pytest.raises(FederationError, match="an event that this version does not know"),
     ):
-        journal.history()
+        journal.read_history()
 
 
 def test_launch_that_is_damaged_is_refused(folder: Path) -> None:
     with Journal(folder) as journal:
         (folder / "launch.json").write_bytes(b"{}")
         with pytest.raises(FederationError, match=r"launch\.json"):
-            journal.launch()
+            journal.read_launch()
         (folder / "launch.json").unlink()
         with pytest.raises(FederationError, match=r"launch\.json: cannot be read"):
-            journal.launch()
+            journal.read_launch()
 
 
 def test_aggregate_has_a_place_of_its_own(folder: Path) -> None:
     with Journal(folder) as journal:
-        path = journal.aggregate_path(7)
+        path = journal.find_aggregate_path(7)
     assert path == folder / "aggregates" / "00007.bin"

@@ -7,15 +7,15 @@ import pytest
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 
 from server.federation.certificates import TlsFiles
-from server.superlink.database import CACHE_KIB, database_url, register
-from server.superlink.process import SuperLink, free_port
+from server.superlink.database import CACHE_KIB, make_database_url, register
+from server.superlink.process import SuperLink, find_free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found in configuration:DeprecationWarning")
 
 
 def test_store_has_a_small_cache_maps_nothing_and_keeps_flowers_other_settings(tmp_path: Path) -> None:
     register()
-    store = SqlObjectStore(database_url(str(tmp_path / "state.sqlite")))
+    store = SqlObjectStore(make_database_url(str(tmp_path / "state.sqlite")))
     store.initialize()
 
     def setting(name: str) -> object:
@@ -32,7 +32,7 @@ def test_url_holds_a_path_with_odd_characters(tmp_path: Path) -> None:
     folder = tmp_path / "St. Mary's & co? 100% #1"
     folder.mkdir()
     register()
-    SqlObjectStore(database_url(str(folder / "state.sqlite"))).initialize()
+    SqlObjectStore(make_database_url(str(folder / "state.sqlite"))).initialize()
     assert (folder / "state.sqlite").exists()
 
 
@@ -40,14 +40,14 @@ def test_url_holds_a_path_with_odd_characters(tmp_path: Path) -> None:
 def test_superlink_asked_by_many_at_once_opens_its_file_no_further_time(
     tmp_path: Path, certificates: TlsFiles
 ) -> None:
-    with SuperLink(tmp_path, certificates, free_port()) as superlink, ThreadPoolExecutor(16) as askers:
+    with SuperLink(tmp_path, certificates, find_free_port()) as superlink, ThreadPoolExecutor(16) as askers:
 
         def opened() -> int:
             descriptors = Path(f"/proc/{superlink.process}/fd").iterdir()
             return [link.readlink().name for link in descriptors if link.exists()].count("state.sqlite")
 
         before = opened()
-        answers = list(askers.map(lambda _: superlink.nodes(), range(64)))
+        answers = list(askers.map(lambda _: superlink.list_nodes(), range(64)))
         after = opened()
     assert answers == [{}] * 64
     assert after == before

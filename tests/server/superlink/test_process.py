@@ -17,7 +17,7 @@ from privacy.keys import generate_node_key
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 from server.superlink.bundle import make_bundle
 from server.superlink.control_api import RunState, RunStatus
-from server.superlink.process import HOST, SuperLink, free_port
+from server.superlink.process import HOST, SuperLink, find_free_port
 from tests.loopback import RemoteGrid, wait_for
 
 pytestmark = pytest.mark.federation
@@ -39,7 +39,7 @@ def _environment(home: Path, repository: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory, certificates: TlsFiles) -> Iterator[SuperLink]:
-    with SuperLink(tmp_path_factory.mktemp("federation"), certificates, free_port()) as running:
+    with SuperLink(tmp_path_factory.mktemp("federation"), certificates, find_free_port()) as running:
         yield running
 
 
@@ -48,7 +48,14 @@ def owner(
     folder: Path, tls: TlsFiles, prepare: Callable[[], object] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A process that owns a SuperLink, and the SuperLink's process id; ``prepare`` is called in it at first."""
-    command = [sys.executable, "-m", "tests.server.superlink.owner", str(folder), str(tls.folder), str(free_port())]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.server.superlink.owner",
+        str(folder),
+        str(tls.folder),
+        str(find_free_port()),
+    ]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -82,7 +89,7 @@ def marked_with(folder: Path) -> list[int]:
 
 def finished(superlink: SuperLink, run_id: int) -> RunStatus:
     def status() -> RunStatus | None:
-        now = superlink.run_status(run_id)
+        now = superlink.read_run_status(run_id)
         return now if now.state.finished else None
 
     ended: RunStatus = wait_for("the run to end", status)
@@ -93,14 +100,14 @@ def test_register_node_twice_gives_the_same_node(superlink: SuperLink, tmp_path:
     line = generate_node_key(tmp_path / "key")
     node = superlink.register_node(line)
     assert superlink.register_node(line) == node
-    assert superlink.nodes()[node] is False
+    assert superlink.list_nodes()[node] is False
 
 
 def test_register_node_after_removal_is_refused_with_the_next_step(superlink: SuperLink, tmp_path: Path) -> None:
     line = generate_node_key(tmp_path / "key")
     node = superlink.register_node(line)
     superlink.unregister_node(node)
-    assert node not in superlink.nodes()
+    assert node not in superlink.list_nodes()
     with pytest.raises(SuperLinkError, match="must make a new one and join again"):
         superlink.register_node(line)
 
@@ -112,7 +119,7 @@ def test_register_node_with_another_kind_of_key_is_refused(superlink: SuperLink)
 
 def test_run_that_finishes_is_completed(superlink: SuperLink) -> None:
     grid = RemoteGrid(superlink)
-    assert superlink.run_status(grid.run_id) == RunStatus(RunState.RUNNING)
+    assert superlink.read_run_status(grid.run_id) == RunStatus(RunState.RUNNING)
     grid.finish()
     assert finished(superlink, grid.run_id) == RunStatus(RunState.COMPLETED)
     superlink.stop_run(grid.run_id)
@@ -121,7 +128,7 @@ def test_run_that_finishes_is_completed(superlink: SuperLink) -> None:
 def test_run_that_is_stopped_is_stopped(superlink: SuperLink) -> None:
     grid = RemoteGrid(superlink)
     superlink.stop_run(grid.run_id)
-    assert superlink.run_status(grid.run_id) == RunStatus(RunState.STOPPED)
+    assert superlink.read_run_status(grid.run_id) == RunStatus(RunState.STOPPED)
 
 
 def test_run_that_fails_gives_its_sentence_and_no_traceback(superlink: SuperLink, tmp_path: Path) -> None:
@@ -145,7 +152,7 @@ def test_run_leaves_nothing_outside_the_folder(superlink: SuperLink, home: Path)
 
 def test_run_status_of_an_unknown_run_is_refused(superlink: SuperLink) -> None:
     with pytest.raises(SuperLinkError, match="the SuperLink refuses"):
-        superlink.run_status(1)
+        superlink.read_run_status(1)
 
 
 def test_bundle_ships_no_code() -> None:
@@ -155,7 +162,7 @@ def test_bundle_ships_no_code() -> None:
 
 
 def test_start_beside_a_running_owner_is_refused(superlink: SuperLink, certificates: TlsFiles) -> None:
-    second = SuperLink(superlink.folder.parent, certificates, free_port())
+    second = SuperLink(superlink.folder.parent, certificates, find_free_port())
     with pytest.raises(SuperLinkError, match="another process is running this federation"):
         second.start()
     assert superlink.process is not None
@@ -174,7 +181,7 @@ def test_start_with_a_broken_certificate_quotes_the_error(tmp_path: Path) -> Non
     issue_server_certificate(files)
     files.key.write_text("no key")
     with pytest.raises(SuperLinkError, match=r"ended while it was starting; .*superlink\.log says: .*PEM"):
-        SuperLink(tmp_path, files, free_port()).start()
+        SuperLink(tmp_path, files, find_free_port()).start()
 
 
 def test_calls_to_a_stranger_on_the_port_are_not_answered(superlink: SuperLink, tmp_path: Path) -> None:
@@ -182,17 +189,17 @@ def test_calls_to_a_stranger_on_the_port_are_not_answered(superlink: SuperLink, 
     issue_server_certificate(other)
     deceived = SuperLink(tmp_path, other, superlink.port)
     with pytest.raises(SuperLinkError, match="does not answer"):
-        deceived.nodes()
+        deceived.list_nodes()
 
 
 def test_superlink_at_an_ipv6_address_answers_and_runs(tmp_path: Path, certificates: TlsFiles) -> None:
-    with SuperLink(tmp_path, certificates, free_port(), "::1") as link:
+    with SuperLink(tmp_path, certificates, find_free_port(), "::1") as link:
         run = link.start_run({"folder": "/nowhere"})
         assert finished(link, run).reason == "a run's configuration must name 'folder' and 'study'"
 
 
 def test_stop_leaves_no_process(tmp_path: Path, certificates: TlsFiles) -> None:
-    with SuperLink(tmp_path, certificates, free_port()) as link:
+    with SuperLink(tmp_path, certificates, find_free_port()) as link:
         RemoteGrid(link)
         assert len(marked_with(tmp_path)) == 3  # SuperLink, SuperExec, ServerApp
     assert marked_with(tmp_path) == []
@@ -229,7 +236,7 @@ def test_start_after_the_owner_was_killed_stops_its_superlink_only(tmp_path: Pat
         process.kill()
         process.wait()
         assert is_alive(left_over)
-        with SuperLink(mine, certificates, free_port()) as link:
-            assert link.nodes() == {}
+        with SuperLink(mine, certificates, find_free_port()) as link:
+            assert link.list_nodes() == {}
             assert not is_alive(left_over)
             assert is_alive(bystander)

@@ -7,7 +7,7 @@ import pytest
 
 from client.data.adapters.csv import MAX_FIELD, MAX_TABLE_BYTES, read_words
 from client.data.table import read_table
-from privacy.canonical import sha256
+from privacy.canonical import compute_sha256
 from privacy.errors import DataError
 from privacy.study import DataContract
 from tests.client.small_study import CONTRACT, write_csv
@@ -39,7 +39,7 @@ def test_table_is_read_with_the_line_of_each_row(tmp_path: Path, content: str, l
     assert dict(words.columns) == {"id": ["a", "b"], "age": ["1", "2"], "ill": ["x", "y"]}
     assert list(words.lines) == lines
     assert words.mistakes == ()
-    assert words.sha256 == sha256(path.read_bytes())
+    assert words.sha256 == compute_sha256(path.read_bytes())
 
 
 def test_table_words_and_names_are_composed(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from privacy.accounting.epsilon import renyi_limit
+from privacy.accounting.epsilon import compute_renyi_limit
 from privacy.audit.cli import cli
-from privacy.audit.commands.verify import check
-from privacy.audit.report.findings import of_the_entries
+from privacy.audit.commands.verify import check_ledger
+from privacy.audit.report.findings import list_findings_in_entries
 from privacy.audit.report.timeline import Timeline
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
@@ -39,7 +39,7 @@ from tests.privacy.ledger_makers import (
     write_story,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +75,16 @@ def witnessed_export(tmp_path: Path) -> Path:
     path, look = tmp_path / "ledger.sqlite", clock()
     with Ledger.create(path, KEY, "north", look) as ledger:
         ledger.approve(TERMS, "data protection")
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     backup = path.read_bytes()
     with Ledger.open(path, KEY, look) as ledger:
-        ledger.refuse("a", "test", "lost")
+        ledger.record_refusal("a", "test", "lost")
         lost = countersigned(ledger)
     path.write_bytes(backup)
     with Ledger.open(path, KEY, look) as ledger:
         ledger.recover(lost, WITNESS.public)
         ledger.change_key(OTHER_KEY)
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
         export = tmp_path / "witnessed.jsonl"
         export.write_bytes(b"".join(ledger.export_lines()))
     return export
@@ -103,9 +103,9 @@ def test_export_with_any_byte_changed_is_refused(export: Path) -> None:
         for flip in (0x01, 0x20, 0x80):
             export.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
             with pytest.raises(LedgerError):
-                check(export, KEY.public)
+                check_ledger(export, KEY.public)
     export.write_bytes(whole)
-    assert check(export, KEY.public).entries == 3
+    assert check_ledger(export, KEY.public).entries == 3
 
 
 def test_export_with_any_byte_of_a_witness_changed_is_refused(witnessed_export: Path) -> None:
@@ -114,9 +114,9 @@ def test_export_with_any_byte_of_a_witness_changed_is_refused(witnessed_export: 
         flipped = whole[position] ^ (1 << position % 8)
         witnessed_export.write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
         with pytest.raises(LedgerError):
-            check(witnessed_export, KEY.public)
+            check_ledger(witnessed_export, KEY.public)
     witnessed_export.write_bytes(whole)
-    assert check(witnessed_export, KEY.public).entries == 6
+    assert check_ledger(witnessed_export, KEY.public).entries == 6
 
 
 def test_export_of_every_kind_with_bytes_changed_here_and_there_is_refused(
@@ -129,7 +129,7 @@ def test_export_of_every_kind_with_bytes_changed_here_and_there_is_refused(
         flipped = whole[position] ^ (1 << position % 8)
         export.write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
         with pytest.raises(LedgerError):
-            check(export, KEY.public)
+            check_ledger(export, KEY.public)
 
 
 def test_export_cut_anywhere_is_refused(witnessed_export: Path) -> None:
@@ -137,7 +137,7 @@ def test_export_cut_anywhere_is_refused(witnessed_export: Path) -> None:
     for length in range(len(whole)):
         witnessed_export.write_bytes(whole[:length])
         with pytest.raises(LedgerError):
-            check(witnessed_export, KEY.public)
+            check_ledger(witnessed_export, KEY.public)
 
 
 @pytest.mark.parametrize(
@@ -146,29 +146,29 @@ def test_export_cut_anywhere_is_refused(witnessed_export: Path) -> None:
     ids=["line ends", "byte order mark"],
 )
 def test_export_that_an_editor_saved_again_says_the_same(export: Path, change: Callable[[bytes], bytes]) -> None:
-    before = check(export, None)
+    before = check_ledger(export, None)
     export.write_bytes(change(export.read_bytes()))
-    assert (check(export, None).head, check(export, None).entries) == (before.head, before.entries)
+    assert (check_ledger(export, None).head, check_ledger(export, None).entries) == (before.head, before.entries)
 
 
 def test_export_cut_after_an_entry_says_where_it_ends(export: Path) -> None:
     export.write_bytes(b"".join(export.read_bytes().splitlines(keepends=True)[:2]))
     with pytest.raises(LedgerError, match="ends after entry 2 without its signed trailer"):
-        check(export, KEY.public)
+        check_ledger(export, KEY.public)
 
 
 def test_export_with_entries_left_out_before_the_trailer_is_refused(export: Path) -> None:
     lines = export.read_bytes().splitlines(keepends=True)
     export.write_bytes(b"".join([*lines[:2], lines[-1]]))
     with pytest.raises(LedgerError, match="line 3: the trailer promises 3 entries, the export holds 2"):
-        check(export, KEY.public)
+        check_ledger(export, KEY.public)
 
 
 def test_export_with_something_after_the_trailer_is_refused(export: Path) -> None:
     lines = export.read_bytes().splitlines(keepends=True)
     export.write_bytes(b"".join([*lines, lines[0]]))
     with pytest.raises(LedgerError, match="line 5: something follows the trailer"):
-        check(export, KEY.public)
+        check_ledger(export, KEY.public)
 
 
 def test_file_with_any_entry_changed_is_refused_by_entry(tmp_path: Path) -> None:
@@ -184,18 +184,18 @@ def test_file_with_any_entry_changed_is_refused_by_entry(tmp_path: Path) -> None
             connection.execute(f"UPDATE entry SET {column} = ? WHERE number = ?", (tampered, number))  # noqa: S608
             connection.execute(trigger)
             with pytest.raises(LedgerError, match=f": entry {number} breaks the rule"):
-                check(path, KEY.public)
+                check_ledger(path, KEY.public)
             connection.execute("DROP TRIGGER entry_unchanged")
             connection.execute(f"UPDATE entry SET {column} = ? WHERE number = ?", (value, number))  # noqa: S608
             connection.execute(trigger)
     connection.close()
-    assert check(path, KEY.public).entries == 3
+    assert check_ledger(path, KEY.public).entries == 3
 
 
 def test_file_and_export_say_the_same(story: Path, tmp_path: Path) -> None:
     with Ledger.open(story, KEY) as ledger:
         (tmp_path / "export.jsonl").write_bytes(b"".join(ledger.export_lines()))
-    from_file, from_export = check(story, None), check(tmp_path / "export.jsonl", None)
+    from_file, from_export = check_ledger(story, None), check_ledger(tmp_path / "export.jsonl", None)
     assert (from_file.form, from_export.form) == ("sqlite", "export")
     different = {"file", "form"}
     assert from_file.model_dump(exclude=different) == from_export.model_dump(exclude=different)
@@ -203,15 +203,15 @@ def test_file_and_export_say_the_same(story: Path, tmp_path: Path) -> None:
 
 def test_file_is_only_read(story: Path) -> None:
     before = {path.name: path.read_bytes() for path in story.parent.iterdir()}
-    check(story, KEY.public)
+    check_ledger(story, KEY.public)
     assert {path.name: path.read_bytes() for path in story.parent.iterdir()} == before
 
 
 def test_file_in_use_is_read_up_to_its_last_entry(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path) as ledger:
-        ledger.refuse("a", "test", "a refusal")
-        assert check(path, KEY.public).head == ledger.head.hash
+        ledger.record_refusal("a", "test", "a refusal")
+        assert check_ledger(path, KEY.public).head == ledger.head.hash
 
 
 def test_file_of_a_killed_site_is_read_up_to_its_last_entry(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     killed = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "ledger.sqlite-wal").stat().st_size > 0
-    assert check(path, KEY.public).entries == 3
+    assert check_ledger(path, KEY.public).entries == 3
 
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -282,9 +282,9 @@ def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_p
     """160 patients when it was given; then the file grew to 400, of whom delta 0.005 is two."""
     with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.grant(POPULATION, 2.0, 0.0045, 8)
-        assert check(tmp_path / "ledger.sqlite", None).attention == ()
+        assert check_ledger(tmp_path / "ledger.sqlite", None).attention == ()
         ledger.register_population(POPULATION, CHANGED_DATA, 400, 1, PATIENTS, "c" * 64, "id")
-        flagged = check(tmp_path / "ledger.sqlite", None).attention
+        flagged = check_ledger(tmp_path / "ledger.sqlite", None).attention
         assert [sentence.split(" on ")[0] for sentence in flagged] == ["The grant of epsilon 2 to breast-2026"]
         assert "delta 0.0045, 0.0055 with the grants before it, which is more than one in about 400" in flagged[0]
     done = run("verify", tmp_path / "ledger.sqlite")
@@ -292,10 +292,10 @@ def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_p
 
 
 def test_verify_flags_a_grant_that_a_site_should_never_have_made(values: list[Value]) -> None:
-    forgery = changed(values, 3, delta=0.9, limit=renyi_limit(3, 0.9, 8))
+    forgery = changed(values, 3, delta=0.9, limit=compute_renyi_limit(3, 0.9, 8))
     story = Timeline()
-    ledger_state = replay(forged(forgery), watch=story.take)
-    (flagged,) = of_the_entries(ledger_state, story)
+    ledger_state = replay(forged(forgery), watch=story.apply)
+    (flagged,) = list_findings_in_entries(ledger_state, story)
     assert "(entry 3) has delta 0.9 which is more than one in about 160 patients" in flagged
 
 
@@ -347,13 +347,13 @@ def test_verify_of_anything_else_is_a_sentence(tmp_path: Path, content: bytes) -
     path = tmp_path / "ledger"
     path.write_bytes(content)
     with pytest.raises(LedgerError):
-        check(path, None)
+        check_ledger(path, None)
 
 
 @pytest.mark.parametrize("path", ["missing", "."])
 def test_verify_of_no_file_is_a_sentence(tmp_path: Path, path: str) -> None:
     with pytest.raises(LedgerError, match="cannot be read"):
-        check(tmp_path / path, None)
+        check_ledger(tmp_path / path, None)
 
 
 def test_verify_with_a_key_that_is_none_is_wrong_usage(story: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from privacy.accounting.calibration import noise_multiplier
-from privacy.accounting.epsilon import charge, epsilon_of, renyi_limit
+from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.accounting.epsilon import compute_charge, compute_renyi_limit, epsilon_of
 from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
 from privacy.accounting.plan import Planned, Purpose
 from privacy.audit.cli import cli
@@ -18,10 +18,10 @@ from privacy.errors import BudgetError, Error, LedgerError
 from privacy.ledger import Ledger
 from tests.privacy.ledger_makers import KEY, OTHER_KEY, STEP, TERMS, TOTALS, clock, granted_ledger, plan
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 POPULATION = "breast-2026"
-PRICE = charge(STEP, 8)
-SCORES = charge(TOTALS, 8)
+PRICE = compute_charge(STEP, 8)
+SCORES = compute_charge(TOTALS, 8)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def admitted(state: Path, study: list[Planned], wanted: int) -> int:
 
 def test_studies_like_one_of_the_ledger_are_as_many_as_the_ledger_then_admits(state: Path) -> None:
     answer = ask(state, "--like", "first")
-    left = renyi_limit(3, 1e-3, 8) - 5 * PRICE - 2 * SCORES
+    left = compute_renyi_limit(3, 1e-3, 8) - 5 * PRICE - 2 * SCORES
     assert answer["studies"] == left // (5 * PRICE + 2 * SCORES) > 5
     assert answer["entries"] == 6
     assert admitted(state, plan(), answer["studies"]) == answer["studies"]
@@ -78,7 +78,7 @@ def test_studies_like_one_of_the_ledger_are_as_many_as_the_ledger_then_admits(st
 
 def test_rounds_like_those_of_a_study_are_as_many_as_the_ledger_then_admits(state: Path) -> None:
     answer = ask(state, "--like", "first")
-    assert answer["rounds"] == (renyi_limit(3, 1e-3, 8) - 5 * PRICE - 4 * SCORES) // PRICE
+    assert answer["rounds"] == (compute_renyi_limit(3, 1e-3, 8) - 5 * PRICE - 4 * SCORES) // PRICE
     assert answer["rounds_to_do"] == 4
     assert admitted(state, plan(rounds=answer["rounds"] + 1), 0) == 0
     assert admitted(state, plan(rounds=answer["rounds"]), 0) == 1
@@ -90,8 +90,8 @@ def test_room_is_told_for_every_grant_and_a_study_is_paid_from_one(state: Path) 
     answer = ask(state, "--like", "first")
     first, second = answer["grants"]
     assert (first["grant"], first["order"], second["grant"], second["order"]) == (1, 8, 2, 16)
-    assert second["left"] == renyi_limit(1.0, 1e-4, 16)
-    assert second["price_of_study"] == 5 * charge(STEP, 16) + 2 * charge(TOTALS, 16)
+    assert second["left"] == compute_renyi_limit(1.0, 1e-4, 16)
+    assert second["price_of_study"] == 5 * compute_charge(STEP, 16) + 2 * compute_charge(TOTALS, 16)
     assert answer["studies"] == first["studies"] + second["studies"]
     assert answer["rounds"] == max(first["rounds"], second["rounds"])
     assert answer["delta"] == 1e-4
@@ -113,7 +113,7 @@ def test_noise_for_one_study_of_an_untouched_grant_is_the_accountants(tmp_path: 
     path = tmp_path / "ledger.sqlite"
     granted_ledger(path).close()
     answer = ask(path, "--studies", "1", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
-    noise = noise_multiplier(3.0, 1e-3, 0.05, 20, rounds=10, orders=[8])
+    noise = compute_noise_multiplier(3.0, 1e-3, 0.05, 20, rounds=10, orders=[8])
     assert answer["training"][0]["event"]["noise_multiplier"] == noise
     alone = SampledGaussian(noise_multiplier=noise, sampling_rate=0.05, steps=200)
     assert answer["epsilon_alone"] == epsilon_of([alone], 1e-3) <= 3
@@ -160,13 +160,13 @@ def test_closed_study_has_no_rounds_to_do(state: Path) -> None:
         ledger.give_back("first")
     answer = ask(state, "--like", "first")
     assert answer["rounds_to_do"] == 0
-    assert answer["grants"][0]["left"] == renyi_limit(3, 1e-3, 8) - PRICE
+    assert answer["grants"][0]["left"] == compute_renyi_limit(3, 1e-3, 8) - PRICE
 
 
 def test_grant_that_is_used_up_has_room_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path) as ledger:
-        ledger.allow("all", POPULATION, plan(rounds=(renyi_limit(3, 1e-3, 8) - 2 * SCORES) // PRICE), TERMS)
+        ledger.allow("all", POPULATION, plan(rounds=(compute_renyi_limit(3, 1e-3, 8) - 2 * SCORES) // PRICE), TERMS)
     answer = ask(path, "--like", "all")
     assert (answer["rounds"], answer["studies"]) == (0, 0)
     with pytest.raises(BudgetError, match="no noise lets 10000 such studies fit"):

@@ -21,11 +21,11 @@ from privacy.accounting import pld
 from privacy.accounting.events import repeat_event
 from privacy.audit.cli import cli
 from privacy.audit.commands.report import read_timeline
-from privacy.audit.report.charts import Span, thinned
+from privacy.audit.report.charts import Span, thin_points
 from privacy.audit.report.findings import Reading
-from privacy.audit.report.formatting import percent
-from privacy.audit.report.html import Markup, element
-from privacy.audit.report.page import render, style
+from privacy.audit.report.formatting import format_percent
+from privacy.audit.report.html import Markup, render_element
+from privacy.audit.report.page import read_style_sheet, render_page
 from privacy.audit.report.timeline import Moment, Point, Timeline
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -91,7 +91,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(year: Path) -> str:
-    return render(read_timeline(year, None)).decode("utf-8")
+    return render_page(read_timeline(year, None)).decode("utf-8")
 
 
 def command(*arguments: str | Path) -> Result:
@@ -107,14 +107,14 @@ def test_report_is_written_for_its_reader_and_says_where(year: Path, tmp_path: P
     result = command(year, "-o", output, "--key", OTHER_KEY.public.typed)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{output}: ")
-    assert output.read_bytes() == render(read_timeline(year, OTHER_KEY.public))
+    assert output.read_bytes() == render_page(read_timeline(year, OTHER_KEY.public))
 
 
 def test_report_of_the_same_ledger_is_the_same_bytes(year: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "copy.sqlite"
     copy.parent.mkdir()
     shutil.copy(year, copy)
-    assert render(read_timeline(copy, None)) == render(read_timeline(year, None))
+    assert render_page(read_timeline(copy, None)) == render_page(read_timeline(year, None))
 
 
 def test_report_over_a_file_is_refused_without_force(year: Path, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_report_names_every_study_with_its_terms_and_models(page: str, year: Pat
 
 def test_report_shows_the_figures_of_verify(page: str, year: Path) -> None:
     text = words(page)
-    for budget in read_timeline(year, None).ledger.budgets():
+    for budget in read_timeline(year, None).ledger.list_budgets():
         for figure in (budget.epsilon_set_aside, budget.epsilon_left):
             assert f"{figure:.4f}" in text
         if budget.epsilon_spent is not None:
@@ -193,7 +193,7 @@ def test_report_of_an_export_that_nobody_witnessed_says_so(tmp_path: Path) -> No
     with granted_ledger(tmp_path / "quiet.sqlite") as ledger:
         export.write_bytes(b"".join(ledger.export_lines()))
     reading = read_timeline(export, KEY.public)
-    text = words(render(reading).decode())
+    text = words(render_page(reading).decode())
     assert "Nobody has witnessed this ledger" in text
     assert "No incident is recorded." in text
     assert "an export, whole to its signed trailer" in text
@@ -202,9 +202,9 @@ def test_report_of_an_export_that_nobody_witnessed_says_so(tmp_path: Path) -> No
 def test_report_of_a_witnessed_ledger_with_its_key_needs_no_attention(tmp_path: Path) -> None:
     export = tmp_path / "export.jsonl"
     with granted_ledger(tmp_path / "ledger.sqlite") as ledger:
-        ledger.checkpoint(countersigned(ledger), WITNESS.public)
+        ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
         export.write_bytes(b"".join(ledger.export_lines()))
-    text = words(render(read_timeline(export, KEY.public)).decode())
+    text = words(render_page(read_timeline(export, KEY.public)).decode())
     assert "Nothing in this ledger needs attention." in text
     assert "as it was given to the reader" in text
     assert "✓ Verified with the site’s key." in text
@@ -212,7 +212,7 @@ def test_report_of_a_witnessed_ledger_with_its_key_needs_no_attention(tmp_path: 
 
 def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
     write_every_kind(tmp_path / "ledger.sqlite")
-    text = words(render(read_timeline(tmp_path / "ledger.sqlite", None)).decode()).split("Entries by kind")[1]
+    text = words(render_page(read_timeline(tmp_path / "ledger.sqlite", None)).decode()).split("Entries by kind")[1]
     assert all(re.search(rf"\b{kind} \d", text) for kind in BODIES)
 
 
@@ -220,7 +220,7 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     ledger_state, output = tmp_path / "ledger.sqlite", tmp_path / "report.html"
     write_story(ledger_state)
     assert command(ledger_state, "-o", output, "--pld").exit_code == 0
-    figure = pld.pld_epsilon([repeat_event(STEP, 5), repeat_event(TOTALS, 2)], 1e-3)
+    figure = pld.compute_pld_epsilon([repeat_event(STEP, 5), repeat_event(TOTALS, 2)], 1e-3)
     text = words(output.read_text())
     assert "epsilon 0.6288, enforced" in text
     assert (
@@ -233,14 +233,14 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
                 name, POPULATION, [*read_timeline(ledger_state, None).story.studies["first"].said.plan], "3" * 64
             )
             ledger.reserve(name, 1, STEP)
-    both = pld.pld_epsilon([repeat_event(STEP, 2)], 1e-3)
-    page = render(read_timeline(tmp_path / "two.sqlite", None), pld.pld_epsilon).decode()
+    both = pld.compute_pld_epsilon([repeat_event(STEP, 2)], 1e-3)
+    page = render_page(read_timeline(tmp_path / "two.sqlite", None), pld.compute_pld_epsilon).decode()
     label = "estimate across studies chosen one after another"
     assert f"epsilon {ceil(both * 1e4) / 1e4:.4f} at delta 0.001, {label}" in words(page)
 
 
 def test_report_with_pld_of_a_recovered_ledger_claims_no_figure(year: Path) -> None:
-    text = words(render(read_timeline(year, None), pld.pld_epsilon).decode())
+    text = words(render_page(read_timeline(year, None), pld.compute_pld_epsilon).decode())
     assert "none: what the lost part of the ledger paid for is not known" in text
     assert "none: no epsilon bounds training without privacy" in text
 
@@ -250,7 +250,7 @@ def test_ledger_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> 
     values = values_of(tmp_path / "ledger.sqlite")
     values[-1]["time"] = "2026-13-01T08:00:00Z"
     with pytest.raises(LedgerError, match="entry 12 breaks the rule 'form'"):
-        replay(forged(values), watch=Timeline().take)
+        replay(forged(values), watch=Timeline().apply)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_ledger_with_a_day_that_no_calendar_has_is_no_report(tmp_path: Path) -> 
     ],
 )
 def test_share_is_never_rounded_to_nothing_or_all(part: int, whole: int, text: str) -> None:
-    assert percent(part, whole) == text
+    assert format_percent(part, whole) == text
 
 
 def test_page_has_no_script_and_fetches_nothing(page: str) -> None:
@@ -275,7 +275,7 @@ def test_page_has_no_script_and_fetches_nothing(page: str) -> None:
     for tag, attributes in reader.elements:
         assert not any(name.startswith("on") or name in {"src", "style", "srcdoc"} for name in attributes), tag
         assert (attributes.get("href") or "#").startswith("#")
-    assert not re.search(r"url\(|@import|expression|https?:", style())
+    assert not re.search(r"url\(|@import|expression|https?:", read_style_sheet())
 
 
 def test_page_policy_admits_its_own_style_sheet_and_nothing_else(page: str) -> None:
@@ -294,16 +294,16 @@ def test_page_shows_hostile_sentences_as_they_are_written(page: str) -> None:
 
 @pytest.mark.parametrize("text", [HOSTILE, '" onclick="x', "'", "</textarea>", "\ud800", "a\nb", "&lt;"])
 def test_element_with_hostile_text_is_one_element_with_that_text(text: str) -> None:
-    reader = Reader(element("b", text, title=text))
+    reader = Reader(render_element("b", text, title=text))
     ((tag, attributes),) = reader.elements
     shown = "".join(reader.text)
     assert (tag, attributes) == ("b", {"title": shown})
-    assert "<" not in element("b", text)[3:-4]
+    assert "<" not in render_element("b", text)[3:-4]
 
 
 def test_element_within_an_element_is_kept_and_nothing_is_left_out_of_attributes() -> None:
-    inner = element("i", "x")
-    assert element("b", inner, ["&", None], class_="c", open=True, hidden=False, role=None) == (
+    inner = render_element("i", "x")
+    assert render_element("b", inner, ["&", None], class_="c", open=True, hidden=False, role=None) == (
         '<b class="c" open><i>x</i>&amp;</b>'
     )
     assert isinstance(inner, Markup)
@@ -327,8 +327,8 @@ def test_page_is_in_order_for_those_who_hear_it(page: str) -> None:
 def test_long_ledger_is_a_short_page() -> None:
     story = Timeline()
     for ledger_state, entry in long_ledger(3_000):
-        story.take(ledger_state, entry)
-    page = render(Reading(ledger_state, story, "export", True))
+        story.apply(ledger_state, entry)
+    page = render_page(Reading(ledger_state, story, "export", True))
     assert len(page) < 400_000
 
 
@@ -343,12 +343,12 @@ def test_thinned_points_keep_every_peak_and_the_end() -> None:
         for n in range(0, 200_000, 9)
     ]
     span = Span(points[0].at.time, points[-1].at.time)
-    kept = thinned(points, span)
+    kept = thin_points(points, span)
     assert len(kept) <= 2 * 1001 + 1
     assert (kept[0], kept[-1]) == (points[0], points[-1])
     for column in range(0, 1001, 50):
-        of = [p.committed for p in points if int(span.at(p.at)) == column]
-        assert max(of) == max(p.committed for p in kept if int(span.at(p.at)) == column)
+        of = [p.committed for p in points if int(span.place_moment(p.at)) == column]
+        assert max(of) == max(p.committed for p in kept if int(span.place_moment(p.at)) == column)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_thinned_points_keep_every_peak_and_the_end() -> None:
     ],
 )
 def test_ticks_are_round_times_within_the_span(first: str, last: str, labels: list[str] | None) -> None:
-    ticks = list(Span(first, last).ticks())
+    ticks = list(Span(first, last).list_ticks())
     assert all(0 <= place <= 1000 for place, _ in ticks)
     assert labels is None or [label for _, label in ticks] == labels
     assert len(ticks) <= 11
@@ -381,7 +381,7 @@ PAIRS = [
 @pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark", "print"])
 @pytest.mark.parametrize(("ink", "paper"), PAIRS)
 def test_text_has_the_contrast_of_wcag_aa(theme: int, ink: str, paper: str) -> None:
-    roots = re.findall(r":root \{(.*?)\}", style(), re.DOTALL)
+    roots = re.findall(r":root \{(.*?)\}", read_style_sheet(), re.DOTALL)
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", roots[theme]))
     light, dark = sorted((_luminance(colours[ink]), _luminance(colours[paper])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
@@ -502,7 +502,7 @@ def test_report_says_of_a_study_how_often_it_was_launched(tmp_path: Path) -> Non
             ledger.give_back(f"hearts-{launch}")
         ledger.allow("lungs-0000000d", POPULATION, plan(2), "3" * 64)
         ledger.give_back("lungs-0000000d")
-        spent = ledger.budget(POPULATION).epsilon_spent
+        spent = ledger.find_budget(POPULATION).epsilon_spent
     assert command(path, "-o", tmp_path / "page.html").exit_code == 0
     page = words((tmp_path / "page.html").read_text(encoding="utf-8"))
     together = f"together epsilon {spent:.4f} at delta 0.001, at the grants' orders"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from privacy.accounting.epsilon import charge, epsilon_of
-from privacy.accounting.figures import rounded_up
+from privacy.accounting.epsilon import compute_charge, epsilon_of
+from privacy.accounting.figures import round_up
 from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.audit.commands.report import read_timeline
-from privacy.audit.report.findings import Gravity, Reading, findings
+from privacy.audit.report.findings import Gravity, Reading, list_findings
 from privacy.audit.report.timeline import Timeline
 from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_ledger, write_year
 from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS, granted_ledger, write_every_kind
@@ -23,18 +23,18 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Reading:
 
 
 def sentences(reading: Reading) -> str:
-    return "\n".join(finding.sentence for finding in findings(reading))
+    return "\n".join(finding.sentence for finding in list_findings(reading))
 
 
 def test_story_at_its_end_stands_where_the_ledger_stands(year: Reading) -> None:
-    for budget in year.ledger.budgets():
+    for budget in year.ledger.list_budgets():
         chapter = year.story.chapters[budget.population]
         last = chapter.points[-1]
         assert last.granted == (budget.epsilon_granted or 0)
         if last.spent is None:
             assert budget.epsilon_spent is None
         else:
-            assert rounded_up(Decimal(last.spent)) == pytest.approx(budget.epsilon_spent, abs=1e-4)
+            assert round_up(Decimal(last.spent)) == pytest.approx(budget.epsilon_spent, abs=1e-4)
         committed = sum(each.epsilon_of(each.spent + each.set_aside) for each in _filters(year, budget.population))
         assert last.committed == pytest.approx(float(committed))
 
@@ -42,7 +42,7 @@ def test_story_at_its_end_stands_where_the_ledger_stands(year: Reading) -> None:
 def test_story_of_each_grant_is_what_its_studies_and_the_lost_ledger_spent(year: Reading) -> None:
     for population, chapter in year.story.chapters.items():
         account = year.ledger.accounts[population]
-        rest = chapter.unattributed(account)
+        rest = chapter.compute_unattributed_spending(account)
         for number, filter_ in enumerate(account.filters, start=1):
             studies = [each for each in chapter.studies if each.said.grant == number]
             assert filter_.spent == sum(each.spent for each in studies) + rest[number - 1]
@@ -50,8 +50,8 @@ def test_story_of_each_grant_is_what_its_studies_and_the_lost_ledger_spent(year:
 
 
 def test_story_of_a_recovery_leaves_the_lost_part_to_no_study(year: Reading) -> None:
-    lost = year.story.chapters[POPULATION].unattributed(year.ledger.accounts[POPULATION])
-    assert lost == [5 * charge(STEP, 8) + 2 * charge(TOTALS, 8), 0]
+    lost = year.story.chapters[POPULATION].compute_unattributed_spending(year.ledger.accounts[POPULATION])
+    assert lost == [5 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8), 0]
 
 
 def test_grant_before_the_first_payment_is_not_marked_and_one_after_it_is(year: Reading) -> None:
@@ -63,7 +63,7 @@ def test_grant_before_the_first_payment_is_not_marked_and_one_after_it_is(year: 
 def test_grant_after_an_admission_without_a_payment_is_not_marked(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path) as ledger:
-        ledger.refuse("a", "test", "a refusal")
+        ledger.record_refusal("a", "test", "a refusal")
         ledger.grant(POPULATION, 1, 1e-4, 16)
     assert not any(each.after_results for each in read_timeline(path, None).story.chapters[POPULATION].grants)
 
@@ -80,8 +80,8 @@ def test_study_tells_its_rounds_its_models_and_its_end(year: Reading) -> None:
     assert study.reserved == list(range(1, 11))
     assert study.settled == set(study.reserved)
     assert study.evaluated == [10]
-    assert study.spent == 10 * charge(GENTLE, 8) + charge(TOTALS, 8)
-    assert study.returned == charge(TOTALS, 8)
+    assert study.spent == 10 * compute_charge(GENTLE, 8) + compute_charge(TOTALS, 8)
+    assert study.returned == compute_charge(TOTALS, 8)
     assert study.closed is not None
     assert [each.to for each in study.releases] == ["sites"]
 
@@ -92,12 +92,12 @@ def test_study_closed_by_a_recovery_counts_with_its_whole_plan(tmp_path: Path) -
     reading = read_timeline(path, None)
     study, account = reading.story.studies["first"], reading.ledger.accounts[POPULATION]
     assert study.closed_by_recovery
-    assert study.spent == 5 * charge(STEP, 8) + 2 * charge(TOTALS, 8)
-    assert account.epsilon_spent_by("first", 1e-3) == epsilon_of([STEP] * 5 + [TOTALS] * 2, 1e-3)
+    assert study.spent == 5 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8)
+    assert account.compute_study_epsilon("first", 1e-3) == epsilon_of([STEP] * 5 + [TOTALS] * 2, 1e-3)
 
 
 def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year: Reading) -> None:
-    first, *others = findings(year)
+    first, *others = list_findings(year)
     assert first.gravity is Gravity.ALARM
     assert first.sentence.startswith(f"The patients of {EXPOSED} were trained on without privacy on ")
     assert not any(each.gravity is Gravity.ALARM for each in others)
@@ -141,7 +141,7 @@ def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
 def test_story_of_a_long_ledger_counts_every_round() -> None:
     story = Timeline()
     for state, entry in long_ledger(500):
-        story.take(state, entry)
+        story.apply(state, entry)
     assert [len(each.reserved) for each in story.studies.values()] == [50] * 4
 
 

@@ -19,7 +19,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     RING_DEGREE,
     SEALED_BYTES,
     SLOTS,
-    failure_bits,
+    compute_failure_bits,
     require_noise_room,
 )
 
@@ -165,11 +165,11 @@ def test_noise_bound_is_above_the_exact_probability(sites: int) -> None:
 def test_noise_of_few_sites_cannot_reach_the_message_at_all(sites: int) -> None:
     """21 a site, half a rounding for each plaintext: below q/2t = 1024 whatever is drawn."""
     assert 21 * sites + (sites + 1) / 2 < Q / (2 * T)
-    assert failure_bits(sites) > 1000
+    assert compute_failure_bits(sites) > 1000
 
 
 def test_noise_bound_falls_with_every_site_and_refuses_below_128_bits() -> None:
-    bits = [failure_bits(sites) for sites in range(3, 1200)]
+    bits = [compute_failure_bits(sites) for sites in range(3, 1200)]
     assert bits == sorted(bits, reverse=True)
     most = 3 + sum(value >= 128 for value in bits) - 1
     require_noise_room(most)

@@ -39,7 +39,7 @@ def without_checks(
 def test_lone_sealed_update_is_not_read_with_a_strangers_key(federation: Federation, study_key: StudyKey) -> None:
     """The same with the scheme that seals: a slot is uniform, so the count field is no count."""
     sealing = Federation(Layout(9000, 3, 16, 8), named(3), study_key)
-    total = sealing.layout.cipher.new_sum()
+    total = sealing.layout.cipher.make_sum()
     total.add(sealing.seal("site-01")[:SEALED_BYTES])
     assert StudyKey.generate().decrypt(total.to_bytes())[0] > 8
     assert federation.layout.digest != sealing.layout.digest
@@ -81,11 +81,11 @@ def test_open_sizes_are_six_bytes_a_slot(federation: Federation) -> None:
 )
 def test_open_part_that_is_malformed_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(SealingError, match=message):
-        OPEN.require(data)
+        OPEN.require_part(data)
 
 
 def test_open_sum_wraps_modulo_the_plaintext_modulus() -> None:
-    total, key = OPEN.new_sum(), StudyKey.generate()
+    total, key = OPEN.make_sum(), StudyKey.generate()
     most = np.full(SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
     total.add(OPEN.encrypt(key, most))
     total.add(OPEN.encrypt(key, most))

@@ -1,0 +1,175 @@
+"""Where noise is added decides what a site seals and how the opened sum is read: three modes, told apart here alone.
+
+================  ===========================  ====================================  ================================
+mode              terms                        what a site seals                     mean update from the opened sum
+================  ===========================  ====================================  ================================
+``LOCAL``         placement ``local``, or      weight * update + residual, rounded   sum / weight of the cohort
+                  no privacy                   to the grid
+``GLOBAL_STEP``   placement ``distributed``    clipped gradients of one lot, with    - rate * sum / expected lot
+                                               this site's share of the noise
+``SITE_UPDATE``   unit ``site``                clipped update of the whole site,     sum / expected sites
+                                               with its share of the noise
+================  ===========================  ====================================  ================================
+
+In ``LOCAL`` each site's noise protects its update alone; what rounding leaves is sent in a later round (error feedback,
+Seide et al. 2014). In the other modes the noise of one share protects nobody alone, so nothing is fed back: a residual
+would remember patients outside of what was paid.
+
+Pure functions of public numbers and of vectors that the caller holds: no file, no key, no ledger.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.parameters.vector import Vector
+from privacy.mechanisms.distributed_noise import SharedNoise, count_values_at_edge, decode_opened_sum
+from privacy.mechanisms.site_clipping import compute_mean_update, compute_next_norm
+from privacy.randomness import KeyStream
+from privacy.secure_aggregation.quantise import (
+    Grid,
+    Quantised,
+    compute_next_halvings,
+    count_means_at_edge,
+    dequantise,
+    quantise,
+)
+from privacy.secure_aggregation.round_layout import compute_weight, make_grid, make_shared_noise
+from privacy.study import Placement, Terms, Unit
+
+
+class NoiseMode(StrEnum):
+    """Who adds noise, and to what."""
+
+    LOCAL = "local"
+    GLOBAL_STEP = "global-step"
+    SITE_UPDATE = "site-update"
+
+
+class RoundedUpdate(NamedTuple):
+    """What a site seals with local noise, and the residual that rounding left, (P,)."""
+
+    quantised: Quantised
+    residual: Vector
+
+
+class MeanUpdate(NamedTuple):
+    """What an opened sum says.
+
+    Attributes:
+        update: (P,) the mean update.
+        at_edge: values of the sum at the edge of its range.
+        halvings: of the range, from the next round on.
+        clipping_norm: of the next round; None where none is clipped.
+    """
+
+    update: Vector
+    at_edge: int
+    halvings: int
+    clipping_norm: float | None
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """Public facts of a round that every site has.
+
+    Attributes:
+        number: the round.
+        patients: the cohort with its public patient counts.
+        reference: patients that weigh 1.
+        noise_multiplier: sigma; None without privacy.
+        halvings: of the range, so far.
+        room: patients that the range holds; 0 where the sum is not over patients.
+        clipping_norm: of this round; None where none is clipped.
+    """
+
+    number: int
+    patients: Mapping[str, int]
+    reference: int
+    noise_multiplier: float | None
+    halvings: int = 0
+    room: int = 0
+    clipping_norm: float | None = None
+
+
+def noise_mode_of(terms: Terms) -> NoiseMode:
+    """Return the mode of a study."""
+    if terms.privacy.unit is Unit.SITE:
+        return NoiseMode.SITE_UPDATE
+    return NoiseMode.GLOBAL_STEP if terms.privacy.placement is Placement.DISTRIBUTED else NoiseMode.LOCAL
+
+
+def round_update(update: Vector, weight: float, residual: Vector, grid: Grid, stream: KeyStream) -> RoundedUpdate:
+    """Round a weighted update to the grid, with what earlier rounds left. Run by a site, with local noise.
+
+    Args:
+        update: (P,) of local training, noise included.
+        weight: of this site.
+        residual: (P,) what rounding has left so far.
+        grid: of the round.
+        stream: secret randomness, which decides how values between two steps are rounded.
+    """
+    wanted = weight * update + residual
+    quantised = quantise(wanted, grid, stream)  # takes what the integers stand for out of ``wanted``
+    return RoundedUpdate(quantised, wanted)
+
+
+def noise_of_round(terms: Terms, parameters: int, facts: RoundFacts) -> SharedNoise:
+    """Return the numbers of the noise that a cohort adds together, for a model of so many shared ``parameters``."""
+    sigma = facts.noise_multiplier
+    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
+    return make_shared_noise(terms, parameters, sigma, facts.clipping_norm, facts.room)
+
+
+def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+    """Turn an opened sum, (d,), into the mean update of its cohort. Run by every site alike.
+
+    The sum is divided after it was opened, by public numbers: so a site that drops out changes nobody's integers.
+    """
+    match noise_mode_of(terms):
+        case NoiseMode.LOCAL:
+            return _mean_of_updates(terms, opened, facts)
+        case NoiseMode.GLOBAL_STEP:
+            return _global_step(terms, parameters, opened, facts)
+        case NoiseMode.SITE_UPDATE:
+            return _mean_of_sites(terms, parameters, opened, facts)
+
+
+def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+    grid, sites = make_grid(terms, facts.halvings, facts.noise_multiplier), len(facts.patients)
+    # in the order of names: a sum of floats depends on its order, and every site needs the same bits
+    weight = sum(compute_weight(terms, facts.patients[name], facts.reference) for name in sorted(facts.patients))
+    return MeanUpdate(
+        dequantise(opened, sites, grid) / weight,
+        count_means_at_edge(opened, sites, grid),
+        compute_next_halvings(opened, sites, grid, facts.halvings),
+        facts.clipping_norm,
+    )
+
+
+def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+    """One step of gradient descent on the cohort's noised sum, divided by its expected lot: never by the true one."""
+    noise, training = noise_of_round(terms, parameters, facts), terms.training
+    lot = training.sampling_rate * sum(facts.patients.values())
+    step = -training.compute_learning_rate(facts.number) * decode_opened_sum(opened, noise) / lot
+    return MeanUpdate(
+        step, count_values_at_edge(opened, noise, len(facts.patients)), facts.halvings, facts.clipping_norm
+    )
+
+
+def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+    """Divide by how many sites of the cohort were expected to count: how many did is nobody's to know."""
+    privacy, norm, sites = terms.privacy, facts.clipping_norm, len(facts.patients)
+    assert norm is not None, "whole updates are clipped, which the terms check"
+    noise = noise_of_round(terms, parameters, facts)
+    total, expected = decode_opened_sum(opened, noise), terms.cohort.participation * sites
+    return MeanUpdate(
+        compute_mean_update(total, privacy.adaptive_clipping, expected),
+        count_values_at_edge(opened, noise, sites),
+        facts.halvings,
+        compute_next_norm(total, norm, privacy, expected),
+    )
