@@ -21,13 +21,13 @@ import numpy as np
 import yaml
 
 from client.data.dataset import make_study_files
+from client.study.noise_modes import RoundFacts, read_mean_update, round_update
 from client.training.jobs import FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from models.parameters.vector import Vector, add_scaled
 from models.tasks.binary import compute_metrics
 from privacy.command_line import print_json, print_table, say
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.quantise import compute_next_halvings, dequantise, quantise
 from privacy.secure_aggregation.round_layout import compute_weight, make_grid
 from privacy.study import Terms, parse_terms
 from privacy.study.cost import compute_study_noise
@@ -119,29 +119,32 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
             update={"secure_aggregation": terms.secure_aggregation.model_copy(update={"bits": bits})}
         )
     reference = max(site.patients for site in sites)
-    weights = {site.name: compute_weight(terms, site.patients, reference) for site in sites}
+    patients = {site.name: site.patients for site in sites}
+    weights = {name: compute_weight(terms, count, reference) for name, count in patients.items()}
     model = sites[0].trainer.run(FirstModel())
-    left = {site.name: np.zeros_like(model) for site in sites}
+    residuals = {site.name: np.zeros_like(model) for site in sites}
     halvings, saturated = 0, 0
     for number in range(1, terms.training.rounds + 1):
         updates = {
-            site.name: weights[site.name]
-            * site.trainer.run(TrainRound(model, number, noise, _key(seed, site.name, number)))[0]
+            site.name: site.trainer.run(TrainRound(model, number, noise, _key(seed, site.name, number))).update
             for site in sites
         }
         if bits is None:
-            total: Vector = np.sum(list(updates.values()), axis=0)
+            weighted = [weights[name] * update for name, update in updates.items()]
+            mean: Vector = np.sum(weighted, axis=0) / sum(weights.values())
         else:
-            grid = make_grid(terms, halvings, noise)
-            summed = np.zeros(len(model), dtype=np.int64)
+            grid, total = make_grid(terms, halvings, noise), np.zeros(len(model), dtype=np.int64)
             for name, update in updates.items():
-                left[name] = update + left[name].astype("<f4")  # as a site keeps it
-                quantised = quantise(left[name], grid, KeyStream(_key(seed, name, number, "rounding")))
-                summed += quantised.integers
-                saturated += quantised.saturated
-            total = dequantise(summed, len(sites), grid)
-            halvings = compute_next_halvings(summed, len(sites), grid, halvings)
-        model = add_scaled(model, total / sum(weights.values()), terms.training.server_learning_rate)
+                stream = KeyStream(_key(seed, name, number, "rounding"))
+                rounded = round_update(update, weights[name], residuals[name], grid, stream)
+                residuals[name] = rounded.residual.astype("<f4").astype(np.float64)  # as a site keeps it
+                total += rounded.quantised.integers
+                saturated += rounded.quantised.saturated
+            opened = read_mean_update(
+                terms, len(model), total, RoundFacts(number, patients, reference, noise, halvings)
+            )
+            mean, halvings = opened.update, opened.halvings
+        model = add_scaled(model, mean, terms.training.server_learning_rate)
     counts = np.sum([site.trainer.run(ScoreModel(model, None)) for site in sites], axis=0)
     auroc = compute_metrics(counts.tolist()).auroc
     assert auroc is not None

@@ -1,9 +1,8 @@
 """One federated training with the product's own parts, without keys: what every site does, round after round.
 
 * Local work is that of benchmarks/optimisers_steps.py; the update is weighted, rounded with error feedback and added as
-  integers, as client/study/local_round.py does it, and the opened sum moves the model as
-  client/study/apply_aggregate.py does it. Sealing changes no integer, so it is left out; what it would send is read
-  from :func:`privacy.secure_aggregation.round_layout.layout_of`.
+  integers, and the opened sum read, by client/study/noise_modes.py, as a site does it. Sealing changes no integer, so
+  it is left out; what it would send is read from :func:`privacy.secure_aggregation.round_layout.layout_of`.
 * With distributed noise a round is one global step: clipped sums, shares of the noise, their sum.
 * The noise keeps the study's promise over all its rounds. Who watches the held-out patients' AUROC after every round is
   not charged for it: with privacy a study would pay for that, or do without.
@@ -24,16 +23,16 @@ from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
 from client.study.control_variates import compute_step_length
+from client.study.noise_modes import RoundFacts, make_round_noise, read_mean_update, round_update
 from client.training.simulate import pool_patients
 from client.training.study_model import build_model
 from models.federated.server_optimiser import LocalWork, make_optimiser
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import Vector
 from privacy.accounting.calibration import compute_noise_multiplier
-from privacy.mechanisms.distributed_noise import decode_opened_sum, make_noised_share
+from privacy.mechanisms.distributed_noise import make_noised_share
 from privacy.randomness import KeyStream
-from privacy.secure_aggregation.quantise import compute_next_halvings, dequantise, quantise
-from privacy.secure_aggregation.round_layout import compute_weight, layout_of, make_grid, make_shared_noise
+from privacy.secure_aggregation.round_layout import compute_weight, layout_of, make_grid
 from privacy.study import Placement, Terms
 from privacy.study.launch import Launch
 
@@ -101,21 +100,27 @@ class _LocalSteps:
     def __init__(self, terms: Terms, federation: Federation) -> None:
         self._terms, self._optimiser = terms, make_optimiser(terms)
         self._sites, self._streams = _sites(federation), _streams(federation)
-        self._weights = [compute_weight(terms, count, max(federation.counts)) for count in federation.counts]
-        self._left: list[Vector | float] = [0.0 for _ in federation.sites]
+        self._patients, self._reference = _patients(federation), max(federation.counts)
+        self._weights = [compute_weight(terms, count, self._reference) for count in federation.counts]
+        self._residuals: list[Vector | float] = [0.0 for _ in federation.sites]
         self._variates: list[Vector | float] = [0.0 for _ in federation.sites]
         self._halvings = 0
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
         """Of round ``number``, opened; (P,)."""
-        grid, sites = make_grid(self._terms, self._halvings), len(self._sites)
-        total = np.zeros(len(self._optimiser.model_of(shared)), dtype=np.int64)
-        for place in range(sites):
-            left = self._weights[place] * self._update(shared, number, place) + self._left[place]
-            total += quantise(left, grid, self._streams[place]).integers
-            self._left[place] = left
-        self._halvings = compute_next_halvings(total, sites, grid, self._halvings)
-        return dequantise(total, sites, grid) / sum(self._weights)
+        grid, parameters = make_grid(self._terms, self._halvings), len(self._optimiser.model_of(shared))
+        total = np.zeros(parameters, dtype=np.int64)
+        for place, stream in enumerate(self._streams):
+            update = self._update(shared, number, place)
+            rounded = round_update(update, self._weights[place], self._residuals[place], grid, stream)
+            total += rounded.quantised.integers
+            self._residuals[place] = rounded.residual
+        mean = read_mean_update(self._terms, parameters, total, self._facts(number))
+        self._halvings = mean.halvings
+        return mean.update
+
+    def _facts(self, number: int) -> RoundFacts:
+        return RoundFacts(number, self._patients, self._reference, noise_of(self._terms), self._halvings)
 
     def _update(self, shared: Vector, number: int, place: int) -> Vector:
         """One site's update; its own control variate follows, as client/study/control_variates.py says."""
@@ -132,20 +137,19 @@ class _GlobalSteps:
     """Sites sum clipped gradients, and add noise together."""
 
     def __init__(self, terms: Terms, federation: Federation) -> None:
-        self._terms, self._optimiser = terms, make_optimiser(terms)
+        self._terms, self._optimiser, self._patients = terms, make_optimiser(terms), _patients(federation)
         self._sites, self._streams = _sites(federation), _streams(federation)
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
         """Of round ``number``, opened; (P,)."""
-        model, training, sigma = self._optimiser.model_of(shared), self._terms.training, noise_of(self._terms)
-        assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-        noise = make_shared_noise(self._terms, len(model), sigma)
+        model, sigma = self._optimiser.model_of(shared), noise_of(self._terms)
+        noise = make_round_noise(self._terms, len(model), sigma, None, room=0)
         variance = noise.compute_share_variance(len(self._sites))
         total = np.zeros(len(model), dtype=np.int64)
         for site, stream in zip(self._sites, self._streams, strict=True):
             total += make_noised_share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
-        lot = training.sampling_rate * sum(site.public_patients for site in self._sites)
-        return -training.compute_learning_rate(number) * decode_opened_sum(total, noise) / lot
+        facts = RoundFacts(number, self._patients, max(self._patients.values()), sigma)
+        return read_mean_update(self._terms, len(model), total, facts).update
 
 
 def noise_of(terms: Terms) -> float | None:
@@ -163,6 +167,11 @@ def _calibrated(epsilon: float, delta: float, rate: float, lots: int, rounds: in
 
 def _sites(federation: Federation) -> list[Site]:
     return [Site.of(patients, count) for patients, count in zip(federation.sites, federation.counts, strict=True)]
+
+
+def _patients(federation: Federation) -> dict[str, int]:
+    """The cohort with its public patient counts, as a round's headers show them."""
+    return {f"site-{place:03}": count for place, count in enumerate(federation.counts)}
 
 
 def _streams(federation: Federation) -> list[KeyStream]:

@@ -49,27 +49,28 @@ class ActivityLog:
             about=launch.study,
         )
 
-    def report_resumed_study(self, seat: StudyContext) -> None:
+    def report_resumed_study(self, context: StudyContext) -> None:
         """A study goes on after a restart."""
         self.report(
-            f"{seat.launch.study}: goes on after round {seat.state.base} of {seat.terms.training.rounds}",
-            about=seat.launch.study,
+            f"{context.launch.study}: goes on after round {context.state.base} of {context.terms.training.rounds}",
+            about=context.launch.study,
         )
 
-    def report_answer(self, seat: StudyContext, request: Request | Reply, reply: Reply) -> None:
+    def report_answer(self, context: StudyContext, request: Request | Reply, reply: Reply) -> None:
         """A request was answered well."""
-        study, rounds = seat.launch.study, seat.terms.training.rounds
-        for mark in seat.state.edges:
+        study, rounds = context.launch.study, context.terms.training.rounds
+        for mark in context.state.edges:
             about = f"{study}, round {mark.round}"
-            self.report(f"{study}: {describe_mark(seat, mark)}", about=about, level=logging.WARNING)
+            self.report(f"{study}: {describe_mark(context, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
             if request.round > rounds:
                 what = "the last model is evaluated"
-            self.report(f"{study}: {what}; {_format_spent(seat)} so far", about=study)
+            self.report(f"{study}: {what}; {_format_spent(context)} so far", about=study)
         elif isinstance(request, Close):
             self.report(
-                f"{study}: finished; {_format_spent(seat)} in all; the model is in {seat.store.folder / 'release'}",
+                f"{study}: finished; {_format_spent(context)} in all; "
+                f"the model is in {context.store.folder / 'release'}",
                 about=study,
             )
 
@@ -79,6 +80,6 @@ class ActivityLog:
         self.report(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
 
 
-def _format_spent(seat: StudyContext) -> str:
-    spent = seat.compute_epsilon_spent()
+def _format_spent(context: StudyContext) -> str:
+    spent = context.compute_epsilon_spent()
     return "no epsilon describes it" if spent is None else f"epsilon {spent:.3f} spent"

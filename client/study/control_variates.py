@@ -27,55 +27,55 @@ from privacy.secure_aggregation.round_layout import compute_weight
 from privacy.study import Terms
 
 
-def compute_control_correction(seat: StudyContext) -> Vector | None:
+def compute_control_correction(context: StudyContext) -> Vector | None:
     """Run by a site. What its local steps add to every gradient now, c - c_i, (P,); None if the terms do without.
 
     Raises:
         SiteConfigError: the model or the own variate is damaged.
     """
-    if not seat.terms.training.control_variates:
+    if not context.terms.training.control_variates:
         return None
-    shared = seat.store.read_shared_variate()
-    number = seat.find_last_part()
-    return shared.copy() if number is None else shared - seat.store.read_variate(number)
+    shared = context.store.read_shared_variate()
+    number = context.find_last_part()
+    return shared.copy() if number is None else shared - context.store.read_variate(number)
 
 
-def keep_variate(seat: StudyContext, number: int, correction: Vector, update: Vector) -> None:
+def keep_variate(context: StudyContext, number: int, correction: Vector, update: Vector) -> None:
     """Run by a site. Store the own variate that round ``number`` gives, should it be applied with this site."""
-    seat.store.keep_variate(number, -correction - update / compute_step_length(seat.terms, number))
+    context.store.keep_variate(number, -correction - update / compute_step_length(context.terms, number))
 
 
-def forget_variates(seat: StudyContext) -> None:
+def forget_variates(context: StudyContext) -> None:
     """Run by a site after a round is applied. Remove its variates up to that round but for the one that holds."""
-    if seat.terms.training.control_variates:
-        seat.store.forget_variates(upto=seat.state.base, but=seat.find_last_part())
+    if context.terms.training.control_variates:
+        context.store.forget_variates(upto=context.state.base, but=context.find_last_part())
 
 
 def compute_local_work(
-    seat: StudyContext, number: int, patients: Mapping[str, int], reference: int
+    context: StudyContext, number: int, patients: Mapping[str, int], reference: int
 ) -> LocalWork | None:
     """What lies behind the mean update of round ``number``; None if the terms do without control variates.
 
     A site whose patients no applied round has told yet has no variate either: it weighs nothing so far.
 
     Args:
-        seat: this site's.
+        context: this site's.
         number: the round.
         patients: the cohort with its public patient counts.
         reference: what the study's weights are measured in.
     """
-    if not seat.terms.training.control_variates:
+    if not context.terms.training.control_variates:
         return None
-    before = dict.fromkeys(seat.launch.names, 0)
-    for each in seat.state.applied:
+    before = dict.fromkeys(context.launch.names, 0)
+    for each in context.state.applied:
         before.update(zip(each.sites, each.patients, strict=True))
 
     def weight(counts: Mapping[str, int]) -> float:
-        return sum(compute_weight(seat.terms, counts[name], reference) for name in sorted(counts))
+        return sum(compute_weight(context.terms, counts[name], reference) for name in sorted(counts))
 
     whole = weight({**before, **patients})
     return LocalWork(
-        compute_step_length(seat.terms, number), share=weight(patients) / whole, kept=weight(before) / whole
+        compute_step_length(context.terms, number), share=weight(patients) / whole, kept=weight(before) / whole
     )
 
 

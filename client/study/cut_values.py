@@ -26,56 +26,56 @@ _NOTABLE: Final = 0.01
 """The share of values beyond the range from which on people are warned."""
 
 
-def report_cut_values(seat: StudyContext, number: int, quantised: Quantised) -> None:
+def report_cut_values(context: StudyContext, number: int, quantised: Quantised) -> None:
     """Run by a site with local noise. Say in its own log how much of its update was cut."""
     cut, size = quantised.saturated, len(quantised.integers)
     if cut >= _NOTABLE * size and cut:
         _log.warning(
             "%s: round %d: %d of %d values of this site's update (%.0f %%) were beyond the range and were cut; they "
             "are sent in later rounds, a larger secure_aggregation.value_range (or auto) would hold them now",
-            seat.launch.study, number, cut, size, 100 * cut / size,
+            context.launch.study, number, cut, size, 100 * cut / size,
         )  # fmt: skip
     elif cut:
         _log.info("round %d: %d of %d values of the update beyond the range were cut", number, cut, size)
 
 
-def mark_edge(seat: StudyContext, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
+def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
     """Run by a site. The study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
 
     Args:
-        seat: this site's.
+        context: this site's.
         number: the round.
         values: of its opened sum that lie at the edge.
         size: values in all.
     """
-    distributed = seat.terms.privacy.placement is Placement.DISTRIBUTED
+    distributed = context.terms.privacy.placement is Placement.DISTRIBUTED
     if not values or (not distributed and values < _NOTABLE * size):
-        return seat.state.edges
+        return context.state.edges
     mark = AtEdge(round=number, values=values, of=size)
     if distributed:
-        seat.ledger.record_incident(seat.launch.study, "wrapped-around", describe_mark(seat, mark), number)
-    return (*seat.state.edges, mark)
+        context.ledger.record_incident(context.launch.study, "wrapped-around", describe_mark(context, mark), number)
+    return (*context.state.edges, mark)
 
 
-def describe_mark(seat: StudyContext, mark: AtEdge) -> str:
+def describe_mark(context: StudyContext, mark: AtEdge) -> str:
     """What a mark means, for people."""
     lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of "
     "secure_aggregation.value_range"
-    if seat.terms.privacy.placement is Placement.DISTRIBUTED:
+    if context.terms.privacy.placement is Placement.DISTRIBUTED:
         return (
             f"{lie}: sums have wrapped around; do not use the model, launch the study again with value_range: auto"
         )
     return f"{lie}: updates were cut; the next study needs a larger one, or auto"
 
 
-def list_edge_facts(seat: StudyContext) -> dict[str, Any]:
+def list_edge_facts(context: StudyContext) -> dict[str, Any]:
     """What the card says of the range."""
-    written = seat.terms.secure_aggregation.value_range
+    written = context.terms.secure_aggregation.value_range
     return {
         "range": {
             "value_range": "auto" if written is None else written,
-            "bits": seat.terms.secure_aggregation.bits,
-            "at_edge": [mark.model_dump() for mark in seat.state.edges],
+            "bits": context.terms.secure_aggregation.bits,
+            "at_edge": [mark.model_dump() for mark in context.state.edges],
         }
     }
 

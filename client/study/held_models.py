@@ -22,36 +22,36 @@ from privacy.protocol.messages import HeldModel
 from privacy.signed import Signed
 
 
-def sign_held_model(seat: StudyContext, epoch: int) -> Signed[HeldModel]:
+def sign_held_model(context: StudyContext, epoch: int) -> Signed[HeldModel]:
     """Run by a site. Sign which model it holds, for holders of the epoch's key to compare.
 
     Raises:
         EpochLostError: the epoch's key is not held.
     """
     statement = HeldModel(
-        study=seat.launch.study,
-        launch=seat.launch.digest,
-        site=seat.site,
+        study=context.launch.study,
+        launch=context.launch.digest,
+        site=context.site,
         epoch=epoch,
-        base=seat.state.base,
-        model=seat.digest_held_models(epoch),
+        base=context.state.base,
+        model=context.digest_held_models(epoch),
     )
-    return Signed[HeldModel].sign(seat.identity, statement)
+    return Signed[HeldModel].sign(context.identity, statement)
 
 
-def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> None:
+def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> None:
     """Run by a site that is about to close.
 
     Raises:
         RefusedError: ``too-few`` if no quorum has signed; ``different-models`` if that is because models differ.
     """
-    released = seat.state.released
-    if not seat.state.applied or (released is not None and released.base == seat.state.base):
+    released = context.state.released
+    if not context.state.applied or (released is not None and released.base == context.state.base):
         return
-    held = _verify_held_models(seat, signed)
-    own = held.get(seat.site)
-    if own is None or own.base != seat.state.base:
-        raise RefusedError("too-few", f"this site's own word on the model of round {seat.state.base} is missing")
+    held = _verify_held_models(context, signed)
+    own = held.get(context.site)
+    if own is None or own.base != context.state.base:
+        raise RefusedError("too-few", f"this site's own word on the model of round {context.state.base} is missing")
     same = {
         name
         for name, each in held.items()
@@ -59,9 +59,9 @@ def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel
     }
     if differing := sorted(set(held) - same):
         sentence = f"this site and {', '.join(differing)} hold different models at the end"
-        seat.ledger.record_incident(seat.launch.study, "different-models", sentence, own.base)
-    cohort = seat.state.applied[-1].sites
-    quorum, agreeing = seat.terms.cohort.compute_quorum(len(cohort)), len(same & set(cohort))
+        context.ledger.record_incident(context.launch.study, "different-models", sentence, own.base)
+    cohort = context.state.applied[-1].sites
+    quorum, agreeing = context.terms.cohort.compute_quorum(len(cohort)), len(same & set(cohort))
     if agreeing < quorum:
         raise RefusedError(
             "different-models" if differing else "too-few",
@@ -70,10 +70,10 @@ def require_same_model(seat: StudyContext, signed: Mapping[str, Signed[HeldModel
         )
 
 
-def _verify_held_models(seat: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
+def _verify_held_models(context: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
     """What each site has signed, if it has; of this study."""
     held = {}
-    for member in seat.launch.roster:
+    for member in context.launch.roster:
         if member.name not in signed:
             continue
         try:
@@ -81,8 +81,8 @@ def _verify_held_models(seat: StudyContext, signed: Mapping[str, Signed[HeldMode
         except WireError:
             continue  # it counts as not signed, and hinders nobody
         if (statement.study, statement.launch, statement.site) == (
-            seat.launch.study,
-            seat.launch.digest,
+            context.launch.study,
+            context.launch.digest,
             member.name,
         ):
             held[member.name] = statement

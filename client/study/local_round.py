@@ -1,140 +1,165 @@
 """The work of a round, done once: train, and count test patients, whatever happens around it.
 
-Draw, reserve, act, store, settle: each is durable before the next.
-
-* ``draw``: 32 secret bytes decide sampling and noise. They are kept until the result is stored, so that work a
-  crash interrupted is repeated, not drawn a second time: what leaves is one draw of the mechanism that was paid.
-* ``reserve``: the round is paid before the first gradient; a power cut afterwards leaves it paid.
-* ``store``: the integers. Every attempt of the round seals these.
-* ``settle``: the ledger says that the round's work has ended.
+====================  ===========================================================================================
+step                  what is durable when it ends
+====================  ===========================================================================================
+draw                  32 secret bytes that decide sampling and noise, kept until the result is stored: work that a
+                      crash interrupted is repeated, not drawn a second time, so what leaves is one draw of the
+                      mechanism that was paid
+reserve               the round is paid, before the first gradient; a power cut afterwards leaves it paid
+train, or score       nothing: it is repeated from the same draw
+round                 nothing: local noise only; the residual is stored with the result
+store                 the integers, or the totals. Every attempt of the round seals these
+settle                the ledger says that the round's work has ended
+====================  ===========================================================================================
 
 So a round that is paid has its draw or its result here. Where both are gone, the study's folder was lost or put back:
 the work is refused (``lost``) and written down as an incident, since a second draw may leave beside the first.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
 from client.study.context import StudyContext
 from client.study.control_variates import compute_control_correction, keep_variate
 from client.study.cut_values import report_cut_values
+from client.study.noise_modes import NoiseMode, find_noise_mode, make_round_noise, round_update
 from client.study.personal_layers import keep_personal_layers, load_personal_layers
+from client.study.room_check import require_room
 from client.study.state import Counted
-from client.training.jobs import ScoreModel, ShareRound, TrainRound
+from client.training.jobs import Integers, ScoreModel, ShareRound, TrainRound
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, add_noise_to_share
+from privacy.protocol.messages import Train
 from privacy.randomness import from_os
-from privacy.secure_aggregation.quantise import quantise
-from privacy.secure_aggregation.round_layout import compute_weight, make_shared_noise
-from privacy.study import Placement
+from privacy.secure_aggregation.round_layout import compute_weight, layout_of
 from privacy.study.cost import make_evaluation_event, make_training_event
 
 
-def make_local_integers(
-    seat: StudyContext, number: int, model: Vector, reference: int, sites: int, room: int = 0
-) -> NDArray[np.uint32]:
-    """Run by a site. The integers it seals in round ``number`` in a cohort of so many ``sites``, (P,).
+class RoundWork(NamedTuple):
+    """What a site seals in a round: integers, (P,), and totals, (2 * bins,); empty where the round has none."""
 
-    Trained and paid the first time it is asked; with distributed noise a smaller cohort gets the same integers
-    with more noise.
+    integers: Integers
+    counts: tuple[int, ...]
+
+
+def do_round(context: StudyContext, request: Train) -> RoundWork:
+    """Do what ``request`` asks for, once; asked again, return what is stored. Run by a site that holds the keys.
 
     Raises:
+        RefusedError: ``noise``: the sum would not hold (:mod:`client.study.room_check`), found before the round is
+            paid; ``lost``: the round is paid, and what came of it is gone.
         BudgetError: the study's allowance has no room for the round.
-        RefusedError: ``lost``: the round is paid, and what came of it is gone.
         TrainingError: training failed; asked again, it is repeated from the same draw.
     """
-    if seat.terms.privacy.placement is Placement.DISTRIBUTED:
-        return _make_shared_integers(seat, number, model, reference, sites, room)
-    stored = seat.store.read_integers(number)
+    layout = layout_of(context.launch, request.round, context.state.base)
+    if layout.parameters:
+        require_room(context, request)
+    model = context.store.read_model()
+    integers = _make_integers(context, request, model) if layout.parameters else np.empty(0, dtype=np.uint32)
+    counts = _count_test_patients(context, model) if layout.counts else ()
+    return RoundWork(integers, counts)
+
+
+def _make_integers(context: StudyContext, request: Train, model: Vector) -> Integers:
+    """Return the integers of a training round, (P,); trained and paid the first time they are asked for."""
+    if find_noise_mode(context.terms) is NoiseMode.LOCAL:
+        return _train_with_own_noise(context, request, model)
+    return _train_with_shared_noise(context, request, model)
+
+
+def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) -> Integers:
+    number, store = request.round, context.store
+    stored = store.read_integers(number)
     if stored is None:
-        noise = seat.state.noise_multiplier
-        draw = _draw_and_pay(seat, number, noise)
-        seat.store.save(reference=reference)  # what weighs the integers weighs every later round's
-        pull = compute_control_correction(seat)
-        update, personal = seat.training.run(
-            TrainRound(model, number, noise, draw, pull, load_personal_layers(seat))
+        noise = context.state.noise_multiplier
+        draw = _draw_and_pay(context, number, noise)
+        store.save(reference=request.reference)  # what weighs the integers weighs every later round's
+        correction = compute_control_correction(context)
+        trained = context.training.run(
+            TrainRound(model, number, noise, draw, correction, load_personal_layers(context))
         )
-        if pull is not None:
-            keep_variate(seat, number, pull, update)
-        keep_personal_layers(seat, number, personal)
-        left = compute_weight(seat.terms, seat.patients, reference) * update + seat.store.read_rounding_residual(
-            number
-        )
-        quantised = quantise(left, seat.make_update_grid(seat.state.halvings), from_os())
-        report_cut_values(seat, number, quantised)
-        stored = quantised.integers
-        seat.store.keep_rounding_residual(number, left)
-        seat.store.keep_integers(number, stored)
-    seat.ledger.settle(seat.launch.study, number)
+        if correction is not None:
+            keep_variate(context, number, correction, trained.update)
+        keep_personal_layers(context, number, trained.personal)
+        weight = compute_weight(context.terms, context.patients, request.reference)
+        grid, residual = context.make_update_grid(context.state.halvings), store.read_rounding_residual(number)
+        rounded = round_update(trained.update, weight, residual, grid, from_os())
+        report_cut_values(context, number, rounded.quantised)
+        stored = rounded.quantised.integers
+        # the residual first: integers that are stored are never made again, and neither is what they leave
+        store.keep_rounding_residual(number, rounded.residual)
+        store.keep_integers(number, stored)
+    context.ledger.settle(context.launch.study, number)
     return stored
 
 
-def _make_shared_integers(
-    seat: StudyContext, number: int, model: Vector, reference: int, sites: int, room: int
-) -> NDArray[np.uint32]:
-    sigma = seat.state.noise_multiplier
-    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    noise = make_shared_noise(seat.terms, seat.launch.parameters, sigma, seat.store.read_clipping_norm(), room)
-    wanted = noise.compute_share_variance(sites)
-    stored = seat.store.read_integers(number)
+def _train_with_shared_noise(context: StudyContext, request: Train, model: Vector) -> Integers:
+    """Make a share with this site's part of the noise; a smaller cohort gets the same integers with more noise."""
+    number, store, sigma = request.round, context.store, context.state.noise_multiplier
+    noise = make_round_noise(
+        context.terms, context.launch.parameters, sigma, store.read_clipping_norm(), request.room
+    )
+    wanted = noise.compute_share_variance(len(request.cohort))
+    stored = store.read_integers(number)
     if stored is None:
-        draw = _draw_and_pay(seat, number, sigma)
-        seat.store.save(reference=reference)
-        stored, personal = seat.training.run(
-            ShareRound(model, number, noise, wanted, draw, load_personal_layers(seat))
-        )
-        keep_personal_layers(seat, number, personal)
-        seat.store.keep_integers(number, stored, wanted, room)
-    seat.ledger.settle(seat.launch.study, number)
-    held = seat.store.read_variance(number)
-    if held < wanted:
+        draw = _draw_and_pay(context, number, sigma)
+        store.save(reference=request.reference)
+        shared = context.training.run(ShareRound(model, number, noise, wanted, draw, load_personal_layers(context)))
+        keep_personal_layers(context, number, shared.personal)
+        stored = shared.integers
+        store.keep_integers(number, stored, wanted, request.room)
+    context.ledger.settle(context.launch.study, number)
+    held = store.read_variance(number)
+    if held < wanted:  # sites have dropped out: each of the others has to add more of the sum's noise
         more = max(LEAST_VARIANCE, wanted - held)
         stored = add_noise_to_share(stored, noise, more, from_os())
-        seat.store.keep_integers(number, stored, held + more, room)
+        store.keep_integers(number, stored, held + more, request.room)
     return stored
 
 
-def _draw_and_pay(seat: StudyContext, number: int, noise: float | None) -> bytes:
+def _draw_and_pay(context: StudyContext, number: int, noise: float | None) -> bytes:
     """Draw the round's randomness, pay the round; the 32 secret bytes. After a crash, the same ones."""
-    ledger, study = seat.ledger, seat.launch.study
-    if ledger.has_reserved(study, number) and not seat.store.has_draw(number):
-        raise _record_lost_work(seat, number, f"round {number} is paid, and its result is gone")
-    draw = seat.store.draw_key(number)
-    ledger.reserve(study, number, make_training_event(seat.terms, noise))
+    ledger, study = context.ledger, context.launch.study
+    if ledger.has_reserved(study, number) and not context.store.has_draw(number):
+        raise _record_lost_work(context, number, f"round {number} is paid, and its result is gone")
+    draw = context.store.draw_key(number)
+    ledger.reserve(study, number, make_training_event(context.terms, noise))
     return draw
 
 
-def _record_lost_work(seat: StudyContext, number: int, what: str) -> RefusedError:
+def _record_lost_work(context: StudyContext, number: int, what: str) -> RefusedError:
     """Write down that paid work is gone; return the refusal to do it a second time."""
     sentence = f"{what}: the study's folder was lost or put back"
-    seat.ledger.record_incident(seat.launch.study, "study-lost", sentence, number)
+    context.ledger.record_incident(context.launch.study, "study-lost", sentence, number)
     return RefusedError(
         "lost",
         f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
-        f"consilium-site withdraw {seat.launch.study}",
+        f"consilium-site withdraw {context.launch.study}",
     )
 
 
-def compute_evaluation_counts(seat: StudyContext, model: Vector) -> tuple[int, ...]:
-    """Run by a site. Its totals for ``model``, (2 * bins,); counted, noised and paid the first time it is asked.
+def _count_test_patients(context: StudyContext, model: Vector) -> tuple[int, ...]:
+    """Return this site's totals for ``model``, (2 * bins,); counted, noised and paid the first time they are asked for.
 
     Raises:
         BudgetError: the study's allowance has no room for the evaluation.
         RefusedError: ``lost``: the totals are paid, and are gone.
         TrainingError: scoring failed.
     """
-    base, counted = seat.state.base, seat.state.counted
+    base, counted = context.state.base, context.state.counted
     if counted is None or counted.base != base:
-        noise, study = seat.state.evaluation_noise_multiplier, seat.launch.study
-        if seat.ledger.has_paid_evaluation(study, base) and not seat.store.has_totals_draw(base):
+        noise, study = context.state.evaluation_noise_multiplier, context.launch.study
+        if context.ledger.has_paid_evaluation(study, base) and not context.store.has_totals_draw(base):
             raise _record_lost_work(
-                seat, base, f"the totals of the model after round {base} are paid, and their result is gone"
+                context, base, f"the totals of the model after round {base} are paid, and their result is gone"
             )
-        draw = seat.store.draw_totals_key(base)
-        seat.ledger.pay_evaluation(study, base, make_evaluation_event(noise))
+        draw = context.store.draw_totals_key(base)
+        context.ledger.pay_evaluation(study, base, make_evaluation_event(noise))
         counted = Counted(
-            base=base, counts=seat.training.run(ScoreModel(model, noise, load_personal_layers(seat), draw))
+            base=base, counts=context.training.run(ScoreModel(model, noise, load_personal_layers(context), draw))
         )
-        seat.store.keep_counted(counted)
+        context.store.keep_counted(counted)
     return counted.counts

@@ -20,20 +20,20 @@ _MECHANISM: Final = {
 }
 
 
-def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
+def make_card(context: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     """Make the card of a released model: facts from the terms, opened totals and the ledger."""
-    terms, budget = seat.terms, seat.ledger.find_budget_of_study(seat.launch.study)
-    head = seat.read_head()
+    terms, budget = context.terms, context.ledger.find_budget_of_study(context.launch.study)
+    head = context.read_head()
     return {
         "card": 1,
-        "study": seat.launch.study,
+        "study": context.launch.study,
         "purpose": terms.purpose,
         "terms_sha256": terms.digest,
         "model": {
             "name": terms.model.name,
             "options": dict(terms.model.options),
             "inputs": terms.data.inputs,
-            "parameters": seat.launch.parameters,
+            "parameters": context.launch.parameters,
             "start": terms.model.start,
             "frozen": list(terms.model.frozen),
             "trained": list(terms.model.trained),
@@ -45,8 +45,8 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
         "threshold": THRESHOLD,
         "rounds": {
             "planned": terms.training.rounds,
-            "applied": sum(terms.trains(each.round) for each in seat.state.applied),
-            "sites": {str(each.round): list(each.sites) for each in seat.state.applied},
+            "applied": sum(terms.trains(each.round) for each in context.state.applied),
+            "sites": {str(each.round): list(each.sites) for each in context.state.applied},
         },
         "privacy": {
             "private": terms.privacy.epsilon is not None,
@@ -56,9 +56,9 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
             "neighbouring": terms.privacy.neighbouring,
             "placement": terms.privacy.placement,
             "clipping_norm": terms.privacy.clipping_norm,
-            "last_clipping_norm": seat.store.read_clipping_norm(),
+            "last_clipping_norm": context.store.read_clipping_norm(),
             "participation": terms.cohort.participation,
-            "noise_multiplier": seat.state.noise_multiplier,
+            "noise_multiplier": context.state.noise_multiplier,
             "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
             "updates_sealed": terms.secure_aggregation.scheme is not SchemeName.OPEN,
             "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
@@ -68,14 +68,16 @@ def make_card(seat: StudyContext, model_sha256: str, contract_sha256: str) -> di
             {
                 "after_round": each.round,
                 **asdict(compute_metrics(each.counts)),
-                "noise": asdict(estimate_noise_errors(each.counts, _compute_noise_deviation(seat, each.opened_in))),
+                "noise": asdict(
+                    estimate_noise_errors(each.counts, _compute_noise_deviation(context, each.opened_in))
+                ),
             }
-            for each in seat.state.evaluations
+            for each in context.state.evaluations
         ],
         "site": {
-            "name": seat.site,
-            "patients_about": seat.patients,
-            "epsilon_spent_by_this_study": seat.compute_epsilon_spent(),
+            "name": context.site,
+            "patients_about": context.patients,
+            "epsilon_spent_by_this_study": context.compute_epsilon_spent(),
             "epsilon_left": budget.epsilon_left,
             "ledger": {"number": head.number, "hash": head.hash},
         },
@@ -167,10 +169,10 @@ def _warn_about_personal_scores(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _compute_noise_deviation(seat: StudyContext, number: int) -> float:
+def _compute_noise_deviation(context: StudyContext, number: int) -> float:
     """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
-    sites = next(len(each.sites) for each in seat.state.applied if each.round == number)
-    return (seat.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
+    sites = next(len(each.sites) for each in context.state.applied if each.round == number)
+    return (context.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
 
 
 def _format_with_noise(each: dict[str, Any], name: str) -> str:

@@ -96,14 +96,16 @@ class RoundFacts:
     clipping_norm: float | None = None
 
 
-def noise_mode_of(terms: Terms) -> NoiseMode:
+def find_noise_mode(terms: Terms) -> NoiseMode:
     """Return the mode of a study."""
     if terms.privacy.unit is Unit.SITE:
         return NoiseMode.SITE_UPDATE
     return NoiseMode.GLOBAL_STEP if terms.privacy.placement is Placement.DISTRIBUTED else NoiseMode.LOCAL
 
 
-def round_update(update: Vector, weight: float, residual: Vector, grid: Grid, stream: KeyStream) -> RoundedUpdate:
+def round_update(
+    update: Vector, weight: float, residual: Vector | float, grid: Grid, stream: KeyStream
+) -> RoundedUpdate:
     """Round a weighted update to the grid, with what earlier rounds left. Run by a site, with local noise.
 
     Args:
@@ -118,11 +120,12 @@ def round_update(update: Vector, weight: float, residual: Vector, grid: Grid, st
     return RoundedUpdate(quantised, wanted)
 
 
-def noise_of_round(terms: Terms, parameters: int, facts: RoundFacts) -> SharedNoise:
+def make_round_noise(
+    terms: Terms, parameters: int, noise_multiplier: float | None, clipping_norm: float | None, room: int
+) -> SharedNoise:
     """Return the numbers of the noise that a cohort adds together, for a model of so many shared ``parameters``."""
-    sigma = facts.noise_multiplier
-    assert sigma is not None, "distributed noise needs an epsilon, which the terms check"
-    return make_shared_noise(terms, parameters, sigma, facts.clipping_norm, facts.room)
+    assert noise_multiplier is not None, "distributed noise needs an epsilon, which the terms check"
+    return make_shared_noise(terms, parameters, noise_multiplier, clipping_norm, room)
 
 
 def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
@@ -130,7 +133,7 @@ def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], f
 
     The sum is divided after it was opened, by public numbers: so a site that drops out changes nobody's integers.
     """
-    match noise_mode_of(terms):
+    match find_noise_mode(terms):
         case NoiseMode.LOCAL:
             return _mean_of_updates(terms, opened, facts)
         case NoiseMode.GLOBAL_STEP:
@@ -153,7 +156,7 @@ def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: RoundFacts)
 
 def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
     """One step of gradient descent on the cohort's noised sum, divided by its expected lot: never by the true one."""
-    noise, training = noise_of_round(terms, parameters, facts), terms.training
+    noise, training = _make_noise(terms, parameters, facts), terms.training
     lot = training.sampling_rate * sum(facts.patients.values())
     step = -training.compute_learning_rate(facts.number) * decode_opened_sum(opened, noise) / lot
     return MeanUpdate(
@@ -165,7 +168,7 @@ def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], fac
     """Divide by how many sites of the cohort were expected to count: how many did is nobody's to know."""
     privacy, norm, sites = terms.privacy, facts.clipping_norm, len(facts.patients)
     assert norm is not None, "whole updates are clipped, which the terms check"
-    noise = noise_of_round(terms, parameters, facts)
+    noise = _make_noise(terms, parameters, facts)
     total, expected = decode_opened_sum(opened, noise), terms.cohort.participation * sites
     return MeanUpdate(
         compute_mean_update(total, privacy.adaptive_clipping, expected),
@@ -173,3 +176,7 @@ def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], fac
         facts.halvings,
         compute_next_norm(total, norm, privacy, expected),
     )
+
+
+def _make_noise(terms: Terms, parameters: int, facts: RoundFacts) -> SharedNoise:
+    return make_round_noise(terms, parameters, facts.noise_multiplier, facts.clipping_norm, facts.room)

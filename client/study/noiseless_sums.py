@@ -17,22 +17,27 @@ from privacy.canonical import compute_digest
 from privacy.errors import RefusedError
 
 
-def make_bare_sum_change(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
+def make_bare_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
     """Run by a site that is about to release. The change of its state that remembers a bare sum's cohort."""
-    if not seat.terms.opens_without_noise(number, seat.state.base):
+    if not context.terms.opens_without_noise(number, context.state.base):
         return {}
-    return {"bare_sums": {**seat.state.bare_sums, digest_of_model(seat.store.read_model()): compute_digest(cohort)}}
+    return {
+        "bare_sums": {
+            **context.state.bare_sums,
+            digest_of_model(context.store.read_model()): compute_digest(cohort),
+        }
+    }
 
 
-def require_same_cohort(seat: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
+def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
     """Run by a site before it seals.
 
     Raises:
         RefusedError: ``release-refused``: it has released a bare sum from this model in another cohort.
     """
-    if not seat.state.bare_sums or not seat.terms.opens_without_noise(number, seat.state.base):
+    if not context.state.bare_sums or not context.terms.opens_without_noise(number, context.state.base):
         return
-    before = seat.state.bare_sums.get(digest_of_model(seat.store.read_model()))
+    before = context.state.bare_sums.get(digest_of_model(context.store.read_model()))
     if before is not None and before != compute_digest(cohort):
         raise RefusedError(
             "release-refused",

@@ -17,9 +17,10 @@ from client.study.context import StudyContext
 from client.study.held_models import require_same_model, sign_held_model
 from client.study.kept_secrets import forget_kept_secrets
 from client.study.key_epochs import EpochLostError
+from client.study.local_round import do_round
 from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
-from client.study.seal_round import SealedAttempt, release_mask, require_sent, seal_attempt
+from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
 from privacy.errors import ProtocolError, RefusedError
 from privacy.protocol.headers import Committed
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
@@ -29,30 +30,30 @@ from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened,
 class Participation:
     """A site's part in one admitted study."""
 
-    def __init__(self, seat: StudyContext) -> None:
-        self._seat = seat
-        seat.forget_unneeded_secrets()
-        kept = seat.kept.load_attempt()
+    def __init__(self, context: StudyContext) -> None:
+        self._context = context
+        context.forget_unneeded_secrets()
+        kept = context.kept.load_attempt()
         self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
 
     @property
-    def seat(self) -> StudyContext:
+    def context(self) -> StudyContext:
         """Who the site is in the study."""
-        return self._seat
+        return self._context
 
     @property
     def base(self) -> int:
         """The last round this site has applied."""
-        return self._seat.state.base
+        return self._context.state.base
 
     def join(self, request: Join) -> Joined:
         """Offer a session key for the epoch. Asked again, the same one."""
-        offer = self._seat.epochs.make_offer(request.epoch, self.base, self._seat.patients)
-        return Joined(offer=offer, ledger=self._seat.ledger.sign_head())
+        offer = self._context.epochs.make_offer(request.epoch, self.base, self._context.patients)
+        return Joined(offer=offer, ledger=self._context.ledger.sign_head())
 
     def wrap(self, request: Wrap) -> Wrappings:
         """As lead: draw the epoch's study key and wrap it for the members."""
-        return Wrappings(grant=self._seat.epochs.wrap_for_members(request))
+        return Wrappings(grant=self._context.epochs.wrap_for_members(request))
 
     def train(self, request: Train, blob: bytes | None) -> tuple[Sealed, bytes]:
         """Open what is new, train, seal. Asked again, the same bytes.
@@ -62,7 +63,7 @@ class Participation:
                 totals that it has opened end the study (``enough``).
             EpochLostError: the site was restarted since the epoch began, or since it sealed this attempt.
         """
-        if self._seat.state.closed:
+        if self._context.state.closed:
             raise RefusedError("stale", "the study is closed at this site")
         self._accept_keys_and_aggregate(request.keys, request.committed, blob)
         self._require_fitting_request(request)
@@ -70,11 +71,13 @@ class Participation:
             self._require_unreleased(request)
             self._record_void_rounds(request)
             self._sealed = None  # before the next one is made: an update may be large
-            self._sealed = seal_attempt(self._seat, request)
+            keys = require_keys(self._context, request)
+            work = do_round(self._context, request)
+            self._sealed = seal_attempt(self._context, request, keys, work)
         elif self._sealed.sent is None:
             self._require_unreleased(request)
         sent, header = require_sent(self._sealed), self._sealed.kept.header
-        evaluated = self._seat.find_totals(header.statement.view.base)
+        evaluated = self._context.find_totals(header.statement.view.base)
         return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.blob
 
     def release(self, request: Release) -> Released:
@@ -83,7 +86,7 @@ class Participation:
         Raises:
             RefusedError: as :func:`client.study.seal_round.release_mask`.
         """
-        return release_mask(self._seat, self._sealed, request)
+        return release_mask(self._context, self._sealed, request)
 
     def open(self, request: Open, blob: bytes | None) -> Opened:
         """Open a round that this site missed.
@@ -93,8 +96,8 @@ class Participation:
             EpochLostError: its key is not held.
         """
         self._accept_keys_and_aggregate(request.keys, request.committed, blob)
-        held = None if request.sign_held is None else sign_held_model(self._seat, request.sign_held)
-        return Opened(base=self.base, evaluated=self._seat.find_totals(self.base), held=held)
+        held = None if request.sign_held is None else sign_held_model(self._context, request.sign_held)
+        return Opened(base=self.base, evaluated=self._context.find_totals(self.base), held=held)
 
     def close(self, request: Close) -> Closed:
         """Compare the sites' models, write it and its card, return what the study did not use. Again: the same answer.
@@ -103,25 +106,25 @@ class Participation:
             RefusedError: ``behind`` if a round is still to be opened; as
                 :func:`client.study.held_models.require_same_model`.
         """
-        seat = self._seat
+        context = self._context
         if self.base < request.base:
             raise RefusedError("behind", f"this site has applied round {self.base}, not round {request.base}")
-        if not seat.state.closed:
-            require_same_model(seat, request.held)
-            seat.ledger.give_back(seat.launch.study)
-            model_sha256 = write_release(seat)
-            seat.ledger.record_release(seat.launch.study, model_sha256)
-            seat.store.save(closed=True)
-            seat.store.forget_rounding_residual()
-            seat.store.forget_variates(upto=seat.terms.last_round)
+        if not context.state.closed:
+            require_same_model(context, request.held)
+            context.ledger.give_back(context.launch.study)
+            model_sha256 = write_release(context)
+            context.ledger.record_release(context.launch.study, model_sha256)
+            context.store.save(closed=True)
+            context.store.forget_rounding_residual()
+            context.store.forget_variates(upto=context.terms.last_round)
         self._sealed = None
-        forget_kept_secrets(seat.store.folder)
-        seat.epochs.forget_all_keys()
+        forget_kept_secrets(context.store.folder)
+        context.epochs.forget_all_keys()
         return Closed(
             base=self.base,
-            evaluated=seat.find_totals(self.base),
-            ledger=seat.ledger.sign_head(),
-            epsilon_spent=seat.compute_epsilon_spent(),
+            evaluated=context.find_totals(self.base),
+            ledger=context.ledger.sign_head(),
+            epsilon_spent=context.compute_epsilon_spent(),
         )
 
     def _accept_keys_and_aggregate(
@@ -134,32 +137,32 @@ class Participation:
                 raise RefusedError(
                     "refused", f"the aggregate of round {committed.round} did not come with its headers"
                 )
-            apply_aggregate(self._seat, committed, blob)
+            apply_aggregate(self._context, committed, blob)
 
     def _accept_keys(self, keys: KeyParcel) -> None:
         """Take an epoch's keys; what does not open is its lead's fault, and named as such."""
         try:
-            self._seat.epochs.accept_keys(keys)
+            self._context.epochs.accept_keys(keys)
         except EpochLostError:
             raise
         except ProtocolError as error:
             raise RefusedError("keys-refused", str(error)) from None
 
     def _require_fitting_request(self, request: Train) -> None:
-        state, terms = self._seat.state, self._seat.terms
+        state, terms = self._context.state, self._context.terms
         if state.base < request.base:
             raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
         if state.base > request.base or not request.base < request.round <= terms.last_round:
             raise RefusedError("stale", f"round {request.round} is over here; this site has applied {state.base}")
-        if self._seat.is_out_of_patience:
+        if self._context.is_out_of_patience:
             raise RefusedError(
                 "enough",
                 f"the study has ended after round {state.base}, by its own terms: {terms.evaluation.patience} "
                 "evaluations brought no better AUROC; this site trains no further",
             )
-        if list(request.cohort) != sorted(set(request.cohort) & set(self._seat.launch.names)):
+        if list(request.cohort) != sorted(set(request.cohort) & set(self._context.launch.names)):
             raise RefusedError("refused", "a cohort names members of the roster, each once, in rising order")
-        if self._seat.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
+        if self._context.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
             raise RefusedError("refused", "a cohort names this site and at least the terms' minimum of sites")
         if request.reference < 1 or state.reference not in (None, request.reference):
             raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
@@ -168,15 +171,15 @@ class Participation:
         """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
         for number in range(request.base + 1, request.round):
             sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
-            self._seat.ledger.record_incident(self._seat.launch.study, "void-round", sentence, number)
+            self._context.ledger.record_incident(self._context.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
         """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""
-        released = self._seat.state.released
+        released = self._context.state.released
         if released is not None and released.round > request.round:
             raise RefusedError("stale", f"this site has released its mask of round {released.round}")
         if released is not None and released.round == request.round:
             raise RefusedError(
                 "released", f"this site released its mask of this round in attempt {released.attempt}"
             )
-        require_same_cohort(self._seat, request.round, request.cohort)
+        require_same_cohort(self._context, request.round, request.cohort)

@@ -19,7 +19,7 @@ from models.parameters.vector import Vector
 OWN_LAYERS_FILE: Final = "own-layers.safetensors"
 
 
-def load_personal_layers(seat: StudyContext, base: int | None = None) -> Vector | None:
+def load_personal_layers(context: StudyContext, base: int | None = None) -> Vector | None:
     """Run by a site. Its own layers beside the model after round ``base`` (now, if not given), (Q,).
 
     None where they are at their first values, or the terms know none.
@@ -27,19 +27,21 @@ def load_personal_layers(seat: StudyContext, base: int | None = None) -> Vector 
     Raises:
         SiteConfigError: they are damaged, or gone.
     """
-    number = seat.find_last_part(base) if seat.terms.model.personal else None
-    return None if number is None else seat.store.read_personal_layers(number)
+    number = context.find_last_part(base) if context.terms.model.personal else None
+    return None if number is None else context.store.read_personal_layers(number)
 
 
-def keep_personal_layers(seat: StudyContext, number: int, values: Vector) -> None:
+def keep_personal_layers(context: StudyContext, number: int, values: Vector) -> None:
     """Run by a site. Store what round ``number`` makes of its own layers, should it be applied with this site."""
-    if seat.terms.model.personal:
-        seat.store.keep_personal_layers(number, values)
+    if context.terms.model.personal:
+        context.store.keep_personal_layers(number, values)
 
 
-def forget_personal_layers(seat: StudyContext) -> None:
+def forget_personal_layers(context: StudyContext) -> None:
     """Run by a site after a round is applied. Remove what holds neither now nor beside the best model so far."""
-    if seat.terms.model.personal:
-        best = seat.state.best
-        bases = [seat.state.base] if best is None else [seat.state.base, best.round]
-        seat.store.forget_personal_layers(upto=seat.state.base, but={seat.find_last_part(base) for base in bases})
+    if context.terms.model.personal:
+        best = context.state.best
+        bases = [context.state.base] if best is None else [context.state.base, best.round]
+        context.store.forget_personal_layers(
+            upto=context.state.base, but={context.find_last_part(base) for base in bases}
+        )

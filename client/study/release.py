@@ -35,46 +35,48 @@ CARD_FILE: Final = "card.json"
 OWN_FIGURES_FILE: Final = "own-figures.json"
 
 
-def write_release(seat: StudyContext) -> str:
+def write_release(context: StudyContext) -> str:
     """Run by a site. Write the released model, its card, and the own figures; SHA-256 of the model file.
 
     Every site writes the same bytes of the model file.
     """
-    folder = seat.store.folder / "release"
+    folder = context.store.folder / "release"
     folder.mkdir(exist_ok=True)
-    choice = choose_model(seat)
-    model = save(seat.training.run(ExportModel(choice.vector)), metadata={"study": seat.launch.study})
+    choice = choose_model(context)
+    model = save(context.training.run(ExportModel(choice.vector)), metadata={"study": context.launch.study})
     replace_file(folder / MODEL_FILE, model, StorageError)
-    contract = make_contract(seat.launch.study, seat.terms, compute_sha256(model)).to_bytes() + b"\n"
+    contract = make_contract(context.launch.study, context.terms, compute_sha256(model)).to_bytes() + b"\n"
     replace_file(folder / CONTRACT_FILE, contract, StorageError)
-    _write_own_files(seat, choice)
+    _write_own_files(context, choice)
     card = (
-        make_card(seat, compute_sha256(model), compute_sha256(contract))
-        | list_choice_facts(seat, choice)
-        | list_edge_facts(seat)
+        make_card(context, compute_sha256(model), compute_sha256(contract))
+        | list_choice_facts(context, choice)
+        | list_edge_facts(context)
     )
     replace_file(folder / CARD_FILE, to_canonical(card) + b"\n", StorageError)
     replace_file(folder / "card.md", format_markdown(card).encode("utf-8"), StorageError)
     return compute_sha256(model)
 
 
-def _write_own_files(seat: StudyContext, choice: Chosen) -> None:
+def _write_own_files(context: StudyContext, choice: Chosen) -> None:
     """Write what stays here: figures of this site's own test patients, and its own layers.
 
     They come from records, so whatever goes wrong with them must not be seen from outside: the study closes all the
     same, and the site's log says why they are missing.
     """
     try:
-        _write_own_figures(seat, choice)
+        _write_own_figures(context, choice)
     except Exception:
-        _log.exception("%s: the figures of this site's own test patients could not be written", seat.launch.study)
+        _log.exception(
+            "%s: the figures of this site's own test patients could not be written", context.launch.study
+        )
 
 
-def _write_own_figures(seat: StudyContext, choice: Chosen) -> None:
-    figures = {"global": asdict(compute_metrics(seat.training.run(ScoreModel(choice.vector, None))))}
-    if seat.terms.model.personal:
-        own = load_personal_layers(seat, choice.round)
-        figures["local"] = asdict(compute_metrics(seat.training.run(ScoreModel(choice.vector, None, own))))
-        layers = save(seat.training.run(ExportPersonal(own)), metadata={"study": seat.launch.study})
-        replace_file(seat.store.folder / OWN_LAYERS_FILE, layers, StorageError)
-    replace_file(seat.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
+def _write_own_figures(context: StudyContext, choice: Chosen) -> None:
+    figures = {"global": asdict(compute_metrics(context.training.run(ScoreModel(choice.vector, None))))}
+    if context.terms.model.personal:
+        own = load_personal_layers(context, choice.round)
+        figures["local"] = asdict(compute_metrics(context.training.run(ScoreModel(choice.vector, None, own))))
+        layers = save(context.training.run(ExportPersonal(own)), metadata={"study": context.launch.study})
+        replace_file(context.store.folder / OWN_LAYERS_FILE, layers, StorageError)
+    replace_file(context.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)

@@ -25,35 +25,35 @@ class Chosen(NamedTuple):
     vector: Vector
 
 
-def choose_model(seat: StudyContext) -> Chosen:
+def choose_model(context: StudyContext) -> Chosen:
     """Run by a site. The model that the terms release: the best evaluated one, or the last.
 
     Raises:
         SiteConfigError: it cannot be read.
     """
-    best, kept = seat.state.best, seat.store.read_best()
+    best, kept = context.state.best, context.store.read_best()
     if best is not None and kept is not None:
         return Chosen(best.round, kept)
-    trained = [each.round for each in seat.state.applied if seat.terms.trains(each.round)]
-    return Chosen(max(trained, default=0), seat.store.read_model())
+    trained = [each.round for each in context.state.applied if context.terms.trains(each.round)]
+    return Chosen(max(trained, default=0), context.store.read_model())
 
 
-def list_choice_facts(seat: StudyContext, choice: Chosen) -> dict[str, Any]:
+def list_choice_facts(context: StudyContext, choice: Chosen) -> dict[str, Any]:
     """What the card says of the choice, of the end, and of other launches."""
-    terms, totals = seat.terms, {each.round: each.counts for each in seat.state.evaluations}
-    launches = seat.ledger.find_launches(seat.launch.study)
+    terms, totals = context.terms, {each.round: each.counts for each in context.state.evaluations}
+    launches = context.ledger.find_launches(context.launch.study)
     return {
         "choice": {
             "asked": terms.release.model,
             "after_round": choice.round,
-            "is_best": seat.state.best is not None,
+            "is_best": context.state.best is not None,
             "auroc": compute_metrics(totals[choice.round]).auroc if choice.round in totals else None,
             "evaluations": len(totals),
             "paid": terms.evaluation.epsilon is not None,
         },
         "ended": {
-            "after_round": seat.state.base,
-            "early": seat.is_out_of_patience and seat.state.base < terms.last_round,
+            "after_round": context.state.base,
+            "early": context.is_out_of_patience and context.state.base < terms.last_round,
             "patience": terms.evaluation.patience,
         },
         "launches": {

@@ -164,7 +164,7 @@ class RequestHandler:
             answer = self._answer(body, blobs)
             participation = self._participations.get(body.study)
             if participation is not None:
-                self._diary.report_answer(participation.seat, body.content, answer[0])
+                self._diary.report_answer(participation.context, body.content, answer[0])
             return answer
         except _REFUSALS as error:
             said = describe_error(error)
@@ -219,7 +219,7 @@ class RequestHandler:
                 raise EpochLostError("this site has not joined the study")
             self._participations[study] = self._resume_study(StudyStore(folder))
             if not new:
-                self._diary.report_resumed_study(self._participations[study].seat)
+                self._diary.report_resumed_study(self._participations[study].context)
         return self._participations[study]
 
     def _give_up(self, request: GiveUp, study: str) -> GivenUp:

@@ -22,7 +22,7 @@ from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Placement
 
 
-def require_room(seat: StudyContext, request: Train) -> None:
+def require_room(context: StudyContext, request: Train) -> None:
     """Run by a site, before it pays for a round. Refuse what ``request`` leaves no room for.
 
     Raises:
@@ -30,22 +30,25 @@ def require_room(seat: StudyContext, request: Train) -> None:
         WireError: the cohort names a site that is no member of the epoch.
         RefusedError: ``noise``: why the sum would not hold; ``refused``: the room is not that of the round.
     """
-    terms, sigma = seat.terms, seat.state.noise_multiplier
+    terms, sigma = context.terms, context.state.noise_multiplier
     if terms.privacy.placement is not Placement.DISTRIBUTED or sigma is None:
         if request.room:
             raise RefusedError("refused", "the study's sums need no room for patients, and the request names one")
         return
     if terms.sums_patients:
-        needed = count_most_patients(seat.epochs.find_patient_counts(request.epoch, request.cohort).values())
+        needed = count_most_patients(context.epochs.find_patient_counts(request.epoch, request.cohort).values())
         if request.room < needed:
             raise RefusedError(
                 "noise",
                 f"round {request.round} has room for {request.room} patients, its cohort may have {needed}: sums "
                 "would wrap around",
             )
-    if seat.store.read_integers(request.round) is not None and seat.store.read_room(request.round) != request.room:
+    if (
+        context.store.read_integers(request.round) is not None
+        and context.store.read_room(request.round) != request.room
+    ):
         raise RefusedError("refused", f"the room of round {request.round} was another in its first attempt")
-    noise = make_shared_noise(terms, seat.launch.parameters, sigma, room=request.room)
+    noise = make_shared_noise(terms, context.launch.parameters, sigma, room=request.room)
     if (problem := noise.describe_problem(len(request.cohort))) is not None:
         held = f"for the {request.room} patients that all sites may have: " if request.room else ""
         raise RefusedError("noise", held + problem)

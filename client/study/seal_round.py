@@ -1,4 +1,4 @@
-"""A site seals its round's work, and later releases its own mask.
+"""A site seals its round's work (``client/study/local_round.py``), and later releases its own mask.
 
 Rules:
 
@@ -13,15 +13,13 @@ Rules:
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from client.study.context import StudyContext
 from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
-from client.study.local_round import compute_evaluation_counts, make_local_integers
+from client.study.local_round import RoundWork
 from client.study.noiseless_sums import make_bare_sum_change
-from client.study.room_check import require_room
 from client.study.state import ReleasedSeed
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
@@ -31,6 +29,7 @@ from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Train
 from privacy.secure_aggregation.masks import commit_to_seed
 from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.seal import seal
 from privacy.signed import Signed
 
@@ -69,62 +68,69 @@ class SentUpdate:
     blob: bytes
 
 
-def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
-    """Run by a site whose model has reached ``request.base``. What it takes to release is kept when this returns.
+class RoundKeys(NamedTuple):
+    """What sealing needs of a key epoch, and the patient counts that its members have offered."""
+
+    study_key: StudyKey
+    pair_secrets: Mapping[str, bytes]
+    patients: Mapping[str, int]
+
+
+def require_keys(context: StudyContext, request: Train) -> RoundKeys:
+    """Return the keys of the request's epoch. Asked for before the round is paid: without them nothing can be sealed.
 
     Raises:
-        EpochLostError: the epoch's keys are gone.
-        RefusedError: ``noise``: as :mod:`client.study.room_check`.
-        BudgetError, TrainingError: as :mod:`client.study.local_round`.
+        EpochLostError: they are gone.
     """
-    study_key = seat.epochs.find_study_key(request.epoch)
-    pair_secrets = seat.epochs.find_pair_secrets(request.epoch)
-    patients = seat.epochs.find_patient_counts(request.epoch, request.cohort)
-    layout = layout_of(seat.launch, request.round, seat.state.base)
-    if layout.parameters:
-        require_room(seat, request)
-    model = seat.store.read_model()
-    integers = np.empty(0, dtype=np.uint32)
-    if layout.parameters:
-        sites = len(request.cohort)
-        integers = make_local_integers(seat, request.round, model, request.reference, sites, request.room)
-    counts = compute_evaluation_counts(seat, model) if layout.counts else ()
+    epochs = context.epochs
+    return RoundKeys(
+        epochs.find_study_key(request.epoch),
+        epochs.find_pair_secrets(request.epoch),
+        epochs.find_patient_counts(request.epoch, request.cohort),
+    )
+
+
+def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: RoundWork) -> SealedAttempt:
+    """Mask and encrypt the round's work, and sign its header. What it takes to release is kept when this returns.
+
+    Run by a site whose model has reached ``request.base``.
+    """
     view = View(
-        study=seat.launch.study,
-        launch=seat.launch.digest,
+        study=context.launch.study,
+        launch=context.launch.digest,
         epoch=request.epoch,
         round=request.round,
         attempt=request.attempt,
         cohort=compute_digest(request.cohort),
-        base=seat.state.base,
-        model=seat.digest_shared_model(request.epoch),
-        key=study_key.commitment,
-        layout=seat.digest_shape(request.round, request.room),
+        base=context.state.base,
+        model=context.digest_shared_model(request.epoch),
+        key=keys.study_key.commitment,
+        layout=context.digest_shape(request.round, request.room),
         reference=request.reference,
         room=request.room,
-        patients=compute_counts_digest(patients),
+        patients=compute_counts_digest(keys.patients),
     )
     own_seed = os.urandom(32)
     blob = seal(
-        layout,
-        integers,
-        counts,
-        site=seat.site,
+        layout_of(context.launch, request.round, context.state.base),
+        work.integers,
+        work.counts,
+        site=context.site,
         cohort=request.cohort,
         context=view.to_bytes(),
-        study_key=study_key,
-        pair_secrets=pair_secrets,
+        study_key=keys.study_key,
+        pair_secrets=keys.pair_secrets,
         own_seed=own_seed,
     )
-    ledger_state, evaluated = seat.ledger.sign_head(), seat.find_totals(seat.state.base)
+    ledger_state, evaluated = context.ledger.sign_head(), context.find_totals(context.state.base)
     header = Header(
-        site=seat.site,
+        site=context.site,
         view=view,
-        patients=seat.patients,
+        patients=context.patients,
         blob=compute_sha256(blob),
         own_mask=commit_to_seed(own_seed),
         ledger=Head(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
-        epsilon_spent=seat.compute_epsilon_spent(),
+        epsilon_spent=context.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
     )
     kept = KeptAttempt(
@@ -133,10 +139,10 @@ def seal_attempt(seat: StudyContext, request: Train) -> SealedAttempt:
         epoch=request.epoch,
         cohort=request.cohort,
         own_seed=own_seed.hex(),
-        header=Signed[Header].sign(seat.identity, header),
+        header=Signed[Header].sign(context.identity, header),
     )
-    seat.keep_keys(request.epoch)
-    seat.kept.keep_attempt(kept)
+    context.keep_keys(request.epoch)
+    context.kept.keep_attempt(kept)
     return SealedAttempt(kept, SentUpdate(ledger_state, blob))
 
 
@@ -153,7 +159,7 @@ def require_sent(attempt: SealedAttempt) -> SentUpdate:
     return attempt.sent
 
 
-def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Release) -> Released:
+def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: Release) -> Released:
     """Run by a site, once everybody has sealed. The seed of its own mask.
 
     Raises:
@@ -166,7 +172,7 @@ def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Rel
         )
     own = attempt.kept.header.statement
     try:
-        headers = verify_headers(seat.launch, attempt.kept.cohort, request.headers)
+        headers = verify_headers(context.launch, attempt.kept.cohort, request.headers)
     except WireError as error:
         raise RefusedError("release-refused", str(error)) from None
     for name, header in headers.items():
@@ -174,16 +180,16 @@ def release_mask(seat: StudyContext, attempt: SealedAttempt | None, request: Rel
             raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
     if digest_header_counts(headers) != own.view.patients:
         raise RefusedError("release-refused", "a header has another patient count than its site offered")
-    if headers[seat.site] != own:
+    if headers[context.site] != own:
         raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
-    released = seat.state.released
+    released = context.state.released
     if released is not None and released.round == request.round and released.attempt != request.attempt:
         raise RefusedError("release-refused", f"this site released attempt {released.attempt} of this round before")
-    seat.store.save(
+    context.store.save(
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
         ),
-        **make_bare_sum_change(seat, request.round, attempt.kept.cohort),
+        **make_bare_sum_change(context, request.round, attempt.kept.cohort),
     )
     return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
 

@@ -25,17 +25,17 @@ from server.study.state import Phase, StudyState
 class Closing:
     """Ends a study."""
 
-    def __init__(self, desk: StudyState) -> None:
-        self._desk = desk
+    def __init__(self, state: StudyState) -> None:
+        self._state = state
         self._gave_up = False
         self._waits = False
 
     def begin(self, now: float) -> list[Action]:
         """Ask every member for what it lacks to close."""
-        desk = self._desk
-        desk.phase, desk.deadline, self._gave_up = Phase.CLOSING, now + desk.timeouts.join_s, False
+        state = self._state
+        state.phase, state.deadline, self._gave_up = Phase.CLOSING, now + state.timeouts.join_s, False
         self._waits = False
-        lacking = [site for site in desk.list_sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
+        lacking = [site for site in state.list_sites_with(SiteStatus.MEMBER) if not self._is_ready(site)]
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
 
     def ask_next_question(self, site: SiteView, now: float) -> list[Action]:
@@ -50,7 +50,7 @@ class Closing:
     def handle_closed(self, site: SiteView, reply: Closed) -> list[Action]:
         """A site has released the model and closed its account."""
         site.standing, site.question = SiteStatus.CLOSED, None
-        actions = self._desk.record(SiteClosed(site=site.name, closed=reply))
+        actions = self._state.record(SiteClosed(site=site.name, closed=reply))
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 
     def handle_timeout(self, now: float) -> list[Action]:
@@ -59,71 +59,71 @@ class Closing:
             return self._close_if_ready(now, over=True)
         if self._gave_up:
             return self._finish_if_closed(waited=True)
-        self._gave_up, self._desk.deadline = True, now + self._desk.timeouts.join_s
+        self._gave_up, self._state.deadline = True, now + self._state.timeouts.join_s
         return self._close_if_ready(now)
 
     def has_signed(self, site: SiteView, asked: Open, reply: Opened) -> bool:
         """Whether a reply to ``asked`` brings what it must: the site's own word on the model that it holds."""
         if asked.sign_held is None:
             return True
-        desk, held = self._desk, reply.held
-        keys = {member.name: member.identity for member in desk.launch.roster}
+        state, held = self._state, reply.held
+        keys = {member.name: member.identity for member in state.launch.roster}
         try:
             statement = None if held is None else held.verify(PublicKey.from_text(keys[site.name]))
         except WireError:
             return False
         return statement is not None and (
             statement.study, statement.launch, statement.site, statement.epoch, statement.base
-        ) == (desk.study, desk.launch_digest, site.name, asked.sign_held, reply.base)  # fmt: skip
+        ) == (state.study, state.launch_digest, site.name, asked.sign_held, reply.base)  # fmt: skip
 
     def _is_ready(self, site: SiteView) -> bool:
         """Whether a site has all rounds, and its word on the model is there; before the first round none is needed."""
-        history = self._desk.history
-        if self._desk.list_missed_rounds(site):
+        history = self._state.history
+        if self._state.list_missed_rounds(site):
             return False
         return not history.committed or site.name in history.held or self._has_current_word(site)
 
     def _has_current_word(self, site: SiteView) -> bool:
-        history, held = self._desk.history, site.held
+        history, held = self._state.history, site.held
         return held is not None and (held.statement.epoch, held.statement.base) == (history.epoch, history.base)
 
     def _ask_to_open(self, site: SiteView, now: float) -> Action:
-        history, missed = self._desk.history, self._desk.list_missed_rounds(site)
+        history, missed = self._state.history, self._state.list_missed_rounds(site)
         committed = missed[0] if missed else history.committed[history.base].committed
         last = committed.round == history.base
-        return self._desk.ask_to_open(site, committed, now, sign_held=history.epoch if last else None)
+        return self._state.ask_to_open(site, committed, now, sign_held=history.epoch if last else None)
 
     def _close_if_ready(self, now: float, *, over: bool = False) -> list[Action]:
-        desk = self._desk
-        ready = [site for site in desk.list_sites_with(SiteStatus.MEMBER) if self._is_ready(site)]
-        if len(ready) < len(desk.list_eligible_sites()) and not self._gave_up:
+        state = self._state
+        ready = [site for site in state.list_sites_with(SiteStatus.MEMBER) if self._is_ready(site)]
+        if len(ready) < len(state.list_eligible_sites()) and not self._gave_up:
             return []
-        actions = self._compare_models(ready, now, over=over) if desk.history.committed else []
-        if desk.phase is Phase.STOPPED or self._waits:
+        actions = self._compare_models(ready, now, over=over) if state.history.committed else []
+        if state.phase is Phase.STOPPED or self._waits:
             return actions
-        close = Close(base=desk.history.base, held=desk.history.held)
+        close = Close(base=state.history.base, held=state.history.held)
         ready = [site for site in ready if site.standing is SiteStatus.MEMBER and not site.is_asked(Close)]
-        return [*actions, *(desk.ask(site, close, now) for site in ready), *self._finish_if_closed()]
+        return [*actions, *(state.ask(site, close, now) for site in ready), *self._finish_if_closed()]
 
     def _wait(self, why: str, now: float) -> list[Action]:
         """Sites whose word is needed are away, and nobody is shut out: they are waited for."""
-        desk = self._desk
+        state = self._state
         if not self._waits:
-            self._waits, desk.deadline = True, now + max(0.0, desk.timeouts.wait_s - desk.waited_s)
-        if desk.history.waiting == why:
+            self._waits, state.deadline = True, now + max(0.0, state.timeouts.wait_s - state.waited_s)
+        if state.history.waiting == why:
             return []
-        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+        return [*state.record(WaitBegan(why=why)), Note(f"waits: {why}")]
 
     def _compare_models(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
         """Record which models are held; put out who holds another one than the quorum; wait where there is none yet."""
-        desk, history = self._desk, self._desk.history
+        state, history = self._state, self._state.history
         words = {site.name: site.held for site in ready if site.held is not None and self._has_current_word(site)}
         held = {**words, **history.held}
         statements = {name: signed.statement for name, signed in held.items()}
         cohort = history.committed[history.base].committed.cohort
         counts = Counter(_model_of(each) for name, each in statements.items() if name in cohort)
         model, count = counts.most_common(1)[0] if counts else (None, 0)
-        quorum = desk.terms.cohort.compute_quorum(len(cohort))
+        quorum = state.terms.cohort.compute_quorum(len(cohort))
         compared = history.released is not None and history.released.round > history.base
         if count < quorum and not compared:
             why = (
@@ -131,29 +131,29 @@ class Closing:
             )
             away = [
                 site.name
-                for site in desk.list_eligible_sites()
+                for site in state.list_eligible_sites()
                 if site.name in cohort and site.name not in statements
             ]
             if count + len(away) >= quorum and not over:
                 return self._wait(f"{why}; away: {', '.join(away)}", now)
             change = "the others are back" if away else "it is clear which of them differ, and those are restored"
-            return desk.stop(why, f"when {change}, run: {desk.format_resume_command()}")
+            return state.stop(why, f"when {change}, run: {state.format_resume_command()}")
         self._waits = False
-        actions = [] if held == history.held else desk.record(ModelsHeld(held=held))
+        actions = [] if held == history.held else state.record(ModelsHeld(held=held))
         for site in ready:
             if site.name in statements and _model_of(statements[site.name]) != model:
-                actions += desk.exclude(site, "holds another model than the others at the end")
+                actions += state.exclude(site, "holds another model than the others at the end")
         return actions
 
     def _finish_if_closed(self, *, waited: bool = False) -> list[Action]:
-        desk = self._desk
-        open_sites = [site.name for site in desk.list_eligible_sites()]
-        awaited = desk.list_sites_with(SiteStatus.MEMBER) if self._gave_up else open_sites
+        state = self._state
+        open_sites = [site.name for site in state.list_eligible_sites()]
+        awaited = state.list_sites_with(SiteStatus.MEMBER) if self._gave_up else open_sites
         if awaited and not waited:
             return []
-        desk.phase = Phase.DONE
+        state.phase = Phase.DONE
         left = f"; not closed at {', '.join(open_sites)}" if open_sites else ""
-        return [*desk.record(Finished()), Note(f"the study is finished{left}")]
+        return [*state.record(Finished()), Note(f"the study is finished{left}")]
 
 
 def _model_of(held: HeldModel) -> tuple[int, int, str]:

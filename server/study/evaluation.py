@@ -26,49 +26,49 @@ class Totals:
     """Has totals opened; ``then`` goes on once they are known, ``join`` when too few sites are left."""
 
     def __init__(
-        self, desk: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+        self, state: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
     ) -> None:
-        self._desk = desk
+        self._state = state
         self._then = then
         self._join = join
         self._opened: dict[str, Evaluated] = {}
 
     def begin(self, now: float) -> list[Action]:
         """Ask every member to open the round that brings them."""
-        desk, self._opened = self._desk, {}
-        members = desk.list_sites_with(SiteStatus.MEMBER)
-        if len(members) < desk.least_members:
+        state, self._opened = self._state, {}
+        members = state.list_sites_with(SiteStatus.MEMBER)
+        if len(members) < state.least_members:
             return self._join(now)
-        desk.phase, desk.deadline = Phase.OPENING, now + desk.timeouts.seal_s
+        state.phase, state.deadline = Phase.OPENING, now + state.timeouts.seal_s
         return [action for site in members for action in self.ask(site, now)]
 
     def ask(self, site: SiteView, now: float) -> list[Action]:
         """Put the question to a site; one that missed earlier rounds opens those first."""
-        desk = self._desk
-        missed = desk.list_missed_rounds(site)
-        committed = missed[0] if missed else desk.unopened
-        return [] if committed is None else [desk.ask_to_open(site, committed, now)]
+        state = self._state
+        missed = state.list_missed_rounds(site)
+        committed = missed[0] if missed else state.unopened
+        return [] if committed is None else [state.ask_to_open(site, committed, now)]
 
     def handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         """A member has opened what was asked."""
-        if self._desk.list_missed_rounds(site) or reply.evaluated is None:
+        if self._state.list_missed_rounds(site) or reply.evaluated is None:
             return self.ask(site, now)
         self._opened[site.name] = reply.evaluated
         return self._go_on_if_known(now)
 
     def handle_lost_sites(self, now: float) -> list[Action]:
         """Members are lost: nobody waits for what they opened."""
-        return self._go_on_if_known(now) if self._desk.phase is Phase.OPENING else []
+        return self._go_on_if_known(now) if self._state.phase is Phase.OPENING else []
 
     def handle_timeout(self, now: float) -> list[Action]:
         """The time to open is over."""
-        waiting = [site for site in self._desk.list_sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
-        return self._desk.mark_absent(waiting, "has not opened in time", now) + self.handle_lost_sites(now)
+        waiting = [site for site in self._state.list_sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
+        return self._state.mark_absent(waiting, "has not opened in time", now) + self.handle_lost_sites(now)
 
     def _go_on_if_known(self, now: float) -> list[Action]:
-        desk, committed = self._desk, self._desk.unopened
-        members = [site.name for site in desk.list_sites_with(SiteStatus.MEMBER)]
-        if len(members) < desk.least_members:
+        state, committed = self._state, self._state.unopened
+        members = [site.name for site in state.list_sites_with(SiteStatus.MEMBER)]
+        if len(members) < state.least_members:
             return self._join(now)
         if committed is None or not set(members) <= set(self._opened):
             return []
@@ -76,17 +76,17 @@ class Totals:
         evaluated = self._opened[first]
         for other in others:
             if self._opened[other] != evaluated:
-                return desk.stop(
+                return state.stop(
                     f"{first} and {other} have opened different totals of round {evaluated.round}",
-                    f"find out which of them is altered; {desk.describe_new_launch()}",
+                    f"find out which of them is altered; {state.describe_new_launch()}",
                 )
-        actions = desk.record(TotalsOpened(evaluated=evaluated))
-        if desk.out_of_patience:
+        actions = state.record(TotalsOpened(evaluated=evaluated))
+        if state.out_of_patience:
             actions.append(
                 Note(
-                    f"the study ends after round {committed.round}: {desk.terms.evaluation.patience} evaluations "
+                    f"the study ends after round {committed.round}: {state.terms.evaluation.patience} evaluations "
                     "brought no better AUROC"
                 )
             )
-        desk.take_counts(evaluated)
+        state.take_counts(evaluated)
         return [*actions, *self._then(now)]

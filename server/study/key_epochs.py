@@ -41,8 +41,8 @@ MAX_FAILURES_AS_LEAD: Final = 3
 class KeyEpochs:
     """Brings sites into key epochs; ``then`` goes on once the members have keys."""
 
-    def __init__(self, desk: StudyState, then: Callable[[float], list[Action]]) -> None:
-        self._desk = desk
+    def __init__(self, state: StudyState, then: Callable[[float], list[Action]]) -> None:
+        self._state = state
         self._then = then
         self._offers_count = False
         """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
@@ -51,17 +51,17 @@ class KeyEpochs:
 
     def begin(self, now: float) -> list[Action]:
         """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
-        desk = self._desk
+        state = self._state
         if too_few := self._stop_if_too_few(now):
             return too_few
         in_training = any(
-            site.question for site in desk.list_sites_with(SiteStatus.MEMBER)
+            site.question for site in state.list_sites_with(SiteStatus.MEMBER)
         )  # cannot answer before it is done
-        desk.phase = Phase.JOINING
-        desk.deadline = now + (desk.timeouts.seal_s if in_training else desk.timeouts.join_s)
-        returned = desk.list_returned_sites() if self._offers_count else []
+        state.phase = Phase.JOINING
+        state.deadline = now + (state.timeouts.seal_s if in_training else state.timeouts.join_s)
+        returned = state.list_returned_sites() if self._offers_count else []
         actions: list[Action] = [] if returned else self._raise_epoch_number()
-        for site in desk.list_eligible_sites():
+        for site in state.list_eligible_sites():
             if site.standing is SiteStatus.MEMBER or site in returned:
                 site.standing = SiteStatus.EXPECTED
             if site not in returned:
@@ -71,21 +71,21 @@ class KeyEpochs:
 
     def handle_joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
         """A site admits the study and offers its session key."""
-        desk, offer = self._desk, reply.offer.statement
-        if (offer.study, offer.launch, offer.site) != (desk.study, desk.launch_digest, site.name):
+        state, offer = self._state, reply.offer.statement
+        if (offer.study, offer.launch, offer.site) != (state.study, state.launch_digest, site.name):
             return self.handle_lost_sites([site], "its key offer is for another study", now)
-        if offer.epoch != desk.history.epoch_asked:
+        if offer.epoch != state.history.epoch_asked:
             return self.handle_lost_sites([site], "its key offer is for another epoch", now)
-        if offer.base > desk.history.base:
+        if offer.base > state.history.base:
             return self.handle_lost_sites(
-                [site], f"it claims round {offer.base}, and none after {desk.history.base} is committed", now
+                [site], f"it claims round {offer.base}, and none after {state.history.base} is committed", now
             )
         if site.patients not in (0, offer.patients):
             return self.handle_lost_sites(
                 [site], "its public patient count is not the one it has given before", now
             )
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
-        match desk.phase:
+        match state.phase:
             case Phase.JOINING | Phase.WAITING:
                 site.standing = SiteStatus.EXPECTED
                 return [Note("has joined", site.name), *self._stop_or_wrap(now)]
@@ -98,7 +98,7 @@ class KeyEpochs:
         """A site refuses the study by its own rules."""
         site.standing, site.why, site.question = SiteStatus.REFUSED, reply.sentence, None
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
-        if self._desk.phase not in _GATHERING:
+        if self._state.phase not in _GATHERING:
             return actions
         return actions + self._stop_or_wrap(now)
 
@@ -107,43 +107,43 @@ class KeyEpochs:
         leads = [site for site in sites if site.is_asked(Wrap)]
         for lead in leads:
             lead.failures_as_lead += 1
-        actions = self._desk.mark_absent(sites, why, now)
+        actions = self._state.mark_absent(sites, why, now)
         if leads:
             return actions + self.begin(now)
-        if self._desk.phase in _GATHERING:
+        if self._state.phase in _GATHERING:
             actions += self._stop_or_wrap(now)
         return actions
 
     def handle_timeout(self, now: float) -> list[Action]:
         """The time to join, to wait, or to wrap, is over."""
-        desk = self._desk
-        if desk.phase is Phase.JOINING:
+        state = self._state
+        if state.phase is Phase.JOINING:
             return self._stop_or_wrap(now, waited=True) or self._wait(now)
-        if desk.phase is Phase.WAITING:
-            days = desk.timeouts.wait_s / 86_400
-            return desk.stop(
+        if state.phase is Phase.WAITING:
+            days = state.timeouts.wait_s / 86_400
+            return state.stop(
                 f"after {days:.3g} days of waiting: {self._describe_who_is_here()}",
-                f"when they are back, run: {desk.format_resume_command()}",
+                f"when they are back, run: {state.format_resume_command()}",
             )
-        lead = [site for site in desk.sites.values() if site.question and site.standing is SiteStatus.EXPECTED]
+        lead = [site for site in state.sites.values() if site.question and site.standing is SiteStatus.EXPECTED]
         return self.handle_lost_sites(lead, "has not wrapped the keys in time", now)
 
     def _wait(self, now: float) -> list[Action]:
         """Too few have joined, and nobody is shut out: they are waited for."""
-        desk, why = self._desk, self._describe_who_is_here()
-        desk.phase = Phase.WAITING
-        desk.deadline = now + max(0.0, desk.timeouts.wait_s - desk.waited_s)
-        if desk.history.waiting == why:
+        state, why = self._state, self._describe_who_is_here()
+        state.phase = Phase.WAITING
+        state.deadline = now + max(0.0, state.timeouts.wait_s - state.waited_s)
+        if state.history.waiting == why:
             return []
-        return [*desk.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+        return [*state.record(WaitBegan(why=why)), Note(f"waits: {why}")]
 
     def _describe_who_is_here(self) -> str:
-        desk = self._desk
-        joined = [site.name for site in desk.list_eligible_sites() if site.offer is not None]
-        away = ", ".join(site.name for site in desk.list_eligible_sites() if site.offer is None)
+        state = self._state
+        joined = [site.name for site in state.list_eligible_sites() if site.offer is not None]
+        away = ", ".join(site.name for site in state.list_eligible_sites() if site.offer is None)
         needed = (
-            f"a round needs {desk.least_members}"
-            if len(joined) < desk.least_members
+            f"a round needs {state.least_members}"
+            if len(joined) < state.least_members
             else "the next round needs the same sites"
         )
         here = "1 site is" if len(joined) == 1 else f"{len(joined)} sites are"
@@ -151,27 +151,27 @@ class KeyEpochs:
 
     def handle_wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
         """The lead has wrapped the epoch's keys."""
-        desk, question = self._desk, site.question
-        if desk.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
+        state, question = self._state, site.question
+        if state.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
             return []
         asked, grant = question.ask.request, reply.grant.statement
-        expected = (desk.study, desk.launch_digest, site.name, asked.epoch, compute_offers_digest(asked.offers))
+        expected = (state.study, state.launch_digest, site.name, asked.epoch, compute_offers_digest(asked.offers))
         if (grant.study, grant.launch, grant.lead, grant.epoch, grant.offers) != expected:
             return self.handle_lost_sites([site], "its key grant does not answer what was asked", now)
         if set(grant.wrapped) != set(asked.offers) - {site.name}:
             return self.handle_lost_sites([site], "its key grant is not for exactly the other members", now)
-        site.question, desk.waited_s = None, 0.0
+        site.question, state.waited_s = None, 0.0
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
-        recorded = desk.record(EpochKeyed(parcel=parcel))
+        recorded = state.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
         return [*recorded, *self._then(now)]
 
     def refuse_grant(self, member: SiteView) -> list[Action]:
         """Count against an epoch's lead, once, that what it wrapped does not open at ``member``: others lead first."""
-        keys = self._desk.history.keys
+        keys = self._state.history.keys
         if keys is None or self._blamed == keys.grant.statement.epoch:
             return []
-        lead = self._desk.sites[keys.grant.statement.lead]
+        lead = self._state.sites[keys.grant.statement.lead]
         self._blamed = keys.grant.statement.epoch
         lead.failures_as_lead += 1
         return [Note(f"the keys that it wrapped do not open at {member.name}", lead.name)]
@@ -179,68 +179,68 @@ class KeyEpochs:
     def enrol(self, parcel: KeyParcel) -> None:
         """Whoever's offer is in the parcel is a member."""
         for name, signed in parcel.offers.items():
-            site, offer = self._desk.sites[name], signed.statement
+            site, offer = self._state.sites[name], signed.statement
             if site.standing in (SiteStatus.EXPECTED, SiteStatus.ABSENT):
                 site.standing, site.offer, site.has_keys = SiteStatus.MEMBER, None, False
                 site.base, site.patients = max(site.base, offer.base), offer.patients
 
     def look_for_absent(self, now: float) -> list[Action]:
         """Ask absent sites to join the next epoch; whoever answers is back."""
-        desk = self._desk
+        state = self._state
         absent = [
             site
-            for site in desk.list_sites_with(SiteStatus.ABSENT)
+            for site in state.list_sites_with(SiteStatus.ABSENT)
             if site.offer is None
             and not site.question
-            and now - site.lost_at >= desk.timeouts.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
+            and now - site.lost_at >= state.timeouts.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
         ]
-        if not absent or desk.phase is Phase.WRAPPING:
+        if not absent or state.phase is Phase.WRAPPING:
             return []
         actions = [] if self._offers_count else self._raise_epoch_number()
         return actions + [self._ask_to_join(site, now) for site in absent]
 
     def _stop_or_wrap(self, now: float, *, waited: bool = False) -> list[Action]:
         """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
-        awaited = [site for site in self._desk.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
-        over = waited or self._desk.phase is Phase.WAITING or not awaited
+        awaited = [site for site in self._state.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        over = waited or self._state.phase is Phase.WAITING or not awaited
         too_few = self._stop_if_too_few(now) if over else []
         return too_few or self._wrap_if_joined(now, waited=waited)
 
     def _stop_if_too_few(self, now: float) -> list[Action]:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
-        desk = self._desk
-        if desk.is_complete:
-            return [] if desk.list_eligible_sites() else self._then(now)
-        return desk.stop_if_too_few()
+        state = self._state
+        if state.is_complete:
+            return [] if state.list_eligible_sites() else self._then(now)
+        return state.stop_if_too_few()
 
     def _raise_epoch_number(self) -> list[Action]:
-        for site in self._desk.sites.values():
+        for site in self._state.sites.values():
             site.offer = None
         self._drop_joins()
         self._offers_count = True
-        return self._desk.record(EpochAsked(epoch=self._desk.history.epoch_asked + 1))
+        return self._state.record(EpochAsked(epoch=self._state.history.epoch_asked + 1))
 
     def _drop_joins(self) -> None:
-        for site in self._desk.sites.values():
+        for site in self._state.sites.values():
             if site.is_asked(Join):
                 site.question = None
 
     def _ask_to_join(self, site: SiteView, now: float) -> Action:
-        desk = self._desk
-        return desk.ask(site, Join(launch=desk.signed_launch, epoch=desk.history.epoch_asked), now)
+        state = self._state
+        return state.ask(site, Join(launch=state.signed_launch, epoch=state.history.epoch_asked), now)
 
     def _wrap_if_joined(self, now: float, *, waited: bool = False) -> list[Action]:
-        desk = self._desk
-        joined = {site.name: site.offer for site in desk.list_eligible_sites() if site.offer is not None}
-        missing = [site for site in desk.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
-        if len(joined) < desk.least_members or not desk.required_sites <= set(joined):
+        state = self._state
+        joined = {site.name: site.offer for site in state.list_eligible_sites() if site.offer is not None}
+        missing = [site for site in state.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        if len(joined) < state.least_members or not state.required_sites <= set(joined):
             return []
         if missing and not waited:
-            if desk.phase is Phase.WAITING:  # enough are back: the others have a moment more
-                desk.phase, desk.deadline = Phase.JOINING, now + desk.timeouts.join_s
+            if state.phase is Phase.WAITING:  # enough are back: the others have a moment more
+                state.phase, state.deadline = Phase.JOINING, now + state.timeouts.join_s
             return []
-        actions = desk.mark_absent(missing, "has not joined in time", now)
-        members = [desk.sites[name] for name in joined]
+        actions = state.mark_absent(missing, "has not joined in time", now)
+        members = [state.sites[name] for name in joined]
         lacked = {site.name: self._find_lacked_epochs(site) for site in members}
         given = set().union(
             *(_find_held_epochs(site) for site in members if site.failures_as_lead < MAX_FAILURES_AS_LEAD)
@@ -252,25 +252,25 @@ class KeyEpochs:
         wanted = set().union(*lacked.values())
         lead = min(members, key=lambda site: _rank_as_lead(site, wanted))
         earlier = _choose_earlier_epochs(list(lacked.values()), _find_held_epochs(lead))
-        desk.phase, desk.deadline = Phase.WRAPPING, now + desk.timeouts.join_s
-        request = Wrap(epoch=desk.history.epoch_asked, offers=joined, earlier=tuple(earlier))
-        return [*actions, desk.ask(lead, request, now)]
+        state.phase, state.deadline = Phase.WRAPPING, now + state.timeouts.join_s
+        request = Wrap(epoch=state.history.epoch_asked, offers=joined, earlier=tuple(earlier))
+        return [*actions, state.ask(lead, request, now)]
 
     def _find_lacked_epochs(self, site: SiteView) -> set[int]:
         """Epochs of committed rounds that a member has still to open, without having their keys."""
-        return {committed.epoch for committed in self._desk.list_missed_rounds(site)} - _find_held_epochs(site)
+        return {committed.epoch for committed in self._state.list_missed_rounds(site)} - _find_held_epochs(site)
 
     def _leave_behind(self, hopeless: list[SiteView], members: list[SiteView], now: float) -> list[Action]:
         """Go on without sites that can never open a round they missed; stop if that is everybody."""
-        desk, newest = self._desk, max(site.base for site in members)
-        if newest < desk.history.base and len(hopeless) == len(members) and not desk.history.closed:
-            return desk.stop(
+        state, newest = self._state, max(site.base for site in members)
+        if newest < state.history.base and len(hopeless) == len(members) and not state.history.closed:
+            return state.stop(
                 f"round {newest + 1} was sealed under keys that no site holds any more: every site that had them "
                 "was restored or replaced before it could open the round",
-                desk.describe_new_launch(),
+                state.describe_new_launch(),
             )
         why = "missed a round whose keys no site holds any more; it cannot catch up"
-        left = [action for site in hopeless for action in desk.exclude(site, why)]
+        left = [action for site in hopeless for action in state.exclude(site, why)]
         return left + self.begin(now)
 
 

@@ -60,31 +60,31 @@ class StudyMachine:
     """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
 
     def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
-        self._desk = StudyState(launch, history, timeouts)
-        self._epochs = KeyEpochs(self._desk, self._next_step)
-        self._rounds = Rounds(self._desk, self._next_step, self._epochs.begin)
-        self._totals = Totals(self._desk, self._next_step, self._epochs.begin)
-        self._closing = Closing(self._desk)
+        self._state = StudyState(launch, history, timeouts)
+        self._epochs = KeyEpochs(self._state, self._next_step)
+        self._rounds = Rounds(self._state, self._next_step, self._epochs.begin)
+        self._totals = Totals(self._state, self._next_step, self._epochs.begin)
+        self._closing = Closing(self._state)
 
     @property
     def phase(self) -> Phase:
         """What the study is waiting for."""
-        return self._desk.phase
+        return self._state.phase
 
     @property
     def sites(self) -> dict[str, SiteView]:
         """What is known of each invited site."""
-        return self._desk.sites
+        return self._state.sites
 
     @property
     def history(self) -> History:
         """What the study has been through."""
-        return self._desk.history
+        return self._state.history
 
     @property
     def evaluations(self) -> dict[int, tuple[int, ...]]:
         """Totals that sites have opened, by the round whose model was scored."""
-        return self._desk.evaluations
+        return self._state.evaluations
 
     def start(self, now: float, waited_s: float = 0.0) -> list[Action]:
         """Begin, or go on from the history: in the same key epoch and attempt where there is one.
@@ -93,26 +93,26 @@ class StudyMachine:
             now: seconds on the caller's clock.
             waited_s: for how long the study has waited for sites already, before this process.
         """
-        desk = self._desk
-        desk.waited_s = waited_s
-        if desk.history.finished or desk.history.stopped is not None:
-            desk.phase = Phase.DONE if desk.history.finished else Phase.STOPPED
+        state = self._state
+        state.waited_s = waited_s
+        if state.history.finished or state.history.stopped is not None:
+            state.phase = Phase.DONE if state.history.finished else Phase.STOPPED
             return []
-        if desk.history.given_up:
+        if state.history.given_up:
             return self._give_up(now)
-        if desk.history.keys is None:
+        if state.history.keys is None:
             return self._epochs.begin(now)
-        self._epochs.enrol(desk.history.keys)
-        for site in desk.list_sites_with(SiteStatus.EXPECTED):
+        self._epochs.enrol(state.history.keys)
+        for site in state.list_sites_with(SiteStatus.EXPECTED):
             site.standing = SiteStatus.ABSENT
         actions: list[Action] = [Note("going on after a restart")]
-        if desk.is_complete:
+        if state.is_complete:
             return actions + self._closing.begin(now)
-        return actions + (self._totals.begin(now) if desk.unopened else self._rounds.begin_again(now))
+        return actions + (self._totals.begin(now) if state.unopened else self._rounds.begin_again(now))
 
     def awaits(self, ask: Ask) -> bool:
         """Whether what comes back to ``ask`` still counts: it is neither answered nor overtaken."""
-        question = self._desk.sites[ask.site].question
+        question = self._state.sites[ask.site].question
         return question is not None and question.ask is ask
 
     def wants(self, name: str, reply: Reply) -> bool:
@@ -124,7 +124,7 @@ class StudyMachine:
 
         For a reply that the machine :meth:`wants` the blob has been added to the running sum.
         """
-        site = self._desk.sites[name]
+        site = self._state.sites[name]
         if self.phase in _AT_REST or site.question is None:
             return []
         asked = site.question.ask.request
@@ -160,29 +160,29 @@ class StudyMachine:
             case Release(), Released():
                 return self._rounds.is_seed_of(site.name, reply)
             case Open(), Opened():
-                brought = self._desk.fits_round(reply.evaluated, reply.base) and self._closing.has_signed(
+                brought = self._state.fits_round(reply.evaluated, reply.base) and self._closing.has_signed(
                     site, asked, reply
                 )
                 return reply.base >= asked.committed.round and brought
             case GiveUp(), GivenUp():
                 return True
             case Close(), Closed():
-                return reply.base == asked.base and self._desk.fits_round(reply.evaluated, reply.base)
+                return reply.base == asked.base and self._state.fits_round(reply.evaluated, reply.base)
         return False
 
     def handle_failure(self, name: str, why: str, now: float) -> list[Action]:
         """A site answers nonsense, or fails; the third time since it last sealed, it is out."""
         if self.phase in _AT_REST:
             return []
-        site = self._desk.sites[name]
+        site = self._state.sites[name]
         if self.phase is Phase.GIVING_UP:
             return self._mark_told(site, why)
         site.failures += 1
         actions: list[Action] = []
         if site.is_asked(Release):
-            actions = self._desk.exclude(site, f"made round {self._desk.history.next_round} void: {why}")
+            actions = self._state.exclude(site, f"made round {self._state.history.next_round} void: {why}")
         elif site.failures >= MAX_FAILURES:
-            actions = self._desk.exclude(site, f"failed {MAX_FAILURES} times; the last time: {why}")
+            actions = self._state.exclude(site, f"failed {MAX_FAILURES} times; the last time: {why}")
         return actions + self._handle_lost_site(site, why, now)
 
     def handle_unreached(self, name: str, now: float) -> list[Action]:
@@ -190,19 +190,19 @@ class StudyMachine:
 
         Not one whose release is awaited: it is waited for until the time to release is over.
         """
-        site = self._desk.sites[name]
+        site = self._state.sites[name]
         if self.phase in (*_AT_REST, Phase.GIVING_UP) or site.question is None:
             return []
         first = site.question.offline_since is None
-        offline_s = self._desk.mark_offline(site, now)
+        offline_s = self._state.mark_offline(site, now)
         if site.is_asked(Release):
-            wait = f"is offline; its release is waited for {self._desk.timeouts.release_s:.0f} s"
+            wait = f"is offline; its release is waited for {self._state.timeouts.release_s:.0f} s"
             return [Note(wait, name)] if first else []
-        return [] if offline_s < self._desk.timeouts.offline_s else self._handle_lost_site(site, "is offline", now)
+        return [] if offline_s < self._state.timeouts.offline_s else self._handle_lost_site(site, "is offline", now)
 
     def handle_restart(self, name: str, now: float) -> list[Action]:
         """A site's process has just come online: what it was asked before is asked again at once."""
-        return [] if self.phase in _AT_REST else self._desk.ask_now(self._desk.sites[name], now)
+        return [] if self.phase in _AT_REST else self._state.ask_now(self._state.sites[name], now)
 
     def _handle_lost_site(self, site: SiteView, why: str, now: float) -> list[Action]:
         return (
@@ -216,18 +216,18 @@ class StudyMachine:
         if self.phase in _AT_REST:
             return []
         if self.phase is Phase.GIVING_UP:
-            over = now >= self._desk.deadline
-            return self._finish_if_told(waited=True) if over else self._desk.ask_again(now)
-        if now >= self._desk.deadline and (late := self._handle_timeout(now)):
+            over = now >= self._state.deadline
+            return self._finish_if_told(waited=True) if over else self._state.ask_again(now)
+        if now >= self._state.deadline and (late := self._handle_timeout(now)):
             return late
-        return [*self._desk.ask_again(now), *self._epochs.look_for_absent(now)]
+        return [*self._state.ask_again(now), *self._epochs.look_for_absent(now)]
 
     def stop(self, why: str) -> list[Action]:
         """Stand still until the operator resumes the study."""
         return (
             []
             if self.phase in _AT_REST
-            else self._desk.stop(why, f"go on with: {self._desk.format_resume_command()}")
+            else self._state.stop(why, f"go on with: {self._state.format_resume_command()}")
         )
 
     def _handle_timeout(self, now: float) -> list[Action]:
@@ -243,11 +243,11 @@ class StudyMachine:
 
     def _next_step(self, now: float) -> list[Action]:
         """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
-        if self._desk.list_returned_sites():
+        if self._state.list_returned_sites():
             return self._epochs.begin(now)
-        if self._desk.is_complete:
+        if self._state.is_complete:
             return self._closing.begin(now)
-        return self._totals.begin(now) if self._desk.unopened else self._rounds.begin(now)
+        return self._totals.begin(now) if self._state.unopened else self._rounds.begin(now)
 
     def _handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
@@ -268,27 +268,30 @@ class StudyMachine:
         return self._rounds.ask(site, now)
 
     def _handle_closed(self, site: SiteView, reply: Closed) -> list[Action]:
-        self._desk.take_counts(reply.evaluated)
+        self._state.take_counts(reply.evaluated)
         return self._closing.handle_closed(site, reply)
 
     def _give_up(self, now: float) -> list[Action]:
         """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
-        desk = self._desk
-        desk.phase, desk.deadline = Phase.GIVING_UP, now + desk.timeouts.join_s
-        left = [site for _, site in sorted(desk.sites.items()) if site.standing is not SiteStatus.CLOSED]
-        return [*(desk.ask(site, GiveUp(launch=desk.launch_digest), now) for site in left), *self._finish_if_told()]
+        state = self._state
+        state.phase, state.deadline = Phase.GIVING_UP, now + state.timeouts.join_s
+        left = [site for _, site in sorted(state.sites.items()) if site.standing is not SiteStatus.CLOSED]
+        return [
+            *(state.ask(site, GiveUp(launch=state.launch_digest), now) for site in left),
+            *self._finish_if_told(),
+        ]
 
     def _mark_told(self, site: SiteView, text: str) -> list[Action]:
         site.question = None
         return [Note(text, site.name), *self._finish_if_told()]
 
     def _finish_if_told(self, *, waited: bool = False) -> list[Action]:
-        untold = [name for name, site in sorted(self._desk.sites.items()) if site.question is not None]
+        untold = [name for name, site in sorted(self._state.sites.items()) if site.question is not None]
         if untold and not waited:
             return []
-        self._desk.phase = Phase.DONE
+        self._state.phase = Phase.DONE
         left = f"; not reached: {', '.join(untold)}" if untold else ""
-        return [*self._desk.record(Finished()), Note(f"the study is given up{left}")]
+        return [*self._state.record(Finished()), Note(f"the study is given up{left}")]
 
     # Trouble -----------------------------------------------------------------------------------------------
 
@@ -302,12 +305,12 @@ class StudyMachine:
             site.base = reply.base
             return self._ask_next_question(site, now)
         if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
-            return self._desk.stop(f"{site.name}: {reply.sentence}", self._desk.describe_new_launch())
+            return self._state.stop(f"{site.name}: {reply.sentence}", self._state.describe_new_launch())
         if reply.code == "release-refused" and not isinstance(asked, Join):
-            resume, launch = self._desk.format_resume_command(), self._desk.describe_new_launch()
+            resume, launch = self._state.format_resume_command(), self._state.describe_new_launch()
             way_out = f"when it is clear why, run: {resume}; else {launch}"
-            return self._desk.stop(f"{site.name}: {reply.sentence}", way_out)
-        if reply.code == "released" and self.phase is Phase.SEALING and self._desk.history.release_asked:
+            return self._state.stop(f"{site.name}: {reply.sentence}", way_out)
+        if reply.code == "released" and self.phase is Phase.SEALING and self._state.history.release_asked:
             return self._rounds.mark_round_void([], now)
         if reply.code == "unavailable":
             return self._handle_unavailable(site, reply, now)
@@ -316,7 +319,7 @@ class StudyMachine:
         if reply.code == "keys-refused":
             return self._epochs.refuse_grant(site) + self.handle_failure(site.name, reply.sentence, now)
         if reply.code in ("too-few", "different-models"):
-            return self._desk.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
+            return self._state.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
         if isinstance(asked, Wrap) and reply.code != "epoch-lost":
             return self.handle_failure(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
         if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):
@@ -331,5 +334,5 @@ class StudyMachine:
         if self.phase is Phase.SEALING and self._rounds.is_in_cohort(site):
             site.setbacks += 1
             return self._handle_lost_site(site, reply.sentence, now)
-        self._desk.ask_soon(site)
+        self._state.ask_soon(site)
         return []

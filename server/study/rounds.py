@@ -47,76 +47,76 @@ class Rounds:
     """Runs rounds; ``then`` goes on after each, ``join`` when too few sites are left."""
 
     def __init__(
-        self, desk: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
+        self, state: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
     ) -> None:
-        self._desk = desk
+        self._state = state
         self._then = then
         self._join = join
         self._collection: _Collection | None = None
 
     def begin(self, now: float) -> list[Action]:
         """Ask every member to train and seal, in a new attempt of the round that is next."""
-        desk = self._desk
-        members = {site.name for site in desk.list_sites_with(SiteStatus.MEMBER)}
-        if len(members) < desk.least_members or not desk.required_sites <= members:
+        state = self._state
+        members = {site.name for site in state.list_sites_with(SiteStatus.MEMBER)}
+        if len(members) < state.least_members or not state.required_sites <= members:
             self._collection = None
             return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
-        cohort = tuple(sorted(desk.required_sites or members))
-        last, number = desk.history.attempt, desk.history.next_round
+        cohort = tuple(sorted(state.required_sites or members))
+        last, number = state.history.attempt, state.history.next_round
         again = last is not None and last.round == number
-        room = last.room if last is not None and again else desk.compute_room()
-        if room < desk.compute_room_for(cohort):  # integers of the round are sealed already, for fewer patients
+        room = last.room if last is not None and again else state.compute_room()
+        if room < state.compute_room_for(cohort):  # integers of the round are sealed already, for fewer patients
             return self.mark_round_void([], now)
         asked = AttemptAsked(
             round=number,
             attempt=last.attempt + 1 if last is not None and again else 1,
-            epoch=desk.history.epoch,
+            epoch=state.history.epoch,
             cohort=cohort,
-            reference=max(desk.sites[name].patients for name in cohort) if last is None else last.reference,
+            reference=max(state.sites[name].patients for name in cohort) if last is None else last.reference,
             room=room,
         )
-        return [*desk.record(asked), *self._collect(asked, now)]
+        return [*state.record(asked), *self._collect(asked, now)]
 
     def begin_again(self, now: float) -> list[Action]:
         """After a restart: ask the same attempt again if its cohort still stands, else a new one."""
-        desk, asked = self._desk, self._desk.history.attempt
+        state, asked = self._state, self._state.history.attempt
         repeatable = (
             asked is not None
-            and (asked.round, asked.epoch) == (desk.history.next_round, desk.history.epoch)
-            and all(desk.sites[name].standing is SiteStatus.MEMBER for name in asked.cohort)
+            and (asked.round, asked.epoch) == (state.history.next_round, state.history.epoch)
+            and all(state.sites[name].standing is SiteStatus.MEMBER for name in asked.cohort)
         )
         return self._collect(asked, now) if asked is not None and repeatable else self.begin(now)
 
     def _collect(self, asked: AttemptAsked, now: float) -> list[Action]:
-        self._desk.phase, self._desk.deadline = Phase.SEALING, now + self._desk.timeouts.seal_s
+        self._state.phase, self._state.deadline = Phase.SEALING, now + self._state.timeouts.seal_s
         self._collection = _Collection(asked)
-        questions = [self._ask_to_train(self._desk.sites[name], asked, now) for name in asked.cohort]
-        return [Restart(asked.round, self._desk.history.base), *questions]
+        questions = [self._ask_to_train(self._state.sites[name], asked, now) for name in asked.cohort]
+        return [Restart(asked.round, self._state.history.base), *questions]
 
     def ask(self, site: SiteView, now: float) -> list[Action]:
         """Put the present question to a site once more, now that more is known of what it has opened."""
-        if self._desk.phase is not Phase.SEALING or self._collection is None or not self.is_in_cohort(site):
+        if self._state.phase is not Phase.SEALING or self._collection is None or not self.is_in_cohort(site):
             return []
         return [self._ask_to_train(site, self._collection.asked, now)]
 
     def _ask_to_train(self, site: SiteView, asked: AttemptAsked, now: float) -> Ask:
         """A site that missed more than one round opens the older ones first."""
-        desk, missed = self._desk, self._desk.list_missed_rounds(site)
-        keys = None if site.has_keys else desk.history.keys
+        state, missed = self._state, self._state.list_missed_rounds(site)
+        keys = None if site.has_keys else state.history.keys
         if len(missed) > 1:
-            return desk.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
+            return state.ask(site, Open(keys=keys, committed=missed[0]), now, missed[0].round)
         request = Train(
             round=asked.round,
             attempt=asked.attempt,
             epoch=asked.epoch,
-            base=desk.history.base,
+            base=state.history.base,
             cohort=asked.cohort,
             reference=asked.reference,
             room=asked.room,
             keys=keys,
             committed=missed[0] if missed else None,
         )
-        return desk.ask(site, request, now, missed[0].round if missed else None)
+        return state.ask(site, request, now, missed[0].round if missed else None)
 
     def is_in_cohort(self, site: SiteView) -> bool:
         """Whether ``site`` is in the present attempt's cohort."""
@@ -124,18 +124,18 @@ class Rounds:
 
     def wants(self, name: str, reply: Sealed) -> bool:
         """Whether this is a sealed update still missing from the running sum."""
-        if self._desk.phase is not Phase.SEALING or self._collection is None:
+        if self._state.phase is not Phase.SEALING or self._collection is None:
             return False
         asked, header = self._collection.asked, reply.header.statement
         view = header.view
         return (
             name in asked.cohort
             and name not in self._collection.headers
-            and (header.site, view.study, view.launch) == (name, self._desk.study, self._desk.launch_digest)
-            and header.patients == self._desk.sites[name].patients
+            and (header.site, view.study, view.launch) == (name, self._state.study, self._state.launch_digest)
+            and header.patients == self._state.sites[name].patients
             and (view.epoch, view.round, view.attempt) == (asked.epoch, asked.round, asked.attempt)
             and view.cohort == compute_digest(asked.cohort)
-            and self._desk.fits_round(reply.evaluated, view.base)
+            and self._state.fits_round(reply.evaluated, view.base)
         )
 
     def handle_sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
@@ -144,33 +144,33 @@ class Rounds:
         if collection is None:
             return []
         collection.headers[site.name], collection.evaluated = reply.header, reply.evaluated
-        self._desk.take_header(reply.header.statement)
+        self._state.take_header(reply.header.statement)
         site.question, site.has_keys, site.failures, site.setbacks = None, True, 0, 0
         actions: list[Action] = [Note("has sealed", site.name)]
         if len(collection.headers) < len(collection.asked.cohort):
             return actions
         difference = describe_first_difference([signed.statement for signed in collection.headers.values()])
         if difference is not None:
-            return actions + self._desk.stop(
+            return actions + self._state.stop(
                 difference,
-                f"once the site that differs is restored or restarted, run: {self._desk.format_resume_command()}; "
-                f"else {self._desk.describe_new_launch()}",
+                f"once the site that differs is restored or restarted, run: {self._state.format_resume_command()}; "
+                f"else {self._state.describe_new_launch()}",
             )
         return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
 
     def _note_totals(self, evaluated: Evaluated | None) -> list[Action]:
         """The cohort has opened these totals alike."""
-        if evaluated is None or evaluated.opened_in in self._desk.history.totals:
+        if evaluated is None or evaluated.opened_in in self._state.history.totals:
             return []
-        self._desk.take_counts(evaluated)
-        return self._desk.record(TotalsOpened(evaluated=evaluated))
+        self._state.take_counts(evaluated)
+        return self._state.record(TotalsOpened(evaluated=evaluated))
 
     def _ask_to_release(self, collection: _Collection, now: float) -> list[Action]:
-        desk, asked = self._desk, collection.asked
-        desk.phase, desk.deadline = Phase.RELEASING, now + desk.timeouts.release_s
+        state, asked = self._state, collection.asked
+        state.phase, state.deadline = Phase.RELEASING, now + state.timeouts.release_s
         request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
-        questions = [desk.ask(desk.sites[name], request, now) for name in asked.cohort]
-        return [*desk.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
+        questions = [state.ask(state.sites[name], request, now) for name in asked.cohort]
+        return [*state.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
 
     def is_seed_of(self, name: str, reply: Released) -> bool:
         """Whether this is the seed that the site committed to when it sealed the present attempt."""
@@ -201,15 +201,15 @@ class Rounds:
         )
         self._collection = None
         actions: list[Action] = [Commit(committed, collection.seeds)]
-        actions += self._desk.record(RoundCommitted(committed=committed))
+        actions += self._state.record(RoundCommitted(committed=committed))
         return [*actions, Note(f"round {asked.round} is committed"), *self._then(now)]
 
     def handle_lost_sites(self, sites: list[SiteView], now: float) -> list[Action]:
         """Sites have left the cohort: a new attempt before release, a void round after."""
         mine = [site for site in sites if self.is_in_cohort(site)]
-        if mine and self._desk.phase is Phase.RELEASING:
+        if mine and self._state.phase is Phase.RELEASING:
             return self.mark_round_void(mine, now)
-        if mine and self._desk.phase is Phase.SEALING:
+        if mine and self._state.phase is Phase.SEALING:
             return self.begin(now)
         return []
 
@@ -217,30 +217,30 @@ class Rounds:
         """The time to seal, or to release, is over."""
         waiting = [
             site
-            for site in self._desk.list_sites_with(SiteStatus.MEMBER)
+            for site in self._state.list_sites_with(SiteStatus.MEMBER)
             if site.question and self.is_in_cohort(site)
         ]
-        task = "sealed" if self._desk.phase is Phase.SEALING else "released"
-        return self._desk.mark_absent(waiting, f"has not {task} in time", now) + self.handle_lost_sites(
+        task = "sealed" if self._state.phase is Phase.SEALING else "released"
+        return self._state.mark_absent(waiting, f"has not {task} in time", now) + self.handle_lost_sites(
             waiting, now
         )
 
     def mark_round_void(self, sites: list[SiteView], now: float) -> list[Action]:
         """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
-        desk, number = self._desk, self._desk.history.next_round
-        actions = desk.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
+        state, number = self._state, self._state.history.next_round
+        actions = state.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
         for site in sites:
-            made, forgiven = desk.history.voids_by[site.name], desk.timeouts.forgiven_voids
+            made, forgiven = state.history.voids_by[site.name], state.timeouts.forgiven_voids
             if made > forgiven:
                 why = f"vanished between sealing and release of round {number}"
                 again = f", as in {made - 1} rounds before" if made > 1 else ""
-                actions += desk.exclude(site, why + again)
+                actions += state.exclude(site, why + again)
             elif site.standing is not SiteStatus.OUT:
                 actions.append(
                     Note(f"was away too long: void round {made} of {forgiven} that are forgiven", site.name)
                 )
         for name in self._collection.asked.cohort if self._collection else ():
-            desk.sites[name].question = None
+            state.sites[name].question = None
         self._collection = None
         return [*actions, Note(f"round {number} is void"), *self._then(now)]
 

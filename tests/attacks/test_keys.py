@@ -112,7 +112,7 @@ def test_lead_of_the_coordinators_choice_gives_it_no_lone_update(mallory: Mallor
     for name in FOUR:
         assert isinstance(mallory.train(name, epoch=2), Sealed)
     seeds = mallory.seeds()
-    colluder = mallory.simulator.sites[lead]._participations[mallory.simulator.study]._seat.epochs
+    colluder = mallory.simulator.sites[lead]._participations[mallory.simulator.study]._context.epochs
     slots = slots_of(mallory, [mallory.blobs["ash", 1, 1]], {"ash": seeds["ash"]}, colluder.find_study_key(2))
     assert looks_random(slots)
 
@@ -122,7 +122,7 @@ def test_keys_of_an_ended_epoch_seal_nothing(mallory: Mallory) -> None:
     committed, aggregate = mallory.honest_round()
     mallory.open("ash", committed, bytes(len(aggregate)))
     require_refused(mallory.train("ash", 2), "epoch-lost", "no session key for epoch 1")
-    epochs = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._seat.epochs
+    epochs = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._context.epochs
     with pytest.raises(RefusedError, match="key epoch 1 has ended here"):
         epochs.find_study_key(1)
     assert epochs.make_offer(9, base=0, patients=60).statement.holds == ()

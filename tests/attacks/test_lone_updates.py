@@ -36,7 +36,7 @@ def mallory(found: Found) -> Mallory:
 def study_key(mallory: Mallory) -> StudyKey:
     """A colluding site's: every site holds it."""
     participation = mallory.simulator.sites["elm"]._participations[mallory.simulator.study]
-    return participation._seat.epochs.find_study_key(1)
+    return participation._context.epochs.find_study_key(1)
 
 
 def slots_of(
@@ -132,7 +132,7 @@ def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder
     in_phase(simulator, Phase.RELEASING, 2)
     secrets: list[bytes] = []
     for name in FOUR:
-        epochs = simulator.sites[name]._participations[simulator.study]._seat.epochs
+        epochs = simulator.sites[name]._participations[simulator.study]._context.epochs
         secrets += [
             epochs.find_study_key(1).to_bytes(),
             epochs.find_study_key(1).check_key,
@@ -155,7 +155,7 @@ def test_secrets_of_an_epoch_are_not_in_the_sites_own_folder(found: Found) -> No
     simulator = found(small_terms())
     folder = simulator.homes["ash"].folder
     in_phase(simulator, Phase.RELEASING, 2)
-    epochs = simulator.sites["ash"]._participations[simulator.study]._seat.epochs
+    epochs = simulator.sites["ash"]._participations[simulator.study]._context.epochs
     secrets = [epochs.find_study_key(1).to_bytes(), *epochs.find_pair_secrets(1).values()]
     kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     simulator.run()
@@ -171,7 +171,7 @@ def test_secrets_of_an_epoch_are_not_in_the_sites_own_folder(found: Found) -> No
 def test_pair_secret_needs_a_session_key_of_one_of_the_two(mallory: Mallory) -> None:
     """From both public halves and everything else said in the epoch, an own session key gives another secret."""
     offers = mallory.keys[1].offers
-    ash = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._seat.epochs
+    ash = mallory.simulator.sites["ash"]._participations[mallory.simulator.study]._context.epochs
     context = ash._make_context(1, "")
     guesses = {
         SessionKey().agree(offers[name].statement.session_key, PAIR_LABEL + context) for name in ("ash", "birch")

@@ -111,7 +111,7 @@ def test_patience_that_is_never_tried_changes_nothing(found: Found) -> None:
     simulator.run()
     require_finished(simulator)
     assert max(committed(simulator)) == simulator.terms.last_round == 4
-    assert not simulator.conductor.machine._desk.out_of_patience
+    assert not simulator.conductor.machine._state.out_of_patience
 
 
 def test_what_an_early_end_leaves_unused_goes_back_to_the_grant(found: Found) -> None:
@@ -161,9 +161,9 @@ def test_site_refuses_to_train_after_the_end_whoever_asks(found: Found) -> None:
 def test_coordinator_that_forgot_the_rule_gets_no_further_round(found: Found) -> None:
     """Its terms have no patience: it goes on asking, and comes to stand still; then it is put right."""
     simulator = found(still())
-    patient = simulator.conductor.machine._desk.terms
+    patient = simulator.conductor.machine._state.terms
     forgetful = patient.evaluation.model_copy(update={"patience": None})
-    simulator.conductor.machine._desk.terms = patient.model_copy(update={"evaluation": forgetful})
+    simulator.conductor.machine._state.terms = patient.model_copy(update={"evaluation": forgetful})
     simulator.run(seconds=5)
     assert "can take part, the terms need 3" in (simulator.journal.read_history().stopped or "")
     assert max(committed(simulator)) == 4
@@ -206,7 +206,7 @@ def test_site_that_missed_the_opening_ends_with_the_others(found: Found, restart
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.OPENING and 4 in committed(simulator))
     simulator.transport.cut_off.add("elm")
     simulator.step(1)
-    assert not simulator.conductor.machine._desk.is_complete, "the others have opened, elm is waited for"
+    assert not simulator.conductor.machine._state.is_complete, "the others have opened, elm is waited for"
     simulator.step(1000)
     assert simulator.conductor.machine.phase is Phase.CLOSING
     assert simulator.state("elm").base == 3
