@@ -37,6 +37,8 @@ Rules:
 
 from typing import ClassVar, Literal
 
+from privacy.refusal_codes import RefusalCode
+
 
 class Error(Exception):
     """The one base: every expected failure is a sentence for the person who must act."""
@@ -97,7 +99,7 @@ class RefusedError(SiteError):
 
     exit_code = 24
 
-    def __init__(self, code: str, sentence: str) -> None:
+    def __init__(self, code: RefusalCode, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
 

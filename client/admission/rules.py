@@ -38,6 +38,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import Admission
+from privacy.refusal_codes import RefusalCode
 from privacy.study import DataContract, Placement, SchemeName, Terms
 from privacy.study.cost import (
     compute_evaluation_noise,
@@ -116,9 +117,9 @@ def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
         terms, launch.parameters, price.noise_multiplier, room=patients if terms.sums_patients else 0
     )
     if (problem := alone.describe_problem(len(launch.roster))) is not None:
-        raise RefusedError("noise", problem)
+        raise RefusedError(RefusalCode.NOISE, problem)
     if (problem := own.describe_problem(len(launch.roster))) is not None:
-        raise RefusedError("noise", f"for this site's patients alone, others come on top: {problem}")
+        raise RefusedError(RefusalCode.NOISE, f"for this site's patients alone, others come on top: {problem}")
 
 
 def list_refusal_reasons(
@@ -165,10 +166,10 @@ def _verify_launch(signed: SignedLaunch, admission: Admission) -> Launch:
     try:
         launch = signed.verify(PublicKey.from_text(admission.coordinator))
     except WireError:
-        raise RefusedError("federation", "the launch is not signed by the coordinator this site joined") from None
+        raise RefusedError(RefusalCode.FEDERATION, "the launch is not signed by the coordinator this site joined") from None
     if launch.federation != admission.federation:
         raise RefusedError(
-            "federation", f"the launch is for '{launch.federation}', this site joined '{admission.federation}'"
+            RefusalCode.FEDERATION, f"the launch is for '{launch.federation}', this site joined '{admission.federation}'"
         )
     return launch
 
@@ -178,19 +179,19 @@ def _require_trusted_roster(
 ) -> None:
     keys = {member.name: member.identity for member in launch.roster}
     if keys.get(site) != identity.text:
-        raise RefusedError("roster", "this site is not on the roster with its own key")
+        raise RefusedError(RefusalCode.ROSTER, "this site is not on the roster with its own key")
     for name, key in keys.items():
         if name == site:
             continue
         if name not in pinned:
             raise RefusedError(
-                "roster",
+                RefusalCode.ROSTER,
                 f"'{name}' is not a pinned peer; compare its key with its people, "
                 f"then run: consilium-site peer trust {name} KEY",
             )
         if pinned[name].text != key:
             raise RefusedError(
-                "roster",
+                RefusalCode.ROSTER,
                 f"the roster gives '{name}' another key than the one this site has pinned: "
                 f"{PublicKey.from_text(key).typed}, pinned is {pinned[name].typed}",
             )
@@ -199,32 +200,32 @@ def _require_trusted_roster(
 def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
     if terms.model.name not in policy.models:
         yield RefusedError(
-            "policy", f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
+            RefusalCode.POLICY, f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
         )
     try:
         catalogue.check(terms.model.name, terms.model.options)
     except ModelError as error:
-        yield RefusedError("policy", str(error))
+        yield RefusedError(RefusalCode.POLICY, str(error))
     if terms.cohort.minimum < policy.minimum_sites:
         yield RefusedError(
-            "policy",
+            RefusalCode.POLICY,
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
         )
     if terms.secure_aggregation.scheme is SchemeName.OPEN and not policy.open_sealing:
         yield RefusedError(
-            "policy",
+            RefusalCode.POLICY,
             "the study's updates are not sealed (secure_aggregation.scheme: open), which this site does not allow",
         )
     if terms.cohort.colluders < policy.minimum_colluders:
         yield RefusedError(
-            "policy",
+            RefusalCode.POLICY,
             f"the study protects against {terms.cohort.colluders} sites that conspire with the coordinator, this site "
             f"asks for {policy.minimum_colluders}",
         )
     epsilon = terms.privacy.epsilon
     if epsilon is None and population not in policy.without_privacy:
         yield RefusedError(
-            "policy",
+            RefusalCode.POLICY,
             "the study has no privacy (epsilon: none), which this site does not allow for these patients: once trained "
             "on, they can never be in a study with privacy again; whoever means it lists their population under "
             "policy.without_privacy in site.yaml",
@@ -233,20 +234,20 @@ def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -
     if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
         asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
         yield RefusedError(
-            "policy",
+            RefusalCode.POLICY,
             f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
         )
     bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
     if epsilon is not None and bare and not policy.unprotected_test_patients:
         yield RefusedError(
-            "policy", "the study's evaluation does not protect test patients, which this site does not allow"
+            RefusalCode.POLICY, "the study's evaluation does not protect test patients, which this site does not allow"
         )
 
 
 def _list_approval_reasons(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
     if policy.approval == "each-study" and not approved:
         yield RefusedError(
-            "approval",
+            RefusalCode.APPROVAL,
             f"this site approves each study by hand and has not approved the terms {terms.digest[:16]}; "
             "run: consilium-site approve STUDY.yaml --by NAME",
         )
@@ -256,7 +257,7 @@ def _list_weights_reasons(terms: Terms, weights: Collection[str]) -> Iterator[Re
     start = terms.model.start
     if start is not None and start not in weights:
         yield RefusedError(
-            "weights",
+            RefusalCode.WEIGHTS,
             f"the study begins with public weights of SHA-256 {start}, which are not here; get the file from its "
             "publisher, then run: consilium-site weights add FILE",
         )
@@ -265,23 +266,23 @@ def _list_weights_reasons(terms: Terms, weights: Collection[str]) -> Iterator[Re
 def _list_data_reasons(terms: Terms, policy: Policy, registration: Registration | None) -> Iterator[RefusedError]:
     if registration is None:
         yield RefusedError(
-            "data",
+            RefusalCode.DATA,
             f"no data are registered under the study's contract '{terms.data.name}' ({terms.data.digest[:16]}); "
             "look at its columns, then run: consilium-site data add STUDY.yaml ...",
         )
         return
     if registration.contract.digest != terms.data.digest:
-        yield RefusedError("data", _describe_other_contract(registration.contract, terms.data))
+        yield RefusedError(RefusalCode.DATA, _describe_other_contract(registration.contract, terms.data))
         return
     patients, most = registration.public_patients, compute_most_patients(registration.public_patients)
     if patients < policy.minimum_patients:
         yield RefusedError(
-            "data", f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
+            RefusalCode.DATA, f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
         )
     delta = terms.privacy.delta
     if delta is not None and delta * most > 1:
         yield RefusedError(
-            "delta", f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
+            RefusalCode.DELTA, f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
         )
 
 
@@ -297,7 +298,7 @@ def _describe_other_contract(registered: DataContract, asked: DataContract) -> s
 def _list_account_reasons(terms: Terms, population: str, account: Budget | None) -> Iterator[RefusedError]:
     if account is None:
         yield RefusedError(
-            "data",
+            RefusalCode.DATA,
             f"the files registered as '{terms.data.name}' are not what the ledger knows of the population "
             f"'{population}': register them again",
         )
@@ -306,12 +307,12 @@ def _list_account_reasons(terms: Terms, population: str, account: Budget | None)
         return
     if not account.grants:
         yield RefusedError(
-            "budget", f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
+            RefusalCode.BUDGET, f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
         )
     try:
         compute_price(terms)
     except BudgetError as error:
-        yield RefusedError("budget", str(error))
+        yield RefusedError(RefusalCode.BUDGET, str(error))
 
 
 def _make_plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:

@@ -19,6 +19,7 @@ from client.site.register_data import register_files, require_distinct_patients,
 from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
+from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms, read_terms
 
 _DIFFERENT_FROM = click.option(
@@ -68,7 +69,7 @@ def data_add(
     report.require_no_mistakes()
     if report.warnings and not despite and not _ask_for_agreement("register the files despite the warnings?"):
         raise RefusedError(
-            "warnings",
+            RefusalCode.WARNINGS,
             f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
             "warnings: --despite",
         )

@@ -19,6 +19,7 @@ from client.study.problem import describe_error
 from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
 from privacy.protocol.envelope import Envelope
 from privacy.protocol.flower_records import from_records, to_records
+from privacy.refusal_codes import RefusalCode
 
 Answer = Callable[[Envelope], Envelope]
 
@@ -52,7 +53,7 @@ def make_client_app(answer: Answer) -> ClientApp:
 
 
 def _refuse(_: Envelope) -> Envelope:
-    raise RefusedError("no-agent", "this site answers through its own agent only; start it with: consilium-site up")
+    raise RefusedError(RefusalCode.NO_AGENT, "this site answers through its own agent only; start it with: consilium-site up")
 
 
 app = make_client_app(_refuse)

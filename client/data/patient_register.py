@@ -37,6 +37,7 @@ from client.data.objections import (
 from privacy.errors import KeyFileError, RefusedError, SiteConfigError
 from privacy.files import replace_file
 from privacy.keys import generate_secret, read_secret
+from privacy.refusal_codes import RefusalCode
 
 _COMMITMENT: Final = b"consilium patients v1\0"
 
@@ -135,7 +136,7 @@ class PatientRegister:
         for name, digests in self._read_other_digests(population, known).items():
             shared = len((named - own) & digests)
             if shared and name not in different_from:
-                raise RefusedError("same-patients", _describe_shared_patients(shared, len(named), name))
+                raise RefusedError(RefusalCode.SAME_PATIENTS, _describe_shared_patients(shared, len(named), name))
         return frozenset(own | named)
 
     def forget_older(self, population: str, commitment: str) -> None:

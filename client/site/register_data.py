@@ -19,6 +19,7 @@ from client.site.folder import SiteFolder
 from client.site.registry import Registration
 from privacy.document import parse
 from privacy.errors import RefusedError, SiteConfigError
+from privacy.refusal_codes import RefusalCode
 from privacy.study import DataContract
 
 
@@ -110,7 +111,7 @@ def require_distinct_patients(
     alike = count_alike(patients)
     if alike and population not in different_from:
         raise RefusedError(
-            "alike-patients",
+            RefusalCode.ALIKE_PATIENTS,
             f"{alike} patients of these files are written like another one of them (as 00012, 12 and 12.0 are): each "
             "person must be one patient, in one file; write them alike, or, if they are different people, say so, for "
             f"the ledger (--different-from {population})",

@@ -22,6 +22,7 @@ from models.federated.server_optimiser import make_optimiser
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.opening import Opened, open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.study import Choice
@@ -41,7 +42,7 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
         return
     if committed.round > context.terms.last_round:
         raise RefusedError(
-            "refused", f"round {committed.round} is none of this study, whose last is {context.terms.last_round}"
+            RefusalCode.REFUSED, f"round {committed.round} is none of this study, whose last is {context.terms.last_round}"
         )
     context.store.read_model()  # what the views are compared with is what is on disk
     try:
@@ -75,7 +76,7 @@ def _record_refusal(context: StudyContext, committed: Committed, error: SealingE
         # the error's own words are a function of what was decrypted
         why = "its aggregate does not hold; this site's ledger says why"
     context.ledger.record_incident(context.launch.study, "opening-failed", sentence, committed.round)
-    return RefusedError("opening-failed", f"round {committed.round} does not open: {why}")
+    return RefusedError(RefusalCode.OPENING_FAILED, f"round {committed.round} does not open: {why}")
 
 
 def _require_agreed_view(context: StudyContext, committed: Committed, headers: dict[str, Header]) -> View:
@@ -97,7 +98,7 @@ def _require_agreed_view(context: StudyContext, committed: Committed, headers: d
 def _require_own_view(context: StudyContext, committed: Committed, view: View) -> None:
     if view.base > context.state.base:
         raise RefusedError(
-            "behind", f"round {committed.round} builds on round {view.base}, which is not applied here"
+            RefusalCode.BEHIND, f"round {committed.round} builds on round {view.base}, which is not applied here"
         )
     _require_equal(
         view,

@@ -19,6 +19,7 @@ from client.study.context import StudyContext
 from privacy.errors import RefusedError, WireError
 from privacy.keys import PublicKey
 from privacy.protocol.messages import HeldModel
+from privacy.refusal_codes import RefusalCode
 from privacy.signed import Signed
 
 
@@ -51,7 +52,9 @@ def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldMo
     held = _verify_held_models(context, signed)
     own = held.get(context.site)
     if own is None or own.base != context.state.base:
-        raise RefusedError("too-few", f"this site's own word on the model of round {context.state.base} is missing")
+        raise RefusedError(
+            RefusalCode.TOO_FEW, f"this site's own word on the model of round {context.state.base} is missing"
+        )
     same = {
         name
         for name, each in held.items()
@@ -64,7 +67,7 @@ def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldMo
     quorum, agreeing = context.terms.cohort.compute_quorum(len(cohort)), len(same & set(cohort))
     if agreeing < quorum:
         raise RefusedError(
-            "different-models" if differing else "too-few",
+            RefusalCode.DIFFERENT_MODELS if differing else RefusalCode.TOO_FEW,
             f"{agreeing} of the last round's {len(cohort)} sites have signed the model that this site holds, expected "
             f"{quorum}; nothing is released here",
         )

@@ -39,6 +39,7 @@ from privacy.protocol.key_messages import (
     Wrap,
     compute_offers_digest,
 )
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed
@@ -209,7 +210,7 @@ class Epochs:
         """
         if epoch in self._ended:
             raise RefusedError(
-                "opening-failed", f"key epoch {epoch} has ended here: an aggregate of it did not open"
+                RefusalCode.OPENING_FAILED, f"key epoch {epoch} has ended here: an aggregate of it did not open"
             )
         if epoch not in self._studies:
             raise EpochLostError(f"this site does not hold the study key of epoch {epoch}: it was restarted since")

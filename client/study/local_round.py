@@ -34,6 +34,7 @@ from privacy.errors import RefusedError
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE, add_noise_to_share
 from privacy.protocol.messages import Train
 from privacy.randomness import from_os
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_weight, layout_of
 from privacy.study.cost import make_evaluation_event, make_training_event
 
@@ -135,7 +136,7 @@ def _record_lost_work(context: StudyContext, number: int, what: str) -> RefusedE
     sentence = f"{what}: the study's folder was lost or put back"
     context.ledger.record_incident(context.launch.study, "study-lost", sentence, number)
     return RefusedError(
-        "lost",
+        RefusalCode.LOST,
         f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
         f"consilium-site withdraw {context.launch.study}",
     )

@@ -15,6 +15,7 @@ from client.study.context import StudyContext
 from models.parameters.vector import compute_vector_digest as digest_of_model
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError
+from privacy.refusal_codes import RefusalCode
 
 
 def make_bare_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
@@ -40,7 +41,7 @@ def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, .
     before = context.state.bare_sums.get(digest_of_model(context.store.read_model()))
     if before is not None and before != compute_digest(cohort):
         raise RefusedError(
-            "release-refused",
+            RefusalCode.RELEASE_REFUSED,
             "this site has released its mask of a sum without noise from the same model: another such sum needs the "
             "identical cohort",
         )

@@ -25,6 +25,7 @@ from privacy.errors import ProtocolError, RefusedError
 from privacy.protocol.headers import Committed
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened, Release, Released, Sealed, Train
+from privacy.refusal_codes import RefusalCode
 
 
 class Participation:
@@ -64,7 +65,7 @@ class Participation:
             EpochLostError: the site was restarted since the epoch began, or since it sealed this attempt.
         """
         if self._context.state.closed:
-            raise RefusedError("stale", "the study is closed at this site")
+            raise RefusedError(RefusalCode.STALE, "the study is closed at this site")
         self._accept_keys_and_aggregate(request.keys, request.committed, blob)
         self._require_fitting_request(request)
         if self._sealed is None or not self._sealed.answers(request):
@@ -108,7 +109,7 @@ class Participation:
         """
         context = self._context
         if self.base < request.base:
-            raise RefusedError("behind", f"this site has applied round {self.base}, not round {request.base}")
+            raise RefusedError(RefusalCode.BEHIND, f"this site has applied round {self.base}, not round {request.base}")
         if not context.state.closed:
             require_same_model(context, request.held)
             context.ledger.give_back(context.launch.study)
@@ -135,7 +136,7 @@ class Participation:
         if committed is not None:
             if blob is None:
                 raise RefusedError(
-                    "refused", f"the aggregate of round {committed.round} did not come with its headers"
+                    RefusalCode.REFUSED, f"the aggregate of round {committed.round} did not come with its headers"
                 )
             apply_aggregate(self._context, committed, blob)
 
@@ -146,26 +147,26 @@ class Participation:
         except EpochLostError:
             raise
         except ProtocolError as error:
-            raise RefusedError("keys-refused", str(error)) from None
+            raise RefusedError(RefusalCode.KEYS_REFUSED, str(error)) from None
 
     def _require_fitting_request(self, request: Train) -> None:
         state, terms = self._context.state, self._context.terms
         if state.base < request.base:
-            raise RefusedError("behind", f"this site has applied round {state.base}, not round {request.base}")
+            raise RefusedError(RefusalCode.BEHIND, f"this site has applied round {state.base}, not round {request.base}")
         if state.base > request.base or not request.base < request.round <= terms.last_round:
-            raise RefusedError("stale", f"round {request.round} is over here; this site has applied {state.base}")
+            raise RefusedError(RefusalCode.STALE, f"round {request.round} is over here; this site has applied {state.base}")
         if self._context.is_out_of_patience:
             raise RefusedError(
-                "enough",
+                RefusalCode.ENOUGH,
                 f"the study has ended after round {state.base}, by its own terms: {terms.evaluation.patience} "
                 "evaluations brought no better AUROC; this site trains no further",
             )
         if list(request.cohort) != sorted(set(request.cohort) & set(self._context.launch.names)):
-            raise RefusedError("refused", "a cohort names members of the roster, each once, in rising order")
+            raise RefusedError(RefusalCode.REFUSED, "a cohort names members of the roster, each once, in rising order")
         if self._context.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
-            raise RefusedError("refused", "a cohort names this site and at least the terms' minimum of sites")
+            raise RefusedError(RefusalCode.REFUSED, "a cohort names this site and at least the terms' minimum of sites")
         if request.reference < 1 or state.reference not in (None, request.reference):
-            raise RefusedError("refused", f"the study's reference is {state.reference}, not {request.reference}")
+            raise RefusedError(RefusalCode.REFUSED, f"the study's reference is {state.reference}, not {request.reference}")
 
     def _record_void_rounds(self, request: Train) -> None:
         """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
@@ -177,9 +178,9 @@ class Participation:
         """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""
         released = self._context.state.released
         if released is not None and released.round > request.round:
-            raise RefusedError("stale", f"this site has released its mask of round {released.round}")
+            raise RefusedError(RefusalCode.STALE, f"this site has released its mask of round {released.round}")
         if released is not None and released.round == request.round:
             raise RefusedError(
-                "released", f"this site released its mask of this round in attempt {released.attempt}"
+                RefusalCode.RELEASED, f"this site released its mask of this round in attempt {released.attempt}"
             )
         require_same_cohort(self._context, request.round, request.cohort)

@@ -39,6 +39,7 @@ from privacy.errors import (
     TermsError,
     WireError,
 )
+from privacy.refusal_codes import RefusalCode
 from privacy.sentence import fit_sentence
 
 FAILED: Final = "the site's own log says why"
@@ -55,7 +56,7 @@ _PATH: Final = re.compile(r"[/\\]|\bErrno\b")
 class Said:
     """What leaves: the rule's code for programs, a sentence for the coordinator's operator."""
 
-    code: str
+    code: RefusalCode
     sentence: str
 
 
@@ -63,17 +64,17 @@ def describe_error(error: Exception) -> Said:
     """What may leave the site of ``error``."""
     if isinstance(error, StorageError | OSError):
         what = error.what if isinstance(error, StorageError) else "disk"
-        return Said("unavailable", UNAVAILABLE.format(what=what))
+        return Said(RefusalCode.UNAVAILABLE, UNAVAILABLE.format(what=what))
     if isinstance(error, DataError):
         unreadable = isinstance(error, DataUnavailableError)
-        return Said("unavailable", UNREADABLE) if unreadable else Said("data", CHANGED)
-    code = "failed"
+        return Said(RefusalCode.UNAVAILABLE, UNREADABLE) if unreadable else Said(RefusalCode.DATA, CHANGED)
+    code = RefusalCode.FAILED
     if isinstance(error, RefusedError):
         code = error.code
     elif isinstance(error, EpochLostError):
-        code = "epoch-lost"
+        code = RefusalCode.EPOCH_LOST
     elif isinstance(error, (*_OWN_WORDS, SealingError)):
-        code = "refused"
+        code = RefusalCode.REFUSED
     if isinstance(error, SealingError):
         return Said(code, SEALING)
     sentence = str(error) if isinstance(error, _OWN_WORDS) else FAILED

@@ -64,6 +64,7 @@ from privacy.ledger.ledger import read_utc_time
 from privacy.protocol.envelope import Body, Envelope, make_envelope, open_envelope
 from privacy.protocol.key_messages import Wrap
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_largest_aggregate
 from privacy.study import COORDINATOR, Terms
 from privacy.study.launch import SignedLaunch
@@ -180,7 +181,7 @@ class RequestHandler:
 
     def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
         if body.number <= self._numbers.get(body.study, -1):
-            raise RefusedError("stale", f"request {body.number} came after request {self._numbers[body.study]}")
+            raise RefusedError(RefusalCode.STALE, f"request {body.number} came after request {self._numbers[body.study]}")
         self._numbers[body.study] = body.number
         blob = blobs[0] if blobs else None
         request = body.content
@@ -229,7 +230,7 @@ class RequestHandler:
         """
         folder = self._home.find_study_folder(study)
         if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
-            raise RefusedError("refused", "this study was admitted with another launch")
+            raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
         if self._ledger.find_allowance(study) is not None:
             self._ledger.give_back(study, Ending.GIVEN_UP)
         forget_kept_secrets(folder)
@@ -249,7 +250,7 @@ class RequestHandler:
             self._participations.pop(study, None)
             self._end_training(study)
             raise RefusedError(
-                "given-up",
+                RefusalCode.GIVEN_UP,
                 f"this study was {_OVER[why]} at this site: it takes no further part, and releases nothing",
             )
 
@@ -275,7 +276,7 @@ class RequestHandler:
         if new:
             self._admit(request.launch, folder)
         if StudyStore(folder).launch.digest != launch.digest:
-            raise RefusedError("refused", "this study was admitted with another launch")
+            raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
         return self._find_participation(study, new=new)
 
     def _resume_study(self, store: StudyStore) -> Participation:
@@ -328,9 +329,9 @@ class RequestHandler:
                 approval=policy.approval == "each-study",
             )
         except (RefusedError, BudgetError, TermsError) as error:
-            code = error.code if isinstance(error, RefusedError) else "budget"
+            code = error.code if isinstance(error, RefusedError) else RefusalCode.BUDGET
             if isinstance(error, TermsError):
-                code = "policy"
+                code = RefusalCode.POLICY
             self._ledger.record_refusal(launch.study, code, str(error))
             self._end_training(launch.study)
             raise RefusedError(code, str(error)) from None
@@ -380,7 +381,7 @@ class RequestHandler:
             sentence = "the ledger has paid work of this study whose results are gone: the study's folder is lost"
             self._ledger.record_incident(study, "study-lost", sentence, None)
             raise RefusedError(
-                "lost",
+                RefusalCode.LOST,
                 f"{sentence}; this site's people restore the folder from their backup, or end the study here: "
                 f"consilium-site withdraw {study}",
             )
@@ -389,7 +390,7 @@ class RequestHandler:
         model = training.run(FirstModel())
         if len(model) != parameters:
             raise RefusedError(
-                "policy", f"the model has {len(model)} parameters here, the launch says {parameters}"
+                RefusalCode.POLICY, f"the model has {len(model)} parameters here, the launch says {parameters}"
             )
         return model
 

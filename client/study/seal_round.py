@@ -27,6 +27,7 @@ from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.headers import Head, Header, View, verify_headers
 from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Train
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.masks import commit_to_seed
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
@@ -54,9 +55,9 @@ class SealedAttempt:
         if mine.round != request.round or mine.attempt < request.attempt:
             return False
         if mine.attempt > request.attempt:
-            raise RefusedError("stale", f"attempt {request.attempt} of round {request.round} is over")
+            raise RefusedError(RefusalCode.STALE, f"attempt {request.attempt} of round {request.round} is over")
         if (mine.epoch, mine.cohort) != (request.epoch, request.cohort):
-            raise RefusedError("refused", "an attempt has one cohort and one epoch; it was asked with another")
+            raise RefusedError(RefusalCode.REFUSED, "an attempt has one cohort and one epoch; it was asked with another")
         return True
 
 
@@ -168,23 +169,23 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
     """
     if attempt is None or (attempt.kept.round, attempt.kept.attempt) != (request.round, request.attempt):
         raise RefusedError(
-            "epoch-lost", f"this site has no mask for attempt {request.attempt} of round {request.round}"
+            RefusalCode.EPOCH_LOST, f"this site has no mask for attempt {request.attempt} of round {request.round}"
         )
     own = attempt.kept.header.statement
     try:
         headers = verify_headers(context.launch, attempt.kept.cohort, request.headers)
     except WireError as error:
-        raise RefusedError("release-refused", str(error)) from None
+        raise RefusedError(RefusalCode.RELEASE_REFUSED, str(error)) from None
     for name, header in headers.items():
         if header.view != own.view:
-            raise RefusedError("release-refused", f"{name} sealed from another view of the round than this site")
+            raise RefusedError(RefusalCode.RELEASE_REFUSED, f"{name} sealed from another view of the round than this site")
     if digest_header_counts(headers) != own.view.patients:
-        raise RefusedError("release-refused", "a header has another patient count than its site offered")
+        raise RefusedError(RefusalCode.RELEASE_REFUSED, "a header has another patient count than its site offered")
     if headers[context.site] != own:
-        raise RefusedError("release-refused", "the header sent back for this site is not the one it signed")
+        raise RefusedError(RefusalCode.RELEASE_REFUSED, "the header sent back for this site is not the one it signed")
     released = context.state.released
     if released is not None and released.round == request.round and released.attempt != request.attempt:
-        raise RefusedError("release-refused", f"this site released attempt {released.attempt} of this round before")
+        raise RefusedError(RefusalCode.RELEASE_REFUSED, f"this site released attempt {released.attempt} of this round before")
     context.store.save(
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base

@@ -12,6 +12,7 @@ from privacy.ledger import Ledger
 from privacy.ledger.entries import Incident, Recover
 from privacy.ledger.rules import BrokenRuleError
 from privacy.ledger.signed_head import Countersigned
+from privacy.refusal_codes import RefusalCode
 
 
 def require_not_behind(
@@ -51,14 +52,14 @@ def require_witnessed(
     """
     if countersigned is None:
         raise RefusedError(
-            "refused", "a request to train carries the newest head that the coordinator has seen of the ledger"
+            RefusalCode.REFUSED, "a request to train carries the newest head that the coordinator has seen of the ledger"
         )
     seen = countersigned.head.statement
     if ledger.has_entry(seen.number, seen.hash):
         try:
             ledger.record_checkpoint(countersigned, coordinator)
         except BrokenRuleError as error:
-            raise RefusedError("refused", str(error)) from None
+            raise RefusedError(RefusalCode.REFUSED, str(error)) from None
         home.keep_witnessed(countersigned)
         return
     if _is_own(ledger, countersigned, coordinator):
@@ -69,7 +70,7 @@ def require_witnessed(
         "consilium-site ledger recover"
     )
     ledger.record_incident(study, "rollback", sentence)
-    raise RefusedError("refused", sentence)
+    raise RefusedError(RefusalCode.REFUSED, sentence)
 
 
 def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:

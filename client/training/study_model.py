@@ -13,6 +13,7 @@ from models.parameters.pretrained import load_public_weights
 from models.parameters.trainable import apply_layer_choice
 from models.parameters.vector import Vector
 from privacy.errors import RefusedError, TermsError
+from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
 
 
@@ -49,7 +50,7 @@ def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, f
             given = load_public_weights(module, weights, start)
         except ModelError as cause:
             raise RefusedError(
-                "weights",
+                RefusalCode.WEIGHTS,
                 f"the public weights {start[:16]} cannot be used: {cause}; put the file that the terms name here: "
                 "consilium-site weights add FILE",
             ) from None

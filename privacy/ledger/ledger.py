@@ -56,6 +56,7 @@ from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head, sign_key_proof
 from privacy.ledger.state import LedgerState, compute_plan_curve
 from privacy.ledger.transaction import Append, Create, format_time, read_new_entries
+from privacy.refusal_codes import RefusalCode
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
@@ -645,7 +646,7 @@ def _make_body(kind: type[B], **fields: Any) -> B:
 def _find_approval(ledger_state: LedgerState, study: str, terms: str) -> int:
     found = ledger_state.find_approval(terms)
     if found is None:
-        raise RefusedError("approval", f"the terms of '{study}' have no approval that is unused and not revoked")
+        raise RefusedError(RefusalCode.APPROVAL, f"the terms of '{study}' have no approval that is unused and not revoked")
     return found
 
 

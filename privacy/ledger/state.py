@@ -44,6 +44,7 @@ from privacy.ledger.rules import BrokenRuleError, Rule, require_equal
 from privacy.ledger.signed_head import AccountTotals, LedgerHead
 from privacy.ledger.signing import FIRST, Head, SignedEntry, sign, verify_key_proof, verify_signature
 from privacy.ledger.totals import AccountState, make_account_totals, read_account_state, rebuild_filters
+from privacy.refusal_codes import RefusalCode
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
 
@@ -361,14 +362,14 @@ class LedgerState:
         owner = self._population_of_data.get(body.data, body.population)
         if owner != body.population:
             raise RefusedError(
-                "same-data",
+                RefusalCode.SAME_DATA,
                 f"these data are registered as the population '{owner}': the same patients have one budget, "
                 f"under one name; use '{owner}'",
             )
         known = self.populations.get(body.population)
         if known is not None and known.patient_column != body.patient_column:
             raise RefusedError(
-                "patient-column",
+                RefusalCode.PATIENT_COLUMN,
                 f"the patients of '{body.population}' are told by the column '{known.patient_column}', this contract "
                 f"tells them by '{body.patient_column}': whoever is one patient must stay one patient; use a contract "
                 f"with patient: {known.patient_column}, or another population if these are other people",

@@ -14,7 +14,7 @@ Rules:
   (``tests/privacy/protocol/test_message_sizes.py``).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from privacy.fields import Count, Digest, StudyId
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.key_messages import KeyParcel, Offer, Wrap, Wrappings
+from privacy.refusal_codes import RefusalCode
 from privacy.sentence import Sentence
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
@@ -167,7 +168,7 @@ class Problem(Document):
     """Why a request had no effect: a code for the coordinator's rules, a sentence for its operator."""
 
     kind: Literal["problem"] = "problem"
-    code: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
+    code: RefusalCode
     sentence: Sentence
     base: Count | None = None
 

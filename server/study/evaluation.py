@@ -12,25 +12,21 @@ Rules:
 * members that opened different totals stop the study.
 """
 
-from collections.abc import Callable
-
 from privacy.protocol.headers import Evaluated
 from privacy.protocol.messages import Opened
 from server.study.actions import Action, Note
 from server.study.events import TotalsOpened
 from server.study.sites import SiteStatus, SiteView
 from server.study.state import Phase, StudyState
+from server.study.transitions import Transitions
 
 
 class Totals:
-    """Has totals opened; ``then`` goes on once they are known, ``join`` when too few sites are left."""
+    """Has the totals opened that decide whether another round follows."""
 
-    def __init__(
-        self, state: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
-    ) -> None:
+    def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
-        self._then = then
-        self._join = join
+        self._transitions = transitions
         self._opened: dict[str, Evaluated] = {}
 
     def begin(self, now: float) -> list[Action]:
@@ -38,7 +34,7 @@ class Totals:
         state, self._opened = self._state, {}
         members = state.list_sites_with(SiteStatus.MEMBER)
         if len(members) < state.least_members:
-            return self._join(now)
+            return self._transitions.begin_epoch(now)
         state.phase, state.deadline = Phase.OPENING, now + state.timeouts.seal_s
         return [action for site in members for action in self.ask(site, now)]
 
@@ -69,7 +65,7 @@ class Totals:
         state, committed = self._state, self._state.unopened
         members = [site.name for site in state.list_sites_with(SiteStatus.MEMBER)]
         if len(members) < state.least_members:
-            return self._join(now)
+            return self._transitions.begin_epoch(now)
         if committed is None or not set(members) <= set(self._opened):
             return []
         first, *others = members
@@ -89,4 +85,4 @@ class Totals:
                 )
             )
         state.take_counts(evaluated)
-        return [*actions, *self._then(now)]
+        return [*actions, *self._transitions.next_step(now)]

@@ -21,7 +21,6 @@ Rules:
   it again then knows all of them.
 """
 
-from collections.abc import Callable
 from itertools import zip_longest
 from typing import Final
 
@@ -31,6 +30,7 @@ from server.study.actions import Action, Note
 from server.study.events import EpochAsked, EpochKeyed, WaitBegan
 from server.study.sites import SiteStatus, SiteView
 from server.study.state import Phase, StudyState
+from server.study.transitions import Transitions
 
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 
@@ -39,11 +39,11 @@ MAX_FAILURES_AS_LEAD: Final = 3
 
 
 class KeyEpochs:
-    """Brings sites into key epochs; ``then`` goes on once the members have keys."""
+    """Brings sites into key epochs."""
 
-    def __init__(self, state: StudyState, then: Callable[[float], list[Action]]) -> None:
+    def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
-        self._then = then
+        self._transitions = transitions
         self._offers_count = False
         """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
         self._blamed = 0
@@ -164,7 +164,7 @@ class KeyEpochs:
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = state.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
-        return [*recorded, *self._then(now)]
+        return [*recorded, *self._transitions.next_step(now)]
 
     def refuse_grant(self, member: SiteView) -> list[Action]:
         """Count against an epoch's lead, once, that what it wrapped does not open at ``member``: others lead first."""
@@ -210,7 +210,7 @@ class KeyEpochs:
         """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
         state = self._state
         if state.is_complete:
-            return [] if state.list_eligible_sites() else self._then(now)
+            return [] if state.list_eligible_sites() else self._transitions.next_step(now)
         return state.stop_if_too_few()
 
     def _raise_epoch_number(self) -> list[Action]:

@@ -9,7 +9,7 @@
 Key epochs are told in ``server/study/key_epochs.py``, a round in ``server/study/rounds.py``; where totals decide
 whether another round follows, ``opening`` comes after the commit (``server/study/evaluation.py``); the end is told
 in ``server/study/closing.py``; here is how they follow each other. Whoever drives the machine delivers events
-(:meth:`StudyMachine.report_answer`, :meth:`~StudyMachine.handle_failure`, :meth:`~StudyMachine.tick`) and carries
+(:meth:`StudyMachine.handle_answer`, :meth:`~StudyMachine.handle_failure`, :meth:`~StudyMachine.tick`) and carries
 out the actions returned, in order; a ``Record`` is durable before the next. After a restart the machine is built
 anew from the history and asks the same questions; sites answer them with the same bytes.
 
@@ -41,6 +41,7 @@ from privacy.protocol.messages import (
     Sealed,
     Train,
 )
+from privacy.refusal_codes import RefusalCode
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note
 from server.study.closing import Closing
@@ -51,6 +52,7 @@ from server.study.rounds import Rounds
 from server.study.sites import SiteStatus, SiteView
 from server.study.state import Phase, StudyState
 from server.study.timeouts import Timeouts
+from server.study.transitions import Step, Transitions
 
 MAX_FAILURES: Final = 3
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
@@ -61,10 +63,19 @@ class StudyMachine:
 
     def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
         self._state = StudyState(launch, history, timeouts)
-        self._epochs = KeyEpochs(self._state, self._next_step)
-        self._rounds = Rounds(self._state, self._next_step, self._epochs.begin)
-        self._totals = Totals(self._state, self._next_step, self._epochs.begin)
+        self._transitions = Transitions(self._state)
+        self._epochs = KeyEpochs(self._state, self._transitions)
+        self._rounds = Rounds(self._state, self._transitions)
+        self._totals = Totals(self._state, self._transitions)
         self._closing = Closing(self._state)
+        self._transitions.connect(
+            {
+                Step.KEY_EPOCH: self._epochs.begin,
+                Step.ROUND: self._rounds.begin,
+                Step.TOTALS: self._totals.begin,
+                Step.CLOSING: self._closing.begin,
+            }
+        )
 
     @property
     def phase(self) -> Phase:
@@ -241,14 +252,6 @@ class StudyMachine:
             case _:
                 return self._closing.handle_timeout(now)
 
-    def _next_step(self, now: float) -> list[Action]:
-        """The next round, or the end; before that a new key epoch if somebody is back, and totals to be opened."""
-        if self._state.list_returned_sites():
-            return self._epochs.begin(now)
-        if self._state.is_complete:
-            return self._closing.begin(now)
-        return self._totals.begin(now) if self._state.unopened else self._rounds.begin(now)
-
     def _handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
         site.base, site.has_keys, site.question = reply.base, True, None
         match self.phase:
@@ -296,38 +299,43 @@ class StudyMachine:
     # Trouble -----------------------------------------------------------------------------------------------
 
     def _handle_problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
-        """A site says why a request had no effect."""
-        if self.phase is Phase.GIVING_UP and reply.code != "unavailable":
+        """A site says why a request had no effect; ``docs/wire.md`` has the table of codes."""
+        if self.phase is Phase.GIVING_UP and reply.code is not RefusalCode.UNAVAILABLE:
             return self._mark_told(site, reply.sentence)
-        if reply.code == "stale":
-            return []
-        if reply.code == "behind" and reply.base is not None and reply.base < site.base:
-            site.base = reply.base
-            return self._ask_next_question(site, now)
-        if reply.code in ("opening-failed", "noise") and not isinstance(asked, Join):
-            return self._state.stop(f"{site.name}: {reply.sentence}", self._state.describe_new_launch())
-        if reply.code == "release-refused" and not isinstance(asked, Join):
-            resume, launch = self._state.format_resume_command(), self._state.describe_new_launch()
-            way_out = f"when it is clear why, run: {resume}; else {launch}"
-            return self._state.stop(f"{site.name}: {reply.sentence}", way_out)
-        if reply.code == "released" and self.phase is Phase.SEALING and self._state.history.release_asked:
-            return self._rounds.mark_round_void([], now)
-        if reply.code == "unavailable":
-            return self._handle_unavailable(site, reply, now)
-        if isinstance(asked, Join):
-            return self._epochs.handle_refused(site, reply, now)
-        if reply.code == "keys-refused":
-            return self._epochs.refuse_grant(site) + self.handle_failure(site.name, reply.sentence, now)
-        if reply.code in ("too-few", "different-models"):
-            return self._state.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
-        if isinstance(asked, Wrap) and reply.code != "epoch-lost":
-            return self.handle_failure(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
-        if reply.code in ("failed", "refused", "enough", "data", "lost") and not isinstance(asked, Release):
-            return self.handle_failure(site.name, reply.sentence, now)
-        actions = self._handle_lost_site(site, reply.sentence, now)
-        if reply.code == "epoch-lost":
-            site.lost_at = -inf  # it is here, and can be asked to join at once
-        return actions
+        joining, releasing = isinstance(asked, Join), isinstance(asked, Release)
+        match reply.code:
+            case RefusalCode.STALE:
+                return []
+            case RefusalCode.BEHIND if reply.base is not None and reply.base < site.base:
+                site.base = reply.base
+                return self._ask_next_question(site, now)
+            case RefusalCode.OPENING_FAILED | RefusalCode.NOISE if not joining:
+                return self._state.stop(f"{site.name}: {reply.sentence}", self._state.describe_new_launch())
+            case RefusalCode.RELEASE_REFUSED if not joining:
+                resume, launch = self._state.format_resume_command(), self._state.describe_new_launch()
+                way_out = f"when it is clear why, run: {resume}; else {launch}"
+                return self._state.stop(f"{site.name}: {reply.sentence}", way_out)
+            case RefusalCode.RELEASED if self.phase is Phase.SEALING and self._state.history.release_asked:
+                return self._rounds.mark_round_void([], now)
+            case RefusalCode.UNAVAILABLE:
+                return self._handle_unavailable(site, reply, now)
+            case _ if joining:  # whatever else the code is: the site does not admit the study
+                return self._epochs.handle_refused(site, reply, now)
+            case RefusalCode.KEYS_REFUSED:
+                return self._epochs.refuse_grant(site) + self.handle_failure(site.name, reply.sentence, now)
+            case RefusalCode.TOO_FEW | RefusalCode.DIFFERENT_MODELS:
+                return self._state.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
+            case RefusalCode.EPOCH_LOST:
+                actions = self._handle_lost_site(site, reply.sentence, now)
+                site.lost_at = -inf  # it is here, and can be asked to join at once
+                return actions
+            case _ if isinstance(asked, Wrap):
+                return self.handle_failure(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
+            case (
+                RefusalCode.FAILED | RefusalCode.REFUSED | RefusalCode.ENOUGH | RefusalCode.DATA | RefusalCode.LOST
+            ) if not releasing:
+                return self.handle_failure(site.name, reply.sentence, now)
+        return self._handle_lost_site(site, reply.sentence, now)
 
     def _handle_unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""

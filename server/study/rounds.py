@@ -18,7 +18,6 @@ Rules:
   out at once. A round is void, too, that a site has released before the coordinator could commit it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from privacy.canonical import compute_digest
@@ -30,6 +29,7 @@ from server.study.actions import Action, Ask, Commit, Note, Restart
 from server.study.events import AttemptAsked, ReleaseAsked, RoundCommitted, RoundVoid, TotalsOpened
 from server.study.sites import SiteStatus, SiteView
 from server.study.state import Phase, StudyState
+from server.study.transitions import Transitions
 
 
 @dataclass
@@ -44,14 +44,11 @@ class _Collection:
 
 
 class Rounds:
-    """Runs rounds; ``then`` goes on after each, ``join`` when too few sites are left."""
+    """Runs rounds, each until it is committed or void."""
 
-    def __init__(
-        self, state: StudyState, then: Callable[[float], list[Action]], join: Callable[[float], list[Action]]
-    ) -> None:
+    def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
-        self._then = then
-        self._join = join
+        self._transitions = transitions
         self._collection: _Collection | None = None
 
     def begin(self, now: float) -> list[Action]:
@@ -60,7 +57,10 @@ class Rounds:
         members = {site.name for site in state.list_sites_with(SiteStatus.MEMBER)}
         if len(members) < state.least_members or not state.required_sites <= members:
             self._collection = None
-            return [Note(f"{len(members)} sites left: too few, or not those needed"), *self._join(now)]
+            return [
+                Note(f"{len(members)} sites left: too few, or not those needed"),
+                *self._transitions.begin_epoch(now),
+            ]
         cohort = tuple(sorted(state.required_sites or members))
         last, number = state.history.attempt, state.history.next_round
         again = last is not None and last.round == number
@@ -202,7 +202,7 @@ class Rounds:
         self._collection = None
         actions: list[Action] = [Commit(committed, collection.seeds)]
         actions += self._state.record(RoundCommitted(committed=committed))
-        return [*actions, Note(f"round {asked.round} is committed"), *self._then(now)]
+        return [*actions, Note(f"round {asked.round} is committed"), *self._transitions.next_step(now)]
 
     def handle_lost_sites(self, sites: list[SiteView], now: float) -> list[Action]:
         """Sites have left the cohort: a new attempt before release, a void round after."""
@@ -242,7 +242,7 @@ class Rounds:
         for name in self._collection.asked.cohort if self._collection else ():
             state.sites[name].question = None
         self._collection = None
-        return [*actions, Note(f"round {number} is void"), *self._then(now)]
+        return [*actions, Note(f"round {number} is void"), *self._transitions.next_step(now)]
 
 
 def describe_first_difference(headers: list[Header]) -> str | None:

@@ -16,6 +16,7 @@ from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
+from privacy.refusal_codes import RefusalCode
 from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -207,7 +208,7 @@ def test_problem_that_orders_the_operators_terminal_about_is_refused(found: Foun
         content = read_body(reply).content
         if name != LIAR or not isinstance(content, Joined):
             return reply
-        problem = Problem(code="policy", sentence="all is well", base=None)
+        problem = Problem(code=RefusalCode.POLICY, sentence="all is well", base=None)
         return lie(simulator, simulator.forged(LIAR, reply, problem))
 
     simulator.transport.replies = replies

@@ -12,6 +12,7 @@ from privacy.keys import SigningKey, wrap
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Grant, KeyParcel, Offer, Wrap, Wrappings, compute_offers_digest
 from privacy.protocol.messages import Joined, Opened, Problem, Sealed
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
 from tests.attacks.test_lone_updates import looks_random, slots_of
@@ -223,7 +224,7 @@ def test_lead_whose_grant_nobody_can_open_leads_last_and_puts_nobody_out(found: 
 
 def test_site_that_refuses_every_leads_keys_is_out_itself(found: Found) -> None:
     simulator = found(small_terms(training={"rounds": 3}))
-    problem = Problem(code="keys-refused", sentence="a wrapped key does not open", base=0)
+    problem = Problem(code=RefusalCode.KEYS_REFUSED, sentence="a wrapped key does not open", base=0)
 
     def refuse(name: str, reply: Envelope) -> Envelope:
         asked = simulator.transport.asked[name]

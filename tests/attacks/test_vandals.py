@@ -14,6 +14,7 @@ from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.headers import Header
 from privacy.protocol.key_messages import Offer, Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
 from privacy.signed import Signed
 from server.study.state import Phase
@@ -185,7 +186,7 @@ def test_sealed_update_of_a_site_outside_the_cohort_is_not_added(found: Found) -
 
 
 @pytest.mark.parametrize("code", ["opening-failed", "release-refused"])
-def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, code: str) -> None:
+def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, code: RefusalCode) -> None:
     """A site says that an aggregate did not open, or that headers differ.
 
     An alarm stops the study, and who gave it is known to the operator.
@@ -202,7 +203,7 @@ def test_site_that_sounds_the_alarm_stops_the_study_and_is_named(found: Found, c
 def test_site_that_says_it_has_released_what_nobody_asked_for_is_lost(found: Found) -> None:
     """Else one site could make every round void."""
     simulator = found(small_terms(training={"rounds": 3}))
-    problem = Problem(code="released", sentence="this site released its mask", base=0)
+    problem = Problem(code=RefusalCode.RELEASED, sentence="this site released its mask", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
     simulator.run(seconds=5)
     assert simulator.journal.read_history().void == set()
@@ -212,14 +213,14 @@ def test_site_that_says_it_has_released_what_nobody_asked_for_is_lost(found: Fou
 def test_site_that_always_says_it_is_behind_is_lost(found: Found) -> None:
     """A site keeps asking for rounds that it says it missed: nobody waits for it for ever."""
     simulator = found(small_terms(training={"rounds": 3}))
-    problem = Problem(code="behind", sentence="this site has applied round 0", base=0)
+    problem = Problem(code=RefusalCode.BEHIND, sentence="this site has applied round 0", base=0)
     ash_says(simulator, Sealed, lambda simulator, reply: simulator.forged("ash", reply, problem), times=10**6)
     simulator.run(seconds=5)
     require_finished(simulator, *HONEST)
 
 
 @pytest.mark.parametrize("code", ["failed", "refused"])
-def test_site_that_keeps_failing_is_out_after_three_times(found: Found, code: str) -> None:
+def test_site_that_keeps_failing_is_out_after_three_times(found: Found, code: RefusalCode) -> None:
     """A site fails again and again, which costs everybody a new attempt each time: after three times it is out."""
     simulator = found(small_terms(training={"rounds": 12}))
     problem = Problem(code=code, sentence="the site's own log says why", base=None)

@@ -13,6 +13,7 @@ from client.connection.agent import serve
 from client.connection.link import AgentEvent
 from privacy.errors import Error, LedgerError, RefusedError
 from privacy.protocol.envelope import Envelope
+from privacy.refusal_codes import RefusalCode
 
 limit = [64 << 20]
 """Of the blobs of a message, in bytes."""
@@ -21,7 +22,7 @@ limit = [64 << 20]
 def answer(request: Envelope) -> Envelope:
     match request.body:
         case b"refuse":
-            raise RefusedError("policy", "this site does not do that")
+            raise RefusedError(RefusalCode.POLICY, "this site does not do that")
         case b"fail":
             raise ValueError("patient 4711 has no heart rate")
         case b"break the ledger":

@@ -19,6 +19,7 @@ from privacy.errors import (
     TermsError,
     WireError,
 )
+from privacy.refusal_codes import RefusalCode
 
 PATH = "/srv/Onkologie-Huber/ledger.sqlite"
 RELATIVE = "Onkologie-Huber/ledger.sqlite"
@@ -34,7 +35,7 @@ def kinds(root: type[Error] = Error) -> Iterator[type[Error]]:
 def raised(kind: type[Error], sentence: str) -> Error:
     error = kind.__new__(kind, sentence)  # whatever else its constructor asks for
     if isinstance(error, RefusedError):
-        error.code = "policy"
+        error.code = RefusalCode.POLICY
     if isinstance(error, StorageError):
         error.what = "disk"
     return error

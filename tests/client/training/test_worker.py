@@ -21,6 +21,7 @@ from client.training.study_model import make_first_model
 from client.training.worker import Worker, _rebuild_error
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
+from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
 from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
 
@@ -182,10 +183,10 @@ def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
 
 
 def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
-    refused = RefusedError("too-few-peers", "three peers are needed")
+    refused = RefusedError(RefusalCode.TOO_FEW, "three peers are needed")
     rebuilt = _rebuild_error(type(refused), refused.args, refused.__dict__)
     assert isinstance(rebuilt, RefusedError)
-    assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few-peers")
+    assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few")
 
 
 def choosy(**choices: object) -> Terms:

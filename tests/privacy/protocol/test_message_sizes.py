@@ -11,6 +11,7 @@ from privacy.protocol.envelope import MAX_BODY_BYTES, make_envelope
 from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Head, Header, View
 from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, Wrappings
 from privacy.protocol.messages import Closed, Joined, Open, Opened, Problem, Release, Reply, Request, Sealed, Train
+from privacy.refusal_codes import RefusalCode
 from privacy.signed import Signed
 from privacy.study import MAX_SITES
 from privacy.study.launch import MAX_LAUNCH_BYTES
@@ -103,7 +104,7 @@ def messages() -> dict[str, Request | Reply]:
         "sealed": Sealed(header=headers[NAMES[0]], ledger=state, evaluated=evaluated),
         "opened": Opened(base=MOST, evaluated=evaluated),
         "closed": Closed(base=MOST, evaluated=evaluated, ledger=state, epsilon_spent=1.2345678901234567e-300),
-        "problem": Problem(code="a" * 40, sentence="\N{LINEAR B SYLLABLE B008 A}" * 2000, base=MOST),
+        "problem": Problem(code=max(RefusalCode, key=len), sentence="\N{LINEAR B SYLLABLE B008 A}" * 2000, base=MOST),
     }  # fmt: skip
 
 

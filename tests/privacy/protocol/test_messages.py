@@ -25,6 +25,7 @@ from privacy.protocol.envelope import (
     read_body,
 )
 from privacy.protocol.messages import Close, Closed, Join, Problem
+from privacy.refusal_codes import RefusalCode
 from privacy.sentence import fit_sentence
 from privacy.study.launch import SignedLaunch
 from tests.privacy.head_makers import standing
@@ -80,7 +81,7 @@ def test_request_is_the_golden_message() -> None:
 def test_reply_is_the_golden_message() -> None:
     envelope = make_envelope(
         ASH,
-        Problem(code="policy", sentence="epsilon 9 is too much — 3 is allowed"),
+        Problem(code=RefusalCode.POLICY, sentence="epsilon 9 is too much — 3 is allowed"),
         study=STUDY,
         sender="ash",
         receiver="coordinator",
@@ -103,7 +104,7 @@ def test_golden_message_that_must_fail_is_refused(reason: str) -> None:
     st.lists(st.binary(max_size=100), max_size=4),
 )
 def test_message_opens_as_what_was_sent(sentence: str, number: int, blobs: list[bytes]) -> None:
-    content = Problem(code="failed", sentence=sentence, base=number)
+    content = Problem(code=RefusalCode.FAILED, sentence=sentence, base=number)
     envelope = sent(content, blobs=tuple(blobs), number=number)
     body = open_envelope(envelope, ASH.public)
     assert (body.content, body.number, body.answers) == (content, number, compute_sha256(b"asked"))

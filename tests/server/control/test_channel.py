@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from privacy.errors import CoordinatorError, Error, FederationError, RefusedError, TermsError
+from privacy.refusal_codes import RefusalCode
 from server.control.channel import make_socket_address
 from server.control.client import ControlClient
 from server.control.server import ControlServer
@@ -20,7 +21,7 @@ def refuse(_: Document) -> Document:
 
 
 def refuse_by_rule(_: Document) -> Document:
-    raise RefusedError("policy", "the policy does not allow it")
+    raise RefusedError(RefusalCode.POLICY, "the policy does not allow it")
 
 
 def fail(_: Document) -> Document:

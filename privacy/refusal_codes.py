@@ -1,0 +1,45 @@
+"""Why a site refuses: one code for each rule, for programs. The sentence beside it is for people.
+
+A code leaves the site in a ``problem`` (``docs/wire.md`` lists what the coordinator does about each), or ends a command
+of the site's own. A code is never given another meaning, and never reused.
+"""
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """The rule that refuses."""
+
+    # the study is not admitted: client/admission/rules.py
+    FEDERATION = "federation"
+    ROSTER = "roster"
+    POLICY = "policy"
+    APPROVAL = "approval"
+    WEIGHTS = "weights"
+    DATA = "data"
+    DELTA = "delta"
+    BUDGET = "budget"
+    NOISE = "noise"
+    # a request of an admitted study has no effect: client/study/
+    STALE = "stale"
+    BEHIND = "behind"
+    GIVEN_UP = "given-up"
+    EPOCH_LOST = "epoch-lost"
+    KEYS_REFUSED = "keys-refused"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+    LOST = "lost"
+    RELEASED = "released"
+    ENOUGH = "enough"
+    RELEASE_REFUSED = "release-refused"
+    OPENING_FAILED = "opening-failed"
+    TOO_FEW = "too-few"
+    DIFFERENT_MODELS = "different-models"
+    # a command of the site's people is refused; these never leave the site
+    SAME_DATA = "same-data"
+    PATIENT_COLUMN = "patient-column"
+    SAME_PATIENTS = "same-patients"
+    ALIKE_PATIENTS = "alike-patients"
+    WARNINGS = "warnings"
+    NO_AGENT = "no-agent"
