@@ -6,6 +6,7 @@ purposes and no two lists of parts share an info.
 
 from enum import Enum
 
+from privacy import labels
 from privacy.keys import derive_key
 from privacy.randomness import KeyStream
 
@@ -13,13 +14,13 @@ from privacy.randomness import KeyStream
 class Purpose(Enum):
     """The domain-separation labels. A number is never reused for another purpose."""
 
-    PAIR_MASK = b"consilium sealing v1 01 pair mask"
-    OWN_MASK = b"consilium sealing v1 02 own mask"
-    CHECK_KEY = b"consilium sealing v1 03 check key"
-    CHECK_COEFFICIENTS = b"consilium sealing v1 04 check coefficients"
-    CHECK_OFFSETS = b"consilium sealing v1 05 check offsets"
-    MODEL_DIGEST = b"consilium sealing v1 06 model digest"
-    SEED_COMMITMENT = b"consilium sealing v1 07 seed commitment"
+    PAIR_MASK = labels.PAIR_MASK.encode()
+    OWN_MASK = labels.OWN_MASK.encode()
+    CHECK_KEY = labels.CHECK_KEY.encode()
+    CHECK_COEFFICIENTS = labels.CHECK_COEFFICIENTS.encode()
+    CHECK_OFFSETS = labels.CHECK_OFFSETS.encode()
+    MODEL_DIGEST = labels.MODEL_DIGEST.encode()
+    SEED_COMMITMENT = labels.SEED_COMMITMENT.encode()
 
 
 def derive(secret: bytes, purpose: Purpose, *parts: bytes) -> bytes:

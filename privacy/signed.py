@@ -13,6 +13,7 @@ from pydantic import Field
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.keys import PublicKey, SigningKey
+from privacy.labels import make_prefix
 
 
 class Statement(Document):
@@ -22,7 +23,7 @@ class Statement(Document):
 
     def make_signing_bytes(self) -> bytes:
         """The bytes that a signature covers."""
-        return self.label.encode("ascii") + b"\0" + self.to_bytes()
+        return make_prefix(self.label) + self.to_bytes()
 
 
 S = TypeVar("S", bound=Statement)

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from client.data.identifiers import fold, normalise
+from privacy import labels
 from privacy.errors import SiteConfigError
 from privacy.files import replace_file
 
-_PATIENT: Final = b"consilium patient v1\0"
-_OBJECTIONS: Final = b"consilium objections v1\0"
+_PATIENT: Final = labels.make_prefix(labels.PATIENT)
+_OBJECTIONS: Final = labels.make_prefix(labels.OBJECTIONS)
 DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _DATE_BYTES: Final = len("2026-03-31")
 _RECORD_BYTES: Final = DIGEST_BYTES + _DATE_BYTES

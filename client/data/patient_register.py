@@ -34,12 +34,13 @@ from client.data.objections import (
     read_objections,
     write_objections,
 )
+from privacy import labels
 from privacy.errors import KeyFileError, RefusedError, SiteConfigError
 from privacy.files import replace_file
 from privacy.keys import generate_secret, read_secret
 from privacy.refusal_codes import RefusalCode
 
-_COMMITMENT: Final = b"consilium patients v1\0"
+_COMMITMENT: Final = labels.make_prefix(labels.PATIENTS)
 
 
 class Admitted(NamedTuple):

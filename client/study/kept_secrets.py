@@ -26,6 +26,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field
 
 from client.study.state import AppliedRound
+from privacy import labels
 from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
@@ -37,7 +38,7 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
 from privacy.study.launch import Launch
 
-KEPT_LABEL: Final = b"consilium kept secrets v1\0"
+KEPT_LABEL: Final = labels.make_prefix(labels.KEPT_SECRETS)
 ATTEMPT_FILE: Final = "attempt.sealed"
 KEYS_FILE: Final = "keys.sealed"
 

@@ -25,6 +25,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import Document, parse
@@ -45,8 +46,8 @@ from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed
 from privacy.study.launch import Launch
 
-PAIR_LABEL: Final = b"consilium pair secret v1\0"
-WRAP_LABEL: Final = b"consilium wrapping v1\0"
+PAIR_LABEL: Final = labels.make_prefix(labels.PAIR_SECRET)
+WRAP_LABEL: Final = labels.make_prefix(labels.WRAPPING)
 
 
 class Keyring(Document):

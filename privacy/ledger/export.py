@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.base64url import decode_signature, encode_signature
 from privacy.canonical import compute_sha256, to_canonical
 from privacy.document import Document, parse
@@ -27,7 +28,7 @@ from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verify_pa
 from privacy.ledger.signing import FIRST, SignedEntry
 from privacy.ledger.state import LedgerState, Watch
 
-_LABEL: Final = b"consilium ledger trailer v1\0"
+_LABEL: Final = labels.make_prefix(labels.LEDGER_TRAILER)
 _MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
 _KINDS: Final = ({"entry", "signature"}, {"paper"}, {"signature", "trailer"})
 

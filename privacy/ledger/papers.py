@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
 from privacy.keys import PublicKey
@@ -45,7 +46,7 @@ class Scores(Document):
 class Paper(Statement):
     """Hand an auditor what a study was about. Run by a site."""
 
-    label: ClassVar[str] = "consilium study paper v1"
+    label: ClassVar[str] = labels.STUDY_PAPER
 
     version: Literal[1] = 1
     launch: SignedLaunch

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
 from privacy.keys import PublicKey, SigningKey
@@ -47,7 +48,7 @@ class AccountTotals(Document):
 class LedgerHead(Statement):
     """Where a site's ledger stands. Signed by the site."""
 
-    label: ClassVar[str] = "consilium ledger head v1"
+    label: ClassVar[str] = labels.LEDGER_HEAD
 
     site: Name
     number: Number
@@ -61,7 +62,7 @@ class LedgerHead(Statement):
 class Seen(Statement):
     """A witness has seen this head of this site's ledger. Signed by the witness."""
 
-    label: ClassVar[str] = "consilium countersignature v1"
+    label: ClassVar[str] = labels.COUNTERSIGNATURE
 
     witness: Name
     site: Name

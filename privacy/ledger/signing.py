@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from privacy import labels
 from privacy.base64url import decode_signature, encode_signature
 from privacy.canonical import compute_sha256
 from privacy.errors import Error, LedgerError
@@ -9,8 +10,8 @@ from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Entry, KeyChange
 
 FIRST: Final = "0" * 64  # what the first entry names as the entry before it
-LABEL: Final = b"consilium ledger entry v1\0"
-_KEY_LABEL: Final = b"consilium ledger key v1\0"
+LABEL: Final = labels.make_prefix(labels.LEDGER_ENTRY)
+_KEY_LABEL: Final = labels.make_prefix(labels.LEDGER_KEY)
 
 
 class Head(NamedTuple):

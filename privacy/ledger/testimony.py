@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError, WireError
@@ -84,7 +85,7 @@ class _Line(Document):
 class Trailer(Statement):
     """Last line: how many items there are, and the SHA-256 over all their lines."""
 
-    label: ClassVar[str] = "consilium testimony v1"
+    label: ClassVar[str] = labels.TESTIMONY
 
     count: Number
     items: Digest

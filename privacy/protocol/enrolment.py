@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.address import Address
 from privacy.document import parse
 from privacy.errors import Error
@@ -21,7 +22,7 @@ from privacy.study.launch import KeyText
 class JoinRequest(Statement):
     """Run by a site: I am ``name``, these are my keys."""
 
-    label: ClassVar[str] = "consilium join request v1"
+    label: ClassVar[str] = labels.JOIN_REQUEST
 
     name: SiteName
     identity: KeyText
@@ -31,7 +32,7 @@ class JoinRequest(Statement):
 class Admission(Statement):
     """Run by the coordinator: the site ``name`` may connect here, and this is who I am."""
 
-    label: ClassVar[str] = "consilium admission v1"
+    label: ClassVar[str] = labels.ADMISSION
 
     federation: Name
     name: Name

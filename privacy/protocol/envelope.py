@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.canonical import compute_sha256, from_canonical
 from privacy.document import Document, parse
 from privacy.errors import WireError
@@ -14,7 +15,7 @@ from privacy.protocol.messages import Reply, Request
 from privacy.study import Name
 
 MAX_BODY_BYTES: Final = 4 << 20
-_LABEL: Final = b"consilium message v1\0"
+_LABEL: Final = labels.make_prefix(labels.MESSAGE)
 
 
 class BlobNote(Document):

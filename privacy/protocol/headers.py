@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.fields import Count, Digest, StudyId
@@ -63,7 +64,7 @@ class View(Document):
 class Header(Statement):
     """Run by a site: what it has sealed, from which view of the study. Sites compare them before releasing."""
 
-    label: ClassVar[str] = "consilium header v1"
+    label: ClassVar[str] = labels.HEADER
 
     site: Name
     view: View

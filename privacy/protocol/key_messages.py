@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.canonical import compute_digest
 from privacy.document import Document
 from privacy.fields import Count, Digest, StudyId
@@ -36,7 +37,7 @@ WrappedKeyring = Annotated[
 class Offer(Statement):
     """Run by a site: my session key for this key epoch, and what I hold."""
 
-    label: ClassVar[str] = "consilium key offer v1"
+    label: ClassVar[str] = labels.KEY_OFFER
 
     study: StudyId
     launch: Digest
@@ -54,7 +55,7 @@ class Offer(Statement):
 class Grant(Statement):
     """Run by the lead site: the study's keys, wrapped for each pinned peer; the coordinator opens none."""
 
-    label: ClassVar[str] = "consilium key grant v1"
+    label: ClassVar[str] = labels.KEY_GRANT
 
     study: StudyId
     launch: Digest

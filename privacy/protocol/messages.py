@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from privacy import labels
 from privacy.document import Document
 from privacy.fields import Count, Digest, StudyId
 from privacy.ledger.signed_head import Countersigned, LedgerHead
@@ -33,7 +34,7 @@ from privacy.study.launch import SignedLaunch
 class HeldModel(Statement):
     """Run by a site at the end: the model it holds. Sites compare these before any of them releases it."""
 
-    label: ClassVar[str] = "consilium held model v1"
+    label: ClassVar[str] = labels.HELD_MODEL
 
     study: StudyId
     launch: Digest

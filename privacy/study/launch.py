@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
+from privacy import labels
 from privacy.document import Document
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name, SiteName, Terms
@@ -28,7 +29,7 @@ class Member(Document):
 class Launch(Statement):
     """One study of one federation. ``nonce`` sets two launches of the same terms apart."""
 
-    label: ClassVar[str] = "consilium launch v1"
+    label: ClassVar[str] = labels.LAUNCH
 
     federation: Name
     terms: Terms

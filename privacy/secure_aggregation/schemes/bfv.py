@@ -23,6 +23,7 @@ import tenseal.sealapi as seal
 import zstandard
 from numpy.typing import NDArray
 
+from privacy import labels
 from privacy.errors import SealingError
 from privacy.key_derivation import Purpose, derive
 from privacy.secure_aggregation.schemes.bfv_parameters import (
@@ -38,9 +39,9 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
 )
 
 _KEY_LABEL: Final = hashlib.sha256(
-    b"consilium study key v1 bfv %d %d %d" % (RING_DEGREE, COEFFICIENT_MODULUS, PLAIN_MODULUS)
+    f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
 ).digest()
-_COMMITMENT_LABEL: Final = b"consilium study key commitment v1\0"
+_COMMITMENT_LABEL: Final = labels.make_prefix(labels.STUDY_KEY_COMMITMENT)
 
 _HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
 _MAGIC: Final = 0xA15E

@@ -1,0 +1,59 @@
+r"""Every domain-separation label: what a signature, a MAC, a commitment or a derived key is for.
+
+What is made for one purpose must not be taken for another, so the bytes that are signed, or from which a key is
+derived, begin with a label. Rules:
+
+* a label is used for one purpose and by one function, and never again for another, in no version;
+* its number is its place in this list: labels are added at the end, and none is removed;
+* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27) is length-prefixed instead
+  (``privacy/key_derivation.py``).
+"""
+
+from typing import Final
+
+# signatures (Ed25519), by who signs
+MESSAGE: Final = "consilium message v1"  # 1, any party
+LEDGER_ENTRY: Final = "consilium ledger entry v1"  # 2, a site
+LEDGER_KEY: Final = "consilium ledger key v1"  # 3, a site: the proof that it holds its next key
+LEDGER_TRAILER: Final = "consilium ledger trailer v1"  # 4, a site
+LEDGER_HEAD: Final = "consilium ledger head v1"  # 5, a site
+STUDY_PAPER: Final = "consilium study paper v1"  # 6, a site
+COUNTERSIGNATURE: Final = "consilium countersignature v1"  # 7, the coordinator
+TESTIMONY: Final = "consilium testimony v1"  # 8, the coordinator
+JOIN_REQUEST: Final = "consilium join request v1"  # 9, a site
+ADMISSION: Final = "consilium admission v1"  # 10, the coordinator
+LAUNCH: Final = "consilium launch v1"  # 11, the coordinator
+KEY_OFFER: Final = "consilium key offer v1"  # 12, a site
+KEY_GRANT: Final = "consilium key grant v1"  # 13, the lead site
+HEADER: Final = "consilium header v1"  # 14, a site
+HELD_MODEL: Final = "consilium held model v1"  # 15, a site
+
+# keys agreed on or derived at a site
+PAIR_SECRET: Final = "consilium pair secret v1"  # 16, X25519 of two session keys
+WRAPPING: Final = "consilium wrapping v1"  # 17, X25519 of two session keys
+KEPT_SECRETS: Final = "consilium kept secrets v1"  # 18, of the site's identity key
+
+# the study key
+STUDY_KEY: Final = "consilium study key v1 bfv"  # 19, with the scheme's parameters behind it
+STUDY_KEY_COMMITMENT: Final = "consilium study key commitment v1"  # 20
+
+# what sealing derives (HKDF-SHA256), and keyed digests of patients (HMAC-SHA256)
+PAIR_MASK: Final = "consilium sealing v1 01 pair mask"  # 21
+OWN_MASK: Final = "consilium sealing v1 02 own mask"  # 22
+CHECK_KEY: Final = "consilium sealing v1 03 check key"  # 23
+CHECK_COEFFICIENTS: Final = "consilium sealing v1 04 check coefficients"  # 24
+CHECK_OFFSETS: Final = "consilium sealing v1 05 check offsets"  # 25
+MODEL_DIGEST: Final = "consilium sealing v1 06 model digest"  # 26
+SEED_COMMITMENT: Final = "consilium sealing v1 07 seed commitment"  # 27
+PATIENT: Final = "consilium patient v1"  # 28
+PATIENTS: Final = "consilium patients v1"  # 29
+OBJECTIONS: Final = "consilium objections v1"  # 30
+
+
+def make_prefix(label: str) -> bytes:
+    r"""Return the bytes that go before what is signed or hashed under ``label``.
+
+    >>> make_prefix(HEADER)
+    b'consilium header v1\x00'
+    """
+    return label.encode("ascii") + b"\0"
