@@ -1,1 +1,1 @@
-"""What is learned."""
+"""The models that a study can train, their parameters, and their figures."""

@@ -1,14 +1,14 @@
-"""The models a study may name, and what each may be told.
+"""The models that a study may name, and the options of each.
 
 Rules:
 
-* only models of this list are ever built: a site runs installed code, terms choose among it;
-* options are frozen, unknown ones are refused with the known ones named;
-* every model is ready for differential privacy: no layer mixes records, activations are smooth;
-* a model takes (records, inputs) float32 and gives one logit a record, (records,).
+* only models of this list are built: a site runs installed code, and the terms choose from it;
+* options are frozen; an unknown option is refused, and the message names the known ones;
+* every model suits per-sample gradients: no layer mixes records, and activations are smooth;
+* a model takes (records, inputs) float32 and returns one logit for each record, (records,).
 
-Options are checked without torch, so that a study file can be judged in milliseconds; torch is imported when a
-model is built.
+Options are checked without torch, so that checking a study file takes milliseconds. Torch is imported when a model
+is built.
 
 >>> check("mlp", {"hidden": [64, 32]})
 MlpOptions(hidden=(64, 32), activation='elu', norm='none')
@@ -36,7 +36,7 @@ def check(name: str, options: Mapping[str, Any]) -> Options:
     """Check the options of the model ``name``.
 
     Raises:
-        ModelError: an unknown model, or options it does not take; the sentence lists every mistake.
+        ModelError: the model is unknown, or does not take these options; the message lists every mistake.
     """
     if name not in _CATALOGUE:
         raise ModelError(f"model.name: there is no model '{name}'; known models: {', '.join(NAMES)}")
@@ -44,7 +44,7 @@ def check(name: str, options: Mapping[str, Any]) -> Options:
 
 
 def build(name: str, options: Mapping[str, Any], inputs: int) -> "nn.Module":
-    """Build the model ``name`` for ``inputs`` numbers a record, on the CPU; its parameters are not yet meaningful.
+    """Build the model ``name`` for records of ``inputs`` numbers, on the CPU; its parameters are not set yet.
 
     Raises:
         ModelError: as :func:`check`.

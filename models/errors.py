@@ -1,5 +1,5 @@
-"""The one error of this package, a plain ``ValueError`` so that models depend on nothing of ours."""
+"""The only error of this package: a plain ``ValueError``, so that models need none of our other packages."""
 
 
 class ModelError(ValueError):
-    """A model that is not in the catalogue, or options it does not understand; one sentence for the author."""
+    """A model, its options or its weights cannot be used; the message is one sentence for the study's author."""

@@ -1,6 +1,6 @@
-"""What the catalogue knows of one model: the options that a study's author may choose, and the module that builds it.
+"""An entry of the catalogue: the options that a study's author may choose, and the module that builds the model.
 
-Options are read without torch: a site's agent judges a launch, and only the process that trains loads torch.
+Options are read without torch: a site's agent checks a launch, and only the process that trains loads torch.
 """
 
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class Options(BaseModel):
-    """What a study's author may choose about a model."""
+    """The options of a model, which a study's author may choose."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Entry(NamedTuple):
-    """One model of the catalogue: its options, and the module whose ``build(options, inputs)`` makes it."""
+    """A model of the catalogue: its options, and the module whose ``build(options, inputs)`` makes it."""
 
     options: type[Options]
     module: str
 
     def check(self, name: str, options: Mapping[str, Any]) -> Options:
-        """Check the options of the model, which is called ``name``.
+        """Check the options of this model, which the catalogue calls ``name``.
 
         Raises:
-            ModelError: options that it does not take; the sentence lists every mistake.
+            ModelError: the model does not take these options; the message lists every mistake.
         """
         try:
             return self.options.model_validate(dict(options))
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
         raise ModelError("; ".join(_describe_mistake(name, self.options, mistake) for mistake in mistakes))
 
     def build(self, options: Options, inputs: int) -> "nn.Module":
-        """Build the model for ``inputs`` numbers a record, on the CPU; its parameters are not yet meaningful."""
+        """Build the model for records of ``inputs`` numbers, on the CPU; its parameters are not set yet."""
         return cast("nn.Module", import_module(self.module).build(options, inputs))
 
 

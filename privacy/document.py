@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from privacy.canonical import compute_digest, to_canonical
-from privacy.errors import Error
+from privacy.canonical import compute_digest, from_canonical, to_canonical
+from privacy.errors import Error, WireError
 
 Location = tuple[int | str, ...]
 
@@ -94,6 +94,25 @@ def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
     if len(mistakes) == 1:
         raise error(f"{source}: {mistakes[0]}")
     raise error(f"{source}: {len(mistakes)} mistakes:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
+
+
+def read_document(path: Path, kind: type[D], error: type[Error], hint: str) -> D:
+    """Read a document that this program has written, in canonical JSON.
+
+    Args:
+        path: the file.
+        kind: of document.
+        error: raised.
+        hint: what to do about a file that cannot be used.
+
+    Raises:
+        error: it cannot be read, or is not what was written.
+    """
+    try:
+        value = from_canonical(path.read_bytes())
+    except (OSError, WireError) as cause:
+        raise error(f"{path}: cannot be used: {cause}; {hint}") from None
+    return parse(value, kind, error, str(path))
 
 
 def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:

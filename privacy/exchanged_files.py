@@ -23,7 +23,7 @@ _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _AGAIN: Final = "ask for the file again, as an attachment that nothing changes on its way"
 
 
-def read_document(path: Path, error: type[Error]) -> Any:
+def read_exchanged_document(path: Path, error: type[Error]) -> Any:
     """The value of a JSON document that somebody handed over.
 
     Raises:

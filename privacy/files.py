@@ -1,6 +1,7 @@
 """A file that is replaced whole or not at all, and that a power cut does not take back."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -72,6 +73,26 @@ def require_private(folder: Path, error: type[Error]) -> None:
             f"{folder}: others may change what is in this folder (mode {mode:04o}, expected 0700); if nobody has, run: "
             f"chmod 700 {folder}"
         )
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Put ``source`` in the place of ``target``; durable when this returns."""
+    os.replace(source, target)
+    sync_folder(target.parent)
+
+
+def take_lock(path: Path) -> int | None:
+    """Take the lock file ``path`` without waiting; return its descriptor, or None if another process holds it.
+
+    The lock ends when the descriptor is closed, or with the process, however that ends (flock(2)).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:

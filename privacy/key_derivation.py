@@ -1,7 +1,7 @@
-"""Every key that sealing derives: one secret, one key for each purpose and context.
+"""Derive every key that sealing needs from one secret: one key for each purpose and context.
 
-HKDF-SHA256 with an info that begins with a numbered label and goes on with length-prefixed parts, so no two
-purposes and no two lists of parts share an info.
+HKDF-SHA256 (RFC 5869). Its ``info`` input (section 3.2) is a numbered label followed by length-prefixed parts. So no
+two purposes and no two lists of parts share an ``info``.
 """
 
 from enum import Enum
@@ -12,7 +12,7 @@ from privacy.randomness import KeyStream
 
 
 class Purpose(Enum):
-    """The domain-separation labels. A number is never reused for another purpose."""
+    """Domain-separation labels. A number is never reused for another purpose."""
 
     PAIR_MASK = labels.PAIR_MASK.encode()
     OWN_MASK = labels.OWN_MASK.encode()
@@ -24,11 +24,12 @@ class Purpose(Enum):
 
 
 def derive(secret: bytes, purpose: Purpose, *parts: bytes) -> bytes:
-    """The 32-byte key of ``secret`` for one ``purpose`` and these ``parts``."""
+    """Return the 32-byte key of ``secret`` for one ``purpose`` and these ``parts``."""
+    # without the lengths, the parts (ab, c) and (a, bc) would give the same key
     pieces = (purpose.value, *parts)
     return derive_key(secret, b"".join(len(piece).to_bytes(4, "big") + piece for piece in pieces))
 
 
 def derive_stream(secret: bytes, purpose: Purpose, *parts: bytes) -> KeyStream:
-    """The keystream under :func:`derive`'s key."""
+    """Return the keystream under the key of :func:`derive`."""
     return KeyStream(derive(secret, purpose, *parts))

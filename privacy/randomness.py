@@ -1,9 +1,14 @@
-"""Random numbers nobody can predict: an AES-256-CTR keystream, read as integers, uniforms and Gaussians.
+"""Draw secret random numbers from an AES-256-CTR keystream: bytes, integers, uniforms and Gaussians.
 
-One source for masks, stochastic rounding, Poisson sampling and privacy noise. With a key from the operating
-system (:func:`from_os`) its output is as unpredictable as AES; with a derived key two sites draw the same masks.
-Normal deviates are Box-Muller on 52-bit uniforms; ``docs/privacy.md`` says what that means for the
-floating-point attack.
+Rules:
+
+* One source serves masks, stochastic rounding, Poisson sampling and privacy noise.
+* With a key from the operating system (:func:`from_os`) the output is as unpredictable as AES.
+* With the same derived key (:mod:`privacy.key_derivation`) two sites draw the same masks.
+* Normal deviates are computed by Box-Muller from 52-bit uniforms. ``docs/privacy.md`` says what that means for the
+  floating-point attack.
+
+Sources: NIST SP 800-38A, section 6.5 (counter mode); Box and Muller 1958.
 """
 
 import contextlib
@@ -16,13 +21,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 KEY_BYTES: Final = 32
-_CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little memory of its own
-_PAIRS: Final = 1 << 14  # pairs of normals made at a time, which stay in the processor's cache
+_CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little extra memory
+_PAIRS: Final = 1 << 14  # pairs of normals computed at a time: they stay in the processor's cache
 _ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 
 class KeyStream:
-    """An endless keystream. Each value is drawn once; the same key gives the same values in the same order.
+    """Endless keystream. Each value is drawn once; the same key gives the same values in the same order.
 
     Args:
         key: 32 secret bytes, used for one purpose only (the counter starts at zero).
@@ -34,17 +39,24 @@ class KeyStream:
         self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
 
     def draw_bytes(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+        """Return the next ``count`` bytes."""
         return self._cipher.update(bytes(count))
 
     def draw_words(self, count: int) -> NDArray[np.uint64]:
-        """The next ``count`` uniform 64-bit words, (count,)."""
+        """Return the next ``count`` uniform 64-bit words; (count,)."""
         return np.frombuffer(self.draw_bytes(8 * count), dtype="<u8").astype(np.uint64)
 
     def draw_below(self, bound: int, count: int) -> NDArray[np.uint64]:
-        """``count`` integers uniform in [0, bound), by rejection, so without modulo bias; (count,)."""
+        """Draw ``count`` integers uniform in [0, bound); (count,).
+
+        Values from ``bound`` on are rejected, so there is no modulo bias.
+
+        Raises:
+            ValueError: the bound is not in 1..2^63.
+        """
         if not 0 < bound <= 1 << 63:
             raise ValueError(f"expected a bound in 1..2^63, got {bound}")
+        # the fewest bits that hold bound - 1, so at least half of the candidates are below the bound
         shift = np.uint64(64 - max(1, (bound - 1).bit_length()))
         drawn = np.empty(count, dtype=np.uint64)
         filled = 0
@@ -56,9 +68,9 @@ class KeyStream:
         return drawn
 
     def draw_uniform(self, count: int) -> NDArray[np.float64]:
-        """``count`` floats uniform on the 2^52 midpoints of the open interval (0, 1); (count,).
+        """Draw ``count`` floats, uniform on the 2^52 midpoints of the open interval (0, 1); (count,).
 
-        The top 52 bits of a word become the fraction of a float in [1, 2); the rest is one exact subtraction.
+        The top 52 bits of a word become the fraction of a float in [1, 2). One exact subtraction moves it to (0, 1).
         """
         words = self.draw_words(count)
         np.right_shift(words, np.uint64(12), out=words)
@@ -68,10 +80,10 @@ class KeyStream:
         return drawn
 
     def draw_normal(self, count: int) -> NDArray[np.float64]:
-        """``count`` standard normal deviates (Box and Muller 1958); (count,).
+        """Draw ``count`` standard normal deviates in double precision (Box and Muller 1958); (count,).
 
-        Each pair is made of two 52-bit uniforms: a radius of at most sqrt(2 * 53 * ln 2) = 8.57, beyond which a
-        normal deviate lies with probability 1e-17, and one of 2^52 angles. In double precision.
+        Each pair is computed from two 52-bit uniforms: a radius, and one of 2^52 angles. The radius is at most
+        sqrt(2 * 53 * ln 2) = 8.57; beyond it a normal deviate lies with probability 1e-17.
         """
         drawn = np.empty(count, dtype=np.float64)
         with _load_vector_functions() as functions:
@@ -89,9 +101,10 @@ class KeyStream:
 
 @contextlib.contextmanager
 def _load_vector_functions() -> Iterator[Any]:
-    """torch, whose sine and cosine take a tenth of numpy's time; on one thread, so that a block is never divided.
+    """Yield torch, restricted to one thread so that it never divides a block.
 
-    Imported here because most of what draws from a stream starts without torch.
+    Its sine and cosine take a tenth of numpy's time. It is imported here because most callers of a stream do not
+    need torch.
     """
     import torch
 
@@ -104,5 +117,5 @@ def _load_vector_functions() -> Iterator[Any]:
 
 
 def from_os() -> KeyStream:
-    """A stream under a fresh key from the operating system."""
+    """Return a stream under a fresh key from the operating system."""
     return KeyStream(os.urandom(KEY_BYTES))

@@ -19,7 +19,7 @@ from privacy.canonical import Json
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
-from privacy.exchanged_files import read_document
+from privacy.exchanged_files import read_exchanged_document
 from privacy.keys import PublicKey
 from privacy.ledger import verify_file
 from privacy.ledger.entries import BODIES, Entry
@@ -196,7 +196,7 @@ def _read_countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
                 "coordinator's operator for the newest one (consilium testimony head) and name its file"
             )
         return kept
-    return parse(read_document(file, LedgerError), Countersigned, LedgerError, str(file))
+    return parse(read_exchanged_document(file, LedgerError), Countersigned, LedgerError, str(file))
 
 
 def _print_rehearsal(rehearsal: Rehearsal) -> None:

@@ -30,8 +30,7 @@ from client.site.config import Policy, SiteConfig
 from client.site.peers import Peers
 from client.site.public_weights import PublicWeights
 from client.site.registry import Registration, Registry
-from privacy.canonical import from_canonical
-from privacy.document import Document, parse, read_yaml
+from privacy.document import Document, parse, read_document, read_yaml
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.files import create_folder, replace_file, require_private
 from privacy.keys import PublicKey, SigningKey, format_node_key, generate_node_key, load_node_key
@@ -259,11 +258,7 @@ class SiteFolder:
         return self.folder / name
 
     def _read(self, path: Path, kind: type[D]) -> D:
-        try:
-            value = from_canonical(path.read_bytes())
-        except (OSError, WireError) as error:
-            raise SiteConfigError(f"{path}: cannot be used: {error}; restore it from your backup") from None
-        return parse(value, kind, SiteConfigError, str(path))
+        return read_document(path, kind, SiteConfigError, "restore it from your backup")
 
 
 _SITE_YAML: Final = """\

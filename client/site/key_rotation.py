@@ -9,12 +9,11 @@ Rules:
 * the coordinator admitted the old key, and peers have pinned it: both must hear of the new one from people.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from client.site.folder import SiteFolder
 from privacy.errors import LedgerError
+from privacy.files import move_file
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
 
@@ -43,7 +42,7 @@ class Rotation:
         draft = path.with_name(f"{path.name}.draft")
         draft.unlink(missing_ok=True)
         SigningKey.generate().save(draft)
-        _move(draft, path)
+        move_file(draft, path)
 
     def change_ledger_key(self) -> None:
         """Have the ledger signed by the new key from now on, unless it is."""
@@ -60,13 +59,4 @@ class Rotation:
 
     def replace_key(self) -> None:
         """Make the new key the identity."""
-        _move(self._home.next_identity_path, self._home.identity_path)
-
-
-def _move(source: Path, target: Path) -> None:
-    os.replace(source, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        move_file(self._home.next_identity_path, self._home.identity_path)

@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from client.site.folder import SiteFolder
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import SiteConfigError, WireError
-from privacy.files import replace_file
+from privacy.files import replace_file, take_lock
 
 _LOCK_FILE: Final = "up.lock"
 _NOTE_FILE: Final = "up.json"
@@ -82,12 +81,9 @@ def format_now() -> str:
 @contextlib.contextmanager
 def _hold_lock(home: SiteFolder, taken: str) -> Iterator[None]:
     _ = home.config  # a folder that is no site gets no lock
-    descriptor = os.open(home.folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SiteConfigError(taken) from None
+    descriptor = take_lock(home.folder / _LOCK_FILE)
+    if descriptor is None:
+        raise SiteConfigError(taken)
     try:
         yield
     finally:

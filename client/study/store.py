@@ -48,9 +48,8 @@ from client.study.round_files import (
 from client.study.state import BestModel, Counted, StudyState
 from models.federated.server_optimiser import make_optimiser
 from models.parameters.vector import Vector, compute_vector_digest
-from privacy.canonical import from_canonical
-from privacy.document import Document, parse
-from privacy.errors import SiteConfigError, StorageError, WireError
+from privacy.document import Document, read_document
+from privacy.errors import SiteConfigError, StorageError
 from privacy.files import replace_file
 from privacy.study import Terms
 from privacy.study.launch import Launch, SignedLaunch
@@ -300,14 +299,7 @@ class StudyStore:
         return self._folder
 
     def _read_document(self, name: str, kind: type[D]) -> D:
-        path = self._folder / name
-        try:
-            value = from_canonical(path.read_bytes())
-        except (OSError, WireError) as error:
-            raise SiteConfigError(
-                f"{path}: cannot be used: {error}; restore the study's folder from backup"
-            ) from None
-        return parse(value, kind, SiteConfigError, str(path))
+        return read_document(self._folder / name, kind, SiteConfigError, "restore the study's folder from backup")
 
     def _build_update_path(self, number: int) -> Path:
         return self._folder / f"update-{number:05d}.npz"

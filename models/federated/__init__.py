@@ -1,1 +1,1 @@
-"""How sites' updates move the shared model, and which round's model is released."""
+"""How the mean update changes the shared model, and which round's model is released."""

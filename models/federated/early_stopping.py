@@ -1,14 +1,14 @@
-"""Which evaluated model is the best, and when a study has waited long enough for a better one.
+"""Early stopping: which evaluated model is the best, and when a study ends because no better one came.
 
-One rule for everybody: each site and the coordinator compute it from the same opened totals, and nobody has to be told.
+Each site and the coordinator compute the same answer from the same opened totals. No message carries it.
 
 Rules:
 
-* a model's figure is the AUROC of its totals as an exact fraction, so that no machine rounds two of them together;
-* better is greater: of equal figures the earlier one stays the best;
-* an AUROC that is undefined (noise may leave a class without patients) is never the best, and counts as an evaluation
-  that brought nothing better;
-* patience begins with the first AUROC that is defined: before it there is nothing to be better than.
+* models are compared by the AUROC of their totals, an exact fraction, so that rounding makes no two of them equal;
+* a greater AUROC is better; of equal ones the earliest stays the best;
+* an undefined AUROC (noise may leave a class without patients) is never the best, and counts as an evaluation that
+  brought no better one;
+* patience is counted from the first defined AUROC.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Totals = Sequence[int]
 
 
 def find_best_evaluation(evaluations: Sequence[Totals]) -> int | None:
-    """The place of the best of ``evaluations``, which are in the order of their rounds; None if none has an AUROC.
+    """Find the index of the best of ``evaluations``, given in the order of rounds; None if none has an AUROC.
 
     Raises:
         ValueError: totals are not twice an even number of bins.
@@ -34,7 +34,7 @@ def find_best_evaluation(evaluations: Sequence[Totals]) -> int | None:
 
 
 def is_best(evaluations: Sequence[Totals]) -> bool:
-    """Whether the last of ``evaluations`` is better than all before it.
+    """Return whether the last of ``evaluations`` is better than all before it.
 
     Raises:
         ValueError: as :func:`find_best_evaluation`.
@@ -43,7 +43,7 @@ def is_best(evaluations: Sequence[Totals]) -> bool:
 
 
 def is_out_of_patience(evaluations: Sequence[Totals], patience: int | None) -> bool:
-    """Whether the last ``patience`` evaluations were not better than the best before them; None waits for ever.
+    """Return whether the last ``patience`` evaluations brought no better model; False if ``patience`` is None.
 
     Raises:
         ValueError: as :func:`find_best_evaluation`.

@@ -1,4 +1,4 @@
-"""What a federated optimiser does on the server, done alike by every site on the opened mean update.
+"""The server-side step of a federated optimiser. Every site computes it alike from the opened mean update.
 
 ====================  ==========================================================================================
 rule                  x: model, d: mean update, eta: rate, m and v: moments, all element by element
@@ -10,19 +10,19 @@ yogi                  as adam, with v <- v - (1-beta2) d^2 sign(v - d^2)     (bo
 control variate       c <- k c - s (d / r + c), beside any rule              (SCAFFOLD, Karimireddy et al. 2020, II)
 ====================  ==========================================================================================
 
-Moments begin at 0, v at tau^2 (Reddi et al.). No bias correction, as in the paper.
+m begins at 0 and v at tau^2 (Reddi et al.). There is no bias correction, as in the paper.
 
-The control variate c begins at 0. By option II the variate of a site whose update is d_i changes by -c - d_i / r, where
-r is the reach of its local steps (their number times their rate); so what all of them change by follows from the mean
-update, with the same weights, and nothing has to be sent for it. With s the weight of those who took part, over that
-of all, c is always the weighted mean of all sites' own variates; k is 1 but where the weight of all has grown.
+The control variate c begins at 0. By option II the variate of a site with the update d_i changes by -c - d_i / r,
+where r is the reach of its local steps: their number times their rate. The weighted mean of these changes therefore
+follows from the mean update, and sites send nothing more for it. s is the weight of the sites that took part over
+the weight of all sites; with it, c is always the weighted mean of all sites' own variates. k is 1 unless the weight
+of all has grown.
 
 Rules:
 
-* plain numpy float64, one operation after the other, addition, multiplication, division and square root only, which
-  IEEE 754 rounds correctly: the same bits on every machine;
-* moments and the control variate are part of what is shared: they are digested with the model, and stored with it,
-  in the order model, control variate, moments.
+* only float64 additions, multiplications, divisions and square roots of numpy, one after the other. IEEE 754 rounds
+  each of them correctly, so that every machine computes the same bits;
+* the shared state is the model, the control variate and the moments, in this order; it is digested and stored as one.
 """
 
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ _MOMENTS = {ServerRule.AVERAGE: 0, ServerRule.MOMENTUM: 1, ServerRule.ADAM: 2, S
 
 @dataclass(frozen=True)
 class LocalWork:
-    """What lies behind a mean update, public and the same for all sites.
+    """The local work behind a mean update: public numbers, the same for all sites.
 
     Attributes:
         reach: local steps times their learning rate.
-        share: s, the weight of the sites that took part over that of all sites, in (0, 1].
-        kept: k, the weight of all sites before the round over that after it, in [0, 1].
+        share: s, the weight of the sites that took part over the weight of all sites, in (0, 1].
+        kept: k, the weight of all sites before the round over their weight after it, in [0, 1].
     """
 
     reach: float
@@ -52,7 +52,7 @@ class LocalWork:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """A rule with its constants, from the terms; ``control_variates``: whether one is shared beside the model."""
+    """A rule with its constants, from the terms; with ``control_variates`` one is shared beside the model."""
 
     rule: ServerRule = ServerRule.AVERAGE
     rate: float = 1.0
@@ -63,11 +63,11 @@ class Optimiser:
 
     @property
     def parts(self) -> int:
-        """Vectors of the model's length in what is shared."""
+        """How many vectors of the model's length the shared state has."""
         return 1 + self.control_variates + _MOMENTS[self.rule]
 
     def make_initial_state(self, model: Vector) -> Vector:
-        """What is shared before the first round: model, control variate and first moments; (P * parts,)."""
+        """Return the shared state before the first round: model, control variate and moments; (P * parts,)."""
         parts = [model]
         if self.control_variates:
             parts.append(np.zeros_like(model))
@@ -78,14 +78,14 @@ class Optimiser:
         return np.concatenate(parts)
 
     def model_of(self, shared: Vector) -> Vector:
-        """The model; (P,)."""
+        """Return the model in the shared state; (P,)."""
         return shared[: shared.size // self.parts]
 
     def variate_of(self, shared: Vector) -> Vector:
-        """The shared control variate; (P,).
+        """Return the control variate in the shared state; (P,).
 
         Raises:
-            ValueError: there is none.
+            ValueError: the terms share none.
         """
         if not self.control_variates:
             raise ValueError("these terms share no control variate")
@@ -93,7 +93,7 @@ class Optimiser:
         return shared[length : 2 * length]
 
     def advance(self, shared: Vector, mean_update: Vector, work: LocalWork | None = None) -> Vector:
-        """What is shared after a round whose mean update was opened; control variates need its ``work``.
+        """Return the shared state after a round with this mean update; control variates need its ``work``; (P * parts,).
 
         Raises:
             ValueError: the update is not of the model's length, or there is no ``work``.
@@ -106,6 +106,8 @@ class Optimiser:
         if work is None:
             raise ValueError("control variates need to know the local work behind an update")
         variate, *moments = others
+        # -(d / r + c) is the weighted mean of the changes of the sites that took part (Karimireddy et al. 2020,
+        # option II). Their share of all sites' weight makes it the change of the mean over all sites.
         change = (mean_update / np.float64(work.reach) + variate) * np.float64(work.share)
         variate = variate * np.float64(work.kept) - change
         model, *moments = self._apply_rule(model, moments, mean_update)
@@ -128,11 +130,11 @@ class Optimiser:
 
 
 def _join_parts(parts: list[Vector]) -> Vector:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # a large model is not copied for nothing
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # a large model is not copied without need
 
 
 def make_optimiser(terms: Terms) -> Optimiser:
-    """The server-side optimiser, which this site runs like all others."""
+    """Make the server-side optimiser of ``terms``; every site makes the same one."""
     training, server = terms.training, terms.training.server
     return Optimiser(
         rule=server.rule,

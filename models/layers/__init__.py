@@ -1,1 +1,1 @@
-"""Building blocks that several models share."""
+"""Layers that several models use."""

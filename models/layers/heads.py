@@ -1,11 +1,11 @@
-"""Last layers: what becomes of the numbers that a model ends in."""
+"""The last step of a model: from its output numbers to one logit for each record."""
 
 import torch
 from torch import nn
 
 
 class OneLogit(nn.Module):
-    """Layers that end in one number a record: (records, inputs) -> (records,)."""
+    """Layers with one output number for each record: (records, inputs) -> (records,)."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()

@@ -1,10 +1,12 @@
-"""Between a torch module and the flat vectors of what is trained: the one that sites exchange, and a site's own.
+"""Convert between a torch module and two flat vectors: the shared parameters and a site's personal ones.
 
 Rules:
 
-* shared is what is trained and not :class:`Personal`; what is frozen is in no vector;
+* shared are the trained parameters that are not :class:`Personal`; frozen parameters are in no vector;
 * the order is that of ``named_parameters()``, each tensor flattened row by row;
 * a vector is float64; a module that computes in float32 holds each value rounded to the nearest float32.
+
+Sizes: P is the number of shared values, Q the number of personal values.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,66 +20,66 @@ from models.parameters.vector import Vector
 
 
 class Personal(nn.Parameter):
-    """A parameter that each site trains for itself: it is in no vector that is shared."""
+    """A parameter that each site trains for itself and never sends; it is not in the shared vector."""
 
 
 def list_trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained, shared or not, by name: the order of the engine's gradients."""
+    """Return all trained parameters by name, in the order of the gradients of :class:`privacy.dpsgd.DpSgd`."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def list_shared_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained and sent, by name."""
+    """Return the trained parameters that are sent, by name."""
     return {
         name: value for name, value in list_trained_parameters(module).items() if not isinstance(value, Personal)
     }
 
 
 def list_personal_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained and stays at the site, by name."""
+    """Return the trained parameters that stay at the site, by name."""
     return {name: value for name, value in list_trained_parameters(module).items() if isinstance(value, Personal)}
 
 
 def count_shared_parameters(module: nn.Module) -> int:
-    """P, the length of the shared vector."""
+    """Return P, the length of the shared vector."""
     return _count_values(list_shared_parameters(module).values())
 
 
 def count_personal_parameters(module: nn.Module) -> int:
-    """Q, the length of a site's own vector."""
+    """Return Q, the length of the personal vector."""
     return _count_values(list_personal_parameters(module).values())
 
 
 def read_shared_parameters(module: nn.Module) -> Vector:
-    """The module's shared parameters; (P,)."""
+    """Read the module's shared parameters; (P,)."""
     return join_vectors([flatten_parameter(parameter) for parameter in list_shared_parameters(module).values()])
 
 
 def set_shared_parameters(module: nn.Module, vector: Vector) -> None:
-    """Give the module the shared parameters of ``vector`` (P,), on whatever device it lives.
+    """Set the module's shared parameters to ``vector`` (P,), on the module's device.
 
     Raises:
-        ValueError: the vector is not of the module's length.
+        ValueError: the vector does not have the length P.
     """
     _fill(list_shared_parameters(module).values(), vector)
 
 
 def read_personal_parameters(module: nn.Module) -> Vector:
-    """A site's own parameters; (Q,)."""
+    """Read the module's personal parameters; (Q,)."""
     return join_vectors([flatten_parameter(parameter) for parameter in list_personal_parameters(module).values()])
 
 
 def set_personal_parameters(module: nn.Module, vector: Vector) -> None:
-    """Give the module a site's own parameters ``vector`` (Q,).
+    """Set the module's personal parameters to ``vector`` (Q,).
 
     Raises:
-        ValueError: the vector is not of their length.
+        ValueError: the vector does not have the length Q.
     """
     _fill(list_personal_parameters(module).values(), vector)
 
 
 def copy_personal_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """A site's own parameters, by name, each in its shape."""
+    """Copy the module's personal parameters, by name, each in its shape."""
     return {
         name: value.detach().cpu().float().numpy().copy()
         for name, value in list_personal_parameters(module).items()
@@ -85,7 +87,7 @@ def copy_personal_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 def pad_personal(module: nn.Module, vector: Vector) -> Vector:
-    """A shared ``vector`` (P,) as long as what is trained (P + Q,): zero where a parameter is a site's own."""
+    """Pad a shared ``vector`` (P,) to all trained parameters (P + Q,), with zeros for the personal ones."""
     parts, start = [], 0
     for parameter in list_trained_parameters(module).values():
         if isinstance(parameter, Personal):
@@ -107,7 +109,7 @@ def flatten_parameter(parameter: nn.Parameter) -> Vector:
 
 
 def join_vectors(parts: list[Vector]) -> Vector:
-    """Return vectors one after the other; none give an empty one."""
+    """Join vectors one after the other; an empty list gives an empty vector."""
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

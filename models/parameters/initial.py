@@ -1,11 +1,12 @@
-"""First values of a model's parameters: the same bits on every machine.
+"""The first values of a model's parameters: the same bits on every machine.
 
 Rules:
 
-* first parameters are drawn by numpy's PCG64 (whose raw output is the same everywhere and for ever), never by
-  torch's generator: uniform in +-1/sqrt(fan-in), biases included;
-* what public weights give is not drawn, and the second factor of an adapter is zero, so that a model begins as the
-  public one.
+* values are uniform in +-1/sqrt(fan-in), biases included;
+* they are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version, never by
+  torch's generator;
+* parameters that public weights set keep these values, and the second factor of an adapter begins at zero, so that a
+  model begins as the public one.
 """
 
 from collections.abc import Collection
@@ -24,11 +25,11 @@ from models.parameters.vector import Vector
 
 
 def draw_initial_shared_parameters(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
-    """The first shared parameters of a study, the same at every site; (P,).
+    """Draw the first shared parameters of a study, the same at every site; (P,).
 
     Args:
-        module: gives names and shapes; present values matter where they are ``given``.
-        seed: hexadecimal, in practice the digest of the terms.
+        module: the model; the values of the parameters in ``given`` are kept.
+        seed: hexadecimal; in a study it is the digest of the terms.
         given: names of parameters that public weights have set.
     """
     first = _draw_first_values(module, seed, given)
@@ -36,7 +37,10 @@ def draw_initial_shared_parameters(module: nn.Module, seed: str, given: Collecti
 
 
 def draw_initial_personal_parameters(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
-    """The first values of every site's own parameters, the same at every site; (Q,). Arguments as before."""
+    """Draw the first personal parameters, the same at every site; (Q,).
+
+    Arguments as for :func:`draw_initial_shared_parameters`.
+    """
     first = _draw_first_values(module, seed, given)
     return join_vectors([first[name] for name in list_personal_parameters(module)])
 
@@ -56,6 +60,7 @@ def _draw_first_values(module: nn.Module, seed: str, given: Collection[str]) -> 
         elif name in ups:
             first[name] = np.zeros(parameter.numel())
         else:
+            # The upper 53 bits fit a float64, so that the step to [-1, 1) rounds nothing.
             words = bits.random_raw(parameter.numel())
             uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # [-1, 1)
             first[name] = uniform / np.sqrt(np.float64(fan_in))

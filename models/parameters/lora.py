@@ -1,16 +1,18 @@
-"""Low-rank adapters beside frozen layers, and the plain model that they amount to.
+"""Low-rank adapters beside frozen layers, and the plain model that equals an adapted one.
 
-Hu et al. 2022, "LoRA: Low-rank adaptation of large language models": a layer W becomes x -> W x + scale * B A x, of
-which only A (r, inputs) and B (outputs, r) are trained. A convolution W becomes W * x + scale * B * (A * x): A is a
-convolution of the same window, stride, padding and dilation with r channels, B one of a single point.
+A layer W becomes x -> W x + scale * B A x, where only A (r, inputs) and B (outputs, r) are trained. A convolution W
+becomes W * x + scale * B * (A * x): A is a convolution with r channels and the window, stride, padding and dilation
+of W; B is a convolution with a window of one.
 
 Rules:
 
-* built of plain torch layers, so that what holds for the gradients of such layers holds here;
-* B begins at zero (:func:`models.parameters.initial.draw_initial_shared_parameters`): the model begins as the
-  public one;
+* adapters consist of plain torch layers, so that the per-patient gradients of plain layers apply to them;
+* B begins at zero (:func:`models.parameters.initial.draw_initial_shared_parameters`), so that the model begins as
+  the public one;
 * a merged weight W + scale * B A is computed in numpy float64, one rank after the other, element by element, and
-  rounded once to float32: the same bits on every machine.
+  rounded once to float32, so that every machine computes the same bits.
+
+Source: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models".
 """
 
 from typing import Any, Final, cast
@@ -26,7 +28,7 @@ _CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Adapted(nn.Module):
-    """A frozen ``base`` (linear, or a convolution of one group) with an adapter of rank ``rank`` beside it."""
+    """A frozen layer ``base`` (linear, or a convolution with one group) and an adapter of rank ``rank``."""
 
     def __init__(self, base: nn.Module, rank: int, scale: float) -> None:
         super().__init__()
@@ -35,25 +37,26 @@ class Adapted(nn.Module):
         self.scale = scale
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """What ``base`` answers to ``features``, and the adapter's share."""
+        """Return the output of ``base`` plus that of the adapter; the shape of the output of ``base``."""
         adapted: torch.Tensor = self.base(features) + self.scale * self.up(self.down(features))
         return adapted
 
     def compute_merged_weight(self) -> NDArray[np.float32]:
-        """The weight of the plain layer that does the same; the shape of the base's weight."""
+        """Compute the weight W + scale * B A of the equal plain layer; the shape of the weight of ``base``."""
         weight, down, up = (_convert_to_float64(layer.weight) for layer in (self.base, self.down, self.up))
         total = weight.reshape(len(weight), -1)  # (outputs, inputs of a window)
+        # No matrix product: its order of summation depends on the machine.
         for out, into in zip(up.reshape(len(up), -1).T, down.reshape(len(down), -1), strict=True):
-            part = out[:, None] * into[None, :]
+            part = out[:, None] * into[None, :]  # (outputs, inputs of a window), of one rank
             total = total + np.float64(self.scale) * part
         return total.reshape(weight.shape).astype(np.float32)
 
 
 def add_adapter(module: nn.Module, name: str, rank: int, scale: float) -> None:
-    """Put an adapter beside the layer ``name`` of ``module``.
+    """Replace the layer ``name`` of ``module`` by the frozen layer and an adapter.
 
     Raises:
-        ModelError: the layer takes none, or the adapter would be larger than the layer.
+        ModelError: the layer takes no adapter, or the rank is greater than the layer's own.
     """
     base = module.get_submodule(name)
     if not takes_adapter(base):
@@ -73,12 +76,12 @@ def add_adapter(module: nn.Module, name: str, rank: int, scale: float) -> None:
 
 
 def takes_adapter(layer: nn.Module) -> bool:
-    """Whether a layer is a linear one, or a convolution of one group."""
+    """Return whether a layer is linear, or a convolution with one group."""
     return type(layer) is nn.Linear or (type(layer) in _CONVOLUTIONS and cast(nn.Conv2d, layer).groups == 1)
 
 
 def list_plain_names(module: nn.Module) -> dict[str, str]:
-    """The parameters of ``module`` that the model without adapters has as well: their name here, and there."""
+    """Map the names of the parameters that the model without adapters has too to their names in that model."""
     adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
     names: dict[str, str] = {}
     for name, _ in module.named_parameters():
@@ -91,7 +94,7 @@ def list_plain_names(module: nn.Module) -> dict[str, str]:
 
 
 def compute_plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """The parameters of the plain model that ``module`` amounts to, by their names there, adapters merged."""
+    """Compute the parameters of the equal plain model, adapters merged, by their names in that model."""
     merged = {
         f"{name}.base.weight": layer.compute_merged_weight()
         for name, layer in module.named_modules()

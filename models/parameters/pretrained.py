@@ -1,9 +1,11 @@
-"""A model with public weights in it, before anything is trained.
+"""Load public weights into a model before it is trained.
 
 Rules:
 
-* names and shapes are those of the catalogue's plain model; a file that has more, or another shape, is refused;
-* what the file lacks must be trained: it begins at random values, as a new head does; what is frozen is in the file.
+* names and shapes are those of the catalogue's plain model; a file with a further tensor or another shape is
+  refused;
+* a parameter that the file lacks must be trained, as a new head is; it begins at random values;
+* every frozen parameter must be in the file.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,12 @@ from models.parameters.weights_file import open_weights, read_weights_shapes, re
 
 
 def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset[str]:
-    """Give an arranged ``module`` the weights of the file ``digest``; the names of the parameters that it gave.
+    """Load the weights file with the SHA-256 ``digest`` into ``module``; return the names of the parameters it set.
+
+    Args:
+        module: the model after :func:`models.parameters.trainable.apply_layer_choice`.
+        path: the weights file.
+        digest: what the terms name, in lower-case hexadecimal.
 
     Raises:
         ModelError: it is another file, or does not fit the model.
@@ -48,7 +55,7 @@ def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset
 
 
 def _match_tensor_names(path: Path, wanted: Mapping[str, tuple[str, tuple[int, ...]]]) -> frozenset[str]:
-    """The model's own names of what the file gives."""
+    """Check the file's tensors against ``wanted``; return the module's own names of the parameters they set."""
     given = set()
     for plain, shape in read_weights_shapes(path).items():
         if plain not in wanted:

@@ -1,12 +1,13 @@
-"""Which layers of a model are trained, which stay frozen, which stay at the site: as a study's terms name them.
+"""Apply the terms' choice of layers: which are trained, which are frozen, and which are personal.
 
 Rules:
 
-* a name is a layer as the model names it, or a part of the model that holds layers (``layers.2``, ``layers``), or
-  ``head``, the last layer with parameters;
-* trained is everything but what is frozen; or only what ``trained`` names; or, with adapters, the adapters and what
-  ``trained`` names. Personal layers are trained in any case, and never sent;
-* something must be left that is trained and shared: otherwise there is nothing to learn together.
+* a name means a layer as the model names it (``layers.2``), a part of the model with all its layers (``layers``),
+  or ``head``, the last layer with parameters;
+* by default every layer is trained that ``frozen`` does not name;
+* with ``trained``, only the layers that it names are trained; with adapters, the adapters and these layers;
+* personal layers are always trained, and never sent;
+* at least one parameter must be trained and shared: else sites would train nothing together.
 """
 
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from privacy.study import Adapters, Model
 
 
 class Counts(NamedTuple):
-    """Numbers of a model: trained and shared, trained and kept by each site, frozen."""
+    """How many parameters are trained and shared, trained and personal, and frozen."""
 
     shared: int
     personal: int
@@ -29,10 +30,10 @@ class Counts(NamedTuple):
 
 
 def apply_layer_choice(module: nn.Module, asked: Model) -> None:
-    """Freeze, adapt and set apart the layers of a plain ``module`` as ``asked``.
+    """Freeze layers of a plain ``module``, add adapters and mark personal layers, as ``asked``.
 
     Raises:
-        ModelError: a name the model does not have, names that contradict each other, or nothing left to train.
+        ModelError: the model does not have a name, names contradict each other, or nothing is left to train together.
     """
     every = _list_layers_with_parameters(module)
     personal = _find_named_layers(module, "personal", asked.personal)
@@ -55,13 +56,13 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
 
 
 def count_by_kind(module: nn.Module) -> Counts:
-    """What of an arranged ``module`` is shared, personal and frozen."""
+    """Count the shared, personal and frozen parameters, after :func:`apply_layer_choice`."""
     shared, own = count_shared_parameters(module), count_personal_parameters(module)
     return Counts(shared, own, sum(parameter.numel() for parameter in module.parameters()) - shared - own)
 
 
 def _find_trained_layers(module: nn.Module, asked: Model, every: list[str]) -> set[str]:
-    """Layers that are trained whole and named so, or not named at all."""
+    """Find the layers that are trained whole: those that ``trained`` names, or all that are not frozen."""
     if asked.trained or asked.adapters is not None:
         return _find_named_layers(module, "trained", asked.trained)
     return set(every) - _find_named_layers(module, "frozen", asked.frozen)
@@ -82,7 +83,7 @@ def _find_adapted_layers(module: nn.Module, adapters: Adapters, trained: set[str
 
 
 def _find_named_layers(module: nn.Module, where: str, names: Iterable[str]) -> set[str]:
-    """The layers with parameters that ``names`` stand for."""
+    """Find the layers with parameters that ``names`` mean; ``where`` is the terms' key, for the message."""
     every = _list_layers_with_parameters(module)
     found: set[str] = set()
     for name in names:
@@ -99,7 +100,7 @@ def _find_named_layers(module: nn.Module, where: str, names: Iterable[str]) -> s
 
 
 def _list_layers_with_parameters(module: nn.Module) -> list[str]:
-    """Layers that own parameters, in the model's order."""
+    """List the layers that own parameters, in the model's order."""
     return [
         name for name, layer in module.named_modules() if next(layer.parameters(recurse=False), None) is not None
     ]

@@ -1,12 +1,12 @@
-"""Public pre-trained weights: one safetensors file, known by its SHA-256.
+"""Public pre-trained weights: one safetensors file, identified by its SHA-256.
 
 Rules:
 
-* only safetensors (names, shapes, numbers): a file that could run code is never opened;
-* a file is what its SHA-256 says, or it is not used;
-* tensors are of floating point; at most ``MOST_BYTES`` a file;
-* no sentence names the folder of a file: it may go to others;
-* this module imports no torch: a file can be judged before a model is built.
+* only safetensors (names, shapes, numbers): a format that could run code is never opened;
+* a file with another SHA-256 than the terms name is not used;
+* tensors are floating point; a file has at most ``MOST_BYTES``;
+* no error message names the folder of a file, because messages may be sent to others;
+* this module imports no torch, so that a file can be checked before a model is built.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from safetensors import SafetensorError, safe_open
 from models.errors import ModelError
 
 MOST_BYTES: Final = 4 << 30
-"""Two thousand million numbers of 16 bits; larger models are not of this catalogue."""
+"""2 * 2^30 numbers of 16 bits; the catalogue has no larger model."""
 
 _FLOATS: Final = {"F16", "BF16", "F32", "F64"}
 
 
 def compute_weights_digest(path: Path) -> str:
-    """SHA-256 of a file of weights, in lower-case hexadecimal.
+    """Compute the SHA-256 of a weights file, in lower-case hexadecimal.
 
     Raises:
-        ModelError: it cannot be read, or is too large.
+        ModelError: the file cannot be read, or is too large.
     """
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
@@ -40,10 +40,10 @@ def compute_weights_digest(path: Path) -> str:
 
 
 def read_weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """Name and shape of each tensor of a file of weights.
+    """Read name and shape of each tensor of a weights file.
 
     Raises:
-        ModelError: it is no safetensors file, holds nothing, or something else than floating point.
+        ModelError: it is no safetensors file, has no tensor, or has one that is not floating point.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     with open_weights(path, "np") as file:
@@ -60,10 +60,10 @@ def read_weights_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
 
 
 def require_digest(path: Path, expected: str) -> None:
-    """Refuse a file that is not the one named.
+    """Refuse a file whose SHA-256 is not ``expected``.
 
     Raises:
-        ModelError: it is another one, or cannot be read.
+        ModelError: it is another file, or cannot be read.
     """
     if (found := compute_weights_digest(path)) != expected:
         raise ModelError(
@@ -72,7 +72,7 @@ def require_digest(path: Path, expected: str) -> None:
 
 
 def open_weights(path: Path, framework: str) -> Any:
-    """The file, to be entered.
+    """Open a weights file for ``framework`` (``np`` or ``pt``), as a context manager.
 
     Raises:
         ModelError: it is no safetensors file.

@@ -1,1 +1,1 @@
-"""Models for tables, one a file."""
+"""Models for tables, one in each file."""

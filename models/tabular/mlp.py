@@ -1,8 +1,12 @@
 """A multi-layer perceptron: one logit from the numbers of a record.
 
-Built of linear layers, normalisation within a record, and smooth activations. Nothing mixes records (no batch
-normalisation), so the gradient of one record exists; smooth activations keep gradients even, which clipping rewards
-(Papernot et al. 2021, "Tempered sigmoid activations for deep learning with differential privacy").
+Rules:
+
+* no layer mixes records (no batch normalisation), so that every record has its own gradient;
+* normalisation is within a record;
+* activations are smooth: gradients then vary less in length, so that clipping changes them less.
+
+Source: Papernot et al. 2021, "Tempered sigmoid activations for deep learning with differential privacy".
 """
 
 from typing import Final
@@ -16,7 +20,7 @@ _ACTIVATIONS: Final = {"elu": nn.ELU, "tanh": nn.Tanh}
 
 
 def build(options: MlpOptions, inputs: int) -> OneLogit:
-    """Build a perceptron with the hidden widths of ``options``, first to last, normalised if they say so."""
+    """Build a perceptron with the hidden widths of ``options``, first to last, and their norm and activation."""
     layers: list[nn.Module] = []
     width = inputs
     for units in options.hidden:

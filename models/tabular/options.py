@@ -8,13 +8,13 @@ from models.model import Options
 
 
 class LogisticOptions(Options):
-    """A logistic regression has nothing to choose."""
+    """The options of ``logistic``: none."""
 
 
 class MlpOptions(Options):
-    """Widths of the hidden layers, first to last, the smooth activation between them, and a norm before it.
+    """The options of ``mlp``: widths of the hidden layers, first to last, their activation, and a norm before it.
 
-    ``norm: layer`` normalises within each record, never over records.
+    ``norm: layer`` normalises within each record, never across records.
     """
 
     hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=1, max_length=8)

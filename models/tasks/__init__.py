@@ -1,1 +1,1 @@
-"""What a model is trained for: loss, scores and figures, one task a file."""
+"""The tasks that models are trained for: loss, scores and figures, one task in each file."""

@@ -1,12 +1,13 @@
-"""What summed score histograms say about a model.
+"""Binary classification: the loss, and a model's figures from summed score histograms.
 
 Rules:
 
-* counts are clipped at zero first: noise may have turned a cell negative;
-* a score of 0.5 (``THRESHOLD``) or more is a positive prediction (the number of bins is even, so it is an edge);
-* two patients in one bin are a tie and count half, so the AUROC is that of the binned scores;
-* the AUROC is an exact fraction of whole numbers: what is chosen by it is chosen alike everywhere;
-* a figure that needs a class without patients is None.
+* counts are clipped at zero first, because noise may have made a cell negative;
+* a score of 0.5 (``THRESHOLD``) or more is a positive prediction; the number of bins is even, so that 0.5 is an
+  edge;
+* two patients in one bin are a tie and count half: the AUROC is that of the binned scores;
+* the AUROC is an exact fraction of whole numbers, so that every site chooses the same model by it;
+* a figure is None if it needs a class that has no patients.
 """
 
 from collections.abc import Sequence
@@ -21,19 +22,19 @@ if TYPE_CHECKING:
     import torch
 
 THRESHOLD: Final = 0.5
-"""A score of so much or more is a positive prediction."""
+"""A score of at least this is a positive prediction."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures of one model on the test patients of a cohort.
+    """The figures of one model on the test patients of a cohort.
 
     Attributes:
-        auroc: chance that a positive patient scores above a negative one.
-        accuracy: share of right predictions.
-        sensitivity: share of positives found.
-        specificity: share of negatives found.
-        patients: test patients counted (after clipping at zero; noise included).
+        auroc: probability that a positive patient scores above a negative one; a tie counts half.
+        accuracy: share of correct predictions.
+        sensitivity: share of positive patients with a positive prediction.
+        specificity: share of negative patients with a negative prediction.
+        patients: test patients counted, after clipping at zero; noise included.
     """
 
     auroc: float | None
@@ -44,7 +45,7 @@ class Metrics:
 
 
 def compute_metrics(counts: Sequence[int]) -> Metrics:
-    """The figures of ``counts``: the negatives' bins, then the positives'; (2 * bins,).
+    """Compute the figures of ``counts``: bins of the negatives, then of the positives; (2 * bins,).
 
     Raises:
         ValueError: the counts are not twice an even number of bins.
@@ -64,7 +65,7 @@ def compute_metrics(counts: Sequence[int]) -> Metrics:
 
 
 def compute_auroc(counts: Sequence[int]) -> Fraction | None:
-    """The AUROC of ``counts``, exactly; None if a class has no patient.
+    """Compute the exact AUROC of ``counts`` (2 * bins,); None if a class has no patient.
 
     Raises:
         ValueError: as :func:`compute_metrics`.
@@ -77,6 +78,7 @@ def compute_auroc(counts: Sequence[int]) -> Fraction | None:
     if not pairs:
         return None
     below = accumulate(negatives, initial=0)  # negatives in lower bins
+    # The Mann-Whitney statistic, doubled: a pair counts 2 if the negative is in a lower bin, 1 if in the same bin.
     halves = sum(
         found * (2 * lower + tied) for found, lower, tied in zip(positives, below, negatives, strict=False)
     )
@@ -90,7 +92,7 @@ def _compute_share(part: int, whole: int) -> float | None:
 def compute_record_losses(
     logits: "torch.Tensor", labels: "torch.Tensor", positive_weight: float = 1.0
 ) -> "torch.Tensor":
-    """Cross-entropy of each record, ``positive_weight`` times as much where the label is 1; (records,)."""
+    """Compute the cross-entropy of each record, times ``positive_weight`` where the label is 1; (records,)."""
     from torch.nn.functional import binary_cross_entropy_with_logits  # the coordinator reads figures without torch
 
     weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)

@@ -1,1 +1,1 @@
-"""What is spent: events, Rényi accounting, epsilon, calibration, accounts of grants."""
+"""Privacy accounting: events, Rényi divergence, epsilon, calibration, and accounts of grants."""

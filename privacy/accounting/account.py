@@ -1,24 +1,24 @@
-"""One population's privacy budget: what was granted, what is spent, and whether a study still fits.
+"""Decide whether a study fits into a population's privacy budget; count what is granted, set aside and spent.
 
-Pure arithmetic; the site's ledger and its auditor fold the same entries through it.
+Pure arithmetic, without I/O. The site's ledger and its auditor apply the same entries to it.
 
 Rules:
 
 * A grant is (epsilon, delta) at **one order, fixed when it is granted**. Studies are chosen in view of earlier
-  results, and a Renyi filter is a theorem about a fixed order (Feldman and Zrnic 2021, arXiv 2008.11193, sections 3
-  and 4): whatever is chosen next, as long as the charges at that order stay within the limit, everything together
-  is (epsilon, delta)-DP.
-* A grant is never changed. A further grant is a filter of its own; epsilons and deltas of a population's grants add
-  (whichever studies run at once: concurrent composition, Vadhan and Zhang 2023, arXiv 2207.08335). A study is paid
-  from one grant: the first that has room for all of it.
-* A study sets its whole price aside at admission; its rounds are paid from that and from nothing else, so no study
-  is refused in its ninth round of ten. What it has not used comes back when it closes.
-* A round is paid when it is reserved, in full, whatever becomes of it.
-* A round is one of those the study's plan names: same noise, same rate, same number of steps.
+  results, and a Rényi filter is a theorem about a fixed order (Feldman and Zrnic 2021, arXiv 2008.11193, sections 3
+  and 4): whatever is chosen next, everything together is (epsilon, delta)-DP as long as the charges at that order
+  stay within the limit.
+* A grant is never changed. A further grant is a filter of its own. The epsilons and deltas of a population's grants
+  add, also for studies that run at once (concurrent composition, Vadhan and Zhang 2023, arXiv 2207.08335).
+* A study is paid from one grant: the first that has room for all of it.
+* At admission a study's whole price is set aside. Its rounds are paid from that and from nothing else, so no study
+  is refused in its ninth round of ten. What the study has not used comes back when it closes.
+* A round is paid in full when it is reserved, whatever happens to it afterwards.
+* A round is paid only if the study's plan names it: same noise, same rate, same number of steps.
 * Training without privacy marks the population: no epsilon describes it any more, and studies with privacy are
   refused from then on. Evaluation without noise marks the held-out patients only, who are never trained on.
-* A population's deltas together are at most one in its patients, by their public count and what it may leave out: above
-  that, (epsilon, delta) would allow publishing one patient's record.
+* A population's deltas together are at most one over its patients, of whom there may be more than the rounded public
+  count says. With a larger delta, (epsilon, delta) would allow publishing one patient's record.
 * A refusal changes nothing.
 """
 
@@ -42,13 +42,13 @@ PUBLIC_COUNT_STEP: Final = 10
 
 
 def compute_most_patients(public: int) -> int:
-    """How many patients a public count may stand for."""
+    """Return the largest number of patients that the ``public`` count may stand for."""
     return public + PUBLIC_COUNT_STEP
 
 
 @dataclass
 class Allowance:
-    """What one study may still cause, the price that is set aside for it, and the grant that pays."""
+    """The events that one study may still cause, the price set aside for it, and the grant that pays."""
 
     planned: Counter[tuple[Purpose, AnyEvent]]
     grant: int | None
@@ -59,9 +59,9 @@ class Allowance:
 
 
 class CombinedCost(NamedTuple):
-    """What several studies cost together: the sum over the grants that pay, each at its own order and delta.
+    """Cost of several studies together: the sum over the grants that pay, each at its own order and delta.
 
-    ``epsilon`` is None if nothing bounds one of them.
+    ``epsilon`` is None if one of the studies has no bound.
     """
 
     epsilon: Decimal | None
@@ -70,9 +70,10 @@ class CombinedCost(NamedTuple):
 
 @dataclass
 class Account:
-    """A population's grants and the studies paid from them: it says yes and keeps count, or raises and changes nothing.
+    """A population's grants and the studies paid from them.
 
-    Grants are numbered from 1, in the order in which they were given.
+    A method checks and records, or raises and changes nothing. Grants are numbered from 1, in the order in which
+    they were given.
     """
 
     population: str
@@ -83,14 +84,14 @@ class Account:
 
     @property
     def delta(self) -> float:
-        """The deltas of all grants together."""
+        """Sum of the deltas of all grants."""
         return sum(each.granted.delta for each in self.filters)
 
     def require_fitting_delta(self, delta: float, patients: int) -> None:
-        """Accept a further ``delta`` for a population of so many ``patients``, by their public count.
+        """Check that a further ``delta`` fits a population whose public count is ``patients``.
 
         Raises:
-            BudgetError: with the grants before it, it is more than one in the patients; naming a delta that fits.
+            BudgetError: with the earlier grants it is more than one over the patients; names a delta that fits.
         """
         most, together = compute_most_patients(patients), self.delta + delta
         if together * most <= 1:
@@ -104,10 +105,10 @@ class Account:
         )
 
     def add_grant(self, epsilon: float, delta: float, order: int) -> Grant:
-        """Grant a budget, or a further one.
+        """Add a grant of (epsilon, delta), kept at ``order``.
 
         Raises:
-            BudgetError: ``order`` leaves (epsilon, delta) no room, or is not one that entries carry.
+            BudgetError: ``order`` leaves (epsilon, delta) no room, or is not one of ``STORED_ORDERS``.
         """
         if order not in STORED_ORDERS:
             raise BudgetError(
@@ -124,10 +125,10 @@ class Account:
         return granted
 
     def find_grant(self, study: str, plan: Sequence[Planned]) -> int | None:
-        """The number of the first grant with room for all of ``plan``; None if nothing in it has a price.
+        """Return the number of the first grant with room for all of ``plan``; None if nothing in it has a price.
 
         Raises:
-            BudgetError: no grant has.
+            BudgetError: no grant has room.
         """
         if not _has_bounded_event(plan):
             return None
@@ -149,7 +150,7 @@ class Account:
         )
 
     def find_filter(self, grant: int) -> RenyiFilter:
-        """The filter of grant number ``grant``.
+        """Return the filter of grant number ``grant``.
 
         Raises:
             BudgetError: there is no such grant.
@@ -161,10 +162,11 @@ class Account:
         return self.filters[grant - 1]
 
     def allow(self, study: str, plan: Sequence[Planned], grant: int | None) -> None:
-        """Admit ``study``, to be paid from ``grant``, and set its whole price aside.
+        """Admit ``study``, which is paid from ``grant``, and set its whole price aside.
 
         Raises:
-            BudgetError: it was admitted before, does not fit, or asks for privacy that was given up.
+            BudgetError: the study was admitted before, does not fit, or has privacy although the population was
+                trained on without it.
         """
         if study in self.allowances:
             raise BudgetError(f"the study '{study}' has its allowance already, and only one")
@@ -187,10 +189,10 @@ class Account:
             self.find_filter(grant).set_aside += price
 
     def compute_price(self, study: str, event: AnyEvent) -> int | None:
-        """What ``event`` costs ``study``, at the order of the grant that pays it; None if nothing bounds it.
+        """Return what ``event`` costs ``study`` at the order of the grant that pays; None if it has no bound.
 
         Raises:
-            BudgetError: the study is not admitted or closed, or has no grant that could pay.
+            BudgetError: the study is not admitted or is closed, or no grant pays for it.
         """
         allowance = self._find_open_allowance(study)
         if isinstance(event, Unprotected):
@@ -203,8 +205,8 @@ class Account:
         """Pay one round of ``study`` from its allowance.
 
         Raises:
-            BudgetError: the study is not admitted or closed, its plan does not name the event or not so often, or
-                it asks for privacy that was given up.
+            BudgetError: the study is not admitted or is closed; its plan does not name the event, or not so often;
+                or it has privacy although the population was trained on without it.
         """
         allowance = self._find_open_allowance(study)
         if allowance.private:
@@ -228,7 +230,7 @@ class Account:
             self.held_out_protected = False
 
     def read_unused_amount(self, study: str) -> int:
-        """What of its allowance ``study`` has not used, in nano units.
+        """Return what ``study`` has not used of its allowance, in nano units.
 
         Raises:
             BudgetError: the study is not admitted, or closed.
@@ -236,7 +238,7 @@ class Account:
         return self._find_open_allowance(study).set_aside
 
     def give_back(self, study: str) -> None:
-        """Close ``study``; what it has not used is left again.
+        """Close ``study`` and give what it has not used back to its grant.
 
         Raises:
             BudgetError: the study is not admitted, or closed already.
@@ -247,7 +249,10 @@ class Account:
         allowance.closed, allowance.set_aside = True, 0
 
     def spend_open_allowances(self) -> None:
-        """Close every study and count what it had set aside as spent: nobody knows what became of it."""
+        """Close every open study and count all that was set aside as spent.
+
+        It is not known how much of it was used, so all of it counts.
+        """
         for allowance in self.allowances.values():
             if not allowance.closed:
                 if allowance.grant is not None:
@@ -262,10 +267,10 @@ class Account:
                 allowance.planned.clear()
 
     def take_over(self, number: int, granted: Grant, spent: int) -> None:
-        """Raise what grant ``number`` has spent to what a witness has seen; a grant not known here is made.
+        """Raise what grant ``number`` has spent to what a witness has seen; add the grant if it is new.
 
         Raises:
-            BudgetError: the grant is known otherwise here, or a grant before it is missing.
+            BudgetError: the grant has other figures here, or a grant before it is missing.
         """
         if number == len(self.filters) + 1:
             self.add_grant(granted.epsilon, granted.delta, granted.order)
@@ -275,10 +280,10 @@ class Account:
         filter_.spent = max(filter_.spent, spent)
 
     def compute_study_epsilon(self, study: str, delta: float) -> float | None:
-        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
+        """Return the epsilon that ``study`` alone has spent so far, at ``delta``; None if nothing bounds it.
 
-        A study's rounds are fixed in advance by its terms, so the best order may be taken for it afterwards. What
-        several studies spend together is the grant's to say, at its own order.
+        A study's terms fix its rounds in advance, so the best order may be chosen afterwards. What several studies
+        spend together is counted by the grant, at its own order.
 
         Raises:
             BudgetError: the study was never admitted.
@@ -287,7 +292,7 @@ class Account:
         return epsilon_of(events, delta) if self.allowances[study].private else None
 
     def list_paid_events(self, study: str) -> list[AnyEvent]:
-        """What ``study`` has paid for so far, without what has no bound.
+        """List the events that ``study`` has paid for so far, without those that have no bound.
 
         Raises:
             BudgetError: the study was never admitted.
@@ -298,7 +303,7 @@ class Account:
         return [repeat_event(event, times) for (_, event), times in paid if not isinstance(event, Unprotected)]
 
     def compute_committed_cost(self, studies: Iterable[str]) -> CombinedCost:
-        """What ``studies`` have spent and still set aside, all of them together.
+        """Return what ``studies`` together have spent and still have set aside.
 
         Raises:
             BudgetError: one of them was never admitted.
@@ -322,7 +327,7 @@ class Account:
 
     @property
     def budget(self) -> Budget:
-        """The figures as they stand."""
+        """Current figures of the population."""
         grants = tuple(filter_.figures for filter_ in self.filters)
         spent = sum((filter_.epsilon_of(filter_.spent) for filter_ in self.filters), Decimal(0))
         committed = sum(

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
+from privacy import sqlite_file
 from privacy.errors import LedgerError, StorageError
 from privacy.keys import PublicKey
 from privacy.ledger.signing import SignedEntry
 from privacy.ledger.state import LedgerState, Watch, replay
+from privacy.sqlite_file import SqliteFormat
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"
 SCHEMA_VERSION: Final = 1
@@ -42,15 +43,7 @@ CREATE TRIGGER entry_kept BEFORE DELETE ON entry
     BEGIN SELECT raise(ABORT, 'an entry is never removed'); END;
 """
 
-_CREATE: Final = "\n".join(
-    (
-        "BEGIN IMMEDIATE;",
-        _SCHEMA,
-        f"PRAGMA application_id = {APPLICATION_ID};",
-        f"PRAGMA user_version = {SCHEMA_VERSION};",
-        "COMMIT;",
-    )
-)
+_FORMAT: Final = SqliteFormat(APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
 
 
 def create_tables(path: Path) -> sqlite3.Connection:
@@ -60,10 +53,10 @@ def create_tables(path: Path) -> sqlite3.Connection:
         StorageError: it cannot be written.
     """
     with translate_errors(path):
-        connection = _connect(path, "mode=rw", TIMEOUT_S)
+        connection = sqlite_file.connect(path, "mode=rw", TIMEOUT_S)
         try:
             _enable_write_ahead_log(path, connection)
-            connection.executescript(_CREATE)
+            sqlite_file.create_tables(connection, _FORMAT)
         except BaseException:
             connection.close()
             raise
@@ -80,7 +73,7 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
     if not path.is_file():
         raise LedgerError(f"{path}: there is no ledger; create one with the site, or restore it from a backup")
     with translate_errors(path):
-        connection = _connect(path, "mode=rw", timeout_s)
+        connection = sqlite_file.connect(path, "mode=rw", timeout_s)
         try:
             _check_file(path, connection)
             _enable_write_ahead_log(path, connection)
@@ -108,7 +101,7 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
         # without a write-ahead log beside it, the file is all there is
         log = path.with_name(path.name + "-wal")
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
-        with closing(_connect(path, mode, TIMEOUT_S)) as connection:
+        with closing(sqlite_file.connect(path, mode, TIMEOUT_S)) as connection:
             _check_file(path, connection)
             return replay(read_signed_entries(connection), key, watch)
 
@@ -128,19 +121,13 @@ def read_signed_entries(connection: sqlite3.Connection, after: int = 0) -> Itera
         yield SignedEntry(entry, signature)
 
 
-def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
-
-
 def _enable_write_ahead_log(path: Path, connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+    if not sqlite_file.enable_write_ahead_log(connection):
         raise LedgerError(f"{path}: the ledger cannot keep a write-ahead log on this disk; use a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _check_file(path: Path, connection: sqlite3.Connection) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application, version = sqlite_file.read_format(connection)
     if application != APPLICATION_ID:
         raise LedgerError(f"{path}: a SQLite file, but not a Consilium ledger")
     if version > SCHEMA_VERSION:

@@ -13,7 +13,7 @@ from privacy import labels
 from privacy.address import Address
 from privacy.document import parse
 from privacy.errors import Error
-from privacy.exchanged_files import read_document
+from privacy.exchanged_files import read_exchanged_document
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
 from privacy.study.launch import KeyText
@@ -52,4 +52,4 @@ def read_enrolment(path: Path, kind: type[Signed], error: type[Error]) -> Signed
     Raises:
         error: the file cannot be read or is not of this ``kind``.
     """
-    return parse(read_document(path, error), kind, error, str(path))
+    return parse(read_exchanged_document(path, error), kind, error, str(path))

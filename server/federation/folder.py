@@ -23,7 +23,7 @@ from typing import Final
 import yaml
 
 from privacy.canonical import from_canonical, to_canonical
-from privacy.document import parse, read_yaml
+from privacy.document import read_document, read_yaml
 from privacy.errors import FederationError, WireError
 from privacy.files import create_folder, replace_file, require_private
 from privacy.keys import PublicKey, SigningKey, convert_node_key_to_pem
@@ -102,10 +102,7 @@ class Federation:
         path = self.folder / "sites.json"
         if not path.exists():
             return {}
-        try:
-            return parse(from_canonical(path.read_bytes()), Enrolment, FederationError, str(path)).sites
-        except (OSError, WireError) as error:
-            raise FederationError(f"{path}: cannot be used: {error}; restore it from your backup") from None
+        return read_document(path, Enrolment, FederationError, "restore it from your backup").sites
 
     def enrol(self, signed: SignedJoinRequest) -> SignedAdmission:
         """Enrol the site that made this request, and answer it. Again for the same keys: the same answer.

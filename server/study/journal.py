@@ -10,8 +10,6 @@
 An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL``).
 """
 
-import fcntl
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -22,19 +20,22 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from privacy.canonical import from_canonical, to_canonical
-from privacy.document import parse
-from privacy.errors import FederationError, WireError
-from privacy.files import replace_file
+from privacy.document import read_document
+from privacy.errors import FederationError
+from privacy.files import replace_file, take_lock
+from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
 from privacy.study.launch import SignedLaunch
 from server.study.events import Event, History, parse_event
 
-APPLICATION_ID: Final = 0x436E534A  # "CnSJ"
-VERSION: Final = 1
-_SCHEMA: Final = """
+_FORMAT: Final = SqliteFormat(
+    application_id=0x436E534A,  # "CnSJ"
+    version=1,
+    schema="""
 CREATE TABLE event (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE note (number INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
-"""
+""",
+)
 
 
 class StudyStatus(StrEnum):
@@ -56,16 +57,13 @@ class Journal:
         if not self._path.exists():
             raise FederationError(f"there is no study '{folder.name}' here; see: consilium study list")
         try:
-            self._connection = _connect(self._path)
-            found = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            self._connection = open_file(self._path, _FORMAT)
         except sqlite3.DatabaseError as error:
             raise FederationError(f"{self._path}: the journal cannot be read: {error}") from None
-        if (found, version) != (APPLICATION_ID, VERSION):
-            self._connection.close()
+        except OtherFormatError:
             raise FederationError(
-                f"{self._path}: not a journal of version {VERSION}; was it made by a newer version?"
-            )
+                f"{self._path}: not a journal of version {_FORMAT.version}; was it made by a newer version?"
+            ) from None
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch) -> Self:
@@ -79,11 +77,7 @@ class Journal:
         try:
             (aside / "aggregates").mkdir()
             replace_file(aside / "launch.json", launch.to_bytes(), FederationError)
-            connection = _connect(aside / "journal.sqlite")
-            connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
-            )
-            connection.close()
+            open_file(aside / "journal.sqlite", _FORMAT, create=True).close()
             aside.rename(folder)
         except OSError as error:
             if folder.exists():
@@ -106,10 +100,7 @@ class Journal:
     def read_launch(self) -> SignedLaunch:
         """The study's signed launch."""
         path = self.folder / "launch.json"
-        try:
-            return parse(from_canonical(path.read_bytes()), SignedLaunch, FederationError, str(path))
-        except (OSError, WireError) as error:
-            raise FederationError(f"{path}: cannot be read: {error}") from None
+        return read_document(path, SignedLaunch, FederationError, "restore the study's folder from your backup")
 
     def read_history(self) -> History:
         """The fold of all events."""
@@ -183,17 +174,8 @@ class Journal:
         Raises:
             FederationError: another process drives it.
         """
-        descriptor = os.open(self.folder / "driver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise FederationError(f"another process drives the study '{self.folder.name}'") from None
+        descriptor = take_lock(self.folder / "driver.lock")
+        if descriptor is None:
+            raise FederationError(f"another process drives the study '{self.folder.name}'")
         return descriptor
 
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    return connection

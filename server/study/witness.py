@@ -21,11 +21,13 @@ from privacy.errors import FederationError, WireError
 from privacy.keys import SigningKey
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.signed import Signed
+from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
 from privacy.study import COORDINATOR
 
-APPLICATION_ID: Final = 0x436E5357  # "CnSW"
-VERSION: Final = 1
-_SCHEMA: Final = """
+_FORMAT: Final = SqliteFormat(
+    application_id=0x436E5357,  # "CnSW"
+    version=1,
+    schema="""
 CREATE TABLE IF NOT EXISTS seen (
     number INTEGER PRIMARY KEY,
     site TEXT NOT NULL,
@@ -35,7 +37,8 @@ CREATE TABLE IF NOT EXISTS seen (
     countersigned BLOB NOT NULL,
     UNIQUE (site, recovered, entry)
 ) STRICT;
-"""
+""",
+)
 
 
 class Witness:
@@ -102,21 +105,11 @@ class Witness:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            found = connection.execute("PRAGMA application_id").fetchone()[0]
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if (found, version) == (0, 0):
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
-                    f"PRAGMA user_version={VERSION}; COMMIT;"
-                )
-            elif (found, version) != (APPLICATION_ID, VERSION):
-                raise FederationError(f"{self._path}: not a witness file of version {VERSION}")
+            return open_file(self._path, _FORMAT, create=True)
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be used: {error}; nothing recorded is lost") from None
-        return connection
+        except OtherFormatError:
+            raise FederationError(f"{self._path}: not a witness file of version {_FORMAT.version}") from None
 
 
 _NEWEST: Final = """

@@ -11,7 +11,6 @@
 """
 
 import contextlib
-import fcntl
 import os
 import socket
 import ssl
@@ -39,6 +38,7 @@ from flwr.supercore.fab import Fab
 from privacy.address import join_address
 from privacy.canonical import compute_sha256
 from privacy.errors import SuperLinkError
+from privacy.files import take_lock
 from privacy.keys import convert_node_key_to_pem
 from privacy.proxy import make_http_client
 from server.federation.certificates import TlsFiles
@@ -283,15 +283,9 @@ class SuperLink:
     def _take_lock(self) -> None:
         if self._lock is not None:
             raise SuperLinkError("this SuperLink is started already")
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise SuperLinkError(
-                f"{self.folder.parent}: another process is running this federation; stop it first"
-            ) from None
-        self._lock = lock
+        self._lock = take_lock(self.folder / "lock")
+        if self._lock is None:
+            raise SuperLinkError(f"{self.folder.parent}: another process is running this federation; stop it first")
 
     def _require_free_port(self) -> None:
         try:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,17 @@ def test_journal_of_another_version_is_refused(folder: Path, pragma: str, senten
     connection.close()
     with pytest.raises(FederationError, match=sentence):
         Journal(folder)
+
+
+def test_empty_file_in_the_place_of_a_journal_is_refused_and_left_as_it_is(folder: Path) -> None:
+    path = folder / "journal.sqlite"
+    for each in folder.glob("journal.sqlite*"):
+        each.unlink()
+    path.touch()
+    with pytest.raises(FederationError, match="not a journal of version 1"):
+        Journal(folder)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
 
 
 def test_file_that_is_no_journal_is_refused(folder: Path) -> None:

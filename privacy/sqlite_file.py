@@ -1,0 +1,83 @@
+"""A SQLite file of ours: opened with a write-ahead log, known by its application id and its version.
+
+Rules:
+
+* ``journal_mode=WAL`` and ``synchronous=FULL``: what is committed survives a power cut (sqlite.org/pragma.html);
+* a file of another application, or of another version, is refused by :class:`OtherFormatError`;
+* a connection that cannot be used is closed before the error leaves.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+
+_TIMEOUT_S: Final = 30.0  # while another process writes
+
+
+@dataclass(frozen=True)
+class SqliteFormat:
+    """What makes a file ours: ``PRAGMA application_id``, ``PRAGMA user_version``, and its tables."""
+
+    application_id: int
+    version: int
+    schema: str
+
+
+class OtherFormatError(Exception):
+    """The file is of another application, or of another version."""
+
+    def __init__(self, application_id: int, version: int) -> None:
+        super().__init__(f"application id {application_id}, version {version}")
+        self.application_id = application_id
+        self.version = version
+
+
+def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    """Connect to ``path``; ``mode`` is SQLite's URI parameter (``mode=ro``), a transaction begins when it is asked for."""
+    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
+
+
+def open_file(path: Path, form: SqliteFormat, *, create: bool = False) -> sqlite3.Connection:
+    """Open a file of the format ``form`` for reading and writing; with ``create`` a new or empty file is made one.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or is no SQLite file.
+        OtherFormatError: it is another application's, or of another version.
+    """
+    connection = connect(path, "mode=rwc" if create else "mode=rw", _TIMEOUT_S)
+    try:
+        enable_write_ahead_log(connection)
+        found = read_format(connection)
+        if create and found == (0, 0):
+            create_tables(connection, form)
+        elif found != (form.application_id, form.version):
+            raise OtherFormatError(*found)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def enable_write_ahead_log(connection: sqlite3.Connection) -> bool:
+    """Keep a write-ahead log, and sync every commit; return whether the disk allows such a log."""
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    connection.execute("PRAGMA synchronous = FULL")
+    return bool(mode == "wal")
+
+
+def read_format(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the application id and the version of the file."""
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return application_id, version
+
+
+def create_tables(connection: sqlite3.Connection, form: SqliteFormat) -> None:
+    """Make an empty file one of the format ``form``: whole, in one transaction."""
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {form.schema} PRAGMA application_id = {form.application_id}; "
+        f"PRAGMA user_version = {form.version}; COMMIT;"
+    )
