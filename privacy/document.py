@@ -111,7 +111,8 @@ def read_document(path: Path, kind: type[D], error: type[Error], hint: str) -> D
     try:
         value = from_canonical(path.read_bytes())
     except (OSError, WireError) as cause:
-        raise error(f"{path}: cannot be used: {cause}; {hint}") from None
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        raise error(f"{path}: cannot be used: {reason}; {hint}") from None
     return parse(value, kind, error, str(path))
 
 

@@ -1,7 +1,7 @@
 """Derive every key that sealing needs from one secret: one key for each purpose and context.
 
-HKDF-SHA256 (RFC 5869). Its ``info`` input (section 3.2) is a numbered label followed by length-prefixed parts. So no
-two purposes and no two lists of parts share an ``info``.
+HKDF-SHA256 (RFC 5869). Its ``info`` input (section 3.2) is a numbered label followed by length-prefixed parts, so
+no two purposes and no two lists of parts share an ``info``.
 """
 
 from enum import Enum

@@ -70,7 +70,7 @@ class KeyStream:
     def draw_uniform(self, count: int) -> NDArray[np.float64]:
         """Draw ``count`` floats, uniform on the 2^52 midpoints of the open interval (0, 1); (count,).
 
-        The top 52 bits of a word become the fraction of a float in [1, 2). One exact subtraction moves it to (0, 1).
+        The top 52 bits of a word become the fraction of a float in [1, 2). One exact subtraction does the rest.
         """
         words = self.draw_words(count)
         np.right_shift(words, np.uint64(12), out=words)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-
 _TIMEOUT_S: Final = 30.0  # while another process writes
 
 

@@ -166,10 +166,13 @@ def _verify_launch(signed: SignedLaunch, admission: Admission) -> Launch:
     try:
         launch = signed.verify(PublicKey.from_text(admission.coordinator))
     except WireError:
-        raise RefusedError(RefusalCode.FEDERATION, "the launch is not signed by the coordinator this site joined") from None
+        raise RefusedError(
+            RefusalCode.FEDERATION, "the launch is not signed by the coordinator this site joined"
+        ) from None
     if launch.federation != admission.federation:
         raise RefusedError(
-            RefusalCode.FEDERATION, f"the launch is for '{launch.federation}', this site joined '{admission.federation}'"
+            RefusalCode.FEDERATION,
+            f"the launch is for '{launch.federation}', this site joined '{admission.federation}'",
         )
     return launch
 
@@ -200,7 +203,8 @@ def _require_trusted_roster(
 def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
     if terms.model.name not in policy.models:
         yield RefusedError(
-            RefusalCode.POLICY, f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}"
+            RefusalCode.POLICY,
+            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
         )
     try:
         catalogue.check(terms.model.name, terms.model.options)
@@ -240,7 +244,8 @@ def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -
     bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
     if epsilon is not None and bare and not policy.unprotected_test_patients:
         yield RefusedError(
-            RefusalCode.POLICY, "the study's evaluation does not protect test patients, which this site does not allow"
+            RefusalCode.POLICY,
+            "the study's evaluation does not protect test patients, which this site does not allow",
         )
 
 
@@ -277,12 +282,14 @@ def _list_data_reasons(terms: Terms, policy: Policy, registration: Registration 
     patients, most = registration.public_patients, compute_most_patients(registration.public_patients)
     if patients < policy.minimum_patients:
         yield RefusedError(
-            RefusalCode.DATA, f"about {patients} patients are registered, this site asks for {policy.minimum_patients}"
+            RefusalCode.DATA,
+            f"about {patients} patients are registered, this site asks for {policy.minimum_patients}",
         )
     delta = terms.privacy.delta
     if delta is not None and delta * most > 1:
         yield RefusedError(
-            RefusalCode.DELTA, f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}"
+            RefusalCode.DELTA,
+            f"delta {delta:g} is more than one in {most} patients; ask for at most {1 / most:.2g}",
         )
 
 
@@ -307,7 +314,8 @@ def _list_account_reasons(terms: Terms, population: str, account: Budget | None)
         return
     if not account.grants:
         yield RefusedError(
-            RefusalCode.BUDGET, f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ..."
+            RefusalCode.BUDGET,
+            f"no budget is granted for '{population}'; run: consilium-site budget grant {population} ...",
         )
     try:
         compute_price(terms)

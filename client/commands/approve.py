@@ -30,7 +30,7 @@ def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, 
     """
     terms = read_terms(study)
     with home.open_ledger() as ledger:
-        unused = ledger.count_approved_runs(terms.digest)
+        unused = ledger.read_state().count_approved_runs(terms.digest)
         if unused and not further:
             say(
                 f"these terms have an approval already that admits {unused} more: nothing was changed; to add to it, "
@@ -43,7 +43,7 @@ def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, 
             say(click.style(NEVER_AGAIN, fg="red", bold=True))
             require_confirmation("Approve a study without privacy?", yes)
         ledger.approve(terms.digest, name, runs, read_machine_account())
-        unused = ledger.count_approved_runs(terms.digest)
+        unused = ledger.read_state().count_approved_runs(terms.digest)
     launches = "one launch" if unused == 1 else f"{unused} launches"
     say(f"approved: the terms {terms.digest[:16]}, by {name}, for {launches}; a change of the study needs another")
     if not explanation.admitted:

@@ -108,7 +108,7 @@ def budget_grant(
     with home.open_ledger() as ledger:
         account = ledger.copy_state().find_account(population)
         _check_further(account, further)
-        account.require_fitting_delta(delta, ledger.find_population(population).patients)
+        account.require_fitting_delta(delta, ledger.read_state().find_population(population).patients)
         advice = advise_order(epsilon, delta, expected, None if order is None else int(order))
         if as_json:
             print_json(_make_advice_document(population, epsilon, delta, advice))

@@ -135,7 +135,7 @@ def _find_register_refusal(
 ) -> RefusedError | None:
     """Whether these patients may be of ``population``."""
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     try:
         require_distinct_patients(inspected.patients, population, known, different_from)
         home.open_patient_register().compare(population, inspected.patients, known, different_from)

@@ -40,7 +40,7 @@ def data_object(home: SiteFolder, patients: tuple[str, ...], listed: bool, take_
     if not named and not (listed and not patients):
         raise click.UsageError("no patient is named: give identifiers, or - and one a line on stdin")
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     register = home.open_patient_register()
     if listed and named:
         _print_dates(register, named)

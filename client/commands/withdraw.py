@@ -22,11 +22,11 @@ def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     from client.study.kept_secrets import forget_kept_secrets
 
     with home.open_ledger() as ledger:
-        left = ledger.find_budget_of_study(study).epsilon_left
+        left = ledger.read_state().find_account_of_study(study).budget.epsilon_left
         ask_at_terminal(f"'{study}' ends here for good, and this site gets no model of it. Leave it?", yes)
         ledger.give_back(study, Ending.WITHDRAWN)
         forget_kept_secrets(home.find_study_folder(study))
-        after = ledger.find_budget_of_study(study)
+        after = ledger.read_state().find_account_of_study(study).budget
     say(
         f"'{study}' is closed here; of the population '{after.population}' epsilon {after.epsilon_left:.3f} is left "
         f"(before: {left:.3f})"

@@ -53,7 +53,9 @@ def make_client_app(answer: Answer) -> ClientApp:
 
 
 def _refuse(_: Envelope) -> Envelope:
-    raise RefusedError(RefusalCode.NO_AGENT, "this site answers through its own agent only; start it with: consilium-site up")
+    raise RefusedError(
+        RefusalCode.NO_AGENT, "this site answers through its own agent only; start it with: consilium-site up"
+    )
 
 
 app = make_client_app(_refuse)

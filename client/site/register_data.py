@@ -61,7 +61,7 @@ def register_files(
     registration = parse(facts, Registration, SiteConfigError, "the registration")
     register_of_patients = home.open_patient_register()
     with register_of_patients.hold_lock(), home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
         alike = require_distinct_patients(patients, registration.population, known, different_from)
         admitted = register_of_patients.admit(registration.population, patients, known, different_from)
         ledger.register_population(

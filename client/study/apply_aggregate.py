@@ -42,7 +42,8 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
         return
     if committed.round > context.terms.last_round:
         raise RefusedError(
-            RefusalCode.REFUSED, f"round {committed.round} is none of this study, whose last is {context.terms.last_round}"
+            RefusalCode.REFUSED,
+            f"round {committed.round} is none of this study, whose last is {context.terms.last_round}",
         )
     context.store.read_model()  # what the views are compared with is what is on disk
     try:

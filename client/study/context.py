@@ -92,7 +92,13 @@ class StudyContext:
     def compute_epsilon_spent(self) -> float | None:
         """What this study alone has spent here, a function of public quantities; None without privacy."""
         delta = self.terms.privacy.delta
-        return None if delta is None else self.ledger.compute_epsilon_spent_by(self.launch.study, delta)
+        return (
+            None
+            if delta is None
+            else self.ledger.read_state()
+            .find_account_of_study(self.launch.study)
+            .compute_study_epsilon(self.launch.study, delta)
+        )
 
     def find_totals(self, base: int) -> Evaluated | None:
         """The opened totals of the aggregate that made round ``base``, if it carried any."""

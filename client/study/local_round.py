@@ -124,7 +124,7 @@ def _train_with_shared_noise(context: StudyContext, request: Train, model: Vecto
 def _draw_and_pay(context: StudyContext, number: int, noise: float | None) -> bytes:
     """Draw the round's randomness, pay the round; the 32 secret bytes. After a crash, the same ones."""
     ledger, study = context.ledger, context.launch.study
-    if ledger.has_reserved(study, number) and not context.store.has_draw(number):
+    if ledger.read_state().has_reserved(study, number) and not context.store.has_draw(number):
         raise _record_lost_work(context, number, f"round {number} is paid, and its result is gone")
     draw = context.store.draw_key(number)
     ledger.reserve(study, number, make_training_event(context.terms, noise))
@@ -153,7 +153,7 @@ def _count_test_patients(context: StudyContext, model: Vector) -> tuple[int, ...
     base, counted = context.state.base, context.state.counted
     if counted is None or counted.base != base:
         noise, study = context.state.evaluation_noise_multiplier, context.launch.study
-        if context.ledger.has_paid_evaluation(study, base) and not context.store.has_totals_draw(base):
+        if context.ledger.read_state().has_paid_evaluation(study, base) and not context.store.has_totals_draw(base):
             raise _record_lost_work(
                 context, base, f"the totals of the model after round {base} are paid, and their result is gone"
             )

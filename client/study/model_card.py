@@ -22,7 +22,7 @@ _MECHANISM: Final = {
 
 def make_card(context: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
     """Make the card of a released model: facts from the terms, opened totals and the ledger."""
-    terms, budget = context.terms, context.ledger.find_budget_of_study(context.launch.study)
+    terms, budget = context.terms, context.ledger.read_state().find_account_of_study(context.launch.study).budget
     head = context.read_head()
     return {
         "card": 1,

@@ -20,7 +20,10 @@ def list_papers(home: SiteFolder, ledger: Ledger) -> Iterator[Paper]:
     """
     for path in sorted((home.folder / "studies").glob("*/state.json")):
         store = StudyStore(path.parent)
-        allowed, coordinator = ledger.find_allowance(store.launch.study), home.load_admission().coordinator
+        allowed, coordinator = (
+            ledger.read_state().find_allowance(store.launch.study),
+            home.load_admission().coordinator,
+        )
         if allowed is None or allowed.terms != store.launch.terms.digest:
             continue
         try:

@@ -109,7 +109,9 @@ class Participation:
         """
         context = self._context
         if self.base < request.base:
-            raise RefusedError(RefusalCode.BEHIND, f"this site has applied round {self.base}, not round {request.base}")
+            raise RefusedError(
+                RefusalCode.BEHIND, f"this site has applied round {self.base}, not round {request.base}"
+            )
         if not context.state.closed:
             require_same_model(context, request.held)
             context.ledger.give_back(context.launch.study)
@@ -152,9 +154,13 @@ class Participation:
     def _require_fitting_request(self, request: Train) -> None:
         state, terms = self._context.state, self._context.terms
         if state.base < request.base:
-            raise RefusedError(RefusalCode.BEHIND, f"this site has applied round {state.base}, not round {request.base}")
+            raise RefusedError(
+                RefusalCode.BEHIND, f"this site has applied round {state.base}, not round {request.base}"
+            )
         if state.base > request.base or not request.base < request.round <= terms.last_round:
-            raise RefusedError(RefusalCode.STALE, f"round {request.round} is over here; this site has applied {state.base}")
+            raise RefusedError(
+                RefusalCode.STALE, f"round {request.round} is over here; this site has applied {state.base}"
+            )
         if self._context.is_out_of_patience:
             raise RefusedError(
                 RefusalCode.ENOUGH,
@@ -162,11 +168,17 @@ class Participation:
                 "evaluations brought no better AUROC; this site trains no further",
             )
         if list(request.cohort) != sorted(set(request.cohort) & set(self._context.launch.names)):
-            raise RefusedError(RefusalCode.REFUSED, "a cohort names members of the roster, each once, in rising order")
+            raise RefusedError(
+                RefusalCode.REFUSED, "a cohort names members of the roster, each once, in rising order"
+            )
         if self._context.site not in request.cohort or len(request.cohort) < terms.cohort.minimum:
-            raise RefusedError(RefusalCode.REFUSED, "a cohort names this site and at least the terms' minimum of sites")
+            raise RefusedError(
+                RefusalCode.REFUSED, "a cohort names this site and at least the terms' minimum of sites"
+            )
         if request.reference < 1 or state.reference not in (None, request.reference):
-            raise RefusedError(RefusalCode.REFUSED, f"the study's reference is {state.reference}, not {request.reference}")
+            raise RefusedError(
+                RefusalCode.REFUSED, f"the study's reference is {state.reference}, not {request.reference}"
+            )
 
     def _record_void_rounds(self, request: Train) -> None:
         """Rounds between the model's and this one never opened: they count, and what they cost is spent."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from client.study.context import StudyContext
 from models.parameters.vector import Vector
 from models.tasks.binary import compute_metrics
+from privacy.ledger.launches import launches_of
 from privacy.study import Choice
 
 
@@ -41,7 +42,7 @@ def choose_model(context: StudyContext) -> Chosen:
 def list_choice_facts(context: StudyContext, choice: Chosen) -> dict[str, Any]:
     """What the card says of the choice, of the end, and of other launches."""
     terms, totals = context.terms, {each.round: each.counts for each in context.state.evaluations}
-    launches = context.ledger.find_launches(context.launch.study)
+    launches = launches_of(context.ledger.read_state(), context.launch.study)
     return {
         "choice": {
             "asked": terms.release.model,

@@ -181,7 +181,9 @@ class RequestHandler:
 
     def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
         if body.number <= self._numbers.get(body.study, -1):
-            raise RefusedError(RefusalCode.STALE, f"request {body.number} came after request {self._numbers[body.study]}")
+            raise RefusedError(
+                RefusalCode.STALE, f"request {body.number} came after request {self._numbers[body.study]}"
+            )
         self._numbers[body.study] = body.number
         blob = blobs[0] if blobs else None
         request = body.content
@@ -231,7 +233,7 @@ class RequestHandler:
         folder = self._home.find_study_folder(study)
         if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
             raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
-        if self._ledger.find_allowance(study) is not None:
+        if self._ledger.read_state().find_allowance(study) is not None:
             self._ledger.give_back(study, Ending.GIVEN_UP)
         forget_kept_secrets(folder)
         self._participations.pop(study, None)
@@ -244,7 +246,7 @@ class RequestHandler:
         Raises:
             RefusedError: ``given-up``.
         """
-        why = self._ledger.find_ending(study)
+        why = self._ledger.read_state().find_ending(study)
         if why is not None and why is not Ending.FINISHED:
             forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
@@ -311,7 +313,7 @@ class RequestHandler:
                 pinned=self._home.load_peers().pinned,
                 policy=policy,
                 registration=registration,
-                approved=self._ledger.count_approved_runs(launch.terms.digest) > 0,
+                approved=self._ledger.read_state().count_approved_runs(launch.terms.digest) > 0,
                 account=None if registration is None else self._find_budget(registration),
                 weights=self._home.open_public_weights().list_held(),
             )
@@ -369,15 +371,17 @@ class RequestHandler:
 
     def _find_budget(self, registration: Registration) -> Budget | None:
         """Return the budget of the files' population, if the ledger knows the files under their contract."""
-        known = self._ledger.is_registered(registration.population, registration.contract.digest, registration.data)
-        return self._ledger.find_budget(registration.population) if known else None
+        known = self._ledger.read_state().is_registered(
+            registration.population, registration.contract.digest, registration.data
+        )
+        return self._ledger.read_state().find_account(registration.population).budget if known else None
 
     def _require_study_whole(self, study: str) -> None:
         """Refuse to begin a study anew that the ledger says has been worked on: its folder is lost.
 
         An admission that a crash interrupted has paid for nothing yet, and is begun again.
         """
-        if self._ledger.has_paid(study):
+        if self._ledger.read_state().has_paid(study):
             sentence = "the ledger has paid work of this study whose results are gone: the study's folder is lost"
             self._ledger.record_incident(study, "study-lost", sentence, None)
             raise RefusedError(

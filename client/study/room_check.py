@@ -34,7 +34,9 @@ def require_room(context: StudyContext, request: Train) -> None:
     terms, sigma = context.terms, context.state.noise_multiplier
     if terms.privacy.placement is not Placement.DISTRIBUTED or sigma is None:
         if request.room:
-            raise RefusedError(RefusalCode.REFUSED, "the study's sums need no room for patients, and the request names one")
+            raise RefusedError(
+                RefusalCode.REFUSED, "the study's sums need no room for patients, and the request names one"
+            )
         return
     if terms.sums_patients:
         needed = count_most_patients(context.epochs.find_patient_counts(request.epoch, request.cohort).values())
@@ -48,7 +50,9 @@ def require_room(context: StudyContext, request: Train) -> None:
         context.store.read_integers(request.round) is not None
         and context.store.read_room(request.round) != request.room
     ):
-        raise RefusedError(RefusalCode.REFUSED, f"the room of round {request.round} was another in its first attempt")
+        raise RefusedError(
+            RefusalCode.REFUSED, f"the room of round {request.round} was another in its first attempt"
+        )
     noise = make_shared_noise(terms, context.launch.parameters, sigma, room=request.room)
     if (problem := noise.describe_problem(len(request.cohort))) is not None:
         held = f"for the {request.room} patients that all sites may have: " if request.room else ""

@@ -57,7 +57,9 @@ class SealedAttempt:
         if mine.attempt > request.attempt:
             raise RefusedError(RefusalCode.STALE, f"attempt {request.attempt} of round {request.round} is over")
         if (mine.epoch, mine.cohort) != (request.epoch, request.cohort):
-            raise RefusedError(RefusalCode.REFUSED, "an attempt has one cohort and one epoch; it was asked with another")
+            raise RefusedError(
+                RefusalCode.REFUSED, "an attempt has one cohort and one epoch; it was asked with another"
+            )
         return True
 
 
@@ -178,14 +180,20 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         raise RefusedError(RefusalCode.RELEASE_REFUSED, str(error)) from None
     for name, header in headers.items():
         if header.view != own.view:
-            raise RefusedError(RefusalCode.RELEASE_REFUSED, f"{name} sealed from another view of the round than this site")
+            raise RefusedError(
+                RefusalCode.RELEASE_REFUSED, f"{name} sealed from another view of the round than this site"
+            )
     if digest_header_counts(headers) != own.view.patients:
         raise RefusedError(RefusalCode.RELEASE_REFUSED, "a header has another patient count than its site offered")
     if headers[context.site] != own:
-        raise RefusedError(RefusalCode.RELEASE_REFUSED, "the header sent back for this site is not the one it signed")
+        raise RefusedError(
+            RefusalCode.RELEASE_REFUSED, "the header sent back for this site is not the one it signed"
+        )
     released = context.state.released
     if released is not None and released.round == request.round and released.attempt != request.attempt:
-        raise RefusedError(RefusalCode.RELEASE_REFUSED, f"this site released attempt {released.attempt} of this round before")
+        raise RefusedError(
+            RefusalCode.RELEASE_REFUSED, f"this site released attempt {released.attempt} of this round before"
+        )
     context.store.save(
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base

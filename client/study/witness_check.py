@@ -23,7 +23,7 @@ def require_not_behind(
     Raises:
         RefusedError: as :func:`require_witnessed`. Nothing seen yet is nothing to be behind of.
     """
-    if countersigned is not None and not ledger.has_entry(
+    if countersigned is not None and not ledger.read_state().contains(
         countersigned.head.statement.number, countersigned.head.statement.hash
     ):
         require_witnessed(home, ledger, coordinator, study, countersigned)
@@ -52,10 +52,11 @@ def require_witnessed(
     """
     if countersigned is None:
         raise RefusedError(
-            RefusalCode.REFUSED, "a request to train carries the newest head that the coordinator has seen of the ledger"
+            RefusalCode.REFUSED,
+            "a request to train carries the newest head that the coordinator has seen of the ledger",
         )
     seen = countersigned.head.statement
-    if ledger.has_entry(seen.number, seen.hash):
+    if ledger.read_state().contains(seen.number, seen.hash):
         try:
             ledger.record_checkpoint(countersigned, coordinator)
         except BrokenRuleError as error:

@@ -22,7 +22,8 @@ Rules:
 
 * only float64 additions, multiplications, divisions and square roots of numpy, one after the other. IEEE 754 rounds
   each of them correctly, so that every machine computes the same bits;
-* the shared state is the model, the control variate and the moments, in this order; it is digested and stored as one.
+* the shared state is the model, the control variate and the moments, in this order; it is digested and stored as
+  one.
 """
 
 from dataclasses import dataclass
@@ -93,10 +94,15 @@ class Optimiser:
         return shared[length : 2 * length]
 
     def advance(self, shared: Vector, mean_update: Vector, work: LocalWork | None = None) -> Vector:
-        """Return the shared state after a round with this mean update; control variates need its ``work``; (P * parts,).
+        """Return the shared state after a round with this mean update; (P * parts,).
+
+        Args:
+            shared: the state before the round; (P * parts,).
+            mean_update: as opened; (P,).
+            work: the local work behind the update; needed with control variates.
 
         Raises:
-            ValueError: the update is not of the model's length, or there is no ``work``.
+            ValueError: the update is not of the model's length, or ``work`` is missing.
         """
         model, *others = np.split(shared, self.parts)
         if model.shape != mean_update.shape:

@@ -5,8 +5,8 @@ Rules:
 * values are uniform in +-1/sqrt(fan-in), biases included;
 * they are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version, never by
   torch's generator;
-* parameters that public weights set keep these values, and the second factor of an adapter begins at zero, so that a
-  model begins as the public one.
+* parameters that public weights set keep these values, and the second factor of an adapter begins at zero, so that
+  a model begins as the public one.
 """
 
 from collections.abc import Collection

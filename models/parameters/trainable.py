@@ -33,7 +33,7 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
     """Freeze layers of a plain ``module``, add adapters and mark personal layers, as ``asked``.
 
     Raises:
-        ModelError: the model does not have a name, names contradict each other, or nothing is left to train together.
+        ModelError: a name is not in the model, names contradict each other, or nothing is left to train together.
     """
     every = _list_layers_with_parameters(module)
     personal = _find_named_layers(module, "personal", asked.personal)

@@ -129,7 +129,7 @@ def _compute_root_mean_square(differences: Counts) -> float | None:
 
 
 def _compute_figures(histograms: Counts) -> Counts:
-    """Compute AUROC, accuracy, sensitivity and specificity, (n, 4), of ``histograms`` (n, 2, bins); NaN if undefined."""
+    """Compute AUROC, accuracy, sensitivity, specificity (n, 4) of ``histograms`` (n, 2, bins); NaN if undefined."""
     cells = np.maximum(histograms, 0.0)
     negatives, positives = cells[:, 0], cells[:, 1]  # (n, bins) each
     half = cells.shape[2] // 2

@@ -17,8 +17,8 @@ Rules:
 * A round is paid only if the study's plan names it: same noise, same rate, same number of steps.
 * Training without privacy marks the population: no epsilon describes it any more, and studies with privacy are
   refused from then on. Evaluation without noise marks the held-out patients only, who are never trained on.
-* A population's deltas together are at most one over its patients, of whom there may be more than the rounded public
-  count says. With a larger delta, (epsilon, delta) would allow publishing one patient's record.
+* A population's deltas together are at most one over its patients: over the most that the rounded public count may
+  stand for. A larger delta would allow publishing one patient's record.
 * A refusal changes nothing.
 """
 

@@ -1,4 +1,16 @@
-"""The least noise with which a plan keeps within epsilon: a search over a grid, for training and for sites."""
+"""Find the least noise with which a plan keeps within (epsilon, delta), for patients' steps and for sites' updates.
+
+>>> from privacy.accounting.calibration import compute_noise_multiplier
+>>> compute_noise_multiplier(epsilon=3.0, delta=1e-5, sampling_rate=0.1, steps=100)
+1.798245
+
+Rules:
+
+* A noise multiplier is a whole number of millionths. It is found by bisection and rounded up.
+* Rounds are priced one by one, as a ledger charges them. So a study that is calibrated to an epsilon is never
+  refused by a grant of that epsilon at the same order.
+* Orders are looked at in groups. The next group is looked at only where the largest order of this one is the best.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -23,11 +35,9 @@ def compute_noise_multiplier(
     orders: Sequence[int] = ORDERS,
     records: int = 1,
 ) -> float:
-    """The least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit in a budget.
+    """Return the least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit a budget.
 
-    Rounded up to a millionth. The rounds are priced one by one as a ledger charges them, so what is calibrated to
-    an epsilon is never refused by a grant of that epsilon at the same order. With ``sampling_rate`` 1 it
-    calibrates Gaussian totals.
+    Rounded up to a millionth. With ``sampling_rate`` 1 it calibrates Gaussian totals.
 
     Args:
         epsilon: to stay within.
@@ -35,9 +45,9 @@ def compute_noise_multiplier(
         sampling_rate: each patient's chance to be in a step, 0 < q <= 1.
         steps: noisy steps in one round.
         rounds: how often such a round is charged.
-        orders: where to look; one order for a budget that is kept at that order.
-        records: how many records a patient may have, where records are sampled one by one; then carried orders
-            up to 32 are looked at, and those up to 128, which are slow, where 32 is the best.
+        orders: the orders to look at; a single one for a budget that is kept at that order.
+        records: the most records of one patient, where records are sampled one by one. Then stored orders up to 32
+            are looked at, and the slow ones up to 128 only where 32 is the best.
 
     Raises:
         BudgetError: no noise multiplier up to a million is enough.
@@ -61,9 +71,9 @@ def compute_noise_multiplier(
 
 @lru_cache(maxsize=64)
 def compute_site_noise_multiplier(epsilon: float, delta: float, participation: float, rounds: int) -> float:
-    """The least noise multiplier with which ``rounds`` sums of whole sites' updates fit in a patient's budget.
+    """Return the least noise multiplier with which ``rounds`` sums of whole sites' updates fit a patient's budget.
 
-    Over the clipping norm of the updates; rounded and priced as :func:`compute_noise_multiplier` does.
+    It is over the clipping norm of the updates, and rounded and priced as in :func:`compute_noise_multiplier`.
 
     Args:
         epsilon: to stay within.
@@ -90,12 +100,10 @@ def _find_least_noise(
     octaves: Sequence[Sequence[int]],
     what: str,
 ) -> float:
-    """The least noise, in millionths, with which ``rounds`` times the event fits at one order.
-
-    The orders of the first of ``octaves`` are looked at; where its largest is the best, those of the next one too.
-    """
+    """Return the least noise multiplier with which ``rounds`` times the event fits at one order of ``octaves``."""
     least: int | None = None
     for orders in octaves:
+        # only less noise than was enough at earlier orders is of interest
         found, order = _find_least_noise_at(with_noise, epsilon, delta, rounds, orders, least or MOST_NOISE)
         least = found if found is not None else least
         if least is not None and order != orders[-1]:
@@ -113,7 +121,7 @@ def _find_least_noise_at(
     orders: Sequence[int],
     high: int,
 ) -> tuple[int | None, int | None]:
-    """The least noise up to ``high``, in millionths, at one of ``orders``, and the largest order that allows it."""
+    """Return the least noise up to ``high``, in millionths, and the largest of ``orders`` at which it fits."""
     room = {order: compute_renyi_limit(epsilon, delta, order) for order in orders}
     low = GRID // 100
 
@@ -125,8 +133,8 @@ def _find_least_noise_at(
     if not fit:
         return None, None
     while low < high:
-        middle = isqrt(low * high)
-        # an order that lacks room at some noise lacks it at any smaller one, so the candidates only get fewer
+        middle = isqrt(low * high)  # geometric mean: the grid spans eight orders of magnitude
+        # an order that has no room at some noise has none at any smaller noise, so candidates only drop out
         if still := fitting(fit, middle):
             fit, high = still, middle
         else:

@@ -1,4 +1,24 @@
-"""What is paid for, one class a mechanism: the only words in which a ledger's prices are written."""
+"""Define the events that a ledger charges for, one class for each mechanism.
+
+Rules:
+
+* An event has public parameters only (noise, rate, steps). Its cost never depends on records.
+* Neighbours differ by one patient, added or removed.
+* The Rényi curve of an event is known at integer orders. Events compose by adding their curves.
+* An event without a sound bound is :class:`Unprotected`. An unknown kind of event is refused.
+
+===================  ===========================================================================================
+event                source of its curve
+===================  ===========================================================================================
+SampledGaussian      Mironov, Talwar and Zhang 2019 (arXiv 1908.10530, section 3.3)
+DistributedGaussian  the same, and ``docs/privacy.md`` for the sum of shares
+SiteUpdates          ``docs/privacy.md``
+Gaussian             Mironov 2017 (arXiv 1702.07476, proposition 7); it also bounds the discrete Gaussian of the same
+                     variance (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4)
+Laplace              Mironov 2017 (proposition 6)
+BoundedContribution  ``privacy/accounting/records_per_patient.py``
+===================  ===========================================================================================
+"""
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
@@ -21,7 +41,7 @@ from privacy.document import Document
 NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
 """Standard deviation of the noise over the most one patient can change."""
 _SUM_OF_SHARES: Final = Decimal("1e-24")
-"""More than a sum of discrete Gaussians of at least 3 units each, in 10^9 coordinates, differs from one."""
+"""Bound of what sums of discrete Gaussians, of at least 3 units each in 10^9 coordinates, add to the divergence."""
 
 
 class SampledGaussian(Document):
@@ -33,18 +53,18 @@ class SampledGaussian(Document):
     steps: Annotated[int, Field(ge=1, le=10**9)]
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats."""
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
         if self.sampling_rate == 1:
             return compute_gaussian_divergence(self.noise_multiplier, self.steps, order)
         return compute_sampled_gaussian_divergence(self.noise_multiplier, self.sampling_rate, self.steps, order)
 
 
 class DistributedGaussian(Document):
-    """``steps`` sums over sampled patients, with noise that the sites of a cohort add together in integer shares.
+    """``steps`` sums over sampled patients, with noise that a cohort adds in integer shares.
 
-    ``noise_multiplier`` is what ``colluders`` insiders still face; the curve is the sampled Gaussian's
-    (``privacy/mechanisms/distributed_noise.py``), and what sums of discrete Gaussians differ from one is far below
-    a nano unit.
+    ``noise_multiplier`` is the noise that is left against ``colluders`` insiders. The curve is that of the sampled
+    Gaussian (``privacy/mechanisms/distributed_noise.py``). A sum of discrete Gaussians is not exactly a discrete
+    Gaussian; the difference is added, and is far below a nano unit.
     """
 
     kind: Literal["distributed-gaussian"] = "distributed-gaussian"
@@ -55,23 +75,23 @@ class DistributedGaussian(Document):
 
     @property
     def central(self) -> SampledGaussian:
-        """The central mechanism that it is not weaker than."""
+        """The central mechanism; this event is at least as private."""
         return SampledGaussian(
             noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
         )
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats."""
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
         with localcontext(DIGITS):
             return self.central.compute_renyi_divergence(order) + self.steps * _SUM_OF_SHARES
 
 
 class SiteUpdates(Document):
-    """``steps`` sums of whole sites' updates, clipped to one norm, with noise that a cohort adds together in shares.
+    """``steps`` sums of whole sites' updates, clipped to one norm, with noise that a cohort adds in integer shares.
 
-    A site's update counts with chance ``participation``, which the site draws in secret.
-    ``noise_multiplier`` is over the clipping norm, and what ``colluders`` insiders still face. A patient
-    may change all of his site's update, so move the sum by twice the norm: what that costs him is the curve.
+    A site's update counts with chance ``participation``, which the site draws in secret. ``noise_multiplier`` is
+    over the clipping norm; it is the noise that is left against ``colluders`` insiders. A patient may change their
+    site's whole update, and so move the sum by twice the norm. The curve is the price of that.
     """
 
     kind: Literal["site-updates"] = "site-updates"
@@ -82,7 +102,7 @@ class SiteUpdates(Document):
 
     @property
     def whole_site(self) -> DistributedGaussian:
-        """What adding or removing a whole site costs: that moves the sum by the norm once."""
+        """Event for adding or removing a whole site, which moves the sum by the norm once."""
         return DistributedGaussian(
             noise_multiplier=self.noise_multiplier,
             sampling_rate=self.participation,
@@ -91,7 +111,7 @@ class SiteUpdates(Document):
         )
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats."""
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
         with localcontext(DIGITS):
             return self.steps * (
                 compute_replacement_divergence(self.noise_multiplier, self.participation, order) + _SUM_OF_SHARES
@@ -109,7 +129,7 @@ class Gaussian(Document):
     count: Annotated[int, Field(ge=1, le=10**9)]
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats."""
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
         return compute_gaussian_divergence(self.noise_multiplier, self.count, order)
 
 
@@ -124,15 +144,15 @@ class Laplace(Document):
     count: Annotated[int, Field(ge=1, le=10**9)]
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats."""
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
         return self.count * compute_laplace_divergence(self.scale, order)
 
 
 class BoundedContribution(Document):
     """``steps`` sums over *records* drawn independently with ``sampling_rate``, each with Gaussian noise.
 
-    A patient has at most ``records_per_patient`` of them, each clipped alone: the noise multiplier is over the most
-    that one record can change. What it costs the patient is a mixture of Gaussians.
+    A patient has at most ``records_per_patient`` records, each clipped alone. The noise multiplier is over the most
+    that one record can change. The patient's curve is that of a mixture of Gaussians.
     """
 
     kind: Literal["bounded-contribution"] = "bounded-contribution"
@@ -143,19 +163,19 @@ class BoundedContribution(Document):
 
     @property
     def is_mixture(self) -> bool:
-        """Whether it is neither one Gaussian nor a sampled one."""
+        """Whether the curve is neither that of a Gaussian nor that of a sampled Gaussian."""
         return self.records_per_patient > 1 and self.sampling_rate < 1
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Renyi divergence of ``order`` between neighbours, in nats; infinite where no bound is computed."""
-        if self.sampling_rate == 1:  # all his records are drawn: once Gaussian noise, that many times smaller
+        """Return the Rényi divergence of ``order`` between neighbours, in nats; infinite without a bound."""
+        if self.sampling_rate == 1:  # all k records are drawn: one Gaussian with k times less noise
             return compute_gaussian_divergence(
                 self.noise_multiplier, self.steps * self.records_per_patient**2, order
             )
         if self.records_per_patient == 1:
             return compute_sampled_gaussian_divergence(self.noise_multiplier, self.sampling_rate, self.steps, order)
         if order not in STORED_ORDERS:
-            return UNBOUNDED  # computed by integration, which is slow
+            return UNBOUNDED  # integration is slow, so it is done for stored orders only
         with localcontext(DIGITS):
             return self.steps * compute_several_records_divergence(
                 self.noise_multiplier, self.sampling_rate, self.records_per_patient, order
@@ -163,12 +183,12 @@ class BoundedContribution(Document):
 
 
 class Unprotected(Document):
-    """Something leaves without noise: no epsilon bounds it."""
+    """Release without noise: no epsilon bounds it."""
 
     kind: Literal["unprotected"] = "unprotected"
 
     def compute_renyi_divergence(self, order: int) -> Decimal:
-        """Infinity, at every order."""
+        """Return infinity, at every order."""
         return UNBOUNDED
 
 
@@ -179,7 +199,7 @@ Events = Iterable[AnyEvent]
 
 
 def repeat_event(event: AnyEvent, times: int) -> AnyEvent:
-    """``times`` such events as one."""
+    """Return ``times`` such events as one event."""
     match event:
         case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution():
             return event.model_copy(update={"steps": event.steps * times})

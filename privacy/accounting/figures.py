@@ -1,4 +1,4 @@
-"""A budget as people read it: amounts granted, spent, set aside and left, safely rounded."""
+"""Round and carry the figures of a budget for people: amounts granted, spent, set aside and left."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
@@ -7,7 +7,7 @@ from privacy.document import Document
 
 
 class GrantFigures(Document):
-    """Where one grant stands: in nano units of Renyi divergence at ``order``, and in epsilon at ``delta``."""
+    """Figures of one grant: in nano units of Rényi divergence at ``order``, and in epsilon at ``delta``."""
 
     epsilon: float
     delta: float
@@ -22,9 +22,9 @@ class GrantFigures(Document):
 
 
 class Budget(Document):
-    """Where a population stands: the sum of its grants.
+    """Figures of a population: the sums over its grants.
 
-    ``None`` stands for *no grant* in ``epsilon_granted`` and ``delta``, and for *no bound* in ``epsilon_spent``.
+    ``None`` means *no grant* in ``epsilon_granted`` and ``delta``, and *no bound* in ``epsilon_spent``.
     """
 
     population: str
@@ -40,12 +40,12 @@ class Budget(Document):
 
 
 def round_up(value: Decimal) -> float:
-    """An epsilon that was spent, as it is shown: four digits, never less than it is."""
+    """Round an epsilon that was spent up to four decimals, so that never less is shown than was spent."""
     return float(value.quantize(_SHOWN, ROUND_CEILING))
 
 
 def round_down(value: Decimal) -> float:
-    """An epsilon that is left, as it is shown: four digits, never more than it is."""
+    """Round an epsilon that is left down to four decimals, so that never more is shown than is left."""
     return float(max(Decimal(0), value).quantize(_SHOWN, ROUND_FLOOR))
 
 

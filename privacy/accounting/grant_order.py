@@ -1,4 +1,4 @@
-"""At which Rényi order a grant is kept: chosen by what it will pay for, before anything is paid."""
+"""Choose the Rényi order of a grant from the studies that it is expected to pay for, before anything is paid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from privacy.errors import BudgetError
 class OrderChoice:
     """What a grant kept at ``order`` would admit: how many of the expected studies, and why.
 
-    ``admits`` is a fraction: 2.75 means two whole studies and three quarters of a third. It is 0 where turning
-    divergence into epsilon (``conversion``) takes all of the grant.
+    ``price`` is that of the expected studies once, in nano units. ``admits`` is a fraction: 2.75 means two whole
+    studies and three quarters of a third. It is 0 where the conversion from divergence to epsilon (``conversion``)
+    takes all of the grant.
     """
 
     order: int
@@ -27,10 +28,10 @@ class OrderChoice:
 
 
 def list_order_choices(epsilon: float, delta: float, expected: Sequence[Planned]) -> list[OrderChoice]:
-    """What each order would admit of the ``expected`` studies, taken together.
+    """List what each stored order would admit of the ``expected`` studies, taken together.
 
     Raises:
-        BudgetError: the studies have no bound, or epsilon or delta is none.
+        BudgetError: the studies have no bound, or epsilon or delta is out of its range.
     """
     events = [(planned.event, planned.times) for planned in expected]
     bounded = [(event, times) for event, times in events if not isinstance(event, Unprotected)]
@@ -47,7 +48,9 @@ def list_order_choices(epsilon: float, delta: float, expected: Sequence[Planned]
 
 
 def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> int:
-    """The order at which a grant of (epsilon, delta) admits most of the ``expected`` studies.
+    """Return the order at which a grant of (epsilon, delta) admits most of the ``expected`` studies.
+
+    Of equally good orders it is the smallest.
 
     Raises:
         BudgetError: the studies have no bound, or no order leaves the grant any room.
@@ -62,6 +65,6 @@ def choose_order(epsilon: float, delta: float, expected: Sequence[Planned]) -> i
 
 
 def round_down_to_two_digits(value: float) -> float:
-    """``value`` with two digits, rounded down."""
+    """Round ``value`` down to two significant digits."""
     digits = Decimal(value)
     return float(digits.quantize(Decimal(1).scaleb(digits.adjusted() - 1), rounding=ROUND_FLOOR))

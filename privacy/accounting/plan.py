@@ -1,4 +1,4 @@
-"""A study's plan: which event is paid for how often, for training and for evaluation."""
+"""Define a study's plan: which event is paid for, and how often, for training and for evaluation."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,14 +10,14 @@ from privacy.document import Document
 
 
 class Purpose(StrEnum):
-    """Which patients an event touches."""
+    """The purpose of an event: it uses the patients of training, or those held out for evaluation."""
 
     TRAIN = "train"
     EVALUATE = "evaluate"
 
 
 class Planned(Document):
-    """An event that a study will cause ``times`` times, once in a round."""
+    """An event that a study will cause ``times`` times, once a round."""
 
     purpose: Purpose
     event: Event
@@ -28,6 +28,6 @@ Plan = Annotated[tuple[Planned, ...], Field(min_length=1, max_length=1000)]
 
 
 def describe_event(event: AnyEvent) -> str:
-    """An event in words, for a sentence."""
+    """Describe an event in words, for a message."""
     fields = ((name.replace("_", " "), value) for name, value in event.model_dump(exclude={"kind"}).items())
     return ", ".join([event.kind, *(f"{name} {value:g}" for name, value in fields)])

@@ -1,21 +1,22 @@
-"""What sampling *records* costs a patient who has several: the Renyi divergence of a mixture of Gaussians.
+"""Compute what sampling *records* costs a patient who has several: the Rényi divergence of a mixture of Gaussians.
 
-One step adds N(0, s^2) to a sum over records drawn independently with rate q. A patient with k records, each clipped
-to 1, moves the sum by the number of his records that were drawn, B ~ Binomial(k, q), in the worst case along one line
-(Charles et al. 2024, arXiv 2407.07737, section 3; Ganesh 2024, arXiv 2401.10294; the mixture of Gaussians of
-Choquette-Choo et al. 2024, arXiv 2310.15526, corollary 4.7).
-So neighbours look like N = N(0, s^2) and P = sum_i w_i N(i, s^2) with w_i = C(k,i) q^i (1-q)^(k-i), and both
-directions count:
+One step adds N(0, s^2) to a sum over records that are drawn independently with rate q. A patient with k records, each
+clipped to 1, moves the sum by the number of their records that were drawn, B ~ Binomial(k, q). In the worst case all
+of them point along one line (Charles et al. 2024, arXiv 2407.07737, section 3; Ganesh 2024, arXiv 2401.10294; the
+mixture of Gaussians of Choquette-Choo et al. 2024, arXiv 2310.15526, corollary 4.7).
+
+So the neighbours are N = N(0, s^2) and P = sum_i w_i N(i, s^2) with w_i = C(k,i) q^i (1-q)^(k-i). Both directions
+count:
 
 * D(P || N) has a closed form at integer orders: with c_j the coefficients of (sum_i w_i e^(-i^2/2s^2) z^i)^a,
   E_N[(P/N)^a] = sum_j c_j e^(j^2/2s^2).
-* D(N || P) has none; E_N[(N/P)^(a-1)] is summed by the trapezoidal rule. The integrand is analytic around the real
+* D(N || P) has none. E_N[(N/P)^(a-1)] is summed by the trapezoidal rule. The integrand is analytic around the real
   line and dominated by a Gaussian, so the error of the rule falls exponentially in the number of nodes (Trefethen and
-  Weideman 2014, theorem 5.1). Nodes are doubled until two sums agree to 1e-15, and reach so far that the tails cut off,
-  which are bounded by (N/P) <= (1-q)^-k and added, are below 1e-50; the result is raised by 1e-12. If nodes do not
-  suffice the order has no bound.
+  Weideman 2014, theorem 5.1). The number of nodes is doubled until two sums agree to 1e-15. The nodes reach so far
+  that the tails beyond them are below 1e-50; the tails are bounded by (N/P) <= (1-q)^-k, and added. The result is
+  raised by 1e-12. If the most nodes do not suffice, the order has no bound.
 
-Decimal arithmetic throughout: the integers that a ledger carries are the same on every machine.
+Arithmetic is decimal throughout: the integers that a ledger stores are the same on every machine.
 """
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
@@ -25,12 +26,12 @@ from typing import Final
 
 UNKNOWN: Final = Decimal("Infinity")
 MOST_RECORDS: Final = 64
-"""Of one patient."""
+"""The most records of one patient that an event may have."""
 
 _DIGITS: Final = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN)
-_FIRST_REACH: Final = 16  # standard deviations
+_FIRST_REACH: Final = 16  # standard deviations; doubled until the tails are small enough
 _BEYOND: Final = Decimal("1e-50")
-_FIRST_STEP: Final = Decimal("0.25")  # standard deviations
+_FIRST_STEP: Final = Decimal("0.25")  # standard deviations between nodes; halved at every doubling
 _DOUBLINGS: Final = 6
 _AGREE: Final = Decimal("1e-15")
 _RAISED: Final = 1 + Decimal("1e-12")
@@ -40,7 +41,7 @@ _RAISED: Final = 1 + Decimal("1e-12")
 def compute_several_records_divergence(
     noise_multiplier: float, sampling_rate: float, records: int, order: int
 ) -> Decimal:
-    """Renyi divergence of ``order``, in nats, of one step between a patient's presence and absence.
+    """Return the Rényi divergence of ``order``, in nats, of one step between a patient's presence and absence.
 
     Args:
         noise_multiplier: standard deviation of the noise over what one record can change.
@@ -63,7 +64,7 @@ def _compute_weights(sampling_rate: float, records: int) -> list[Decimal]:
 
 
 def _compute_log_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
-    """Log E_N[(P/N)^order], by the power of a polynomial."""
+    """Return log E_N[(P/N)^order], by the power of a polynomial."""
     half = 1 / (2 * Decimal(noise) ** 2)
     powers = _make_power_list(noise, rate, records)
     while len(powers) < order:
@@ -79,7 +80,7 @@ def _compute_log_moment(noise: float, rate: float, records: int, order: int) -> 
 
 @lru_cache(maxsize=16)
 def _make_power_list(noise: float, rate: float, records: int) -> list[list[Decimal]]:
-    """The polynomial's first power; :func:`_compute_log_moment` appends the next ones."""
+    """Return a list with the polynomial's first power; :func:`_compute_log_moment` appends the next ones."""
     half = 1 / (2 * Decimal(noise) ** 2)
     return [[weight * (-half * i * i).exp() for i, weight in enumerate(_compute_weights(rate, records))]]
 
@@ -93,7 +94,7 @@ def _multiply_polynomials(left: list[Decimal], right: list[Decimal]) -> list[Dec
 
 
 def _compute_log_inverse_moment(noise: float, rate: float, records: int, order: int) -> Decimal:
-    """Log E_N[(N/P)^(order-1)], by the trapezoidal rule."""
+    """Return log E_N[(N/P)^(order-1)], by the trapezoidal rule."""
     most = (1 - Decimal(rate)) ** (-records * (order - 1))  # of (N/P)^(order-1)
     reach = _FIRST_REACH
     while (tails := 2 * most * (-(Decimal(reach) ** 2) / 2).exp()) > _BEYOND:
@@ -115,7 +116,7 @@ def _compute_log_inverse_moment(noise: float, rate: float, records: int, order: 
 def _compute_nodes(
     noise: float, rate: float, records: int, reach: int, doubling: int
 ) -> list[tuple[Decimal, Decimal]]:
-    """x^2/2 and ln(N/P) at the nodes that this doubling adds, x in standard deviations."""
+    """Return x^2/2 and ln(N/P) at the nodes that this doubling adds, x in standard deviations."""
     step = _FIRST_STEP / 2**doubling
     last = int(reach / step)
     s, weights = Decimal(noise), _compute_weights(rate, records)
@@ -123,7 +124,7 @@ def _compute_nodes(
     return [
         ((step * n) ** 2 / 2, -sum((constant + slope * step * n).exp() for constant, slope in logs).ln())
         for n in range(-last, last + 1)
-        if doubling == 0 or n % 2
+        if doubling == 0 or n % 2  # even nodes were summed at the earlier doublings
     ]
 
 

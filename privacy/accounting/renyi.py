@@ -1,4 +1,12 @@
-"""Rényi divergence of each mechanism at one order, as exact decimals."""
+"""Compute the Rényi divergence of each mechanism at one order, in decimal arithmetic.
+
+Decimals have 50 digits, and ``exp`` and ``ln`` are correctly rounded. So every machine gets the same figures; nothing
+depends on a platform's floating point.
+
+Sources: Mironov 2017 (arXiv 1702.07476, propositions 6 and 7) for Laplace and Gaussian; Mironov, Talwar and Zhang
+2019 (arXiv 1908.10530, section 3.3) for the Poisson-sub-sampled Gaussian at integer orders; ``docs/privacy.md`` for
+the replacement of a site's update.
+"""
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from functools import lru_cache
@@ -6,23 +14,26 @@ from typing import Final
 
 ORDERS: Final = range(2, 257)
 LARGER: Final = tuple(round(256 * 2 ** (quarter / 4)) for quarter in range(1, 25))
-"""Up to 16384, a quarter of an octave apart: the best of them is within a hundredth of the best order between."""
+"""Up to 16384, a quarter of an octave apart: the best of them costs within a hundredth of the best order between."""
 STORED_ORDERS: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 NANO: Final = 10**9
-AT_LEAST: Final = 2**53 - 1
+AT_LEAST: Final = 2**53 - 1  # the largest integer of canonical JSON (RFC 8785); in a curve: this amount or more
 UNBOUNDED: Final = Decimal("Infinity")
 DIGITS: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def compute_gaussian_divergence(noise: float, count: int, order: int) -> Decimal:
-    """Return order * count / (2 noise^2) (Mironov 2017, proposition 7)."""
+    """Return the divergence of ``count`` Gaussians: order * count / (2 noise^2) (Mironov 2017, proposition 7)."""
     with localcontext(DIGITS):
         return Decimal(order) * count / (2 * Decimal(noise) ** 2)
 
 
 @lru_cache(maxsize=4096)
 def compute_laplace_divergence(scale: float, order: int) -> Decimal:
-    """ln[a/(2a-1) exp((a-1)/b) + (a-1)/(2a-1) exp(-a/b)] / (a-1), for scale b (proposition 6)."""
+    """Return the divergence of Laplace noise (Mironov 2017, proposition 6).
+
+    ln[a/(2a-1) exp((a-1)/b) + (a-1)/(2a-1) exp(-a/b)] / (a-1), for order a and scale b.
+    """
     with localcontext(DIGITS):
         a, b = Decimal(order), Decimal(scale)
         moment = (a * ((a - 1) / b).exp() + (a - 1) * (-a / b).exp()) / (2 * a - 1)
@@ -30,20 +41,27 @@ def compute_laplace_divergence(scale: float, order: int) -> Decimal:
 
 
 def compute_sampled_gaussian_divergence(noise: float, rate: float, steps: int, order: int) -> Decimal:
-    """Steps times log(A) / (order - 1), A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2))."""
+    """Return the divergence of ``steps`` Poisson-sampled Gaussians: steps * log(A) / (order - 1).
+
+    A = sum_k C(order, k) (1-q)^(order-k) q^k exp((k^2-k) / (2 noise^2)), for q = ``rate``.
+    """
     with localcontext(DIGITS):
         return steps * _compute_log_moment(noise, rate, order) / (order - 1)
 
 
 @lru_cache(maxsize=4096)
 def _compute_log_moment(noise: float, rate: float, order: int) -> Decimal:
-    """log(A). All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18."""
+    """Return log(A).
+
+    All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18.
+    """
     with localcontext(DIGITS):
         q = Decimal(rate)
         growth = (1 / Decimal(noise) ** 2).exp()
         odds, power = q / (1 - q), Decimal(1)
         term = total = (1 - q) ** order
         for k in range(1, order + 1):
+            # C(order, k) / C(order, k - 1) = (order - k + 1) / k, and (k^2-k) / 2 grows by k - 1
             term *= odds * power * (order - k + 1) / k
             total += term
             power *= growth
@@ -52,10 +70,11 @@ def _compute_log_moment(noise: float, rate: float, order: int) -> Decimal:
 
 @lru_cache(maxsize=4096)
 def compute_replacement_divergence(noise: float, rate: float, order: int) -> Decimal:
-    """One vector of norm 1, counted with chance ``rate``, becomes another: the smaller of two bounds.
+    """Bound the divergence when a vector of norm 1, counted with chance ``rate``, becomes another one.
 
-    Given the draw the two lie 2 apart (joint convexity); or each is compared with no vector at all (Cauchy and
-    Schwarz), which is the smaller one for nearly every rate below 1.
+    The smaller of two bounds; ``docs/privacy.md`` has the proofs. Either both are compared, given the draw, at their
+    distance of at most 2 (joint convexity). Or each is compared with no vector at all (Cauchy and Schwarz), which
+    gives the smaller bound for nearly every rate below 1.
     """
     with localcontext(DIGITS):
         a, q = Decimal(order), Decimal(rate)

@@ -1,4 +1,7 @@
-"""A grant as a Rényi filter: it admits spending at one order, or raises and changes nothing."""
+"""Keep one grant as a Rényi filter: count what is spent and set aside of its limit at one order.
+
+Source: Feldman and Zrnic 2021 (arXiv 2008.11193, sections 3 and 4). :mod:`privacy.accounting.account` has the rules.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +16,14 @@ from privacy.accounting.renyi import NANO
 
 @dataclass(frozen=True)
 class Grant:
-    """What the data protection officer allows for a population, kept at one order."""
+    """What the data protection officer allows for a population, kept at one order.
+
+    Attributes:
+        epsilon: of the guarantee.
+        delta: of the guarantee.
+        order: the Rényi order at which it is kept.
+        limit: the divergence that it has room for at this order, in nano units.
+    """
 
     epsilon: float
     delta: float
@@ -23,7 +33,7 @@ class Grant:
 
 @dataclass
 class RenyiFilter:
-    """The Renyi filter of one grant: how much of its limit is spent and set aside."""
+    """The Rényi filter of one grant: how much of its limit is spent and set aside, in nano units."""
 
     granted: Grant
     spent: int = 0
@@ -35,15 +45,15 @@ class RenyiFilter:
         return self.granted.limit - self.spent - self.set_aside
 
     def compute_price(self, event: AnyEvent) -> int | None:
-        """What ``event`` costs here in nano units; None if nothing bounds it."""
+        """Return what ``event`` costs at the grant's order, in nano units; None if nothing bounds it."""
         return None if isinstance(event, Unprotected) else compute_charge(event, self.granted.order)
 
     def compute_plan_price(self, plan: Iterable[Planned]) -> int:
-        """What the bounded part of ``plan`` costs, in nano units."""
+        """Return what the events of ``plan`` that have a bound cost, in nano units."""
         return sum((self.compute_price(planned.event) or 0) * planned.times for planned in plan)
 
     def epsilon_of(self, amount: int) -> Decimal:
-        """``amount`` in epsilon; nothing spent is epsilon 0, the first charge brings the conversion's share."""
+        """Return ``amount`` in epsilon: 0 for nothing, else with the fixed part that the conversion adds."""
         if amount == 0:
             return Decimal(0)
         return max(
@@ -56,13 +66,13 @@ class RenyiFilter:
         return Decimal(self.granted.epsilon) - self.epsilon_of(self.spent + self.set_aside)
 
     def compute_epsilon_increase(self, price: int) -> Decimal:
-        """By how much ``price`` would raise the grant's epsilon."""
+        """Return by how much ``price`` would raise the grant's epsilon."""
         committed = self.spent + self.set_aside
         return self.epsilon_of(committed + price) - self.epsilon_of(committed)
 
     @property
     def figures(self) -> GrantFigures:
-        """The figures as they stand."""
+        """Current figures of the grant."""
         granted = self.granted
         spent, committed = self.epsilon_of(self.spent), self.epsilon_of(self.spent + self.set_aside)
         return GrantFigures(

@@ -21,7 +21,6 @@ from typing import Any, Final, Self, TypeVar
 
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import AnyEvent
-from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned
 from privacy.document import parse
 from privacy.errors import Error, LedgerError, RefusedError, StorageError
@@ -50,7 +49,6 @@ from privacy.ledger.entries import (
     read_entry,
 )
 from privacy.ledger.export import format_export
-from privacy.ledger.launches import Launches, launches_of
 from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head, sign_key_proof
@@ -219,22 +217,6 @@ class Ledger:
             said_different=dict(said_different or {}),
         )
 
-    def list_populations(self) -> dict[str, Population]:
-        """What was registered last under each name."""
-        self.refresh()
-        return dict(self._state.populations)
-
-    def find_population(self, name: str) -> Population:
-        """What was registered last as ``name``.
-
-        Raises:
-            LedgerError: nothing was.
-        """
-        self.refresh()
-        if name not in self._state.populations:
-            raise LedgerError(f"the population '{name}' is not registered in this ledger")
-        return self._state.populations[name]
-
     def grant(
         self,
         population: str,
@@ -289,11 +271,6 @@ class Ledger:
         """
         self._add(Revoke, terms=terms_digest, by=by, account=account)
 
-    def count_approved_runs(self, terms_digest: str) -> int:
-        """How many studies of these terms may still be admitted by what was approved."""
-        self.refresh()
-        return self._state.count_approved_runs(terms_digest)
-
     def accept_clock(self, by: str, account: str | None = None) -> None:
         """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
 
@@ -345,38 +322,6 @@ class Ledger:
 
         self._record(body)
 
-    def find_allowance(self, study: str) -> Allow | None:
-        """What ``study`` was admitted with (its plan, its terms), if it was."""
-        self.refresh()
-        return self._state.find_allowance(study)
-
-    def has_paid(self, study: str) -> bool:
-        """Whether ``study`` has paid for any round or totals.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
-        self.refresh()
-        return self._state.has_paid(study)
-
-    def has_reserved(self, study: str, round: int) -> bool:
-        """Whether the training of ``round`` is paid.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
-        self.refresh()
-        return self._state.has_reserved(study, round)
-
-    def has_paid_evaluation(self, study: str, round: int) -> bool:
-        """Whether the totals of the model after ``round`` are paid.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
-        self.refresh()
-        return self._state.has_paid_evaluation(study, round)
-
     def reserve(self, study: str, round: int, event: AnyEvent) -> None:
         """Pay a training round; durable before this returns, so before the first gradient.
 
@@ -402,11 +347,6 @@ class Ledger:
             LedgerError: as :meth:`reserve`.
         """
         self._record(lambda ledger_state: _make_payment(Evaluate, ledger_state, study, round, event))
-
-    def find_ending(self, study: str) -> Ending | None:
-        """Why the account of ``study`` was closed, if it was."""
-        self.refresh()
-        return self._state.find_ending(study)
 
     def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
         """Close ``study``: what it has not used is left again. Closed already, nothing changes.
@@ -497,56 +437,15 @@ class Ledger:
         )
         self._key = key
 
-    def find_budget(self, population: str) -> Budget:
-        """Where ``population`` stands, with what other processes have added.
+    def read_state(self) -> LedgerState:
+        """Return the checked state of the ledger, with what other processes have added. It is only to be read.
 
         Raises:
-            LedgerError: it is not registered.
+            LedgerError: an entry is wrong (named).
+            StorageError: the file cannot be read now.
         """
         self.refresh()
-        return self._state.find_account(population).budget
-
-    def is_registered(self, population: str, contract: str, data_digest: str) -> bool:
-        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
-        self.refresh()
-        return self._state.is_registered(population, contract, data_digest)
-
-    def find_budget_of_study(self, study: str) -> Budget:
-        """Where the population that ``study`` is paid from stands.
-
-        Raises:
-            BudgetError: the study was never admitted.
-        """
-        self.refresh()
-        return self._state.find_account_of_study(study).budget
-
-    def list_budgets(self) -> list[Budget]:
-        """Where every population stands."""
-        self.refresh()
-        return self._state.list_budgets()
-
-    def compute_epsilon_spent_by(self, study: str, delta: float) -> float | None:
-        """What ``study`` alone has spent so far, at ``delta``; None if no epsilon bounds it.
-
-        Raises:
-            BudgetError: the study was never admitted.
-        """
-        self.refresh()
-        return self._state.find_account_of_study(study).compute_study_epsilon(study, delta)
-
-    def find_launches(self, study: str) -> Launches:
-        """Every launch of the study that ``study`` is one launch of, and what they cost together.
-
-        Raises:
-            BudgetError: the study was never admitted.
-        """
-        self.refresh()
-        return launches_of(self._state, study)
-
-    def has_entry(self, number: int, hash: str) -> bool:
-        """Whether entry ``number`` is in the ledger and has this hash: what a witness has seen was not rolled back."""
-        self.refresh()
-        return self._state.contains(number, hash)
+        return self._state
 
     def copy_state(self) -> LedgerState:
         """A copy of the ledger as it is, for seeing what an entry would do; nothing done to it is recorded."""

@@ -198,6 +198,16 @@ class LedgerState:
         older = self.witnessed is not None and number <= self.witnessed.number
         return Head(number, hash) in self._taken_over or (older and self.contains(number, hash))
 
+    def find_population(self, name: str) -> Population:
+        """Return what was registered last as ``name``.
+
+        Raises:
+            LedgerError: nothing was.
+        """
+        if name not in self.populations:
+            raise LedgerError(f"the population '{name}' is not registered in this ledger")
+        return self.populations[name]
+
     def find_account(self, population: str) -> Account:
         """The budget of ``population``.
 

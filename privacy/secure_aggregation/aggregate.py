@@ -1,8 +1,8 @@
-"""The coordinator adds sealed vectors as they arrive, without any key.
+"""Adds sealed vectors at the coordinator as they arrive, without any key.
 
-Its memory is one aggregate and the vector being added, whatever the number of sites. A vector that is refused
-leaves the aggregate as it was. Nothing here outlives the process: to go on after a crash, add the stored vectors
-again.
+* The memory needed is one aggregate and the vector that is added, whatever the number of sites.
+* A vector that is refused leaves the aggregate as it was.
+* The aggregate is in memory only: after a crash the stored vectors are added again.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,9 @@ class Aggregate:
         self._added = 0
 
     def add(self, sealed: bytes) -> None:
-        """Run by the coordinator. Add one site's sealed vector in place.
+        """Add one site's sealed vector in place.
+
+        Run by the coordinator.
 
         Raises:
             SealingError: another length, a malformed coefficient, or more sites than the layout carries.
@@ -34,6 +36,7 @@ class Aggregate:
             raise SealingError(f"the aggregate is full: it carries at most {self._layout.maximum_sites} sites")
         size, view = self._layout.cipher.sealed_bytes, memoryview(sealed)
         places = range(0, len(sealed), size)
+        # every part is checked before the first is added: a refused vector changes nothing
         for start in places:
             self._layout.cipher.require_part(bytes(view[start : start + size]))
         for total, start in zip(self._sums, places, strict=True):
@@ -41,7 +44,9 @@ class Aggregate:
         self._added += 1
 
     def subtract_masks(self, seeds: Mapping[str, bytes], context: bytes) -> None:
-        """Run by the coordinator, once, when every site has released. Take the sites' own masks off the sum.
+        """Subtract the sites' own masks from the sum.
+
+        Run by the coordinator, once, when every site has released.
 
         Args:
             seeds: the released seeds, 32 bytes each, by site.
@@ -60,7 +65,7 @@ class Aggregate:
                 total.subtract(masks.draw())
 
     def to_bytes(self) -> bytes:
-        """The aggregate, ``layout.aggregate_bytes`` long.
+        """Return the aggregate, ``layout.aggregate_bytes`` long.
 
         Raises:
             SealingError: nothing has been added.

@@ -1,16 +1,16 @@
 """Three secret check fields per vector: only the sum of exactly the named cohort satisfies them.
 
 Site s seals, for j = 1..3,  check_j = sum_i k_ji * slot_i + offset_j(s)  modulo t,  over all slots before the check
-fields. Anyone can add to, leave out of, or multiply a BFV sum; without the check key nobody can adjust the check
-fields to match.
+fields. Anyone can add to a BFV sum, leave a site out of it, or multiply it. Without the check key nobody can change
+the check fields to match.
 
 * k (20 bits each) and the offsets come from keystreams under a check key that only the sites hold, bound to the
   context: study, key epoch, round, attempt, cohort. Another round's vector has other k and other offsets.
-* The offsets are a one-time pad on the fields and name their site: one site left out or added twice, or a multiple
-  of the sum, shifts the fields by values that only the check key gives. The count field, which is under the checks
-  too, catches the same and says which.
-* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three 2^-60.
-  A site must end the key epoch when a check fails, so nobody guesses twice.
+* The offsets are a one-time pad on the fields and depend on the site. If one site is left out or added twice, or the
+  sum is multiplied, the fields are off by values that only the check key gives. The count field, which is one of the
+  checked slots, shows the same errors and says which one it is.
+* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three with 2^-60.
+  A site must end the key epoch when a check fails, so that there is no second guess.
 """
 
 from collections.abc import Iterable
@@ -37,9 +37,13 @@ NO_FORMS: Final[Forms] = (0,) * CHECKS
 
 
 def compute_linear_forms(check_key: bytes, context: bytes, block: int, slots: NDArray[np.uint64]) -> Forms:
-    """Run by a site. The sums over one block's ``slots``, the check fields left out."""
+    """Compute the sums over one block's ``slots``, without the check fields.
+
+    Run by a site.
+    """
     stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
-    low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)
+    # a slot has 43 bits: split in two, so that the sum of its products with k stays below 2^64
+    low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)  # (slots,) each
     words = stream.draw_words(len(slots))  # one word holds the three k of a slot
     sums = []
     for j in range(CHECKS):
@@ -49,18 +53,24 @@ def compute_linear_forms(check_key: bytes, context: bytes, block: int, slots: ND
 
 
 def add_forms(left: Forms, right: Forms) -> Forms:
-    """Both sums together."""
+    """Add two sets of sums, modulo t."""
     return tuple((one + other) % PLAIN_MODULUS for one, other in zip(left, right, strict=True))
 
 
 def draw_offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]:
-    """Run by a site. What ``site`` adds to its check fields in this ``context``."""
+    """Draw what ``site`` adds to its check fields in this ``context``.
+
+    Run by a site.
+    """
     stream = derive_stream(check_key, Purpose.CHECK_OFFSETS, context, site.encode())
     return tuple(int(value) for value in stream.draw_below(PLAIN_MODULUS, CHECKS))
 
 
 def compute_expected_checks(forms: Forms, check_key: bytes, context: bytes, sites: Iterable[str]) -> Forms:
-    """Run by a site. The check fields of the sum of ``sites`` whose slots have these ``forms``."""
+    """Compute the check fields of the sum of ``sites`` whose slots have these ``forms``.
+
+    Run by a site.
+    """
     for site in sites:
         forms = add_forms(forms, draw_offsets(check_key, context, site))
     return forms

@@ -1,4 +1,4 @@
-"""Where everything lies in a sealed vector: fields in slots, with room for a sum.
+"""The layout of a sealed vector: which slot holds which field, with room for a sum.
 
 ::
 
@@ -8,12 +8,12 @@
     next        zeros, up to a whole number of ciphertexts
     last three  check fields
 
-* Every field has ceil(log2 maximum_sites) bits of head-room: a sum of at most that many sites never carries into
-  its neighbour and never reaches the plaintext modulus.
-* The layout follows from public terms alone, so all sites and the coordinator compute the same.
+* Every field has ceil(log2 maximum_sites) bits of head-room. A sum over at most that many sites therefore never
+  carries into the next field and never reaches the plaintext modulus.
+* The layout follows from public terms alone, so all sites and the coordinator compute the same one.
 * The check fields come last so that a vector can be sealed and opened in one pass.
-* A vector is worked on in blocks of ``BLOCK`` parts, each with keystreams of its own: in little memory, on several
-  cores.
+* A vector is sealed and opened in blocks of ``BLOCK`` parts, each with keystreams of its own. This needs little memory
+  and can use several cores.
 """
 
 from collections.abc import Sequence
@@ -40,12 +40,12 @@ class Layout:
     """The shape of one sealed vector.
 
     Args:
-        parameters: values of an update.
-        counts: totals that ride along (evaluation).
+        parameters: number of values of an update.
+        counts: number of totals (of an evaluation) in the same vector.
         bits: bits of one value.
         maximum_sites: most sites whose sealed vectors are ever added.
         count_bits: bits of one site's total; it lies in [-2^(count_bits - 1), 2^(count_bits - 1)).
-        scheme: under which it travels.
+        scheme: the scheme that seals the vector.
     """
 
     parameters: int
@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def cipher(self) -> Scheme:
-        """The scheme at work."""
+        """The scheme that seals the vector."""
         return SCHEMES[self.scheme]
 
     @property
@@ -109,14 +109,16 @@ class Layout:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the layout, for headers to compare."""
+        """SHA-256 of the layout, which headers carry for comparison."""
         return compute_digest(asdict(self))
 
     def require_fitting(self, integers: NDArray[np.uint32], counts: Sequence[int]) -> None:
-        """Run by a site. Refuse what this layout has no place for.
+        """Refuse values or totals that this layout cannot hold.
+
+        Run by a site.
 
         Raises:
-            ValueError: a number of values or totals, or a value's or total's size, that the layout does not have.
+            ValueError: another number of values or totals, or a value or total with too many bits.
         """
         if len(integers) != self.parameters or len(counts) != self.counts:
             raise ValueError(
@@ -128,7 +130,7 @@ class Layout:
             raise ValueError(f"a total is beyond {self.count_bits} signed bits")
 
     def find_values_in(self, parts: range) -> slice:
-        """Which of the vector's values lie in ``parts``."""
+        """Return which of the vector's values lie in ``parts``."""
         first, last = (
             min(max(part * SLOTS - self._first_value, 0) * self.per_slot, self.parameters)
             for part in (parts.start, parts.stop)
@@ -136,7 +138,9 @@ class Layout:
         return slice(first, last)
 
     def pack(self, values: NDArray[np.uint32], counts: Sequence[int], parts: range) -> NDArray[np.uint64]:
-        """Run by a site. The slots of ``parts``, check fields still zero; (len(parts) * SLOTS,).
+        """Pack values and totals into the slots of ``parts``, (len(parts) * SLOTS,); check fields are still zero.
+
+        Run by a site.
 
         Args:
             values: those that lie in these parts (:meth:`find_values_in`).
@@ -145,11 +149,12 @@ class Layout:
         """
         first = parts.start * SLOTS
         slots = np.zeros(len(parts) * SLOTS, dtype=np.uint64)
+        # the count field, then the totals; the offset makes a negative total a field without a sign
         head = [1, *(total + self._offset for total in counts)][first : first + len(slots)]
         slots[: len(head)] = head
-        lanes = np.zeros((-(-len(values) // self.per_slot), self.per_slot), dtype=np.uint64)
+        lanes = np.zeros((-(-len(values) // self.per_slot), self.per_slot), dtype=np.uint64)  # (slots, per_slot)
         lanes.reshape(-1)[: len(values)] = values
-        target = slots[len(head) : len(head) + len(lanes)]
+        target = slots[len(head) : len(head) + len(lanes)]  # (slots,)
         for lane in range(self.per_slot):
             target |= lanes[:, lane] << np.uint64(lane * self.width)
         return slots
@@ -157,12 +162,15 @@ class Layout:
     def unpack(
         self, slots: NDArray[np.uint64], sites: int, parts: range
     ) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-        """Run by a site. Summed values and totals that lie in the opened ``slots`` of ``parts``, of ``sites``.
+        """Return the summed values and totals of ``sites`` sites in the opened ``slots`` of ``parts``.
+
+        Run by a site.
 
         Raises:
             SealingError: a field holds what no sum of that many sites can hold.
         """
         first = parts.start * SLOTS
+        # where the values begin and end, counted from the first slot of these parts
         start, end = (min(max(place - first, 0), len(slots)) for place in (self._first_value, self._end))
         if np.any(slots[end : max(end, min(self.slots - CHECKS - first, len(slots)))]):
             raise SealingError("the aggregate is refused: an unused slot is not zero")
@@ -170,12 +178,13 @@ class Layout:
         if np.any(totals > sites * ((1 << self.count_bits) - 1)):
             raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
         packed = slots[start:end]
-        lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)
+        lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)  # (slots, per_slot)
         for lane in range(self.per_slot):
             lanes[:, lane] = (packed >> np.uint64(lane * self.width)) & np.uint64((1 << self.width) - 1)
         inside = self.find_values_in(parts)
         values = lanes.reshape(-1)
         count = inside.stop - inside.start
+        # bits above the last lane, and lanes after the last value, must be zero
         beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[count:])
         if beyond or np.any(values > sites * ((1 << self.bits) - 1)):
             raise SealingError(f"the aggregate is refused: a value is more than {sites} sites can have sealed")

@@ -1,14 +1,14 @@
-"""Masks: what makes a lone sealed update unreadable even to those who hold the study key.
+"""Masks: they hide a lone sealed update even from those who hold the study key.
 
 A site adds to its slots, modulo the plaintext modulus t,
 
-* for every other site of the cohort a pair mask: the site whose name sorts lower adds it, the other subtracts it,
-  so they cancel in the sum over exactly this cohort, if both hold the same view of the round (the context);
-* its own mask, from a fresh seed that it releases once the cohort's headers agree; the coordinator subtracts it.
+* for every other site of the cohort a pair mask. The site whose name sorts lower adds it, the other subtracts it. Pair
+  masks cancel in the sum over exactly this cohort, if both sites hold the same view of the round (the context);
+* its own mask, from a fresh seed that it releases once the cohort's headers agree. The coordinator subtracts it.
 
-Every mask is uniform modulo t (by rejection), a one-time pad. Each block of a vector has keystreams of its own, and
-masks are drawn part by part, which is part of the format: rejection makes a keystream depend on how many are drawn at
-once.
+Every mask is uniform modulo t (by rejection) and used once, so it is a one-time pad. Each block of a vector has
+keystreams of its own, and masks are drawn part by part. Both belong to the format: with rejection, the values depend on
+how many are drawn at once.
 
 Source: Bonawitz et al. 2017, section 4.
 """
@@ -33,7 +33,8 @@ class MaskSum:
         self._minus = minus
 
     def draw(self) -> NDArray[np.uint64]:
-        """The next part's masks, summed modulo t; (SLOTS,)."""
+        """Draw the next part's masks, summed modulo t; (SLOTS,)."""
+        # masks are below 2^43, so the sum of all of a cohort's fits 64 bits and is reduced once, at the end
         total = np.zeros(SLOTS, dtype=np.uint64)
         for stream in self._plus:
             total += stream.draw_below(PLAIN_MODULUS, SLOTS)
@@ -45,7 +46,9 @@ class MaskSum:
 def make_site_masks(
     site: str, cohort: Sequence[str], pair_secrets: Mapping[str, bytes], own_seed: bytes, context: bytes, block: int
 ) -> MaskSum:
-    """Run by a site. Everything ``site`` adds to the slots of one block.
+    """Make the sum of all masks that ``site`` adds to the slots of one block.
+
+    Run by a site.
 
     Args:
         site: the site's name.
@@ -63,6 +66,7 @@ def make_site_masks(
     for peer in cohort:
         if peer == site:
             continue
+        # the site whose name sorts lower adds the pair mask, the other subtracts it: Bonawitz et al. 2017, section 4
         low, high = sorted((site, peer))
         secret = _require_secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
         stream = derive_stream(
@@ -73,7 +77,9 @@ def make_site_masks(
 
 
 def make_own_masks(seeds: Mapping[str, bytes], context: bytes, block: int) -> MaskSum:
-    """Run by the coordinator. The sites' own masks of one block, summed, from the seeds they released.
+    """Make the sum of the sites' own masks of one block, from the seeds they released.
+
+    Run by the coordinator.
 
     Raises:
         SealingError: a seed has another length.
@@ -82,7 +88,10 @@ def make_own_masks(seeds: Mapping[str, bytes], context: bytes, block: int) -> Ma
 
 
 def commit_to_seed(seed: bytes) -> str:
-    """What a site says of its seed before anybody releases: a wrong seed later on is then that site's."""
+    """Return the commitment to a mask seed that a site signs before any site releases.
+
+    It shows which site released a wrong seed.
+    """
     return derive(_require_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
 
 

@@ -1,17 +1,17 @@
-"""A site opens an aggregate: decrypt, then believe it only if it is exactly the named cohort's sum.
+"""Opens an aggregate at a site: decrypts it, and accepts it only if it is exactly the named cohort's sum.
 
-Rules, in this order, each refused with its name:
+Rules, checked in this order; the error names the rule that is broken:
 
 * the size is the layout's, every coefficient is below its modulus;
 * the count field is the number of sites in the cohort;
 * the three check fields are those of the opened slots and of exactly these sites;
 * every field holds what that many sites can have sealed, every unused slot is zero.
 
-A refusal must end the key epoch: each one tells a tampering coordinator a bit about the key. (A change smaller than
-the noise opens to the same sum; being accepted k times tells him b bits with probability at most 2^-b in all.) It must
-be no more than that bit: which rule broke, and every number in the sentence, is a function of what decryption gave, so
-the sentence stays at the site, and whoever sent the aggregate is told the same whatever broke
-(``client/study/apply_aggregate.py``).
+A refusal must end the key epoch, because each refusal gives a tampering coordinator one bit about the key. (A change
+smaller than the noise opens to the same sum. To be accepted k times gives it b bits with probability at most 2^-b in
+all.) It must not give more than that bit. Which rule is broken, and every number in the message, depends on what
+decryption gave. So the message stays at the site, and the sender of the aggregate gets the same answer whichever rule
+is broken (``client/study/apply_aggregate.py``).
 """
 
 from collections.abc import Sequence
@@ -52,11 +52,13 @@ def open_aggregate(
     study_key: StudyKey,
     processes: int | None = None,
 ) -> Opened:
-    """Run by a site. The verified sum of the cohort's integers and totals.
+    """Decrypt and verify an aggregate; return the sum of the cohort's integers and totals.
+
+    Run by a site.
 
     Raises:
         SealingError: naming the first rule that the aggregate breaks.
-        TrainingError: a worker died (:mod:`privacy.secure_aggregation.process_pool`).
+        TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
     """
     require_cohort(layout, cohort)
     if len(aggregate) != layout.aggregate_bytes:
@@ -77,6 +79,7 @@ def open_aggregate(
         if parts.start == 0:
             _require_count(block.first, len(cohort), layout.maximum_sites)
         forms, checks, broken = add_forms(forms, block.forms), block.checks, broken or block.broken
+        # a field out of range is reported last, after the check fields, which need every block
         if not broken:
             values[layout.find_values_in(parts)] = block.values
             totals += block.totals
@@ -102,7 +105,10 @@ class _Task(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """One block, opened and not yet believed. ``checks`` are its last slots, ``broken`` what is wrong with a field."""
+    """One block, opened and not yet accepted.
+
+    ``checks`` are its last slots. ``broken`` says which field is out of range, and is empty if none is.
+    """
 
     first: int
     forms: Forms
@@ -136,7 +142,7 @@ def _require_count(count: int, sites: int, maximum_sites: int) -> None:
     """Refuse a sum of another number of sealed vectors.
 
     Raises:
-        SealingError: saying whether it is another number of sites, or no sum that opens at all.
+        SealingError: the message says whether it is another number of sites, or a sum that does not open at all.
     """
     if count == sites:
         return

@@ -1,8 +1,10 @@
-"""Blocks are sealed and opened side by side, on as many cores as there are.
+"""Seals and opens blocks in parallel, on all cores.
 
-SEAL's binding holds Python's lock, so cores are used by processes: started when the first large vector comes, kept
-warm, given one block at a time. Small vectors are not worth a process and stay here. Keys travel to the workers over
-pipes, in memory; a worker ends with the process that started it, however that ends, and the keys with it.
+* SEAL's binding holds Python's lock, so several cores need several processes.
+* Worker processes start with the first large vector, stay for later ones, and get one block at a time.
+* A small vector is not worth a process; its blocks are handled in this one.
+* Keys go to the workers over pipes, in memory. A worker ends when the process that started it ends, for whatever
+  reason, and its keys with it.
 """
 
 import os
@@ -26,23 +28,23 @@ WORTH_IT: Final = 16
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def map_blocks(
     function: Callable[[T], R], tasks: Iterable[T], count: int, processes: int | None = None
 ) -> Iterator[R]:
-    """``function`` of each of ``count`` tasks, in their order.
+    """Yield the result of ``function`` for each of ``count`` tasks, in their order.
 
     Args:
-        function: a module's own function; with several processes its results and tasks are pickled.
-        tasks: made one by one, as they are needed: at most two for each process are under way.
-        count: how many there are.
-        processes: at most so many; all cores, if not given.
+        function: defined at the top of a module; with several processes, tasks and results are pickled.
+        tasks: made one by one when they are needed: at most two for each process are under way.
+        count: how many tasks there are.
+        processes: the most processes to use; all cores, if not given.
 
     Raises:
-        TrainingError: a worker died; the next call has new ones.
+        TrainingError: a worker process ended unexpectedly; the next call starts new ones.
     """
     several = min(processes or count_cores(), count)
     if several == 1 or count < WORTH_IT:

@@ -1,15 +1,14 @@
-"""An update becomes b-bit integers, and a sum of such integers becomes a sum of updates again.
+"""Converts an update to b-bit integers, and a sum of such integers to a sum of updates.
 
-* The grid is common to all sites: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k stands
-  for k steps. The first range is the terms', or what ``auto`` makes of them
-  (``privacy/mechanisms/value_range.py``); later ones are it, halved as often as the last opened sum allows,
-  which every site computes alike, in integers.
-* A value beyond [-value_range, value_range] saturates. How many did depends on records: it stays at the site. What
-  all may know is how many values of the opened mean lie at the range's edge.
-* Rounding is stochastic, so the integer is right on average (below saturation); its randomness is an argument.
-* What rounding and saturation left behind is added to the next round's update (error feedback): errors do not add up
-  over rounds. With local noise it is a function of a value that was noised already (post-processing).
-* Way back is one subtraction and one multiplication per element in float64: the same bits on every machine.
+* All sites use one grid: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k means k steps.
+  The first range is the terms', or follows from ``auto`` (``privacy/mechanisms/value_range.py``). Later ranges are the
+  first one, halved as often as the last opened sum allows. Every site computes this alike, in integers.
+* A value beyond [-value_range, value_range] saturates. The number of such values depends on records and stays at the
+  site. All sites may know how many values of the opened mean lie at the edge of the range.
+* Rounding is stochastic, so the integer is right on average (below saturation). Its randomness is an argument.
+* The residual that rounding and saturation leave is added to the next round's update (error feedback), so that errors
+  do not add up over rounds. With local noise it is a function of a value that is noised already (post-processing).
+* The way back is one subtraction and one multiplication per element in float64: the same bits on every machine.
 """
 
 import math
@@ -24,8 +23,8 @@ from privacy.randomness import KeyStream
 
 _CHUNK: Final = 1 << 15  # values rounded at a time: the working memory stays in a core's cache
 _HEAD_ROOM: Final = 4
-"""How many times larger than expected a site's next update may be. Expected is the largest mean times the square root
-of the number of sites: a mean of so many noises is smaller than one of them by that."""
+"""How many times larger than expected a site's next update may be. The expected size is the largest mean times the
+square root of the number of sites n, because a mean of n independent noises is smaller than one of them by sqrt(n)."""
 MOST_HALVINGS: Final = 20
 _EDGE: Final = 0.95
 
@@ -38,7 +37,7 @@ class Grid:
     bits: int
 
     def halve(self, times: int) -> "Grid":
-        """The grid of a range ``times`` halved: the same integers, finer steps."""
+        """Return the grid whose range is halved ``times`` times: the same integers, finer steps."""
         return Grid(self.value_range / 2**times, self.bits)
 
     @property
@@ -53,7 +52,7 @@ class Grid:
 
     @property
     def step(self) -> float:
-        """What two neighbouring integers differ by."""
+        """The difference in value between two neighbouring integers."""
         return self.value_range / self.steps
 
 
@@ -66,12 +65,12 @@ class Quantised:
 
 
 def quantise(update: NDArray[np.float64], grid: Grid, randomness: KeyStream) -> Quantised:
-    """Run by a site. Round ``update``, (parameters,), stochastically to ``grid``.
+    """Round ``update``, (parameters,), stochastically to ``grid``.
 
-    ``update`` is overwritten with what rounding and saturation left of it.
+    Run by a site. ``update`` is overwritten with the residual of rounding and saturation.
 
-    *Guarantee*: for every value within range the expected integer is exact; integers and what is left add up to the
-    update, but for the last bits of float64.
+    *Guarantee*: for every value within range the expected integer is exact. Integers and residual add up to the
+    update, except for the last bits of float64.
 
     Raises:
         TrainingError: a value is not finite, so training has diverged.
@@ -85,33 +84,43 @@ def quantise(update: NDArray[np.float64], grid: Grid, randomness: KeyStream) -> 
         saturated += int(np.count_nonzero(np.abs(part) > grid.value_range))
         steps = np.clip(part / grid.value_range, -1.0, 1.0) * grid.steps
         below = np.floor(steps)
+        # rounded up with a probability equal to the fraction, so that the expected integer is exact
         rounded = below + (randomness.draw_uniform(len(part)) < steps - below)
-        part -= rounded * grid.step
+        part -= rounded * grid.step  # the residual, for error feedback
         integers[start : start + len(part)] = (rounded + grid.zero).astype(np.uint32)
     return Quantised(integers, saturated)
 
 
 def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.float64]:
-    """The sum of the updates whose integers, one vector per site, add up to ``total``; (parameters,)."""
+    """Return the sum of the updates whose integers, one vector per site, add up to ``total``; (parameters,)."""
     return (total - sites * grid.zero).astype(np.float64) * grid.step
 
 
 def count_means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
-    """How many values of a ``total`` on ``grid`` have a mean at the range's edge: all its sites sent what was cut.
+    """Count the values of a ``total`` on ``grid`` whose mean lies at the edge of the range.
 
-    Less than all cannot be told from a sum. Each site counts what it cuts itself.
+    There all sites sent a value that was cut. A sum does not show that only some of them did: each site counts the
+    values that it cuts itself.
     """
     return int(np.count_nonzero(np.abs(total - sites * grid.zero) >= _EDGE * grid.steps * sites))
 
 
 def compute_next_halvings(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:
-    """How often the terms' range is halved in the next round, after a ``total`` on ``grid``, halved already.
+    """Compute how often the terms' range is halved in the next round.
 
-    Integers only, from what every site has opened: the same at all of them.
+    Only integers are used, from a sum that every site has opened, so all sites get the same result.
+
+    Args:
+        total: the opened sum of this round, (parameters,).
+        sites: how many sites are in it.
+        grid: the grid of this round.
+        halvings: how often the terms' range is halved in ``grid``.
     """
     if not len(total):
         return halvings
     largest = int(np.abs(total - sites * grid.zero).max())
+    # isqrt(4 n) / 2 is sqrt(n), rounded down to a multiple of 1/2
     room, needed = grid.steps * sites, max(1, _HEAD_ROOM * largest * math.isqrt(4 * sites) // 2)
+    # floor(log2(room / needed)) in integers; negative where the range must become larger again
     finer = (room // needed).bit_length() - 1 if room >= needed else -((needed - 1) // room).bit_length()
     return min(max(halvings + finer, 0), MOST_HALVINGS)

@@ -1,7 +1,7 @@
-"""What a round's sealed vector looks like, from public numbers: the same at every site.
+"""Computes the shape of a round's sealed vector from public numbers: the same at every site.
 
-Its layout follows from the launch alone, so the coordinator knows it too. The range of its values may follow from the
-noise, and from ``room``: how many patients the round's sum must hold, which every view names.
+The layout follows from the launch alone, so the coordinator knows it too. The range of the values may also depend on
+the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.
 """
 
 from privacy.canonical import compute_digest
@@ -15,9 +15,10 @@ from privacy.study.launch import Launch
 
 
 def layout_of(launch: Launch, number: int, base: int) -> Layout:
-    """The layout of round ``number``, trained from the model after round ``base``.
+    """Return the layout of round ``number``, trained from the model after round ``base``.
 
-    A training round carries every parameter; totals ride along where the model of ``base`` is evaluated.
+    A training round carries every shared parameter. Where the model of ``base`` is evaluated, the same vector carries
+    its totals.
     """
     terms = launch.terms
     return Layout(
@@ -30,14 +31,18 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
 
 
 def compute_largest_aggregate(launch: Launch) -> int:
-    """The most bytes that an aggregate of the study can have."""
+    """Return the most bytes that an aggregate of the study can have."""
     terms = launch.terms
     base = max(terms.evaluation.rounds, default=0)
     return max(layout_of(launch, 1, base).aggregate_bytes, layout_of(launch, 1, 0).aggregate_bytes)
 
 
 def count_sealed_values(terms: Terms, parameters: int) -> int:
-    """How many values a site seals in a training round: one a shared parameter, and its answer about the norm."""
+    """Count the values that a site seals in a training round.
+
+    There is one for each shared parameter. With adaptive clipping one more says whether the update's norm was within
+    the clipping norm.
+    """
     return parameters + (terms.privacy.adaptive_clipping is not None)
 
 
@@ -50,7 +55,7 @@ def make_grid(terms: Terms, halvings: int, noise_multiplier: float | None = None
 
 
 def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
-    """The range of a site's update in the first round of a study with local noise."""
+    """Return the range of a site's update in the first round of a study with local noise."""
     if terms.secure_aggregation.value_range is not None:
         return terms.secure_aggregation.value_range
     training, privacy = terms.training, terms.privacy
@@ -69,7 +74,7 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
 def compute_shape_digest(
     launch: Launch, number: int, base: int, halvings: int, room: int = 0, noise_multiplier: float | None = None
 ) -> str:
-    """One digest over layout, grid and weights: what the sites of a cohort must agree on before they seal."""
+    """Compute one digest over layout, grid and weights, on which the sites of a cohort must agree before they seal."""
     terms = launch.terms
     if terms.privacy.placement is Placement.DISTRIBUTED and noise_multiplier is not None:
         value_range = make_shared_noise(terms, launch.parameters, noise_multiplier, room=room).value_range
@@ -88,15 +93,15 @@ def compute_shape_digest(
 def make_shared_noise(
     terms: Terms, parameters: int, noise_multiplier: float, clipping_norm: float | None = None, room: int = 0
 ) -> SharedNoise:
-    """The numbers of a study whose noise is distributed.
+    """Make the noise parameters of a study whose noise is distributed.
 
     Args:
-        terms: the study.
-        parameters: of the model, that are shared.
+        terms: the study's terms.
+        parameters: how many parameters of the model are shared.
         noise_multiplier: sigma.
-        clipping_norm: of the round, where it adapts; None is the terms'.
-        room: the most patients that all sites have together; 0 where they are not known, or where whole updates are
-            added: of these there are at most as many as sites.
+        clipping_norm: of this round, with adaptive clipping; None takes the terms'.
+        room: the most patients that all sites have together; 0 where this is not known, or where whole updates are
+            added, because there are at most as many of these as sites.
 
     Raises:
         ValueError: the study has no privacy.
@@ -125,7 +130,10 @@ def make_shared_noise(
 
 
 def compute_weight(terms: Terms, patients: int, reference: int) -> float:
-    """How much a site with ``patients`` patients counts; ``reference`` patients count 1, and nobody more."""
+    """Return the weight of a site with ``patients`` patients.
+
+    ``reference`` patients weigh 1, and no site weighs more.
+    """
     if terms.training.weights is Weights.UNIFORM:
         return 1.0
     return min(patients, reference) / reference

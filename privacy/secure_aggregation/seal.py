@@ -1,11 +1,13 @@
-"""A site seals: pack, check, mask, encrypt, block by block, in memory of one block beside what it seals.
+"""Seals an update at a site: pack, check, mask, encrypt, one block at a time.
+
+Beside the update and the sealed vector it needs the memory of one block.
 
 Rules:
 
 * a cohort has at least three different sites, names this one, and fits the layout;
 * the own seed is fresh for every sealing and leaves the site only by release;
 * the ``context`` names everything that the cohort must agree on: study, launch, key epoch, round, attempt, cohort,
-  model, scale. Sites with different contexts have masks that do not cancel.
+  model, scale. The masks of sites with different contexts do not cancel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,25 +47,27 @@ def seal(
     own_seed: bytes,
     processes: int | None = None,
 ) -> bytes:
-    """Run by a site. Its sealed vector, ``layout.sealed_bytes`` long.
+    """Seal one site's update; return ``layout.sealed_bytes`` bytes.
+
+    Run by a site.
 
     Args:
         layout: from the terms.
         integers: the quantised update, (layout.parameters,).
-        counts: the totals that ride along, layout.counts of them.
+        counts: the totals of an evaluation, layout.counts of them.
         site: this site's name.
         cohort: the names of the round's sites, in any order.
         context: the view of the round that all of them must share.
         study_key: the key epoch's key.
-        pair_secrets: 32 bytes shared with each other site, by its name; more peers than the cohort's do no harm.
+        pair_secrets: 32 bytes shared with each other site, by its name; those of sites outside the cohort are not used.
         own_seed: 32 fresh random bytes.
-        processes: at most so many for a large vector; all cores, if not given.
+        processes: the most processes to use for a large vector; all cores, if not given.
 
     Raises:
         SealingError: the cohort is too small or too large, names a site twice or not this one, or a secret is
             missing.
         ValueError: integers or counts do not fit the layout.
-        TrainingError: a worker died (:mod:`privacy.secure_aggregation.process_pool`).
+        TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
     """
     require_cohort(layout, cohort)
     if site not in cohort:
@@ -79,13 +83,14 @@ def seal(
     for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
         sealed[parts.start * size : parts.stop * size] = block.sealed
         forms = add_forms(forms, block.forms)
+    # the last block carries the check fields, which need the sums of every block before it
     block = _seal_block(_Task(hand, last, integers[layout.find_values_in(last)], tuple(counts), forms))
     sealed[last.start * size :] = block.sealed
     return bytes(sealed)
 
 
 class SealingInputs(NamedTuple):
-    """What every block of one sealing needs."""
+    """The inputs that all blocks of one sealing share."""
 
     layout: Layout
     site: str
@@ -97,7 +102,7 @@ class SealingInputs(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """One block to seal; ``forms`` of all blocks before it make it the last, which carries the check fields."""
+    """One block to seal. Only the last one has ``forms``: the sums of all blocks before it, for its check fields."""
 
     hand: SealingInputs
     parts: range
@@ -131,7 +136,7 @@ def _seal_block(task: _Task) -> _Block:
 
 @lru_cache(maxsize=1)
 def load_study_key(data: bytes) -> StudyKey:
-    """The key of :meth:`StudyKey.to_bytes`; a worker makes it once, not once a block."""
+    """Load the key that :meth:`StudyKey.to_bytes` wrote; a worker does so once, not once a block."""
     return StudyKey.from_bytes(data)
 
 

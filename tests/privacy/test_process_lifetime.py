@@ -43,8 +43,8 @@ subprocess.run([sys.executable, "-c", {WITH_PARENT!r}])
 """
 WITH_OWNER = """
 import os, sys, time
-from privacy.process_lifetime import when_closed
-when_closed(int(sys.argv[1]), lambda: os._exit(0))
+from privacy.process_lifetime import call_when_closed
+call_when_closed(int(sys.argv[1]), lambda: os._exit(0))
 print("ready", flush=True)
 time.sleep(60)
 """

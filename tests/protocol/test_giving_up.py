@@ -30,7 +30,7 @@ def give_up(simulator: Simulator) -> None:
 def amounts(simulator: Simulator, name: str) -> tuple[int, int]:
     """What the site's grant has spent, and set aside."""
     with simulator.homes[name].open_ledger() as ledger:
-        (grant,) = ledger.list_budgets()[0].grants
+        (grant,) = ledger.read_state().list_budgets()[0].grants
     return grant.spent, grant.set_aside
 
 

@@ -36,7 +36,7 @@ def test_every_head_that_a_site_showed_is_countersigned_and_in_its_ledger(simula
         heads = [each.head.statement for each in witness.read_heads() if each.head.statement.site == name]
         assert len(heads) == 1 + ROUNDS + 1  # joined, each round, closed
         with simulator.homes[name].open_ledger() as ledger:
-            assert all(ledger.has_entry(head.number, head.hash) for head in heads)
+            assert all(ledger.read_state().contains(head.number, head.hash) for head in heads)
         assert len(simulator.entries(name, "checkpoint")) == ROUNDS
         kept = simulator.homes[name].load_witnessed()
         assert kept is not None
@@ -76,7 +76,7 @@ def test_restored_ledger_takes_over_what_was_seen_and_spends_what_was_open(simul
     copy = simulator.snapshot("ash")
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     with simulator.homes["ash"].open_ledger() as ledger:
-        lost = ledger.list_budgets()[0].grants[0]
+        lost = ledger.read_state().list_budgets()[0].grants[0]
     simulator.sites["ash"].close()
     for path in simulator.homes["ash"].folder.glob("ledger.sqlite*"):
         path.unlink()
@@ -85,7 +85,7 @@ def test_restored_ledger_takes_over_what_was_seen_and_spends_what_was_open(simul
     assert seen is not None
     with simulator.homes["ash"].open_ledger() as ledger:
         ledger.recover(seen, simulator.federation.load_identity().public)
-        restored = ledger.list_budgets()[0].grants[0]
+        restored = ledger.read_state().list_budgets()[0].grants[0]
     assert restored.set_aside == 0
     assert restored.spent >= lost.spent + lost.set_aside
     simulator.sites["ash"] = simulator._start("ash")

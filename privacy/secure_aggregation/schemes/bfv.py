@@ -1,12 +1,13 @@
 """BFV through TenSEAL's binding of SEAL: the study key, fresh ciphertexts, and their sum.
 
 * Nothing from outside chooses what SEAL parses: polynomials come as words of fixed width
-  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and we write the frame
-  that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore facts, not claims by the
-  sender.
-* A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed stands for it.
+  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and this module writes the
+  frame that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore fixed here, not
+  claimed by the sender.
+* A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed is sent in its
+  place.
 * A slot is a plaintext coefficient: sums need no batching, and SEAL takes coefficients without Python lists.
-* SEAL loads and saves by path only; an anonymous memory file gives one that never touches a disk.
+* SEAL loads and saves by path only. An anonymous file in memory has a path and is never on a disk.
 
 Scheme: Brakerski 2012, Fan and Vercauteren 2012, as in Microsoft SEAL 4.
 """
@@ -59,12 +60,17 @@ class StudyKey:
 
     @classmethod
     def generate(cls) -> "StudyKey":
-        """Run by the lead site. A fresh key from the operating system's randomness."""
+        """Draw a fresh key from the operating system's randomness.
+
+        Run by the lead site.
+        """
         return cls(seal.KeyGenerator(_make_ring().context).secret_key())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "StudyKey":
-        """Run by a site that was given the key.
+        """Load a key that :meth:`to_bytes` wrote.
+
+        Run by a site that received the key.
 
         Raises:
             SealingError: another length, other parameters, or a coefficient beyond the modulus.
@@ -78,32 +84,32 @@ class StudyKey:
         return cls(secret)
 
     def to_bytes(self) -> bytes:
-        """The key, :data:`KEY_BYTES` long, to be wrapped for a pinned peer."""
+        """Return the key, :data:`KEY_BYTES` long, to be wrapped for a pinned peer."""
         return _KEY_LABEL + self._coefficients
 
     @property
     def commitment(self) -> str:
-        """SHA-256 that others may see: sites that were given different keys notice."""
+        """SHA-256 of the key, which others may see: it shows when sites received different keys."""
         return hashlib.sha256(_COMMITMENT_LABEL + self.to_bytes()).hexdigest()
 
     @property
     def check_key(self) -> bytes:
-        """The key of the check fields: whoever opens also checks."""
+        """The key of the check fields: every site that can open an aggregate can also check it."""
         return derive(self.to_bytes(), Purpose.CHECK_KEY)
 
     @property
     def digest_key(self) -> bytes:
-        """The key of model digests: only sites can compute or guess at them."""
+        """The key of model digests: only sites can compute or test them."""
         return derive(self.to_bytes(), Purpose.MODEL_DIGEST)
 
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
-        """One ciphertext of ``slots``, (SLOTS,), each below the plaintext modulus; SEALED_BYTES long."""
+        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext of SEALED_BYTES bytes."""
         body = _read_body(self._encryptor.encrypt_symmetric(_make_plaintext(slots)))
         start = len(_make_ring().sealed_prefix)
         return _pack(body[start : start + _RAW]) + body[-SEED_BYTES:]
 
     def decrypt(self, data: bytes) -> NDArray[np.uint64]:
-        """The slots of one ciphertext of an aggregate; (SLOTS,).
+        """Decrypt one ciphertext of an aggregate to its slots, (SLOTS,).
 
         Raises:
             SealingError: another length, or a coefficient beyond the modulus.
@@ -120,7 +126,9 @@ class StudyKey:
 
 
 def require_sealed(data: bytes) -> None:
-    """Run by the coordinator. Accept one fresh ciphertext from a site.
+    """Check that ``data`` is one fresh ciphertext from a site.
+
+    Run by the coordinator.
 
     Raises:
         SealingError: another length, or a coefficient beyond the modulus.
@@ -131,7 +139,7 @@ def require_sealed(data: bytes) -> None:
 
 
 class CiphertextSum:
-    """Run by the coordinator. One ciphertext of an aggregate; no key is needed."""
+    """One ciphertext of an aggregate, summed without a key. Run by the coordinator."""
 
     def __init__(self) -> None:
         self._sum: Any = None
@@ -151,12 +159,12 @@ class CiphertextSum:
         _make_ring().evaluator.sub_plain_inplace(self._sum, _make_plaintext(slots))
 
     def to_bytes(self) -> bytes:
-        """The sum, AGGREGATE_BYTES long."""
+        """Return the sum, AGGREGATE_BYTES long."""
         return _pack(_read_body(self._sum)[len(_make_ring().sum_prefix) :])
 
 
 class _Ring(NamedTuple):
-    """SEAL's context, and what it writes before the coefficients of each kind of object."""
+    """SEAL's context, and the bytes that SEAL writes before the coefficients of each kind of object."""
 
     context: Any
     evaluator: Any
@@ -201,9 +209,10 @@ def _make_plaintext(slots: NDArray[np.uint64]) -> Any:
 
 
 def _pack(coefficients: bytes) -> bytes:
-    """Little-endian 8-byte words, written with WORD_BYTES each; three strided copies are faster than 7-byte ones."""
+    """Shorten little-endian 8-byte words to WORD_BYTES each."""
     words = np.frombuffer(coefficients, dtype="<u8")
     packed = bytearray(len(words) * WORD_BYTES)
+    # three strided copies, of 4, 2 and 1 bytes, are faster than copies of 7 bytes
     for start, kind in ((0, "<u4"), (4, "<u2"), (6, "<u1")):
         part = np.ndarray(len(words), dtype=kind, buffer=packed, offset=start, strides=(WORD_BYTES,))
         part[:] = (words >> np.uint64(8 * start)).astype(kind)
@@ -225,30 +234,34 @@ def _require_coefficients(data: bytes, name: str) -> None:
         len(data) // WORD_BYTES, dtype="<u4", buffer=data, offset=_LOWER_BYTES, strides=(WORD_BYTES,)
     )
     if upper.max() < COEFFICIENT_MODULUS >> 8 * _LOWER_BYTES:
-        return  # settled without widening, but for one polynomial in 2**18
+        return  # decided by the upper bytes, except for one polynomial in 2**18
     if np.any(_widen(data) >= COEFFICIENT_MODULUS):
         raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
 
 
 def _widen(data: bytes) -> NDArray[np.uint64]:
     count = len(data) // WORD_BYTES
-    wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))  # each with a byte too many
+    # overlapping 8-byte words: the highest byte of each belongs to the next word and is masked off
+    wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))
     return wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
 
 
 def _read_body(thing: Any) -> bytes:
-    """What SEAL saves of ``thing``, without its frame (it compresses; we inflate what our own process wrote)."""
+    """Return what SEAL saves of ``thing``, without its frame.
+
+    SEAL compresses what it saves. Only bytes that this process wrote are decompressed here.
+    """
     return zstandard.ZstdDecompressor().decompress(_save(thing)[_HEADER.size :])
 
 
 class _Memory(threading.local):
-    """A file in memory that a thread uses again and again: making and freeing one costs more than filling it."""
+    """A file in memory that a thread uses repeatedly: to make and free one costs more than to fill it."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Take another file: a forked process shares its parent's."""
+        """Open another file, because a forked process shares the file of its parent."""
         self.descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
         self.path = f"/proc/self/fd/{self.descriptor}"
 
@@ -263,7 +276,10 @@ def _save(thing: Any) -> bytes:
 
 
 def _load(thing: Any, body: bytes) -> None:
-    """Fill ``thing`` from ``body``, framed as uncompressed. A frame has a size, so a longer one before does no harm."""
+    """Fill ``thing`` from ``body``, framed as uncompressed.
+
+    A frame states its size, so SEAL ignores the rest of a longer one that was in the file before.
+    """
     frame = _HEADER.pack(_MAGIC, _HEADER.size, *_make_ring().version, 0, 0, _HEADER.size + len(body))
     os.pwritev(_memory.descriptor, [frame, body], 0)
     thing.load(_make_ring().context, _memory.path)

@@ -1,10 +1,10 @@
-"""Which BFV: the ring, the two moduli, the sizes they give, and how many sites their noise can carry.
+"""The parameters of BFV: ring, two moduli, the sizes that follow, and how many sites the noise allows.
 
-* N = 4096 with one 54-bit coefficient prime q: 128-bit security with much in hand (the 2018 standard allows a
+* N = 4096 with one 54-bit coefficient prime q: 128-bit security with a large margin (the 2018 standard allows a
   109-bit q at this degree). One prime means no key switching, which sums do not need.
 * Slots are plaintext coefficients modulo the 43-bit prime t. It is prime so that a changed sum passes a linear
   check (:mod:`privacy.secure_aggregation.check_fields`) only by guessing.
-* A polynomial is written as N little-endian words of 7 bytes, whatever its values: every size is exact.
+* A polynomial is written as N little-endian words of 7 bytes, whatever its values, so every size is exact.
 
 Noise. A fresh symmetric ciphertext carries e drawn from SEAL's centred binomial distribution: 42 halves of a fair
 sign, so sub-Gaussian with variance 10.5. Scaling a plaintext by q/t rounds, which adds at most 1/2 per plaintext.
@@ -38,7 +38,8 @@ _LEAST_SECURITY_BITS: Final = 128
 
 
 def compute_failure_bits(sites: int) -> float:
-    """-log2 of the bound on the probability that one coefficient of a sum of ``sites`` opens wrongly."""
+    """Return -log2 of the bound on the probability that one coefficient of a sum of ``sites`` opens wrongly."""
+    # the bound 2 exp(-T^2 / 21 n) with the largest T for which T + (n + 1)/2 is at most q/2t
     room = COEFFICIENT_MODULUS / (2 * PLAIN_MODULUS) - (sites + 1) / 2
     return room**2 / (2 * _NOISE_VARIANCE * sites) / math.log(2) - 1 if room > 0 else 0.0
 

@@ -1,4 +1,4 @@
-"""No encryption and no masks: the scheme to compare with, and the one of studies that say so."""
+"""The scheme without encryption and without masks: for comparison, and for studies whose terms choose it."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
 
 
 class PlainScheme:
-    """No scheme: slots travel as they are, little-endian in 6 bytes each. The coordinator reads every update."""
+    """Slots without encryption, little-endian in 6 bytes each. The coordinator can read every update."""
 
     sealed_bytes = _OPEN_BYTES
     aggregate_bytes = _OPEN_BYTES
@@ -38,7 +38,7 @@ class PlainScheme:
 
 
 class PlainSum:
-    """Run by the coordinator. A sum of slots in the clear, modulo t."""
+    """A sum of slots without encryption, modulo t. Run by the coordinator."""
 
     def __init__(self) -> None:
         self._sum = np.zeros(SLOTS, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""The schemes by their names in the terms."""
+"""Lists the schemes by their names in the terms."""
 
 from typing import Final
 

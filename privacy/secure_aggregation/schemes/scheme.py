@@ -1,9 +1,9 @@
-"""The schemes under which a block of slots can travel: one small interface, and the scheme that hides nothing.
+"""The interface of an encryption scheme for sealed updates.
 
-Sealing asks of a scheme only that slots modulo t can be turned into parts of a known size, that parts can be added and
-known slots subtracted without a key, and that sums can be turned back.
-:mod:`privacy.secure_aggregation.schemes.bfv` is the platform's scheme; :class:`PlainScheme` is the comparison: the
-same path without masks and without encryption.
+* A scheme turns slots modulo t into parts of a known size, and a sum of parts back into slots.
+* Parts are added, and known slots subtracted, without a key.
+* :mod:`privacy.secure_aggregation.schemes.bfv` is the platform's scheme.
+* :mod:`privacy.secure_aggregation.schemes.plain` is for comparison: the same steps without masks and encryption.
 """
 
 from typing import Protocol
@@ -18,7 +18,7 @@ Slots = NDArray[np.uint64]
 
 
 class PartSum(Protocol):
-    """Run by the coordinator. The sum of one part over the sites; no key is needed."""
+    """The sum of one part over the sites; no key is needed. Run by the coordinator."""
 
     def add(self, data: bytes) -> None:
         """Add one site's part, in place."""
@@ -29,26 +29,31 @@ class PartSum(Protocol):
         ...
 
     def to_bytes(self) -> bytes:
-        """The sum, ``aggregate_bytes`` long."""
+        """Return the sum, ``aggregate_bytes`` long."""
         ...
 
 
 class Scheme(Protocol):
-    """A scheme."""
+    """An encryption scheme for sealed updates."""
 
     sealed_bytes: int
     """Exact size of one site's part."""
     aggregate_bytes: int
     """Exact size of a sum of parts."""
     masked: bool
-    """Whether slots are masked before they are encrypted: else whoever adds them can read them."""
+    """Whether slots are masked before they are encrypted; otherwise the coordinator can read them."""
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
-        """Run by a site. One part."""
+        """Encrypt the slots of one part.
+
+        Run by a site.
+        """
         ...
 
     def decrypt(self, key: StudyKey, data: bytes) -> Slots:
-        """Run by a site. The slots of a sum of parts.
+        """Decrypt a sum of parts to its slots.
+
+        Run by a site.
 
         Raises:
             SealingError: it is malformed.
@@ -56,7 +61,9 @@ class Scheme(Protocol):
         ...
 
     def require_part(self, data: bytes) -> None:
-        """Run by the coordinator. Accept one site's part.
+        """Check one site's part.
+
+        Run by the coordinator.
 
         Raises:
             SealingError: it is malformed.
@@ -64,5 +71,8 @@ class Scheme(Protocol):
         ...
 
     def make_sum(self) -> PartSum:
-        """Run by the coordinator. The sum of no parts yet."""
+        """Make an empty sum.
+
+        Run by the coordinator.
+        """
         ...

@@ -60,14 +60,16 @@ def test_explanation_is_what_the_ledger_then_charges(ledger: Ledger) -> None:
     cost = found.cost
     assert cost is not None
     admit(ledger, STUDY)
-    budget = ledger.find_budget("small")
+    budget = ledger.read_state().find_account("small").budget
     assert budget.epsilon_set_aside == cost.total
     assert (cost.left_before, cost.left_after) == (9.0, budget.epsilon_left)
     train, evaluate = compute_price(STUDY).plan
     ledger.reserve("small-00000000", 1, train.event)
-    assert ledger.find_budget("small").epsilon_spent == pytest.approx(cost.conversion + cost.round, abs=2e-4)
+    assert ledger.read_state().find_account("small").budget.epsilon_spent == pytest.approx(
+        cost.conversion + cost.round, abs=2e-4
+    )
     ledger.pay_evaluation("small-00000000", 1, evaluate.event)
-    spent = ledger.find_budget("small").epsilon_spent
+    spent = ledger.read_state().find_account("small").budget.epsilon_spent
     assert spent == pytest.approx(cost.conversion + cost.round + cost.evaluation, abs=3e-4)
     assert (cost.rounds, cost.evaluations) == (2, 2)
     parts = cost.conversion + cost.rounds * cost.round + cost.evaluations * cost.evaluation
@@ -89,7 +91,7 @@ def test_study_of_whole_sites_is_priced_for_the_patient(ledger: Ledger) -> None:
     assert 2.99 < epsilon_of([planned.event] * 2, 1e-3) <= 3
     admit(ledger, terms)
     assert found.cost is not None
-    assert ledger.find_budget("small").epsilon_set_aside == found.cost.total
+    assert ledger.read_state().find_account("small").budget.epsilon_set_aside == found.cost.total
 
 
 def test_second_study_brings_no_conversion(ledger: Ledger) -> None:
@@ -119,7 +121,7 @@ def test_study_is_paid_from_the_first_grant_with_room(ledger: Ledger) -> None:
     assert found.cost is not None
     assert (found.cost.grant, found.cost.order) == (2, 3)
     admit(ledger, STUDY)
-    allowed = ledger.find_allowance("small-00000000")
+    allowed = ledger.read_state().find_allowance("small-00000000")
     assert allowed is not None
     assert allowed.grant == found.cost.grant
 
@@ -205,7 +207,7 @@ def test_runs_take_together_what_the_ledger_then_charges_for_each(ledger: Ledger
     for number in range(runs):
         admit(ledger, STUDY, f"small-{number:08x}")
     assert (together.runs, together.fitting) == (runs, runs)
-    assert together.epsilon == ledger.find_budget("small").epsilon_set_aside
+    assert together.epsilon == ledger.read_state().find_account("small").budget.epsilon_set_aside
     train, evaluate = compute_price(STUDY).plan
     assert together.alone == pytest.approx(epsilon_of([train.event] * train.times * runs, 1e-3), abs=1e-4)
     assert together.alone_evaluation == pytest.approx(
@@ -220,7 +222,7 @@ def test_runs_that_do_not_fit_are_counted_as_the_ledger_would_refuse_them(ledger
     assert 0 < together.fitting < 50
     for number in range(together.fitting):
         admit(ledger, STUDY, f"small-{number:08x}")
-    assert together.epsilon == ledger.find_budget("small").epsilon_set_aside
+    assert together.epsilon == ledger.read_state().find_account("small").budget.epsilon_set_aside
     with pytest.raises(BudgetError, match="asks for epsilon"):
         admit(ledger, STUDY, "small-ffffffff")
     assert explained(ledger).runs is None

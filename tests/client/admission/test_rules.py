@@ -44,7 +44,7 @@ def budget(folder: Path, epsilon: float | None = 6.0, order: int = 8) -> Budget:
         ledger.register_population("small", "0" * 64, 60, 1, "2" * 64, "c" * 64, "id")
         if epsilon is not None:
             ledger.grant("small", epsilon, 1e-3, order)
-        return ledger.find_budget("small")
+        return ledger.read_state().find_account("small").budget
 
 
 @dataclass
@@ -348,10 +348,12 @@ def test_price_is_what_the_ledger_sets_aside_at_the_grants_order(case: Case, tmp
         ledger.allow("small-00000000", "small", price.plan, "2" * 64)
         for number in (1, 2):
             ledger.reserve("small-00000000", number, event)
-        assert ledger.find_budget("small").epsilon_spent == pytest.approx(
+        assert ledger.read_state().find_account("small").budget.epsilon_spent == pytest.approx(
             epsilon_of([event] * 2, 1e-3, orders=(8,)), abs=1e-3
         )
-        assert ledger.compute_epsilon_spent_by("small-00000000", 1e-3) == pytest.approx(3, abs=1e-3)
+        assert ledger.read_state().find_account_of_study("small-00000000").compute_study_epsilon(
+            "small-00000000", 1e-3
+        ) == pytest.approx(3, abs=1e-3)
 
 
 def test_study_that_the_grant_does_not_hold_is_refused_by_the_ledger(case: Case, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def ask_each_study(home: SiteFolder) -> None:
 
 def approved(folder: Path) -> bool:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.count_approved_runs(small_terms().digest) > 0
+        return ledger.read_state().count_approved_runs(small_terms().digest) > 0
 
 
 def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> N
 
 def runs(folder: Path) -> int:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.count_approved_runs(small_terms().digest)
+        return ledger.read_state().count_approved_runs(small_terms().digest)
 
 
 def test_approval_again_changes_nothing_unless_it_is_meant_to_add(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(fo
     assert (done.exit_code, "say so with --yes" in done.stderr) == (2, True)
     assert site(folder, "approve", study, "--by", "Ada", "--yes").exit_code == 0
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.count_approved_runs(terms.digest) == 1
+        assert ledger.read_state().count_approved_runs(terms.digest) == 1
 
 
 def test_one_approval_admits_one_launch(tmp_path: Path) -> None:

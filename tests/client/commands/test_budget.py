@@ -351,7 +351,7 @@ def test_explanation_changes_nothing(folder: Path) -> None:
     explanation(folder)
     with SiteFolder(folder).open_ledger() as ledger:
         assert ledger.head == head
-        assert ledger.find_budget("small").epsilon_left == 6
+        assert ledger.read_state().find_account("small").budget.epsilon_left == 6
 
 
 def test_explanation_of_a_study_that_does_not_fit_says_so(folder: Path) -> None:

@@ -22,7 +22,7 @@ def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
     assert registered is not None
     assert registered.public_patients == 60
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.find_population("small").patients == 60
+        assert ledger.read_state().find_population("small").patients == 60
 
 
 def test_data_registered_again_change_nothing(folder: Path) -> None:
@@ -205,7 +205,7 @@ def test_patients_of_another_population_are_registered_under_it(folder: Path) ->
     registered = SiteFolder(folder).load_registry().registrations.values()
     assert {each.contract.name: each.population for each in registered} == {"small": "small", "other": "small"}
     with SiteFolder(folder).open_ledger() as ledger:
-        assert set(ledger.list_populations()) == {"small"}
+        assert set(ledger.read_state().populations) == {"small"}
 
 
 def test_population_with_a_name_that_is_none_is_refused_with_a_sentence(folder: Path) -> None:
@@ -232,7 +232,7 @@ def test_patients_written_otherwise_in_a_second_export_are_refused_until_people_
         with_data(folder, "--different-from", "smal")
     with_data(folder, "--different-from", "small")
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.find_population("other").said_different == {"small": 30}
+        assert ledger.read_state().find_population("other").said_different == {"small": 30}
         head = ledger.head
     with_data(folder)
     with SiteFolder(folder).open_ledger() as ledger:
@@ -254,7 +254,7 @@ def test_patients_written_in_two_ways_in_one_registration_are_refused_until_peop
     assert SiteFolder(folder).load_registry().registrations == {}
     with_data(folder, "--different-from", "small")
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.find_population("small").said_different == {"small": 2}
+        assert ledger.read_state().find_population("small").said_different == {"small": 2}
     assert "12" in path.read_text()
 
 

@@ -32,7 +32,7 @@ def busy(folder: Path) -> Path:
 
 def budget(folder: Path) -> Budget:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.find_budget("small")
+        return ledger.read_state().find_account("small").budget
 
 
 # list ------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_recovery_takes_the_head_that_the_site_has_kept(busy: Path) -> None:
     SiteFolder(busy).keep_witnessed(seen)
     assert site(busy, "ledger", "recover", "--yes").exit_code == 0
     with SiteFolder(busy).open_ledger() as ledger:
-        assert ledger.has_entry(seen.head.statement.number, seen.head.statement.hash)
+        assert ledger.read_state().contains(seen.head.statement.number, seen.head.statement.hash)
 
 
 def test_recovery_without_a_yes_changes_nothing(busy: Path) -> None:

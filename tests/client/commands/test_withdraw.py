@@ -21,7 +21,7 @@ def test_site_that_withdraws_trains_no_more_and_the_others_go_on(tmp_path: Path)
     assert simulator.trained["ash", 3] == 0
     assert simulator.trained["birch", 3] == 1
     with simulator.homes["ash"].open_ledger() as ledger:
-        (grant_left,) = ledger.list_budgets()[0].grants
+        (grant_left,) = ledger.read_state().list_budgets()[0].grants
         assert grant_left.set_aside == 0
     simulator.close()
 

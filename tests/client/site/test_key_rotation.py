@@ -42,7 +42,7 @@ def test_ledger_goes_on_under_the_new_key(home: SiteFolder) -> None:
     assert state.keys == [old, new]
     with home.open_ledger() as ledger:
         ledger.approve("3" * 64, "Ada")
-        assert ledger.find_budget("small").epsilon_left == 6
+        assert ledger.read_state().find_account("small").budget.epsilon_left == 6
     assert home.identity_path.stat().st_mode & 0o777 == 0o600
 
 
@@ -101,4 +101,4 @@ def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteFolder) ->
         with pytest.raises(LedgerError, match="signed by the key"):
             running.approve("3" * 64, "Ada")
     with home.open_ledger() as ledger:
-        assert ledger.count_approved_runs("3" * 64) == 0
+        assert ledger.read_state().count_approved_runs("3" * 64) == 0

@@ -59,7 +59,7 @@ def test_changed_file_is_another_entry_of_the_same_population(home: SiteFolder) 
     assert first.data != second.data
     assert first.patients_commitment != second.patients_commitment
     with home.open_ledger() as ledger:
-        (budget,) = ledger.list_budgets()
+        (budget,) = ledger.read_state().list_budgets()
         assert budget.epsilon_granted == 6.0
 
 
@@ -68,7 +68,7 @@ def test_file_that_lost_patients_keeps_them_in_the_population(home: SiteFolder) 
     change_training_file(home, patients=20)
     add(home)
     with home.open_ledger() as ledger:
-        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     assert home.open_patient_register().count_patients([f"a{number}" for number in range(64)], known) == {
         "small": 64
     }
@@ -150,7 +150,7 @@ def steps(home: SiteFolder) -> list[Callable[[], object]]:
 
     def remember() -> None:
         with home.open_ledger() as ledger:
-            known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+            known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
         commitments.append(home.open_patient_register().admit("small", patients, known).commitment)
 
     def tell_the_ledger() -> None:
@@ -187,8 +187,8 @@ def test_registration_that_was_interrupted_is_repeated(home: SiteFolder, done: i
     assert home.load_registry().registrations == {CONTRACT.digest: registration}
     assert len(list((home.folder / "patients").glob("small-*.digests"))) == 1
     with home.open_ledger() as ledger:
-        assert ledger.is_registered("small", CONTRACT.digest, registration.data)
-        known = {name: body.patients_commitment for name, body in ledger.list_populations().items()}
+        assert ledger.read_state().is_registered("small", CONTRACT.digest, registration.data)
+        known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     assert home.open_patient_register().count_patients(["a0", "b0"], known) == {"small": 2}
 
 
@@ -200,7 +200,9 @@ def test_files_of_an_interrupted_registration_are_used_only_if_the_ledger_knows_
         step()
     registration = home.load_registry().find_exact(CONTRACT)
     with home.open_ledger() as ledger:
-        assert registration is None or ledger.is_registered("small", CONTRACT.digest, registration.data)
+        assert registration is None or ledger.read_state().is_registered(
+            "small", CONTRACT.digest, registration.data
+        )
 
 
 def register_under(folder: Path, population: str, name: str, begin: "multiprocessing.synchronize.Event") -> None:
@@ -234,7 +236,7 @@ def test_same_patients_registered_twice_at_once_are_one_population(home: SiteFol
         process.join(60)
     assert sorted(process.exitcode or 0 for process in processes) == [0, RefusedError.exit_code]
     with home.open_ledger() as ledger:
-        assert len(ledger.list_populations()) == 1
+        assert len(ledger.read_state().populations) == 1
 
 
 # Objections in a federation --------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def patients_in_training(simulator: Simulator, name: str) -> int:
 
 def budget(simulator: Simulator, name: str) -> Budget:
     with simulator.homes[name].open_ledger() as ledger:
-        (found,) = ledger.list_budgets()
+        (found,) = ledger.read_state().list_budgets()
         return found
 
 

@@ -71,7 +71,7 @@ def test_a_thousand_requests_of_two_studies_never_pass_the_grant(path: Path) -> 
 
 def leave(ledger: Ledger, amount: int) -> None:
     """Set aside all of the grant but ``amount`` and at most the price of one step more."""
-    left = ledger.find_budget(POPULATION).grants[0].left
+    left = ledger.read_state().find_account(POPULATION).budget.grants[0].left
     for hundredths in range(60, 1000):
         filler = SampledGaussian(noise_multiplier=hundredths / 100, sampling_rate=1, steps=1)
         if amount <= left - compute_charge(filler, 8) < amount + PRICE:
@@ -92,7 +92,7 @@ def test_round_asked_of_processes_that_race_is_paid_once(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, training(5), TERMS)
         assert max(race(_pay_the_same, [(path,)] * 4)) == 9
-        assert ledger.find_budget(POPULATION).grants[0].spent == 5 * PRICE
+        assert ledger.read_state().find_account(POPULATION).budget.grants[0].spent == 5 * PRICE
         assert ledger.head.number == 9
 
 

@@ -71,11 +71,11 @@ def test_site_killed_between_any_two_steps_has_the_entry_or_has_nothing_of_it(pa
         assert verify_file(path, KEY.public).head == before
         with Ledger.open(path, KEY) as ledger:
             assert ledger.head == before
-            assert ledger.find_budget(POPULATION).grants[0].spent == 0
+            assert ledger.read_state().find_account(POPULATION).budget.grants[0].spent == 0
     killed(lambda: live(len(names)))
     assert verify_file(path, KEY.public).head.number == before.number + 1
     with Ledger.open(path, KEY, clock(start=LATER)) as ledger:
-        assert ledger.find_budget(POPULATION).grants[0].spent == compute_charge(STEP, 8)
+        assert ledger.read_state().find_account(POPULATION).budget.grants[0].spent == compute_charge(STEP, 8)
         ledger.reserve("a", 1, STEP)
         assert ledger.head.number == before.number + 1
 
@@ -126,7 +126,9 @@ with Ledger.open(path, KEY) as ledger:
             hashes = {entry.previous for entry in ledger.read_entries()} | {ledger.head.hash}
             reservations = sum(entry.kind == "reserve" for entry in ledger.read_entries())
             assert set(acknowledged) <= hashes
-            assert ledger.find_budget(POPULATION).grants[0].spent == reservations * compute_charge(STEP, 8)
+            assert ledger.read_state().find_account(POPULATION).budget.grants[
+                0
+            ].spent == reservations * compute_charge(STEP, 8)
 
 
 def test_full_disk_refuses_wherever_it_is_full_and_loses_nothing(path: Path) -> None:
@@ -139,16 +141,16 @@ for kilobytes in range(24, 200, 16):
         written = ledger.head
         try:
             for number in range(1000):
-                ledger.refuse("a", "test", f"{kilobytes} {number} " + "x" * 1900)
+                ledger.record_refusal("a", "test", f"{kilobytes} {number} " + "x" * 1900)
                 written = ledger.head
         except StorageError as error:
-            assert ledger.budget("breast-2026").grants[0].spent == 0
+            assert ledger.read_state().find_account("breast-2026").budget.grants[0].spent == 0
             assert ledger.head == written
             print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 with Ledger.open(path, KEY) as ledger:
-    assert ledger.holds(*written)
-    ledger.refuse("a", "test", "there is space again")
+    assert ledger.read_state().contains(*written)
+    ledger.record_refusal("a", "test", "there is space again")
     print(ledger.head.number)
 """
     granted_ledger(path).close()
@@ -338,7 +340,7 @@ def test_ledger_that_is_replaced_under_an_open_ledger_takes_no_entry(path: Path)
         Path(copy).replace(path)
         for ask in (
             lambda: ledger.record_refusal("a", "test", "a refusal"),
-            lambda: ledger.find_budget(POPULATION),
+            lambda: ledger.read_state().find_account(POPULATION).budget,
         ):
             with pytest.raises(LedgerError, match="was moved or replaced while in use; start the site again"):
                 ask()

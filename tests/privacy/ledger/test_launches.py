@@ -9,6 +9,7 @@ from privacy.accounting.events import SampledGaussian, Unprotected
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError
 from privacy.ledger import Ledger
+from privacy.ledger.launches import launches_of
 from tests.privacy.ledger_makers import DATA, KEY, PATIENTS, clock
 
 STEP = SampledGaussian(noise_multiplier=4.0, sampling_rate=0.1, steps=5)
@@ -36,9 +37,9 @@ def run(ledger: Ledger, study: str, rounds: int = 3, terms: str = THESE) -> None
 def test_only_launch_costs_what_it_paid(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
     run(ledger, "hearts-0000000a", rounds=2)
-    found = ledger.find_launches("hearts-0000000a")
+    found = launches_of(ledger.read_state(), "hearts-0000000a")
     assert (found.studies, found.same_terms, found.whole) == (("hearts-0000000a",), 1, True)
-    assert (found.epsilon, found.delta) == (ledger.find_budget("small").epsilon_spent, 1e-3)
+    assert (found.epsilon, found.delta) == (ledger.read_state().find_account("small").budget.epsilon_spent, 1e-3)
 
 
 def test_launches_together_cost_what_the_grant_has_spent_and_set_aside(ledger: Ledger) -> None:
@@ -48,9 +49,12 @@ def test_launches_together_cost_what_the_grant_has_spent_and_set_aside(ledger: L
     run(ledger, "hearts-0000000b")
     ledger.allow("hearts-0000000c", "small", PLAN, OTHER)
     ledger.reserve("hearts-0000000c", 1, STEP)
-    budget = ledger.find_budget("small")
+    budget = ledger.read_state().find_account("small").budget
     assert budget.epsilon_spent is not None
-    first, last = ledger.find_launches("hearts-0000000a"), ledger.find_launches("hearts-0000000c")
+    first, last = (
+        launches_of(ledger.read_state(), "hearts-0000000a"),
+        launches_of(ledger.read_state(), "hearts-0000000c"),
+    )
     assert first.studies == last.studies == tuple(f"hearts-0000000{each}" for each in "abc")
     assert (first.same_terms, last.same_terms) == (2, 1)
     assert first.epsilon == last.epsilon == pytest.approx(budget.epsilon_spent + budget.epsilon_set_aside, abs=2e-4)
@@ -59,26 +63,26 @@ def test_launches_together_cost_what_the_grant_has_spent_and_set_aside(ledger: L
 def test_studies_of_other_names_are_not_counted(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
     run(ledger, "hearts-0000000a")
-    alone = ledger.find_launches("hearts-0000000a")
+    alone = launches_of(ledger.read_state(), "hearts-0000000a")
     run(ledger, "hearts-and-lungs-0000000b")
     run(ledger, "lungs-0000000c")
-    assert ledger.find_launches("hearts-0000000a") == alone
-    assert ledger.find_launches("hearts-and-lungs-0000000b").studies == ("hearts-and-lungs-0000000b",)
+    assert launches_of(ledger.read_state(), "hearts-0000000a") == alone
+    assert launches_of(ledger.read_state(), "hearts-and-lungs-0000000b").studies == ("hearts-and-lungs-0000000b",)
 
 
 def test_launches_paid_from_two_grants_add_epsilons_and_deltas(ledger: Ledger) -> None:
     ledger.grant("small", 9.0, 1e-3, 4)
     run(ledger, "hearts-0000000a")
-    alone = ledger.find_launches("hearts-0000000a").epsilon
-    while ledger.find_budget("small").grants[0].left > 0:
+    alone = launches_of(ledger.read_state(), "hearts-0000000a").epsilon
+    while ledger.read_state().find_account("small").budget.grants[0].left > 0:
         try:
             run(ledger, f"fill-{ledger.head.number:08x}")
         except BudgetError:
             break
     ledger.grant("small", 9.0, 1e-4, 4)
     run(ledger, "hearts-0000000b")
-    found = ledger.find_launches("hearts-0000000b")
-    second = ledger.find_budget("small").grants[1].epsilon_spent
+    found = launches_of(ledger.read_state(), "hearts-0000000b")
+    second = ledger.read_state().find_account("small").budget.grants[1].epsilon_spent
     assert alone is not None
     assert found.epsilon == pytest.approx(alone + second, abs=2e-4)
     assert found.delta == pytest.approx(1.1e-3)
@@ -88,9 +92,9 @@ def test_nothing_bounds_launches_one_of_which_had_no_privacy(ledger: Ledger) -> 
     ledger.grant("small", 9.0, 1e-3, 4)
     run(ledger, "hearts-0000000a")
     ledger.allow("hearts-0000000b", "small", BARE, OTHER)
-    assert ledger.find_launches("hearts-0000000a").epsilon is None
+    assert launches_of(ledger.read_state(), "hearts-0000000a").epsilon is None
 
 
 def test_study_that_was_never_admitted_has_no_launches(ledger: Ledger) -> None:
     with pytest.raises(BudgetError, match="never admitted here"):
-        ledger.find_launches("hearts-0000000a")
+        launches_of(ledger.read_state(), "hearts-0000000a")

@@ -30,16 +30,16 @@ from tests.privacy.ledger_makers import (
 
 
 def spent(ledger: Ledger) -> int:
-    return sum(grant.spent for grant in ledger.find_budget(POPULATION).grants)
+    return sum(grant.spent for grant in ledger.read_state().find_account(POPULATION).budget.grants)
 
 
 def test_budget_after_the_story_is_what_was_reserved_and_evaluated(path: Path) -> None:
     write_story(path)
     with Ledger.open(path, KEY) as ledger:
-        budget = ledger.find_budget(POPULATION)
+        budget = ledger.read_state().find_account(POPULATION).budget
         assert budget.grants[0].spent == 2 * compute_charge(STEP, 8) + compute_charge(TOTALS, 8)
         assert budget.grants[0].set_aside == 0
-        assert ledger.list_budgets() == [budget]
+        assert ledger.read_state().list_budgets() == [budget]
 
 
 def test_same_question_twice_is_recorded_once(path: Path) -> None:
@@ -78,20 +78,20 @@ def test_study_admitted_under_other_terms_is_refused(path: Path) -> None:
 
 def test_allowance_of_an_admitted_study_is_found_again(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        assert ledger.find_allowance("a") is None
+        assert ledger.read_state().find_allowance("a") is None
         ledger.allow("a", POPULATION, plan(), TERMS)
     with Ledger.open(path, KEY) as ledger:
-        found = ledger.find_allowance("a")
+        found = ledger.read_state().find_allowance("a")
         assert isinstance(found, Allow)
         assert (list(found.plan), found.terms) == (plan(), TERMS)
 
 
 def test_refused_study_leaves_the_ledger_as_it_was(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        before, head = ledger.find_budget(POPULATION), ledger.head
+        before, head = ledger.read_state().find_account(POPULATION).budget, ledger.head
         with pytest.raises(BudgetError, match="is left of 3"):
             ledger.allow("a", POPULATION, plan(5000), TERMS)
-        assert (ledger.find_budget(POPULATION), ledger.head) == (before, head)
+        assert (ledger.read_state().find_account(POPULATION).budget, ledger.head) == (before, head)
         ledger.allow("a", POPULATION, plan(), TERMS)
 
 
@@ -105,30 +105,35 @@ def test_price_of_one_study_is_its_own_charges(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.allow("b", POPULATION, plan(), TERMS)
-        assert ledger.compute_epsilon_spent_by("a", 1e-3) == 0
+        assert ledger.read_state().find_account_of_study("a").compute_study_epsilon("a", 1e-3) == 0
         ledger.reserve("a", 1, STEP)
         ledger.reserve("b", 1, STEP)
         ledger.give_back("a")
-        assert ledger.compute_epsilon_spent_by("a", 1e-3) == epsilon_of([STEP], 1e-3)
+        assert ledger.read_state().find_account_of_study("a").compute_study_epsilon("a", 1e-3) == epsilon_of(
+            [STEP], 1e-3
+        )
         ledger.reserve("b", 2, STEP)
-        assert ledger.compute_epsilon_spent_by("b", 1e-5) == epsilon_of([STEP, STEP], 1e-5)
+        assert ledger.read_state().find_account_of_study("b").compute_study_epsilon("b", 1e-5) == epsilon_of(
+            [STEP, STEP], 1e-5
+        )
         ledger.allow("open", POPULATION, plan(1, UNPROTECTED), TERMS)
-        assert ledger.compute_epsilon_spent_by("open", 1e-3) is None
+        assert ledger.read_state().find_account_of_study("open").compute_study_epsilon("open", 1e-3) is None
         with pytest.raises(BudgetError, match="never admitted"):
-            ledger.compute_epsilon_spent_by("c", 1e-3)
+            ledger.read_state().find_account_of_study("c").compute_study_epsilon("c", 1e-3)
 
 
 def test_population_that_is_not_registered_has_no_budget(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        for ask in (ledger.find_budget, ledger.find_population):
+        state = ledger.read_state()
+        for ask in (state.find_account, state.find_population):
             with pytest.raises(LedgerError, match="the population 'nobody' is not registered in this ledger"):
                 ask("nobody")
-        assert list(ledger.list_populations()) == [POPULATION]
+        assert list(ledger.read_state().populations) == [POPULATION]
 
 
 def test_approval_is_used_up_by_as_many_studies_as_it_names(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        assert ledger.count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS) == 0
         ledger.approve(TERMS, "data protection")
         ledger.approve(TERMS, "somebody else", runs=2)
         ledger.approve("9" * 64, "data protection", runs=9)
@@ -136,13 +141,17 @@ def test_approval_is_used_up_by_as_many_studies_as_it_names(path: Path) -> None:
         for number, left in enumerate((2, 1, 0), start=1):
             for _ in range(2):  # asked again, it is the same study and uses nothing
                 ledger.allow(f"run-{number}", POPULATION, plan(1), TERMS, approval=True)
-            assert ledger.count_approved_runs(TERMS) == left
+            assert ledger.read_state().count_approved_runs(TERMS) == left
         before = ledger.head
         with pytest.raises(RefusedError, match="no approval that is unused and not revoked") as caught:
             ledger.allow("run-4", POPULATION, plan(1), TERMS, approval=True)
         assert (caught.value.code, ledger.head) == ("approval", before)
         ledger.allow("run-5", POPULATION, plan(1), TERMS)  # where the policy asks for none
-        assert [said.approval for number in (1, 2, 3, 5) if (said := ledger.find_allowance(f"run-{number}"))] == [
+        assert [
+            said.approval
+            for number in (1, 2, 3, 5)
+            if (said := ledger.read_state().find_allowance(f"run-{number}"))
+        ] == [
             4,
             5,
             5,
@@ -158,7 +167,7 @@ def test_approval_is_unused_again_once_a_study_is_closed_that_has_paid_nothing(p
             if paid:
                 ledger.reserve(study, 1, STEP)
             ledger.give_back(study, Ending.GIVEN_UP)
-        assert ledger.count_approved_runs(TERMS) == 1
+        assert ledger.read_state().count_approved_runs(TERMS) == 1
 
 
 def test_approval_that_is_revoked_admits_nothing_more_and_what_it_admitted_goes_on(path: Path) -> None:
@@ -166,15 +175,15 @@ def test_approval_that_is_revoked_admits_nothing_more_and_what_it_admitted_goes_
         ledger.approve(TERMS, "data protection", runs=3)
         ledger.allow("first", POPULATION, plan(1), TERMS, approval=True)
         ledger.revoke(TERMS, "data protection")
-        assert ledger.count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS) == 0
         with pytest.raises(RefusedError, match="no approval"):
             ledger.allow("second", POPULATION, plan(1), TERMS, approval=True)
         with pytest.raises(LedgerError, match="nothing is left to revoke"):
             ledger.revoke(TERMS, "data protection")
         ledger.give_back("first", Ending.WITHDRAWN)
-        assert ledger.count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS) == 0
         ledger.approve(TERMS, "data protection")
-        assert ledger.count_approved_runs(TERMS) == 1
+        assert ledger.read_state().count_approved_runs(TERMS) == 1
 
 
 @pytest.mark.parametrize(("delta", "fits"), [(0.999, "0.0058"), (1 / 169, "0.0058"), (0.0059, "0.0058")])
@@ -223,7 +232,7 @@ def test_second_grant_pays_for_what_the_first_has_no_room_for(path: Path) -> Non
         ledger.allow("b", POPULATION, plan(1), TERMS)
         ledger.reserve("a", 1, loud)
         ledger.reserve("b", 1, STEP)
-        budget = ledger.find_budget(POPULATION)
+        budget = ledger.read_state().find_account(POPULATION).budget
         assert [grant.order for grant in budget.grants] == [8, 6]
         assert [grant.spent for grant in budget.grants] == [compute_charge(STEP, 8), compute_charge(loud, 6)]
         assert (budget.epsilon_granted, budget.delta) == (4, 1e-3 + 1e-4)
@@ -235,7 +244,10 @@ def test_open_study_may_not_go_on_once_it_is_closed(path: Path) -> None:
         ledger.give_back("a")
         with pytest.raises(BudgetError, match="is closed here"):
             ledger.reserve("a", 1, STEP)
-        assert ledger.find_budget(POPULATION).grants[0].left == ledger.find_budget(POPULATION).grants[0].limit
+        assert (
+            ledger.read_state().find_account(POPULATION).budget.grants[0].left
+            == ledger.read_state().find_account(POPULATION).budget.grants[0].limit
+        )
 
 
 def test_settling_what_was_never_reserved_is_refused(path: Path) -> None:
@@ -258,10 +270,10 @@ def test_changed_file_keeps_the_budget_and_both_digests(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.allow("a", POPULATION, plan(), TERMS)
         ledger.reserve("a", 1, STEP)
-        before = ledger.find_budget(POPULATION)
+        before = ledger.read_state().find_account(POPULATION).budget
         ledger.register_population(POPULATION, CHANGED_DATA, 170, 1, "6" * 64, "c" * 64, "id")
-        assert ledger.find_budget(POPULATION) == before
-        assert ledger.find_population(POPULATION).data == CHANGED_DATA
+        assert ledger.read_state().find_account(POPULATION).budget == before
+        assert ledger.read_state().find_population(POPULATION).data == CHANGED_DATA
         for digest in (DATA, CHANGED_DATA):
             with pytest.raises(RefusedError):
                 ledger.register_population("fresh", digest, 160, 1, PATIENTS, "c" * 64, "id")

@@ -67,7 +67,7 @@ def site(path: Path) -> Site:
 
 
 def spent(ledger: Ledger, population: str = POPULATION) -> list[int]:
-    return [grant.spent for grant in ledger.find_budget(population).grants]
+    return [grant.spent for grant in ledger.read_state().find_account(population).budget.grants]
 
 
 def rounds(*numbers: int, event: AnyEvent = STEP) -> Days:
@@ -81,7 +81,7 @@ def rounds(*numbers: int, event: AnyEvent = STEP) -> Days:
 def test_restored_ledger_does_not_hold_what_the_witness_has_seen(site: Site) -> None:
     seen = site.loses(rounds(2)).head.statement
     with site.open() as ledger:
-        assert not ledger.has_entry(seen.number, seen.hash)
+        assert not ledger.read_state().contains(seen.number, seen.hash)
         with pytest.raises(LedgerError, match="that a witness has seen is not the one in this ledger"):
             ledger.record_checkpoint(site.seen, WITNESS.public)
 
@@ -91,7 +91,7 @@ def test_recovery_takes_over_the_totals_and_spends_everything_open(site: Site) -
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         assert spent(ledger) == [PRICE] == [seen.accounts[0].grants[0].spent + seen.accounts[0].grants[0].set_aside]
-        assert ledger.find_budget(POPULATION).grants[0].set_aside == 0
+        assert ledger.read_state().find_account(POPULATION).budget.grants[0].set_aside == 0
         with pytest.raises(BudgetError, match="is closed here"):
             ledger.reserve("a", 4, STEP)
         ledger.allow("b", POPULATION, plan(), TERMS)
@@ -107,7 +107,7 @@ def test_study_of_the_lost_ledger_is_paid_and_so_is_its_second_admission(site: S
         lost = 2 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8)
         assert spent(ledger) == [PRICE + lost]
         ledger.allow("lost", POPULATION, plan(2), TERMS)
-        assert ledger.find_budget(POPULATION).grants[0].set_aside == lost
+        assert ledger.read_state().find_account(POPULATION).budget.grants[0].set_aside == lost
 
 
 def test_study_that_the_lost_ledger_had_closed_is_spent_as_the_restored_one_knows_it(site: Site) -> None:
@@ -131,7 +131,7 @@ def test_grants_and_populations_made_after_the_backup_are_taken_over(site: Site)
     site.loses(enlarge)
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        assert [grant.order for grant in ledger.find_budget(POPULATION).grants] == [8, 32]
+        assert [grant.order for grant in ledger.read_state().find_account(POPULATION).budget.grants] == [8, 32]
         assert spent(ledger) == [PRICE, 0]
         assert spent(ledger, "lung-2026") == [PRICE]
         ledger.register_population("lung-2026", CHANGED_DATA, 90, 1, "7" * 64, "c" * 64, "id")
@@ -155,9 +155,9 @@ def test_privacy_given_up_in_the_lost_ledger_stays_given_up(
 
     site.loses(give_up)
     with site.open() as ledger:
-        assert ledger.find_budget(POPULATION).protected
+        assert ledger.read_state().find_account(POPULATION).budget.protected
         ledger.recover(site.seen, WITNESS.public)
-        budget = ledger.find_budget(POPULATION)
+        budget = ledger.read_state().find_account(POPULATION).budget
         assert (budget.protected, budget.held_out_protected) == (protected, held_out)
         if not protected:
             with pytest.raises(BudgetError, match="trained on without privacy by the study 'a study of the lost"):
@@ -171,7 +171,7 @@ def test_study_that_was_open_without_privacy_counts_as_trained(path: Path) -> No
     site.loses(rounds(2))
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
-        budget = ledger.find_budget(POPULATION)
+        budget = ledger.read_state().find_account(POPULATION).budget
         assert (budget.protected, budget.held_out_protected) == (False, False)
 
 
@@ -189,7 +189,7 @@ def test_recovery_with_forged_totals_is_refused(site: Site) -> None:
     honest = site.loses(rounds(2))
     cheap = honest.head.statement.model_copy(update={"accounts": ()})
     with site.open() as ledger:
-        before = ledger.find_budget(POPULATION)
+        before = ledger.read_state().find_account(POPULATION).budget
         for forged, witness, sentence in (
             (
                 Countersigned.sign(WITNESS, "w", Signed[LedgerHead].sign(OTHER_KEY, cheap)),
@@ -206,7 +206,7 @@ def test_recovery_with_forged_totals_is_refused(site: Site) -> None:
         ):
             with pytest.raises(LedgerError, match=sentence):
                 ledger.recover(forged, witness.public)
-        assert ledger.find_budget(POPULATION) == before
+        assert ledger.read_state().find_account(POPULATION).budget == before
         ledger.reserve("a", 2, STEP)  # the study was not closed
 
 
@@ -226,10 +226,10 @@ def test_recovery_of_another_grant_is_refused_and_changes_nothing(
     other = totals.model_copy(update={"grants": (totals.grants[0].model_copy(update=grant),)})
     head = Signed[LedgerHead].sign(KEY, seen.model_copy(update={"accounts": (other,)}))
     with site.open() as ledger:
-        before = ledger.find_budget(POPULATION)
+        before = ledger.read_state().find_account(POPULATION).budget
         with pytest.raises((LedgerError, BudgetError), match=sentence):
             ledger.recover(Countersigned.sign(WITNESS, "w", head), WITNESS.public)
-        assert ledger.find_budget(POPULATION) == before
+        assert ledger.read_state().find_account(POPULATION).budget == before
         ledger.reserve("a", 2, STEP)
 
 
@@ -240,7 +240,7 @@ def test_recovered_head_is_held_and_news_to_nobody(site: Site) -> None:
         after = ledger.head
         assert ledger.sign_head().statement.recovered == seen.hash
         ledger.record_checkpoint(site.seen, WITNESS.public)  # the next request still carries it
-        assert ledger.has_entry(seen.number, seen.hash)
+        assert ledger.read_state().contains(seen.number, seen.hash)
         assert ledger.head == after
 
 
@@ -277,8 +277,8 @@ def test_second_loss_is_recovered_like_the_first_and_both_heads_are_held(site: S
     with site.open() as ledger:
         ledger.recover(site.seen, WITNESS.public)
         assert spent(ledger) == [2 * PRICE]
-        assert ledger.has_entry(first.number, first.hash)
-        assert ledger.has_entry(second.number, second.hash)
+        assert ledger.read_state().contains(first.number, first.hash)
+        assert ledger.read_state().contains(second.number, second.hash)
         assert ledger.sign_head().statement.recovered == second.hash
         with pytest.raises(LedgerError, match="nothing is lost"):
             ledger.recover(site.seen, WITNESS.public)
@@ -303,7 +303,7 @@ def test_total_taken_over_may_pass_the_grant_and_nothing_is_left(site: Site) -> 
         for number in range(30):
             ledger.reserve("c", number, STEP)
         ledger.recover(site.seen, WITNESS.public)
-        (grant,) = ledger.find_budget(POPULATION).grants
+        (grant,) = ledger.read_state().find_account(POPULATION).budget.grants
         assert grant.spent == PRICE + price + 30 * compute_charge(STEP, 8)
         assert grant.left < 0
         assert grant.epsilon_left == 0

@@ -44,7 +44,7 @@ def test_head_says_what_is_granted_spent_and_set_aside(path: Path) -> None:
         assert (head.site, head.number, head.hash, head.recovered) == ("north", *ledger.head, None)
         (totals,) = head.accounts
         (grant,) = totals.grants
-        (figures,) = ledger.find_budget(POPULATION).grants
+        (figures,) = ledger.read_state().find_account(POPULATION).budget.grants
         assert (totals.population, totals.protected, totals.held_out_protected) == (POPULATION, True, True)
         assert (grant.spent, grant.set_aside) == (figures.spent, figures.set_aside)
         assert (grant.epsilon, grant.delta, grant.order) == (3, 1e-3, 8)
@@ -70,7 +70,7 @@ def test_head_that_a_witness_has_seen_is_noted_once(path: Path) -> None:
         ledger.record_checkpoint(newer, WITNESS.public)
         ledger.record_checkpoint(old, WITNESS.public)
         assert ledger.head == noted
-        assert ledger.has_entry(*seen)
+        assert ledger.read_state().contains(*seen)
     ledger_state = verify_file(path, KEY.public)
     assert ledger_state.witnessed == (newer.head.statement.number, newer.head.statement.hash)
     assert ledger_state.witnessed.number == noted.number - 1

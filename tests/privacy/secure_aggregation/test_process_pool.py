@@ -16,11 +16,11 @@ from privacy.secure_aggregation.process_pool import WORTH_IT, count_cores, map_b
 ROOT = Path(__file__).parent.parent.parent.parent
 PARENT = """
 import os, signal, sys
-from privacy.secure_aggregation.process_pool import WORTH_IT, each
+from privacy.secure_aggregation.process_pool import WORTH_IT, map_blocks
 from tests.privacy.secure_aggregation.test_process_pool import where
 
 if __name__ == "__main__":
-    print(*set(each(where, range(WORTH_IT), WORTH_IT, 2)), flush=True)
+    print(*set(map_blocks(where, range(WORTH_IT), WORTH_IT, 2)), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -96,7 +96,7 @@ def test_event_is_there_after_its_process_was_killed(folder: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from server.study.journal import Journal; "
         "from server.study.events import EpochAsked; journal = Journal(Path(sys.argv[1])); "
-        "journal.record(EpochAsked(epoch=5)); print(journal.next_number()); sys.stdout.flush(); "
+        "journal.record(EpochAsked(epoch=5)); print(journal.take_next_number()); sys.stdout.flush(); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60)
@@ -164,7 +164,7 @@ def test_launch_that_is_damaged_is_refused(folder: Path) -> None:
         with pytest.raises(FederationError, match=r"launch\.json"):
             journal.read_launch()
         (folder / "launch.json").unlink()
-        with pytest.raises(FederationError, match=r"launch\.json: cannot be read"):
+        with pytest.raises(FederationError, match=r"launch\.json: cannot be used"):
             journal.read_launch()
 
 

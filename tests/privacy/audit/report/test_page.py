@@ -502,7 +502,7 @@ def test_report_says_of_a_study_how_often_it_was_launched(tmp_path: Path) -> Non
             ledger.give_back(f"hearts-{launch}")
         ledger.allow("lungs-0000000d", POPULATION, plan(2), "3" * 64)
         ledger.give_back("lungs-0000000d")
-        spent = ledger.find_budget(POPULATION).epsilon_spent
+        spent = ledger.read_state().find_account(POPULATION).budget.epsilon_spent
     assert command(path, "-o", tmp_path / "page.html").exit_code == 0
     page = words((tmp_path / "page.html").read_text(encoding="utf-8"))
     together = f"together epsilon {spent:.4f} at delta 0.001, at the grants' orders"
