@@ -1,1 +1,1 @@
-"""The measured promises: each prints ratios of things measured side by side, in one run on one machine."""
+"""Benchmarks: each measures alternatives side by side, in one run on one machine, and prints their ratios."""

@@ -1,11 +1,13 @@
-"""What quantising costs a real study: AUROC at 8, 12 and 16 bits beside unquantised updates, with and without privacy.
+"""Measure what quantising costs a study: AUROC at 8, 12 and 16 bits and without quantising.
 
-``python -m benchmarks.bits [--json] [--seeds N] [--heart FOLDER]``. The demonstration's hospitals and terms, trained
-by the sites' own code, in one process and in the clear: rounding, error feedback, saturation, the common range that
-follows the sums, and the model's step are those of a federation; only sealing, which is exact, is left out.
+``python -m benchmarks.bits [--json] [--seeds N] [--heart FOLDER]``, with and without privacy.
 
-A seed divides patients into hospitals and decides sampling and noise: the same at every number of bits, so that the
-differences of one seed are what rounding does. Means and standard deviations are over the seeds.
+* The hospitals and terms are those of the demonstration. The sites' own code trains, in one process and unsealed.
+* Rounding, error feedback, saturation, the common range and the model's step are those of a federation. Only
+  sealing, which is exact, is left out.
+* A seed fixes the division of patients into hospitals, sampling and noise, the same at every number of bits. The
+  differences of one seed are therefore the effect of rounding.
+* Means and standard deviations are over the seeds.
 """
 
 import hashlib
@@ -67,7 +69,7 @@ def _word(value: Any) -> str:
 
 
 def _compared(name: str, epsilon: float | None, heart: Path | None, seeds: int) -> list[dict[str, Any]]:
-    """One row for each number of bits; ``difference`` is to the unquantised study of the same seed."""
+    """Compute one row for each number of bits; ``difference`` is to the unquantised study of the same seed."""
     terms = _terms(name, epsilon)
     outcomes: dict[int | None, list[Outcome]] = {bits: [] for bits in (None, *_BITS)}
     for seed in range(seeds):
@@ -105,14 +107,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study came to: the final model's AUROC over all test patients, and how many values saturated."""
+    """The result of a study: the final model's AUROC over all test patients, and how many values saturated."""
 
     auroc: float
     saturated: int
 
 
 def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) -> Outcome:
-    """All rounds of ``terms``; ``bits`` None sums the updates as they are."""
+    """Run all rounds of ``terms``; with ``bits`` None the updates are summed without quantising."""
     noise = None if terms.privacy.epsilon is None else compute_study_noise(terms)
     if bits is not None:
         terms = terms.model_copy(
@@ -137,7 +139,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
             for name, update in updates.items():
                 stream = KeyStream(_key(seed, name, number, "rounding"))
                 rounded = round_update(update, weights[name], residuals[name], grid, stream)
-                residuals[name] = rounded.residual.astype("<f4").astype(np.float64)  # as a site keeps it
+                residuals[name] = rounded.residual.astype("<f4").astype(np.float64)  # stored as a site stores it
                 total += rounded.quantised.integers
                 saturated += rounded.quantised.saturated
             opened = read_mean_update(

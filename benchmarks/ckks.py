@@ -1,12 +1,15 @@
-"""What sealing is compared with: CKKS through TenSEAL as it is usually done, and the best its vectors can do.
+"""The scheme that sealing is compared with: CKKS through TenSEAL, as usually used and as small as possible.
 
-Fixed here, so that it cannot be tuned against us. Every site holds the same secret key, so every site can read every
-other's update; the coordinator holds the context without it, and adds.
+Every site holds the same secret key, so that every site could read every other site's update. The coordinator holds
+the context without the secret key, and adds. The parameters are fixed here, so that nobody can tune them in our
+favour.
 
-* ``PRACTICE``: N = 8192, primes of [60, 40, 40] bits, scale 2^40, encryption with the public key (TenSEAL's default),
-  one vector per layer. Here one vector holds all parameters, which flatters it: no ciphertext is half empty.
-* ``PACKED``: the smallest parameters that still sum updates of 16 bits (a sum needs no multiplication), and symmetric
-  encryption. TenSEAL asks for a second prime all the same, and seeds no ciphertext.
+* ``PRACTICE``: N = 8192, primes of [60, 40, 40] bits, scale 2^40, encryption with the public key (TenSEAL's
+  default). Usually each layer is one vector. Here one vector holds all parameters, which favours CKKS: no
+  ciphertext is half empty.
+* ``PACKED``: the smallest parameters that still sum updates of 16 bits (a sum needs no multiplication), and
+  symmetric encryption. TenSEAL needs a second prime nevertheless, and does not replace a part of a ciphertext by a
+  seed.
 """
 
 import contextlib
@@ -38,10 +41,10 @@ PACKED: Final = Ckks(4096, (36, 37), 26, symmetric=True)
 
 
 def ckks_path(update: NDArray[np.float64], sites: int, scheme: Ckks) -> Path:
-    """One round of ``sites`` sites that all send ``update``, on one core.
+    """Time one round of ``sites`` sites that all send ``update``, on one core.
 
     Raises:
-        RuntimeError: the opened sum is not the sum.
+        RuntimeError: the decrypted sum is wrong.
     """
     site = _context(scheme)
     coordinator = site.copy()
@@ -84,7 +87,8 @@ def _context(scheme: Ckks) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """TenSEAL warns on stdout that a vector has several ciphertexts: data belong there."""
+    """Discard stdout: TenSEAL warns there when a vector has several ciphertexts, and stdout is for data only."""
+    # TenSEAL writes from C++, past sys.stdout, so the file descriptor itself is replaced.
     stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     try:

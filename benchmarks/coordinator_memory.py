@@ -1,11 +1,11 @@
-"""Coordinator memory in a round, over idle: a real coordinator, real uploads, light sites.
+"""Measure the coordinator's memory in a round above idle: a real coordinator, real uploads, light sites.
 
 * ``idle_mb``: SuperLink and the study's run (ServerApp) while the run waits for its sites' first answers.
-* ``growth_mb``: the most that both take together from then to the study's end, less ``idle_mb``. All sealed updates
-  are uploaded at once; the aggregate is downloaded by every site.
-* ``superlink_alone_mb``: before a study was launched.
+* ``growth_mb``: the maximum of both together from then to the study's end, less ``idle_mb``. All sealed updates are
+  uploaded at once, and every site downloads the aggregate.
+* ``superlink_alone_mb``: the SuperLink before a study was launched.
 
-Sizes are proportional set sizes: anonymous memory, and Flower's libraries shared by its processes.
+Sizes are proportional set sizes: a page that several processes share counts once.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _SETTLED_S: Final = 3.0
 
 @dataclass(frozen=True)
 class CoordinatorMemory:
-    """In MiB."""
+    """The measured sizes in MiB, and the seconds of the study."""
 
     superlink_alone_mb: float
     idle_mb: float
@@ -47,10 +47,10 @@ class CoordinatorMemory:
 
 
 def coordinator_memory(folder: Path, sites: int, width: int = WIDTH) -> CoordinatorMemory:
-    """A study of one round of ``sites`` sites in ``folder``, which is empty.
+    """Measure a study of one round with ``sites`` sites, in the empty folder ``folder``.
 
     Raises:
-        AssertionError: the study stands still.
+        AssertionError: the study stopped.
     """
     names = tuple(f"site{number:02d}" for number in range(sites))
     terms = _terms(sites, width)
@@ -101,7 +101,7 @@ def _online(federation: Running, light: subprocess.Popen[bytes]) -> int:
 
 
 def _asked(federation: Running, study: str) -> bool:
-    """Whether the run has come up and asked its sites."""
+    """Return whether the run has started and has asked its sites."""
     with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
         return any(note["kind"] == "asked" for _, note in journal.read_notes())
 

@@ -1,20 +1,20 @@
-"""What DP-SGD costs beside plain SGD: the engine, its noise, and Opacus' own ways. CPU, or CUDA with ``--device``.
+"""Measure what DP-SGD costs beside plain SGD: our engine, its noise, and Opacus. CPU, or CUDA with ``--device``.
 
-``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--device cuda]``. In one process, one after the other
-in turns, on the same batches from the same loader; the first step of each warms up; figures are medians in
-milliseconds.
+``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--device cuda]``. All run in one process and take
+turns on the same batches. The first step of each is a warm-up. Figures are medians in milliseconds.
 
-* ``mlp``: 512-1024-512-2, batch 128. ``cnn``: three 3x3 convolutions 32-64-128 with GroupNorm and 2x2 pooling between,
-  64x64 images of 3 channels, batch 64. One record a patient, cross-entropy.
+* ``mlp``: 512-1024-512-2, batch 128. ``cnn``: three 3x3 convolutions 32-64-128 with GroupNorm and 2x2 pooling
+  between, 64x64 images of 3 channels, batch 64. One record a patient, cross-entropy.
 * ``plain_ms``: forward, backward and the update of plain SGD.
-* ``ours_ms``: forward, backward, clipping and the sum, and the same update; no noise.
-* ``noise_ms``: the secure noise for all parameters, apart; ``noise_ns_per_parameter`` is of ten million.
-* ``opacus_hooks_ms``, ``opacus_ghost_ms``: Opacus' hooks and ghost clipping, with clipping, sum and update, without
+* ``ours_ms``: forward, backward, clipping, the sum, and the same update; no noise.
+* ``noise_ms``: the secure noise for all parameters, alone; ``noise_ns_per_parameter`` is measured on ten million.
+* ``opacus_hooks_ms``, ``opacus_ghost_ms``: Opacus with hooks and with ghost clipping: clipping, sum and update, no
   noise.
-* ``ratio_to_plain``: the median of ours by plain, step by step; the bar is 2.
-* ``..._peak_mb``: memory at its highest during a step, above what was there before (CPU: resident size, Linux only).
-* ``wide``: a perceptron 12758-8182-4096-1 (138 million parameters), batch 64, one whole private step with noise and
-  update in a process of its own; ``peak_gb`` is the process' largest resident size, libraries and model included.
+* ``ratio_to_plain``: the median over the steps of ours by plain; the bar is 2.
+* ``..._peak_mb``: the greatest memory during a step above that before it (CPU: resident size, Linux only).
+* ``wide``: a perceptron 12758-8182-4096-1 (138 million parameters), batch 64: one whole private step with noise and
+  update, in a process of its own; ``peak_gb`` is the largest resident size of the process, libraries and model
+  included.
 """
 
 import ctypes
@@ -53,7 +53,7 @@ _NOISES: Final = 10_000_000
 
 @dataclass
 class Table:
-    """One record a patient."""
+    """Records with one record for each patient."""
 
     features: torch.Tensor
     labels: torch.Tensor
@@ -62,7 +62,7 @@ class Table:
 
 
 Step = Callable[[NDArray[np.int64]], None]
-"""One step on the records of a lot."""
+"""A function that takes one step on the records of a lot."""
 
 
 @click.command()
@@ -248,8 +248,8 @@ def _peak_mb(step: Step, lot: NDArray[np.int64], device: torch.device) -> float:
         step(lot)
         return round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps let go is not there before
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest resident size so far
+    ctypes.CDLL(None).malloc_trim(0)  # return what earlier steps freed, so that "before" does not contain it
+    Path("/proc/self/clear_refs").write_text("5")  # resets the highest resident size
     before = _resident_kb("VmRSS")
     step(lot)
     return round((_resident_kb("VmHWM") - before) * 1024 / 1e6, 1)

@@ -1,7 +1,7 @@
-"""Memory that sealing a large update takes beyond the update's own integers, in a process of its own.
+"""Measure the memory that sealing a large update takes beyond the update's own integers, in a process of its own.
 
-Run as ``python -m benchmarks.large PARAMETERS PROCESSES``: makes invented integers, says so, waits for a line, seals,
-and says how many seconds it took.
+``python -m benchmarks.large PARAMETERS PROCESSES`` makes random integers and prints ``ready``. It seals them after
+a line on stdin, and prints the seconds that it took.
 """
 
 import os
@@ -17,7 +17,7 @@ from benchmarks.sealed_path import layout_for, seal_alone
 
 
 def large_update(parameters: int, processes: int) -> dict[str, Any]:
-    """What sealing ``parameters`` integers of 16 bits takes; ``growth_mb`` includes the sealed update itself."""
+    """Measure sealing of ``parameters`` integers of 16 bits; ``growth_mb`` includes the sealed update itself."""
     command = [sys.executable, "-m", "benchmarks.large", str(parameters), str(processes)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
@@ -40,7 +40,7 @@ def large_update(parameters: int, processes: int) -> dict[str, Any]:
 
 
 def _family(pid: int) -> list[int]:
-    """A process, and those that it started."""
+    """Return the process ``pid`` and all processes that descend from it."""
     found = [pid]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -49,10 +49,10 @@ def _family(pid: int) -> list[int]:
 
 
 def main() -> None:
-    """Seal when told to."""
+    """Seal after a line on stdin."""
     parameters, processes = map(int, sys.argv[1:])
     integers = np.random.default_rng(0).integers(0, 1 << 16, parameters, dtype=np.uint32)
-    seal_alone(integers[:1000], 1)  # what is loaded once is no part of the growth
+    seal_alone(integers[:1000], 1)  # loads libraries and tables, which are no part of the growth
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

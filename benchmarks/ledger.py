@@ -1,16 +1,17 @@
-"""How long a ledger takes: to add to, to verify, to draw, to ask; and how long the commands take to start.
+"""Measure a ledger: appending, verifying, the report, a Rényi filter query; and the start of the commands.
 
 ``python -m benchmarks.ledger [--json] [--folder DIR]``. Everything runs on this machine, on the disk of DIR.
 
-* ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, a round settled) through the site's own
-  ledger, ``synchronous`` as its connection reports it (2 is FULL).
-* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with so many entries, from start to
-  end of the process; ``verify_cpu_s`` is what verifying computed, whatever else the machine was doing. The ledgers are
-  studies of 50 rounds with different noise, a checkpoint after every round. Their entries are checked and signed like
-  any other, and put in the file in one transaction: this is the benchmark's input, not what it measures.
-* ``filter_query_ms``: whether a study of 1,000 different events fits, the first time (``cold``) and again.
-* ``budget_s``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000_s`` with 10,000, which are
-  all verified before the answer. ``audit_start_s``: ``consilium-audit --help``. Medians.
+* ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, or a round settled) through the site's
+  own ledger; ``synchronous`` is the setting that its connection reports (2 is FULL).
+* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with so many entries, from start
+  to end of the process; ``verify_cpu_s`` is the CPU time of ``verify``, which does not depend on other programs.
+* The ledgers of ``verify_s`` hold studies of 50 rounds with different noise and a checkpoint after every round.
+  Their entries are checked and signed as usual, but written in one transaction: they are input, and are not
+  measured.
+* ``filter_query_ms``: whether a study of 1,000 different events fits a grant, the first time (``cold``) and again.
+* ``budget_s``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000_s`` with 10,000, which
+  are all verified before the answer. ``audit_start_s``: ``consilium-audit --help``. Medians.
 """
 
 import resource
@@ -52,7 +53,7 @@ from privacy.ledger.entries import (
     Settle,
 )
 from privacy.ledger.signed_head import Countersigned, LedgerHead
-from privacy.ledger.state import compute_plan_curve
+from privacy.accounting.plan import compute_plan_curve
 from privacy.signed import Signed
 
 SIZES: Final = (10_000, 100_000)
@@ -107,11 +108,12 @@ def main(as_json: bool, folder: Path) -> None:
 
 
 def _append(home: SiteFolder) -> dict[str, Any]:
-    """Add entries one by one, as a site in a study does."""
+    """Time entries that are appended one by one, as by a site in a study."""
     event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
     with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
         ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST, "c" * 64, "id")
         ledger.grant(_POPULATION, _EPSILON, _DELTA, _ORDER)
+    # The ledger without these appends is put back below: budget_s is measured on a short one.
     young = home.ledger_path.read_bytes()
     with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
         (synchronous,) = ledger._connection.execute("PRAGMA synchronous").fetchone()
@@ -147,7 +149,7 @@ def _filter_query() -> dict[str, Any]:
 
 
 def write_ledger(path: Path, key: SigningKey, entries: int) -> None:
-    """A ledger of so many entries, every one checked and signed, in one transaction."""
+    """Write a ledger with this many entries, each checked and signed, in one transaction."""
     path.touch(mode=0o600)
     ledger_state, time = LedgerState(), datetime(2026, 1, 1, tzinfo=UTC)
     with closing(create_tables(path)) as connection:
@@ -164,7 +166,7 @@ def write_ledger(path: Path, key: SigningKey, entries: int) -> None:
 
 
 def _life(ledger_state: LedgerState, key: SigningKey) -> Iterator[Body]:
-    """A population, its grant, and one study after the other."""
+    """Yield the entries of a population, its grant, and one study after the other without end."""
     yield Open(site="bench", key=key.public.text)
     yield Population(
         population=_POPULATION,
@@ -215,7 +217,7 @@ def _study(ledger_state: LedgerState, key: SigningKey, study: str, noise: float)
         head = Signed[LedgerHead].sign(key, ledger_state.make_head_statement())
         yield Checkpoint(
             witness=key.public.text, countersigned=Countersigned.sign(key, "coordinator", head)
-        )  # the same key for both: a signature costs the same
+        )  # one key signs for site and coordinator; the cost is the same
     yield ModelRelease(study=study, model=_DIGEST)
     yield Return(study=study, charge=0)
 
@@ -231,7 +233,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _seconds(command: str, *arguments: str) -> float:
-    """From start to end of one of our commands."""
+    """Time one of our commands, from start to end of its process."""
     program = str(Path(sys.executable).with_name(command))
     return round(
         _timed(lambda: subprocess.run([program, *arguments], check=True, capture_output=True)),

@@ -1,8 +1,10 @@
-"""Many sites in one process: real protocol, real keys and ledgers, but an update that costs nothing to train.
+"""Run many sites in one process: real protocol, keys and ledgers, but a constant update instead of training.
 
-Run as ``python -m benchmarks.light_sites FOLDER GATE NAME...``: the homes are ``FOLDER/NAME``. Sites work one at a
-time, in threads. No site answers before the file GATE is there, and no sealed update is uploaded before all are
-sealed, so that they reach the coordinator together: the worst that can happen to it.
+``python -m benchmarks.light_sites FOLDER GATE NAME...``; the folders of the sites are ``FOLDER/NAME``.
+
+* Sites work one at a time, in threads.
+* No site answers before the file GATE exists.
+* No sealed update is uploaded before all are sealed. They reach the coordinator together, which is its worst case.
 """
 
 import signal
@@ -33,7 +35,7 @@ _PATIENCE_S: Final = 3600.0
 
 
 class LightTraining:
-    """The same update in every round: nothing is computed, no record is read."""
+    """A training interface that returns the same update in every round and reads no record."""
 
     def __init__(self, terms: Terms) -> None:
         self._module = build_model(terms)
@@ -41,7 +43,7 @@ class LightTraining:
         self._bins = terms.evaluation.bins
 
     def run(self, job: Job[R]) -> R:
-        """See :class:`client.training.interface.TrainingInterface`."""
+        """Answer a job; see :class:`client.training.interface.TrainingInterface`."""
         answer: object
         match job:
             case FirstModel():
@@ -58,11 +60,11 @@ class LightTraining:
         return cast("R", answer)
 
     def close(self) -> None:
-        """See :class:`client.training.interface.TrainingInterface`."""
+        """Do nothing; see :class:`client.training.interface.TrainingInterface`."""
 
 
 class LightSites:
-    """The sites of this process."""
+    """All sites of this process."""
 
     def __init__(self, folder: Path, gate: Path, names: list[str]) -> None:
         self._folder = folder
@@ -73,7 +75,7 @@ class LightSites:
         self._stop = threading.Event()
 
     def serve(self) -> None:
-        """Take part until SIGTERM."""
+        """Serve all sites until SIGTERM."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         threads = [threading.Thread(target=self._serve, args=(name,)) for name in self._names]

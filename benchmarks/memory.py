@@ -1,4 +1,4 @@
-"""How much memory processes take: their proportional set size, so that pages they share count once."""
+"""Measure the memory of processes by their proportional set size, in which a shared page counts once."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ MIB: Final = 1 << 20
 
 
 def resident_mb(pids: Iterable[int]) -> float:
-    """What ``pids`` take together, in MiB; a process that has ended takes nothing."""
+    """Sum the memory of ``pids``, in MiB; a process that has ended counts as 0."""
     return sum(_resident_kb(pid) for pid in pids) / 1024
 
 
@@ -25,12 +25,12 @@ def _resident_kb(pid: int) -> int:
 
 
 class Peak:
-    """Watches processes in a thread while it is entered.
+    """The greatest memory of some processes while this context is entered, measured in a thread.
 
-    ``mb`` is the most they took together, ``each`` the most that each took.
+    ``mb`` is the greatest sum, ``each`` the greatest size of each process, in MiB.
 
     Args:
-        pids: which processes; asked again at every look.
+        pids: returns the processes; called at every measurement.
     """
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:

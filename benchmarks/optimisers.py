@@ -1,14 +1,14 @@
-"""Rounds and bytes that each federated optimiser needs, without privacy and at epsilon 3, on public data.
+"""Measure rounds and bytes that each federated optimiser needs, without privacy and at epsilon 3, on public data.
 
 ``python -m benchmarks.optimisers [--json] [--quick] [--workers N]`` measures;
-``python -m benchmarks.optimisers --tune`` makes benchmarks/optimisers_choices.json anew, on other seeds.
+``python -m benchmarks.optimisers --tune`` writes benchmarks/optimisers_choices.json again, from other seeds.
 
-* Paired: with one seed all optimisers have the same sites, the same patients held out, the same first model; all have
-  the same number of rounds. benchmarks/optimisers_tuning.py says what the target is and how settings were chosen.
-* ``rounds_to_target``: the mean over all seeds; null where a seed never reaches it. ``reached`` says how many do, and
-  ``rounds_median`` counts the others as later than all rounds.
-* ``auroc_mean``, ``auroc_sd``: of the last model, over the seeds. ``gain_mean``, ``gain_error``: of the paired
-  difference to ``fedavg``, the mean and its standard error.
+* Paired: with one seed all optimisers have the same sites, held-out patients and first model, and the same number
+  of rounds. benchmarks/optimisers_tuning.py defines the target and how settings are chosen.
+* ``rounds_to_target``: the mean over all seeds; null if a seed never reaches the target. ``reached`` is the number
+  of seeds that do. ``rounds_median`` counts the other seeds as later than all rounds.
+* ``auroc_mean``, ``auroc_sd``: of the last model, over the seeds.
+* ``gain_mean``, ``gain_error``: mean and standard error of the paired difference to ``fedavg``.
 """
 
 import json
@@ -73,7 +73,7 @@ def main(as_json: bool, quick: bool, tune: bool, workers: int) -> None:
 
 
 def _ready(plan: Plan) -> bool:
-    """Whether the data are there; then steps in closed form are compared with the product's first."""
+    """Return whether the data are there; if so, first compare the closed-form steps with the product's own."""
     federation = known(plan.dataset, plan.seeds[0])
     if federation is None:
         say(f"{plan.dataset}: not measured, the data are not on this machine")
@@ -89,7 +89,7 @@ def _words(value: object) -> str:
 
 
 def runs_of(plan: Plan) -> list[Run]:
-    """Every run that is reported, and the pooled ones that they are held to."""
+    """List every run that is reported, and the pooled runs that define the targets."""
     runs = [chosen(plan.dataset, None, POOLED, seed) for seed in plan.seeds]
     for epsilon in EPSILONS:
         for name in compared(epsilon):
@@ -98,7 +98,7 @@ def runs_of(plan: Plan) -> list[Run]:
 
 
 def rows_of(plan: Plan, curves: Curves) -> Iterator[dict[str, Any]]:
-    """One row for each epsilon and optimiser."""
+    """Yield one row for each epsilon and optimiser."""
     for epsilon in EPSILONS:
         targets = [target(curves[chosen(plan.dataset, None, POOLED, seed)][-1], epsilon) for seed in plan.seeds]
         reference = [curves[chosen(plan.dataset, epsilon, REFERENCE, seed)][-1] for seed in plan.seeds]
@@ -142,7 +142,7 @@ def _scores(last: Sequence[float], reference: Sequence[float]) -> dict[str, Any]
 
 
 def _megabytes(plan: Plan, epsilon: float | None, optimiser: str) -> float:
-    """Sealed, up and down, of one site in one round."""
+    """Compute the sealed megabytes, up and down, of one site in one round."""
     run = chosen(plan.dataset, epsilon, optimiser, plan.seeds[0])
     federation = known(plan.dataset, run.seed)
     assert federation is not None, "the data were there a moment ago"

@@ -1,16 +1,17 @@
-"""The federations on which optimisers are compared, split anew by every seed, and the studies they run.
+"""The federations on which optimisers are compared, and their studies; each seed splits the patients again.
 
-* ``heart``: the four hospitals of benchmarks/utility_data.py, which differ in whom they see: 38 to 97 % of their
-  patients are ill, and 30 to 199 of them train. Logistic regression on 28 inputs (29 parameters).
-* ``pneumonia``: PneumoniaMNIST among eight sites that differ in labels: each label's training images are divided by
-  shares from a Dirichlet(0.3) distribution (Hsu et al. 2019, "Measuring the effects of non-identical data
-  distribution"), drawn again until every site has 100. Images are averaged to 7 x 7 pixels and read as a table, each
-  pixel with its missing-indicator; a perceptron with one hidden layer of 16 (1,601 parameters). Held out: the official
-  test images.
+* ``heart``: the four hospitals of benchmarks/utility_data.py, whose patients differ: 38 to 97 % are ill, and 30 to
+  199 are trained on. Logistic regression on 28 inputs (29 parameters).
+* ``pneumonia``: PneumoniaMNIST among eight sites that differ in labels. The training images of each label are
+  divided by shares from a Dirichlet(0.3) distribution (Hsu et al. 2019, "Measuring the effects of non-identical
+  data distribution"), drawn again until every site has 100. Images are averaged to 7 x 7 pixels and read as a
+  table, each pixel with its missing-indicator. The model is a perceptron with one hidden layer of 16 (1,601
+  parameters). The official test images are held out.
 * ``three``: the same images and model among three hospitals of 110, 900 and 3,698 patients, of whom 30, 50 and 81 %
-  have pneumonia. Nothing is tuned on it: it takes the settings of ``pneumonia``, as a study takes those of public data.
+  have pneumonia. Nothing is tuned on it: it uses the settings of ``pneumonia``, as a study uses those of public
+  data.
 
-Delta is 0.001 for ``heart``, and 0.0001 for images: a site refuses more than one in its patients.
+Delta is 0.001 for ``heart`` and 0.0001 for images: a site refuses a delta above one over its number of patients.
 """
 
 import hashlib
@@ -35,14 +36,14 @@ LOCAL_STEPS: Final = 10
 SKEW: Final = 0.3
 FEWEST: Final = 100
 SMALLER: Final = ((110, 0.3), (900, 0.5))
-"""Of ``three``: patients of two hospitals, and the share of them who have pneumonia; the third has all others."""
+"""Of ``three``: patients of two hospitals, and the share with pneumonia; the third hospital has all others."""
 _IMAGES: Final = DATA / "chest" / "pneumoniamnist.npz"
 _SIDE: Final = 7  # pixels
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the studies of one data set have in common, and whose settings they take."""
+    """What all studies of one data set share, and the data set whose tuned settings they use."""
 
     sites: int
     sampling_rate: float
@@ -63,7 +64,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Federation:
-    """The sites of one seed, and the patients of all of them that none trains on."""
+    """The sites of one seed, and the held-out patients of all sites."""
 
     dataset: str
     seed: int
@@ -72,17 +73,17 @@ class Federation:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """What each site registered, rounded down to tens."""
+        """The public patient count of each site, rounded down to tens."""
         return tuple(compute_public_count(site.patients) for site in self.sites)
 
     def first(self, terms: Terms) -> Vector:
-        """The shared model before the first round: with one seed the same whatever the optimiser; (P,)."""
+        """Draw the first shared model, the same for all optimisers of one seed; (P,)."""
         label = hashlib.sha256(f"optimisers {self.dataset} {self.seed}".encode()).hexdigest()
         return draw_initial_shared_parameters(build_model(terms), label)
 
 
 def federation_of(dataset: str, seed: int) -> Federation | None:
-    """The sites of a seed; None if the data are not on this machine."""
+    """Make the sites of a seed; None if the data are not on this machine."""
     if dataset == "heart":
         hospitals = federation(dataset, DATASETS[dataset].sites, seed)
         if hospitals is None:
@@ -107,7 +108,7 @@ def _parsed(text: str) -> Terms:
 
 
 def terms_of(dataset: str, epsilon: float | None, **sections: dict[str, Any]) -> Terms:
-    """A data set's study; ``sections`` are merged into those of the same name."""
+    """Make the study of a data set; ``sections`` are merged into the sections of the same name."""
     usual = _draft(dataset, epsilon)
     return _parsed(json.dumps({**usual, **{name: {**usual[name], **own} for name, own in sections.items()}}))
 
@@ -129,7 +130,7 @@ def _draft(dataset: str, epsilon: float | None) -> dict[str, Any]:
 
 
 def _pixels() -> dict[str, Any]:
-    """An image as a table: one column a pixel."""
+    """Describe an image as a data contract with one column for each pixel."""
     return {
         "name": "pneumoniamnist",
         "patient": "image",
@@ -142,7 +143,7 @@ def _pixels() -> dict[str, Any]:
 
 
 def _uneven(labels: Array, random: np.random.Generator) -> list[Rows]:
-    """Rows of each of three hospitals."""
+    """Draw the rows of each of three hospitals."""
     negatives, positives = (random.permutation(np.flatnonzero(labels == label)) for label in (0, 1))
     ill = [round(patients * share) for patients, share in SMALLER]
     well = [patients - own for (patients, _), own in zip(SMALLER, ill, strict=True)]
@@ -151,7 +152,7 @@ def _uneven(labels: Array, random: np.random.Generator) -> list[Rows]:
 
 
 def _skewed(labels: Array, random: np.random.Generator) -> list[Rows]:
-    """Rows of each site, every label divided for itself."""
+    """Draw the rows of each site, each label divided separately."""
     sites = DATASETS["pneumonia"].sites
     while True:
         parts: list[list[Rows]] = [[] for _ in range(sites)]
@@ -172,7 +173,7 @@ def _patients(records: Records) -> Patients:
 
 @lru_cache(maxsize=1)
 def _images() -> tuple[Records, Records]:
-    """Training and test images as a site would read them from a table: pixels, each with its missing-indicator."""
+    """Read training and test images as a site reads a table: pixels, each with its missing-indicator."""
     with np.load(_IMAGES) as stored:
         train, test = (
             Records(_as_table(stored[f"{part}_images"]), stored[f"{part}_labels"].reshape(-1).astype(np.float64))
@@ -182,7 +183,7 @@ def _images() -> tuple[Records, Records]:
 
 
 def _as_table(images: NDArray[np.uint8]) -> Array:
-    """(images, 28, 28) bytes to (images, 2 * 7 * 7) numbers."""
+    """Convert (images, 28, 28) bytes to (images, 2 * 7 * 7) numbers."""
     blocks = images.reshape(len(images), _SIDE, 28 // _SIDE, _SIDE, 28 // _SIDE).mean(axis=(2, 4)) / 127.5 - 1.0
     pixels = blocks.reshape(len(images), -1)
     return np.stack([pixels, np.zeros_like(pixels)], axis=2).reshape(len(images), -1)

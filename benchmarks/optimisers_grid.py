@@ -1,10 +1,10 @@
-"""The optimisers that are compared, and for each of them one grid of twelve settings.
+"""The optimisers that are compared, each with a grid of twelve settings.
 
 ====================  ==========================================================================================
 name                  local steps at every site, then ...
 ====================  ==========================================================================================
 fedavg                the mean by public patient counts (McMahan et al. 2017)
-fedavg-uniform        the mean of sites, all alike
+fedavg-uniform        the mean of sites with equal weights
 fedprox               as fedavg, steps pulled back to the round's start (Li et al. 2020)
 fedavgm               as fedavg, with momentum of 0.9 (Hsu et al. 2019)
 fedadam, fedyogi      as fedavg, with moments, beta 0.9 and 0.99, tau 0.001 (Reddi et al. 2021)
@@ -13,7 +13,7 @@ global                no local steps: one global step a round with distributed n
 global-momentum       the same, with momentum of 0.9
 ====================  ==========================================================================================
 
-A grid is four learning rates by three values of the one other number that matters most.
+A grid has four learning rates and three values of the one other setting that matters most.
 """
 
 from collections.abc import Iterator
@@ -25,20 +25,20 @@ from benchmarks.optimisers_data import terms_of
 from privacy.study import Terms
 
 Setting = tuple[float, float]
-"""The learning rate, and the optimiser's other number."""
+"""The learning rate, and the optimiser's other setting."""
 
 _LOCAL_RATES: Final = (0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One optimiser.
+    """One optimiser and its grid.
 
     Attributes:
         other: the field of ``training`` that is tuned beside the learning rate.
-        others: its values.
-        rates: learning rates.
-        fixed: what else it says in ``training``.
+        others: its values in the grid.
+        rates: the learning rates in the grid.
+        fixed: the other fields of ``training``.
         distributed: whether it takes global steps with distributed noise.
     """
 
@@ -50,11 +50,11 @@ class Compared:
 
     @property
     def settings(self) -> Iterator[Setting]:
-        """The grid."""
+        """All settings of the grid."""
         return product(self.rates, self.others)
 
     def terms(self, dataset: str, epsilon: float | None, setting: Setting) -> Terms:
-        """The study of ``dataset`` with this optimiser."""
+        """Make the study of ``dataset`` with this optimiser."""
         rate, other = setting
         sections = {"training": {**self.fixed, "learning_rate": rate, self.other: other}}
         if self.distributed:
@@ -85,5 +85,5 @@ OPTIMISERS: Final = {
 
 
 def compared(epsilon: float | None) -> tuple[str, ...]:
-    """The optimisers that there are with this promise."""
+    """List the optimisers that can be used at this epsilon."""
     return tuple(name for name, each in OPTIMISERS.items() if epsilon is not None or not each.distributed)

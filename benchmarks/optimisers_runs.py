@@ -1,13 +1,15 @@
-"""One federated training with the product's own parts, without keys: what every site does, round after round.
+"""Run one federated training with the product's own parts, without keys: every site's work, round after round.
 
-* Local work is that of benchmarks/optimisers_steps.py; the update is weighted, rounded with error feedback and added as
-  integers, and the opened sum read, by client/study/noise_modes.py, as a site does it. Sealing changes no integer, so
-  it is left out; what it would send is read from :func:`privacy.secure_aggregation.round_layout.layout_of`.
+* Local steps are those of benchmarks/optimisers_steps.py.
+* client/study/noise_modes.py weights the update, rounds it with error feedback and reads the opened sum, as at a
+  site.
+* Sealing changes no integer, so it is left out; :func:`privacy.secure_aggregation.round_layout.layout_of` gives its
+  bytes.
 * With distributed noise a round is one global step: clipped sums, shares of the noise, their sum.
-* The noise keeps the study's promise over all its rounds. Who watches the held-out patients' AUROC after every round is
-  not charged for it: with privacy a study would pay for that, or do without.
+* The noise keeps the study's promise over all its rounds. The AUROC of held-out patients after every round is not
+  charged; a study with privacy would have to pay for it.
 
-Streams are seeded here, so that a run can be repeated: never do that with patients.
+Streams are seeded here, so that a run can be repeated. Training on real patients never uses a fixed seed.
 """
 
 import hashlib
@@ -38,12 +40,12 @@ from privacy.study.launch import Launch
 
 
 def pooled_patients(federation: Federation) -> Federation:
-    """The same patients at one site."""
+    """Return a federation with all patients at one site."""
     return Federation(federation.dataset, federation.seed, (pool_patients(federation.sites),), federation.held_out)
 
 
 def aurocs(terms: Terms, federation: Federation) -> list[float]:
-    """AUROC of the held-out patients of all sites together, after every round."""
+    """Compute the AUROC of all sites' held-out patients together, after every round."""
     module = build_model(terms)
     features = torch.from_numpy(federation.held_out.features)
     found = []
@@ -55,7 +57,7 @@ def aurocs(terms: Terms, federation: Federation) -> list[float]:
 
 
 def trained(terms: Terms, federation: Federation) -> Iterator[Vector]:
-    """The shared model after every round, each (P,)."""
+    """Train; yield the shared model after every round, each (P,)."""
     terms = fitted(terms, federation)
     optimiser = make_optimiser(terms)
     shared = optimiser.make_initial_state(federation.first(terms))
@@ -65,12 +67,12 @@ def trained(terms: Terms, federation: Federation) -> Iterator[Vector]:
         mean = cohort.mean_update(shared, number)
         shared = optimiser.advance(
             shared, mean, LocalWork(compute_step_length(terms, number))
-        )  # everybody takes part
+        )  # every site takes part
         yield optimiser.model_of(shared)
 
 
 def fitted(terms: Terms, federation: Federation) -> Terms:
-    """With distributed noise the range and the bits that its author would write; else ``terms``."""
+    """Return ``terms``; with distributed noise, with the range and bits that a study's author would choose."""
     sigma = noise_of(terms)
     if terms.privacy.placement is Placement.LOCAL or sigma is None:
         return terms
@@ -81,7 +83,7 @@ def fitted(terms: Terms, federation: Federation) -> Terms:
 
 
 def round_bytes(terms: Terms, federation: Federation) -> int:
-    """What a site sends and is sent, sealed, in a round of training."""
+    """Compute the sealed bytes that a site sends and receives in a round of training."""
     names = [f"site-{place}" for place in range(len(federation.sites))]
     value: dict[str, Any] = {
         "federation": "benchmark",
@@ -95,7 +97,7 @@ def round_bytes(terms: Terms, federation: Federation) -> int:
 
 
 class _LocalSteps:
-    """Sites train by themselves, and their updates are averaged."""
+    """Rounds of local steps: sites train separately, and their updates are averaged."""
 
     def __init__(self, terms: Terms, federation: Federation) -> None:
         self._terms, self._optimiser = terms, make_optimiser(terms)
@@ -107,7 +109,7 @@ class _LocalSteps:
         self._halvings = 0
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
-        """Of round ``number``, opened; (P,)."""
+        """Train and open the mean update of round ``number``; (P,)."""
         grid, parameters = make_grid(self._terms, self._halvings), len(self._optimiser.model_of(shared))
         total = np.zeros(parameters, dtype=np.int64)
         for place, stream in enumerate(self._streams):
@@ -123,7 +125,7 @@ class _LocalSteps:
         return RoundFacts(number, self._patients, self._reference, noise_of(self._terms), self._halvings)
 
     def _update(self, shared: Vector, number: int, place: int) -> Vector:
-        """One site's update; its own control variate follows, as client/study/control_variates.py says."""
+        """Compute one site's update; advance its control variate as client/study/control_variates.py does."""
         terms, controlled = self._terms, self._terms.training.control_variates
         correction = self._optimiser.variate_of(shared) - self._variates[place] if controlled else None
         model, noise = self._optimiser.model_of(shared), noise_of(terms)
@@ -134,14 +136,14 @@ class _LocalSteps:
 
 
 class _GlobalSteps:
-    """Sites sum clipped gradients, and add noise together."""
+    """Rounds of one global step: sites sum clipped gradients, and each adds a share of the noise."""
 
     def __init__(self, terms: Terms, federation: Federation) -> None:
         self._terms, self._optimiser, self._patients = terms, make_optimiser(terms), _patients(federation)
         self._sites, self._streams = _sites(federation), _streams(federation)
 
     def mean_update(self, shared: Vector, number: int) -> Vector:
-        """Of round ``number``, opened; (P,)."""
+        """Compute and open the mean update of round ``number``; (P,)."""
         model, sigma = self._optimiser.model_of(shared), noise_of(self._terms)
         noise = make_round_noise(self._terms, len(model), sigma, None, room=0)
         variance = noise.compute_share_variance(len(self._sites))
@@ -153,7 +155,7 @@ class _GlobalSteps:
 
 
 def noise_of(terms: Terms) -> float | None:
-    """The noise multiplier that keeps the study's promise; None without privacy."""
+    """Compute the noise multiplier that keeps the study's (epsilon, delta); None without privacy."""
     promise, training = terms.privacy, terms.training
     if promise.epsilon is None or promise.delta is None:
         return None
@@ -170,11 +172,11 @@ def _sites(federation: Federation) -> list[Site]:
 
 
 def _patients(federation: Federation) -> dict[str, int]:
-    """The cohort with its public patient counts, as a round's headers show them."""
+    """Return the cohort with its public patient counts, as a round's headers show them."""
     return {f"site-{place:03}": count for place, count in enumerate(federation.counts)}
 
 
 def _streams(federation: Federation) -> list[KeyStream]:
-    """Of each site; with one seed the same draws whatever the optimiser."""
+    """Make each site's stream; with one seed the draws are the same for all optimisers."""
     texts = [f"optimisers {federation.dataset} {federation.seed} {place}" for place in range(len(federation.sites))]
     return [KeyStream(hashlib.sha256(text.encode()).digest()) for text in texts]

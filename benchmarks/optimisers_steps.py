@@ -1,8 +1,11 @@
-"""A site's own steps in closed form: what the product computes, from the same randomness, many times as fast.
+"""Compute a site's steps in closed form: the same as the product from the same randomness, many times as fast.
 
-A logistic regression, or a perceptron with one hidden layer of ELU: a record's gradient is an outer product in each
-layer, so its norm is known without making it. :func:`check_against_the_product` runs before anything is measured: local
-steps are those of :func:`client.training.local_steps.train`, global ones those of
+The model is a logistic regression, or a perceptron with one hidden layer of ELU. A patient's gradient in a layer is
+the outer product of the slopes at the layer's output and of its input. Its norm is the product of both norms, so
+that clipping needs no per-patient gradient (Goodfellow 2015, "Efficient per-example gradient computations").
+
+:func:`check_against_the_product` runs before every measurement: local steps must equal those of
+:func:`client.training.local_steps.train`, global steps those of
 :func:`client.training.global_step.compute_global_step`.
 """
 
@@ -41,7 +44,7 @@ class Site:
 
     @classmethod
     def of(cls, patients: Patients, public_patients: int) -> "Site":
-        """Those of ``patients``."""
+        """Make a site of ``patients``."""
         return cls(patients.features.astype(np.float64), patients.labels.astype(np.float64), public_patients)
 
 
@@ -54,7 +57,7 @@ def local_update(
     number: int,
     correction: Vector | None,
 ) -> Vector:
-    """The update of one round's local steps from ``start``, as :func:`~client.training.local_steps.train` gives it."""
+    """Compute one round's update from ``start``, as :func:`~client.training.local_steps.train` does; (P,)."""
     training, model = terms.training, start
     rate, pulled = training.compute_learning_rate(number), 0.0 if correction is None else correction
     expected = training.sampling_rate * site.public_patients
@@ -67,7 +70,7 @@ def local_update(
 
 
 def lot_sum(terms: Terms, model: Vector, site: Site, stream: KeyStream) -> Vector:
-    """The sum of the (clipped) gradients of a fresh sample of patients; (P,)."""
+    """Sum the (clipped) gradients of a newly drawn sample of patients; (P,)."""
     chosen = sample_patients(len(site.labels), terms.training.sampling_rate, stream)
     features, labels = site.features[chosen], site.labels[chosen]
     norm = terms.privacy.clipping_norm
@@ -83,6 +86,7 @@ def lot_sum(terms: Terms, model: Vector, site: Site, stream: KeyStream) -> Vecto
     active = np.where(inner > 0, inner, risen - 1.0)
     slopes = _slopes(active @ out + bias, labels)  # (lot,)
     back = slopes[:, None] * out * risen  # (lot, hidden), ELU's derivative being ``risen``
+    # (lot,): squared norms; in each layer the product of the squared norms of slopes and input (Goodfellow 2015).
     norms = slopes**2 * _squares(active) + np.einsum("ph,ph->p", back, back) * _squares(features)
     factors = _factors(np.sqrt(norms), norm)
     slopes, back = slopes * factors, back * factors[:, None]
@@ -90,20 +94,21 @@ def lot_sum(terms: Terms, model: Vector, site: Site, stream: KeyStream) -> Vecto
 
 
 def _hidden(terms: Terms) -> int:
-    """Units of the hidden layer; 0 for a logistic regression."""
+    """Return the number of units of the hidden layer; 0 for a logistic regression."""
     widths = cast(list[int], terms.model.options.get("hidden", [0]))
     assert len(widths) == 1, "one hidden layer at most"
     return widths[0]
 
 
 def _slopes(logits: Vector, labels: Vector) -> Vector:
-    """Of the cross-entropy in the logits: sigmoid(z) - y."""
+    """Compute the derivative of the cross-entropy in each logit, sigmoid(z) - y."""
+    # sigmoid(z) = (1 + tanh(z / 2)) / 2, which cannot overflow.
     slopes: Vector = 0.5 * (1.0 + np.tanh(0.5 * logits)) - labels
     return slopes
 
 
 def _squares(inputs: Vector) -> Vector:
-    """Squared norm of each row with the 1 that meets the bias."""
+    """Compute the squared norm of each row, with a further input of 1 for the bias."""
     squares: Vector = 1.0 + np.einsum("pi,pi->p", inputs, inputs)
     return squares
 

@@ -1,12 +1,14 @@
-"""What a run is, the target that it is held to, and the setting that each optimiser gets.
+"""Define a run, the target that runs must reach, and the setting of each optimiser.
 
-* The target: a share (:data:`SHARES`) of what pooled training gains over chance, fixed before a reported seed was run.
-  Pooled training has all sites' patients in one place, no privacy and as many steps; its learning rate is the one whose
-  last model is best on the tuning seeds. Every seed has its own target, because it holds out other patients.
-* A run reaches the target in the first of two rounds in a row whose models are at or above it.
-* The setting: of an optimiser's grid, for each data set and epsilon, the one whose AUROC is best on average over all
-  rounds and the tuning seeds. It stands in benchmarks/optimisers_choices.json.
-* ``settings_reaching``: how many settings of the grid reach the target on every tuning seed.
+* The target is a share (:data:`SHARES`) of the AUROC that pooled training gains over 0.5. The shares were fixed
+  before any reported seed was run.
+* Pooled training has all sites' patients in one place, no privacy and as many steps. Its learning rate is the one
+  whose last model is best on the tuning seeds.
+* Every seed has its own target, because it holds out other patients.
+* A run reaches the target in the first of two consecutive rounds whose models are at or above it.
+* The setting of an optimiser, for each data set and epsilon, is the one of its grid with the best AUROC, averaged
+  over all rounds and the tuning seeds. benchmarks/optimisers_choices.json stores it.
+* ``settings_reaching`` is the number of settings of the grid that reach the target on every tuning seed.
 """
 
 import json
@@ -35,7 +37,7 @@ POOLED_RATES: Final = (0.1, 0.3, 1.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """A data set, the seeds that are reported, and those that settings are chosen on; none takes another's settings."""
+    """A data set, its reported seeds, and its tuning seeds; without these it uses another data set's settings."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -44,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: an optimiser, or all patients in one place."""
+    """One training: an optimiser with a setting, or pooled training."""
 
     dataset: str
     epsilon: float | None
@@ -58,7 +60,7 @@ Curves = Mapping[Run, Curve]
 
 
 def measured(runs: Sequence[Run], workers: int = 1) -> Curves:
-    """AUROC after every round of every run."""
+    """Compute the AUROC after every round of every run, in ``workers`` processes."""
     with ProcessPoolExecutor(
         workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
@@ -66,7 +68,7 @@ def measured(runs: Sequence[Run], workers: int = 1) -> Curves:
 
 
 def curve(run: Run) -> Curve:
-    """AUROC after every round."""
+    """Compute the AUROC after every round of ``run``."""
     federation = known(run.dataset, run.seed)
     assert federation is not None, "the data were there a moment ago"
     if run.optimiser == POOLED:
@@ -77,12 +79,12 @@ def curve(run: Run) -> Curve:
 
 @lru_cache(maxsize=8)
 def known(dataset: str, seed: int) -> Federation | None:
-    """The sites of a seed; None if the data are not on this machine."""
+    """Return the sites of a seed; None if the data are not on this machine."""
     return federation_of(dataset, seed)
 
 
 def tuning_runs(plan: Plan) -> list[Run]:
-    """Every setting of every optimiser, and of pooled training."""
+    """List the runs of every setting of every optimiser, and of pooled training, on the tuning seeds."""
     runs = [_pooled(plan, rate, seed) for rate in POOLED_RATES for seed in plan.tuning_seeds]
     for epsilon in EPSILONS:
         for name in compared(epsilon):
@@ -92,7 +94,7 @@ def tuning_runs(plan: Plan) -> list[Run]:
 
 
 def tuned(plan: Plan, curves: Curves) -> dict[str, Any]:
-    """The best setting of each, and how many settings would do."""
+    """Choose the best setting of each optimiser, and count its settings that reach the target."""
 
     def last(rate: float) -> list[float]:
         return [curves[_pooled(plan, rate, seed)][-1] for seed in plan.tuning_seeds]
@@ -108,7 +110,7 @@ def tuned(plan: Plan, curves: Curves) -> dict[str, Any]:
 def _tuned(
     plan: Plan, epsilon: float | None, name: str, curves: Curves, targets: Sequence[float]
 ) -> dict[str, Any]:
-    """One optimiser's part of :func:`tuned`; ``targets`` of the tuning seeds."""
+    """Choose for one optimiser, as :func:`tuned`; ``targets`` are those of the tuning seeds."""
     of = {
         setting: [curves[Run(plan.dataset, epsilon, name, setting, seed)] for seed in plan.tuning_seeds]
         for setting in OPTIMISERS[name].settings
@@ -125,36 +127,36 @@ def _pooled(plan: Plan, rate: float, seed: int) -> Run:
 
 
 def word(epsilon: float | None) -> str:
-    """As the choices are filed."""
+    """Return the key of an epsilon in the file of choices."""
     return "none" if epsilon is None else f"{epsilon:g}"
 
 
 def target(pooled: float, epsilon: float | None) -> float:
-    """The AUROC to reach, from that of the last model of pooled training."""
+    """Compute the AUROC to reach from that of the last model of pooled training."""
     return 0.5 + SHARES[epsilon] * (pooled - 0.5)
 
 
 def rounds_to(curve: Curve, wanted: float) -> int | None:
-    """The first of two rounds in a row at or above ``wanted``, counted from 1."""
+    """Find the first of two consecutive rounds at or above ``wanted``, counted from 1; None if there is none."""
     return next((number for number, pair in enumerate(pairwise(curve), start=1) if min(pair) >= wanted), None)
 
 
 @lru_cache(maxsize=1)
 def choices() -> dict[str, Any]:
-    """What tuning found."""
+    """Read the settings that tuning chose."""
     found: dict[str, Any] = json.loads(CHOICES.read_text(encoding="utf-8"))
     return found
 
 
 def chosen(dataset: str, epsilon: float | None, optimiser: str, seed: int) -> Run:
-    """The run that is reported."""
+    """Return the reported run of an optimiser, with its chosen setting."""
     own = choices()[DATASETS[dataset].settings_of]
     setting = own[POOLED] if optimiser == POOLED else own[word(epsilon)][optimiser]["setting"]
     return Run(dataset, epsilon, optimiser, (setting[0], setting[1]), seed)
 
 
 def reaching(plan: Plan, epsilon: float | None, optimiser: str) -> int | None:
-    """How many settings of the grid reached the target; None where nothing was tuned."""
+    """Return how many settings of the grid reached the target; None if nothing was tuned."""
     if not plan.tuning_seeds:
         return None
     found: int = choices()[plan.dataset][word(epsilon)][optimiser]["settings_reaching"]

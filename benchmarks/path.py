@@ -1,4 +1,4 @@
-"""What an update's way from a site to the opened sum takes: seconds and bytes, whatever the scheme."""
+"""The steps of an update from a site to the opened sum: seconds and bytes, for any scheme."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,17 +9,18 @@ from typing import Final
 Now = Callable[[], float]
 
 CPU: Final[Now] = time.process_time
-"""Seconds of one core: what others do on a shared machine counts less."""
+"""CPU seconds: other programs on a shared machine change them less."""
 WALL: Final[Now] = time.perf_counter
-"""Seconds of a clock, for what runs in several processes."""
+"""Wall-clock seconds, for steps that run in several processes."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """Seconds of each step, and bytes each way of one site.
+    """Seconds of each step, and bytes of one site each way.
 
-    ``mask`` is a part of ``seal``. ``add`` is one update's; ``finish`` is what the coordinator does once, when all
-    are added: masks off, the sum written.
+    ``mask`` is a part of ``seal``. ``add`` is for one update. ``finish`` is what the coordinator does once after
+    all are
+    added: it takes the masks off and writes the sum.
     """
 
     bytes_up: float
@@ -32,27 +33,27 @@ class Path:
     open: float
 
     def whole(self, sites: int) -> float:
-        """From an update to the opened sum: one site's own steps, all sites' additions."""
+        """Sum the seconds from an update to the opened sum: one site's own steps and all sites' additions."""
         return self.quantise + self.seal + sites * self.add + self.finish + self.open
 
     def work(self, sites: int) -> float:
-        """What the coordinator and all sites do, added up."""
+        """Sum the seconds of the coordinator and of all sites."""
         return sites * (self.quantise + self.seal + self.add + self.open) + self.finish
 
 
 def middle(paths: Sequence[Path]) -> Path:
-    """The median of each step."""
+    """Return the median of each step."""
     return Path(*(median(getattr(path, field.name) for path in paths) for field in fields(Path)))
 
 
 class Laps:
-    """Reads a clock lap by lap."""
+    """A stopwatch that reads the clock ``now``."""
 
     def __init__(self, now: Now) -> None:
         self._now = now
         self._began = now()
 
     def lap(self) -> float:
-        """Seconds since the last lap, or since it was made."""
+        """Return the seconds since the last call, or since this object was made."""
         before, self._began = self._began, self._now()
         return self._began - before

@@ -1,17 +1,20 @@
-"""Seconds per round over the sites' own work: Consilium beside stock Flower, 4 sites, a small and a large model.
+"""Measure the seconds of a round beyond the sites' own work: Consilium and stock Flower, 4 sites, two models.
 
-``python -m benchmarks.round [--json] [--rounds N]``. Both run on this machine, one after the other, over TLS with node
-authentication and an SQLite state. The first round of each warms up and is not counted; figures are medians.
+``python -m benchmarks.round [--json] [--rounds N]``. Both run on this machine, one after the other, over TLS with
+node authentication and an SQLite state. The first round of each is a warm-up and is not counted. Figures are
+medians.
 
 * ``round_s``: Consilium, from the first question of a round to its stored aggregate: both exchanges, opening the
-  aggregate before, training, quantising, sealing, comparing headers, releasing, adding. From the coordinator's journal.
-* ``own_work_s``: training alone, one step a round on a lot of about 6 patients, at the slowest site. From the sites'
-  own logs. With DP-SGD for the small model; without privacy for the large one, whose secure noise alone would take
-  longer than everything else.
+  aggregate before, training, quantising, sealing, comparing headers, releasing, adding. Read from the coordinator's
+  journal.
+* ``own_work_s``: training alone, one step a round on a lot of about 6 patients, at the slowest site. Read from the
+  sites' own logs. The small model trains with DP-SGD. The large one trains without privacy, because its secure
+  noise alone would take longer than everything else.
 * ``ours_s``: round_s less own_work_s.
-* ``stock_s``: stock Flower, one ``send_and_receive`` of as many float32 values both ways, no training, nothing sealed.
+* ``stock_s``: stock Flower, one ``send_and_receive`` of as many float32 values both ways, no training, no sealing.
 * ``ratio``: ours_s by stock_s.
-* ``bytes_up``, ``bytes_down``: Consilium's, of a site and round; float32 takes 4 bytes a parameter each way.
+* ``bytes_up``, ``bytes_down``: Consilium's bytes of one site in one round; float32 takes 4 bytes a parameter each
+  way.
 """
 
 import signal
@@ -47,7 +50,7 @@ _PATIENCE_S: Final = 3600.0
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def main(rounds: int, as_json: bool) -> None:
     """Seconds per round over the sites' own work, beside stock Flower."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it ends what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM then ends the processes that it started
     with tempfile.TemporaryDirectory(prefix="round-") as name:
         folder = Path(name)
         say("Consilium ...")

@@ -1,7 +1,9 @@
-"""An update's way through our sealing, and through none: timed step by step, and checked against a plain sum.
+"""Time an update step by step, sealed and unsealed, from the values of a site to the opened sum.
 
-Every site seals the same integers, one after the other, and its sealed vector is added and let go: sixteen sites need
-no more memory than three. Their own time is the median over the sites.
+* The opened sum must equal the plain sum of the integers.
+* Every site seals the same integers, one after the other. Each sealed vector is added and then freed, so that
+  sixteen sites need no more memory than three.
+* The figure of a site's own step is the median over the sites.
 """
 
 import itertools
@@ -30,17 +32,17 @@ _CONTEXT: Final = b"benchmark"
 
 
 def invented_update(parameters: int) -> NDArray[np.float64]:
-    """Normal deviates; (parameters,)."""
+    """Draw normal deviates; (parameters,)."""
     return np.random.default_rng(0).normal(0.0, SPREAD, parameters)
 
 
 def layout_for(parameters: int) -> Layout:
-    """Values of 16 bits, terms for up to 32 sites, no totals."""
+    """Make the layout for values of 16 bits, terms for up to 32 sites, and no totals."""
     return Layout(parameters, 0, BITS, MAXIMUM_SITES)
 
 
 def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now: Now = CPU) -> Path:
-    """One round of ``sites`` sites that all send ``update``: quantised, masked, encrypted, added, unmasked, opened.
+    """Time one round of ``sites`` sites that all send ``update``, from quantising to opening the sum.
 
     Raises:
         RuntimeError: the opened sum is not exactly the sum of the integers.
@@ -79,7 +81,7 @@ def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now
 
 
 def seal_alone(integers: NDArray[np.uint32], processes: int) -> float:
-    """Seconds by the clock in which one of three sites seals ``integers``."""
+    """Time one of three sites that seals ``integers``, in wall-clock seconds."""
     names = ["ash", "birch", "cedar"]
     laps = Laps(WALL)
     _sealed(integers, "ash", names, _pair_secrets(names)["ash"], os.urandom(32), StudyKey.generate(), processes)
@@ -87,7 +89,7 @@ def seal_alone(integers: NDArray[np.uint32], processes: int) -> float:
 
 
 def float32_path(update: NDArray[np.float64], sites: int) -> Path:
-    """The same round in the clear: float32 values, added as they are."""
+    """Time the same round without sealing: float32 values, added as they are."""
     laps = Laps(CPU)
     sent = update.astype(np.float32).tobytes()
     sealing = laps.lap()

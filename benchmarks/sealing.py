@@ -1,14 +1,14 @@
-"""What sealing costs: bytes, parameters per second, and memory, beside updates in the clear and CKKS as usual.
+"""Measure what sealing costs: bytes, parameters per second and memory, beside plain float32 updates and CKKS.
 
-``python -m benchmarks.sealing [--json] [--quick] [--part NAME ...]``. Masks and quantisation on, 16 bits a value,
-terms for up to 32 sites. Rounds of ours and of what it is compared with take turns; figures are medians.
+``python -m benchmarks.sealing [--json] [--quick] [--part NAME ...]``. With masks and quantisation, 16 bits a value,
+terms for up to 32 sites. Rounds of the schemes take turns. Figures are medians.
 
 * ``speed``: bytes per parameter each way, and millions of parameters per second of each step on one core, in CPU
-  seconds; then sealing and opening in one and in two processes, in seconds of a clock.
+  seconds; then sealing and opening in one and in two processes, in wall-clock seconds.
 * ``large``: memory that sealing takes beyond the update's own integers.
-* ``coordinator``: memory of a real coordinator over idle (:mod:`benchmarks.coordinator_memory`).
+* ``coordinator``: memory of a real coordinator above idle (:mod:`benchmarks.coordinator_memory`).
 
-Bars are printed with what was measured; a bar missed is shown, and is no failure of this program.
+Bars are printed with the measured values; a missed bar is shown, and does not fail the program.
 """
 
 import os
@@ -57,7 +57,7 @@ _STEPS: Final = ("quantise", "mask", "seal", "add", "open")
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; may be repeated.")
 def main(as_json: bool, quick: bool, parts: Sequence[str]) -> None:
     """Bytes, speed and memory of sealed aggregation."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it ends what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM then ends the processes that it started
     found: dict[str, Any] = {}
     for part in parts or PARTS:
         found |= {"speed": _speed, "large": _large, "coordinator": _coordinator}[part](quick)
@@ -121,7 +121,7 @@ def _mega(parameters: int, seconds: float) -> float | None:
 
 
 def _processes(parameters: int) -> list[dict[str, Any]]:
-    """Sealing and opening by the clock: several processes share no CPU clock."""
+    """Time sealing and opening by the wall clock, because a CPU clock covers one process only."""
     update = invented_update(parameters)
     rows = []
     for processes in PROCESSES:

@@ -1,6 +1,6 @@
-"""Stock Flower: the same SuperLink, ``flower-supernode`` at every site, an app that is shipped in the bundle.
+"""Run stock Flower: the same SuperLink, ``flower-supernode`` at every site, an app that the bundle ships.
 
-Nothing of it is tuned: a SuperNode looks for messages as often as it does by default, and starts a process for each.
+Nothing is tuned: a SuperNode asks for messages at its default interval, and starts a process for each message.
 """
 
 import json
@@ -43,14 +43,14 @@ result = ""
 
 @dataclass(frozen=True)
 class StockFlower:
-    """A SuperLink with SuperNodes that are online."""
+    """A SuperLink whose SuperNodes are online."""
 
     folder: Path
     superlink: SuperLink
     sites: int
 
     def rounds(self, parameters: int, rounds: int) -> list[float]:
-        """Seconds of each of ``rounds`` exchanges of ``parameters`` float32 values both ways."""
+        """Time each of ``rounds`` exchanges of ``parameters`` float32 values both ways, in seconds."""
         result = self.folder / f"{parameters}.json"
         config: Mapping[str, str | int] = {
             "sites": self.sites,
@@ -69,7 +69,7 @@ class StockFlower:
 
 @contextmanager
 def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
-    """Start a SuperLink and ``sites`` SuperNodes in ``folder``; end them."""
+    """Start a SuperLink and ``sites`` SuperNodes in ``folder``; stop them at the end."""
     tls = create_authority(folder, "stock")
     issue_server_certificate(tls)
     with SuperLink(folder, tls, find_free_port()) as superlink:

@@ -1,19 +1,22 @@
-"""What privacy costs in accuracy: five ways to train, paired over seeds, on public data.
+"""Measure what privacy costs in accuracy: five ways to train, paired over seeds, on public data.
 
-``python -m benchmarks.utility [--json] [--quick] [--plot FILE]`` measures;
-``python -m benchmarks.utility --tune`` makes benchmarks/utility_choices.json anew, on other seeds; ``--only DATASET``
-measures or tunes one data set and leaves the choices of the others as they are.
+``python -m benchmarks.utility [--json] [--quick] [--plot FILE]`` measures. ``python -m benchmarks.utility --tune``
+writes benchmarks/utility_choices.json again, from other seeds. ``--only DATASET`` measures or tunes one data set
+and keeps the choices of the others.
 
-* Modes: ``none``, ``central``, ``distributed``, ``local``, ``alone``; benchmarks/utility_training.py says what each is.
-* Paired: with one seed all modes have the same hospitals, the same patients held out, the same first model.
-* ``auroc``: of all held-out patients together; with ``alone`` the mean over the sites' models, on the same patients.
-* ``accuracy``: of each hospital's held-out patients, then the mean over hospitals, as FLamby counts.
-* One grid of learning rates (X-rays: four of them) and schedules for all modes. In each federation a mode takes the
-  schedule (steps, sampling rate, local steps) that is best at epsilon 1, and for each epsilon the learning rate that is
-  best: by mean AUROC over the tuning seeds, at delta 1e-5. ``distributed`` is not tuned: it takes what ``central``
-  takes, so that a pair differs in nothing but where the noise comes from.
-* Bars: ``distributed`` loses at most 0.01 AUROC to ``central`` at epsilon >= 1 (paired mean); heart accuracy of
-  ``distributed`` above FLamby's published figure at the same (epsilon, delta).
+* Modes: ``none``, ``central``, ``distributed``, ``local``, ``alone``, as benchmarks/utility_training.py defines
+  them.
+* Paired: with one seed all modes have the same hospitals, held-out patients and first model.
+* ``auroc``: of all held-out patients together; with ``alone`` the mean over the sites' models, on the same
+  patients.
+* ``accuracy``: of each hospital's held-out patients, then the mean over hospitals, as FLamby computes it.
+* All modes have the same grid of learning rates and schedules (X-rays: four learning rates, one schedule). The
+  choice is by mean AUROC over the tuning seeds, at delta 1e-5. In each federation a mode takes the schedule (steps,
+  sampling rate, local steps) that is best at epsilon 1, and for each epsilon the best learning rate.
+* ``distributed`` is not tuned: it takes what ``central`` takes, so that a pair differs only in the source of the
+  noise.
+* Bars: ``distributed`` loses at most 0.01 AUROC to ``central`` at epsilon >= 1 (paired mean); the heart accuracy of
+  ``distributed`` is above FLamby's published figure at the same (epsilon, delta).
 """
 
 import json
@@ -63,7 +66,7 @@ AUROC_BAR: Final = 0.01
 
 @dataclass(frozen=True)
 class Plan:
-    """One federation and what is asked of it."""
+    """One federation, its promises, and its reported and tuning seeds."""
 
     dataset: str
     sites: int
@@ -74,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Score:
-    """One seed's figures of one mode."""
+    """The figures of one mode with one seed."""
 
     auroc: float
     accuracy: float
@@ -95,7 +98,7 @@ PLANS: Final = (
     Plan("wisconsin", 10, _USUAL, _SEEDS),
     Plan("wisconsin", 20, _USUAL, _SEEDS),
     Plan("heart", 4, (Promise(0.1, 1e-3), *_USUAL), _SEEDS),
-    # delta 1e-3 is above one over a site's 1,170 patients, which a site refuses
+    # No delta 1e-3: it is above one over a site's 1,170 patients, and a site refuses that.
     Plan("pneumonia", 4, _promises((1.0, 8.0), (1e-5,)), _SEEDS, TUNING_SEEDS[:3]),
 )
 QUICK: Final = tuple(
@@ -135,7 +138,7 @@ def main(as_json: bool, quick: bool, tune: bool, only: str | None, plot: Path | 
 
 
 def measured(plan: Plan) -> Scores:
-    """Every seed's figures of every mode and promise; nothing if the data are not on this machine."""
+    """Measure every mode, promise and seed of ``plan``; empty if the data are not on this machine."""
     found: Scores = {}
     for seed in plan.seeds:
         sites = federation(plan.dataset, plan.sites, seed)
@@ -185,7 +188,7 @@ def _score_of(learner: Learner, model: Array, sites: Sequence[Site]) -> Score:
 
 
 def _tuned(plans: Sequence[Plan]) -> dict[str, Any]:
-    """Schedules and learning rates, from the tuning seeds alone."""
+    """Choose schedules and learning rates from the tuning seeds alone."""
     found: dict[str, Any] = {}
     for plan in plans:
         federations = [(seed, federation(plan.dataset, plan.sites, seed)) for seed in plan.tuning_seeds]
@@ -199,7 +202,7 @@ def _tuned(plans: Sequence[Plan]) -> dict[str, Any]:
 
 
 def _tuned_mode(mode: str, plan: Plan, known: Known) -> dict[str, Any]:
-    """One schedule, the best at epsilon 1; then a rate for each epsilon."""
+    """Choose the schedule that is best at epsilon 1, then a learning rate for each epsilon."""
 
     def scores(schedule: Schedule, epsilon: float | None) -> dict[float, float]:
         return {
@@ -232,7 +235,7 @@ def _tuning_score(
 
 
 def rows_of(scores: Scores) -> Iterator[dict[str, Any]]:
-    """One row for each federation, mode and promise."""
+    """Yield one row for each federation, mode and promise."""
     for (plan, mode, promise), found in scores.items():
         aurocs = [score.auroc for score in found]
         yield {
@@ -259,7 +262,7 @@ def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class Bar:
-    """A promise and whether it holds."""
+    """A statement with its limit, and whether it holds."""
 
     text: str
     holds: bool

@@ -1,15 +1,16 @@
-"""The federations whose utility is measured: public tables and images, split anew by every seed.
+"""The federations whose utility is measured: public tables and images; each seed splits the patients again.
 
-* ``wisconsin``: the diagnostic table of examples/breast_cancer.yaml. Among 4 sites as the demonstration divides it
-  (uneven, different case mix); among 10 and 20 at random in equal parts. A quarter of each site is held out.
-* ``heart``: the four hospitals of the UCI heart disease collection, prepared as FLamby prepares it (du Terrail et al.
-  2022, "FLamby: datasets and benchmarks for cross-silo federated learning"): without slope, ca and thal, without
-  patients who miss another value, which leaves 740; 66 % to train on, stratified by outcome within a hospital. Numbers
-  are scaled by the public ranges of examples/heart.yaml, not by what each hospital's patients measure.
-* ``pneumonia``: PneumoniaMNIST (Yang et al. 2023, "MedMNIST v2"), 28 x 28 chest X-rays, the training images at random
-  in equal parts; every site holds a part of the official test images.
+* ``wisconsin``: the diagnostic table of examples/breast_cancer.yaml. With 4 sites it is divided as in the
+  demonstration (different sizes and case mix), with 10 and 20 at random in equal parts. A quarter of each site is
+  held out.
+* ``heart``: the four hospitals of the UCI heart disease collection, prepared as FLamby prepares it (du Terrail et
+  al. 2022, "FLamby: datasets and benchmarks for cross-silo federated learning"): the columns slope, ca and thal are
+  left out, and patients who miss another value, which leaves 740. 66 % are trained on, stratified by outcome within
+  a hospital. Numbers are scaled by the public ranges of examples/heart.yaml, not by measured values.
+* ``pneumonia``: PneumoniaMNIST (Yang et al. 2023, "MedMNIST v2"), 28 x 28 chest X-rays. The training images are
+  divided at random in equal parts; every site has a part of the official test images.
 
-An X-ray counts as a patient: the set does not say whose it is.
+An X-ray counts as a patient, because the data set does not name patients.
 """
 
 import tempfile
@@ -40,7 +41,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """One record a patient.
+    """Records with one record for each patient.
 
     Attributes:
         features: (patients, ...) float64.
@@ -51,43 +52,43 @@ class Records:
     labels: Array
 
     def of(self, rows: NDArray[Any]) -> "Records":
-        """Those of ``rows``."""
+        """Return the records of ``rows``."""
         return Records(self.features[rows], self.labels[rows])
 
     @property
     def patients(self) -> int:
-        """How many there are."""
+        """The number of patients."""
         return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One hospital."""
+    """One hospital: the patients it trains on, and its held-out patients."""
 
     train: Records
     test: Records
 
     @property
     def public_patients(self) -> int:
-        """The rounded count that divides gradients."""
+        """The public patient count, by which gradient sums are divided."""
         return compute_public_count(self.train.patients)
 
 
 def pooled(parts: list[Records]) -> Records:
-    """All records in one place."""
+    """Join all records."""
     return Records(np.concatenate([p.features for p in parts]), np.concatenate([p.labels for p in parts]))
 
 
 @lru_cache(maxsize=2)
 def study(dataset: str) -> Terms:
-    """The example study of a table, with the columns that are used here."""
+    """Read the example study of a table, with the columns that are used here."""
     terms = read_terms(_ROOT / "examples" / _STUDIES[dataset])
     kept = tuple(feature for feature in terms.data.features if feature.name not in _MOSTLY_MISSING)
     return terms.model_copy(update={"data": terms.data.model_copy(update={"features": kept})})
 
 
 def federation(dataset: str, sites: int, seed: int) -> tuple[Site, ...] | None:
-    """The hospitals of one seed; None if the data are not on this machine."""
+    """Make the hospitals of one seed; None if the data are not on this machine."""
     random = np.random.default_rng(seed)
     if dataset == "wisconsin":
         return _wisconsin(sites, seed, random)
@@ -119,7 +120,7 @@ def _pneumonia(path: Path, sites: int, random: np.random.Generator) -> tuple[Sit
 
 
 def _split(records: Records, share: float, random: np.random.Generator, stratified: bool = False) -> Site:
-    """Hold out the rest; like FLamby, by outcome wherever a hospital has more than two patients of each."""
+    """Split into training and held-out patients; like FLamby, by outcome if there are more than two of each."""
     enough = min(np.count_nonzero(records.labels == label) for label in (0, 1)) > 2
     train, test = train_test_split(
         np.arange(records.patients),
@@ -133,7 +134,7 @@ def _split(records: Records, share: float, random: np.random.Generator, stratifi
 
 @lru_cache(maxsize=1)
 def _wisconsin_table() -> tuple[Records, dict[str, int]]:
-    """Every patient, and in which row."""
+    """Read all patients, and the row of each."""
     tables = [part for hospital in make_breast_cancer_hospitals(0) for part in (hospital.train, hospital.test)]
     whole = pd.concat(tables).sort_values("patient")
     ids = {name: row for row, name in enumerate(whole["patient"])}
@@ -155,7 +156,7 @@ def _heart_tables() -> tuple[Records, ...]:
 
 
 def _encoded(table: Any, contract: DataContract) -> Records:
-    """The numbers that a site makes of a table."""
+    """Encode a table as a site does."""
     with tempfile.TemporaryDirectory(prefix="utility-") as folder:
         path = Path(folder) / "table.csv"
         table.to_csv(path, index=False)
@@ -165,7 +166,7 @@ def _encoded(table: Any, contract: DataContract) -> Records:
 
 @lru_cache(maxsize=1)
 def _images(path: Path) -> tuple[Records, Records]:
-    """Training and test images, (patients, 1, 28, 28) in [-1, 1]."""
+    """Read training and test images, (patients, 1, 28, 28) in [-1, 1]."""
     with np.load(path) as stored:
         train, test = (
             Records(

@@ -1,8 +1,8 @@
-"""A small convolutional network for chest X-rays, whose clipped sums the product's own ``DpSgd`` makes.
+"""A small convolutional network for chest X-rays; the product's own ``DpSgd`` computes its clipped sums.
 
-Two 3 x 3 convolutions of stride 2 with 8 and 16 channels, tanh, one linear layer: 2,033 parameters. Bounded activations
-suit clipped gradients (Papernot et al. 2021, "Tempered sigmoid activations for deep learning with differential
-privacy"); docs/utility.md says how they compare with ELU after group normalisation.
+Two 3 x 3 convolutions of stride 2 with 8 and 16 channels, tanh, one linear layer: 2,033 parameters. Bounded
+activations suit clipped gradients (Papernot et al. 2021, "Tempered sigmoid activations for deep learning with
+differential privacy"); docs/utility.md compares them with ELU after group normalisation.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from privacy.randomness import KeyStream
 
 
 class _OnDevice:
-    """Records as torch sees them."""
+    """Records as tensors."""
 
     def __init__(self, records: Records) -> None:
         self.features = torch.from_numpy(records.features.astype(np.float32))
@@ -34,7 +34,7 @@ class _OnDevice:
 
 
 def network() -> nn.Module:
-    """(patients, 1, 28, 28) -> (patients,) logits."""
+    """Build the network: (patients, 1, 28, 28) -> (patients,) logits."""
     return OneLogit(
         nn.Sequential(
             nn.Conv2d(1, 8, 3, stride=2, padding=1),  # (patients, 8, 14, 14)
@@ -55,13 +55,13 @@ class Convolutional:
     seen: WeakKeyDictionary[Records, _OnDevice] = field(default_factory=WeakKeyDictionary)
 
     def first(self, seed: int) -> Array:
-        """The shared model before the first step, (P,)."""
+        """Draw the shared model before the first step, (P,)."""
         return draw_initial_shared_parameters(self.module, hashlib.sha256(f"utility {seed}".encode()).hexdigest())
 
     def lot_sum(
         self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
     ) -> Array:
-        """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
+        """Sum the (clipped) gradients of the ``chosen`` patients, (P,)."""
         set_shared_parameters(self.module, model)
         mechanism = Mechanism(1.0, records.patients, clipping_norm, None if clipping_norm is None else 0.0)
         private = DpSgd(self.module, compute_record_losses, mechanism, KeyStream(bytes(32)))
@@ -69,7 +69,7 @@ class Convolutional:
         return total
 
     def logits(self, model: Array, records: Records) -> Array:
-        """Of each patient, (patients,)."""
+        """Compute the logit of each patient, (patients,)."""
         set_shared_parameters(self.module, model)
         with torch.no_grad():
             found: Array = self.module(self._device(records).features).double().numpy()

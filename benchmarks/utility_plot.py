@@ -1,10 +1,10 @@
-"""AUROC against epsilon as one SVG picture: a panel for each federation, a line for each mode.
+"""Draw AUROC against epsilon as one SVG picture: a panel for each federation, a line for each mode.
 
 Rules:
 
 * epsilon is on a logarithmic axis; each panel has its own scale of AUROC, written beside it;
-* no line is told by its colour alone: each ends in its own sign, and the legend repeats it;
-* the picture has its own white ground, so that it can be read on a dark page.
+* no line is identified by its colour alone: each has its own marker, and the legend repeats it;
+* the picture has a white background, so that it can be read on a dark page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ _LINES: Final[Mapping[str, _Line]] = {
 
 
 class _Panel:
-    """Where numbers lie in one panel."""
+    """The coordinates of one panel."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.epsilons: list[float] = sorted({row["epsilon"] for row in rows if row["epsilon"] is not None})
@@ -44,24 +44,24 @@ class _Panel:
         self.low, self.high = floor(min(values) * 20) / 20, min(1.0, ceil(max(values) * 20) / 20)
 
     def x(self, epsilon: float) -> float:
-        """Of an epsilon."""
+        """Return the horizontal coordinate of an epsilon."""
         first, last = log(self.epsilons[0]), log(self.epsilons[-1])
         share = (log(epsilon) - first) / (last - first) if last > first else 0.5
         return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 1)
 
     def y(self, auroc: float) -> float:
-        """Of an AUROC."""
+        """Return the vertical coordinate of an AUROC."""
         share = (auroc - self.low) / (self.high - self.low)
         return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM), 1)
 
     def ticks(self) -> list[float]:
-        """Round values, at most five."""
+        """List round AUROC values for the axis, at most five."""
         step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (self.high - self.low) / step <= 4.01)
         return [round(self.low + step * n, 3) for n in range(round((self.high - self.low) / step) + 1)]
 
 
 def picture(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of ``python -m benchmarks.utility --json`` at :data:`DELTA` and without privacy, drawn."""
+    """Draw the rows of ``python -m benchmarks.utility --json`` at :data:`DELTA` and without privacy."""
     shown = [row for row in rows if row["delta"] in (None, DELTA)]
     federations = list(dict.fromkeys((row["dataset"], row["sites"]) for row in shown))
     panels = [

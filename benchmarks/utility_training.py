@@ -1,17 +1,18 @@
-"""Five ways to train one model on a federation, which differ in where patients and noise are.
+"""Five ways to train one model on a federation, which differ in where the patients are and where noise is added.
 
 * ``none``: all patients in one place, no clipping, no noise.
-* ``central``: all patients in one place, DP-SGD with continuous Gaussian noise; what a federation is compared with.
-* ``distributed``: one global step a round; :func:`privacy.mechanisms.distributed_noise.make_noised_share` makes
-  integers of a site's clipped sum, they are added as the sealed sum adds them, and
-  :func:`privacy.mechanisms.distributed_noise.decode_opened_sum` reads the total. Sealing itself changes no integer,
-  so it is left out.
-* ``local``: every site takes several DP-SGD steps with full noise, then models are averaged by public patients. The
-  rounding of the average to 16 bits is left out.
+* ``central``: all patients in one place, DP-SGD with continuous Gaussian noise. A federation is compared with this.
+* ``distributed``: one global step a round. :func:`privacy.mechanisms.distributed_noise.make_noised_share` turns a
+  site's clipped sum into integers, which are added as the sealed sum adds them, and
+  :func:`privacy.mechanisms.distributed_noise.decode_opened_sum` reads the total. Sealing changes no integer, so it
+  is left out.
+* ``local``: every site takes several DP-SGD steps with full noise, then models are averaged by public patient
+  counts. Rounding the average to 16 bits is left out.
 * ``alone``: one site's patients, DP-SGD, no federation.
 
 Every mode samples patients with :func:`privacy.dpsgd.sample_patients`, clips to the same norm and divides by the
-expected lot of public counts. Streams are seeded here, so that a run can be repeated: never do that with patients.
+expected lot, from public counts. Streams are seeded here, so that a run can be repeated. Training on real
+patients never uses a fixed seed.
 """
 
 import hashlib
@@ -33,27 +34,27 @@ from privacy.randomness import KeyStream
 
 CLIPPING_NORM: Final = 1.0
 COLLUDERS: Final = 1
-_NOISE_IN_RANGE: Final = 9.0  # standard deviations, more than the product asks for
+_NOISE_IN_RANGE: Final = 9.0  # standard deviations; the product needs fewer
 
 
 class Learner(Protocol):
-    """What a mode needs of a model."""
+    """The functions that a mode needs of a model."""
 
     def first(self, seed: int) -> Array:
-        """The shared model before the first step, (P,)."""
+        """Draw the shared model before the first step, (P,)."""
 
     def lot_sum(
         self, model: Array, records: Records, chosen: NDArray[np.int64], clipping_norm: float | None
     ) -> Array:
-        """Sum over the ``chosen`` patients of their (clipped) gradients, (P,)."""
+        """Sum the (clipped) gradients of the ``chosen`` patients, (P,)."""
 
     def logits(self, model: Array, records: Records) -> Array:
-        """Of each patient; above 0 predicts a positive label."""
+        """Compute the logit of each patient, (patients,); above 0 predicts a positive label."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Public numbers of a training; ``local`` averages after every ``local_steps``."""
+    """The public numbers of a training; ``local`` averages models after every ``local_steps``."""
 
     steps: int
     sampling_rate: float
@@ -62,7 +63,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Promise:
-    """(epsilon, delta) for a patient, from the whole training."""
+    """The (epsilon, delta) of the whole training for a patient."""
 
     epsilon: float
     delta: float
@@ -70,7 +71,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Task:
-    """One training: the model, the schedule, the learning rate, the promise (None without privacy), a label."""
+    """One training: model, schedule, learning rate, promise (None without privacy) and seed."""
 
     learner: Learner
     schedule: Schedule
@@ -80,11 +81,11 @@ class Task:
 
     @property
     def noise(self) -> float | None:
-        """The noise multiplier that keeps the promise."""
+        """The noise multiplier that keeps the promise; None without privacy."""
         return None if self.promise is None else _calibrated(self.promise, self.schedule)
 
     def stream(self, *names: object) -> KeyStream:
-        """Randomness of one site in one mode."""
+        """Make the stream of one site in one mode."""
         text = repr((self.seed, self.promise, self.schedule, *names))
         return KeyStream(hashlib.sha256(text.encode("utf-8")).digest())
 
@@ -97,7 +98,7 @@ def _calibrated(promise: Promise, schedule: Schedule) -> float:
 
 
 def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
-    """The models of ``mode``, each (P,): one, or with ``alone`` one a site."""
+    """Train in ``mode``; return its models, each (P,): one, or with ``alone`` one for each site."""
     first = task.learner.first(task.seed)
     match mode:
         case "none" | "central":
@@ -116,7 +117,7 @@ def trained(mode: str, task: Task, sites: Sequence[Site]) -> list[Array]:
 
 
 def descended(task: Task, start: Array, records: Records, steps: int, stream: KeyStream) -> Array:
-    """DP-SGD in one place, as :func:`client.training.local_steps.train` does it; (P,)."""
+    """Train by DP-SGD in one place, as :func:`client.training.local_steps.train` does; (P,)."""
     model, noise, rate = start, task.noise, task.schedule.sampling_rate
     clipping_norm = None if noise is None else CLIPPING_NORM
     expected = rate * compute_public_count(records.patients)
@@ -145,14 +146,14 @@ def _distributed(task: Task, first: Array, sites: Sequence[Site]) -> Array:
 
 
 def shared_noise(task: Task, parameters: int, sites: Sequence[Site]) -> SharedNoise:
-    """The numbers of a task's distributed noise."""
+    """Make the parameters of a task's distributed noise."""
     noise, lot = task.noise, task.schedule.sampling_rate * sum(site.public_patients for site in sites)
     assert noise is not None, "distributed noise needs a promise"
     return roomy_noise(noise, lot, parameters, len(sites))
 
 
 def roomy_noise(noise: float, lot: float, parameters: int, sites: int) -> SharedNoise:
-    """The numbers a study's author would write: a range for the noise and every sampled patient, the proposed bits."""
+    """Make the noise that a study's author would choose: a range for noise and every lot, the proposed bits."""
     value_range = float(np.ceil(_NOISE_IN_RANGE * noise * np.sqrt(sites / (sites - COLLUDERS)) + 1.2 * lot))
     draft = SharedNoise(CLIPPING_NORM, noise, parameters, 16, value_range, COLLUDERS)
     wanted = SharedNoise(CLIPPING_NORM, noise, parameters, draft.propose_bits(), value_range, COLLUDERS)

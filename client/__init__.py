@@ -1,1 +1,1 @@
-"""A hospital's side, in the order it happens."""
+"""The programs of a site: data, admission, studies, training, ledger, connection and commands."""

@@ -1,6 +1,7 @@
-"""``consilium-site``: the command of the site engineer and the data protection officer.
+"""``consilium-site``: the command line of the site engineer and the data protection officer.
 
-Every command works on one site's folder: ``--dir``, or the environment variable ``CONSILIUM_SITE``, or here.
+Every command works on the folder of one site: ``--dir``, else the environment variable ``CONSILIUM_SITE``, else the
+current folder.
 """
 
 from pathlib import Path
@@ -134,7 +135,7 @@ for noun in (peer, data, weights, budget, approve, revoke, withdraw, ledger, key
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     run(cli, "consilium-site")
 
 

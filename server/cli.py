@@ -1,7 +1,7 @@
-"""``consilium``: the command of whoever coordinates studies.
+"""``consilium``: the command of the people who coordinate studies.
 
-Every command works on one federation's folder: ``--dir``, or the environment variable ``CONSILIUM_DIR``, or here.
-``study`` commands talk to the coordinator's process (``consilium up``) on this host.
+Every command works on one federation's folder: ``--dir``, or the environment variable ``CONSILIUM_DIR``, or the
+current folder. ``study`` commands call the coordinator's process (``consilium up``) on this host.
 """
 
 import threading
@@ -81,5 +81,5 @@ for command in (sites, study, testimony, demo):
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script ``consilium``."""
     run(cli, "consilium")

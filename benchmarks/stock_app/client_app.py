@@ -1,4 +1,4 @@
-"""A site of stock Flower that does no work: it sends back what came, changed so that no two sites send the same."""
+"""A site of stock Flower that does no work: it sends back what it receives, changed differently at each site."""
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, RecordDict
@@ -9,7 +9,7 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer with as many float32 values as came."""
+    """Answer with as many float32 values as the message has."""
     arrays = message.content["arrays"]
     assert isinstance(arrays, ArrayRecord)
     (values,) = arrays.to_numpy_ndarrays()

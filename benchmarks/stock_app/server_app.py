@@ -1,4 +1,4 @@
-"""Rounds of stock Flower: a float32 model to every site and back by ``send_and_receive``; seconds to a file."""
+"""Rounds of stock Flower: send a float32 model to every site and back, and write the seconds to a file."""
 
 import json
 import time
@@ -13,7 +13,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Exchange ``parameters`` values with ``sites`` sites ``rounds`` times; write seconds to ``result``."""
+    """Exchange ``parameters`` values with ``sites`` sites ``rounds`` times; write the seconds to ``result``."""
     config = context.run_config
     sites, rounds, parameters = int(config["sites"]), int(config["rounds"]), int(config["parameters"])
     while len(nodes := list(grid.get_node_ids())) < sites:

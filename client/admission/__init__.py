@@ -1,1 +1,1 @@
-"""Whether this site takes part in a study, and what it would cost: rules, explanations, forecasts."""
+"""Whether this site takes part in a study, and what the study would cost: rules, explanations, forecasts."""

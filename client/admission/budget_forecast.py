@@ -1,6 +1,6 @@
-"""What a budget has room for: how many more studies like the last one, and what each order would make of a grant.
+"""Compute what a budget still admits: more studies like the last one, and what each order makes of a new grant.
 
-Pure arithmetic on what the ledger says; the data protection officer's commands show it.
+Pure arithmetic on the figures of the ledger. The commands of the data protection officer show the results.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,17 @@ from privacy.study import Terms
 
 @dataclass(frozen=True)
 class GrantRoom:
-    """``more`` further studies with the plan of the study ``like`` fit into what is left."""
+    """The room left: ``more`` further studies with the plan of the study ``like`` fit into what is left."""
 
     like: str
     more: int
 
 
 def compute_grant_room(account: Account) -> GrantRoom | None:
-    """How many more studies like the last admitted one fit; None if there was none, or it had no price."""
+    """Count how many more studies like the last admitted one fit.
+
+    None if no study was admitted yet, or if the last one had no price.
+    """
     if not account.allowances:
         return None
     study, last = list(account.allowances.items())[-1]
@@ -39,9 +42,9 @@ def compute_grant_room(account: Account) -> GrantRoom | None:
 
 
 def has_produced_results(account: Account) -> bool:
-    """Whether anything that was computed from these patients has left: a round or totals were paid."""
+    """Return whether a result computed from these patients has left: a round or totals were paid."""
     paid = any(allowance.paid for allowance in account.allowances.values())
-    return paid or any(each.spent for each in account.filters)  # in a ledger that was lost, perhaps
+    return paid or any(each.spent for each in account.filters)  # also what a recovery took over
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class OrderAdvice:
 
 
 def advise_order(epsilon: float, delta: float, expected: Sequence[Terms], order: int | None = None) -> OrderAdvice:
-    """At which order a grant of (epsilon, delta) is to be kept for the ``expected`` studies: ``order``, or the best.
+    """Choose the order at which a grant of (epsilon, delta) is kept: ``order`` if given, else the best one.
+
+    The best order is the one that admits most of the ``expected`` studies.
 
     Raises:
         BudgetError: no order leaves the grant room for any of them.
@@ -68,7 +73,7 @@ def advise_order(epsilon: float, delta: float, expected: Sequence[Terms], order:
 
 
 def compute_least_epsilon(advice: OrderAdvice) -> float:
-    """The least epsilon, at the best order for it, that holds all expected studies once; rounded up."""
+    """Return the least epsilon that holds all expected studies once, at the best order for it; rounded up."""
     needed = min(choice.conversion + Decimal(choice.price) / NANO for choice in advice.choices)
     return float(needed.quantize(Decimal("0.001"), rounding=ROUND_CEILING))
 

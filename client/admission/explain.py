@@ -1,11 +1,11 @@
-"""What a study would cost this site's patients, and whether this site would admit it, before anyone says yes.
+"""Explain what a study would cost this site's patients, and whether this site would admit it, before the approval.
 
 Rules:
 
-* the judgement is admission's own (``client/admission/rules.py``) and the price the ledger's own
-  (``privacy/accounting/account.py``), tried on a copy of the account;
-* every reason against the study is told, not only the first;
-* who takes part is not judged: that is known when the study is launched.
+* the judgement is that of admission (``client/admission/rules.py``); the price is that of the ledger
+  (``privacy/accounting/account.py``), computed on a copy of the account;
+* every reason against the study is listed, not only the first;
+* which sites take part is not judged: this is known only when the study is launched.
 """
 
 from collections.abc import Collection
@@ -28,7 +28,7 @@ from privacy.study.cost import compute_price_of_runs
 
 
 class Reason(Document):
-    """Why the study would be refused: the rule's code, and a sentence."""
+    """A reason for which the study would be refused: the rule's code, and a sentence."""
 
     code: str
     sentence: str
@@ -37,7 +37,8 @@ class Reason(Document):
 class Cost(Document):
     """What the study would take from one grant, in epsilon at the grant's order and delta.
 
-    A round's share is Renyi divergence; ``conversion`` is what the first charge of all brings beside it, once a grant.
+    The share of a round is Rényi divergence. ``conversion`` is what the first charge of a grant costs in addition,
+    once a grant.
     """
 
     grant: int
@@ -55,8 +56,9 @@ class Cost(Document):
 class Runs(Document):
     """What several runs of the study would take, charged one after the other as the ledger would charge them.
 
-    ``epsilon`` is of the grants that pay, at their orders, for all runs if ``fitting`` is all of them, else for those
-    that fit; ``alone`` what the runs cost by themselves if their number is fixed in advance, at the study's delta.
+    ``epsilon`` is summed over the grants that pay, at their orders: for all runs if all of them fit, else for the
+    ``fitting`` ones. ``alone`` is the cost of the runs by themselves if their number is fixed in advance, at the
+    study's delta.
     """
 
     runs: int
@@ -67,7 +69,10 @@ class Runs(Document):
 
 
 class Explanation(Document):
-    """A study as this site sees it. ``epsilon`` and ``delta`` are its own promise, whatever else the patients bear."""
+    """A study as this site judges it.
+
+    ``epsilon`` and ``delta`` are the promise of this study alone, without what the patients have spent elsewhere.
+    """
 
     study: str
     terms: str
@@ -94,7 +99,7 @@ def explain_study(
     weights: Collection[str] = (),
     runs: int | None = None,
 ) -> Explanation:
-    """What ``terms`` would cost here, and why not, if so.
+    """Explain what ``terms`` would cost here, and list every reason for which this site would refuse them.
 
     Args:
         terms: the study.
@@ -103,7 +108,7 @@ def explain_study(
         approved: whether these terms are approved.
         account: a copy of the population's account, which is changed; None if the ledger does not know the files.
         weights: SHA-256 of the public weights that this site has.
-        runs: also say what so many runs would cost together.
+        runs: if given, also compute what so many runs would cost together.
     """
     figures = None if account is None else account.budget
     against = list_refusal_reasons(
@@ -138,7 +143,7 @@ def explain_study(
 
 
 def _compute_cost(price: Price, account: Account) -> Cost | None:
-    """What the grant that would pay is asked for; where none has room, the one with most left."""
+    """Compute the cost at the grant that would pay; where none has room, at the one with most left."""
     if price.noise_multiplier is None or not account.filters:
         return None
     numbered = list(enumerate(account.filters, start=1))
@@ -173,6 +178,7 @@ def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> Run
         fitting += 1
     rises = Decimal(0)
     for filter_, aside in zip(account.filters, before, strict=True):
+        # set back to before the runs, so that the increase of all of them is computed from there
         asked, filter_.set_aside = filter_.set_aside - aside, aside
         rises += filter_.compute_epsilon_increase(asked)
     alone = compute_price_of_runs(terms, runs)
@@ -186,7 +192,7 @@ def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> Run
 
 
 class _Part(NamedTuple):
-    """How often something is charged, and what each time comes to."""
+    """How often something is charged, and what it costs each time."""
 
     times: int
     epsilon: float

@@ -1,6 +1,6 @@
-"""A site admits a study, or refuses it: every rule of this site, in one place, without I/O.
+"""Decide whether this site admits a study: every rule of the site in one place, without I/O.
 
-A study is admitted when all of these hold; the first that does not is the refusal's code.
+A study is admitted when all of these rules hold. The first one that does not hold is the refusal's code.
 
 =================  ====================================================================================
 code               the rule
@@ -14,15 +14,15 @@ approval           the data protection officer has approved these terms, where t
 weights            the public weights that the terms begin with are at this site, and fit the model
 data               data are registered under exactly the study's contract, with enough patients, as the ledger
                    knows them; a contract that only has the same name is another one
-delta              delta is at most one in the patients (a larger one would permit giving a record away)
+delta              delta is at most one in the patients (a larger one would allow publishing one patient's record)
 budget             the whole study, priced as the ledger will charge it, fits into what is left
 noise              distributed noise: the range holds the noise and this site's own patients, and one site's
                    share is at least three grid units (the others' patients: ``client/study/room_check.py``)
 =================  ====================================================================================
 
 The noise is calibrated so that the study alone costs its epsilon (``privacy/study/cost.py``). What it costs the
-population is the ledger's to say, at the order of the grant: the whole study is priced by that rule now, so it is not
-refused in its ninth round of ten.
+population is decided by the ledger, at the order of the grant. The whole study is priced by that rule at admission,
+so that it is not refused in its ninth round of ten.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -51,7 +51,7 @@ from privacy.study.launch import Launch, SignedLaunch
 
 @dataclass(frozen=True)
 class Price:
-    """What the study costs this population, and the noise that makes it so (None: without)."""
+    """What the study costs a population, and the noise multipliers behind this price (None: no noise)."""
 
     plan: tuple[Planned, ...]
     noise_multiplier: float | None
@@ -71,22 +71,24 @@ def admit(
     account: Budget | None,
     weights: Collection[str] = (),
 ) -> Price:
-    """Run by a site. The price of the study, which this site admits.
+    """Check a launch against every rule of this site, and return the price of the study.
+
+    Run by a site.
 
     Args:
         signed: the launch.
         site: this site's name.
         identity: its key.
-        admission: what it has joined.
+        admission: the coordinator's admission of this site.
         pinned: its peers' keys.
         policy: its rules.
         registration: its files for the study's contract, or for another one of the same name.
         approved: whether the ledger says that these terms were approved.
-        account: the budget of the population that the ledger knows these files to belong to.
+        account: the budget of the population to which these files belong, if the ledger knows the files.
         weights: SHA-256 of the public weights that this site has.
 
     Raises:
-        RefusedError: the rule that forbids it.
+        RefusedError: the first rule that does not hold.
     """
     launch = _verify_launch(signed, admission)
     _require_trusted_roster(launch, site, identity, pinned)
@@ -101,15 +103,15 @@ def admit(
 
 
 def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
-    """With distributed noise, the range must hold what this site knows of already, and a share must still be noise.
+    """Check distributed noise: the range must hold what this site knows already, and one share must be noise.
 
-    Others' patients come to it with the key epoch, and are judged before the first round is paid
+    The patient counts of other sites come with the key epoch, and are judged before the first round is paid
     (``client/study/room_check.py``).
     """
     terms = launch.terms
     if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
         return
-    # it brings tenseal, without which a command that only shows a budget starts in half the time
+    # imported late: it loads tenseal, without which a command that only shows a budget starts in half the time
     from privacy.secure_aggregation.round_layout import make_shared_noise
 
     alone = make_shared_noise(terms, launch.parameters, price.noise_multiplier)
@@ -131,9 +133,10 @@ def list_refusal_reasons(
     account: Budget | None,
     weights: Collection[str] = (),
 ) -> Iterator[RefusedError]:
-    """Run by a site. Why it refuses ``terms``, whoever launches them: every reason, in the table's order.
+    """List every reason for which this site refuses ``terms``, in the table's order.
 
-    Whether the price fits into what is left is the ledger's to say.
+    Run by a site. It does not matter who launches the study. Whether the price fits into what is left is decided by
+    the ledger.
     """
     yield from _list_policy_reasons(terms, policy, None if registration is None else registration.population)
     yield from _list_approval_reasons(terms, policy, approved)
@@ -146,13 +149,16 @@ def list_refusal_reasons(
 def list_reasons_before_registration(
     terms: Terms, policy: Policy, registration: Registration
 ) -> Iterator[RefusedError]:
-    """Run by a site. Why it would refuse ``terms`` with these files, before they are registered."""
+    """List why this site would refuse ``terms`` with these files, before they are registered.
+
+    Run by a site.
+    """
     yield from _list_policy_reasons(terms, policy, registration.population)
     yield from _list_data_reasons(terms, policy, registration)
 
 
 def compute_price(terms: Terms) -> Price:
-    """What ``terms`` cost any population, and the noise that makes it so.
+    """Compute what ``terms`` cost any population, and the noise that gives this price.
 
     Raises:
         BudgetError: no noise reaches the study's epsilon.
@@ -294,7 +300,7 @@ def _list_data_reasons(terms: Terms, policy: Policy, registration: Registration 
 
 
 def _describe_other_contract(registered: DataContract, asked: DataContract) -> str:
-    """Say in which parts the study's contract differs from the one that people registered under its name."""
+    """Describe in which parts the study's contract differs from the one that people registered under its name."""
     parts = [name for name, value in registered if getattr(asked, name) != value]
     return (
         f"the data registered as '{asked.name}' keep another contract than the study's: {', '.join(parts)} differ; "

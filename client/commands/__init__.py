@@ -1,1 +1,1 @@
-"""The commands of ``consilium-site``, a file for each noun; ``client/cli.py`` gathers them."""
+"""The commands of ``consilium-site``, one file for each noun; ``client/cli.py`` collects them."""

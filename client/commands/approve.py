@@ -1,7 +1,7 @@
-"""``consilium-site approve`` and ``revoke``: the data protection officer says yes to studies of exactly these terms.
+"""``consilium-site approve`` and ``revoke``: the data protection officer approves studies of exactly these terms.
 
-An approval is for one study, or for as many as are named; each admission uses one up, and what is unused can be taken
-back. ``--by`` is a text that nobody signs: the ledger shows that this site said so, and under which account.
+An approval is for one study, or for as many as are named. Each admission uses one up; what is unused can be taken
+back. ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
 
 from pathlib import Path

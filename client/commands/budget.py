@@ -152,7 +152,7 @@ _HEADINGS = ("population", "grant", "epsilon", "delta", "order", "spent", "set a
 
 
 def _make_budget_rows(figures: Budget, room: GrantRoom | None) -> list[tuple[str, ...]]:
-    """A row for the population; with several grants, one for each of them below."""
+    """Make the row of a population; with several grants, add one row for each of them."""
     spent = "unbounded" if figures.epsilon_spent is None else f"{figures.epsilon_spent:.3f}"
     one = figures.grants[0] if len(figures.grants) == 1 else None
     whole = (
@@ -223,7 +223,7 @@ def _check_further(account: Account, further: bool) -> None:
 
 
 def _list_notices(account: Account, advice: OrderAdvice) -> list[str]:
-    """What the officer should have read before the grant is in the ledger."""
+    """List what the officer should read before the grant is written into the ledger."""
     taken, best = advice.taken, advice.best
     sentences = [
         f"order {best.order} admits most, {_format_fit(best)} times all expected studies: at a lower one the "
@@ -263,7 +263,7 @@ def _format_mark(choice: OrderChoice, advice: OrderAdvice) -> str:
 
 
 def _format_fit(choice: OrderChoice) -> str:
-    """How many times all expected studies fit, rounded down."""
+    """Format how many times all expected studies fit, rounded down."""
     return f"{Decimal(floor(choice.admits * 100)) / 100:.2f}"
 
 

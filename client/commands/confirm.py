@@ -1,4 +1,4 @@
-"""How commands ask before what cannot be undone, and who it was that said so."""
+"""Ask before a command does what cannot be undone, and read the account that runs it."""
 
 import getpass
 import sys
@@ -7,11 +7,11 @@ import click
 
 
 def require_confirmation(question: str, yes: bool) -> None:
-    """Ask a person before what cannot be undone, unless they have said ``yes`` on the command line.
+    """Ask a person before what cannot be undone, unless ``yes`` was given on the command line.
 
     Raises:
-        click.UsageError: nobody can be asked here.
-        click.Abort: they say no.
+        click.UsageError: there is no terminal at which to ask.
+        click.Abort: the answer is no.
     """
     if yes:
         return
@@ -23,17 +23,17 @@ def require_confirmation(question: str, yes: bool) -> None:
 
 
 def ask_at_terminal(question: str, yes: bool) -> None:
-    """Ask the person at the terminal, if there is one; a script has said everything on its command line.
+    """Ask the person at the terminal, if there is one; a script has given all answers on its command line.
 
     Raises:
-        click.Abort: they say no.
+        click.Abort: the answer is no.
     """
     if not yes and sys.stdin.isatty():
         click.confirm(question, abort=True, err=True)
 
 
 def read_machine_account() -> str | None:
-    """The account that this command runs under, as the operating system names it."""
+    """Return the account that this command runs under, as the operating system names it."""
     try:
         return getpass.getuser()[:100] or None
     except (OSError, KeyError):

@@ -1,10 +1,10 @@
-"""``consilium-site data``: which files hold whose patients.
+"""``consilium-site data``: which files hold the patients of which population.
 
 Rules:
 
-* people see what would be trained before it is registered; what is suspicious is asked about, since a registration
-  stands in the ledger for good;
-* the words that a mistake is about are shown here, at their owner's terminal, and nowhere else.
+* people see what would be trained before it is registered. They are asked about suspicious findings, since a
+  registration stays in the ledger for good;
+* the words of a mistake are shown here, at their owner's terminal, and nowhere else.
 """
 
 from pathlib import Path
@@ -133,7 +133,7 @@ data.add_command(data_object)
 def _find_register_refusal(
     home: SiteFolder, inspected: Inspected, population: str, different_from: tuple[str, ...]
 ) -> RefusedError | None:
-    """Whether these patients may be of ``population``."""
+    """Return the refusal if these patients cannot be patients of ``population``, else None."""
     with home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     try:
@@ -145,7 +145,7 @@ def _find_register_refusal(
 
 
 def _list_policy_findings(home: SiteFolder, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
-    """Why this site would refuse the study with these files, as far as that is known before they are registered."""
+    """List why this site would refuse the study with these files, as far as known before they are registered."""
     if report.public_patients is None or report.training is None or report.test is None:
         return []
     prospect = Registration(
@@ -162,7 +162,7 @@ def _list_policy_findings(home: SiteFolder, terms: Terms, report: CheckReport, p
 
 
 def _ask_for_agreement(question: str) -> bool:
-    """Ask; nobody at the keyboard is a no."""
+    """Ask; an interrupted question counts as no."""
     try:
         return click.confirm(question, err=True)
     except click.Abort:

@@ -1,4 +1,4 @@
-"""``consilium-site key``: this site's identity, and another one when it must be."""
+"""``consilium-site key``: replace the site's identity key by a new one."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""``consilium-site ledger``: the ledger in words, on paper for an auditor, and taken up again after a loss."""
+"""``consilium-site ledger``: the ledger in words, its export for an auditor, and its recovery after a loss."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
                         out.write(last)
                     out.flush()
                     os.fsync(out.fileno())
-                except BaseException:
+                except BaseException:  # an export is whole or absent
                     file.unlink()
                     raise
         except OSError as error:

@@ -1,11 +1,11 @@
-"""``consilium-site data object``: who wants to be left out, who is, and who takes part again.
+"""``consilium-site data object``: record, list and take back the objections of patients.
 
 Rules:
 
-* identifiers that are read from stdin are bytes of a file: UTF-8, with or without a byte order mark;
-* what was asked is done for everybody named, and a name that is not known ends the command with its own exit code: a
-  slip of the pen must not look like success to a script;
-* the site holds digests only: it can say whether somebody who is named objects, and how many do, but not who.
+* identifiers from stdin are the bytes of a file: UTF-8, with or without a byte order mark;
+* the command does what was asked for every patient named. If one of them is not known, it ends with its own exit
+  code, so that a script does not take a typing error for success;
+* the site holds digests only: it can say whether a named patient objects, and how many object, but not who.
 """
 
 import sys
@@ -93,10 +93,10 @@ def _print_counts(register: PatientRegister, known: Mapping[str, str]) -> None:
 
 
 def _read_patients(words: tuple[str, ...]) -> list[str]:
-    """The normal forms of those named, each once, in order.
+    """Read the normal forms of the patients named, each once, in order.
 
     Raises:
-        DataError: the list is not UTF-8, or a line of it names nobody.
+        DataError: the list is not UTF-8, or a line of it has a control character.
     """
     lines: Iterable[str] = words
     if words == ("-",):

@@ -1,4 +1,4 @@
-"""``consilium-site peer``: the sites whose keys this site's people have compared."""
+"""``consilium-site peer``: pin the identity keys of other sites, which people have compared."""
 
 import click
 

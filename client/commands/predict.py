@@ -1,4 +1,4 @@
-"""``consilium-site predict``: a released model on a table, for whoever has the release folder."""
+"""``consilium-site predict``: apply a released model to a table; only the release folder is needed."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""``consilium-site simulate``: what a federation is compared with, trained in one place on public tables."""
+"""``consilium-site simulate``: train in one place on public tables, to compare a federation with."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -64,6 +64,6 @@ def _format_figure(figure: float | None) -> str:
 
 
 def _format_mean(figures: Sequence[float | None]) -> str:
-    """The mean, and the standard deviation from one training to the next."""
+    """Format the mean, and the standard deviation from one training to the next."""
     known = [each for each in figures if each is not None]
     return f"{fmean(known):.3f} ± {stdev(known):.3f}" if len(known) > 1 else "-"

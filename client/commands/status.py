@@ -1,4 +1,4 @@
-"""What a site can say of itself, for ``consilium-site status``."""
+"""Collect the facts that ``consilium-site status`` prints."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from privacy.keys import PublicKey
 
 
 def list_site_facts(home: SiteFolder) -> dict[str, Any]:
-    """Public facts of a site: names, keys' public halves, rounds, the ledger's head."""
+    """List public facts of a site: names, public keys, rounds, the ledger's head."""
     try:
         coordinator: str | None = PublicKey.from_text(home.load_admission().coordinator).typed
     except SiteConfigError:
@@ -42,7 +42,7 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
 
 
 def _list_study_facts(store: StudyStore, closed: set[str]) -> dict[str, Any]:
-    """Where a study stands: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
+    """List how far a study is: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
     state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
     return {
         "study": store.launch.study,

@@ -1,4 +1,4 @@
-"""How a study is explained at the command line: what is looked up in the site's folder, and how it is shown."""
+"""Explain a study at the command line: read what the site's folder has, and print the explanation."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ NEVER_AGAIN: Final = (
 def explain_at_site(
     home: SiteFolder, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
 ) -> Explanation:
-    """What ``terms``, or so many ``runs`` of them, would cost here, by policy, data and ledger as they are now."""
+    """Explain what ``terms``, or ``runs`` launches of them, would cost here, with policy, data and ledger as now."""
     state = ledger.copy_state()
     registration = home.load_registry().find_nearest(terms.data)
     known = registration is not None and state.is_registered(
@@ -37,7 +37,7 @@ def explain_at_site(
 
 
 def print_explanation(explanation: Explanation) -> None:
-    """The explanation as a table on stdout."""
+    """Print the explanation as a table on stdout."""
     rows = [
         ("study", f"{explanation.study}, terms {explanation.terms}"),
         ("population", explanation.population or "none: no data are registered for it"),

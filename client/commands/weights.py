@@ -1,4 +1,4 @@
-"""``consilium-site weights``: public weights that studies begin with, put here by this site's own people."""
+"""``consilium-site weights``: public weights that studies begin with, added by this site's own people."""
 
 from pathlib import Path
 

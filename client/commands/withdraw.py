@@ -1,4 +1,4 @@
-"""``consilium-site withdraw``: take no further part in a study, whatever has become of it."""
+"""``consilium-site withdraw``: leave a study for good, whatever its state."""
 
 import click
 
@@ -18,7 +18,7 @@ def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     For a study that will not go on, and for one that this site leaves. What was trained stays paid; a coordinator that
     asks for another round is refused.
     """
-    # it brings tenseal, without which every other command starts in half the time
+    # imported late: it loads tenseal, without which every other command starts in half the time
     from client.study.kept_secrets import forget_kept_secrets
 
     with home.open_ledger() as ledger:

@@ -1,1 +1,1 @@
-"""The site's connection to the coordinator: TLS, Flower messages, retries, the service that holds it."""
+"""The site's connection to the coordinator: TLS, Flower messages, retries, and the service that runs it."""

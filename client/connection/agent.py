@@ -1,20 +1,15 @@
-"""The site's connection: asks the coordinator for messages, answers them with installed code, sends the replies.
+"""The site's connection: pull the coordinator's messages, answer them with installed code, send the replies.
 
-It stands where Flower has ``flower-supernode``. The bundle that a run brings along is never downloaded.
+It replaces ``flower-supernode``. The bundle that a run brings along is never downloaded. Calls, retries and limits
+of size are in ``client/connection/link.py``.
 
-* Speaks the Fleet API through Flower's own client and request signatures, over TLS 1.3, trusting the federation's
-  authority alone (``client/connection/tls_trust.py``), through a proxy only where ``privacy/proxy.py`` says so.
-  Flower's connection manager is not used: it swallows errors, signals the process, and exits it.
-* An outage, a restart of the coordinator, or a node that still counts as online is waited for, saying why. Only a
-  node key that the coordinator does not know, and does not come to know at once, ends the agent.
-* A reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, together
-  with whatever else it lacks; a reply is given up only when nothing of it is stored for half a minute.
-* Of a message no more is fetched than the largest that the site can be asked: what is announced with more pieces, or
-  turns out to be larger, is dropped.
-* A message is delivered once. Of those that wait, the newest of each run is answered: a run has one question at a
-  time, and what came before it was the same question or an older one. What belongs to a run that has ended is dropped:
-  the coordinator asks again in its next run.
-* A failure that ends the agent leaves :func:`serve` as the exception it is.
+Rules:
+
+* a message is delivered once. Of the messages that wait, the newest of each run is answered: a run asks one
+  question at a time, so an earlier message is the same question or an older one;
+* a message of a run that has ended is dropped: the coordinator asks again in its next run;
+* a message that cannot be read is dropped. Nothing that another party puts into a message ends the agent;
+* a failure that ends the agent leaves :func:`serve` as the exception it is.
 """
 
 import contextlib
@@ -64,12 +59,12 @@ def serve(
         node_key: this site's node key file.
         answer: called in this thread, one envelope at a time.
         on_event: called from this and other threads, never from two at once; must be quick.
-        stop: ends the agent after the message in hand.
-        blob_bytes: the most that a message's blobs may have now.
+        stop: ends the agent after the current message.
+        blob_bytes: returns how many bytes a message's blobs may have now, at most.
 
     Raises:
-        LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment names
-            a proxy that cannot be used.
+        LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment
+            names a proxy that cannot be used.
         KeyFileError: the node key cannot be used; or ``answer`` raised it.
         LedgerError: ``answer`` raised it.
     """
@@ -86,9 +81,10 @@ def serve(
 def _answer_messages(
     link: "CoordinatorLink", app: ClientApp, stop: threading.Event, blob_bytes: Callable[[], int]
 ) -> None:
-    """Ask for messages: often after one has come, ever less often while none does."""
+    """Pull messages: often after one has come, less and less often while none comes."""
     shortest, longest = POLL_S
     heard = time.monotonic()
+    # the pause is a tenth of the time since the last message, within POLL_S
     while not stop.wait(min(longest, max(shortest, (time.monotonic() - heard) / 10))):
         try:
             waiting = link.pull_messages()
@@ -118,7 +114,7 @@ def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesRespo
         link.report(Kind.DROPPED, f"a message was dropped: {error}")
         return
     except Exception as error:
-        # Whatever another party can put into a message must not end the agent.
+        # Nothing that another party puts into a message may end the agent.
         link.report(Kind.DROPPED, f"a message was dropped: it cannot be read ({type(error).__name__})")
         return
     context = Context(message.metadata.run_id, link.node.node_id, {}, RecordDict(), {})
@@ -132,7 +128,7 @@ def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesRespo
 
 
 def _limit_logging() -> None:
-    """Flower's and httpx's records go where the site's own go, warnings and worse only."""
+    """Send the log records of Flower and httpx to the site's own handlers, warnings and worse only."""
     for name in ("flwr", "httpx"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)

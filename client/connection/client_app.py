@@ -1,9 +1,12 @@
-"""A site's ClientApp: an envelope comes in, an envelope goes out, and only installed code runs.
+"""A site's ClientApp: it answers an envelope with an envelope, and only installed code runs.
 
-* One handler for everything; what a request means is written in its envelope, not in Flower's message type.
-* An expected failure goes back as what may leave of it (``client/study/problem.py``). An unexpected one goes back
-  as its class and nothing more: its text could quote a record, so it stays in the site's own log.
-* A failure of the ledger, a key file or the site's folder ends the agent: a site that cannot record must not act.
+Rules:
+
+* one handler answers everything; what a request means is in its envelope, not in Flower's message type;
+* an expected failure is answered with what may leave of it (``client/study/problem.py``);
+* an unexpected failure is answered with its class and nothing more: its text could quote a record, so it stays in
+  the site's own log;
+* a failure of the ledger, a key file or the site's folder ends the agent: a site that cannot record must not act.
 """
 
 import logging
@@ -28,10 +31,10 @@ _log = logging.getLogger(__name__)
 
 
 def make_client_app(answer: Answer) -> ClientApp:
-    """A ClientApp that answers every envelope with ``answer``.
+    """Return a ClientApp that answers every envelope with ``answer``.
 
-    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes an
-    error reply.
+    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes
+    an error reply.
     """
     app = ClientApp()
 
@@ -59,4 +62,4 @@ def _refuse(_: Envelope) -> Envelope:
 
 
 app = make_client_app(_refuse)
-"""What a run's bundle names. A stock SuperNode that loads it finds nothing to run."""
+"""The app that a run's bundle names. A stock SuperNode that loads it can only refuse."""

@@ -1,4 +1,19 @@
-"""One connection to the coordinator: a call, its retries, its deadline, and what its errors mean."""
+"""One connection to the coordinator: a call, its retries, its timeout, and what its errors mean.
+
+Rules:
+
+* calls use the Fleet API with Flower's own client and request signatures, over TLS 1.3. Only the federation's
+  authority is trusted (``client/connection/tls_trust.py``). A proxy is used only where ``privacy/proxy.py`` says
+  so;
+* Flower's connection manager is not used: it hides errors, signals the process, and ends it;
+* an outage, a restart of the coordinator, or a node that still counts as online makes a call wait, and the reason
+  is reported. Only a node key that the coordinator does not know, and does not learn within a few seconds, ends the
+  agent;
+* a reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, with
+  whatever else it lacks. A reply is given up only when nothing of it is stored for half a minute;
+* no more of a message is fetched than the largest message that the site can be asked. A message with more pieces,
+  or a larger one, is dropped.
+"""
 
 import contextlib
 import random
@@ -52,7 +67,7 @@ from privacy.protocol.flower_records import Limit
 from privacy.proxy import find_proxy, make_http_client
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
-"""Flower counts a node as online for twice this long after a heartbeat; the least that it accepts."""
+"""Flower counts a node as online for twice this time after a heartbeat; it accepts no shorter interval."""
 _BEAT_S: Final = 3.0
 POLL_S: Final = (0.1, 2.0)
 RETRY_S: Final = (0.2, 5.0)
@@ -60,9 +75,9 @@ _CALL_S: Final = 20.0
 _TRIES: Final = 10
 """Of an upload of which nothing is stored, one after the other: about half a minute."""
 _PIECES_AT_A_TIME: Final = 1
-"""The coordinator holds in memory what all sites send at once."""
+"""One, since the coordinator holds in memory what all sites send at once."""
 _UNKNOWN_S: Final = 5.0
-"""A coordinator that has just started answers a moment before it has registered its sites."""
+"""A coordinator that has just started answers shortly before it has registered its sites."""
 _GATEWAY: Final = (
     "; a coordinator listens on its own machine's loopback interface only, unless its operator publishes it there"
 )
@@ -83,7 +98,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class AgentEvent:
-    """Something to show or log; ``size`` is the bytes received or sent with it."""
+    """An event to show or log; ``size`` is the number of bytes received or sent with it."""
 
     kind: Kind
     sentence: str
@@ -99,7 +114,7 @@ class StoppingError(InterruptError):
 
 
 class LostError(InterruptError):
-    """The coordinator no longer takes this node's signature for this node."""
+    """The coordinator no longer accepts this node's signature."""
 
 
 class RunOverError(InterruptError):
@@ -116,7 +131,7 @@ class RefusedError(InterruptError):
 
 
 class CoordinatorLink:
-    """This node's connection: calls that outlast an outage, and what they are about."""
+    """This node's connection: calls that wait through an outage, and events that report it."""
 
     def __init__(
         self,
@@ -132,7 +147,7 @@ class CoordinatorLink:
         self.client = FleetHttpClient(
             f"https://{address}", interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
         )
-        self.client._client.close()  # Flower's takes proxies from the environment by rules of its own
+        self.client._client.close()  # Flower's client takes proxies from the environment, by its own rules
         self.client._client = make_http_client(host, port, make_tls_context(ca_certificate), _CALL_S)
         self.node = Node()
         self._public_key = convert_node_key_to_pem(format_node_key(key))
@@ -146,14 +161,14 @@ class CoordinatorLink:
         self._waiting_for = ""
 
     def close(self) -> None:
-        """Sign off, if the coordinator can be reached."""
+        """Sign off, if the coordinator can be reached, and close the client."""
         with contextlib.suppress(httpx.HTTPError, ValueError):
             if self.node.node_id:
                 self.client.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
         self.client.close()
 
     def report(self, kind: Kind, sentence: str, size: int = 0) -> None:
-        """Report an event; the same reason for waiting is told once."""
+        """Report an event; the same reason for waiting is reported once."""
         with self._telling:
             if kind is Kind.WAITING and sentence == self._waiting_for:
                 return
@@ -161,7 +176,7 @@ class CoordinatorLink:
             self._on_event(AgentEvent(kind, sentence, size))
 
     def call(self, ask: Callable[[Request], Response], request: Request) -> Response:
-        """Make a call; an outage is waited for."""
+        """Make a call; wait through an outage."""
         delay, longest = RETRY_S
         while True:
             try:
@@ -188,7 +203,7 @@ class CoordinatorLink:
         return str(error) or type(error).__name__
 
     def wait(self, reason: str, delay_s: float) -> None:
-        """Wait, saying why, unless the agent is to stop."""
+        """Report the reason and wait, unless the agent is to stop."""
         self.report(Kind.WAITING, reason)
         if self._stop.wait(delay_s):
             raise StoppingError
@@ -225,9 +240,10 @@ class CoordinatorLink:
             self.wait(f"{reason}; trying again", 1.0)
 
     def _is_busy(self, refusal: RefusedError) -> bool:
-        """Whether a refused node is one that the coordinator knows.
+        """Return whether a refused node is one that the coordinator knows.
 
-        Flower refuses an unknown key like a busy node, but looks at the heartbeat interval of a known one.
+        Flower refuses an unknown key and a busy node alike. But only of a known key it checks the heartbeat
+        interval, so an invalid interval shows which of the two it is.
         """
         if refusal.code != ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
             raise LinkError(f"the coordinator at {self._address} refuses this site's node: {refusal}") from None
@@ -241,7 +257,7 @@ class CoordinatorLink:
 
     @contextlib.contextmanager
     def send_heartbeats(self) -> Iterator[None]:
-        """Send heartbeats meanwhile. One that fails is the next call's to notice."""
+        """Send heartbeats while the block runs; a failed one is ignored, since the next call notices the outage."""
         ended = threading.Event()
         beat = SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=HEARTBEAT_INTERVAL_S)
 
@@ -259,13 +275,13 @@ class CoordinatorLink:
             thread.join()
 
     def pull_messages(self) -> Iterable[PullMessagesResponse]:
-        """Take the messages that wait; the newest of each run."""
+        """Pull the messages that wait, and return the newest of each run."""
         newest: dict[int, PullMessagesResponse] = {}
         while (pulled := self.call(self.client.PullMessages, PullMessagesRequest(node=self.node))).messages_list:
             run_id = pulled.messages_list[0].metadata.run_id
             if run_id in newest:
                 self.report(Kind.DROPPED, "a message was dropped: a newer one of its run has come")
-            newest[run_id] = pulled  # the oldest comes first
+            newest[run_id] = pulled  # Flower sends the oldest first
         return newest.values()
 
     def receive(self, notice: Message, tree: ObjectTree, limit: Limit) -> Message:
@@ -306,10 +322,10 @@ class CoordinatorLink:
         return message
 
     def send(self, reply: Message) -> None:
-        """Upload a reply; of a piece that the coordinator could not store, and of what it lacks then, once more.
+        """Upload a reply; if the coordinator could not store a piece, send it again with whatever else it lacks.
 
         Raises:
-            ObjectPushError: it stores nothing, time after time.
+            ObjectPushError: the coordinator stores nothing in all tries.
         """
         sizes: list[int] = []
         delays, before = _draw_back_offs(), 0
@@ -317,7 +333,7 @@ class CoordinatorLink:
             try:
                 self._push(reply, sizes.append)
             except ObjectPushError:
-                if len(sizes) > before:
+                if len(sizes) > before:  # something was stored: count the tries anew
                     delays, before = _draw_back_offs(), len(sizes)
                 if (delay := next(delays, None)) is None:
                     raise
@@ -327,7 +343,7 @@ class CoordinatorLink:
         self.report(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
 
     def _push(self, reply: Message, stored: Callable[[int], None]) -> None:
-        """Announce a reply and upload the pieces that the coordinator lacks, telling ``stored`` the size of each."""
+        """Announce a reply, upload the pieces that the coordinator lacks, and call ``stored`` with each one's size."""
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             tree, parts = get_object_tree(reply), get_all_nested_objects(reply)
@@ -358,14 +374,14 @@ class CoordinatorLink:
 
 
 def _draw_back_offs() -> Iterator[float]:
-    """Seconds to wait before each new try: ever longer, and not the same at every site."""
+    """Yield the seconds to wait before each new try: longer each time, and different at each site."""
     shortest, longest = RETRY_S
     for number in range(_TRIES):
         yield min(longest, shortest * 2**number) * _random.uniform(0.5, 1.5)
 
 
 def _describe_server_error(error: httpx.HTTPStatusError) -> str:
-    """Why the coordinator or its gateway failed; a status that waiting cannot mend is raised."""
+    """Describe why the coordinator or its gateway failed; raise a status that waiting cannot resolve."""
     status = error.response.status_code
     if status >= 500:
         return f"HTTP status {status}"

@@ -1,6 +1,6 @@
-"""A site at work: the agent in this process, training in a warm child, both ended together.
+"""Run a site: the agent in this process, training in a warm child process, both ended together.
 
-What happens is told in words (``client/study/activity_log.py``), on stderr and in ``log/site.log``; figures
+Events are reported in words (``client/study/activity_log.py``), on stderr and in ``log/site.log``. Figures that are
 computed from records go to ``log/`` and nowhere else.
 """
 
@@ -32,7 +32,7 @@ def serve_site(home: SiteFolder) -> None:
     Raises:
         SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
         LinkError: the coordinator does not know this site.
-        LedgerError, KeyFileError: ledger or keys cannot be believed.
+        LedgerError, KeyFileError: the ledger or a key does not verify.
     """
     config, admission = home.config, home.load_admission()
 
@@ -69,7 +69,7 @@ def serve_site(home: SiteFolder) -> None:
 
 
 def _list_warnings(home: SiteFolder) -> list[str]:
-    """What this site's people have to see to."""
+    """List what this site's people have to act on."""
     warnings = []
     if ends := describe_near_expiry(home.ca_path, time.time()):
         warnings.append(ends)

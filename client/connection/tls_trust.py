@@ -1,8 +1,11 @@
-"""Whom a site trusts to be its coordinator, and why a certificate is refused.
+"""Decide which certificate a site accepts from its coordinator, and explain a refusal.
 
-* The federation's authority alone, which came with the admission; TLS 1.3.
-* A refused certificate is looked at a second time with its dates left aside. If then it is the authority's and for this
-  address, the dates are what is wrong, and the sentence says which and what to do; else it is somebody else's.
+Rules:
+
+* only the federation's authority is trusted, which came with the admission; TLS 1.3 (RFC 8446);
+* a refused certificate is checked a second time without its dates. If it is then the authority's and for this
+  address, its dates are wrong: the sentence says which one and what to do. Otherwise it is another party's
+  certificate.
 
 Source: RFC 5280; X509_V_FLAG_NO_CHECK_TIME of OpenSSL.
 """
@@ -18,14 +21,14 @@ from privacy.address import split_address
 from privacy.errors import LinkError
 from privacy.proxy import make_http_client
 
-_NO_CHECK_TIME: Final = 0x200000
+_NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
 _ASK_S: Final = 10.0
 _DAY_S: Final = 86400
 WARN_DAYS: Final = 180
 
 
 def make_tls_context(ca_certificate: Path) -> ssl.SSLContext:
-    """Accept certificates of the federation's authority, and no other.
+    """Make a TLS context that accepts certificates of the federation's authority, and no other.
 
     Raises:
         LinkError: the file is no certificate.
@@ -42,9 +45,10 @@ def make_tls_context(ca_certificate: Path) -> ssl.SSLContext:
 
 
 def explain_refusal(address: str, ca_certificate: Path) -> str:
-    """Why the certificate that is shown at ``address`` is not accepted, and what to do."""
+    """Explain why the certificate at ``address`` is not accepted, and what to do."""
     context = make_tls_context(ca_certificate)
     (authority,) = context.get_ca_certs()[:1] or ({},)
+    # for this explanation only: no request of the site is ever sent under these flags
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     host, port = split_address(address)
     try:
@@ -59,7 +63,10 @@ def explain_refusal(address: str, ca_certificate: Path) -> str:
 
 
 def describe_dates(authority: dict[str, Any], shown: dict[str, Any], now: float) -> str:
-    """Which date of two certificates (as :meth:`ssl.SSLSocket.getpeercert` gives them) refuses them at ``now``."""
+    """Describe which date of two certificates refuses them at ``now``.
+
+    The certificates are as :meth:`ssl.SSLSocket.getpeercert` gives them.
+    """
     for whose, certificate in (("the federation's authority", authority), ("its certificate", shown)):
         begins = ssl.cert_time_to_seconds(certificate["notBefore"])
         if now < begins:
@@ -80,7 +87,7 @@ def describe_dates(authority: dict[str, Any], shown: dict[str, Any], now: float)
 
 
 def describe_near_expiry(ca_certificate: Path, now: float) -> str | None:
-    """Say that the authority runs out soon; nothing if it does not."""
+    """Describe when the authority expires, if that is soon; else return None."""
     (authority,) = make_tls_context(ca_certificate).get_ca_certs()[:1] or ({},)
     if not authority or _read_end_time(authority) - now > WARN_DAYS * _DAY_S:
         return None

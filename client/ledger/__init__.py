@@ -1,1 +1,1 @@
-"""The site's ledger as people read it: entries in words, summaries, what a recovery would do."""
+"""The site's ledger as people read it: entries in words, summaries, and what a recovery would cost."""

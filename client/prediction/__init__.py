@@ -1,1 +1,1 @@
-"""A released model on somebody's own table; needs no site, no label and no budget."""
+"""Predictions of a released model on any table; no site, label or budget is needed."""

@@ -1,1 +1,1 @@
-"""The site's folder: configuration, keys, peers, registered data, and what runs in it."""
+"""The site's folder: configuration, keys, peers, registered data, and the lock of the running site."""

@@ -1,1 +1,1 @@
-"""One study at a site: admission to release, round by round."""
+"""One study at a site, from admission to release, round by round."""

@@ -1,18 +1,37 @@
-"""The first values of a model's parameters: the same bits on every machine.
+"""The first values of a model's parameters: by the kind of layer, and the same bits on every machine.
+
+===========================  ==============================================  ======================================
+layer                        weight                                          bias
+===========================  ==============================================  ======================================
+linear, convolution          Kaiming uniform with a = sqrt(5), that is       uniform in +-1/sqrt(fan-in)
+                             uniform in +-1/sqrt(fan-in) (He et al. 2015)
+layer, group, instance norm  1                                               0
+embedding                    uniform with variance 1/width; the padding row  none
+                             is 0
+RNN, GRU, LSTM               into the layer: Xavier uniform in               0; an LSTM's forget gate 1 (Jozefowicz
+                             +-sqrt(6/(fan-in + fan-out)) (Glorot and        et al. 2015)
+                             Bengio 2010); recurrent: orthogonal, gate by
+                             gate (Saxe et al. 2014)
+attention                    Xavier uniform, block by block                  0
+any other                    uniform in +-1/sqrt(fan-in)                     uniform in +-1/sqrt(fan-in)
+===========================  ==============================================  ======================================
 
 Rules:
 
-* values are uniform in +-1/sqrt(fan-in), biases included;
-* they are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version, never by
-  torch's generator;
+* random values are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version, never
+  by torch's generator; what follows are operations that IEEE 754 rounds correctly: all sites begin at the same bits;
 * parameters that public weights set keep these values, and the second factor of an adapter begins at zero, so that
   a model begins as the public one.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from models.parameters.flatten import (
     flatten_parameter,
@@ -22,6 +41,10 @@ from models.parameters.flatten import (
 )
 from models.parameters.lora import Adapted
 from models.parameters.vector import Vector
+
+_NORMS: Final = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_GATES: Final = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
+_FORGET_GATE: Final = 1  # of input, forget, cell and output gate, in torch's order
 
 
 def draw_initial_shared_parameters(module: nn.Module, seed: str, given: Collection[str] = ()) -> Vector:
@@ -47,21 +70,104 @@ def draw_initial_personal_parameters(module: nn.Module, seed: str, given: Collec
 
 def _draw_first_values(module: nn.Module, seed: str, given: Collection[str]) -> dict[str, Vector]:
     bits = np.random.PCG64(int(seed, 16))
-    ups = {f"{name}.up.weight" for name, layer in module.named_modules() if isinstance(layer, Adapted)}
     first: dict[str, Vector] = {}
-    fan_in = 1
-    for name, parameter in module.named_parameters():
-        if parameter.dim() > 1:  # a bias has the fan-in of the weight before it
-            fan_in = parameter[0].numel()
+    for name, layer, local, parameter, fan_in in _list_parameters(module):
         if not parameter.requires_grad:
             continue
         if name in given:
             first[name] = flatten_parameter(parameter)
-        elif name in ups:
-            first[name] = np.zeros(parameter.numel())
         else:
-            # The upper 53 bits fit a float64, so that the step to [-1, 1) rounds nothing.
-            words = bits.random_raw(parameter.numel())
-            uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # [-1, 1)
-            first[name] = uniform / np.sqrt(np.float64(fan_in))
+            first[name] = _draw_parameter(bits, layer, local, parameter, fan_in).reshape(-1)
     return first
+
+
+def _list_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter, int]]:
+    """Yield name, layer, name in the layer, parameter and fan-in, in the order of ``named_parameters()``."""
+    layers = dict(module.named_modules())
+    ups = {f"{name}.up" for name, layer in layers.items() if isinstance(layer, Adapted)}
+    fan_in = 1
+    for name, parameter in module.named_parameters():
+        path, _, local = name.rpartition(".")
+        if parameter.dim() > 1:  # a bias has the fan-in of the weight before it
+            fan_in = parameter[0].numel()
+        yield name, _Zero() if path in ups else layers[path], local, parameter, fan_in
+
+
+class _Zero(nn.Module):
+    """Stands for a layer whose parameters begin at zero: the second factor of an adapter."""
+
+
+def _draw_parameter(
+    bits: np.random.PCG64, layer: nn.Module, local: str, parameter: nn.Parameter, fan_in: int
+) -> NDArray[np.float64]:
+    shape = tuple(parameter.shape)
+    if isinstance(layer, _Zero):
+        return np.zeros(shape)
+    if isinstance(layer, _NORMS):
+        return np.ones(shape) if local == "weight" else np.zeros(shape)
+    if isinstance(layer, nn.Embedding):
+        return _draw_embedding(bits, layer, shape)
+    if isinstance(layer, nn.RNNBase):
+        return _draw_recurrent(bits, layer, local, shape)
+    if isinstance(layer, nn.MultiheadAttention | NonDynamicallyQuantizableLinear):  # the latter is its last layer
+        return _draw_attention(bits, local, shape)
+    values: NDArray[np.float64] = _draw_uniform(bits, shape) / math.sqrt(fan_in)
+    return values
+
+
+def _draw_embedding(bits: np.random.PCG64, layer: nn.Embedding, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    table: NDArray[np.float64] = _draw_uniform(bits, shape) * math.sqrt(3.0 / shape[1])
+    if layer.padding_idx is not None:
+        table[layer.padding_idx] = 0.0
+    return table
+
+
+def _draw_recurrent(
+    bits: np.random.PCG64, layer: nn.RNNBase, local: str, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    gates = _GATES[layer.mode]
+    if local.startswith("bias"):
+        values = np.zeros(shape)
+        if layer.mode == "LSTM" and local.startswith("bias_ih"):  # two biases are added: one of them is enough
+            width = layer.hidden_size
+            values[_FORGET_GATE * width : (_FORGET_GATE + 1) * width] = 1.0
+        return values
+    rows = shape[0] // gates
+    draw = _draw_orthogonal if local.startswith("weight_hh") else _draw_xavier
+    return np.concatenate([draw(bits, rows, shape[1]) for _ in range(gates)])
+
+
+def _draw_attention(bits: np.random.PCG64, local: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if "bias" in local and len(shape) == 1:
+        return np.zeros(shape)
+    if local == "in_proj_weight":  # queries, keys and values, one below the other
+        return np.concatenate([_draw_xavier(bits, shape[0] // 3, shape[1]) for _ in range(3)])
+    return _draw_xavier(bits, shape[0], int(np.prod(shape[1:]))).reshape(shape)
+
+
+def _draw_xavier(bits: np.random.PCG64, rows: int, columns: int) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = _draw_uniform(bits, (rows, columns)) * math.sqrt(6.0 / (rows + columns))
+    return values
+
+
+def _draw_orthogonal(bits: np.random.PCG64, rows: int, columns: int) -> NDArray[np.float64]:
+    """Draw a matrix whose rows (or columns, if these are fewer) are orthonormal, by Gram and Schmidt's method.
+
+    Scalar products are summed by :func:`math.fsum`, which rounds once, and so alike everywhere. A library's QR does
+    not.
+    """
+    wide = _draw_uniform(bits, (min(rows, columns), max(rows, columns)))
+    for place in range(len(wide)):
+        for _ in range(2):  # once more for what rounding left (Giraud et al. 2005: twice is enough)
+            for before in wide[:place]:
+                wide[place] -= math.fsum(wide[place] * before) * before
+        wide[place] /= math.sqrt(math.fsum(wide[place] ** 2))
+    return wide if rows <= columns else wide.T.copy()
+
+
+def _draw_uniform(bits: np.random.PCG64, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw uniform values in [-1, 1)."""
+    # the upper 53 bits fit a float64, so that the step to [-1, 1) rounds nothing
+    words = bits.random_raw(math.prod(shape))
+    uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # [-1, 1)
+    return uniform.reshape(shape)

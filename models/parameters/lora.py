@@ -15,6 +15,7 @@ Rules:
 Source: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models".
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, cast
 
 import numpy as np
@@ -82,29 +83,45 @@ def takes_adapter(layer: nn.Module) -> bool:
 
 def list_plain_names(module: nn.Module) -> dict[str, str]:
     """Map the names of the parameters that the model without adapters has too to their names in that model."""
-    adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
-    names: dict[str, str] = {}
-    for name, _ in module.named_parameters():
-        inside = next((each for each in adapted if name.startswith(each)), None)
-        if inside is None:
-            names[name] = name
-        elif name.startswith(f"{inside}base."):
-            names[name] = inside + name.removeprefix(f"{inside}base.")
-    return names
+    return _list_names_of_plain_model(module, (name for name, _ in module.named_parameters()))
+
+
+def list_plain_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the persistent buffers (what a state dict has besides parameters) by their names in the plain model."""
+    parameters = {name for name, _ in module.named_parameters()}
+    buffers = {name: value for name, value in module.state_dict().items() if name not in parameters}
+    return {plain: buffers[name] for name, plain in _list_names_of_plain_model(module, buffers).items()}
 
 
 def compute_plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Compute the parameters of the equal plain model, adapters merged, by their names in that model."""
+    """Compute the tensors of the equal plain model by their names in that model: adapters merged, buffers as they are.
+
+    A buffer is part of what the model computes (a table of positions, say), so a release without it could not be used.
+    """
     merged = {
         f"{name}.base.weight": layer.compute_merged_weight()
         for name, layer in module.named_modules()
         if isinstance(layer, Adapted)
     }
     parameters = dict(module.named_parameters())
-    return {
+    tensors = {
         plain: merged[name] if name in merged else _convert_to_float32(parameters[name])
         for name, plain in list_plain_names(module).items()
     }
+    return tensors | {name: value.cpu().numpy().copy() for name, value in list_plain_buffers(module).items()}
+
+
+def _list_names_of_plain_model(module: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Map those of ``names`` that the model without adapters has too to their names there."""
+    adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
+    plain: dict[str, str] = {}
+    for name in names:
+        inside = next((each for each in adapted if name.startswith(each)), None)
+        if inside is None:
+            plain[name] = name
+        elif name.startswith(f"{inside}base."):
+            plain[name] = inside + name.removeprefix(f"{inside}base.")
+    return plain
 
 
 def _make_factors(base: Any, rank: int) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ Rules:
 * names and shapes are those of the catalogue's plain model; a file with a further tensor or another shape is
   refused;
 * a parameter that the file lacks must be trained, as a new head is; it begins at random values;
-* every frozen parameter must be in the file.
+* every frozen parameter must be in the file; a buffer that it lacks keeps the value that the model is built with.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from models.errors import ModelError
-from models.parameters.lora import list_plain_names
+from models.parameters.lora import list_plain_buffers, list_plain_names
 from models.parameters.weights_file import open_weights, read_weights_shapes, require_digest
 
 
@@ -33,9 +33,11 @@ def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset
     require_digest(path, digest)
     own = dict(module.named_parameters())
     parameters = {plain: (name, own[name]) for name, plain in list_plain_names(module).items()}
-    given = _match_tensor_names(
-        path, {plain: (name, tuple(value.shape)) for plain, (name, value) in parameters.items()}
-    )
+    buffers = list_plain_buffers(module)
+    wanted = {plain: (name, tuple(value.shape)) for plain, (name, value) in parameters.items()}
+    wanted |= {plain: (plain, tuple(value.shape)) for plain, value in buffers.items()}
+    found = _match_tensor_names(path, wanted)
+    given = found - set(buffers)
     lacking = sorted(
         plain for plain, (name, value) in parameters.items() if not value.requires_grad and name not in given
     )
@@ -45,12 +47,14 @@ def load_public_weights(module: nn.Module, path: Path, digest: str) -> frozenset
             "(model.trained)"
         )
     with open_weights(path, "pt") as file, torch.no_grad():
-        for plain, (name, parameter) in parameters.items():
-            if name in given:
+        targets = {plain: (name, parameter.data) for plain, (name, parameter) in parameters.items()}
+        targets |= {plain: (plain, buffer) for plain, buffer in buffers.items()}
+        for plain, (name, target) in targets.items():
+            if name in found:
                 tensor: torch.Tensor = file.get_tensor(plain)
                 if not torch.isfinite(tensor).all():
                     raise ModelError(f"tensor '{plain}' has entries that are not finite numbers")
-                parameter.copy_(tensor)
+                target.copy_(tensor)
     return given
 
 

@@ -13,8 +13,8 @@ event                source of its curve
 SampledGaussian      Mironov, Talwar and Zhang 2019 (arXiv 1908.10530, section 3.3)
 DistributedGaussian  the same, and ``docs/privacy.md`` for the sum of shares
 SiteUpdates          ``docs/privacy.md``
-Gaussian             Mironov 2017 (arXiv 1702.07476, proposition 7); it also bounds the discrete Gaussian of the same
-                     variance (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4)
+Gaussian             Mironov 2017 (arXiv 1702.07476, proposition 7); it also bounds the discrete Gaussian of the
+                     same variance (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4)
 Laplace              Mironov 2017 (proposition 6)
 BoundedContribution  ``privacy/accounting/records_per_patient.py``
 ===================  ===========================================================================================

@@ -1,26 +1,27 @@
-"""What events cost by their privacy loss distributions: nearly tight, beside the filter's figure in a report.
+"""Compute a nearly tight epsilon from privacy loss distributions, for reports.
 
 Rules:
 
-* The figure is an upper bound: losses are discretised pessimistically (Doroshenko et al. 2022, arXiv 2207.04380), both
-  directions are composed and the larger counts, tails that are cut off count as an infinite loss. Floating-point
-  rounding of the convolutions is not bounded, so a delta below 1e-10 is refused.
-* It holds for a study whose events were **fixed in advance** by its terms (:attr:`Certainty.EXACT`). Of several studies
-  that were chosen in view of each other's results it is an :attr:`Certainty.ESTIMATE`: the theorem behind it composes
-  events that are named before the first result. Only the filter of a grant decides anything; nothing is refused or
-  admitted by this figure.
-* Totals may have real or integer noise (:class:`privacy.accounting.events.Gaussian`). The Renyi curve of the one
-  bounds that of the other, their loss distributions do not: both are priced and the larger counts. Above a noise
-  multiplier s of 1000, integer noise is priced as real noise of variance s^2 - 9/4: rounding real x to integer y
-  with chance proportional to exp(-(y-x)^2 / (2 * 9/4)) makes the one from the other, but for a factor of 1 + 1e-18
-  (by Poisson summation).
-* An event without a loss distribution here is refused, never approximated by another.
+* The figure is an upper bound. Losses are discretised pessimistically (Doroshenko et al. 2022, arXiv 2207.04380).
+  Both directions are composed and the larger one counts. Tails that are cut off count as an infinite loss.
+  Floating-point rounding of the convolutions is not bounded, so a delta below 1e-10 is refused.
+* The figure holds for a study whose events were **fixed in advance** by its terms (:attr:`Certainty.EXACT`). For
+  several studies that were chosen in view of each other's results it is an :attr:`Certainty.ESTIMATE`: the theorem
+  behind it composes events that are named before the first result.
+* Nothing is refused or admitted by this figure. Only the filter of a grant decides, and reports show its figure
+  too.
+* Totals may have real or integer noise (:class:`privacy.accounting.events.Gaussian`). One Rényi curve bounds both,
+  but the loss distributions differ: both are priced and the larger one counts.
+* Above a noise multiplier s of 1000, integer noise is priced as real noise of variance s^2 - 9/4. Rounding real x
+  to integer y with chance proportional to exp(-(y-x)^2 / (2 * 9/4)) makes integer noise from real noise, up to
+  a factor of 1 + 1e-18 (by Poisson summation).
+* An event that has no loss distribution here is refused, never approximated by another one.
+* Equal events are composed at once. The interval of losses is 1e-4 (0.05 to 0.5 s for an event; 60 different ones
+  take 10 s). With several records a patient, whose distributions are slower (1 to 5 s each), it is 4e-4. It is
+  finer (to 1e-5) where many steps would add up its error. It is coarser where the loss is so large that a million
+  intervals would not hold it.
 
-Equal events are composed at once. The interval of losses is 1e-4 (0.05 to 0.5 s for an event; 60 different ones take
-10 s), or 4e-4 with several records a patient, whose distributions are slower (1 to 5 s each). It is finer (to 1e-5)
-where many steps would add up its error, coarser where the loss is so large that a million intervals would not hold it.
-
-dp-accounting computes this. It is slow to start, so it is imported when a figure is asked for.
+dp-accounting computes the distributions. It is slow to start, so it is imported when a figure is asked for.
 """
 
 from collections import Counter
@@ -54,27 +55,27 @@ _ROUNDING_VARIANCE: Final = 1.5**2
 
 
 class Certainty(StrEnum):
-    """What the figure is worth, in the words of a report."""
+    """How certain the figure is, in the words of a report."""
 
     EXACT = "exact for a study fixed in advance"
-    """A study's terms name every event before the first; stopped early, its whole plan is to be priced."""
+    """A study's terms name every event in advance. If it stopped early, its whole plan is to be priced."""
     ESTIMATE = "estimate across studies chosen one after another"
 
     @classmethod
     def from_study_count(cls, studies: int) -> "Certainty":
-        """For the events of this many studies together."""
+        """Return the certainty for the events of this many studies together."""
         return cls.EXACT if studies <= 1 else cls.ESTIMATE
 
 
 def compute_pld_epsilon(events: Events, delta: float) -> float:
-    """The epsilon at ``delta`` of all ``events`` together, by privacy loss distributions; infinite if none is enough.
+    """Return the epsilon at ``delta`` of all ``events`` together; infinite if no finite one is enough.
 
-    *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance; see :class:`Certainty` for others.
+    *Guarantee*: (epsilon, delta)-DP for a study whose events were fixed in advance; else see :class:`Certainty`.
 
     *Privacy unit*: one patient, added or removed.
 
     Raises:
-        BudgetError: an event has no loss distribution here, delta is below 1e-10, or the loss is beyond all use.
+        BudgetError: an event has no loss distribution here, delta is below 1e-10, or epsilon is above 1e5.
     """
     if not LEAST_DELTA <= delta < 1:
         raise BudgetError(f"a privacy loss distribution needs {LEAST_DELTA:g} <= delta < 1, got {delta:g}")
@@ -87,6 +88,7 @@ def compute_pld_epsilon(events: Events, delta: float) -> float:
         _compute_loss_distribution(event, count, interval) for event, count in times.items() if event not in totals
     ]
     figures = []
+    # an event does not say whether its totals had real or integer noise: take the larger figure
     for of_totals in (_compose_real_noise, _compose_integer_noise):
         losses = others + [of_totals(event.noise_multiplier, count, interval) for event, count in totals.items()]
         figures.append(float(reduce(_compose, losses).get_epsilon_for_delta(delta)))
@@ -96,7 +98,7 @@ def compute_pld_epsilon(events: Events, delta: float) -> float:
 
 
 def _count_steps(events: Events) -> Counter[AnyEvent]:
-    """Single steps, and how often each is taken."""
+    """Count how often each single step is taken."""
     counted = Counter[AnyEvent]()
     for event in events:
         match event:
@@ -110,10 +112,10 @@ def _count_steps(events: Events) -> Counter[AnyEvent]:
 
 
 def _choose_interval(times: Counter[AnyEvent]) -> float:
-    """How finely losses are told apart.
+    """Choose the width of the intervals into which losses are discretised.
 
     Raises:
-        BudgetError: they are beyond all use.
+        BudgetError: epsilon is above 1e5.
     """
     taken = [repeat_event(event, count) for event, count in times.items()]
     largest = accountant.epsilon_of(taken, 1e-20, orders=(2, 4, 8, 16))
@@ -127,7 +129,7 @@ def _choose_interval(times: Counter[AnyEvent]) -> float:
 
 
 def _compute_loss_distribution(event: AnyEvent, count: int, interval: float) -> Any:
-    """The loss distribution of ``count`` times ``event``."""
+    """Return the loss distribution of ``count`` times ``event``."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     match event:
@@ -156,14 +158,15 @@ def _compute_loss_distribution(event: AnyEvent, count: int, interval: float) -> 
 
 
 def _compose_real_noise(noise: float, count: int, interval: float) -> Any:
-    """``count`` times Gaussian noise is once Gaussian noise, sqrt(count) smaller."""
+    """Return the loss distribution of ``count`` times real Gaussian noise."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
+    # count times Gaussian noise costs as much as once Gaussian noise that is sqrt(count) smaller
     return distributions.from_gaussian_mechanism(noise / sqrt(count), value_discretization_interval=interval)
 
 
 def _compose_integer_noise(noise: float, count: int, interval: float) -> Any:
-    """``count`` times discrete Gaussian noise, on integers of which a patient changes one by 1."""
+    """Return the loss distribution of ``count`` times discrete Gaussian noise; a patient moves one integer by 1."""
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     if noise > _INTEGERS_UP_TO:
@@ -177,7 +180,7 @@ def _compose(left: Any, right: Any) -> Any:
 
 
 def _compute_draw_chances(records: int, rate: float) -> list[float]:
-    """The chance that 0, 1, ... of a patient's records are drawn."""
+    """Return the chances that 0, 1, ... of a patient's records are drawn."""
     return [comb(records, drawn) * rate**drawn * (1 - rate) ** (records - drawn) for drawn in range(records + 1)]
 
 

@@ -1,9 +1,9 @@
 """Compute what sampling *records* costs a patient who has several: the Rényi divergence of a mixture of Gaussians.
 
-One step adds N(0, s^2) to a sum over records that are drawn independently with rate q. A patient with k records, each
-clipped to 1, moves the sum by the number of their records that were drawn, B ~ Binomial(k, q). In the worst case all
-of them point along one line (Charles et al. 2024, arXiv 2407.07737, section 3; Ganesh 2024, arXiv 2401.10294; the
-mixture of Gaussians of Choquette-Choo et al. 2024, arXiv 2310.15526, corollary 4.7).
+One step adds N(0, s^2) to a sum over records that are drawn independently with rate q. A patient with k records,
+each clipped to 1, moves the sum by the number of their records that were drawn, B ~ Binomial(k, q). In the worst
+case all of them point along one line (Charles et al. 2024, arXiv 2407.07737, section 3; Ganesh 2024, arXiv
+2401.10294; the mixture of Gaussians of Choquette-Choo et al. 2024, arXiv 2310.15526, corollary 4.7).
 
 So the neighbours are N = N(0, s^2) and P = sum_i w_i N(i, s^2) with w_i = C(k,i) q^i (1-q)^(k-i). Both directions
 count:
@@ -11,10 +11,10 @@ count:
 * D(P || N) has a closed form at integer orders: with c_j the coefficients of (sum_i w_i e^(-i^2/2s^2) z^i)^a,
   E_N[(P/N)^a] = sum_j c_j e^(j^2/2s^2).
 * D(N || P) has none. E_N[(N/P)^(a-1)] is summed by the trapezoidal rule. The integrand is analytic around the real
-  line and dominated by a Gaussian, so the error of the rule falls exponentially in the number of nodes (Trefethen and
-  Weideman 2014, theorem 5.1). The number of nodes is doubled until two sums agree to 1e-15. The nodes reach so far
-  that the tails beyond them are below 1e-50; the tails are bounded by (N/P) <= (1-q)^-k, and added. The result is
-  raised by 1e-12. If the most nodes do not suffice, the order has no bound.
+  line and dominated by a Gaussian, so the error of the rule falls exponentially in the number of nodes (Trefethen
+  and Weideman 2014, theorem 5.1). The number of nodes is doubled until two sums agree to 1e-15. The nodes reach so
+  far that the tails beyond them are below 1e-50; the tails are bounded by (N/P) <= (1-q)^-k, and added. The result
+  is raised by 1e-12. If the most nodes do not suffice, the order has no bound.
 
 Arithmetic is decimal throughout: the integers that a ledger stores are the same on every machine.
 """

@@ -1,7 +1,7 @@
 """Compute the Rényi divergence of each mechanism at one order, in decimal arithmetic.
 
-Decimals have 50 digits, and ``exp`` and ``ln`` are correctly rounded. So every machine gets the same figures; nothing
-depends on a platform's floating point.
+Decimals have 50 digits, and ``exp`` and ``ln`` are correctly rounded. So every machine gets the same figures;
+nothing depends on a platform's floating point.
 
 Sources: Mironov 2017 (arXiv 1702.07476, propositions 6 and 7) for Laplace and Gaussian; Mironov, Talwar and Zhang
 2019 (arXiv 1908.10530, section 3.3) for the Poisson-sub-sampled Gaussian at integer orders; ``docs/privacy.md`` for
@@ -14,7 +14,7 @@ from typing import Final
 
 ORDERS: Final = range(2, 257)
 LARGER: Final = tuple(round(256 * 2 ** (quarter / 4)) for quarter in range(1, 25))
-"""Up to 16384, a quarter of an octave apart: the best of them costs within a hundredth of the best order between."""
+"""Up to 16384, a quarter of an octave apart: the best of them is within a hundredth of the best order between."""
 STORED_ORDERS: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 NANO: Final = 10**9
 AT_LEAST: Final = 2**53 - 1  # the largest integer of canonical JSON (RFC 8785); in a curve: this amount or more
@@ -72,9 +72,9 @@ def _compute_log_moment(noise: float, rate: float, order: int) -> Decimal:
 def compute_replacement_divergence(noise: float, rate: float, order: int) -> Decimal:
     """Bound the divergence when a vector of norm 1, counted with chance ``rate``, becomes another one.
 
-    The smaller of two bounds; ``docs/privacy.md`` has the proofs. Either both are compared, given the draw, at their
-    distance of at most 2 (joint convexity). Or each is compared with no vector at all (Cauchy and Schwarz), which
-    gives the smaller bound for nearly every rate below 1.
+    The smaller of two bounds, which ``docs/privacy.md`` proves. Either the two are compared given the draw, where
+    they are at most 2 apart (joint convexity). Or each is compared with no vector at all (Cauchy and Schwarz);
+    this bound is the smaller one for nearly every rate below 1.
     """
     with localcontext(DIGITS):
         a, q = Decimal(order), Decimal(rate)

@@ -1,6 +1,7 @@
 """Keep one grant as a Rényi filter: count what is spent and set aside of its limit at one order.
 
-Source: Feldman and Zrnic 2021 (arXiv 2008.11193, sections 3 and 4). :mod:`privacy.accounting.account` has the rules.
+Source: Feldman and Zrnic 2021 (arXiv 2008.11193, sections 3 and 4). :mod:`privacy.accounting.account` has the
+rules.
 """
 
 from collections.abc import Iterable

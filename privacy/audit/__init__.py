@@ -1,1 +1,4 @@
-"""The auditor's tool: it reads ledgers and trusts nobody; it starts without torch, flwr or dp-accounting."""
+"""The auditor's program: it verifies ledgers without trusting the site or the coordinator.
+
+It starts without torch, flwr or dp-accounting.
+"""

@@ -1,7 +1,13 @@
 """``consilium-audit``: check a site's ledger without trusting the site or the coordinator.
 
-Exit codes: 0 what was asked holds, 2 the command was written wrongly, 25 a budget has no room for what was asked, 26 a
-ledger cannot be read or is not to be believed (the sentence names the first wrong entry and the rule it breaks).
+Exit codes:
+
+* 0: what was asked holds;
+* 2: the command was written wrongly;
+* 25: a budget has no room for what was asked;
+* 26: a ledger cannot be verified (the message names the first wrong entry and the rule it breaks);
+* 29: ledgers and testimonies contradict each other;
+* 31: a ledger cannot be read now.
 """
 
 from typing import NoReturn
@@ -28,5 +34,5 @@ cli.add_command(whatif)
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the console script ``consilium-audit``."""
     run(cli, "consilium-audit")

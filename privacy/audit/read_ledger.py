@@ -1,4 +1,15 @@
-"""Open a ledger for the auditor's commands: an export or a site's file, verified before anything is said of it."""
+"""Reads a ledger for the auditor's commands, an export or a site's file, and verifies it first.
+
+>>> import tempfile
+>>> from privacy.keys import SigningKey
+>>> from privacy.ledger import Ledger
+>>> with tempfile.TemporaryDirectory() as folder:
+...     path, key = Path(folder) / "ledger.sqlite", SigningKey.generate()
+...     Ledger.create(path, key, "north").close()
+...     form, state = read_ledger(path, key.public)
+>>> form, state.site, state.head.number
+('sqlite', 'north', 1)
+"""
 
 from pathlib import Path
 from typing import Final
@@ -17,10 +28,19 @@ _SQLITE: Final = b"SQLite format 3\0"
 def read_ledger(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
 ) -> tuple[str, LedgerState]:
-    """The verified ledger in ``path``, and which form it has; what an export holds of studies is put into ``papers``.
+    """Read and verify the ledger in ``path``; return its form and its state.
+
+    The form is ``sqlite`` or ``export``.
+
+    Args:
+        path: a site's SQLite file, or an export of it.
+        key: one of the site's keys, known from another source; without it any ledger is accepted that verifies.
+        watch: is called with the state and the entry after each entry.
+        papers: the papers of studies that an export holds are added to it, by study.
 
     Raises:
-        LedgerError: naming the file: it cannot be read, or an entry is wrong (named).
+        LedgerError: naming the file: it is missing or no ledger, or an entry is wrong (named).
+        StorageError: a SQLite file cannot be read now.
     """
     try:
         if _read_first_bytes(path) == _SQLITE:
@@ -32,7 +52,7 @@ def read_ledger(
 
 
 def parse_key(text: str) -> PublicKey:
-    """A key from the command line."""
+    """Parse a key from the command line."""
     try:
         return PublicKey.from_typed(text)
     except Error as error:

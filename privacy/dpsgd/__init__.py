@@ -1,24 +1,39 @@
-"""Differentially private SGD whose unit is the patient.
+"""Compute gradients by differentially private SGD whose unit is the patient.
 
-Abadi et al. 2016, "Deep learning with differential privacy"; whole persons instead of records as in McMahan et al.
-2018, "Learning differentially private recurrent language models". In a step every patient enters the lot with
-probability q, alone; the gradients of a patient's records are averaged into one, which is scaled down to norm C
-over all parameters together; the sum over the lot gets Gaussian noise of standard deviation sigma * C in every
-coordinate; the result is divided by the expected lot.
+>>> from types import SimpleNamespace
+>>> import torch
+>>> from privacy.dpsgd import DpSgd, Mechanism
+>>> from privacy.randomness import from_os
+>>> records = SimpleNamespace(  # four records of three patients
+...     features=torch.rand(4, 5), labels=torch.ones(4), patient=torch.tensor([0, 0, 1, 2]), patients=3
+... )
+>>> def squared_error(outputs, labels):
+...     return (outputs[:, 0] - labels).square()
+>>> mechanism = Mechanism(sampling_rate=0.5, public_patients=10, clipping_norm=1.0, noise_multiplier=1.1)
+>>> engine = DpSgd(torch.nn.Linear(5, 1), squared_error, mechanism, from_os())
+>>> engine.compute_gradient(records).shape  # five weights and a bias, with noise
+torch.Size([6])
 
-**Guarantee.** One step is the Poisson-sampled Gaussian mechanism with sampling rate q and noise multiplier sigma;
-T steps are its T-fold composition, for any starting point and learning rate.
+In a step every patient enters the lot with probability q, independently. The gradients of a patient's records are
+averaged into one, which is scaled down to norm C over all parameters together. The sum over the lot gets Gaussian
+noise of standard deviation sigma * C in every coordinate. The result is divided by the expected lot.
+
+Sources: Abadi et al. 2016, "Deep learning with differential privacy"; McMahan et al. 2018, "Learning differentially
+private recurrent language models", for whole persons instead of records.
+
+**Guarantee.** One step is the Poisson-sampled Gaussian mechanism with sampling rate q and noise multiplier sigma; T
+steps are its T-fold composition, for any starting point and learning rate.
 
 **Privacy unit.** The patient with all records; neighbouring data sets differ by one patient added or removed.
 
 ========================================  ==========================================================================
 edge case                                 what happens
 ========================================  ==========================================================================
-nobody is drawn (empty lot)               the noise alone is the answer
+nobody is drawn (empty lot)               the result is the noise alone
 a patient with several records            their mean gradient is clipped, so one patient moves the sum by at most C
-a gradient that is not finite             that patient counts as zero; nobody else is touched
-a lot larger or smaller than expected     divided by the expected lot (public) all the same
-a lot that does not fit in memory         summed in batches of whole patients to the same sum (memory does not tell)
+a gradient that is not finite             that patient counts as zero; the others are not affected
+a lot larger or smaller than expected     divided by the expected lot, which is public, all the same
+a lot that does not fit in memory         summed in batches of whole patients, to the same sum
 a patient who does not fit in memory      summed in parts, then clipped
 memory that runs out                      smaller batches, the same lot again; never another draw
 a layer that mixes records                refused by name (:func:`check_module`)
@@ -27,17 +42,21 @@ or a layer that looks at several records
 rounding while clipping                   clipping aims at C (1 - 1e-4), a hundred times what float32 loses
 numbers at the ends of float32, and rows  norm and sum in float64: a norm is never smaller than what is added
 of a patient that cancel
-a sum longer than its patients allow      impossible; checked all the same, and then summed again patient by patient,
-                                          said in the site's log only
+a sum longer than its patients allow      impossible, but checked; then the lot is summed again patient by patient,
+                                          and only the site's log says so
 rounding inside a float32 module and in   the others in a batch can change the last bits (a relative 1e-7 of the sum);
 the sum                                   not covered by the guarantee; a float64 module has margin for it
-no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else alike
+no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else is the same
 a frozen parameter                        neither computed nor counted
 ========================================  ==========================================================================
 
 How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
-site. Read in this order: ``step``, ``lots``, ``clipping``, ``capture``, ``layers``, ``norms``, ``rows``,
-``convolution``, ``anything``; then ``checks``, ``run_self_test``, ``reference``.
+site.
+
+Read in this order: ``engine``, ``mechanism``, ``batching``, ``ghost_clipping``, ``activations``, ``record_axes``,
+``grad_sample/registry``, ``grad_sample/patient_gradients``, ``grad_sample/outer_products``,
+``grad_sample/convolution``, ``grad_sample/fallback``, ``norms``; then ``layer_checks``, ``self_test``,
+``opacus_reference``.
 """
 
 from privacy.dpsgd.engine import DpSgd, Records

@@ -1,14 +1,14 @@
-"""What a layer is given and what comes back to it: one forward and one backward pass, without parameter gradients.
+"""Capture the inputs and the output gradients of layers during one forward and one backward pass.
 
 Rules:
 
-* parameters do not ask for gradients during the passes, so that backward computes only what flows between layers;
-* of each call of a layer its inputs and the gradient of its output are kept, by hooks;
-* which axis of a tensor counts the records is not assumed but seen: :func:`find_record_axes` calls the module on
-  two and on three records, and the axis that grows is it. A layer whose tensors do not grow with the records is
-  refused by name;
-* an axis may count a fixed number of rows for each record (crops, time steps), the rows of a record side by side;
-* an input changed in place after the layer saw it is refused by name.
+* Parameters do not require gradients during the passes, so backward computes only the gradients between layers.
+* Hooks keep the inputs and the output gradient of each call of a layer.
+* Which axis counts the records is known from :mod:`privacy.dpsgd.record_axes`. A layer that is called otherwise
+  than it was there is refused by name.
+* An axis may count a fixed number of rows for each record (crops, time steps). The rows of one record are
+  neighbours.
+* An input that is changed in place after the layer has used it is refused by name.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ class Call:
     """One call of a layer.
 
     Attributes:
-        layer: as error messages call it.
+        layer: its name for error messages.
         inputs: positional arguments; tensors are detached.
         keywords: keyword arguments, likewise.
-        versions: how often each input tensor had been changed in place by then.
-        gradient: of the loss with respect to the output, None while it is not known or when there is none.
-        axes: for each positional argument the axis that counts records, None where there is none.
+        versions: how often each input tensor had been changed in place before the call.
+        gradient: of the loss with respect to the output; None before the backward pass, and if there is none.
+        axes: for each positional argument the axis that counts records; None where there is none.
         output_axis: the axis of the output that counts records.
     """
 
@@ -48,7 +48,7 @@ class Call:
 
     @property
     def rows(self) -> torch.Tensor:
-        """The first input with the records first."""
+        """The first input, with the records on the first axis."""
         axis = self.axes[0]
         assert axis is not None
         first: torch.Tensor = self.inputs[0]
@@ -56,13 +56,13 @@ class Call:
 
     @property
     def output_gradient(self) -> torch.Tensor:
-        """The gradient with the records first."""
+        """The output gradient, with the records on the first axis."""
         assert self.gradient is not None
         return self.gradient.movedim(self.output_axis, 0)
 
 
 class _Root(torch.autograd.Function):
-    """Makes a tensor ask for its gradient, in place and without a copy; nothing flows further back."""
+    """Let a tensor require its gradient, in place and without a copy. No gradient flows further back."""
 
     @staticmethod
     def forward(ctx: Any, output: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
@@ -75,15 +75,15 @@ class _Root(torch.autograd.Function):
 
 
 class Capture:
-    """Keeps the calls of ``layers`` while it is entered.
+    """Capture of the calls of ``layers`` while it is entered.
 
     Args:
         module: the whole model.
-        layers: whose calls are kept, by name.
-        seen: where they have their records.
+        layers: the layers whose calls are kept, by name.
+        seen: which axes of their tensors count records.
 
     Raises:
-        TermsError: a layer is called otherwise than in the survey.
+        TermsError: a layer is called otherwise than when the axes were found.
     """
 
     def __init__(self, module: nn.Module, layers: Mapping[str, nn.Module], seen: RecordAxes) -> None:
@@ -94,7 +94,7 @@ class Capture:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """The passes happen inside."""
+        """Capture inside the block, where both passes run."""
         asking = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
         self._anchor = torch.zeros((), requires_grad=True, device=asking[0].device)
         with contextlib.ExitStack() as stack:
@@ -131,6 +131,7 @@ class Capture:
             )
             calls.append(call)
             tapped: torch.Tensor = output
+            # parameters do not require gradients, so the first layer's output does not either
             if not output.requires_grad:
                 tapped = _Root.apply(output, self._anchor)  # type: ignore[no-untyped-call]
             tapped.register_hook(lambda gradient: _store_gradient(call, gradient))  # type: ignore[no-untyped-call]
@@ -147,6 +148,7 @@ class Capture:
                         f"the input of {describe_layer(name, self._layers[name])} is changed in place afterwards, "
                         "which would falsify its gradient; use an operation that is not in place"
                     )
+            # a call whose output does not influence the loss has no gradient and adds nothing
             self.calls[name] = [call for call in calls if call.gradient is not None]
 
 

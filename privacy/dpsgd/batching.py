@@ -1,12 +1,13 @@
-"""How a lot is laid out for the engine: physical batches of whole patients, patients of equal size side by side.
+"""Divide a lot into physical batches of whole patients, with patients of equal size next to each other.
 
 Rules:
 
-* a physical batch holds whole patients, as many as fit its limit of records, or a single patient who is larger;
-* within a lot, patients are put in order of their number of records, so that a batch is a few **runs** of patients
-  with equally many records: the rows of a run are a plain array (patients, records each, ...), without padding;
-* a record weighs one over its patient's number of records: a patient's gradient is the mean over the records;
-* order and limits change the last bits of a sum and nothing else.
+* A physical batch holds whole patients: as many as fit its limit of records, or a single larger patient.
+* Within a lot patients are sorted by their number of records, so that a batch consists of a few **runs** of
+  patients with equally many records. The rows of a run are a plain array (patients, records each, ...), without
+  padding.
+* A record weighs one over its patient's number of records: a patient's gradient is the mean over the records.
+* Order and limits change the last bits of a sum and nothing else.
 """
 
 from collections.abc import Iterator
@@ -24,12 +25,12 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SizeGroup:
-    """Neighbours in a batch with equally many records.
+    """A run: neighbouring patients of a batch with equally many records.
 
     Attributes:
-        patients: their places among the batch's patients.
-        records: the places of their records among the batch's records.
-        each: records of one patient.
+        patients: their positions among the batch's patients.
+        records: the positions of their records among the batch's records.
+        each: number of records of one patient.
     """
 
     patients: slice
@@ -38,11 +39,11 @@ class SizeGroup:
 
     @property
     def count(self) -> int:
-        """How many patients."""
+        """Number of patients."""
         return int(self.patients.stop - self.patients.start)
 
     def group_by_patient(self, rows: torch.Tensor) -> torch.Tensor:
-        """The run's part of ``rows`` (records, positions, width), by patient: (count, each * positions, width)."""
+        """Return the run's part of ``rows`` (records, positions, width) by patient: (count, each * positions, width)."""
         return rows[self.records].reshape(self.count, -1, rows.shape[-1])
 
 
@@ -51,8 +52,8 @@ class Batch:
     """Some patients of a lot.
 
     Attributes:
-        rows: (records,) where their records are in the site's records, patient after patient.
-        sizes: (patients,) records of each patient, rising.
+        rows: (records,) indices of their records among the site's records, patient after patient.
+        sizes: (patients,) number of records of each patient, in rising order.
     """
 
     rows: Indices
@@ -60,17 +61,17 @@ class Batch:
 
     @property
     def patients(self) -> int:
-        """How many patients."""
+        """Number of patients."""
         return len(self.sizes)
 
     @property
     def records(self) -> int:
-        """How many records."""
+        """Number of records."""
         return len(self.rows)
 
     @cached_property
     def runs(self) -> tuple[SizeGroup, ...]:
-        """The batch cut where the number of records changes."""
+        """The batch divided where the patients' number of records changes."""
         cuts = [0, *(np.flatnonzero(np.diff(self.sizes)) + 1).tolist(), self.patients]
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
         return tuple(
@@ -89,23 +90,23 @@ class Batch:
         return torch.from_numpy(np.repeat(1.0 / self.sizes, self.sizes))
 
     def keep_patients(self, kept: NDArray[np.bool_]) -> Self:
-        """The batch without some of its patients; ``kept`` is (patients,)."""
+        """Return the batch with the ``kept`` patients only; ``kept`` is (patients,)."""
         return type(self)(self.rows[np.repeat(kept, self.sizes)], self.sizes[kept])
 
     def split_records(self, limit: int) -> Iterator[Self]:
-        """A single patient's records, ``limit`` at a time, as batches of one patient."""
+        """Yield a single patient's records, ``limit`` at a time, as batches of one patient."""
         for start in range(0, self.records, limit):
             rows = self.rows[start : start + limit]
             yield type(self)(rows, np.array([len(rows)]))
 
 
 def make_batches(counts: Indices, chosen: Indices, limit: int) -> Iterator[Batch]:
-    """The patients ``chosen`` in physical batches of at most ``limit`` records, or one patient.
+    """Yield the patients ``chosen`` in physical batches of at most ``limit`` records, or of one patient.
 
     Args:
-        counts: (patients,) the records of each patient of the site, who follow one another.
+        counts: (patients,) number of records of each patient of the site, whose records are neighbours.
         chosen: (lot,) patient indices.
-        limit: records in a batch.
+        limit: number of records in a batch.
     """
     starts = np.cumsum(counts) - counts
     order = chosen[np.argsort(counts[chosen], kind="stable")]
@@ -117,6 +118,7 @@ def make_batches(counts: Indices, chosen: Indices, limit: int) -> Iterator[Batch
         before = int(ends[first] - sizes[first])
         last = max(first + 1, int(np.searchsorted(ends, before + limit, side="right")))
         inside = sizes[first:last]
+        # 0, 1, ... for the records of each patient, patient after patient; (records,)
         within = np.arange(int(inside.sum())) - np.repeat(np.cumsum(inside) - inside, inside)
         yield Batch(np.repeat(starts[order[first:last]], inside) + within, inside)
         first = last

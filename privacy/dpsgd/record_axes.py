@@ -1,4 +1,11 @@
-"""Which axis of a tensor counts the records: found by running the module on batches of two sizes."""
+"""Find out which axis of a layer's tensors counts the records, by running the module on batches of two sizes.
+
+Rules:
+
+* The axis is not assumed. :func:`find_record_axes` calls the module on two and on three copies of a record; the
+  axis that grows in proportion counts the records.
+* A layer whose first input or output does not grow with the records is refused by name.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +17,13 @@ from torch import nn
 
 from privacy.errors import TermsError
 
-_FEW, _MORE = 2, 3  # records in the two calls of a survey
-_COPIES = 4  # a tensor between layers, its gradient, and what is made of them in passing
+_FEW, _MORE = 2, 3  # records in the two calls
+_COPIES = 4  # a tensor between layers, its gradient, and intermediate results of both
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Where one call of a layer has its records."""
+    """The axes that count records in one call of a layer; None where an input has no such axis."""
 
     inputs: tuple[int | None, ...]
     output: int
@@ -24,11 +31,11 @@ class Axes:
 
 @dataclass(frozen=True)
 class RecordAxes:
-    """What two small calls of a module show.
+    """What two small calls of a module show about its layers.
 
     Attributes:
-        axes: for each layer, call after call.
-        record_bytes: about what one record takes in both passes.
+        axes: for each layer, one entry a call.
+        record_bytes: about how much memory one record takes in both passes.
     """
 
     axes: Mapping[str, tuple[Axes, ...]]
@@ -36,12 +43,12 @@ class RecordAxes:
 
 
 def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> RecordAxes:
-    """Look where ``layers`` have their records.
+    """Find the axes of records in every call of ``layers``.
 
     Args:
         module: the whole model.
         layers: the layers of interest, by their names in the module.
-        features: (records, ...) at least one record.
+        features: (records, ...), at least one record.
 
     Raises:
         TermsError: a layer is called on something that does not grow with the records.
@@ -60,7 +67,7 @@ def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], feature
 
 
 def describe_layer(name: str, layer: nn.Module) -> str:
-    """A layer as error messages call it."""
+    """Describe a layer for error messages."""
     return f"layer '{name}' ({type(layer).__name__})"
 
 
@@ -70,7 +77,7 @@ _Shape = tuple[int, ...] | None
 def _collect_shapes(
     module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor, records: int
 ) -> tuple[dict[str, list[tuple[list[_Shape], _Shape]]], int]:
-    """Shapes of inputs and output of every call on ``records`` records, and the bytes of all layers' outputs."""
+    """Return the shapes of inputs and output of every call on ``records`` records, and the bytes of all outputs."""
     seen: dict[str, list[tuple[list[_Shape], _Shape]]] = {name: [] for name in layers}
     held = features[:1].nbytes * records
 
@@ -110,7 +117,7 @@ def _find_axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_S
 
 
 def _find_axis(few: _Shape, more: _Shape) -> int | None:
-    """The one axis that grows as the records do."""
+    """Return the one axis that grows in proportion to the records; None if there is none."""
     if few is None or more is None or len(few) != len(more):
         return None
     grown = [axis for axis, (two, three) in enumerate(zip(few, more, strict=True)) if two != three]

@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeVar
 
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import AnyEvent
-from privacy.accounting.plan import Planned
+from privacy.accounting.plan import Planned, compute_plan_curve
 from privacy.document import parse
 from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
@@ -52,7 +52,7 @@ from privacy.ledger.export import format_export
 from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head, sign_key_proof
-from privacy.ledger.state import LedgerState, compute_plan_curve
+from privacy.ledger.state import LedgerState
 from privacy.ledger.transaction import Append, Create, format_time, read_new_entries
 from privacy.refusal_codes import RefusalCode
 from privacy.sentence import fit_sentence
@@ -545,7 +545,9 @@ def _make_body(kind: type[B], **fields: Any) -> B:
 def _find_approval(ledger_state: LedgerState, study: str, terms: str) -> int:
     found = ledger_state.find_approval(terms)
     if found is None:
-        raise RefusedError(RefusalCode.APPROVAL, f"the terms of '{study}' have no approval that is unused and not revoked")
+        raise RefusedError(
+            RefusalCode.APPROVAL, f"the terms of '{study}' have no approval that is unused and not revoked"
+        )
     return found
 
 

@@ -2,7 +2,8 @@
 
 from enum import StrEnum
 
-from privacy.errors import LedgerError
+from privacy.errors import BudgetError, Error, LedgerError, RefusedError
+from privacy.ledger.entries import Allow, Body, Evaluate, ModelRelease, Reserve, Return, Settle
 
 
 class Rule(StrEnum):
@@ -43,3 +44,27 @@ def require_equal(name: str, written: object, computed: object) -> None:
     """Require that what is written is what is computed."""
     if written != computed:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
+
+
+def find_broken_rule(error: Error) -> Rule:
+    """Return the rule that an error over an entry is about."""
+    match error:
+        case BrokenRuleError():
+            return error.rule
+        case BudgetError():
+            return Rule.BUDGET
+        case RefusedError():
+            return Rule.POPULATION
+        case _:
+            return Rule.FORM
+
+
+def describe_subject(body: Body) -> str:
+    """Return what an entry is about, for a sentence."""
+    match body:
+        case Reserve() | Settle() | Evaluate():
+            return f"{body.kind} of round {body.round} of the study '{body.study}'"
+        case Allow() | Return() | ModelRelease():
+            return f"{body.kind} of the study '{body.study}'"
+        case _:
+            return f"'{body.kind}'"

@@ -4,19 +4,17 @@ The site folds its own entries through this before it adds one, and the auditor 
 is checked; a broken one is named together with its entry.
 """
 
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.figures import Budget
-from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.plan import Purpose, compute_plan_curve
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
+from privacy.ledger.approvals import Approvals
 from privacy.ledger.entries import (
     Allow,
     Approve,
@@ -40,28 +38,14 @@ from privacy.ledger.entries import (
     Subject,
     read_entry,
 )
-from privacy.ledger.rules import BrokenRuleError, Rule, require_equal
-from privacy.ledger.signed_head import AccountTotals, LedgerHead
+from privacy.ledger.recovery import compute_paid_since, take_over_lost_accounts
+from privacy.ledger.rules import BrokenRuleError, Rule, describe_subject, find_broken_rule, require_equal
+from privacy.ledger.signed_head import LedgerHead
 from privacy.ledger.signing import FIRST, Head, SignedEntry, sign, verify_key_proof, verify_signature
-from privacy.ledger.totals import AccountState, make_account_totals, read_account_state, rebuild_filters
+from privacy.ledger.totals import AccountHistory
 from privacy.refusal_codes import RefusalCode
 
 _NEVER: Final = "0000-00-00T00:00:00Z"
-
-
-@dataclass
-class _Approval:
-    """What entry ``number`` approved, and how many of its runs are used."""
-
-    number: int
-    terms: str
-    runs: int
-    used: int = 0
-    revoked: bool = False
-
-    @property
-    def left(self) -> int:
-        return 0 if self.revoked else self.runs - self.used
 
 
 class LedgerState:
@@ -79,7 +63,7 @@ class LedgerState:
         self.recovered: Head | None = None
         self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
-        self._states: dict[str, list[AccountState]] = {}
+        self._history = AccountHistory()
         self._population_of_data: dict[str, str] = {}
         self._registered: set[tuple[str, str, str]] = set()
         """Population, contract and data of every registration."""
@@ -89,7 +73,7 @@ class LedgerState:
         self._said: dict[Subject, Body] = {}
         self._working: set[str] = set()
         """Studies that have paid for something."""
-        self._approvals: dict[int, _Approval] = {}
+        self._approvals = Approvals()
         self._heard: dict[str, tuple[Entry, Entry]] = {}
         """Of each study, the first and the last entry that says how far it has come."""
 
@@ -133,7 +117,7 @@ class LedgerState:
             entry = self._read(signed)
             self._apply_body(entry.body)
         except Error as error:
-            raise LedgerError(f"entry {number} breaks the rule '{_find_broken_rule(error)}': {error}") from None
+            raise LedgerError(f"entry {number} breaks the rule '{find_broken_rule(error)}': {error}") from None
         except Exception as error:  # whoever wrote the file chose every byte of it
             raise LedgerError(f"entry {number} cannot be read ({type(error).__name__})") from error
         self._advance(entry, signed)
@@ -180,7 +164,7 @@ class LedgerState:
         said = None if body.subject is None else self._said.get(body.subject)
         if said is not None and said != body:
             raise BrokenRuleError(
-                Rule.ONCE, f"{_describe_subject(body)} is in the ledger already, and it says something else there"
+                Rule.ONCE, f"{describe_subject(body)} is in the ledger already, and it says something else there"
             )
         return said is not None
 
@@ -250,12 +234,12 @@ class LedgerState:
         return (Evaluate.kind, study, number) in self._said
 
     def find_approval(self, terms: str) -> int | None:
-        """The entry of the oldest approval of these terms that has a run left; None if none has."""
-        return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
+        """Return the entry of the oldest approval of these terms that has a run left; None if none has."""
+        return self._approvals.find(terms)
 
     def count_approved_runs(self, terms: str) -> int:
-        """How many studies of these terms may still be admitted by what was approved."""
-        return sum(each.left for each in self._approvals.values() if each.terms == terms)
+        """Return how many studies of these terms may still be admitted by what was approved."""
+        return self._approvals.count_runs(terms)
 
     def find_admission_entry(self, study: str) -> Entry | None:
         """The entry that admitted ``study``, if it was."""
@@ -286,7 +270,7 @@ class LedgerState:
             hash=self.head.hash,
             time=self.time,
             recovered=None if self.recovered is None else self.recovered.hash,
-            accounts=self._compute_totals_at(self.head.number),
+            accounts=self._history.compute_totals(self.accounts, self.head.number),
         )
 
     def _read(self, signed: SignedEntry) -> Entry:
@@ -309,7 +293,7 @@ class LedgerState:
     def _apply_body(self, body: Body) -> None:
         """Apply ``body``, or raise and change nothing."""
         if body.subject is not None and self.has_recorded(body):
-            raise BrokenRuleError(Rule.ONCE, f"{_describe_subject(body)} is in the ledger already")
+            raise BrokenRuleError(Rule.ONCE, f"{describe_subject(body)} is in the ledger already")
         match body:
             case Open():
                 self._open(body)
@@ -330,7 +314,7 @@ class LedgerState:
             case Settle():
                 if (body.study, body.round) not in self.unsettled:
                     raise BrokenRuleError(
-                        Rule.ONCE, f"{_describe_subject(body)} was never reserved, so it cannot be settled"
+                        Rule.ONCE, f"{describe_subject(body)} was never reserved, so it cannot be settled"
                     )
                 self.unsettled.remove((body.study, body.round))
             case Return():
@@ -351,10 +335,9 @@ class LedgerState:
             case Incident():
                 self._incidents.add(body)
             case Approve():
-                number = self.head.number + 1
-                self._approvals[number] = _Approval(number, body.terms, body.runs)
+                self._approvals.add(self.head.number + 1, body)
             case Revoke():
-                self._revoke(body)
+                self._approvals.revoke(body)
             case Clock():
                 pass  # its time is checked with the chain
             case _:
@@ -396,42 +379,16 @@ class LedgerState:
         else:
             require_equal("charge", body.charge, 0)
         require_equal("curve", body.curve, compute_plan_curve(body.plan))
-        approval = self._require_approval(body)
+        self._approvals.require(body)
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
-        if approval is not None:
-            approval.used += 1
-
-    def _require_approval(self, body: Allow) -> _Approval | None:
-        if body.approval is None:
-            return None
-        approval = self._approvals.get(body.approval)
-        if approval is None or approval.terms != body.terms or not approval.left:
-            raise BrokenRuleError(
-                Rule.APPROVAL,
-                f"entry {body.approval} does not approve the study '{body.study}': it is no approval of its terms, or "
-                "all its runs are used or revoked",
-            )
-        return approval
+        self._approvals.use(body.approval)
 
     def _restore_approval(self, study: str) -> None:
-        """A study that was closed before anything was paid has not used its approval."""
+        """Give the run back that a study has used which was closed before it paid for anything."""
         said = self.find_allowance(study)
-        if (
-            said is not None
-            and said.approval is not None
-            and not self.find_account_of_study(study).allowances[study].paid
-        ):
-            self._approvals[said.approval].used -= 1
-
-    def _revoke(self, body: Revoke) -> None:
-        if not self.count_approved_runs(body.terms):
-            raise BrokenRuleError(
-                Rule.APPROVAL,
-                f"nothing is left to revoke: the terms {body.terms[:16]} have no approval that is unused",
-            )
-        for each in self._approvals.values():
-            each.revoked = each.revoked or each.terms == body.terms
+        if said is not None and not self.find_account_of_study(study).allowances[study].paid:
+            self._approvals.restore(said.approval)
 
     def _require_turned_back(self, body: Body, time: str) -> None:
         if isinstance(body, Clock) and time >= self.time:
@@ -453,7 +410,7 @@ class LedgerState:
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
             )
-        if head.accounts != self._compute_totals_at(head.number):
+        if head.accounts != self._history.compute_totals(self.accounts, head.number):
             raise BrokenRuleError(
                 Rule.WITNESS,
                 f"the totals that a witness has seen are not those of this ledger at entry {head.number}",
@@ -475,40 +432,12 @@ class LedgerState:
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the ledger: nothing is lost"
             )
-        lost = [(totals.population, rebuild_filters(totals)) for totals in head.accounts]
-        for population, filters in lost:  # refuse before anything is changed
-            known = self.accounts[population].filters if population in self.accounts else []
-            if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
-                raise BrokenRuleError(
-                    Rule.WITNESS, f"the witness has seen another grant of the population '{population}'"
-                )
-        unseen = self._compute_paid_since_witnessed()
-        for account in self.accounts.values():
-            account.spend_open_allowances()
-        for population, filters in lost:
-            account = self.accounts.setdefault(population, Account(population))
-            for number, seen in enumerate(filters, start=1):
-                account.take_over(number, seen.granted, seen.spent + seen.set_aside + unseen[population, number])
-        for totals in head.accounts:
-            account = self.accounts[totals.population]
-            if not totals.protected:
-                account.unprotected_by = account.unprotected_by or "a study of the lost ledger"
-            account.held_out_protected = account.held_out_protected and totals.held_out_protected
-        for each in self._approvals.values():
-            each.revoked = True  # it may have been used, or revoked, in the lost ledger
+        witnessed = None if self.witnessed is None else self.witnessed.number
+        take_over_lost_accounts(self.accounts, head, compute_paid_since(self.accounts, self._history, witnessed))
+        self._approvals.revoke_all()
         self.unsettled.clear()
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)
-
-    def _compute_paid_since_witnessed(self) -> Counter[tuple[str, int]]:
-        """What was paid after the newest entry that a witness has seen, by population and grant: perhaps only here."""
-        paid = Counter[tuple[str, int]]()
-        for population, account in self.accounts.items():
-            state = None if self.witnessed is None else self._find_state_at(population, self.witnessed.number)
-            seen = () if state is None else state.amounts
-            for number, filter_ in enumerate(account.filters, start=1):
-                paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
-        return paid
 
     def _verify_seen_head(self, body: Checkpoint | Recover) -> LedgerHead:
         """The head that a witness has seen; a key of this ledger, which may be an earlier one, has signed it."""
@@ -526,19 +455,6 @@ class LedgerState:
                 raise BrokenRuleError(Rule.WITNESS, str(error)) from None
         raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
 
-    def _find_state_at(self, population: str, number: int) -> AccountState | None:
-        states = self._states.get(population, [])
-        after = bisect_right(states, number, key=lambda state: state.since)
-        return states[after - 1] if after else None
-
-    def _compute_totals_at(self, number: int) -> tuple[AccountTotals, ...]:
-        """Every population's totals as they were after entry ``number``."""
-        return tuple(
-            make_account_totals(self.accounts[population], state)
-            for population in self._states
-            if (state := self._find_state_at(population, number)) is not None
-        )
-
     def _advance(self, entry: Entry, signed: SignedEntry) -> None:
         self.head = Head(entry.number, signed.hash)
         self.time = entry.time
@@ -546,11 +462,7 @@ class LedgerState:
             first, _ = self._heard.get(entry.body.study, (entry, entry))
             self._heard[entry.body.study] = first, entry
         self._hashes.append(signed.hash)
-        for population, account in self.accounts.items():
-            states = self._states.setdefault(population, [])
-            state = read_account_state(account, entry.number)
-            if not states or states[-1][1:] != state[1:]:
-                states.append(state)
+        self._history.record(entry.number, self.accounts)
 
     def _require_opened(self) -> Open:
         if self.opened is None:
@@ -586,37 +498,7 @@ def replay(
     return ledger_state
 
 
-def compute_plan_curve(plan: Iterable[Planned]) -> tuple[int, ...] | None:
-    """What all of ``plan`` costs at each carried order; None if a part of it has no bound."""
-    curves = [compute_stored_curve(planned.event, planned.times) for planned in plan]
-    if any(curve is None for curve in curves):
-        return None
-    return tuple(map(sum, zip(*[curve for curve in curves if curve is not None], strict=True)))
-
-
 def _read_opening_key(body: Body) -> PublicKey:
     if not isinstance(body, Open):
         raise BrokenRuleError(Rule.OPENING, f"expected a ledger to begin with 'open', got '{body.kind}'")
     return PublicKey.from_text(body.key)
-
-
-def _find_broken_rule(error: Error) -> Rule:
-    match error:
-        case BrokenRuleError():
-            return error.rule
-        case BudgetError():
-            return Rule.BUDGET
-        case RefusedError():
-            return Rule.POPULATION
-        case _:
-            return Rule.FORM
-
-
-def _describe_subject(body: Body) -> str:
-    match body:
-        case Reserve() | Settle() | Evaluate():
-            return f"{body.kind} of round {body.round} of the study '{body.study}'"
-        case Allow() | Return() | ModelRelease():
-            return f"{body.kind} of the study '{body.study}'"
-        case _:
-            return f"'{body.kind}'"

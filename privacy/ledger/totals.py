@@ -1,5 +1,7 @@
 """What a population's account adds up to, as signed heads state it."""
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from privacy.accounting.account import Account
@@ -14,6 +16,35 @@ class AccountState(NamedTuple):
     protected: bool
     held_out_protected: bool
     amounts: tuple[tuple[int, int], ...]
+
+
+class AccountHistory:
+    """How every population's account stood after each entry: a state is stored only where it changes."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, list[AccountState]] = {}
+
+    def record(self, number: int, accounts: Mapping[str, Account]) -> None:
+        """Store how ``accounts`` stand after entry ``number``."""
+        for population, account in accounts.items():
+            states = self._states.setdefault(population, [])
+            state = read_account_state(account, number)
+            if not states or states[-1][1:] != state[1:]:
+                states.append(state)
+
+    def find(self, population: str, number: int) -> AccountState | None:
+        """Return how the account of ``population`` stood after entry ``number``; None if there was none."""
+        states = self._states.get(population, [])
+        after = bisect_right(states, number, key=lambda state: state.since)
+        return states[after - 1] if after else None
+
+    def compute_totals(self, accounts: Mapping[str, Account], number: int) -> tuple[AccountTotals, ...]:
+        """Return every population's totals as they were after entry ``number``."""
+        return tuple(
+            make_account_totals(accounts[population], state)
+            for population in self._states
+            if (state := self.find(population, number)) is not None
+        )
 
 
 def read_account_state(account: Account, number: int) -> AccountState:

@@ -1,1 +1,1 @@
-"""Noise mechanisms besides DP-SGD: discrete Gaussian, distributed noise, clipping of site updates."""
+"""Noise mechanisms besides DP-SGD: discrete Gaussian, distributed noise, and clipping of sites' updates."""

@@ -1,15 +1,22 @@
-"""Exact samples of the discrete Gaussian, for integers that may leave a site only with noise.
+"""Draw exact samples of the discrete Gaussian, for integers that leave a site only with noise.
 
-Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", algorithms 1 to 3: integers and
-rational numbers only, so no floating-point rounding weakens the noise.
+>>> from privacy.mechanisms.discrete_gaussian import sample_many
+>>> from privacy.randomness import KeyStream
+>>> sample_many(variance=9, count=5, stream=KeyStream(bytes(32))).tolist()  # noise needs a secret key: from_os()
+[-5, 0, -2, 3, 2]
 
-:func:`sample_many` draws the same distribution by the thousand. A coin that falls with probability p is a uniform
-real u compared with p: its first 52 bits decide unless they lie within 2^-40 of p, which floating point knows
-better than that; then the exact coin is tossed instead, conditioned on those bits. So speed costs no exactness.
+Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy" (arXiv 2004.00010), algorithms 1
+to 3. They use integers and rational numbers only, so no floating-point rounding weakens the noise.
 
-**Guarantee.** :func:`sample` draws from N_Z(0, sigma^2): probability of x proportional to exp(-x^2 / (2 sigma^2)).
-Added to counts of which one patient changes a single one by one, it is (1/(2 sigma^2))-zCDP (their theorem 4), and
-its Renyi divergence at each order is at most that of the Gaussian with the same sigma (proposition 5).
+:func:`sample_many` draws the same distribution, many values at a time. A draw that is true with probability p
+compares a uniform real u with p. The first 52 bits of u decide, unless they are within 2^-40 of p; floating point
+knows p better than that. In the rare other case more bits of u are drawn and compared with p in exact arithmetic.
+So the speed costs no exactness.
+
+**Guarantee.** :func:`sample` draws from N_Z(0, sigma^2): the probability of x is proportional to exp(-x^2 / (2
+sigma^2)). Where one patient changes a single count by at most one, adding it to the counts is (1/(2 sigma^2))-zCDP
+(their theorem 4), and its Rényi divergence at each order is at most that of the Gaussian with the same sigma
+(proposition 5).
 """
 
 import math
@@ -23,14 +30,14 @@ from numpy.typing import NDArray
 
 from privacy.randomness import KeyStream
 
-_CHUNK: Final = 1 << 20
-_DOUBT: Final = 2.0**-40
+_CHUNK: Final = 1 << 20  # proposals at a time
+_DOUBT: Final = 2.0**-40  # distance of u and p within which floating point does not decide
 
 
 def sample(variance: Fraction, count: int, stream: KeyStream) -> list[int]:
-    """``count`` independent integers from the discrete Gaussian with parameter sigma^2 = ``variance``.
+    """Draw ``count`` independent integers from the discrete Gaussian with parameter sigma^2 = ``variance``.
 
-    Time depends on the values drawn, so it must not be observable by others.
+    The time depends on the values drawn, so others must not be able to measure it.
 
     Raises:
         ValueError: the variance is not positive.
@@ -41,10 +48,10 @@ def sample(variance: Fraction, count: int, stream: KeyStream) -> list[int]:
 
 
 def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int64]:
-    """``count`` independent integers as of :func:`sample`, for an integer ``variance``; (count,).
+    """Draw ``count`` independent integers as :func:`sample` does, for an integer ``variance``; (count,).
 
     Raises:
-        ValueError: the variance is not positive, or beyond 2^50.
+        ValueError: the variance is not positive, or not below 2^50.
     """
     if not 0 < variance < 1 << 50:
         raise ValueError(f"expected a variance from 1 to 2^50, got {variance}")
@@ -58,7 +65,7 @@ def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int6
 
 
 def _draw_accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
-    """Those of ``tries`` Laplace proposals that algorithm 3 keeps."""
+    """Draw at most ``tries`` Laplace proposals and return those that algorithm 3 keeps."""
     scale = math.isqrt(variance) + 1
     proposals = _draw_laplace_batch(scale, tries, stream)
     distance = np.abs(proposals).astype(np.float64) - variance / scale
@@ -71,16 +78,17 @@ def _draw_accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.i
 
 
 def _draw_laplace_batch(scale: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
-    """Algorithm 2 with s = 1, as many as come of ``tries``."""
+    """Run algorithm 2 with s = 1 ``tries`` times and return the values that are not rejected."""
     rest = stream.draw_below(scale, tries).astype(np.int64)
     rest = rest[_toss_coins(rest / scale, lambda place: Fraction(int(rest[place]), scale), stream)]
     whole = np.zeros(len(rest), dtype=np.int64)
-    going = np.arange(len(rest))
+    going = np.arange(len(rest))  # the values whose geometric part still grows
     while len(going):
         going = going[_toss_coins(np.ones(len(going)), lambda place: Fraction(1), stream)]
         whole[going] += 1
     size = rest + scale * whole
     negative = stream.draw_below(2, len(size)).astype(bool)
+    # minus zero is rejected, else zero would have twice its probability
     kept: NDArray[np.int64] = np.where(negative, -size, size)[~(negative & (size == 0))]
     return kept
 
@@ -88,11 +96,11 @@ def _draw_laplace_batch(scale: int, tries: int, stream: KeyStream) -> NDArray[np
 def _toss_coins(
     gammas: NDArray[np.float64], exact: Callable[[int], Fraction], stream: KeyStream
 ) -> NDArray[np.bool_]:
-    """For each gamma >= 0 a coin that falls with probability exp(-gamma).
+    """Draw for each gamma >= 0 true with probability exp(-gamma), else false; (n,).
 
     Args:
-        gammas: to 2^-46, relatively; (n,).
-        exact: the rational gamma of a place.
+        gammas: with a relative error of at most 2^-46; (n,).
+        exact: returns the rational gamma of a place.
         stream: secret randomness.
     """
     uniforms = stream.draw_words(len(gammas)) >> np.uint64(12)  # the first 52 bits of a uniform real
@@ -105,13 +113,16 @@ def _toss_coins(
 
 
 def _is_below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
-    """Whether the uniform real whose first 52 bits are given lies below exp(-gamma): more bits until it shows."""
+    """Return whether the uniform real with these first 52 bits is below exp(-gamma).
+
+    More bits are drawn until it is decided.
+    """
     bits, digits = 52, 40
     while True:
         low, high = Fraction(first_bits, 1 << bits), Fraction(first_bits + 1, 1 << bits)
         with localcontext(Context(prec=digits)):
             chance = Fraction((-Decimal(gamma.numerator) / Decimal(gamma.denominator)).exp())
-        slack = Fraction(1, 10 ** (digits - 10))
+        slack = Fraction(1, 10 ** (digits - 10))  # far more than the decimal arithmetic is off
         if high <= chance - slack:
             return True
         if low >= chance + slack:
@@ -124,7 +135,7 @@ def _is_below_exp(first_bits: int, gamma: Fraction, stream: KeyStream) -> bool:
 
 
 def _draw_gaussian(variance: Fraction, stream: KeyStream) -> int:
-    """Algorithm 3: a Laplace proposal y of scale t = floor(sigma) + 1, kept or drawn again."""
+    """Draw by algorithm 3: a Laplace proposal y of scale t = floor(sigma) + 1 is kept or drawn again."""
     scale = _compute_floor_sqrt(variance) + 1
     while True:
         proposal = _draw_laplace(scale, stream)
@@ -133,7 +144,7 @@ def _draw_gaussian(variance: Fraction, stream: KeyStream) -> int:
 
 
 def _draw_laplace(scale: int, stream: KeyStream) -> int:
-    """Algorithm 2 with s = 1: probability of x proportional to exp(-|x| / scale)."""
+    """Draw by algorithm 2 with s = 1: the probability of x is proportional to exp(-|x| / scale)."""
     while True:
         rest = _draw_below(scale, stream)
         if not _draw_bernoulli_exp(Fraction(rest, scale), stream):
@@ -143,13 +154,13 @@ def _draw_laplace(scale: int, stream: KeyStream) -> int:
             whole += 1
         size = rest + scale * whole
         negative = _draw_below(2, stream) == 1
-        if not (negative and size == 0):
+        if not (negative and size == 0):  # else zero would have twice its probability
             return -size if negative else size
 
 
 def _draw_bernoulli_exp(gamma: Fraction, stream: KeyStream) -> bool:
-    """Algorithm 1: true with probability exp(-gamma), gamma >= 0."""
-    while gamma > 1:
+    """Draw by algorithm 1: true with probability exp(-gamma), gamma >= 0."""
+    while gamma > 1:  # exp(-gamma) = exp(-1) * exp(-(gamma - 1))
         if not _draw_bernoulli_exp(Fraction(1), stream):
             return False
         gamma -= 1
@@ -160,7 +171,7 @@ def _draw_bernoulli_exp(gamma: Fraction, stream: KeyStream) -> bool:
 
 
 def _draw_below(bound: int, stream: KeyStream) -> int:
-    """Uniform in [0, bound) by rejection, for a bound of any size."""
+    """Draw uniformly from [0, bound) by rejection, for a bound of any size."""
     bits = (bound - 1).bit_length()
     size = (bits + 7) // 8
     while True:
@@ -170,5 +181,5 @@ def _draw_below(bound: int, stream: KeyStream) -> int:
 
 
 def _compute_floor_sqrt(value: Fraction) -> int:
-    """The largest integer whose square is at most ``value``."""
+    """Return the largest integer whose square is at most ``value``."""
     return math.isqrt(value.numerator // value.denominator)

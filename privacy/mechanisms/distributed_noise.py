@@ -1,29 +1,43 @@
-"""Noise that a cohort adds together: integer shares whose sum is one central mechanism's noise.
+"""Make integer shares of noise at the sites of a cohort, whose sum has the noise of one central mechanism.
 
-In a step every site sums its sampled patients' clipped gradients, rounds the sum to a grid of unit gamma and adds its
-share of discrete Gaussian noise; the shares' sum reaches everybody, no lone share does (sealing). Whole updates of
-sites (``privacy/mechanisms/site_clipping.py``) are rounded and noised in the same way.
+>>> import numpy as np
+>>> from privacy.mechanisms.distributed_noise import SharedNoise, decode_opened_sum, make_noised_share
+>>> from privacy.randomness import KeyStream
+>>> noise = SharedNoise(
+...     clipping_norm=1.0, noise_multiplier=1.0, parameters=3, bits=16, value_range=40.0, colluders=1
+... )
+>>> variance = noise.compute_share_variance(cohort=3)
+>>> own_sum = np.array([1.0, 0.0, -2.0])  # here the same at each site
+>>> streams = [KeyStream(bytes([site]) * 32) for site in range(3)]  # noise needs secret keys: from_os()
+>>> shares = [make_noised_share(own_sum, noise, variance, stream) for stream in streams]
+>>> decode_opened_sum(np.sum(shares, axis=0, dtype=np.int64), noise).round(2).tolist()  # [3, 0, -6] with noise
+[5.36, -1.45, -4.97]
+
+In a step every site sums its sampled patients' clipped gradients, rounds the sum to a grid of unit gamma and adds
+its share of discrete Gaussian noise. Every site sees the sum of all shares, and sealing hides each single one.
+Whole updates of sites (``privacy/mechanisms/site_clipping.py``) are rounded and noised in the same way.
 
 Rules:
 
-* the grid follows from the terms and from public patient counts: gamma = 2 R C / 2^bits, where R (``value_range``)
-  holds the largest sum in one coordinate, in clipping norms, and the noise
-  (``privacy/mechanisms/value_range.py``). Nothing saturates: values wrap modulo 2^bits, which commutes with
-  the sum, and there is no error feedback: both would break the proof (one weakens the noise, the other remembers
-  patients);
-* R may differ from round to round: each step's curve depends on sigma alone, since Delta is counted on the step's own
-  grid. Too small an R ruins the sum and weakens nothing. So it is refused where it surely cannot hold, and a sum that
-  has values at its edge is marked (:func:`count_values_at_edge`): with a range that holds, such a mark comes with a
-  chance of at most 1e-6 a round (2e-4 above 10^9 parameters), by the union bound over coordinates;
-* rounding is stochastic with one dither a coordinate, so one patient moves a site's integers by a vector of length at
-  most Delta = C/gamma + sqrt(d) (coupling by the dither);
-* a site that conspires knows its own share. So the shares of any cohort of m less ``colluders`` add up to the noise
-  that is promised: each has variance (sigma Delta)^2 / (m - colluders), in grid units, rounded up;
-* a share has at least 3 grid units of standard deviation, so that a sum of discrete Gaussians is one, to within 1e-30;
-* survivors of a smaller cohort top their share up; noise is never taken away.
+* The grid follows from the terms and from public patient counts: gamma = 2 R C / 2^bits. R (``value_range``, in
+  clipping norms) holds the largest sum in one coordinate and the noise (``privacy/mechanisms/value_range.py``).
+* Nothing saturates: values wrap modulo 2^bits, which commutes with the sum. There is no error feedback. Both would
+  break the proof: saturation weakens the noise, error feedback keeps what earlier patients left.
+* R may differ from round to round. Each step's curve depends on sigma alone, since Delta is counted on the step's
+  own grid. A range that is too small makes the sum useless and weakens no privacy. So it is refused where it surely
+  cannot hold the sum, and a sum that has values at its edge is marked (:func:`count_values_at_edge`). With a range
+  that holds, a mark has a chance of at most 1e-6 a round (2e-4 above 10^9 parameters), by the union bound over
+  coordinates.
+* Rounding is stochastic with one dither a coordinate. So one patient moves a site's integers by a vector of length
+  at most Delta = C/gamma + sqrt(d) (coupling by the dither).
+* A colluding site knows its own share. So the shares of any cohort of m without ``colluders`` of them add up to the
+  promised noise: each has variance (sigma Delta)^2 / (m - colluders), in squared grid units, rounded up.
+* A share has at least 3 grid units of standard deviation, so that a sum of discrete Gaussians is a discrete
+  Gaussian to within 1e-30.
+* When sites drop out, the sites of the smaller cohort add noise to their shares. Noise is never taken away.
 
-**Guarantee.** With Poisson sampling at rate q, one step has the Renyi curve of the sampled Gaussian mechanism with
-noise multiplier sigma at every integer order, against up to ``colluders`` insiders; ``docs/privacy.md`` has the
+**Guarantee.** With Poisson sampling at rate q, one step has at every integer order the Rényi curve of the sampled
+Gaussian mechanism with noise multiplier sigma, against up to ``colluders`` insiders; ``docs/privacy.md`` has the
 proof. An outsider sees sigma * sqrt(m / (m - colluders)).
 
 Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387) for sums of discrete Gaussians; Canonne, Kamath and
@@ -44,29 +58,29 @@ from privacy.mechanisms.value_range import TAIL, compute_range_of_sums, round_up
 from privacy.randomness import KeyStream
 
 LEAST_VARIANCE: Final = 9
-"""Of one share, in grid units: three units of standard deviation."""
+"""Of one share, in squared grid units: three units of standard deviation."""
 MOST_INFLATION: Final = 2.0
-"""How many times as large rounding may make the noise: beyond, a study is ruined by its own grid."""
-_FALSE_MARKS: Final = 1e-6
+"""How many times as large rounding may make the noise. Beyond that the grid makes a study useless."""
+_FALSE_MARKS: Final = 1e-6  # chance a round that a sum is marked although its range holds
 _LEAST_EDGE: Final = 0.5
 """Width of the edge in which values are counted, in standard deviations of the noise."""
 
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The public numbers of a distributed study, over patients' gradients or over whole sites' updates.
+    """Public numbers of a study with distributed noise, over patients' gradients or over whole sites' updates.
 
     Attributes:
         clipping_norm: C.
         noise_multiplier: sigma, over what one patient can change after rounding.
         parameters: d.
-        bits: of one value.
+        bits: of one value; values wrap modulo 2^bits.
         value_range: R, the largest sum in one coordinate, in clipping norms.
-        colluders: insiders whose shares do not count.
-        largest_sum: the most that all sites together can reach in one coordinate, in clipping norms, where it is known.
+        colluders: insiders whose shares do not count, since they know them.
+        largest_sum: the most that all sites together can reach in one coordinate, in clipping norms; 0: not known.
         usual_sum: what they reach if every patient of lots of the expected size points the same way; at most
             ``largest_sum``.
-        minimum: sites of the smallest cohort, whose noise is the largest; None: as few as there can be.
+        minimum: sites of the smallest cohort, whose noise is the largest; None: the fewest possible.
     """
 
     clipping_norm: float
@@ -95,10 +109,10 @@ class SharedNoise:
         return self.sensitivity * self.unit / self.clipping_norm
 
     def compute_share_variance(self, cohort: int) -> int:
-        """Variance of one site's share in a cohort of so many sites, in grid units, rounded up.
+        """Return the variance of one site's share in a cohort of so many sites, in squared grid units, rounded up.
 
         Raises:
-            ValueError: the cohort is too small to have honest sites beside the colluders and one more.
+            ValueError: the cohort has fewer than two sites beside the colluders.
         """
         if cohort < self.colluders + 2:
             raise ValueError(f"expected a cohort of at least {self.colluders + 2} sites, got {cohort}")
@@ -106,7 +120,7 @@ class SharedNoise:
         return max(LEAST_VARIANCE, math.ceil(total / (cohort - self.colluders)))
 
     def compute_outsider_multiplier(self, cohort: int) -> float:
-        """The noise multiplier that somebody sees who takes no part."""
+        """Return the noise multiplier against outsiders, who know no share."""
         return self.noise_multiplier * math.sqrt(cohort / (cohort - self.colluders))
 
     @property
@@ -116,27 +130,27 @@ class SharedNoise:
 
     @property
     def needed_range(self) -> float:
-        """The least ``value_range`` that surely holds the noise, beside the largest sum where that is known."""
+        """The least ``value_range`` that surely holds the noise, and the largest sum where that is known."""
         return compute_range_of_sums(self.largest_sum, self.deviation, self.parameters, self.bits)
 
     @property
     def least_range(self) -> float:
-        """Below it the noise, beside the usual sum where that is known, surely does not fit."""
+        """A ``value_range`` below this surely does not hold the noise, and the usual sum where that is known."""
         return compute_range_of_sums(self.usual_sum, self.deviation, self.parameters, self.bits)
 
     @property
     def sum_held(self) -> float:
-        """The largest sum that fits into the range beside the noise; negative where the noise alone does not fit."""
+        """The largest sum that fits into the range with the noise; negative where the noise alone does not fit."""
         return self.value_range - TAIL * self.deviation * self.inflation
 
     def fit_range(self) -> "SharedNoise":
-        """Return the same numbers with a range that holds the sum, or any range where none does."""
+        """Return the same numbers with a range that holds the sum and the noise, or any range where none does."""
         needed = self.needed_range
         fitting = needed if math.isfinite(needed) else self.largest_sum + TAIL * self.deviation
         return replace(self, value_range=round_up(fitting))
 
     def describe_problem(self, cohort: int) -> str | None:
-        """Why a cohort of so many sites cannot use these numbers, if it cannot; with the numbers to write instead."""
+        """Describe why so many sites cannot use these numbers, and what to write instead; None if they can."""
         exact = (self.noise_multiplier * self.sensitivity) ** 2 / (cohort - self.colluders)
         if exact < LEAST_VARIANCE:
             return (
@@ -158,9 +172,9 @@ class SharedNoise:
         return None
 
     def propose_bits(self, cohort: int | None = None) -> int:
-        """The least bits with which rounding costs at most 2 per cent of noise; at most 24.
+        """Return the fewest bits with which rounding adds at most 2 per cent of noise; at most 24.
 
-        In a ``cohort`` that is named, a site's share of the noise is then large enough as well.
+        For a given ``cohort`` a site's share of the noise is then large enough too.
         """
         for bits in range(8, 24):
             exact = (1 << bits) / (2 * self.value_range)
@@ -179,17 +193,20 @@ class SharedNoise:
 def make_noised_share(
     total: NDArray[np.float64], noise: SharedNoise, variance: int, stream: KeyStream
 ) -> NDArray[np.uint32]:
-    """Run by a site. Its share of a step: the clipped sum ``total``, (d,), rounded, noised and wrapped.
+    """Make a site's share of a step: its clipped sum, rounded, noised and wrapped.
+
+    Run by a site.
 
     Args:
-        total: the sum of its sampled patients' clipped gradients, without noise.
+        total: (d,) the sum of its sampled patients' clipped gradients, without noise.
         noise: the study's numbers.
-        variance: of the noise, in grid units.
+        variance: of the noise, in squared grid units.
         stream: secret randomness.
 
     Returns:
         (d,) integers below 2^bits.
     """
+    # stochastic rounding: floor(x + u) with u uniform in (0, 1) has mean x
     rounded = np.floor(total / noise.unit + stream.draw_uniform(len(total))).astype(np.int64)
     return _wrap_integers(rounded + sample_many(variance, len(total), stream), noise.bits)
 
@@ -197,27 +214,31 @@ def make_noised_share(
 def add_noise_to_share(
     integers: NDArray[np.uint32], noise: SharedNoise, more: int, stream: KeyStream
 ) -> NDArray[np.uint32]:
-    """Run by a site. A share with ``more`` variance, which is at least :data:`LEAST_VARIANCE`; (d,)."""
+    """Add noise of variance ``more``, at least :data:`LEAST_VARIANCE`, to a site's share; (d,).
+
+    Run by a site.
+    """
     return _wrap_integers(integers.astype(np.int64) + sample_many(more, len(integers), stream), noise.bits)
 
 
 def decode_opened_sum(total: NDArray[np.int64], noise: SharedNoise) -> NDArray[np.float64]:
-    """The cohort's noised sum of clipped gradients, from the opened ``total`` of wrapped integers; (d,)."""
+    """Return the cohort's noised sum of clipped gradients, from the opened ``total`` of wrapped integers; (d,)."""
     half, modulus = 1 << (noise.bits - 1), 1 << noise.bits
+    # unwrap: the representative in [-half, half) is the sum wherever the range holds it
     return ((total + half) % modulus - half).astype(np.float64) * noise.unit
 
 
 def _format_figure(value: float) -> str:
-    """Three digits, or all that stand before the point."""
+    """Write ``value`` with three digits, or with all digits before the point."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def count_values_at_edge(total: NDArray[np.int64], noise: SharedNoise, cohort: int) -> int:
-    """How many coordinates of an opened ``total``, (d,), lie where a sum that fits the range does not come.
+    """Count the coordinates of an opened ``total``, (d,), at the edge of the range, which a sum that fits avoids.
 
-    A range that holds leaves :data:`~privacy.mechanisms.value_range.TAIL` deviations of noise beyond the
-    largest sum. The edge is as wide as false marks allow; sums that wrap around come to lie anywhere, and so in it.
-    Computed from the noised sum alone: post-processing.
+    A range that holds leaves :data:`~privacy.mechanisms.value_range.TAIL` deviations of noise beyond the largest
+    sum. The edge is as wide as the chance of false marks allows. Sums that wrap around lie anywhere, so also at the
+    edge. The count is computed from the noised sum alone, so it is post-processing.
     """
     half, modulus = 1 << (noise.bits - 1), 1 << noise.bits
     deviation = math.sqrt(cohort * noise.compute_share_variance(cohort))

@@ -1,1 +1,1 @@
-"""The commands of ``consilium``, a file for each subject; ``server/cli.py`` gathers them."""
+"""The commands of ``consilium``, one file for each subject; ``server/cli.py`` collects them."""

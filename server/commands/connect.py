@@ -1,4 +1,4 @@
-"""How a command reaches the coordinator's process."""
+"""Connect a command to the coordinator's process."""
 
 from typing import TYPE_CHECKING
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 def connect_to_coordinator(federation: Federation) -> "ControlClient":
-    """The door of the coordinator of ``federation``; its library is only loaded by a command that needs it.
+    """Make the client of the coordinator of ``federation``; gRPC is loaded only by commands that call this.
 
     Raises:
-        FederationError: the folder is no federation.
+        FederationError: the folder is not a federation's.
     """
     from server.control.client import ControlClient
 
-    _ = federation.config
+    _ = federation.config  # raises if the folder is not a federation's
 
     return ControlClient(federation.folder)

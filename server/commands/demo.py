@@ -1,4 +1,4 @@
-"""``consilium demo``."""
+"""``consilium demo``: run the demonstration on this machine."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""``consilium sites``: who is enrolled, and enrolling them."""
+"""``consilium sites``: list, enrol and remove sites."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def sites(context: click.Context, as_json: bool) -> None:
 
 
 def _list_online_sites(federation: Federation) -> list[str] | None:
-    """Who is online; None if nobody can tell."""
+    """List the sites that are online; None if the coordinator does not run."""
     from server.control.channel import NotRunningError
 
     try:

@@ -1,4 +1,7 @@
-"""``consilium study``: begin, stop and resume studies; looking at them is beside."""
+"""``consilium study``: launch, stop, resume and give up studies.
+
+Commands that only read are in ``server/commands/study_results.py``.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``consilium study check``: what a study file would cost and move, before anybody is asked."""
+"""``consilium study check``: what a study file would cost and transfer, before any site is asked."""
 
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,17 @@ def check(
 
 
 def count_known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
-    """How many patients the named sites (all enrolled ones if none is) have at least; None where nothing is known."""
+    """Sum the known patients of the named sites (of all enrolled ones if none is named); None if none are known."""
     if not (federation.folder / CONFIG_FILE).exists():
         return None
     return sum(federation.read_known_patients(terms.data, names or federation.read_sites()).values()) or None
 
 
 def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
-    """Refuse a study that cannot work, naming every problem.
+    """Refuse a study that cannot work.
 
     Raises:
-        TermsError: it has one.
+        TermsError: it has problems; the message names every one.
     """
     if found["problems"]:
         raise TermsError(f"{found['study']}: {'; '.join(found['problems'])} ({otherwise})")
@@ -102,7 +102,7 @@ def _print_findings(found: dict[str, Any], weights: Path | None) -> None:
 
 
 def _list_layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, str]]:
-    """What of the model is not trained together, and where it begins; nothing for a model that is trained whole."""
+    """List the rows on personal and frozen parameters and on public weights; none for a model trained whole."""
     rows = []
     if found["personal"]:
         rows.append(("", f"and {found['personal']:,} personal ones, which each site trains for itself"))
@@ -115,7 +115,7 @@ def _list_layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[
 
 
 def _list_runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """What a best of several runs costs; nothing where nobody asked."""
+    """List the rows on the cost of several runs together; none without ``--runs``."""
     if together is None:
         return []
     test = together["evaluation"]
@@ -128,7 +128,7 @@ def _list_runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _list_order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
-    """A remark where a larger Renyi order than any that is looked at would need less noise."""
+    """List the row that says that a larger Renyi order than the known ones would need less noise; else none."""
     if not orders_end_too_early:
         return []
     return [
@@ -137,13 +137,13 @@ def _list_order_rows(orders_end_too_early: bool) -> list[tuple[str, str]]:
 
 
 def _list_unit_rows(unit: str) -> list[tuple[str, str]]:
-    """What is clipped, where that is not a patient."""
+    """List the row on the unit that is clipped; none if it is the patient."""
     clipped = {"record": "each record for itself", "site": "the whole update of each site"}
     return [("", f"clipped is {clipped[unit]}")] if unit in clipped else []
 
 
 def _list_noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """What distributed noise means; nothing with local noise."""
+    """List the rows on distributed noise; none with local noise."""
     if shares is None:
         return []
     rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
@@ -158,7 +158,7 @@ def _list_noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _list_range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """How large values may become, and what of it cannot work."""
+    """List the rows on the range of values, and on every problem."""
     shares, written = found["privacy"].get("shares"), found["value_range"]
     problems = [("PROBLEM", problem) for problem in found["problems"]]
     if shares is None:
@@ -180,7 +180,7 @@ def _list_range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _list_site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """What noise over whole updates means; nothing where patients or records are clipped."""
+    """List the rows on noise over whole updates; none where patients or records are clipped."""
     if sites is None:
         return []
     useless = "; MOSTLY NOISE: more sites or fewer parameters would help" if sites["noise_to_signal"] > 1 else ""

@@ -1,4 +1,4 @@
-"""``consilium study new``: the beginning of a study file."""
+"""``consilium study new``: write the draft of a study file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``consilium study list``, ``show``, ``compare`` and ``watch``: what studies do, have done, and came to."""
+"""``consilium study list``, ``show``, ``compare`` and ``watch``: progress and results of studies."""
 
 from typing import Any
 
@@ -32,8 +32,8 @@ def list_studies(federation: Federation, as_json: bool) -> None:
 def show(federation: Federation, name: str, as_json: bool) -> None:
     """What STUDY is, how its model does on the sites' test patients, and what it costs.
 
-    Figures come from opened totals only; whatever noise they carry is named beside them. Works while the coordinator is
-    stopped, too.
+    Figures come from opened totals only; whatever noise they carry is named beside them. Works while the
+    coordinator is stopped, too.
     """
     from server.results.read import read_results
     from server.results.text import (
@@ -104,7 +104,7 @@ def watch(federation: Federation, name: str, as_json: bool) -> None:
 
 
 def _read_summaries(federation: Federation) -> list[dict[str, Any]]:
-    """From the coordinator's process, which knows why nothing runs; from the disk if there is none."""
+    """Read all summaries from the coordinator's process, which knows why a run failed; else from the disk."""
     from server.results.read import read_summary
 
     federation.config  # noqa: B018 - whether this is a federation's folder

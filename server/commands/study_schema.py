@@ -1,4 +1,4 @@
-"""``consilium study schema``: a study file's JSON schema, for editors."""
+"""``consilium study schema``: print the JSON schema of a study file, for editors."""
 
 import json
 

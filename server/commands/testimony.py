@@ -1,4 +1,4 @@
-"""``consilium testimony``: what the coordinator has seen of ledgers, written to files."""
+"""``consilium testimony``: export what the coordinator has seen of the sites' ledgers."""
 
 from pathlib import Path
 

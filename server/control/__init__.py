@@ -1,1 +1,1 @@
-"""The operator's API over a Unix socket, and the coordinator process behind it."""
+"""The operator API over a Unix socket, and the coordinator's process that serves it."""

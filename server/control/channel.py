@@ -1,7 +1,8 @@
-"""The coordinator's door for its own operator: gRPC over a socket in the federation's folder.
+"""Operator API of the coordinator: gRPC over a Unix socket in the federation's folder.
 
-Only who may enter the folder (mode 0700) reaches it. Calls take and give one JSON document each; ``watch`` streams
-notes. An expected failure crosses as its sentence and exit code.
+* Only users who may enter the folder (mode 0700) reach the socket.
+* A call takes one JSON document and returns one; ``watch`` streams notes.
+* An expected error is sent as its message and exit code.
 """
 
 import json
@@ -21,11 +22,11 @@ Stream = Callable[[Document], Iterator[Document]]
 
 
 class NotRunningError(FederationError):
-    """The coordinator does not run, so nobody answers."""
+    """The coordinator does not run."""
 
 
 def make_socket_address(folder: Path) -> str:
-    """Where the coordinator of ``folder`` listens.
+    """Return the address of the socket at which the coordinator of ``folder`` listens.
 
     Raises:
         FederationError: the path is longer than a socket's name may be.
@@ -40,11 +41,11 @@ def make_socket_address(folder: Path) -> str:
 
 
 def to_bytes(document: Document) -> bytes:
-    """Write a document for the channel."""
+    """Encode a document for the channel."""
     return json.dumps(document).encode("utf-8")
 
 
 def from_bytes(data: bytes) -> Document:
-    """Read a document from the channel."""
+    """Decode a document from the channel."""
     document: Document = json.loads(data)
     return document

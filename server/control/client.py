@@ -1,4 +1,4 @@
-"""The operator API's client, in a command."""
+"""Client of the operator API, for commands."""
 
 import json
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from server.control.channel import SERVICE, Document, NotRunningError, from_byte
 
 
 class ControlClient:
-    """Talks to the coordinator's process of ``folder``."""
+    """The client of the coordinator's process of ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._channel = grpc.insecure_channel(make_socket_address(folder), [("grpc.enable_http_proxy", 0)])
 
     def call(self, name: str, **arguments: Any) -> Document:
-        """The answer of the call ``name``.
+        """Call ``name`` and return its answer.
 
         Raises:
-            Error: what the coordinator answered with.
-            NotRunningError: it does not run.
+            Error: the error with which the coordinator answered.
+            NotRunningError: the coordinator does not run.
         """
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", to_bytes, from_bytes)
         try:
@@ -33,7 +33,7 @@ class ControlClient:
         return answer
 
     def stream(self, name: str, **arguments: Any) -> Iterator[Document]:
-        """The documents of the stream ``name``.
+        """Yield the documents of the stream ``name``.
 
         Raises:
             Error: as :meth:`call`.

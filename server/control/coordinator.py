@@ -1,9 +1,9 @@
 """``consilium up``: the coordinator's process. It keeps the SuperLink and every open study running.
 
-* A study outlives Flower runs: when a run ends and the study has not, the next one continues it from the journal.
-* A SuperLink that died is started again; what a killed coordinator left behind is stopped first.
-* Sites enrolled while it runs are registered at once.
-* Certificates are renewed before they run out.
+* If a Flower run ends before its study, the next run continues the study from the journal.
+* If the SuperLink ends, it is started again; processes that a killed coordinator left are stopped first.
+* A site that is enrolled meanwhile is registered at once.
+* Certificates are renewed before they expire.
 """
 
 import logging
@@ -33,7 +33,7 @@ _WATCH_EVERY_S: Final = 0.2
 
 
 class _Run:
-    """The Flower run that continues a study, and how patient to be after one that ended early."""
+    """The Flower run of a study, and the back-off after a run that ended early."""
 
     def __init__(self) -> None:
         self.id: int | None = None
@@ -43,7 +43,7 @@ class _Run:
 
 
 class Coordinator:
-    """One federation at work."""
+    """The running coordinator of one federation."""
 
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
@@ -97,7 +97,7 @@ class Coordinator:
             _log.warning("%s", error)
 
     def _renew_certificates(self) -> None:
-        """Once a day, see to it that the certificate that the SuperLink shows does not run out; studies go on."""
+        """Renew certificates once a day; the SuperLink then restarts with the new one, and studies continue."""
         if abs(time.time() - self._renewed) < _RENEW_EVERY_S:
             return
         self._renewed = time.time()
@@ -113,7 +113,7 @@ class Coordinator:
             self._federation.write_nodes(nodes)
 
     def _record_activations(self) -> None:
-        """For the runs: they cannot see it, and what a site's process was asked is lost with it."""
+        """Record when agents came online: runs cannot see that, and a restarted site has lost its question."""
         activated, names = self._superlink.list_activations(), self._federation.read_nodes()
         seen = {name: activated[node] for name, node in names.items() if node in activated}
         if seen != self._activations:
@@ -121,7 +121,7 @@ class Coordinator:
             self._activations = seen
 
     def _continue_study(self, study: str) -> None:
-        """See to it that an open study has a run."""
+        """Start a run for an open study that has none."""
         with Journal(self._federation.find_study_folder(study)) as journal:
             if journal.read_status() is not StudyStatus.OPEN:
                 return
@@ -145,7 +145,7 @@ class Coordinator:
         nodes = self._federation.read_nodes()
         try:
             online = self._superlink.list_nodes()
-        except SuperLinkError:  # it is being started again
+        except SuperLinkError:  # it is restarting
             online = {}
         return {
             "sites": [
@@ -192,6 +192,7 @@ class Coordinator:
             self._require_enough(journal, readmitted)
             for event in readmitted:
                 journal.record(event)
+            # Before Resumed: a run that finds the stop file stops the study again.
             (journal.folder / STOP_FILE).unlink(missing_ok=True)
             journal.record(Resumed())
         with self._lock:
@@ -199,7 +200,7 @@ class Coordinator:
         return {}
 
     def _require_enough(self, journal: Journal, readmitted: list[SiteReadmitted]) -> None:
-        """Refuse to resume a study that would stand still again at once, too few sites being let in."""
+        """Refuse to resume a study that would stop again at once because too few sites may take part."""
         history = journal.read_history()
         for event in readmitted:
             history.apply(event)
@@ -215,16 +216,17 @@ class Coordinator:
                 raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
             (journal.folder / STOP_FILE).unlink(missing_ok=True)
             journal.record(GaveUp())
-            journal.record(Resumed())  # its run tells every site
+            journal.record(Resumed())  # so that a run starts, which informs every site
         with self._lock:
             self._runs.pop(arguments["study"], None)
         return {}
 
     def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A study's notes after a number, the old ones first, until it is finished or stopped."""
+        """Yield a study's notes after a number, oldest first, until the study is finished or stopped."""
         with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
             last = arguments["after"]
             while True:
+                # The status is read before the notes, so that the last notes are not missed.
                 standing = journal.read_status()
                 for number, note in journal.read_notes(after=last):
                     last = number

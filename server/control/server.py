@@ -1,4 +1,4 @@
-"""The operator API's server, in the coordinator's process."""
+"""Server of the operator API, in the coordinator's process."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from server.control.channel import (
 
 
 class ControlServer:
-    """Serves ``calls`` and ``streams`` by name until closed."""
+    """The server of ``calls`` and ``streams``, each by its name, until closed."""
 
     def __init__(self, folder: Path, calls: dict[str, Call], streams: dict[str, Stream]) -> None:
         address = make_socket_address(folder)

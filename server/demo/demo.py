@@ -1,8 +1,9 @@
 """``consilium demo``: four hospitals on this machine train one model together, with the real programs.
 
-Everything is done as people would do it, by the same commands: a federation is made, four sites make their own
-keys, pin each other, register data, are granted a budget, connect, and a study runs. What the federation is compared
-with (each hospital alone, all pooled) is simulated from the source tables, outside the hospitals' folders and ledgers.
+* All steps use the commands that people use: a federation is made; four sites make their own keys, pin each other,
+  register data, are granted a budget and connect; then a study runs.
+* The federation is compared with each hospital alone and with all data pooled. These two are simulated from the
+  source tables, outside the hospitals' folders and ledgers.
 """
 
 import json
@@ -39,7 +40,7 @@ _SEED: Final = 0
 
 @dataclass(frozen=True)
 class DemoChoice:
-    """What the demonstration was asked for."""
+    """The options of the demonstration."""
 
     data: str
     path: Path | None
@@ -50,7 +51,7 @@ class DemoChoice:
 
 
 class Demo:
-    """One demonstration, from an empty folder to a table."""
+    """One demonstration, from an empty folder to the printed tables."""
 
     def __init__(self, choice: DemoChoice, *, quiet: bool) -> None:
         self._choice = choice
@@ -59,10 +60,10 @@ class Demo:
         self._hospitals = _make_hospitals(choice)
 
     def run(self) -> dict[str, Any]:
-        """Run it; its figures.
+        """Run the demonstration and return its figures.
 
         Raises:
-            CoordinatorError: a part failed; the sentence says which and why.
+            CoordinatorError: a part failed; the message says which and why.
         """
         interrupt_on_signals()
         interrupt_with_parent()
@@ -144,7 +145,7 @@ class Demo:
 
 
 def _compare_with_simulations(federation: LocalFederation, private: bool) -> dict[str, Any]:
-    """Each hospital alone and all pooled, trained by the sites' own code on the source tables; mean AUROC."""
+    """Train each hospital alone and all pooled, by the sites' own code on the source tables; return mean AUROCs."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
 
     def simulated(trains: list[Path], private: bool) -> float | None:

@@ -1,12 +1,12 @@
-"""Hospitals for the demonstration, made from public tables: uneven in size, different in case mix.
+"""Hospitals for the demonstration, made from public tables; they differ in size and case mix.
 
 * :func:`make_breast_cancer_hospitals` splits the Wisconsin diagnostic table (569 patients, Street, Wolberg and
   Mangasarian 1993; shipped with scikit-learn) among four invented hospitals whose share of malignant cases differs.
-* :func:`read_heart_hospitals` reads the four real hospitals of the UCI heart disease collection (Janosi, Steinbrunn,
-  Pfisterer and Detrano 1989) from a folder.
+* :func:`read_heart_hospitals` reads the four real hospitals of the UCI heart disease collection (Janosi,
+  Steinbrunn, Pfisterer and Detrano 1989) from a folder.
 
-A quarter of each hospital's patients, drawn by a seed, is held out for testing. The patients
-are real, the tables are public.
+A quarter of each hospital's patients, drawn by a seed, is held out for testing. The patients are real, and the
+tables are public.
 """
 
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ _HEART: Final = {
 
 @dataclass(frozen=True, eq=False)
 class Hospital:
-    """One hospital's tables of words, as they would stand in a CSV file."""
+    """One hospital's tables, with the values that its CSV files contain."""
 
     name: str
     train: pd.DataFrame
     test: pd.DataFrame
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write ``train.csv`` and ``test.csv`` into ``folder``; their paths."""
+        """Write ``train.csv`` and ``test.csv`` into ``folder``; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = folder / "train.csv", folder / "test.csv"
         for table, path in zip((self.train, self.test), paths, strict=True):
@@ -53,10 +53,10 @@ class Hospital:
 
 
 def make_breast_cancer_hospitals(seed: int) -> tuple[Hospital, ...]:
-    """Four hospitals of 228, 160, 113 and 68 patients with 46, 38, 25 and 28 % malignant cases.
+    """Make four hospitals of 228, 160, 113 and 68 patients with 46, 38, 25 and 28 % malignant cases.
 
     Args:
-        seed: of the division into hospitals and of the held-out patients.
+        seed: decides the division into hospitals and the held-out patients.
     """
     table = _load_breast_cancer_table()
     random = np.random.default_rng(seed)
@@ -71,10 +71,14 @@ def make_breast_cancer_hospitals(seed: int) -> tuple[Hospital, ...]:
 
 
 def read_heart_hospitals(folder: Path, seed: int = 0) -> tuple[Hospital, ...]:
-    """Cleveland, Budapest, Zurich with Basel, and Long Beach, from the collection's four files in ``folder``.
+    """Read Cleveland, Budapest, Zurich with Basel, and Long Beach from the collection's four files in ``folder``.
+
+    Args:
+        folder: holds the four files.
+        seed: decides the held-out patients.
 
     Raises:
-        FederationError: a file is not there.
+        FederationError: a file is missing.
     """
     random = np.random.default_rng(seed)
     hospitals = []

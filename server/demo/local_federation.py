@@ -1,7 +1,7 @@
 """A whole federation on this machine, made and run by the same commands that people use.
 
-Every hospital has a folder, keys, a ledger, pinned peers and data of its own; the coordinator and every site run as
-processes of their own. The demonstration and the benchmark stand on this.
+Every hospital has its own folder, keys, ledger, pinned peers and data. The coordinator and every site run in
+processes of their own.
 """
 
 import shutil
@@ -26,13 +26,13 @@ _ONLINE_S: Final = 90.0
 
 
 class LocalFederation:
-    """One study's federation in one folder.
+    """The federation of one study, in one folder.
 
     Args:
-        folder: empty; everything lies in it.
+        folder: empty; it will hold everything.
         terms: the study.
         hospitals: their tables; one site each.
-        tell: takes a sentence about what is being done.
+        tell: is called with a sentence about each step.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LocalFederation:
         self.study_file.write_text(yaml.safe_dump(terms.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
     def make(self) -> None:
-        """Each person's commands, from empty folders to registered data and granted budgets."""
+        """Run every person's commands, from empty folders to registered data and granted budgets."""
         run_to_end(
             [
                 find_program("consilium"),
@@ -62,10 +62,10 @@ class LocalFederation:
         _run_side_by_side(lambda name: self._prepare_site(name, keys), list(self.tables))
 
     def start(self, processes: Processes) -> None:
-        """Start the coordinator and every site; wait until all are online.
+        """Start the coordinator and every site, and wait until all are online.
 
         Raises:
-            CoordinatorError: they do not come online, or one ends again and again.
+            CoordinatorError: they do not come online, or a process ends repeatedly.
         """
         logs = self.folder / "logs"
         logs.mkdir()
@@ -82,10 +82,10 @@ class LocalFederation:
             time.sleep(0.3)
 
     def run_study(self, processes: Processes, progress: Progress) -> str:
-        """Launch the study and follow it to its end; its identifier.
+        """Launch the study, follow it to its end and return its identifier.
 
         Raises:
-            CoordinatorError: the study stands still.
+            CoordinatorError: the study stopped.
         """
         study: str = ControlClient(self._coordinator).call(
             "launch", terms=self.terms.model_dump(mode="json"), parameters=count_parameters(self.terms), sites=[]
@@ -102,12 +102,12 @@ class LocalFederation:
                     if note["kind"] == "end":
                         return study
                     self._restart_ended_processes(processes)
-            except FederationError:  # the coordinator is down; what it has done is in its journal
+            except FederationError:  # the coordinator is down; the stream continues from its journal once it is up
                 self._restart_ended_processes(processes)
                 time.sleep(0.5)
 
     def _make_site(self, name: str) -> str:
-        """A site engineer makes a site and writes its request; its identity key, as people pass it on."""
+        """Make a site and write its join request, as its engineer does; return its identity key as people type it."""
         home = self.folder / name
         key = run_to_end([find_program("consilium-site"), "init", str(home), "--name", name]).strip()
         self._set_policy(home)
@@ -115,7 +115,7 @@ class LocalFederation:
         return key
 
     def _set_policy(self, home: Path) -> None:
-        """What the hospital's data protection officer writes in site.yaml for this study."""
+        """Write the policy into site.yaml that the hospital's data protection officer would set for this study."""
         path = home / "site.yaml"
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         evaluation, epsilon = self.terms.evaluation, self.terms.privacy.epsilon
@@ -126,19 +126,19 @@ class LocalFederation:
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def _admit(self, name: str) -> None:
-        """The coordinator's operator enrols a site."""
+        """Enrol a site, as the coordinator's operator does."""
         request, admission = self.folder / f"{name}.request", self.folder / f"{name}.admission"
         at = ("--dir", str(self._coordinator))
         run_to_end([find_program("consilium"), *at, "sites", "admit", str(request), "--out", str(admission)])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
-        """A site takes in its admission, pins its peers, registers its data, grants its budget."""
+        """Read a site's admission, pin its peers, register its data and grant its budget."""
         self._run_site_command(name, "join", "--admission", str(self.folder / f"{name}.admission"))
         for peer, key in keys.items():
             if peer != name:
                 self._run_site_command(name, "peer", "trust", peer, key)
         train, test = (shutil.copy(path, self.folder / name) for path in self.tables[name])
-        files = ("--train", str(train), "--test", str(test), "--despite")  # warnings are for people: nobody is here
+        files = ("--train", str(train), "--test", str(test), "--despite")  # no person is here to answer a warning
         self._run_site_command(name, "data", "add", str(self.study_file), *files)
         privacy = self.terms.privacy
         if privacy.epsilon is not None:

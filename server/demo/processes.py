@@ -1,7 +1,9 @@
-"""Processes of the demonstration: started together, kept running, ended together, and nothing else touched.
+"""Start the processes of the demonstration, restart those that end, and stop them all at the end.
 
-Each is a child in a session of its own, so that Ctrl-C reaches only the demonstration, which ends them in order.
-Should the demonstration itself be killed, the kernel ends its children.
+* Each is a child in its own session, so that Ctrl-C reaches only the demonstration, which stops the children in
+  order.
+* If the demonstration is killed, the kernel ends its children.
+* No other process is ever signalled.
 """
 
 import os
@@ -31,7 +33,7 @@ class _Kept:
 
 @dataclass
 class Processes:
-    """Use as a context manager: leaving it ends everything that was started."""
+    """The running processes, by name; a context manager that stops all of them at its end."""
 
     _kept: dict[str, _Kept] = field(default_factory=dict)
 
@@ -44,14 +46,14 @@ class Processes:
         self.stop()
 
     def start(self, name: str, command: list[str], log: Path) -> None:
-        """Start ``command``; its output goes to ``log``."""
+        """Start ``command``, with its output in the file ``log``."""
         self._kept[name] = _Kept(command, log, _spawn(command, log))
 
     def restart_ended(self) -> list[str]:
-        """Start again what has ended; the names of what was.
+        """Restart the processes that have ended, and return their names.
 
         Raises:
-            CoordinatorError: one ends again and again; its last words.
+            CoordinatorError: a process ends repeatedly; the message has the last line of its log.
         """
         again = []
         for name, kept in self._kept.items():
@@ -64,7 +66,8 @@ class Processes:
         return again
 
     def stop(self) -> None:
-        """End everything, politely first."""
+        """Stop all processes: SIGTERM first, SIGKILL for those that do not end in time."""
+        # Sites before the coordinator, which was started first.
         for kept in reversed(self._kept.values()):
             if kept.process.poll() is None:
                 kept.process.terminate()
@@ -79,15 +82,15 @@ class Processes:
 
 
 def find_program(name: str) -> str:
-    """The console script ``name`` of this installation."""
+    """Return the path of the console script ``name`` of this installation."""
     return str(Path(sys.executable).parent / name)
 
 
 def run_to_end(command: list[str]) -> str:
-    """Run ``command``; its standard output.
+    """Run ``command`` and return its standard output.
 
     Raises:
-        CoordinatorError: it failed; its last words.
+        CoordinatorError: it failed; the message has the last line of its standard error.
     """
     done = subprocess.run(
         command,
@@ -103,7 +106,7 @@ def run_to_end(command: list[str]) -> str:
 
 
 def read_last_line(log: Path) -> str:
-    """The last line of a log, for a sentence."""
+    """Return the last line of a log, for an error message."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
 

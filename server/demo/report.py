@@ -1,4 +1,4 @@
-"""The demonstration's last word: tables a person understands, on stdout."""
+"""The result of the demonstration as tables on stdout."""
 
 from typing import Any, Final
 
@@ -8,11 +8,11 @@ from rich.table import Table
 from server.results.tally import WITHOUT_PRIVACY, Tally
 
 REPEATS: Final = 5
-"""Simulated trainings behind each figure the federation is compared with; their mean is shown."""
+"""Simulated trainings for each figure that the federation is compared with; their mean is shown."""
 
 
 def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]) -> None:
-    """Print what came out, what it cost each hospital, and where bytes and seconds went."""
+    """Print the model's figures, the budget that each hospital spent, and the bytes and seconds of a round."""
     console = Console(highlight=False)
     bare = "" if result["private"] else f" [bold red]{WITHOUT_PRIVACY}[/]"
     console.print(_build_quality_table(result, bare))

@@ -1,12 +1,13 @@
-"""The federation's certificate authority: who the coordinator is, on the network.
+"""The federation's certificate authority, by which sites recognise the coordinator's server.
 
-* One EC P-256 authority per federation, good for ten years, that signs server certificates and nothing else
-  (path length 0). Sites trust this authority alone; no public one is consulted.
-* A server certificate names ``localhost``, ``127.0.0.1``, ``::1`` and whatever names it is given.
-* Keys are files of their owner (0600). A server certificate is renewed with a fresh key, in time and by itself: sites
-  trust the authority and need nothing.
-* The authority's certificate is renewed with the same key, before a server certificate could outlive it. Sites that
-  hold the earlier one go on with it until it runs out, and are to be handed a new admission before.
+* One EC P-256 authority per federation, valid for ten years, signs server certificates and nothing else (path
+  length 0). Sites trust this authority alone, and no public one.
+* A server certificate names ``localhost``, ``127.0.0.1``, ``::1`` and the names that the caller gives.
+* Only the owner can read the key files (0600).
+* A server certificate is renewed in time, automatically and with a new key. Sites trust the authority, and need
+  nothing.
+* The authority's certificate is renewed with the same key, before a server certificate could outlive it. Sites can
+  use the earlier one until it expires, and must receive a new admission before.
 
 Source: RFC 5280.
 """
@@ -31,25 +32,25 @@ from privacy.keys import read_secret, write_secret
 AUTHORITY_DAYS: Final = 3650
 SERVER_DAYS: Final = 825
 RENEW_DAYS: Final = 90
-"""A server certificate is renewed so long before it runs out."""
+"""A server certificate is renewed this long before it expires."""
 ALWAYS_NAMED: Final = ("localhost", "127.0.0.1", "::1")
 _CLOCK_SKEW: Final = datetime.timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Where a federation's folder keeps its authority and its server certificate."""
+    """The paths of the authority and of the server certificate in a federation's folder."""
 
     folder: Path
 
     @property
     def ca(self) -> Path:
-        """The authority's certificate: public, given to every site."""
+        """The authority's certificate: public, every site has it."""
         return self.folder / "ca.pem"
 
     @property
     def ca_key(self) -> Path:
-        """The authority's key: it stays here."""
+        """The authority's private key: it never leaves the folder."""
         return self.folder / "ca.key"
 
     @property
@@ -67,7 +68,7 @@ def create_authority(folder: Path, federation: str, now: datetime.datetime | Non
     """Create the authority of ``federation`` in ``folder``, valid from ``now`` on.
 
     Raises:
-        KeyFileError: there is one already (it is left as it is), or the folder cannot be written.
+        KeyFileError: there is one already (it stays unchanged), or the folder cannot be written.
     """
     files = TlsFiles(folder)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -78,15 +79,16 @@ def create_authority(folder: Path, federation: str, now: datetime.datetime | Non
 
 
 def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetime) -> list[str]:
-    """Renew what runs out soon, is not valid yet, or does not name ``names``; what was done, a sentence each.
+    """Renew certificates that expire soon, are not valid yet, or lack ``names``; return a sentence for each renewal.
 
-    Run by the coordinator, when it starts and once a day.
+    Run by the coordinator when it starts and once a day.
 
     Raises:
         FederationError: the authority's files do not belong together.
-        KeyFileError: its key is missing or readable by others.
+        KeyFileError: the authority's key is missing or readable by others.
     """
     said = []
+    # A new server certificate must end before the authority does.
     authority, key = _load_authority(files)
     if not authority.not_valid_before_utc <= now or now + _make_days(SERVER_DAYS) > authority.not_valid_after_utc:
         replace_file(files.ca, _make_authority_certificate(authority.subject, key, now), FederationError)
@@ -107,7 +109,7 @@ def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetim
 def _find_reason_to_renew(
     files: TlsFiles, authority_key: ec.EllipticCurvePrivateKey, names: Collection[str], now: datetime.datetime
 ) -> str:
-    """Why the server's certificate is not to be used any longer; empty if it is."""
+    """Find the reason to renew the server's certificate; empty if there is none."""
     try:
         certificate = _load_certificate(files.certificate)
         key = serialization.load_pem_private_key(read_secret(files.key), password=None)
@@ -131,7 +133,7 @@ def _find_reason_to_renew(
 
 
 def _make_authority_certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> bytes:
-    """The authority's certificate, PEM."""
+    """Make the authority's self-signed certificate, as PEM."""
     certificate = (
         _make_builder(name, name, key, now, now + _make_days(AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -148,7 +150,7 @@ def issue_server_certificate(
     """Issue the server certificate for ``names`` (host names or addresses) from ``now`` on, replacing an earlier one.
 
     Raises:
-        FederationError: the authority's files do not belong together, or a name cannot stand in a certificate.
+        FederationError: the authority's files do not belong together, or a certificate cannot contain a name.
         KeyFileError: the authority's key is missing or readable by others.
     """
     authority, authority_key = _load_authority(files)
@@ -167,6 +169,7 @@ def issue_server_certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
+    # After a crash between the two files, key and certificate do not match: renew_in_time then issues a new pair.
     replace_file(files.key, _encode_pem(key), FederationError)
     replace_file(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), FederationError)
 

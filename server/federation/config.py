@@ -1,4 +1,4 @@
-"""The coordinator's configuration file, and who is enrolled."""
+"""The coordinator's configuration file and its list of enrolled sites."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ CONFIG_FILE: Final = "coordinator.yaml"
 
 
 class TimeoutsConfig(Document):
-    """How long to wait for sites, in seconds, and what to forgive them; see :class:`server.study.timeouts.Timeouts`."""
+    """Timeouts for sites in seconds, and ``forgiven_voids``; see :class:`server.study.timeouts.Timeouts`."""
 
     join_s: float = Field(default=Timeouts.join_s, gt=0)
     seal_s: float = Field(default=Timeouts.seal_s, gt=0)
@@ -27,7 +27,7 @@ class TimeoutsConfig(Document):
 
 
 class CoordinatorConfig(Document):
-    """``coordinator.yaml``."""
+    """``coordinator.yaml``: the configuration of the coordinator."""
 
     federation: Name
     host: Host = "127.0.0.1"
@@ -48,7 +48,7 @@ class CoordinatorConfig(Document):
 
     @property
     def reach(self) -> str:
-        """Who reaches the coordinator as it is, where that is less than ``host`` promises; else empty."""
+        """A sentence if only this machine reaches the coordinator although ``host`` names another; else empty."""
         if is_loopback(self.host):
             return ""
         return (
@@ -58,13 +58,13 @@ class CoordinatorConfig(Document):
 
 
 class EnrolledSite(Document):
-    """A site that may connect."""
+    """A site that may connect: its identity key and its node key."""
 
     identity: KeyText
     node_key: str
 
 
 class Enrolment(Document):
-    """``sites.json``."""
+    """``sites.json``: the enrolled sites, by name."""
 
     sites: dict[Name, EnrolledSite] = Field(default_factory=dict)

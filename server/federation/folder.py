@@ -2,12 +2,10 @@
 
 ::
 
-    coordinator.yaml   name, address, port, timeouts
-    identity.key       Ed25519; signs launches and every request
-    ca.* server.*      the certificate authority and the server's TLS certificate (server/federation/certificates.py)
-    sites.json         enrolled sites and their public keys
-    superlink/         Flower's state and logs
-    witness.sqlite     every head of a site's ledger that was seen, countersigned
+    coordinator.yaml   name, address, port, timeouts identity.key       Ed25519; signs launches and every request
+    ca.* server.*      the certificate authority and the server's TLS certificate
+    (server/federation/certificates.py) sites.json         enrolled sites and their public keys superlink/
+    Flower's state and logs witness.sqlite     every head of a site's ledger that was seen, countersigned
     studies/STUDY/     a study's journal and aggregates
 
 Nothing here opens an update: the coordinator has no study key.

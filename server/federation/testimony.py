@@ -1,4 +1,4 @@
-"""What this coordinator can show an auditor: its studies' journals and the heads it has countersigned, as one file."""
+"""Write the testimony for auditors: the rounds of all studies and the countersigned ledger heads, in one file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from server.study.journal import Journal
 
 
 def write_testimony(federation: Federation, path: Path) -> None:
-    """Write everything to the new file ``path``.
+    """Write the signed testimony to the new file ``path``.
 
     Raises:
         FederationError: the file exists or cannot be written, or a journal cannot be read.

@@ -1,1 +1,1 @@
-"""Readers of data formats, one format a file."""
+"""Readers of data formats, one file for each format."""

@@ -1,13 +1,14 @@
-"""``consilium-audit reconcile``: lay what witnesses saw beside what the sites' ledgers say.
+"""``consilium-audit reconcile``: compare what witnesses saw with what the sites' ledgers say.
 
-A *contradiction* cannot come from honest parties; a *remark* can, and says from what. Compared are:
+A *contradiction* cannot come from honest parties. A *remark* can, and says how. Compared are:
 
-* rounds: who is in a committed sum has paid for it; who has paid for a round that the coordinator does not know;
+* rounds: a site in a committed sum has paid for it; which sites have paid for a round that the coordinator does not
+  know;
 * terms: the study that a site admitted is the one that the coordinator launched;
-* heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses were
-  shown one ledger, not two.
-* copies: a file given twice counts once; of two copies of a site's ledger where one goes on from the other, the longer
-  one counts; two that part ways are two ledgers.
+* heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses have seen
+  one ledger, not two;
+* copies: a file given twice counts once. Of two copies of a site's ledger where one continues the other, the longer one
+  counts. Two copies that differ in an entry are two ledgers.
 """
 
 from collections import defaultdict
@@ -31,14 +32,14 @@ from privacy.ledger.testimony import Testimony, read_testimony
 
 
 class Weight(StrEnum):
-    """How much a finding says."""
+    """The weight of a finding."""
 
     CONTRADICTION = "contradiction"
     REMARK = "remark"
 
 
 class Finding(Document):
-    """Something that one side says and the other does not."""
+    """A point on which a witness and a ledger do not agree."""
 
     weight: Weight
     site: str
@@ -47,23 +48,23 @@ class Finding(Document):
 
 @dataclass
 class SiteLedger:
-    """A site's verified ledger, and what of it can be compared."""
+    """A site's verified ledger, and the parts of it that are compared."""
 
     ledger: LedgerState
     trained: set[tuple[str, int]] = field(default_factory=set)
     evaluated: set[tuple[str, int]] = field(default_factory=set)
     recovered: list[Head] = field(default_factory=list)
-    """The lost heads that it took over, in order."""
+    """The heads of lost ledgers whose totals it took over, in order."""
     checkpoints: set[tuple[str, str]] = field(default_factory=set)
-    """Witness's key and the head's digest."""
+    """The witness's key and the digest of the head."""
 
     @property
     def name(self) -> str:
-        """Whose ledger it is."""
+        """The name of the site."""
         return self.ledger.site
 
     def apply(self, _: LedgerState, entry: Entry) -> None:
-        """Take in the next entry."""
+        """Collect what is compared from the next entry."""
         match entry.body:
             case Reserve(study=study, round=round):
                 self.trained.add((study, round))
@@ -113,7 +114,7 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Finding]:
-    """Everything on which witnesses and ledgers do not agree, contradictions first."""
+    """List every point on which witnesses and ledgers do not agree, contradictions first."""
     findings = [*_find_conflicting_entries(testimonies), *_find_conflicting_copies(ledgers)]
     for ledger_state in ledgers:
         for testimony in testimonies:
@@ -142,6 +143,7 @@ def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[F
 
 def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
     for (study, number), seen in testimony.rounds.items():
+        # an exchange that only evaluates is paid as the evaluation of the model after round `base`
         paid = (
             (study, number) in ledger_state.trained
             if seen.trained
@@ -219,7 +221,7 @@ def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Find
 
 
 def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]:
-    """Ledgers of one site that part ways; copies that go on from each other were put together before."""
+    """Find ledgers of one site that differ in an entry; copies that continue each other are merged before."""
     for number, ledger_state in enumerate(ledgers):
         for other in ledgers[number + 1 :]:
             if ledger_state.name == other.name:
@@ -232,7 +234,8 @@ def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]
 
 
 def _is_lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
-    """Whether the ledger says that it was restored after this head, and with it in view."""
+    """Return whether the ledger was restored after this head, and took over this head or a later one."""
+    # a head names the last recovery before it: only recoveries after that one can have lost it
     before = [None, *(each.hash for each in ledger_state.recovered)]
     if head.recovered not in before:
         return False
@@ -264,7 +267,7 @@ def _read_files(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger
 
 
 def _keep_longest_copies(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
-    """The ledgers without copies that another one goes on from."""
+    """Leave out the copies that another ledger continues."""
     kept: list[SiteLedger] = []
     for ledger_state in sorted(ledgers, key=lambda each: -each.ledger.head.number):
         if not any(_is_continuation(other, ledger_state) for other in kept):

@@ -42,7 +42,7 @@ def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) 
 
 
 def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
-    """The verified ledger in ``ledger``, and what it tells.
+    """Read and verify the ledger in ``ledger``, and collect its history.
 
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).

@@ -1,8 +1,10 @@
-"""``consilium-audit verify``: whether a ledger holds, and where every population's budget stands.
+"""``consilium-audit verify``: check a ledger, and print what is granted, spent and left for every population.
 
-Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
-grant. The file is only read. A head that the site gave over another channel is looked for among the entries: a ledger
-without it was cut, rewritten, or is another; what comes after it is vouched for by the file alone.
+* Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
+  grant.
+* The file is only read.
+* A head that the site gave over another channel must be among the entries: a ledger without it was cut, rewritten, or
+  is another one. For the entries after this head there is no proof outside the file.
 """
 
 import re
@@ -25,7 +27,7 @@ _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site 
 
 
 class Verified(Document):
-    """What ``verify`` found to hold. ``key_given`` says whether the key came from somewhere else."""
+    """The result of ``verify``. ``key_given`` says whether the key came from another source than the ledger."""
 
     file: str
     form: str
@@ -35,14 +37,14 @@ class Verified(Document):
     entries: int
     head: str
     head_given: int | None
-    """The number of the entry whose hash was given; None where none was."""
+    """The number of the entry whose hash was given; None if no hash was given."""
     last_entry: str
     witnessed: int | None
     recovered: int | None
     unsettled_rounds: int
     populations: tuple[Budget, ...]
     attention: tuple[str, ...]
-    """What a reader must not overlook, the gravest first."""
+    """What a reader must not overlook, the most serious first."""
 
 
 @click.command()
@@ -98,7 +100,7 @@ def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> 
 
 
 def _parse_head(text: str) -> str:
-    """A hash from the command line."""
+    """Parse a hash from the command line."""
     if not re.fullmatch("[0-9a-f]{64}", text.strip().lower()):
         raise click.BadParameter(
             f"expected the 64 hexadecimal digits of a SHA-256, got {len(text)} characters", param_hint="--head"

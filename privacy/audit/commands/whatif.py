@@ -1,13 +1,13 @@
-"""``consilium-audit whatif``: what a population's budget, as its ledger has it, still has room for.
+"""``consilium-audit whatif``: which studies still fit in a population's budget, by its ledger.
 
 Rules:
 
-* The ledger is verified first; nothing is answered from a ledger that does not hold.
-* A study is paid from one grant: the first with room for all of it. Prices are the ledger's own
-  (:func:`compute_charge`, at each grant's order), so an answer of 3 means that the site would admit 3, and no
-  fourth.
-* What is set aside for studies that are still open is not left; it may come back when they close.
-* Only training is asked for with ``--rounds``; a study like another one has that one's evaluations too.
+* The ledger is verified first; a ledger that does not verify gives no answer.
+* A study is paid from one grant: the first with room for all of it. Prices are computed as in the ledger
+  (``privacy/accounting/renyi_filter.py``, at each grant's order), so an answer of 3 means that the site would admit 3
+  studies, and no fourth.
+* What is set aside for studies that are still open is not left. It may come back when they close.
+* A study described by ``--rounds`` has training only. A study like another one has that one's evaluations too.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _LEAST_NOISE, _MOST_NOISE = _GRID // 100, 10**6 * _GRID  # the range of NoiseMul
 
 
 class Room(Document):
-    """What one grant has room for. ``left`` and prices are in nano units of Renyi divergence at ``order``."""
+    """What still fits in one grant. ``left`` and prices are in nano units of Renyi divergence at ``order``."""
 
     grant: int
     epsilon: float
@@ -52,7 +52,7 @@ class Room(Document):
 
 
 class Answer(Document):
-    """What would fit: ``studies`` whole ones, or one more study with up to ``rounds`` rounds of training."""
+    """What would fit: ``studies`` whole studies, or one study with up to ``rounds`` rounds of training."""
 
     site: str
     key: str
@@ -63,25 +63,25 @@ class Answer(Document):
     training: tuple[Planned, ...]
     """The rounds of one such study."""
     rounds_to_do: int | None
-    """Those that the study of ``like`` has still to do; set aside for it already."""
+    """The training rounds that the study ``like`` has not done yet; they are set aside for it already."""
     epsilon_alone: float
-    """What a study's training costs at ``delta`` when it is looked at alone: what its terms would ask for."""
+    """What a study's training costs at ``delta`` with no other study: the epsilon that its terms would state."""
     delta: float
-    """The smallest of the grants'."""
+    """The smallest delta of the grants."""
     rounds: int
     studies: int
     grants: tuple[Room, ...]
 
 
 class Shape(Document):
-    """A study's training, but for its noise."""
+    """A study's training, without its noise multiplier."""
 
     rounds: int
     steps: int
     sampling_rate: float
 
     def make_planned_training(self, noise_multiplier: float) -> Planned:
-        """The training with this noise multiplier."""
+        """Return the training with this noise multiplier."""
         event = SampledGaussian(
             noise_multiplier=noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
         )
@@ -89,7 +89,7 @@ class Shape(Document):
 
 
 class _Finite(click.FloatRange):
-    """A number in a range; what is no number lies in none."""
+    """A number in a range; NaN is refused, which ``click.FloatRange`` accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -151,7 +151,7 @@ def whatif(
 
 
 def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
-    """The least noise multiplier, a whole number of millionths, with which so many studies fit in what is left.
+    """Find the least noise multiplier, in whole millionths, with which so many studies fit in what is left.
 
     Raises:
         BudgetError: no noise multiplier up to a million is enough.
@@ -167,6 +167,7 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
             f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
+    # more noise is never dearer, so bisection finds the least; at the geometric mean, as the range has eight decades
     while low < high:
         middle = isqrt(low * high)
         low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)
@@ -174,7 +175,12 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
 
 
 def _require_usable_account(state: LedgerState, population: str) -> Account:
-    """The population's account, if a study with privacy may ask it for anything."""
+    """Return the population's account; refuse one from which no study with privacy can be paid.
+
+    Raises:
+        BudgetError: the population was trained on without privacy, or has no grant.
+        LedgerError: it is not registered.
+    """
     account = state.find_account(population)
     if not account.budget.protected:
         raise BudgetError(
@@ -189,7 +195,11 @@ def _require_usable_account(state: LedgerState, population: str) -> Account:
 
 
 def _find_plan(state: LedgerState, study: str) -> Sequence[Planned]:
-    """What a study of the ledger was admitted with."""
+    """Return the plan with which a study of the ledger was admitted.
+
+    Raises:
+        BudgetError: it was never admitted, or no grant pays for its training.
+    """
     allowed = state.find_allowance(study)
     if allowed is None:
         raise BudgetError(
@@ -204,7 +214,7 @@ def _find_plan(state: LedgerState, study: str) -> Sequence[Planned]:
 
 
 def _list_training_rounds(plan: Sequence[Planned]) -> tuple[Planned, ...]:
-    """The rounds of training that a grant pays for."""
+    """List the training rounds that a grant pays for."""
     return tuple(part for part in plan if part.purpose is Purpose.TRAIN and not isinstance(part.event, Unprotected))
 
 
@@ -262,7 +272,7 @@ def _count_rounds_to_do(state: LedgerState, study: str) -> int:
 
 
 def _describe_event_exactly(event: AnyEvent) -> str:
-    """With all digits of the noise: one less may not fit."""
+    """Describe an event with all digits of its noise: with less noise the study may not fit."""
     if isinstance(event, SampledGaussian):
         noise = str(event.noise_multiplier).removesuffix(".0")
         return f"noise multiplier {noise}, sampling rate {event.sampling_rate:g}, steps {event.steps}"

@@ -1,13 +1,13 @@
-"""Drawings in SVG, without a script: where a population's epsilon stood at every moment, and bars.
+"""Draws SVG without a script: a population's epsilon over time, and bars.
 
 Rules:
 
-* The drawing stretches with the page, its words do not: lines live in a box of 1000 by 1000 that is scaled to the
+* The drawing stretches with the page, its words do not: lines are drawn in a box of 1000 by 1000 that is scaled to the
   figure, words are placed by percentages.
-* What several entries do within one thousandth of the width is one mark: the highest and the last are kept.
-* A drawing never says anything by colour alone, and has a description in words.
-* The axis has two times at least, with seconds where minutes would be too few.
-* No style is written on an element: the page's policy admits its one style sheet only.
+* Points of several entries within one thousandth of the width are thinned: the highest and the last are kept.
+* A drawing never shows anything by colour alone, and has a description in words.
+* The axis has at least two times, with seconds where minutes would be too few.
+* No style is written on an element: the page's policy allows its one style sheet only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _SIDE: Final = 1000
 _HEADROOM: Final = 1.12
 _MOST_TICKS: Final = 5
 _MOST_LONG_TICKS: Final = 3
-"""Of labels with seconds, which stand side by side on a phone too."""
+"""The most labels with seconds, so that they fit side by side on a phone."""
 _SHORT_S: Final = (1, 2, 5, 10, 20, 30)
 _STEPS_S: Final = (60, 120, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 _STEPS_DAYS: Final = (1, 2, 7, 14)
@@ -31,7 +31,7 @@ _STEPS_MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1200, 6000, 12000)
 
 
 class Mark(NamedTuple):
-    """Something that happened: a sign, and a word for it."""
+    """An event on the plot: its time, its sign, and its name."""
 
     at: Moment
     sign: str
@@ -39,7 +39,7 @@ class Mark(NamedTuple):
 
 
 class Span:
-    """The time that a plot covers, and where on it a moment lies."""
+    """The time that a plot covers, and the place of a moment on its axis."""
 
     def __init__(self, first: str, last: str) -> None:
         self.first = datetime.fromisoformat(first)
@@ -47,15 +47,18 @@ class Span:
         self.length = max(self.last - self.first, timedelta(seconds=5))
 
     def place_time(self, time: datetime) -> float:
-        """From 0 to 1000; what a clock that was wrong has dated outside of the span is put at its edge."""
+        """Return the place of a time, from 0 to 1000.
+
+        A time outside the span, from a clock that was wrong, is put at the edge.
+        """
         return round(_SIDE * min(1.0, max(0.0, (time - self.first) / self.length)), 1)
 
     def place_moment(self, moment: Moment) -> float:
-        """From 0 to 1000."""
+        """Return the place of a moment, from 0 to 1000."""
         return self.place_time(datetime.fromisoformat(moment.time))
 
     def list_ticks(self) -> Iterator[tuple[float, str]]:
-        """Round times within the span, with a label each."""
+        """Yield round times within the span, each with a label."""
         for step in (timedelta(seconds=each) for each in _SHORT_S):
             if self.length / step <= _MOST_LONG_TICKS:
                 yield from self._list_ticks_every(step, "{0:%H:%M:%S}")
@@ -91,7 +94,7 @@ class Span:
 def render_epsilon_plot(
     points: Sequence[Point], marks: Sequence[Mark], until: str, description: str, axis: str
 ) -> Markup:
-    """Spent, set aside and granted over time, from the first of ``points`` to the time ``until``."""
+    """Draw epsilon spent, set aside and granted over time, from the first of ``points`` to the time ``until``."""
     span = Span(points[0].at.time, until)
     points = thin_points(points, span)
     top = _HEADROOM * max(max(p.granted, p.committed, p.spent or 0) for p in points) or 1.0
@@ -136,9 +139,10 @@ def render_epsilon_plot(
 
 
 def thin_points(points: Sequence[Point], span: Span) -> list[Point]:
-    """The points that can be told apart: in each thousandth of the width, the highest and the last."""
+    """Keep the points that are visible: in each thousandth of the width, the highest and the last."""
     highest: dict[int, Point] = {}
     last: dict[int, Point] = {}
+    # the first point without a bound is kept, because the drawing changes there
     turned = next((p for p in points if p.spent is None), None)
     for point in points:
         column = int(span.place_moment(point.at))
@@ -150,7 +154,7 @@ def thin_points(points: Sequence[Point], span: Span) -> list[Point]:
 
 
 def render_bar(*parts: tuple[str, int], whole: int) -> Markup:
-    """A bar of ``whole``, filled with the named parts one after another."""
+    """Draw a bar of length ``whole``, filled with the named parts one after another."""
     drawn, at = [], 0.0
     for name, part in parts:
         width = round(100 * part / whole, 2) if whole else 0.0
@@ -166,7 +170,7 @@ def render_bar(*parts: tuple[str, int], whole: int) -> Markup:
 
 
 def render_swatch(kind: str) -> Markup:
-    """The sign of a line, for a legend."""
+    """Draw the sample of a line for a legend."""
     line = render_element("line", x1=0, x2=28, y1=6, y2=6, class_=f"{kind}-line")
     area = render_element("rect", x=0, y=6, width=28, height=6, class_=kind) if kind != "granted" else None
     return render_element("svg", area, line, class_="swatch", viewBox="0 0 28 12", aria_hidden="true")
@@ -180,12 +184,12 @@ def _compute_height(epsilon: float, top: float) -> float:
 
 
 def _find_line_end(points: Sequence[Point], bounded: Sequence[Point], span: Span) -> float:
-    """Where a line ends: at the right, or where nothing bounds it any more."""
+    """Return where a line ends: at the right edge, or where the epsilon has no bound any more."""
     return float(_SIDE) if len(bounded) == len(points) else span.place_moment(points[len(bounded)].at)
 
 
 def _list_step_corners(places: Sequence[Place], end: float) -> list[Place]:
-    """The corners of a line that goes along before it goes up."""
+    """List the corners of a step line: horizontal first, then vertical."""
     corners: list[Place] = []
     for x, y in places:
         if corners and corners[-1][0] != x:
@@ -235,7 +239,7 @@ def _render_axes(span: Span, top: float, name: str) -> Content:
 
 
 def _render_marks(marks: Sequence[Mark], span: Span) -> Content:
-    """One sign a column and kind, so that a thousand incidents are no thousand elements."""
+    """Draw one sign for each column and kind, so that a thousand incidents are not a thousand elements."""
     once = {(mark.sign, int(span.place_moment(mark.at))): mark for mark in marks}
     return [
         render_element(

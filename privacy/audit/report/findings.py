@@ -1,9 +1,9 @@
-"""What a reader of a ledger must not overlook, in plain sentences, the gravest first.
+"""Lists what a reader of a ledger must not overlook, in plain sentences, the most serious first.
 
 Rules:
 
-* A finding is a fact of the ledger, never a suspicion, and names the entries it rests on.
-* **Alarm**: something that no later entry can mend. **Caution**: something that a board should ask about.
+* A finding is a fact of the ledger, never a suspicion, and names the entries that show it.
+* **Alarm**: something that no later entry can correct. **Caution**: something that a board should ask about.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from privacy.ledger.state import LedgerState
 
 @dataclass(frozen=True)
 class Reading:
-    """A verified ledger, what it tells, and how it was read."""
+    """A verified ledger, its history, and how it was read."""
 
     ledger: LedgerState
     story: Timeline
@@ -28,35 +28,35 @@ class Reading:
     """``sqlite`` or ``export``."""
     key_given: bool
     papers: dict[str, Paper] = field(default_factory=dict)
-    """What an export has of studies beside the ledger, by study."""
+    """The papers of studies in an export, by study."""
 
     @cached_property
     def incidents(self) -> dict[str, list[Note]]:
-        """By study."""
+        """Incidents, by study."""
         return _group_by_study(self.story.incidents)
 
     @cached_property
     def refusals(self) -> dict[str, list[Note]]:
-        """By study, admitted or not."""
+        """Refusals, by study, whether the study was admitted or not."""
         return _group_by_study(self.story.refusals)
 
 
 class Gravity(StrEnum):
-    """How much a finding weighs."""
+    """How serious a finding is."""
 
     ALARM = "alarm"
     CAUTION = "caution"
 
 
 class Finding(NamedTuple):
-    """One sentence, and how much it weighs."""
+    """One sentence, and how serious it is."""
 
     gravity: Gravity
     sentence: str
 
 
 def list_findings(reading: Reading) -> list[Finding]:
-    """Everything that needs attention; empty if nothing does."""
+    """List everything that needs attention; empty if nothing does."""
     story, found = reading.story, list[Finding]()
     for chapter in story.chapters.values():
         found += [Finding(Gravity.ALARM, each) for each in _list_alarms(chapter)]
@@ -69,7 +69,7 @@ def list_findings(reading: Reading) -> list[Finding]:
 
 
 def list_findings_in_entries(ledger_state: LedgerState, story: Timeline) -> list[str]:
-    """What needs attention in what people and studies did, the gravest first; not how the ledger was read."""
+    """List what in the entries needs attention, the most serious first; not how the ledger was read."""
     chapters = story.chapters.values()
     alarms = [each for chapter in chapters for each in _list_alarms(chapter)]
     return [
@@ -96,11 +96,12 @@ def _list_alarms(chapter: PopulationTimeline) -> Iterator[str]:
 
 
 def _list_excessive_deltas(chapter: PopulationTimeline) -> Iterator[str]:
-    """Grants whose deltas together are more than one in the patients, as they were counted then or are now."""
+    """Find grants whose deltas together are more than 1 divided by the number of patients, then and now."""
     together = 0.0
     now = chapter.registered[-1][1].patients if chapter.registered else None
     for each in chapter.grants:
         together += each.grant.delta
+        # the larger count of then and now, which allows the smaller delta, is the stricter one
         patients = max((count for count in (each.patients, now) if count is not None), default=None)
         if patients is not None and together * patients > 1:
             added = "" if together == each.grant.delta else f", {together:g} with the grants before it,"

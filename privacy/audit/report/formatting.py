@@ -1,12 +1,12 @@
-"""How a report writes its figures, dates and tables.
+"""Formats the figures, dates and tables of a report.
 
 Rules:
 
 * An epsilon that was spent is rounded up, one that is left is rounded down (``privacy/accounting/account.py``);
   four digits.
 * Dates are UTC and written the same on every machine, whatever its language.
-* A table has a caption and names its rows and columns. A long one opens on demand; a very long one is counted, and
-  says how many rows it leaves out.
+* A table has a caption and names its rows and columns. The end of a long table opens on demand; a very long table says
+  how many rows it leaves out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,24 +25,24 @@ T = TypeVar("T")
 
 
 class Column(NamedTuple):
-    """A column of a table; figures stand to the right."""
+    """A column of a table; figures are aligned to the right."""
 
     title: str
     figures: bool = False
 
 
 def format_epsilon(epsilon: float | None) -> str:
-    """An epsilon that was spent; None is without bound."""
+    """Format an epsilon that was spent; None means without bound."""
     return "no bound" if epsilon is None else f"{round_up(Decimal(epsilon)):.4f}"
 
 
 def format_delta(delta: float) -> str:
-    """A delta: written out while that is readable."""
+    """Format a delta, as a decimal fraction where that is exact and short."""
     return f"{delta:.6f}".rstrip("0") if delta >= 1e-5 and round(delta, 6) == delta else f"{delta:g}"
 
 
 def format_percent(part: int, whole: int) -> str:
-    """``part`` of ``whole`` in per cent; something is never shown as nothing, nor a part as all."""
+    """Format ``part`` of ``whole`` in per cent; a small part is never shown as 0, nor a large one as 100."""
     if not whole:
         return NONE
     if 0 < 2000 * part < whole:
@@ -53,37 +53,37 @@ def format_percent(part: int, whole: int) -> str:
 
 
 def format_day(time: str) -> str:
-    """The day of a ledger's ``YYYY-MM-DDTHH:MM:SSZ``."""
+    """Format the day of a ledger's ``YYYY-MM-DDTHH:MM:SSZ``."""
     return f"{int(time[8:10])} {MONTHS[int(time[5:7]) - 1]} {time[:4]}"
 
 
 def render_time(at: Moment) -> Markup:
-    """A moment, as a day and a time."""
+    """Render a moment as a day and a time."""
     return render_element("time", f"{format_day(at.time)}, {at.time[11:16]}", datetime=at.time)
 
 
 def render_entry(at: Moment) -> Markup:
-    """When, and in which entry."""
+    """Render a moment and the number of its entry."""
     return join_content(render_time(at), " ", render_element("span", f"entry {at.entry}", class_="quiet"))
 
 
 def format_count(count: int, one: str, more: str | None = None) -> str:
-    """``count`` of something."""
+    """Format a count with its noun, in singular or plural."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def render_digest(text: str) -> Markup:
-    """A digest or a key, whole: what cannot be compared proves nothing."""
+    """Render a digest or a key in full, so that it can be compared."""
     return render_element("code", text)
 
 
 def render_quote(text: str) -> Markup:
-    """Words of the ledger's author, kept apart from ours."""
+    """Render words from the ledger as a quotation."""
     return render_element("q", text)
 
 
 def format_ranges(numbers: Iterable[int], most: int = 8) -> str:
-    """Numbers as runs, such as ``1–8, 10``."""
+    """Format numbers as runs, such as ``1–8, 10``."""
     runs = []
     for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]
@@ -93,7 +93,7 @@ def format_ranges(numbers: Iterable[int], most: int = 8) -> str:
 
 
 def render_facts(*pairs: tuple[str, Content]) -> Markup:
-    """A list of names and what they are."""
+    """Render a list of names and values; an empty value is left out."""
     return render_element(
         "dl",
         [
@@ -114,9 +114,9 @@ def render_table(
     *,
     cards: bool = False,
 ) -> Markup:
-    """A table of ``items``: the first ``at_once`` in view, up to ``most`` on demand, any more counted.
+    """Render a table of ``items``: the first ``at_once`` visible, up to ``most`` on demand, the rest counted.
 
-    With ``cards`` a row is a list of names and values where the page is as narrow as a phone.
+    With ``cards``, a row becomes a list of names and values where the page is as narrow as a phone.
     """
     parts = [_render_single_table(caption, columns, [row(item) for item in items[:at_once]], cards)]
     if rest := items[at_once:most]:

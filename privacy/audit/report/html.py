@@ -1,11 +1,11 @@
-"""HTML and SVG that cannot be broken out of: whatever is not markup already is escaped.
+"""Builds HTML and SVG in which text from a file cannot become markup: all text is escaped.
 
 Rules:
 
-* Text becomes markup in :func:`render_element` alone, and every character of it that means something to a browser is
-  escaped there, in content and in attributes.
-* What a reader could not see, or what would turn a line around (control characters, directional overrides), is
-  written out as its code point.
+* Text becomes markup in :func:`render_element` alone. There every character with a meaning to a browser is escaped, in
+  content and in attributes.
+* Characters that are invisible or reverse the direction of a line (control characters, directional overrides) are
+  written as their code points.
 * Names of elements and attributes come from this program, never from a file.
 """
 
@@ -29,7 +29,11 @@ Attribute = str | int | float | bool | None
 
 
 def render_element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
-    """An element. Attributes are written ``class_`` and ``aria_label``; one that is None or False is left out."""
+    """Render an element with its attributes and its content.
+
+    The attributes ``class`` and ``aria-label`` are written ``class_`` and ``aria_label``. An attribute that is None or
+    False is left out.
+    """
     written = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_escape_text(str(value))}"')
         for key, value in attributes.items()
@@ -41,12 +45,12 @@ def render_element(name: str, /, *content: Content, **attributes: Attribute) -> 
 
 
 def join_content(*content: Content) -> Markup:
-    """Several pieces as one."""
+    """Join several pieces of content."""
     return Markup("".join(_render_content(each) for each in content))
 
 
 def escape_invisible(text: str) -> str:
-    """``text`` with every invisible character written out; a newline stays."""
+    """Return ``text`` with every invisible character written as its code point; a newline is kept."""
     return "".join(
         f"[U+{ord(each):04X}]" if each != "\n" and unicodedata.category(each) in _INVISIBLE else each
         for each in text

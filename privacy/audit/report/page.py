@@ -1,10 +1,10 @@
-"""The report as one page: who keeps the ledger, what needs attention, each population, and what the numbers mean.
+"""Renders the report as one page: whose ledger it is, what needs attention, each population, what the numbers mean.
 
 Rules:
 
 * One file: no script, no link to anything outside, one style sheet that the page's own policy names by its hash.
 * The same ledger, read in the same way, gives the same bytes: no clock, no path, no language of the machine.
-* Whatever a ledger says is text (``privacy/audit/report/html.py``).
+* Everything from a ledger is text, never markup (``privacy/audit/report/html.py``).
 """
 
 import base64
@@ -58,7 +58,7 @@ _NOT_COVERED: Final = (
 
 
 def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
-    """The whole page; with ``second``, another accountant's figure stands beside the filter's."""
+    """Render the whole page; with ``second``, it shows another accountant's figure beside the filter's."""
     site = reading.ledger.site
     chapters = list(reading.story.chapters.values())
     anchors = {chapter.population: f"population-{number}" for number, chapter in enumerate(chapters, start=1)}
@@ -93,7 +93,7 @@ def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
 
 @cache
 def read_style_sheet() -> str:
-    """The style sheet."""
+    """Read the style sheet."""
     return files("privacy.audit.report").joinpath("report.css").read_text(encoding="utf-8")
 
 

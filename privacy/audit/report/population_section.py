@@ -1,9 +1,11 @@
-"""The part of a report that speaks of one population: its balance, its plot, its grants, and what each study took.
+"""Renders the section of one population: its balance, its plot, its grants, and what each study spent.
 
 Rules:
 
-* Shares are of a grant's limit, in the Renyi divergence at its order: there they add up exactly, which epsilons do not.
-* The figure by privacy loss distributions is of the whole plan for one study, of everything paid for several.
+* Shares are parts of a grant's limit in Renyi divergence at its order, because these add up exactly and epsilons do
+  not.
+* With one study, the figure by privacy loss distributions covers its whole plan. With several studies it covers
+  everything paid.
 """
 
 from collections.abc import Sequence
@@ -39,7 +41,7 @@ from privacy.ledger.entries import Population
 def render_population(
     reading: Reading, chapter: PopulationTimeline, anchor: str, second: SecondFigure | None
 ) -> Markup:
-    """Everything about one population."""
+    """Render everything about one population."""
     account = reading.ledger.accounts[chapter.population]
     budget = account.budget
     return render_element(

@@ -1,10 +1,10 @@
-"""What a study was about, for its sheet: from its paper, where the export has one (``privacy/ledger/papers.py``).
+"""Describes a study on its sheet, from its paper, if the export has one (``privacy/ledger/papers.py``).
 
 Rules:
 
-* the terms are those whose digest the ledger carries; who launched them is a key, and whether this key has
-  countersigned the ledger is said;
-* results are the site's word, not the ledger's, and say so; a figure stands with its threshold;
+* the terms are those whose digest is in the ledger. The launch is signed by a key, and the sheet says whether this key
+  has countersigned the ledger;
+* results are claims of the site, not of the ledger, and the sheet says so. A figure is shown with its threshold;
 * without a paper the sheet says what is not known, and how to get it.
 """
 
@@ -35,7 +35,7 @@ _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole up
 
 
 def render_study_facts(reading: Reading, study: Study) -> Content:
-    """Purpose, columns, label, sites, and results."""
+    """Render a study's purpose, columns, label, sites and results."""
     paper = reading.papers.get(study.name)
     if paper is None:
         return render_facts(("What it was about", NO_PAPER))

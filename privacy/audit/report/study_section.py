@@ -1,10 +1,10 @@
-"""A sheet for each study: when, under which terms, with what noise, for which rounds, and what became of it.
+"""Renders a sheet for each study: when, under which terms, with what noise, for which rounds, and how it ended.
 
 Rules:
 
-* A study's own epsilon is at the delta of the grant that pays it. Its whole plan was fixed in advance by its terms; a
-  study that stopped early may have stopped because of results, so the plan's figure stands beside that of its rounds.
-* One study has several epsilons, none of them wrong: each stands with what it is of.
+* A study's own epsilon is at the delta of the grant that pays for it. Its terms fixed its whole plan in advance. A study
+  that stopped early may have stopped because of results, so the plan's figure is shown beside that of its rounds.
+* One study has several epsilons, none of them wrong: each is shown with what it covers.
 * What the ledger does not hold comes from the study's paper, where there is one
   (``privacy/audit/report/study_facts.py``).
 """
@@ -45,13 +45,13 @@ SHEETS: Final = 100
 _OPEN_SHEETS: Final = 6
 
 SecondFigure = Callable[[Sequence[AnyEvent], float], float]
-"""Another epsilon of events at a delta, beside the filter's; raises ``BudgetError`` where it has none."""
+"""Computes the epsilon of events at a delta by another accountant; raises ``BudgetError`` where there is none."""
 
 
 def render_sheets(
     reading: Reading, chapter: PopulationTimeline, account: Account, second: SecondFigure | None
 ) -> Content:
-    """A sheet for each study, the newest hundred of them."""
+    """Render a sheet for each study, at most for the newest hundred."""
     if not chapter.studies:
         return render_element("p", "No study was admitted.")
     newest = chapter.studies[-SHEETS:]
@@ -124,7 +124,7 @@ def _render_sheet(
 
 
 def _describe_launches(reading: Reading, study: Study) -> str | None:
-    """How many runs a chosen one was chosen from, and what they cost together; nothing for the only one."""
+    """Describe how often the study was launched, and what all launches cost together; None for a single launch."""
     launches = launches_of(reading.ledger, study.name)
     if len(launches.studies) == 1:
         return None
@@ -180,7 +180,7 @@ def _render_closing(study: Study) -> Content:
 def _render_epsilons(
     reading: Reading, chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Markup:
-    """Every epsilon that people may hear of this study, and why they differ."""
+    """Render every epsilon that people may read about this study, and why they differ."""
     rows = [_make_promised_row(reading, study), *_make_computed_rows(chapter, account, study, second)]
     columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
     caption = f"Why {study.name} has several epsilons: each answers another question"
@@ -249,7 +249,7 @@ def _make_pld_cells(second: SecondFigure, plan: Sequence[AnyEvent], delta: float
 
 
 def list_planned_events(study: Study) -> list[AnyEvent]:
-    """All that the study may cause, each event once, as :meth:`Account.list_paid_events` lists what it did cause."""
+    """List every event of the study's plan once, as :meth:`Account.list_paid_events` does for paid events."""
     times: dict[tuple[Purpose, AnyEvent], int] = {}
     for part in study.said.plan:
         times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
@@ -300,7 +300,7 @@ def _make_planned_row(study: Study, part: Planned) -> Sequence[Content]:
 
 
 def render_notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
-    """Refusals or incidents."""
+    """Render a table of refusals or incidents."""
     columns = [
         Column("Study"),
         Column("When"),
@@ -317,7 +317,7 @@ def render_notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -
 
 
 def describe_second_figure(second: SecondFigure, events: Sequence[AnyEvent], delta: float, label: str) -> str:
-    """What ``second`` makes of ``events``, or why it makes nothing of them."""
+    """Describe the epsilon of ``events`` by ``second``, or why there is none."""
     try:
         found = second(events, delta)
     except BudgetError as error:

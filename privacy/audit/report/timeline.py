@@ -1,13 +1,13 @@
-"""What a ledger tells, for people: who its patients are, what each study did with them, and what went wrong.
+"""Collects a ledger's history for people: its populations, what each study did with them, and what went wrong.
 
-A pure fold: :meth:`Timeline.apply` is the ``watch`` of a verified reading and sees every entry with the ledger as it
-stands after it. It believes what the ledger has checked and checks nothing again.
+:meth:`Timeline.apply` is the ``watch`` of a verified reading. It gets every entry, and the ledger's state after it. It
+relies on what the ledger has checked and checks nothing again.
 
 Rules:
 
 * A population's **first result** is its first payment (``reserve`` or ``evaluate``), or what a recovery took over as
-  spent. A grant that came after it may have been given in view of results, and says so.
-* What a grant has spent is what its studies have spent, and the rest: what the lost part of a recovered ledger had.
+  spent. A grant after it may have been given because of results, and is marked so.
+* What a grant has spent is what its studies have spent, and a rest: what the lost part of a recovered ledger had spent.
 * A study that a recovery closed counts with everything it had set aside.
 """
 
@@ -47,14 +47,14 @@ Paid = Counter[tuple[Purpose, AnyEvent]]
 
 
 class Moment(NamedTuple):
-    """Where in the ledger, and when."""
+    """The number and the time of an entry."""
 
     entry: int
     time: str
 
 
 class Given(NamedTuple):
-    """A grant. ``lost`` is one that this ledger has no entry for: a recovery took it over."""
+    """A grant. ``lost`` is one without an entry in this ledger: a recovery took it over."""
 
     at: Moment
     grant: RenyiGrant
@@ -65,7 +65,7 @@ class Given(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where a population stands after an entry, in epsilon; ``spent`` is None once nothing bounds it."""
+    """A population's figures after an entry, in epsilon; ``spent`` is None once nothing bounds it."""
 
     at: Moment
     granted: float
@@ -85,7 +85,7 @@ class Note(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Somebody has agreed to so many runs of terms."""
+    """A person has approved a number of runs of terms."""
 
     at: Moment
     terms: str
@@ -94,7 +94,7 @@ class Approval(NamedTuple):
 
 
 class SetBack(NamedTuple):
-    """People have said that the clock had been wrong; ``before`` is when the entry before says it was written."""
+    """A person has said that the clock had been wrong; ``before`` is the time of the entry before."""
 
     at: Moment
     before: str
@@ -102,7 +102,7 @@ class SetBack(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A model has left."""
+    """A model has left the site."""
 
     at: Moment
     model: str
@@ -117,7 +117,7 @@ class Key(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """Who has seen this ledger: how often, and up to where."""
+    """A witness of this ledger: how often it has seen the ledger, and up to which entry."""
 
     name: str
     key: str
@@ -127,7 +127,7 @@ class Witness(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """A lost ledger's totals were taken over; ``seen`` is the last entry that a witness had seen of it."""
+    """A recovery took over a lost ledger's totals; ``seen`` is the last entry of it that a witness had seen."""
 
     at: Moment
     seen: int
@@ -137,7 +137,7 @@ class Recovery(NamedTuple):
 
 @dataclass
 class Study:
-    """What one study was allowed, and did. Amounts are in nano units at the order of the grant that pays."""
+    """What one study was allowed to do, and did. Amounts are in nano units at the order of the grant that pays."""
 
     admitted: Moment
     said: Allow
@@ -156,13 +156,13 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What the study is called."""
+        """The study's identifier."""
         return self.said.study
 
 
 @dataclass
 class PopulationTimeline:
-    """One population: its registrations, its grants, its studies, and where it stood after each of them."""
+    """One population: its registrations, its grants, its studies, and its figures after each of them."""
 
     population: str
     registered: list[tuple[Moment, Population]] = field(default_factory=list)
@@ -173,7 +173,7 @@ class PopulationTimeline:
     unbounded_since: Moment | None = None
 
     def compute_unattributed_spending(self, account: Account) -> list[int]:
-        """What each grant has spent that no study in this ledger explains."""
+        """Compute what each grant has spent that no study in this ledger explains, in nano units."""
         rest = [each.spent for each in account.filters]
         for study in self.studies:
             if study.said.grant is not None:
@@ -182,7 +182,7 @@ class PopulationTimeline:
 
 
 class Timeline:
-    """The whole ledger, told by population. Its studies are in the order of their admission."""
+    """The history of the whole ledger, by population. Studies are in the order of their admission."""
 
     def __init__(self) -> None:
         self.entries: Counter[str] = Counter()
@@ -199,7 +199,7 @@ class Timeline:
         self.opened: Moment | None = None
 
     def apply(self, ledger_state: LedgerState, entry: Entry) -> None:
-        """Hear the next entry; ``ledger`` stands as it does after it."""
+        """Record the next entry; ``ledger_state`` is the ledger's state after it."""
         at, before = Moment(entry.number, entry.time), self._before
         self._before = entry.time
         self.entries[entry.kind] += 1
@@ -277,6 +277,7 @@ class Timeline:
             if study.closed is None:
                 study.closed, study.closed_by_recovery = at, True
                 study.spent, study.set_aside = study.spent + study.set_aside, 0
+        # a recovery may bring grants, and whole populations, that have no entry in this ledger
         for population, account in ledger_state.accounts.items():
             chapter = self._find_or_make_chapter(population)
             for filter_ in account.filters[len(chapter.grants) :]:

@@ -2,15 +2,19 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load, save_file
 from torch import nn
 
 from models.catalogue import build
 from models.parameters.flatten import list_trained_parameters
 from models.parameters.lora import Adapted, compute_plain_tensors, list_plain_names
+from models.parameters.pretrained import load_public_weights
+from models.parameters.weights_file import compute_weights_digest
 from privacy.dpsgd import DpSgd, Example, Mechanism, run_self_test
 from privacy.randomness import KeyStream
 from tests.models.choices import arranged, convolutional
@@ -130,3 +134,30 @@ def test_noise_of_a_frozen_layer_is_not_there() -> None:
     records = of_sizes(torch.tensor([1, 1]), (6,))
     step = DpSgd(module, loss, Mechanism(1e-9, 10, 1.0, 1.0), KeyStream(KEY))
     assert step.compute_gradient(records).shape == (4 + 1,)
+
+
+class Positions(nn.Module):
+    """A linear layer beside a fixed table, which is part of what it computes."""
+
+    table: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+        self.register_buffer("table", torch.tensor([0.5, -1.0, 2.0]))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.linear(features + self.table)
+        return found.squeeze(1)
+
+
+def test_buffers_are_released_with_the_parameters_and_come_back(tmp_path: Path) -> None:
+    module, other, file = Positions(), Positions(), tmp_path / "released.safetensors"
+    with torch.no_grad():
+        module.table.mul_(3.0)
+    save_file(compute_plain_tensors(module), file)
+    given = load_public_weights(other, file, compute_weights_digest(file))
+    assert given == {"linear.weight", "linear.bias"}
+    features = torch.randn(4, 3)
+    torch.testing.assert_close(other(features), module(features))
+    assert set(load(file.read_bytes())) == set(module.state_dict())

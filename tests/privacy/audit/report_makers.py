@@ -6,11 +6,11 @@ from pathlib import Path
 
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import SampledGaussian
-from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.plan import Planned, Purpose, compute_plan_curve
 from privacy.canonical import compute_sha256
 from privacy.ledger import Entry, Ledger
 from privacy.ledger.entries import Allow, Body, Grant, Open, Population, Reserve, Return, Settle, read_entry
-from privacy.ledger.state import LedgerState, compute_plan_curve
+from privacy.ledger.state import LedgerState
 from tests.privacy.ledger_makers import (
     COUNTS,
     DATA,

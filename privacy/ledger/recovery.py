@@ -1,0 +1,63 @@
+"""Going on from an older copy of a ledger: what a witness has seen of the lost one is taken over.
+
+Rules:
+
+* the accounts take over the amounts that the witness has seen, and what the older copy has paid since the witness last
+  saw it: it may be missing in the lost ledger (two copies were in use). Neither is ever less than what was spent;
+* everything that was set aside counts as spent, and the studies that were open are closed;
+* a grant that the witness has seen and the copy has otherwise is a contradiction, refused before anything is changed;
+* privacy that was given up in the lost ledger stays given up.
+"""
+
+from collections import Counter
+
+from privacy.accounting.account import Account
+from privacy.ledger.rules import BrokenRuleError, Rule
+from privacy.ledger.signed_head import LedgerHead
+from privacy.ledger.totals import AccountHistory, rebuild_filters
+
+
+def take_over_lost_accounts(
+    accounts: dict[str, Account], head: LedgerHead, unseen: Counter[tuple[str, int]]
+) -> None:
+    """Take the totals of ``head`` over into ``accounts``.
+
+    Args:
+        accounts: of the older copy, by population; changed.
+        head: of the lost ledger, as a witness has seen it.
+        unseen: what :func:`compute_paid_since` says.
+
+    Raises:
+        BrokenRuleError: the witness has seen another grant than the copy has; nothing is changed.
+    """
+    lost = [(totals.population, rebuild_filters(totals)) for totals in head.accounts]
+    for population, filters in lost:  # refuse before anything is changed
+        known = accounts[population].filters if population in accounts else []
+        if any(own.granted != seen.granted for own, seen in zip(known, filters, strict=False)):
+            raise BrokenRuleError(
+                Rule.WITNESS, f"the witness has seen another grant of the population '{population}'"
+            )
+    for account in accounts.values():
+        account.spend_open_allowances()
+    for population, filters in lost:
+        account = accounts.setdefault(population, Account(population))
+        for number, seen in enumerate(filters, start=1):
+            account.take_over(number, seen.granted, seen.spent + seen.set_aside + unseen[population, number])
+    for totals in head.accounts:
+        account = accounts[totals.population]
+        if not totals.protected:
+            account.unprotected_by = account.unprotected_by or "a study of the lost ledger"
+        account.held_out_protected = account.held_out_protected and totals.held_out_protected
+
+
+def compute_paid_since(
+    accounts: dict[str, Account], history: AccountHistory, witnessed: int | None
+) -> Counter[tuple[str, int]]:
+    """Return what was paid after entry ``witnessed``, by population and grant; since the beginning if it is None."""
+    paid = Counter[tuple[str, int]]()
+    for population, account in accounts.items():
+        state = None if witnessed is None else history.find(population, witnessed)
+        seen = () if state is None else state.amounts
+        for number, filter_ in enumerate(account.filters, start=1):
+            paid[population, number] = filter_.spent - (seen[number - 1][0] if number <= len(seen) else 0)
+    return paid
