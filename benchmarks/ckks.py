@@ -1,7 +1,7 @@
 """The scheme that sealing is compared with: CKKS through TenSEAL, as usually used and as small as possible.
 
 Every site holds the same secret key, so that every site could read every other site's update. The coordinator holds
-the context without the secret key, and adds. The parameters are fixed here, so that nobody can tune them in our
+the context without the secret key, and adds. The parameters are fixed here, so that they cannot be tuned in our
 favour.
 
 * ``PRACTICE``: N = 8192, primes of [60, 40, 40] bits, scale 2^40, encryption with the public key (TenSEAL's

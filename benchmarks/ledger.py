@@ -4,8 +4,9 @@
 
 * ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, or a round settled) through the site's
   own ledger; ``synchronous`` is the setting that its connection reports (2 is FULL).
-* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with so many entries, from start
-  to end of the process; ``verify_cpu_s`` is the CPU time of ``verify``, which does not depend on other programs.
+* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with that many entries, from
+  start to end of the process; ``verify_cpu_s`` is the CPU time of ``verify``, which does not depend on other
+  programs.
 * The ledgers of ``verify_s`` hold studies of 50 rounds with different noise and a checkpoint after every round.
   Their entries are checked and signed as usual, but written in one transaction: they are input, and are not
   measured.

@@ -19,8 +19,7 @@ class Path:
     """Seconds of each step, and bytes of one site each way.
 
     ``mask`` is a part of ``seal``. ``add`` is for one update. ``finish`` is what the coordinator does once after
-    all are
-    added: it takes the masks off and writes the sum.
+    all are added: it takes the masks off and writes the sum.
     """
 
     bytes_up: float

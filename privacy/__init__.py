@@ -1,1 +1,1 @@
-"""What may leave a site, and at what price."""
+"""Privacy: what may leave a site, in which form, and what it costs of a patient's budget."""

@@ -1,10 +1,10 @@
-"""Where a coordinator is reached: what a host is, and ``host:port`` as one text.
+"""Parses the address of a coordinator: a host, and ``host:port`` as one text.
 
 Rules:
 
 * A host is a name (letters, digits, hyphens, dots; RFC 1123) or an IPv4 or IPv6 address that one machine can have.
-  Nothing else: no URL, no port, no blanks. Whoever types another thing is told what to type.
-* A name is kept in lower case and ASCII (a name with other letters as IDNA writes it); an IPv6 address in its
+  A URL, a port or blanks are refused, and the message says what to type.
+* A name is kept in lower case and ASCII (a name with other letters as IDNA writes it). An IPv6 address is kept in its
   shortest form, with brackets only where a port follows.
 * The loopback interface is this machine: 127.0.0.0/8, ::1, localhost.
 
@@ -26,10 +26,10 @@ _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 def read_host(text: str) -> str:
-    """A host as people type it, in its one form.
+    """Parse a host as people type it; return its one form.
 
     Raises:
-        ValueError: it is none; the sentence says why and what to type.
+        ValueError: it is no host; the message says why, and what to type.
     """
     if not text:
         raise ValueError("expected a host name or an address, got nothing")
@@ -44,12 +44,12 @@ def read_host(text: str) -> str:
 
 
 def join_address(host: str, port: int) -> str:
-    """``host:port``, an IPv6 address in brackets."""
+    """Write ``host:port``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of what :func:`join_address` wrote.
+    """Return host and port of a text that :func:`join_address` wrote.
 
     Raises:
         ValueError: it is no ``host:port`` in its one form.
@@ -64,7 +64,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine's loopback interface."""
+    """Return whether ``host`` is this machine's loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -81,7 +81,7 @@ Address = Annotated[str, AfterValidator(_check_address)]
 
 
 def _read_bare_host(text: str) -> str:
-    """A name or an address with nothing around it but brackets."""
+    """Parse a name or an address, which may be in brackets."""
     bare = _remove_brackets(text)
     if "%" in bare:
         raise ValueError(f"{text!r} names an interface (%), which means something on one machine only")
@@ -125,7 +125,7 @@ def _read_name(text: str) -> str:
 
 
 def _convert_to_ascii(text: str, name: str) -> str:
-    """The IDNA form, where the old and the new standard agree on it."""
+    """Convert a name to its IDNA form, if the old and the new standard of IDNA agree on it."""
     try:
         ascii_name = name.encode("idna")
         if ascii_name.decode("idna") == name:
@@ -136,7 +136,7 @@ def _convert_to_ascii(text: str, name: str) -> str:
 
 
 def _suggest_input(text: str) -> str:
-    """What to type instead of ``text``, if it holds a host and perhaps a port."""
+    """Describe what to type instead of ``text``, if it holds a host and perhaps a port."""
     host, colon, port = text.rpartition(":")
     with_port = bool(colon) and port.isdigit() and (":" not in host or host.endswith("]"))
     try:

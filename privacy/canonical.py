@@ -1,9 +1,16 @@
-"""One way to write a value down: RFC 8785 canonical JSON, and its SHA-256.
+"""Canonical JSON: the one way to write a value (RFC 8785), and its SHA-256.
 
-Everything that is signed, chained or compared (terms, ledger entries, messages) passes through here, so two
-parties that hold the same value hold the same bytes. Duplicate keys, NaN and infinities are refused.
+Rules:
 
-Bytes and values come from other parties: whatever they are, the only error that leaves here is a WireError.
+* Everything that is signed, chained or compared (terms, ledger entries, messages) is written by this module, so two
+  parties that hold the same value hold the same bytes.
+* Duplicate keys, NaN and infinities are refused.
+* Bytes and values come from other parties. Whatever they are, the only error raised is a ``WireError``.
+
+>>> to_canonical({"b": 1.0, "a": [True, None]})
+b'{"a":[true,null],"b":1}'
+>>> from_canonical(b'{"a":[true,null],"b":1}')
+{'a': [True, None], 'b': 1}
 """
 
 import hashlib
@@ -21,7 +28,7 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 def to_canonical(value: Json) -> bytes:
-    """The RFC 8785 bytes of ``value``.
+    """Return the RFC 8785 bytes of ``value``.
 
     Raises:
         WireError: ``value`` has no canonical form (NaN, an integer beyond 2^53, a key that is not text, half of a
@@ -36,7 +43,7 @@ def to_canonical(value: Json) -> bytes:
 
 
 def from_canonical(data: bytes) -> Any:
-    """The value of ``data``, which must be exactly its canonical form.
+    """Parse ``data``, which must be exactly the canonical form of its value.
 
     Raises:
         WireError: not JSON, or JSON written in another way (other key order, spaces, duplicate keys).
@@ -51,16 +58,16 @@ def from_canonical(data: bytes) -> Any:
 
 
 def _parse_whole_number(text: str) -> int | float:
-    """A whole number; beyond 2^53 RFC 8785 knows only the double."""
+    """Parse a whole number; beyond 2^53 it is a double, as in RFC 8785."""
     value = int(text)
     return value if abs(value) <= _LARGEST_INTEGER else float(text)
 
 
 def compute_sha256(data: bytes) -> str:
-    """SHA-256 in lower-case hexadecimal."""
+    """Compute the SHA-256 of ``data`` in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def compute_digest(value: Json) -> str:
-    """SHA-256 of the canonical form, in lower-case hexadecimal."""
+    """Compute the SHA-256 of the canonical form of ``value``, in lower-case hexadecimal."""
     return compute_sha256(to_canonical(value))

@@ -1,4 +1,4 @@
-"""How the three commands end: data on stdout, talk on stderr, one sentence and one exit code for every failure.
+"""Runs the three commands: data on stdout, messages on stderr, one sentence and one exit code for every failure.
 
 Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 interrupted, 1 a defect of this
 program, and those of ``privacy/errors.py``.
@@ -25,7 +25,7 @@ class Commands(click.Group):
     """A group of commands whose summaries are shown whole, on as many lines as they need."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click, which cuts a summary that is longer than the line."""
+        """Write the list of commands, without cutting long summaries as click does."""
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         rows = [(name, each.get_short_help_str(10_000)) for name, each in found if each is not None]
         if rows:
@@ -62,18 +62,18 @@ def run(commands: click.Group, name: str) -> NoReturn:
 
 
 def print_json(value: Json) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     click.echo(to_canonical(value).decode("utf-8"))
 
 
 def say(text: str) -> None:
-    """Talk, on stderr; talk that nobody can hear any more (the terminal was closed) is dropped."""
+    """Print a message on stderr; it is dropped if stderr is closed, as with a closed terminal."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:
-    """Columns on stdout, wide enough for their longest word; the ``alarming`` rows, by number, in red."""
+    """Print columns on stdout, as wide as their longest word; the ``alarming`` rows, by number, in red."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     for number, row in enumerate([headings, *rows], start=-1):
         line = "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()

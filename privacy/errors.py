@@ -1,4 +1,4 @@
-"""Everything that can be wrong, by who must act.
+"""The tree of errors, by who must act.
 
 ::
 
@@ -30,7 +30,7 @@
 Rules:
 
 * A message is one sentence: what, why, what was expected and what came, the next step. Lower case at the start.
-* Never a record's value, never a secret.
+* A message never holds a record's value or a secret.
 * ``exit_code`` is documented in ``docs/exit-codes.md`` and never reused.
 * Verification raises; it never returns a boolean.
 """
@@ -41,7 +41,7 @@ from privacy.refusal_codes import RefusalCode
 
 
 class Error(Exception):
-    """The one base: every expected failure is a sentence for the person who must act."""
+    """The base of all expected failures; its message is a sentence for the person who must act."""
 
     exit_code: ClassVar[int] = 1
 
@@ -119,8 +119,8 @@ class LedgerError(SiteError):
 class StorageError(SiteError):
     """The ledger, or a file of the site's, cannot be read or written now: locked, a full disk. Nothing was done.
 
-    It passes, by itself or when people make room; what was asked can be asked again. ``what`` is "ledger" or "disk":
-    all of it that may leave the site.
+    It passes by itself, or when people make room, and then the request can be repeated. ``what`` is "ledger" or "disk",
+    and is the only part of the error that may leave the site.
     """
 
     exit_code = 31

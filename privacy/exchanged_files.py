@@ -1,14 +1,14 @@
-"""Files that people pass by hand: what a mail program or an editor has done to one is undone when it is read.
+"""Reads files that people exchange, and undoes what a mail program or an editor has changed in them.
 
 Rules:
 
-* A document is its value: a byte order mark, other line ends, blank lines and another layout change nothing. Whoever
-  reads it makes the canonical bytes anew, and checks the signature on those.
-* What may have another value is refused: a key written twice, NaN, text that is no JSON (a line that was wrapped). The
-  sentence says what to do.
-* In a file of lines (a ledger's export, a testimony) the mark and the line ends are undone, nothing else: each line is
-  signed, and has one form.
-* Messages between programs do not pass here: they are canonical or refused (``privacy/canonical.py``).
+* A document is its value: a byte order mark, other line ends, blank lines and another layout change nothing. Its reader
+  computes the canonical bytes again, and checks the signature over those.
+* Text whose value may have changed is refused: a key written twice, NaN, text that is no JSON (a line that was
+  wrapped). The message says what to do.
+* In a file of lines (a ledger's export, a testimony) only the byte order mark and the line ends are undone, because
+  each line is signed and has one form.
+* Messages between programs are not read here: they are canonical or refused (``privacy/canonical.py``).
 """
 
 import codecs
@@ -24,10 +24,10 @@ _AGAIN: Final = "ask for the file again, as an attachment that nothing changes o
 
 
 def read_exchanged_document(path: Path, error: type[Error]) -> Any:
-    """The value of a JSON document that somebody handed over.
+    """Read the value of a JSON document from another party.
 
     Raises:
-        error: the file cannot be read, or is no JSON whose value is beyond doubt.
+        error: the file cannot be read, is no JSON, or its value may have been changed.
     """
     try:
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def read_exchanged_document(path: Path, error: type[Error]) -> Any:
 
 
 def normalise_line(line: bytes, number: int) -> bytes:
-    """Line ``number``, from 1 on, of a file of lines, as it was written."""
+    """Return line ``number``, counted from 1, of a file of lines, as it was written."""
     if number == 1:
         line = line.removeprefix(codecs.BOM_UTF8)
     return line[:-2] + b"\n" if line.endswith(b"\r\n") else line

@@ -1,4 +1,4 @@
-"""Words and numbers that terms are made of."""
+"""The types of text and number fields in terms and messages, with their limits."""
 
 import unicodedata
 from typing import Annotated, Any, Final
@@ -40,14 +40,14 @@ Word = Annotated[str, AfterValidator(_normalise_word)]
 
 Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_normalise_word)]
 
-# Public numbers have bounds of an ordinary size: one near the ends of floating point can make a model leave the finite
-# numbers, or move by nothing at all, just as its author likes.
+# Public numbers have bounds of ordinary size. With a number near the ends of the floating-point range, the author of
+# the terms could make a model not finite, or not change at all.
 Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
 ClippingNorm = Annotated[float, Field(ge=1e-4, le=1e4)]
-"""Of a gradient: far from where squares and sums of float32 lose their digits."""
+"""The clipping norm of a gradient, in a range where squares and sums of float32 keep their digits."""
 
 LearningRate = Annotated[float, Field(ge=1e-9, le=1e38)]
-"""Up to what a float32 holds. Whether it is too large depends on model and data: parameters that diverge say so."""
+"""Up to the largest float32. Whether a rate is too large depends on model and data: then the parameters diverge."""
 
 ServerRate = Annotated[float, Field(ge=1e-6, le=1e3)]
 RangeEnd = Annotated[float, Field(ge=-1e15, le=1e15)]
@@ -62,13 +62,13 @@ Sha256 = Annotated[str, make_text_field(r"^[0-9a-f]{64}$", "a SHA-256: 64 digits
 
 
 class NullIsWritten:
-    """Says in a JSON schema that nothing is written as ``word``, and never left empty."""
+    """Annotates a field for the JSON schema: None is written as the word ``word``, never as null."""
 
     def __init__(self, word: str) -> None:
         self._word = word
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The schema of what is annotated, with the word in the place of null."""
+        """Return the schema of the annotated type, with the word in place of null."""
         schema = handler(core)
         several = [{"const": self._word} if each == {"type": "null"} else each for each in schema["anyOf"]]
         return {**schema, "anyOf": several}
@@ -86,7 +86,7 @@ Epsilon = Annotated[
     PlainSerializer(lambda value: "none" if value is None else value),
     NullIsWritten("none"),
 ]
-"""A privacy loss bound; the word ``none`` (never an omission) says that there is none."""
+"""A bound on the privacy loss; the word ``none`` (never an omission) says that there is no bound."""
 
 
 def _read_auto(value: Any) -> Any:
@@ -101,7 +101,7 @@ ValueRange = Annotated[
     PlainSerializer(lambda value: "auto" if value is None else value),
     NullIsWritten("auto"),
 ]
-"""How large a value may be; the word ``auto`` leaves it to a rule over public numbers.
+"""How large a value may be; with the word ``auto`` a rule computes it from public numbers.
 
 The rule: ``privacy/mechanisms/value_range.py``.
 """

@@ -1,12 +1,12 @@
-"""Keys: who signs, who can read, and how a key file is kept.
+"""Keys: signatures, key agreement, encryption of keys, and key files.
 
-* An **identity** (Ed25519) signs everything a party says and every line of its ledger. Peers pin its public half,
-  which is its own fingerprint: people see and type it in groups with check characters (``privacy/typed_keys.py``), what
-  is signed or sent names it by 43 characters of base64url.
-* A **session key** (X25519) lives in memory for one key epoch of one study; two of them give a pair secret.
-* A **node key** (P-384, OpenSSH form) is what Flower authenticates a site's connection with.
-* Every signature carries a label that says what is signed, so that none can be moved to another place.
-* A private key is a file of its owner (mode 0600); one that others can read is refused.
+* An **identity** (Ed25519) signs all statements of a party and every entry of its ledger. Peers pin its public half,
+  which is its own fingerprint. People see and type it in groups with check characters (``privacy/typed_keys.py``). In
+  what is signed or sent it has 43 characters of base64url.
+* A **session key** (X25519) is in memory only, for one key epoch of one study; two of them give a pair secret.
+* A **node key** (P-384, OpenSSH form) authenticates a site's connection to Flower.
+* Every signature covers a label that says what is signed, so that a signature is never valid for another purpose.
+* A private key is a file that only its owner can read (mode 0600); one that others can read is refused.
 
 Sources: RFC 8032 (Ed25519), RFC 7748 (X25519), RFC 5869 (HKDF), NIST SP 800-38D (AES-GCM).
 """
@@ -44,7 +44,7 @@ class PublicKey:
 
     @classmethod
     def from_text(cls, text: str) -> "PublicKey":
-        """Read what :attr:`text` wrote.
+        """Parse a key that :attr:`text` wrote.
 
         Raises:
             WireError: not 43 characters of base64url that stand for 32 bytes.
@@ -59,7 +59,7 @@ class PublicKey:
 
     @classmethod
     def from_typed(cls, text: str) -> "PublicKey":
-        """Read what a person has typed, compared with :attr:`typed`.
+        """Parse a key in the form of :attr:`typed`, as a person typed it.
 
         Raises:
             WireError: it is no key, or was mistyped.
@@ -68,16 +68,16 @@ class PublicKey:
 
     @property
     def text(self) -> str:
-        """The key as 43 characters of base64url: in what is signed and sent."""
+        """The key as 43 characters of base64url, the form in what is signed and sent."""
         return _encode_key(self.raw)
 
     @property
     def typed(self) -> str:
-        """The key as people read it out, type it and compare it."""
+        """The key as people read, type and compare it."""
         return to_typed(self.raw)
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Accept ``signature`` over ``message``.
+        """Verify ``signature`` over ``message``.
 
         Raises:
             WireError: it is not this key's signature over these bytes.
@@ -96,7 +96,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """A fresh identity from the operating system's randomness."""
+        """Generate a fresh identity from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -127,7 +127,7 @@ class SigningKey:
         return PublicKey(self._private.public_key().public_bytes_raw())
 
     def derive_own_key(self, label: bytes) -> bytes:
-        """A 32-byte key that only this identity's owner can compute, for the purpose ``label``."""
+        """Derive a 32-byte key that only this identity's owner can compute, for the purpose ``label``."""
         return derive_key(self._private.private_bytes_raw(), label)
 
     def sign(self, message: bytes) -> bytes:
@@ -136,7 +136,7 @@ class SigningKey:
 
 
 class SessionKey:
-    """A site's X25519 key for one key epoch of one study: in memory only."""
+    """A site's X25519 key for one key epoch of one study, in memory only."""
 
     def __init__(self) -> None:
         self._private = X25519PrivateKey.generate()
@@ -147,7 +147,7 @@ class SessionKey:
         return _encode_key(self._private.public_key().public_bytes_raw())
 
     def agree(self, peer: str, info: bytes) -> bytes:
-        """The 32-byte secret that only the two owners can compute, for the purpose ``info``.
+        """Compute the 32-byte secret that only the two owners can compute, for the purpose ``info``.
 
         Raises:
             WireError: ``peer`` is no usable X25519 public key.
@@ -160,12 +160,12 @@ class SessionKey:
 
 
 def derive_key(secret: bytes, info: bytes, length: int = SECRET_BYTES) -> bytes:
-    """HKDF-SHA256 without salt: one secret, one key for each purpose ``info`` (RFC 5869)."""
+    """Derive one key of ``secret`` for each purpose ``info``: HKDF-SHA256 without salt (RFC 5869)."""
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
 
 
 def compute_keyed_digest(key: bytes, message: bytes) -> str:
-    """HMAC-SHA256 in hexadecimal: a digest that only the key's holders can compute or guess at."""
+    """Compute HMAC-SHA256 in hexadecimal: a digest that only the key's holders can compute or test."""
     return hmac.digest(key, message, "sha256").hex()
 
 
@@ -215,7 +215,7 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def format_node_key(private: ec.EllipticCurvePrivateKey) -> str:
-    """The public half as one line in OpenSSH form."""
+    """Write the public half of a node key as one line in OpenSSH form."""
     return (
         private.public_key()
         .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
@@ -224,7 +224,7 @@ def format_node_key(private: ec.EllipticCurvePrivateKey) -> str:
 
 
 def convert_node_key_to_pem(line: str) -> bytes:
-    """A node key's public line in PEM form, which is how Flower writes it.
+    """Convert a node key's public line to PEM form, which Flower uses.
 
     Raises:
         WireError: ``line`` is no P-384 public key in OpenSSH form.

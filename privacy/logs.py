@@ -1,11 +1,11 @@
-"""A program's own log: small while nothing happens, and what went wrong is kept for months.
+"""Writes a program's log: bounded in size, with problems in a file of their own.
 
 Rules:
 
-* ``NAME.log`` has everything from the level INFO up; ``NAME-problems.log`` warnings, refusals and errors alone, so that
-  a busy week does not push them out. Both are bounded, and their owner's alone.
-* What other libraries tell of every call is left out, their warnings are kept.
-* A sentence that repeats itself is written once an hour.
+* ``NAME.log`` has everything from the level INFO up. ``NAME-problems.log`` has warnings, refusals and errors alone, so
+  that a busy week does not displace them. Both are bounded in size, and only their owner can read them.
+* Other libraries log every call: of these only warnings and errors are kept.
+* A message that repeats is written once an hour.
 """
 
 import logging
@@ -18,7 +18,7 @@ from typing import Final
 
 MOST_BYTES: Final = 5_000_000
 FILES: Final = 4
-"""Beside the one that is written."""
+"""How many older files are kept beside the current one."""
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _AGAIN_S: Final = 3600.0
 _TALKATIVE: Final = ("httpx", "httpcore", "flwr", "grpc", "urllib3", "matplotlib")
@@ -34,7 +34,7 @@ def log_to(folder: Path, name: str) -> None:
 
 
 def open_bounded_log(path: Path, line: str = LINE) -> RotatingFileHandler:
-    """A handler that writes to ``path``, at most some 25 MB in all."""
+    """Open a handler that writes to ``path``, at most about 25 MB in all its files."""
     handler = _OwnersAlone(path, maxBytes=MOST_BYTES, backupCount=FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter(line))
     handler.addFilter(_NotAgain())
@@ -52,7 +52,7 @@ class _OwnersAlone(RotatingFileHandler):
 
 
 class _NotAgain(logging.Filter):
-    """Leaves out a sentence that was the last one already, for an hour."""
+    """Drops a message that is the same as the last one, for an hour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _NotAgain(logging.Filter):
         self._since = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether ``record`` says something new."""
+        """Return whether ``record`` is to be written."""
         said, now = (record.name, record.getMessage()), time.monotonic()
         if said == self._last and now - self._since < _AGAIN_S:
             return False

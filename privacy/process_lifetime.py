@@ -1,13 +1,13 @@
-"""How a program of ours ends: by a signal, or because whoever started it is gone.
+"""Ends a program: by a signal, or when the process that started it has ended.
 
 Rules:
 
-* A program that runs until it is stopped answers SIGTERM, SIGINT and a closed terminal (SIGHUP) alike: what is in hand
-  is finished, and what it started is ended.
-* What it inherits decides nothing: a job in the background of a script has SIGINT ignored, and is stopped by it all
-  the same. Only ``nohup`` is heeded, which asks that a closed terminal be outlived.
-* A helper in the terminal's group leaves Ctrl-C and the closed terminal to the program that started it.
-* A child ends when the process that started it does, however that ended, ``kill -9`` too.
+* A program that runs until it is stopped treats SIGTERM, SIGINT and a closed terminal (SIGHUP) alike: it finishes the
+  work in progress and ends the processes that it started.
+* Inherited signal settings do not count: SIGINT is ignored in a background job of a script, but here it stops the
+  program all the same. Only ``nohup`` counts, which asks a program to survive a closed terminal.
+* A helper process in the terminal's group leaves Ctrl-C and the closed terminal to the program that started it.
+* A child ends when the process that started it ends, for whatever reason, ``kill -9`` too.
 
 Source: signal(7), prctl(2).
 """
@@ -26,7 +26,7 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 def take_default_signals() -> None:
-    """Take SIGINT, SIGTERM and SIGCHLD as if nobody had ignored them: what this process and its children expect."""
+    """Restore the usual action of SIGINT, SIGTERM and SIGCHLD, if this process inherited that they are ignored."""
     for number, usual in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGTERM, signal.SIG_DFL),
@@ -47,7 +47,10 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 
 def interrupt_on_signals() -> None:
-    """Raise KeyboardInterrupt on SIGTERM and on a closed terminal, as on Ctrl-C; once: what cleans up is let be."""
+    """Raise KeyboardInterrupt on SIGTERM and on a closed terminal, as on Ctrl-C.
+
+    It is raised once: further signals do not interrupt the clean-up.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         for number in _list_stop_signals():
@@ -59,23 +62,24 @@ def interrupt_on_signals() -> None:
 
 
 def leave_terminal_to_parent() -> None:
-    """Ignore what a terminal sends to all of its group: the parent judges, and ends this process."""
+    """Ignore the signals that a terminal sends to its whole group; the parent decides, and ends this process."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM when ``parent``, the process that forked this one, ends.
+    """Make the kernel send SIGTERM when ``parent``, the process that forked this one, ends.
 
-    For the moment between fork and exec. The kernel looks at the *thread* that forked: it must outlive the child.
+    To be called between fork and exec. The kernel watches the *thread* that forked, so this thread must live longer than
+    the child (prctl(2)).
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended in between
+    if os.getppid() != parent:  # it ended before the call above, so no signal will come
         os._exit(1)
 
 
 def call_when_closed(descriptor: int, act: Callable[[], None]) -> None:
-    """Call ``act`` in a thread once nobody holds the other end of the pipe ``descriptor`` any more."""
+    """Call ``act`` in a thread once no process holds the other end of the pipe ``descriptor`` any more."""
 
     def watch() -> None:
         while os.read(descriptor, 1):
@@ -86,7 +90,7 @@ def call_when_closed(descriptor: int, act: Callable[[], None]) -> None:
 
 
 def interrupt_with_parent() -> None:
-    """Send this process SIGTERM once the process that started it is gone; not under ``nohup``."""
+    """Send this process SIGTERM once the process that started it has ended; not under ``nohup``."""
     parent = os.getppid()
     if parent == 1 or _outlives_terminal():
         return
@@ -105,5 +109,5 @@ def _list_stop_signals() -> tuple[signal.Signals, ...]:
 
 
 def _outlives_terminal() -> bool:
-    """Whether ``nohup`` started this process."""
+    """Return whether ``nohup`` started this process."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -1,14 +1,14 @@
-"""Through which proxy a coordinator is reached, by the environment's rules, and an HTTP client that keeps to them.
+"""Finds the proxy for a coordinator by the rules of the environment, and makes an HTTP client that uses it.
 
 Rules:
 
 * The loopback interface is never reached through a proxy, whatever the environment says.
 * ``https_proxy``, then ``all_proxy``, name the proxy (lower case before upper case). HTTP and HTTPS proxies are used.
 * ``no_proxy`` is a list of what is reached directly: ``*``, names (with all names below them), addresses, networks
-  (``10.0.0.0/8``), each perhaps with a port. A name is not looked up to see whether it lies in a network.
-* A proxy's user name and password are in no sentence.
+  (``10.0.0.0/8``), each perhaps with a port. A name is not resolved to see whether its address is in a network.
+* A message never holds a proxy's user name or password.
 
-Source: curl(1) on NO_PROXY, with networks. Flower and httpx know no networks, which is why this is here.
+Source: curl(1) on NO_PROXY, with networks. Flower and httpx do not support networks, so this module is needed.
 """
 
 import ipaddress
@@ -32,13 +32,13 @@ class Proxy:
 
     @property
     def name(self) -> str:
-        """Its host and port, for sentences."""
+        """Its host and port, for messages."""
         parts = urlsplit(self.url)
         return join_address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def find_proxy(host: str, port: int) -> Proxy | None:
-    """The proxy by which this environment reaches ``host``; none if it is reached directly.
+    """Find the proxy by which this environment reaches ``host``; None if it is reached directly.
 
     Raises:
         LinkError: the environment names a proxy that cannot be used.
@@ -53,7 +53,7 @@ def find_proxy(host: str, port: int) -> Proxy | None:
 
 
 def make_http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> httpx.Client:
-    """A client for one server, which takes nothing else from the environment."""
+    """Make a client for one server, which takes nothing but the proxy from the environment."""
     proxy = find_proxy(host, port)
     return httpx.Client(verify=verify, timeout=timeout_s, trust_env=False, proxy=proxy.url if proxy else None)
 
@@ -74,7 +74,7 @@ def _require_usable(url: str) -> Proxy:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of ``no_proxy`` covers a server."""
+    """Return whether an entry of ``no_proxy`` covers a server."""
     if entry == "*":
         return True
     name, colon, its_port = entry.rpartition(":")

@@ -1,8 +1,11 @@
-"""A sentence of one party as it is stored and sent: short, and nothing in it that a terminal would obey.
+"""A sentence as it is stored and sent: of limited length, and without control characters for a terminal.
 
-What another party sends becomes part of many sentences (a refusal quotes a launch), so its length and its characters
-are theirs to choose. Who writes a sentence down or sends it passes it through :func:`fit_sentence`; who reads one
-refuses everything else by the type :data:`Sentence`.
+Text from another party becomes part of many sentences (a refusal quotes a launch), and that party chooses its length
+and its characters. The writer or sender of a sentence applies :func:`fit_sentence`. The reader refuses everything else
+by the type :data:`Sentence`.
+
+>>> fit_sentence("no room" + chr(27) + "[31m")
+'no room [31m'
 """
 
 import re
@@ -11,7 +14,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 MAX_SENTENCE: Final = 2000
-"""In characters."""
+"""The most characters of a sentence."""
 _NOT_TEXT: Final = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CUT: Final = " [cut]"
 
@@ -21,7 +24,7 @@ Sentence = Annotated[
 
 
 def fit_sentence(text: str) -> str:
-    """Make a :data:`Sentence` of ``text``: control characters become spaces, what is too long is cut."""
+    """Make a :data:`Sentence` of ``text``: control characters become spaces, and long text is cut."""
     sentence = _NOT_TEXT.sub(" ", text[: MAX_SENTENCE + 1])
     if len(sentence) > MAX_SENTENCE:
         return sentence[: MAX_SENTENCE - len(_CUT)] + _CUT

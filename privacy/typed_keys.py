@@ -1,4 +1,4 @@
-"""A public key as people read it out, type it and compare it: twelve groups of five characters.
+"""A public key as people read, type and compare it: twelve groups of five characters.
 
 ::
 
@@ -6,14 +6,14 @@
 
 Rules:
 
-* Crockford's base 32: digits and letters without i, l, o, u. What is read in their place is taken (o is 0; i and l are
-  1); capitals, blanks and hyphens make no difference.
+* Crockford's base 32: digits and letters without i, l, o, u. Letters that look alike are accepted (o is 0; i and l are
+  1). Capitals, blanks and hyphens make no difference.
 * The check characters are those of Bech32m (a BCH code over GF(32)), computed over the values of all 60 characters. Up
-  to four wrong characters are surely noticed, and so are any two that changed places; what else is wrong passes once
-  in a thousand million times. The length is fixed.
+  to four wrong characters are always detected, and so are any two that changed places. Other errors pass once in a
+  thousand million times. The length is fixed.
 * Every key begins with k1, so that none looks like an option of a command.
 * This is the form in every command, message and document for people, and in ``peers.json``. What is signed or sent
-  keeps the 43 characters of ``privacy/keys.py``.
+  has the 43 characters of ``privacy/keys.py``.
 
 Sources: BIP 173 and BIP 350 (the code and its guarantee), Crockford (the alphabet).
 """
@@ -36,7 +36,7 @@ BECH32M: Final = 0x2BC830A3
 
 
 def to_typed(raw: bytes) -> str:
-    """The form for people of a key's 32 bytes."""
+    """Write a key's 32 bytes in the form for people."""
     bits = int.from_bytes(raw) << (5 * _KEY_CHARACTERS - 8 * _KEY_BYTES)
     values = [ALPHABET.index(character) for character in _KIND]
     values += [bits >> 5 * place & 31 for place in reversed(range(_KEY_CHARACTERS))]
@@ -47,7 +47,7 @@ def to_typed(raw: bytes) -> str:
 
 
 def from_typed(text: str) -> bytes:
-    """The 32 bytes of a key as a person has typed it.
+    """Parse a key as a person typed it; return its 32 bytes.
 
     Raises:
         WireError: it is no key, or one that was mistyped.
@@ -72,7 +72,7 @@ def from_typed(text: str) -> bytes:
 
 
 def compute_remainder(values: Sequence[int]) -> int:
-    """The remainder of a word over GF(32) by Bech32's generator, after the word 1 (BIP 173)."""
+    """Compute the remainder of a word over GF(32) by Bech32's generator, starting from 1 (BIP 173)."""
     remainder = 1
     for value in values:
         top = remainder >> 25

@@ -49,7 +49,7 @@ def has_produced_results(account: Account) -> bool:
 
 @dataclass(frozen=True)
 class OrderAdvice:
-    """What each order would admit of the expected studies, the order that is taken, and the one that admits most."""
+    """What each order would admit of the expected studies, the order taken, and the one that admits most."""
 
     choices: tuple[OrderChoice, ...]
     taken: OrderChoice

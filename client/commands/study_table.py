@@ -19,7 +19,10 @@ NEVER_AGAIN: Final = (
 def explain_at_site(
     home: SiteFolder, ledger: Ledger, terms: Terms, *, about_to_approve: bool = False, runs: int | None = None
 ) -> Explanation:
-    """Explain what ``terms``, or ``runs`` launches of them, would cost here, with policy, data and ledger as now."""
+    """Explain what ``terms``, or ``runs`` launches of them, would cost here.
+
+    Policy, data and ledger are read as they are now.
+    """
     state = ledger.copy_state()
     registration = home.load_registry().find_nearest(terms.data)
     known = registration is not None and state.is_registered(

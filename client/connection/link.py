@@ -242,8 +242,8 @@ class CoordinatorLink:
     def _is_busy(self, refusal: RefusedError) -> bool:
         """Return whether a refused node is one that the coordinator knows.
 
-        Flower refuses an unknown key and a busy node alike. But only of a known key it checks the heartbeat
-        interval, so an invalid interval shows which of the two it is.
+        Flower refuses an unknown key and a busy node alike. It checks the heartbeat interval of a known key only,
+        so an invalid interval shows which of the two it is.
         """
         if refusal.code != ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
             raise LinkError(f"the coordinator at {self._address} refuses this site's node: {refusal}") from None
@@ -343,7 +343,7 @@ class CoordinatorLink:
         self.report(Kind.ANSWERED, f"a reply of {sum(sizes)} bytes was sent", sum(sizes))
 
     def _push(self, reply: Message, stored: Callable[[int], None]) -> None:
-        """Announce a reply, upload the pieces that the coordinator lacks, and call ``stored`` with each one's size."""
+        """Announce a reply and upload the pieces that the coordinator lacks; give ``stored`` the size of each."""
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             tree, parts = get_object_tree(reply), get_all_nested_objects(reply)

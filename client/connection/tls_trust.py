@@ -48,7 +48,7 @@ def explain_refusal(address: str, ca_certificate: Path) -> str:
     """Explain why the certificate at ``address`` is not accepted, and what to do."""
     context = make_tls_context(ca_certificate)
     (authority,) = context.get_ca_certs()[:1] or ({},)
-    # for this explanation only: no request of the site is ever sent under these flags
+    # for this explanation only: the one request under these flags carries nothing of the site
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     host, port = split_address(address)
     try:

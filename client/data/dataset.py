@@ -1,11 +1,10 @@
-"""A hospital's table: read once, checked against the study's contract, turned into numbers.
+"""Read the two files of a study: checked against its contract, the same bytes as registered, no patient in both.
 
 Rules:
 
 * everything that is wrong is reported at once, by column and by count; never a value, never a patient;
-* what a word is, is ``client/data/adapters/csv.py``'s to say; what number it becomes, ``client/data/encoding.py``'s;
-* records are grouped by patient, who is known by one normal form (``client/data/identifiers.py``), patients and
-  records in file order, the first ``records_per_patient`` of each;
+* ``client/data/adapters/csv.py`` decides what a word is, ``client/data/encoding.py`` which number it becomes,
+  ``client/data/table.py`` which records belong to one patient;
 * a patient is in the training file or in the test file, never in both;
 * what is trained on is what was registered: the file's SHA-256 is checked at every read.
 
@@ -27,8 +26,8 @@ from privacy.study import DataContract
 class StudyFiles:
     """A site's data for one study, as registered: the contract, two files, their digests, the count others may see.
 
-    Patients who object are left out; the files and the count stay as they were registered. ``weights`` are the
-    public weights that the study begins with, if it does.
+    Patients who object are left out; the files and the count stay as they were registered. ``weights`` is the file
+    of public weights that the study begins with, if it does.
     """
 
     contract: DataContract
@@ -42,10 +41,11 @@ class StudyFiles:
 
 
 def compute_public_count(patients: int) -> int:
-    """Patients rounded down to a multiple of ten: what the site tells others, and what divides its gradients.
+    """Round the number of patients down to a multiple of ten.
 
-    It changes only where one patient more or less crosses a ten, and is published once, at registration; it is
-    a registered fact, not covered by epsilon.
+    The site tells others this count, and divides its gradients by it. It changes only where one patient more or
+    less crosses a multiple of ten. It is published once, at registration; it is a registered fact, not covered by
+    epsilon.
 
     Raises:
         DataError: fewer than ten patients.
@@ -56,7 +56,7 @@ def compute_public_count(patients: int) -> int:
 
 
 def make_study_files(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
-    """Check both files and fix what a study will be trained and tested on; with every patient's identifier.
+    """Check both files and fix the data of a study; return them, and every patient's identifier.
 
     Raises:
         DataError: as :func:`read_table`, or the files share patients, or there are too few.
@@ -71,7 +71,7 @@ def make_study_files(contract: DataContract, train: Path, test: Path) -> tuple[S
 def require_registered(files: StudyFiles) -> None:
     """Refuse files that cannot be read now, or are not those that were registered.
 
-    Nothing in the files is looked at but their digest, so that the answer tells nothing about a record.
+    Only the digest of the files is computed, so that the answer reveals nothing about a record.
 
     Raises:
         DataUnavailableError: a file cannot be read now.
@@ -90,7 +90,7 @@ def require_registered(files: StudyFiles) -> None:
 def read_study(files: StudyFiles) -> tuple[Table, Table]:
     """Read the training and the test table: those registered, under the contract they were registered with.
 
-    Patients who object are left out, be it all of them.
+    Patients who object are left out, even if all of them do.
 
     Raises:
         DataUnavailableError, DataError: as :func:`require_registered`.
@@ -102,7 +102,7 @@ def read_study(files: StudyFiles) -> tuple[Table, Table]:
         (files.train, training, files.train_sha256),
         (files.test, testing, files.test_sha256),
     ):
-        if table.sha256 != registered:  # exchanged between the two readings
+        if table.sha256 != registered:  # replaced after require_registered read it
             raise DataError(f"{path}: the file changed since it was registered; register the new data first")
     _require_disjoint(training, testing)
     return training, testing

@@ -1,11 +1,12 @@
-"""A table's words become numbers, by the study's contract and nothing else.
+"""Turn a table's words into numbers, by the study's contract and nothing else.
 
 Rules:
 
 * only public choices shape the numbers: ranges and vocabularies of the contract, nothing measured on patients;
-* a number is scaled from its public range to [-1, 1] and clipped to it; a missing one is 0 (the middle) with its
-  indicator at 1; a category is one-hot, a missing one all zeros with its indicator at 1;
-* a patient is known by the normal form of their identifier (``client/data/identifiers.py``);
+* a number is scaled from its public range to [-1, 1] and clipped to it. A missing number is 0 (the middle), with
+  its indicator at 1;
+* a category is one-hot. A missing one is all zeros, with its indicator at 1;
+* a patient is identified by the normal form of their identifier (``client/data/identifiers.py``);
 * every mistake is found, not only the first; its sentence names column and count, never a value.
 """
 
@@ -27,15 +28,15 @@ Absent = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ColumnCounts:
-    """What was met in a feature's column, over all rows of the file.
+    """What a feature's column holds, counted over all rows of the file.
 
     Attributes:
         name: the column.
         rows: in the file.
         missing: rows without a value.
-        below: numbers beyond the lower end of the public range, clipped.
-        above: numbers beyond the upper end, clipped.
-        constant: whether all rows that have a value have the same.
+        below: numbers below the lower end of the public range, clipped.
+        above: numbers above the upper end, clipped.
+        constant: whether all rows that have a value have the same one.
     """
 
     name: str
@@ -48,7 +49,7 @@ class ColumnCounts:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A table as numbers, row by row; of no use where there are mistakes.
+    """A table as numbers, row by row; not usable where there are mistakes.
 
     Attributes:
         features: (rows, inputs) float32.
@@ -73,7 +74,7 @@ def encode_features(contract: DataContract, words: Words) -> Encoded:
             encoded, (below, above) = _scale_numbers(feature, column, absent, words.lines, mistakes)
         else:
             encoded, (below, above) = _encode_one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
-        parts += [encoded, absent[:, None].astype(np.float64)]
+        parts += [encoded, absent[:, None].astype(np.float64)]  # (rows, 1 or vocabulary), (rows, 1)
         seen = {word for word, gone in zip(column, absent, strict=True) if not gone}
         counts.append(
             ColumnCounts(feature.name, len(column), int(absent.sum()), below, above, constant=len(seen) == 1)
@@ -83,7 +84,7 @@ def encode_features(contract: DataContract, words: Words) -> Encoded:
 
 
 def encode_labels(contract: DataContract, words: Words, mistakes: list[Mistake]) -> NDArray[np.float32]:
-    """Give (rows,) 1 for a positive word, 0 for any other; a word that is neither is a mistake."""
+    """Encode the labels, (rows,): 1 for a positive word, 0 for any other; a word that is neither is a mistake."""
     label = contract.label
     column = words.columns.get(label.name, ())
     known = {*label.positive, *label.negative}
@@ -93,7 +94,7 @@ def encode_labels(contract: DataContract, words: Words, mistakes: list[Mistake])
 
 
 def name_patients(contract: DataContract, words: Words, mistakes: list[Mistake]) -> list[str]:
-    """Give the normal form of each row's patient, (rows,); a row that names nobody is a mistake."""
+    """Return the normal form of each row's patient, (rows,); a row that names no patient is a mistake."""
     column = words.columns.get(contract.patient, ())
     ids = [normalise(word) for word in column]
     lacking = [row for row, name in enumerate(ids) if not name or name in contract.missing]
@@ -108,7 +109,7 @@ def name_patients(contract: DataContract, words: Words, mistakes: list[Mistake])
 
 
 def read_number(word: str) -> float | None:
-    """Read a finite decimal number, or give None; Python's own extras (1_000, nan, inf) are none."""
+    """Read a finite decimal number; None for anything else, also for Python's own extras (1_000, nan, inf)."""
     try:
         number = float(word)
     except ValueError:
@@ -122,7 +123,7 @@ _NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
 def _scale_numbers(
     feature: Number, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """(rows, 1) in [-1, 1] with 0 where absent, and how many were clipped at the lower and at the upper end."""
+    """Scale a column to [-1, 1], (rows, 1), 0 where absent; count what was clipped at each end of the range."""
     middle = (feature.low + feature.high) / 2
     numbers = [middle if gone else read_number(word) for word, gone in zip(words, absent, strict=True)]
     unreadable = [row for row, number in enumerate(numbers) if number is None]
@@ -136,7 +137,7 @@ def _scale_numbers(
 def _encode_one_hot(
     feature: Category, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
 ) -> NDArray[np.float64]:
-    """(rows, vocabulary), all zeros where absent."""
+    """Encode a category as one-hot, (rows, vocabulary), all zeros where absent."""
     place = {word: index for index, word in enumerate(feature.values)}
     indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     unknown = np.flatnonzero((indices < 0) & ~absent).tolist()

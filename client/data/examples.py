@@ -1,4 +1,4 @@
-"""Patients as a model sees them: features, labels, and whose records they are."""
+"""Patients as a model sees them: features, labels, and the patient of each record."""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Patients:
-    """Records as numbers, grouped by patient; what training and evaluation see.
+    """Records as numbers, grouped by patient, for training and evaluation.
 
     Attributes:
         features: (records, inputs) float32.
         labels: (records,) float32, 1 for a positive label and 0 for a negative one.
         patient: (records,) int64, never falling: record i belongs to patient ``patient[i]`` in 0..patients-1.
-        patients: how many patients there are.
+        patients: the number of patients.
     """
 
     features: NDArray[np.float32] = field(repr=False)
@@ -24,6 +24,6 @@ class Patients:
 
 
 def treat_records_as_patients(patients: Patients) -> Patients:
-    """Every record as a patient of its own: for studies that sample and clip records."""
+    """Return every record as a patient of its own, for studies that sample and clip records."""
     count = len(patients.labels)
     return Patients(patients.features, patients.labels, np.arange(count, dtype=np.int64), count)

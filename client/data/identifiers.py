@@ -1,28 +1,32 @@
-"""One patient, one name: the form in which an identifier is compared, wherever two of them are.
+"""Normalise patient identifiers: the forms in which two identifiers are compared.
 
-Two forms, and no other:
+There are two forms, and no other:
 
-* :func:`normalise` is who a patient is within a site's tables: what groups records, and what keeps a patient out of
-  the test file who is in the training file;
-* :func:`fold` is coarser, and decides what is asked of people: two patients of one folded form *may* be one person
-  whom another program has written otherwise. Budgets and objections go by it (``client/data/patient_register.py``).
+* :func:`normalise` identifies a patient within a site's tables. It groups records, and keeps a patient of the
+  training file out of the test file;
+* :func:`fold` is coarser, and decides what people are asked: two patients of one folded form *may* be one person
+  whose identifier another program has written differently. Budgets and objections use it
+  (``client/data/patient_register.py``).
 
 Rules of the normal form:
 
-* Unicode NFKC: an accent in one piece or in two, full-width letters and digits, ligatures are the same;
+* Unicode NFKC (UAX 15): an accent in one piece or in two, full-width letters and digits, ligatures are the same;
 * digits of every script are 0 to 9;
-* characters that nobody sees (byte order marks, zero-width and soft ones, variation selectors) are left out;
+* invisible characters (byte order marks, zero-width and soft ones, variation selectors) are left out;
 * white space of any kind is one space inside, and none around;
 * letter case, leading zeros and dashes are kept: ``A1`` and ``a1`` may be two people.
 
-What is left must be something, without NUL or other control characters, else it names nobody.
+An identifier names no patient if nothing is left of it, or if NUL or another control character is left in it.
 
-Rules of the folded form, on top of those: no letter case, no white space, one kind of dash, none of a spreadsheet's
-``'`` or ``="..."`` that keeps a number as text; and of a name that is a whole number no leading zeros and no ``.0``:
-``00012``, ``12`` and ``12.0`` are what a hospital's system, a spreadsheet and a data frame make of one patient.
+Rules of the folded form, in addition:
 
-Both forms are total, and do not change what is in that form already. Coarser is the safe side: two people taken for
-one are asked about, one person taken for two would have two budgets.
+* no letter case, no white space, one kind of dash;
+* no ``'`` or ``="..."``, with which a spreadsheet keeps a number as text;
+* in a whole number no leading zeros and no ``.0``: a hospital's system, a spreadsheet and a data frame write one
+  patient as ``00012``, ``12`` and ``12.0``.
+
+Both forms accept every text, and do not change what is in that form already. The coarser form is the safe one: if
+two people look like one, people are asked; if one person looked like two, they would have two budgets.
 """
 
 import re
@@ -38,7 +42,7 @@ _WHOLE: Final = re.compile(r"0*([0-9]+)(?:[.,]0{0,2})?")
 
 
 def normalise(word: str) -> str:
-    """The normal form of an identifier; empty if it names nobody.
+    """Return the normal form of an identifier; empty if it names no patient.
 
     >>> normalise(" Mu\u0308-\uff10\uff17\ufeff ")
     'Mü-07'
@@ -51,26 +55,26 @@ def normalise(word: str) -> str:
 
 
 def is_usable(identifier: str) -> bool:
-    """Whether a normal form names somebody: it is not empty, and has no control character."""
+    """Return whether a normal form names a patient: it is not empty, and has no control character."""
     return bool(identifier) and (
         identifier.isprintable() or not any(unicodedata.category(each) in ("Cc", "Cs") for each in identifier)
     )
 
 
 def fold(identifier: str) -> str:
-    """What stays of a normal form when all is left out that another program may have changed.
+    """Return what is left of a normal form without anything that another program may have changed.
 
     >>> [fold(each) for each in ("00012", "12.0", "P\u20130012")]
     ['12', '12', 'p-0012']
     """
     text, folded = identifier, _fold_once(identifier)
-    while folded != text:  # one rule may make room for another: what is left of '012 is folded again
+    while folded != text:  # until nothing changes: '012 becomes 012, which becomes 12
         text, folded = folded, _fold_once(folded)
     return folded
 
 
 def count_alike(identifiers: Set[str]) -> int:
-    """How many of different ``identifiers`` share their folded form with another one of them."""
+    """Count those of different ``identifiers`` that share their folded form with another one of them."""
     forms: dict[str, int] = {}
     for identifier in identifiers:
         form = fold(identifier)

@@ -1,12 +1,13 @@
-"""What would be trained, and what is wrong or suspicious, before a table is registered: for its owner's own eyes.
+"""Report what would be trained, and what is wrong or suspicious, before a table is registered; for its owner only.
 
 Rules:
 
-* everything is said in one pass: both files, every mistake, every suspicion, and what policy and population will say;
-* a **mistake** breaks the contract, and the files cannot be registered; a **warning** is asked about before they are; a
-  **note** is only said;
-* sentences name columns, lines and counts. The words that a mistake is about are shown at the owner's terminal and are
-  in no document and no error (:attr:`Finding.shown` is never written out).
+* one pass reports everything: both files, every mistake, every suspicion, and what policy and population will
+  decide;
+* a **mistake** breaks the contract, and the files cannot be registered. A **warning** is asked about before they
+  are. A **note** is shown only;
+* sentences name columns, lines and counts. The words of a mistake are shown at the owner's terminal and are in no
+  document and no error (:attr:`Finding.shown` is never written out).
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -31,14 +32,14 @@ Where = Literal["training", "test", "both", "site"]
 
 
 class Finding(Document):
-    """One thing worth knowing about the files.
+    """One finding about the files.
 
     Attributes:
-        level: whether it forbids the registration, is asked about, or is only said.
-        where: in which file, in both, or what this site says of them.
+        level: whether it forbids the registration, is asked about, or is shown only.
+        where: in which file, in both, or about this site.
         sentence: what, by column and count.
         lines: where the first few are.
-        shown: what stands there and how it was probably meant, for the owner's terminal; in no document.
+        shown: the words there and their probable meaning, for the owner's terminal; in no document.
     """
 
     level: Level
@@ -49,7 +50,7 @@ class Finding(Document):
 
 
 class ColumnReport(Document):
-    """A feature's column: over all rows of the file."""
+    """Counts of a feature's column, over all rows of the file."""
 
     name: str
     missing: int
@@ -59,7 +60,7 @@ class ColumnReport(Document):
 
 
 class TableReport(Document):
-    """A file: its records, and those that would be used.
+    """Counts of a file, and of the records that would be used.
 
     Attributes:
         file: its path.
@@ -99,16 +100,16 @@ class CheckReport(Document):
 
     @property
     def mistakes(self) -> tuple[Finding, ...]:
-        """What forbids the registration."""
+        """The findings that forbid the registration."""
         return tuple(each for each in self.findings if each.level == "mistake")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What is asked about."""
+        """The findings that people are asked about."""
         return tuple(each for each in self.findings if each.level == "warning")
 
     def add_findings(self, more: Iterable[Finding]) -> "CheckReport":
-        """Give the report with ``more`` findings at its end."""
+        """Return the report with ``more`` findings at its end."""
         return self.model_copy(update={"findings": (*self.findings, *more)})
 
     def require_no_mistakes(self) -> None:
@@ -127,7 +128,7 @@ class CheckReport(Document):
 
 @dataclass(frozen=True)
 class Inspected:
-    """The report, and who is in the files: the normal forms, which stay here."""
+    """The report, and the normal forms of all patients in the files, which stay here."""
 
     report: CheckReport
     patients: frozenset[str]
@@ -136,7 +137,7 @@ class Inspected:
 def inspect_files(
     contract: DataContract, train: Path, test: Path, objections: Objections | None = None
 ) -> Inspected:
-    """Look at both files as training would.
+    """Inspect both files as training would read them.
 
     Raises:
         DataUnavailableError: one cannot be read now.
@@ -168,7 +169,7 @@ def inspect_files(
 def _inspect_file(
     contract: DataContract, path: Path, where: Where, objections: Objections | None, found: list[Finding]
 ) -> tuple[TableReport | None, Set[str]]:
-    """Report one file and who is in it; findings are appended."""
+    """Report one file and its patients; append the findings to ``found``."""
     try:
         words = read_words(path, list_columns(contract))
     except DataUnavailableError:

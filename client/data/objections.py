@@ -1,4 +1,4 @@
-"""Who takes part in no later study: keyed digests of patients, with the day of each objection.
+"""Keep which patients take part in no later study: keyed digests of patients, with the day of each objection.
 
 ::
 
@@ -6,10 +6,11 @@
 
 Rules:
 
-* the file is there from the beginning and sealed with the site's secret: lost or cut, nothing is admitted;
-* it holds no identifier, so nobody is listed from it by name: people name a patient, and learn whether they object;
-* an objection is of everybody written alike (``client/data/identifiers.py``): that of ``00012`` leaves out ``12``
-  as well;
+* the seal is HMAC-SHA256 (RFC 2104) under the site's secret. The file exists from the beginning: if it is lost or
+  cut, nothing is admitted;
+* it holds no identifier, so it gives no list of names: people name a patient, and learn whether they object;
+* an objection is of every patient written alike (``client/data/identifiers.py``): that of ``00012`` leaves out
+  ``12`` as well;
 * an objection that is taken back counts for studies admitted from then on, like the objection itself.
 """
 
@@ -34,7 +35,7 @@ _RECORD_BYTES: Final = DIGEST_BYTES + _DATE_BYTES
 
 @dataclass(frozen=True)
 class Objections:
-    """Patients to be left out, recognised by their digest.
+    """The patients to be left out, recognised by their digest.
 
     Attributes:
         secret: the site's.
@@ -50,26 +51,29 @@ class Objections:
         return tuple(sorted(digest.hex() for digest in self.since))
 
     def select(self, texts: Iterable[str]) -> "Objections":
-        """Take those of ``texts``: what a study was admitted with, whoever has objected or come back since."""
+        """Return the objections of ``texts`` alone: those that a study was admitted with.
+
+        Patients who have objected since, or no longer object, change nothing for that study.
+        """
         digests = [bytes.fromhex(text) for text in texts]
         return Objections(self.secret, {digest: self.since.get(digest, "") for digest in digests})
 
     def includes(self, patient: str) -> bool:
-        """Say whether ``patient`` objects."""
+        """Return whether ``patient`` objects."""
         return self.find_date(patient) is not None
 
     def find_date(self, patient: str) -> str | None:
-        """Give the day on which ``patient`` objected; None if they do not object."""
+        """Return the day on which ``patient`` objected; None if they do not object."""
         return self.since.get(compute_patient_digest(self.secret, patient)) if self.since else None
 
 
 def compute_patient_digest(secret: bytes, patient: str) -> bytes:
-    """Give the keyed digest of an identifier in its folded form, 32 bytes."""
+    """Compute the keyed digest of an identifier in its folded form, 32 bytes."""
     return hmac.new(secret, _PATIENT + fold(normalise(patient)).encode("utf-8"), hashlib.sha256).digest()
 
 
 def read_objections(path: Path, secret: bytes) -> Objections:
-    """Read who objects, as of now.
+    """Read which patients object now.
 
     Raises:
         SiteConfigError: the file is damaged or lost.
@@ -86,7 +90,7 @@ def read_objections(path: Path, secret: bytes) -> Objections:
 
 
 def write_objections(path: Path, secret: bytes, since: Mapping[bytes, str]) -> None:
-    """Replace the file by ``since``, sealed.
+    """Replace the file by ``since``, with its seal.
 
     Raises:
         SiteConfigError: it cannot be written.

@@ -1,20 +1,21 @@
-"""Who is in which population, without a list of names: keyed digests of patient identifiers.
+"""Record which patient is in which population, without a list of names: keyed digests of patient identifiers.
 
 ::
 
-    patients/secret                      32 bytes of this site's, its owner's alone
+    patients/secret                      32 bytes of this site's, readable by their owner alone
     patients/NAME-COMMITMENT.digests     the population's patients, every one it ever had: sorted digests
     patients/objections.digests          patients who take part in no later study (``client/data/objections.py``)
 
 Rules:
 
-* a patient's digest is HMAC-SHA256 of the identifier's folded form (``client/data/identifiers.py``) under the site's
-  secret: equal at this site, a guess for nobody else, and the same for ``00012``, ``12`` and ``12.0``;
-* a budget belongs to people, so a file whose patients are in another population, or are written like some, is refused
-  with their number, until people say that those are others;
-* what people say of two populations stands in the ledger with the number of patients, and holds for these patients: who
-  is in the population is not asked about again, who comes anew is;
-* a population only grows: who has left its file has still been paid for;
+* a patient's digest is HMAC-SHA256 (RFC 2104) of the identifier's folded form (``client/data/identifiers.py``)
+  under the site's secret: equal at this site, others cannot compute or test it, and the same for ``00012``, ``12``
+  and ``12.0``;
+* a budget belongs to people. So a file is refused if its patients are in another population, or are written like
+  patients of it, until people say that those are other patients. The refusal names their number;
+* what people say of two populations is in the ledger with the number of patients, and holds for these patients:
+  patients who are in the population are not asked about again, new ones are;
+* a population only grows: a patient who is no longer in its file has still been paid for;
 * the ledger holds a commitment to each population's digests, so that they cannot be lost or cut unnoticed.
 """
 
@@ -44,10 +45,10 @@ _COMMITMENT: Final = labels.make_prefix(labels.PATIENTS)
 
 
 class Admitted(NamedTuple):
-    """A population's patients, as the ledger is told of them.
+    """A population's patients, as the ledger records them.
 
-    ``commitment`` is to their digests. ``said_different`` says how many of them are written like patients of another
-    population, by its name, and are other people by what this site's people say.
+    ``commitment`` is to their digests. ``said_different`` counts, by the name of another population, the patients
+    who are written like patients of it and are other people, as this site's people have said.
     """
 
     commitment: str
@@ -68,7 +69,7 @@ class PatientRegister:
 
     @classmethod
     def create(cls, folder: Path) -> "PatientRegister":
-        """Begin an empty register with a fresh secret."""
+        """Create an empty register with a fresh secret."""
         folder.mkdir(mode=0o700)
         generate_secret(folder / "secret")
         register = cls(folder)
@@ -77,7 +78,7 @@ class PatientRegister:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """While this lasts no other process changes the register."""
+        """Keep other processes from changing the register while the block runs."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -92,16 +93,18 @@ class PatientRegister:
         known: Mapping[str, str],
         different_from: Collection[str] = (),
     ) -> Admitted:
-        """Add ``patients`` to ``population``, once they are seen to be in no other. To be done :meth:`hold_lock`.
+        """Add ``patients`` to ``population``, after checking that they are in no other one.
+
+        The caller holds :meth:`hold_lock`.
 
         Args:
             population: its name.
-            patients: identifiers of everybody in the files.
+            patients: identifiers of all patients in the files.
             known: the commitment of every population in the ledger.
-            different_from: populations of other people, whatever the identifiers say; people say so.
+            different_from: populations that people have said to be of other patients, whatever the identifiers are.
 
         Returns:
-            What the ledger is to be told. The digests are on disk when this returns.
+            What the ledger is to record. The digests are on disk when this returns.
 
         Raises:
             RefusedError: ``same-patients``, with their number.
@@ -123,10 +126,12 @@ class PatientRegister:
         known: Mapping[str, str],
         different_from: Collection[str] = (),
     ) -> frozenset[bytes]:
-        """Compare ``patients`` with the populations that are not theirs; changes nothing. Arguments as :meth:`admit`.
+        """Compare ``patients`` with the populations that are not theirs; change nothing.
+
+        Arguments as :meth:`admit`.
 
         Returns:
-            The digests of everybody who would be in ``population``.
+            The digests of all patients who would be in ``population``.
 
         Raises:
             RefusedError: ``same-patients``, with their number.
@@ -141,14 +146,15 @@ class PatientRegister:
         return frozenset(own | named)
 
     def forget_older(self, population: str, commitment: str) -> None:
-        """Remove what was replaced, once the ledger holds ``commitment``."""
+        """Remove the files that ``commitment`` replaced, once the ledger holds it."""
         kept = self._build_path(population, commitment)
         for path in self._folder.glob(f"{population}-*.digests"):
+            # a population's name may have hyphens: only the end of fixed length is cut off
             if path != kept and path.name[: -len("-0123456789abcdef.digests")] == population:
                 path.unlink()
 
     def count_patients(self, patients: Iterable[str], known: Mapping[str, str]) -> dict[str, int]:
-        """Count the ``patients`` that each of the ``known`` populations holds, without those that hold none.
+        """Count the ``patients`` that each of the ``known`` populations holds, without populations that hold none.
 
         Raises:
             SiteConfigError: the register is not the one that the ledger has committed to.
@@ -158,7 +164,7 @@ class PatientRegister:
         return {name: count for name, count in counts.items() if count}
 
     def find_unknown(self, patients: Iterable[str], known: Mapping[str, str]) -> list[str]:
-        """Give those of ``patients`` who are in none of the ``known`` populations.
+        """Return those of ``patients`` who are in none of the ``known`` populations.
 
         Raises:
             SiteConfigError: the register is not the one that the ledger has committed to.
@@ -169,7 +175,7 @@ class PatientRegister:
         return [patient for patient in patients if compute_patient_digest(self._secret, patient) not in everybody]
 
     def count_objecting(self, known: Mapping[str, str]) -> dict[str, int]:
-        """Count who objects in each of the ``known`` populations.
+        """Count the patients who object in each of the ``known`` populations.
 
         Raises:
             SiteConfigError: the register is damaged, or not the one that the ledger has committed to.
@@ -178,11 +184,11 @@ class PatientRegister:
         return {name: len(objecting & self._read_digests(name, commitment)) for name, commitment in known.items()}
 
     def add_objections(self, patients: Iterable[str], date: str) -> int:
-        """Leave ``patients`` out of every later study; how many object now.
+        """Leave ``patients`` out of every later study; return how many object now.
 
         Args:
             patients: their identifiers.
-            date: today, as ``2026-03-31``; who objects already keeps their day.
+            date: today, as ``2026-03-31``; patients who object already keep their day.
 
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
@@ -194,7 +200,7 @@ class PatientRegister:
         return len(since)
 
     def take_back_objections(self, patients: Iterable[str]) -> int:
-        """Let ``patients`` take part in later studies again; how many object now.
+        """Let ``patients`` take part in later studies again; return how many object now.
 
         Raises:
             SiteConfigError: the file is damaged, or cannot be written.
@@ -206,7 +212,7 @@ class PatientRegister:
         return len(since)
 
     def load_objections(self) -> Objections:
-        """Give who objects, as of now.
+        """Read which patients object now.
 
         Raises:
             SiteConfigError: the file is damaged or lost.
@@ -240,7 +246,7 @@ class PatientRegister:
 
 
 def _describe_shared_patients(shared: int, patients: int, population: str) -> str:
-    """Say who is shared with whom, and what people can do."""
+    """Describe which patients are in another population too, and what people can do."""
     return (
         f"{shared} of these {patients} patients are in the population '{population}', or are written like patients of "
         "it (00012, 12 and 12.0 are alike): the same patients have one budget; register the files under it "

@@ -1,11 +1,12 @@
-"""What in a table that keeps its contract is probably not meant: warnings for the people who register it.
+"""Find what is probably wrong in a table that keeps its contract: warnings for the people who register it.
 
 Rules:
 
 * a warning is for the hospital's own people, before they register a table; nothing here decides what is trained;
-* a sentence names columns and counts; how a mistaken word was probably meant (:func:`describe_probable_meaning`)
+* a sentence names columns and counts. The probable meaning of a mistaken word (:func:`describe_probable_meaning`)
   may name words, and goes to the owner's own terminal only;
-* most means more than half: of a column's rows that are missing, of its numbers that are clipped, of records dropped.
+* "most" means more than half: of a column's rows that are missing, of its numbers that are clipped, of records
+  dropped.
 """
 
 import re
@@ -33,9 +34,9 @@ _FACTORS: Final = {
     2.54: "2.54, centimetres for inches",
     2.2046: "2.2046, pounds for kilograms",
 }
-_FITS: Final = 0.5  # of the numbers lie in the range once the factor is taken out
-_CORNER: Final = 0.02  # of the range that holds every number of a column in other units
-_FEW: Final = 10  # rows below which a column in a corner says nothing
+_FITS: Final = 0.5  # a factor is named if more than this share of the numbers is in the range with it
+_CORNER: Final = 0.02  # share of the range, at one end, that holds every number of a column in other units
+_FEW: Final = 10  # with fewer rows a column in a corner means nothing
 _THOUSANDS: Final = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,3}")
 _ROUNDED_ID: Final = re.compile(r"[0-9][.,][0-9]+[eE]\+[0-9]+")
@@ -49,7 +50,7 @@ _UNIT: Final = re.compile(r"-?[0-9.]+\s*(%|[^\W\d_]|[^\W\d_]{2,}.*)")
 
 
 def find_suspicions(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
-    """Say what is probably not meant in a file's columns; a sentence each."""
+    """Yield a sentence for each thing in a file's columns that is probably not meant."""
     numbers = {feature.name: feature for feature in contract.features if isinstance(feature, Number)}
     for count in counts:
         if count.missing * 2 > count.rows:
@@ -69,7 +70,7 @@ def find_suspicions(contract: DataContract, words: Words, counts: Sequence[Colum
 
 
 def describe_probable_meaning(contract: DataContract, column: str, words: Mapping[str, int]) -> str:
-    """Say how mistaken ``words`` of ``column`` were probably meant, with their counts; may name words."""
+    """Describe how mistaken ``words`` of ``column`` were probably meant, with their counts; may name words."""
     known = _find_vocabulary(contract, column)
     hints = list[str]()
     missing = {word: count for word, count in words.items() if word.casefold() in _MISSING}
@@ -91,7 +92,7 @@ def describe_probable_meaning(contract: DataContract, column: str, words: Mappin
 
 
 def format_word(word: str) -> str:
-    """Give a word as a terminal may show it: in quotes, no longer than a line, nothing that steers the terminal."""
+    """Format a word for a terminal: in quotes, no longer than a line, without control characters."""
     cut = word if len(word) <= 40 else f"{word[:37]}..."
     plain = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in cut)
     return f"'{plain}'" if plain else "nothing"
@@ -132,7 +133,7 @@ def _warn_about_numbers(
 
 
 def _describe_other_units(feature: Number, values: NDArray[np.float64]) -> str:
-    """Say by which factor the numbers would come into the range, if one does that for most of them."""
+    """Describe the factor that would bring most of the numbers into the range, if there is one."""
     best, sentence = _FITS, ""
     for factor, words in _FACTORS.items():
         for scaled, verb in ((values / factor, "divided"), (values * factor, "multiplied")):
@@ -148,10 +149,11 @@ def _is_in_corner(feature: Number, values: NDArray[np.float64]) -> bool:
 
 
 def _count_points_for_thousands(feature: Number, read: Sequence[tuple[str, float]]) -> int:
-    """Count numbers that are written as thousands are; 0 if the others of the column speak against it.
+    """Count numbers whose point probably separates thousands; 0 if the others of the column contradict.
 
-    Every number with a point has three digits after it. And either all others are whole and below 1000, some of them
-    hundreds; or there are no others, and the range has room for what is meant and hardly any for what is read.
+    Every number with a point has three digits after it. In addition, either all others are whole and below 1000,
+    some of them hundreds; or there are no others, and the range has room for the numbers as meant and hardly any
+    for them as read.
     """
     dotted = [(word, number) for word, number in read if "." in word]
     if not dotted or not all(_THOUSANDS.fullmatch(word) for word, _ in dotted):
@@ -166,7 +168,7 @@ def _count_points_for_thousands(feature: Number, read: Sequence[tuple[str, float
 
 
 def _find_vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
-    """The words that ``column`` may have; None if it has numbers."""
+    """Return the words that ``column`` may have; None if it has numbers."""
     if column == contract.label.name:
         return (*contract.label.positive, *contract.label.negative)
     found = [feature for feature in contract.features if feature.name == column]
@@ -174,7 +176,7 @@ def _find_vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | N
 
 
 def _find_nearest_word(word: str, known: Sequence[str]) -> str | None:
-    """The word of the contract that ``word`` probably is, in other letter case or written as a number with a point."""
+    """Return the word of the contract that ``word`` probably is, in other letter case or as a decimal number."""
     number = read_number(word)
     for each in known:
         if simplify_spelling(each) == simplify_spelling(word) and simplify_spelling(word):

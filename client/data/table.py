@@ -1,4 +1,11 @@
-"""A table read against its contract: records grouped by patient."""
+"""Read a table against its contract: records as numbers, grouped by patient.
+
+Rules:
+
+* everything that is wrong is reported at once, by column and by count; never a value, never a patient;
+* a patient is identified by one normal form (``client/data/identifiers.py``);
+* patients and records keep the file's order; the first ``records_per_patient`` records of each patient are kept.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +40,7 @@ class Table:
 
 
 def read_table(contract: DataContract, path: Path, objections: Objections | None = None) -> Table:
-    """Read the CSV file ``path`` and check it against ``contract``; who objects is left out.
+    """Read the CSV file ``path`` and check it against ``contract``; patients who object are left out.
 
     Raises:
         DataUnavailableError: the file cannot be read now.
@@ -55,14 +62,14 @@ def read_table(contract: DataContract, path: Path, objections: Objections | None
 
 
 def list_columns(contract: DataContract) -> list[str]:
-    """Name the columns that training needs: patient, label, features."""
+    """List the columns that training needs: patient, label, features."""
     return [contract.patient, contract.label.name, *(feature.name for feature in contract.features)]
 
 
 def group_records(
     ids: Sequence[str], limit: int, objections: Objections | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
-    """Give the rows to keep, grouped by patient; the patient of each; the patients' names by first appearance."""
+    """Group rows by patient: return the rows to keep, the patient of each, and the names by first appearance."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(ids):
         rows.setdefault(name, []).append(row)

@@ -1,7 +1,7 @@
-"""A line of the ledger in words, for a person who reads it from top to bottom.
+"""Describe ledger entries in words, for a person who reads the ledger from top to bottom.
 
-An amount is Renyi divergence at the order of the grant that pays: amounts of one grant may be added, and what they
-mean in epsilon is in ``consilium-site budget``.
+An amount is Rényi divergence at the order of the grant that pays. Amounts of one grant may be added;
+``consilium-site budget`` shows what they mean in epsilon.
 """
 
 from collections.abc import Iterable
@@ -36,13 +36,13 @@ from privacy.ledger.entries import (
 
 
 def describe_entry(body: Body) -> str:
-    """What an entry says, on one line of printable characters."""
+    """Describe an entry on one line of printable characters."""
     words = " ".join(_describe_body(body).split())
     return "".join(each if each.isprintable() else "?" for each in words)
 
 
 def describe_progress(body: Body) -> str:
-    """How far a study had come with an entry, in three words."""
+    """Describe in a few words how far a study had come with an entry."""
     match body:
         case Reserve():
             return f"round {body.round} paid"
@@ -54,7 +54,7 @@ def describe_progress(body: Body) -> str:
 
 
 def list_named_studies(entries: Iterable[Entry]) -> dict[str, str]:
-    """Every study that the ledger names, with the digest of its terms where it was admitted (else nothing)."""
+    """List every study that the ledger names, with the digest of its terms where it was admitted (else empty)."""
     named: dict[str, str] = {}
     for entry in entries:
         study = getattr(entry.body, "study", None)
@@ -66,7 +66,7 @@ def list_named_studies(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def is_about(body: Body, study: str, terms: str) -> bool:
-    """Whether ``body`` is about ``study``, or approves its ``terms``, or takes that back."""
+    """Return whether ``body`` is about ``study``, or approves its ``terms``, or takes that back."""
     return getattr(body, "study", None) == study or (isinstance(body, Approve | Revoke) and body.terms == terms)
 
 
@@ -139,7 +139,7 @@ _ENDINGS: Final = {
 
 
 def _describe_author(who: str | None, account: str | None) -> str:
-    """Who said so, in their own words, and the account that the command ran under."""
+    """Describe who entered it, by the name they gave, and the account that the command ran under."""
     said = "" if who is None else f", by {who}"
     return said if account is None else f"{said} (account {account})"
 
@@ -159,5 +159,5 @@ def _describe_plan(plan: Iterable[Planned]) -> str:
 
 
 def _format_amount(charge: int | None) -> str:
-    """A charge to the last digit, so that a reader's sums come out; nothing bounds what has none."""
+    """Format a charge with every digit, so that a reader's sums are exact; None has no bound."""
     return "no bound" if charge is None else f"divergence {Decimal(charge) / NANO:f}"

@@ -1,6 +1,6 @@
-"""What it would cost to go on from an older copy of the ledger: the recovery is tried on a copy, and compared.
+"""Compute what a recovery from an older copy of the ledger would cost: try it on a copy, and compare.
 
-The rules of a recovery are the ledger's own (``privacy/ledger/state.py``): what a witness has seen of the lost
+The rules of a recovery are those of the ledger (``privacy/ledger/state.py``): what a witness has seen of the lost
 ledger is taken over, everything open counts as spent, and its studies are closed.
 """
 
@@ -16,7 +16,7 @@ from privacy.ledger.signing import Head
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A recovery that was tried: where the ledger stands, what was seen, which studies it closes, and the figures."""
+    """A recovery tried on a copy: the ledger's head, the head that was seen, the studies it closes, the figures."""
 
     own: Head
     seen: Head
@@ -28,7 +28,7 @@ class Rehearsal:
 def rehearse_recovery(
     state: LedgerState, countersigned: Countersigned, witness: PublicKey, key: SigningKey
 ) -> Rehearsal:
-    """Try a recovery on ``ledger``, a copy, which is changed.
+    """Try a recovery on ``state``, a copy, which is changed.
 
     Raises:
         LedgerError: nothing is lost, or the head is not of this ledger or not seen by ``witness``.

@@ -1,7 +1,8 @@
-"""The ledger for a data protection officer: who granted what, what each study took in epsilon, and what it still holds.
+"""Summarise the ledger for a data protection officer: grants, what each study took in epsilon, what it still holds.
 
-Amounts are epsilon at the order and delta of the grant that pays, as ``consilium-site budget`` shows them. A study's
-share is what it alone would take of that grant, so shares of one grant add up to more than the grant's own figure.
+Amounts are epsilon at the order and delta of the grant that pays, as ``consilium-site budget`` shows them. A
+study's share is what it alone would take of that grant, so shares of one grant add up to more than the grant's own
+figure.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ _STATES = {
 
 
 class StudyLine(NamedTuple):
-    """One study, in words: days are YYYY-MM-DD, epsilon is None if nothing bounds it."""
+    """One study in the summary: days are YYYY-MM-DD, epsilon is None if nothing bounds it."""
 
     study: str
     population: str
@@ -33,7 +34,7 @@ class StudyLine(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What happened since a day."""
+    """What happened since a day: grants, studies, and the numbers of refusals and incidents."""
 
     grants: list[str]
     studies: list[StudyLine]
@@ -42,7 +43,7 @@ class Summary(NamedTuple):
 
 
 def summarise(ledger_state: LedgerState, story: Timeline, since: str) -> Summary:
-    """What the ledger says from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
+    """Summarise the ledger from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
     grants = [
         f"{each.at.time[:10]}: '{chapter.population}' was granted epsilon {each.grant.epsilon:g} at delta "
         f"{each.grant.delta:g}" + (", after results were seen" if each.after_results else "")

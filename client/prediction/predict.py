@@ -1,11 +1,11 @@
-"""A released model on somebody's own table: a probability for every record, without a site, a label or a budget.
+"""Predict with a released model: a probability for every record, without a site, a label or a budget.
 
 Rules:
 
-* the release folder is all there is to have: its contract says what the columns mean, its model file must be the one
+* the release folder is all that is needed. Its contract says what the columns mean; its model file must be the one
   that the contract names;
 * a record becomes numbers exactly as in training; every row of the table gets one prediction, in the table's order;
-* what is predicted is research output. The model knows the patients it was trained on, not those of this table.
+* what is predicted is research output. The model was trained on other patients than those of this table.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _BATCH: Final = 8192  # records at a time
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What the model says of a table.
+    """What the model predicts for a table.
 
     Attributes:
         patients: each row's patient, in normal form; (rows,).
         probabilities: of a positive label; (rows,) float64.
         counts: of every feature's column.
         suspicions: what in the table is probably not meant.
-        mistakes: what breaks the contract; there are no predictions then.
+        mistakes: what breaks the contract; then there are no predictions.
     """
 
     patients: tuple[str, ...] = field(repr=False)
@@ -58,7 +58,7 @@ def load_model(folder: Path, contract: ReleaseContract) -> nn.Module:
     """Build the released model of ``folder``.
 
     Raises:
-        ReleaseError: its file is not there, is another one, or is no such model's.
+        ReleaseError: its file is missing, is another one, or does not fit the model.
     """
     path = folder / contract.model.file
     try:

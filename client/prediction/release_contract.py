@@ -1,10 +1,11 @@
-"""What somebody needs who wants to use a released model: ``release/contract.json``, the same bytes at every site.
+"""Define ``release/contract.json``: what is needed to use a released model; the same bytes at every site.
 
 ::
 
     {"contract": 1, "study": ..., "purpose": ..., "terms_sha256": ...,
      "model": {"name": "mlp", "options": {...}, "file": "model.safetensors", "sha256": ..., "personal": [...]},
-     "data": {"patient": ..., "features": [{"kind": "number", "name": "age", "low": 20, "high": 80}, ...], "label": ...,
+     "data": {"patient": ..., "features": [{"kind": "number", "name": "age", "low": 20, "high": 80}, ...], "label":
+     ...,
               "missing": [...], ...},
      "inputs": ["age", "age is missing", "sex is f", ...],
      "threshold": {"value": 0.5, "chosen": ...}, "positive_weight": 1}
@@ -13,10 +14,12 @@ Rules:
 
 * ``data`` is the study's data contract as the terms have it: columns, ranges, words, what counts as missing;
 * ``inputs`` names the numbers that the model takes, in their order; ``client/data/encoding.py`` makes them;
-* the model gives one logit; its sigmoid is the probability of a positive label, and from the threshold on it is a
-  positive prediction. No patient was looked at to choose the threshold. With a ``positive_weight`` other than 1 it is a
-  score, and no probability: positive labels counted for more in training than they are frequent;
-* nothing in it was measured on patients: all of it is known before the study begins, but the model file's SHA-256.
+* the model gives one logit; its sigmoid is the probability of a positive label. From the threshold on the
+  prediction is positive. No patient was looked at to choose the threshold;
+* with a ``positive_weight`` other than 1 the sigmoid is a score and no probability: positive labels weighed more in
+  training than their frequency;
+* nothing in it was measured on patients: all of it is known before the study begins, except the model file's
+  SHA-256.
 """
 
 from pathlib import Path
@@ -35,7 +38,7 @@ MODEL_FILE: Final = "model.safetensors"
 
 
 class ReleasedModel(Document):
-    """The model of the catalogue, and its file. ``personal`` layers have their first values there."""
+    """The model of the catalogue, and its file, in which ``personal`` layers have their first values."""
 
     name: Name
     options: dict[str, Any]
@@ -45,7 +48,7 @@ class ReleasedModel(Document):
 
 
 class Threshold(Document):
-    """From which probability on a prediction is positive, and how that was chosen."""
+    """The probability from which on a prediction is positive, and how it was chosen."""
 
     value: Annotated[float, Field(gt=0, lt=1)]
     chosen: str
@@ -66,7 +69,7 @@ class ReleaseContract(Document):
 
 
 def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContract:
-    """Say how the model that ``study`` releases is used."""
+    """Make the contract that says how the model of ``study`` is used."""
     return ReleaseContract(
         study=study,
         purpose=terms.purpose,
@@ -85,7 +88,7 @@ def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContrac
 
 
 def name_inputs(contract: DataContract) -> tuple[str, ...]:
-    """Name the numbers that a record becomes, in their order; (inputs,)."""
+    """List the names of the numbers that a record becomes, in their order; (inputs,)."""
     names = list[str]()
     for feature in contract.features:
         if feature.kind == "number":
@@ -100,7 +103,7 @@ def read_contract(folder: Path) -> ReleaseContract:
     """Read the contract of the release in ``folder``.
 
     Raises:
-        ReleaseError: it is not there, or cannot be used.
+        ReleaseError: it is missing, or cannot be used.
     """
     path = folder / CONTRACT_FILE
     try:

@@ -1,4 +1,4 @@
-"""A site's configuration file: who it is and what it allows."""
+"""The contents of ``site.yaml``: the site's name, its device, and its policy."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ class Policy(Document):
     Attributes:
         epsilon_per_study: the most that training and evaluation may promise together.
         minimum_sites: the fewest sites a round may have.
-        minimum_colluders: how many sites may conspire with the coordinator, at least, without breaking a promise.
+        minimum_colluders: the least number of sites that may conspire with the coordinator without breaking a
+            promise.
     """
 
     models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
@@ -23,7 +24,7 @@ class Policy(Document):
     minimum_colluders: int = Field(default=1, ge=0)
     minimum_patients: int = Field(default=50, ge=10)
     without_privacy: tuple[Name, ...] = ()
-    """The populations that a study without privacy may use up: their patients can never be in a private one again."""
+    """Populations that a study without privacy may use; their patients can never be in a private one again."""
     open_sealing: bool = False
     unprotected_test_patients: bool = False
     approval: Literal["automatic", "each-study"] = "automatic"
@@ -39,7 +40,7 @@ class Policy(Document):
 
 
 class SiteConfig(Document):
-    """``site.yaml``."""
+    """The contents of ``site.yaml``."""
 
     name: SiteName
     device: Literal["auto", "cpu", "cuda"] = "auto"

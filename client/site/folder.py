@@ -1,22 +1,25 @@
-"""A site's folder: what a hospital has, and where it lies.
+"""Read and write a site's folder: keys, configuration, ledger, registered data and studies.
 
 ::
 
     site.yaml        who the site is and what it allows (the data protection officer's file)
-    identity.key     Ed25519; signs everything the site says, and its ledger
+    identity.key     Ed25519; signs everything the site sends, and its ledger
     node.key         P-384; Flower's node authentication
     admission.json   the coordinator's answer to the join request
     peers.json       identity keys of other sites that this site's people have compared and pinned
-    data.json        registered data: files, digests, public counts, whose patients they are
-    patients/        who is in which population, as keyed digests
+    data.json        registered data: files, digests, public counts, populations
+    patients/        which patient is in which population, as keyed digests
     ledger.sqlite    the ledger
     witnessed.json   its newest head that the coordinator has countersigned
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
 
-Rules: the folder is its owner's alone (0700); files are replaced whole, never half; what cannot be read is refused
-with the file's name.
+Rules:
+
+* the folder is readable by its owner only (0700);
+* files are replaced whole, never in part;
+* what cannot be read is refused with the file's name.
 """
 
 from dataclasses import dataclass
@@ -46,13 +49,13 @@ D = TypeVar("D", bound=Document)
 
 @dataclass(frozen=True)
 class SiteFolder:
-    """A site's folder. Reading what is not there, or is damaged, raises SiteConfigError."""
+    """A site's folder. Reading what is missing or damaged raises SiteConfigError."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path, name: str, device: str = "auto", policy: Policy | None = None) -> "SiteFolder":
-        """Make a site: its keys, its ledger, its configuration.
+        """Create a site: its keys, its ledger, its configuration.
 
         Raises:
             SiteConfigError: the folder is not empty or cannot be written.
@@ -79,13 +82,17 @@ class SiteFolder:
 
     @property
     def config(self) -> SiteConfig:
-        """``site.yaml``."""
+        """The contents of ``site.yaml``, read anew each time."""
         path = self._find_file(SITE_FILE)
         require_private(self.folder, SiteConfigError)
         return read_yaml(path, SiteConfig, SiteConfigError)
 
     def load_identity(self) -> SigningKey:
-        """The site's identity."""
+        """Load the site's identity.
+
+        Raises:
+            SiteConfigError: a change of the identity key was interrupted.
+        """
         if self.next_identity_path.exists():
             raise SiteConfigError(
                 f"{self.folder}: a change of this site's identity key was interrupted; finish it: "
@@ -95,44 +102,44 @@ class SiteFolder:
 
     @property
     def identity_path(self) -> Path:
-        """The site's identity key."""
+        """The file of the site's identity key."""
         return self._find_file("identity.key")
 
     @property
     def next_identity_path(self) -> Path:
-        """The key that is to be the identity, while it is being changed."""
+        """The file of the next identity key, while the key is being changed."""
         return self._find_file("identity.key.next")
 
     @property
     def node_key_path(self) -> Path:
-        """Flower's node key."""
+        """The file of Flower's node key."""
         return self.folder / "node.key"
 
     @property
     def ca_path(self) -> Path:
-        """The coordinator's certificate authority, as admitted."""
+        """The file of the certificate authority that came with the coordinator's admission."""
         return self.folder / "coordinator-ca.pem"
 
     @property
     def ledger_path(self) -> Path:
-        """The ledger."""
+        """The file of the ledger."""
         return self.folder / "ledger.sqlite"
 
     @property
     def log_path(self) -> Path:
-        """Figures that never leave."""
+        """The file of figures that never leave."""
         return self.folder / "log" / "training.log"
 
     def find_study_folder(self, study: str) -> Path:
-        """Where the site keeps what it has of ``study``."""
+        """Return the folder in which the site keeps what it has of ``study``."""
         return self.folder / "studies" / study
 
     def open_ledger(self) -> Ledger:
-        """The ledger, verified.
+        """Open the ledger and verify it.
 
         Raises:
             SiteConfigError: it is another site's than ``site.yaml`` says.
-            LedgerError: it cannot be believed.
+            LedgerError: it does not verify.
         """
         config, ledger = self.config, Ledger.open(self.ledger_path, self.load_identity())
         if ledger.site != config.name:
@@ -144,7 +151,7 @@ class SiteFolder:
         return ledger
 
     def make_join_request(self) -> SignedJoinRequest:
-        """What the coordinator needs to know of this site; nothing secret."""
+        """Make the signed join request: what the coordinator needs to know of this site; nothing secret."""
         identity = self.load_identity()
         request = JoinRequest(
             name=self.config.name,
@@ -154,7 +161,7 @@ class SiteFolder:
         return SignedJoinRequest.sign(identity, request)
 
     def accept_admission(self, admission: SignedAdmission) -> Admission:
-        """Store the coordinator's answer.
+        """Verify and store the coordinator's answer to the join request.
 
         Raises:
             SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
@@ -171,12 +178,13 @@ class SiteFolder:
             admission.verify(PublicKey.from_text(statement.coordinator))
         except WireError as error:
             raise SiteConfigError(f"the admission is damaged: {error}") from None
+        # the authority first: where an admission is stored, its certificate is stored too
         replace_file(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
         replace_file(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
         return statement
 
     def load_admission(self) -> Admission:
-        """The coordinator's answer."""
+        """Load the coordinator's answer to the join request."""
         path = self.folder / "admission.json"
         if not path.exists():
             raise SiteConfigError(
@@ -186,28 +194,28 @@ class SiteFolder:
         return self._read(path, SignedAdmission).statement
 
     def load_witnessed(self) -> Countersigned | None:
-        """The newest head of the ledger that the coordinator has countersigned, if any."""
+        """Load the newest head of the ledger that the coordinator has countersigned; None if there is none."""
         path = self._find_file("witnessed.json")
         return self._read(path, Countersigned) if path.exists() else None
 
     def keep_witnessed(self, countersigned: Countersigned) -> None:
-        """Keep it beside the ledger, for the day on which the ledger is lost."""
+        """Store a countersigned head beside the ledger, for a recovery after the ledger is lost."""
         replace_file(self._find_file("witnessed.json"), countersigned.to_bytes(), StorageError)
 
     def forget_admission(self) -> None:
-        """Belong to no coordinator any more, until one has admitted this site again."""
+        """Remove the admission: the site belongs to no coordinator until one has admitted it again."""
         (self.folder / "admission.json").unlink(missing_ok=True)
 
     def load_peers(self) -> Peers:
-        """The pinned peers."""
+        """Load the pinned peers."""
         path = self._find_file("peers.json")
         return self._read(path, Peers) if path.exists() else Peers()
 
     def pin_peer(self, name: str, key: PublicKey) -> None:
-        """Trust ``name`` under ``key``, which people have compared.
+        """Pin ``key``, which people have compared, as the identity of ``name``.
 
         Raises:
-            SiteConfigError: it is the site itself, or the name is pinned with another key.
+            SiteConfigError: it is this site's own key, or the name or the key is pinned otherwise.
         """
         pinned = self.load_peers().pinned
         if key == self.load_identity().public:
@@ -223,7 +231,7 @@ class SiteFolder:
         replace_file(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
 
     def forget_peer(self, name: str) -> None:
-        """Trust ``name`` no more.
+        """Remove the pinned key of ``name``.
 
         Raises:
             SiteConfigError: it is not pinned.
@@ -235,20 +243,20 @@ class SiteFolder:
         replace_file(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
 
     def load_registry(self) -> Registry:
-        """The registered data."""
+        """Load the registered data."""
         path = self._find_file("data.json")
         return self._read(path, Registry) if path.exists() else Registry()
 
     def open_patient_register(self) -> PatientRegister:
-        """Who is in which population."""
+        """Open the register of which patient is in which population."""
         return PatientRegister(self._find_file("patients"))
 
     def open_public_weights(self) -> PublicWeights:
-        """The public weights that lie here."""
+        """Return the folder of the site's public weights."""
         return PublicWeights(self._find_file("weights"))
 
     def add_registration(self, registration: Registration) -> None:
-        """Remember registered files; the ledger has been told before."""
+        """Store a registration, after the ledger has recorded it."""
         known = {**self.load_registry().registrations, registration.contract.digest: registration}
         replace_file(self.folder / "data.json", Registry(registrations=known).to_bytes(), SiteConfigError)
 

@@ -1,12 +1,12 @@
-"""Another identity for a site whose key was, or may have been, seen by others.
+"""Replace the identity key of a site whose key was, or may have been, seen by others.
 
 Rules:
 
-* the steps are a list, each durable before the next; whoever is interrupted runs the same command again and comes to
-  the same end;
-* the old key signs the change in the ledger, and the new one the ledger's head: one ledger, for its whole life;
-* until all is done the site does nothing else (``SiteFolder.identity`` refuses);
-* the coordinator admitted the old key, and peers have pinned it: both must hear of the new one from people.
+* the steps are a list, each durable before the next. After an interruption the same command is run again and comes
+  to the same end;
+* the old key signs the change in the ledger, and the new one the ledger's head: it stays one ledger;
+* until all is done the site does nothing else (``SiteFolder.load_identity`` refuses);
+* the coordinator admitted the old key, and peers have pinned it: people must give the new one to both.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from privacy.ledger import Ledger
 
 
 class Rotation:
-    """One change of a site's identity key: the steps that the command walks, in this order."""
+    """One change of a site's identity key: the steps that the command takes, in this order."""
 
     def __init__(self, home: SiteFolder) -> None:
         self._home = home
 
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
-        """What is done, one after the other."""
+        """The steps, in their order."""
         return (self.make_key, self.change_ledger_key, self.forget_admission, self.replace_key)
 
     @property
@@ -35,7 +35,7 @@ class Rotation:
         return self._home.next_identity_path.exists()
 
     def make_key(self) -> None:
-        """Put a new key beside the old one; there is one whole, or none."""
+        """Create a new key beside the old one; its file is whole or absent."""
         path = self._home.next_identity_path
         if path.exists():
             return
@@ -45,16 +45,16 @@ class Rotation:
         move_file(draft, path)
 
     def change_ledger_key(self) -> None:
-        """Have the ledger signed by the new key from now on, unless it is."""
+        """Let the new key sign the ledger from now on, unless it does already."""
         new = SigningKey.load(self._home.next_identity_path)
         try:
             Ledger.open(self._home.ledger_path, new).close()
-        except LedgerError:  # it is the old key's, or not to be believed
+        except LedgerError:  # the old key still signs it; a damaged ledger fails below too
             with Ledger.open(self._home.ledger_path, SigningKey.load(self._home.identity_path)) as ledger:
                 ledger.change_key(new)
 
     def forget_admission(self) -> None:
-        """Drop the coordinator's answer, which is to the old key."""
+        """Remove the coordinator's admission, which is of the old key."""
         self._home.forget_admission()
 
     def replace_key(self) -> None:

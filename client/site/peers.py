@@ -1,4 +1,4 @@
-"""The other sites' keys that this site has pinned."""
+"""The keys of other sites that this site has pinned."""
 
 from typing import Annotated
 
@@ -22,10 +22,10 @@ PinnedKey = Annotated[
     PlainValidator(lambda value: value if isinstance(value, PublicKey) else _parse_typed_key(str(value))),
     PlainSerializer(lambda key: key.typed),
 ]
-"""A key, in the file as people type it."""
+"""A public key; in the file as people type it."""
 
 
 class Peers(Document):
-    """``peers.json``: who may take part in a cohort with this site."""
+    """The contents of ``peers.json``: the sites that may take part in a cohort with this site."""
 
     pinned: dict[Name, PinnedKey] = Field(default_factory=dict)

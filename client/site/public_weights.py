@@ -1,13 +1,14 @@
-"""Public weights that a site has: ``weights/SHA256.safetensors``, put there by its own people before a study.
+"""Keep public weights: ``weights/SHA256.safetensors``, added by the site's own people before a study.
 
 Rules:
 
-* nothing is fetched when a study runs: what the terms name by its SHA-256 lies here, or the study is refused;
-* a file lies under its own SHA-256, which is computed when it is added and again whenever a model is built of it;
-* only safetensors are taken, of bounded size (``models/parameters/weights_file.py``).
+* nothing is fetched when a study runs: what the terms name by its SHA-256 is here, or the study is refused;
+* a file is named by its own SHA-256, which is computed when it is added and again whenever a model is built from
+  it;
+* only safetensors are accepted, of bounded size (``models/parameters/weights_file.py``).
 
-That a file has the hash of the terms says that every site has the same one. It says nothing about who made it, or from
-whose patients (``docs/threat-model.md``).
+The hash of the terms shows that every site has the same file. It does not show who made the file, or from which
+patients (``docs/threat-model.md``).
 """
 
 import shutil
@@ -24,17 +25,17 @@ from privacy.files import sync_folder
 
 @dataclass(frozen=True)
 class PublicWeights:
-    """The folder of a site's public weights, which need not be there."""
+    """The folder of a site's public weights, which may be absent."""
 
     folder: Path
 
     def add(self, file: Path) -> str:
-        """Copy ``file`` here; its SHA-256. Again: no effect.
+        """Copy ``file`` here and return its SHA-256; adding it again has no effect.
 
         Raises:
             SiteConfigError: it is no safetensors file of floating-point numbers, too large, or cannot be copied.
         """
-        # it brings safetensors, without which a command that only shows a budget starts sooner
+        # imported late: it loads safetensors, without which a command that only shows a budget starts sooner
         from models.parameters.weights_file import compute_weights_digest, read_weights_shapes
 
         with _translate_model_errors(file):
@@ -45,18 +46,18 @@ class PublicWeights:
         return digest
 
     def list_held(self) -> frozenset[str]:
-        """SHA-256 of every file that lies here, by name; a file is compared with its name when it is used."""
+        """List the SHA-256 of every file here, by its name; a file is compared with its name when it is used."""
         return frozenset(path.stem for path in self.folder.glob("[0-9a-f]*.safetensors"))
 
     def build_path(self, digest: str) -> Path:
-        """Where the file lies."""
+        """Return the path of the file with this SHA-256."""
         return self.folder / f"{digest}.safetensors"
 
     def read_size(self, digest: str) -> int:
-        """Its bytes.
+        """Return the size of a file in bytes.
 
         Raises:
-            SiteConfigError: it is not there.
+            SiteConfigError: it is missing.
         """
         try:
             return self.build_path(digest).stat().st_size
@@ -75,7 +76,7 @@ class PublicWeights:
                     shutil.copyfileobj(source, copy)
             with _translate_model_errors(file):
                 require_digest(temporary, digest)
-            temporary.replace(self.build_path(digest))
+            temporary.replace(self.build_path(digest))  # renamed only when whole and checked
         except OSError as error:
             raise SiteConfigError(f"{self.folder}: the weights cannot be copied: {error.strerror}") from None
         finally:

@@ -1,10 +1,11 @@
-"""Files become a registered data set: whose patients they hold is settled before anything is learned from them.
+"""Register two files as a data set: their patients are settled before anything is learned from them.
 
-Steps, each durable before the next; whoever is interrupted runs the same command again:
+Steps, each durable before the next; after an interruption the same command is run again:
 
 1. both files are checked against the contract;
 2. their patients are compared with each other and with every known population, and remembered (``patients/``);
-3. the ledger is told: the files' digest, the public count, the commitment to the patients, who was said to differ;
+3. the ledger records the files' digest, the public count, the commitment to the patients, and who was said to
+   differ;
 4. the site remembers where the files are (``data.json``); a study in progress keeps those it was admitted with.
 """
 
@@ -31,16 +32,16 @@ def register_files(
     population: str | None = None,
     different_from: Collection[str] = (),
 ) -> Registration:
-    """Register two files under ``contract``, as patients of ``population`` (the contract's name, if not given).
+    """Register two files under ``contract``, as patients of ``population`` (default: the contract's name).
 
     Args:
         home: the site.
         contract: what the files must keep.
         train: CSV of the patients to learn from.
         test: CSV of the held-out patients.
-        population: whose patients they are.
-        different_from: populations whose patients are other people, whatever the identifiers say; the population itself
-            if patients who are written alike within these files are different people.
+        population: the population of their patients.
+        different_from: populations that people have said to be of other patients, whatever the identifiers are; the
+            population itself if patients who are written alike within these files are different people.
 
     Raises:
         DataError: a file does not keep the contract.
@@ -95,11 +96,11 @@ def require_name(population: str) -> None:
 def require_distinct_patients(
     patients: Set[str], population: str, known: Collection[str], different_from: Collection[str]
 ) -> int:
-    """Count patients of the files who are written like another one of them; people must have said that they differ.
+    """Count patients who are written like another one of the files; people must have said that they differ.
 
     Raises:
         RefusedError: ``alike-patients``, with their number.
-        SiteConfigError: people speak of a population that there is not.
+        SiteConfigError: ``different_from`` names a population that does not exist.
     """
     populations = {*known, population}
     for name in different_from:

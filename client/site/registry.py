@@ -1,4 +1,4 @@
-"""Which files are registered for which population and contract."""
+"""Keep which files are registered for which population and contract."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from privacy.study import DataContract, Name, Sha256
 
 
 class Registration(Document):
-    """Two files that keep one data contract, and the population whose patients they hold.
+    """Two files that keep one data contract, and the population of their patients.
 
     The contract is the one that people looked at when they registered the files. A study uses the files only under
-    exactly this contract; whatever else a launch calls by its name is another one.
+    exactly this contract; a contract that only has the same name is another one.
     """
 
     contract: DataContract
@@ -28,11 +28,11 @@ class Registration(Document):
 
     @property
     def data(self) -> str:
-        """What the ledger knows these files by."""
+        """The digest by which the ledger knows these files."""
         return compute_digest({"train": self.train_sha256, "test": self.test_sha256})
 
     def to_study_files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
-        """As the trainer wants it."""
+        """Return the files in the form that training takes."""
         return StudyFiles(
             self.contract,
             Path(self.train),
@@ -46,7 +46,7 @@ class Registration(Document):
 
 
 class Registry(Document):
-    """``data.json``: what is registered, by the digest of its contract; the newest registration of each."""
+    """The contents of ``data.json``: the newest registration of each contract, by the contract's digest."""
 
     registrations: dict[Sha256, Registration] = Field(default_factory=dict)
 

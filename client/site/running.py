@@ -1,8 +1,11 @@
-"""Whether a site runs, and how it stands with its coordinator: a lock, and a note beside it.
+"""Record whether a site runs, and how it is connected to its coordinator: a lock, and a file beside it.
 
-* One process serves a site's folder. It holds ``up.lock``, which ends with the process, however that ends.
-* What must not happen beside it (another key, a ledger taken up again) holds the same lock meanwhile.
-* ``up.json`` says since when it runs and how it is connected; it counts only while the lock is held.
+Rules:
+
+* one process serves a site's folder. It holds ``up.lock``, which ends with the process, however that ends;
+* a command that must not run beside it (a change of the key, a recovery of the ledger) holds the same lock
+  meanwhile;
+* ``up.json`` says since when the site runs and how it is connected; it counts only while the lock is held.
 """
 
 import contextlib
@@ -22,7 +25,7 @@ _NOTE_FILE: Final = "up.json"
 
 
 class Connection(Document):
-    """How a running site stands with its coordinator. Times are UTC."""
+    """How a running site is connected to its coordinator. Times are UTC."""
 
     running_since: str
     connected_since: str | None = None
@@ -32,10 +35,10 @@ class Connection(Document):
 
 @contextlib.contextmanager
 def lock_for_serving(home: SiteFolder) -> Iterator[None]:
-    """Be the process that serves the folder.
+    """Hold the lock of the one process that serves the folder, while the block runs.
 
     Raises:
-        SiteConfigError: another one is.
+        SiteConfigError: another process holds it.
     """
     with _hold_lock(home, f"{home.folder}: another 'consilium-site up' serves this site already"):
         yield
@@ -55,12 +58,15 @@ def keep_stopped(home: SiteFolder, what: str) -> Iterator[None]:
 
 
 def write_connection(home: SiteFolder, connection: Connection) -> None:
-    """Run by the process that serves: tell others how it is connected."""
+    """Write how the site is connected, for other processes.
+
+    Run by the process that serves the site.
+    """
     replace_file(home.folder / _NOTE_FILE, connection.to_bytes(), SiteConfigError)
 
 
 def read_connection(home: SiteFolder) -> Connection | None:
-    """How the running site is connected; None if it does not run."""
+    """Read how the running site is connected; None if it does not run."""
     try:
         with _hold_lock(home, ""):
             return None
@@ -74,13 +80,13 @@ def read_connection(home: SiteFolder) -> Connection | None:
 
 
 def format_now() -> str:
-    """The time, to the second, UTC."""
+    """Format the present time, to the second, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @contextlib.contextmanager
 def _hold_lock(home: SiteFolder, taken: str) -> Iterator[None]:
-    _ = home.config  # a folder that is no site gets no lock
+    _ = home.config  # raises where the folder is not a site, before a lock is made there
     descriptor = take_lock(home.folder / _LOCK_FILE)
     if descriptor is None:
         raise SiteConfigError(taken)

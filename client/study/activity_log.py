@@ -1,7 +1,7 @@
-"""What happens at a site, in words: on its screen with the time, and the same in its log.
+"""Report what happens at a site in words: on its screen with the time, and the same in its log.
 
-Everything said here is public or the site's own: studies, rounds, epsilon from public numbers, rules. Nothing is
-computed from records. What is said twice in a row about a study is told once.
+Everything reported is public or the site's own: studies, rounds, epsilon from public numbers, rules. Nothing is
+computed from records. A sentence that repeats the last one about a study is not reported again.
 """
 
 import logging
@@ -18,7 +18,7 @@ _log: Final = logging.getLogger("diary")
 
 
 class ActivityLog:
-    """Tells what happens.
+    """Reports what happens.
 
     Args:
         show: takes a line for the screen; nothing is shown by default.
@@ -29,7 +29,7 @@ class ActivityLog:
         self._last: dict[str, str] = {}
 
     def report(self, sentence: str, *, about: str = "", level: int = logging.INFO) -> None:
-        """Say ``sentence``, unless it is what was said last about the same thing."""
+        """Report ``sentence``, unless it repeats the last one about the same subject."""
         if self._last.get(about) == sentence:
             return
         self._last[about] = sentence
@@ -37,7 +37,7 @@ class ActivityLog:
         self._show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}")
 
     def report_admission(self, launch: Launch) -> None:
-        """A study has been admitted."""
+        """Report that a study was admitted."""
         terms = launch.terms
         promise = (
             "without privacy"
@@ -50,14 +50,14 @@ class ActivityLog:
         )
 
     def report_resumed_study(self, context: StudyContext) -> None:
-        """A study goes on after a restart."""
+        """Report that a study continues after a restart."""
         self.report(
             f"{context.launch.study}: goes on after round {context.state.base} of {context.terms.training.rounds}",
             about=context.launch.study,
         )
 
     def report_answer(self, context: StudyContext, request: Request | Reply, reply: Reply) -> None:
-        """A request was answered well."""
+        """Report that a request was answered."""
         study, rounds = context.launch.study, context.terms.training.rounds
         for mark in context.state.edges:
             about = f"{study}, round {mark.round}"
@@ -75,7 +75,7 @@ class ActivityLog:
             )
 
     def report_refusal(self, study: str, kind: str, code: str, sentence: str) -> None:
-        """A request was refused."""
+        """Report that a request was refused."""
         what = {"join": "admission", "train": "a round"}.get(kind, kind)
         self.report(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
 

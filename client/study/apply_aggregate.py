@@ -1,13 +1,20 @@
-"""A site opens a committed aggregate and applies it: once per round, in order, and only if everything holds.
+"""Open a committed aggregate and apply it: once per round, in order, and only if every check holds.
 
-Checked, in this order: the headers are the cohort's, signed, of one view; the key they commit to is held (of an earlier
-epoch it is believed from here on); the view is of this study, this round and the model this site holds; the ciphertext
-opens; its count, checks and ranges hold (``privacy/secure_aggregation/opening.py``).
-A ciphertext that fails ends its key epoch here, after a restart too: a second refusal would tell who tampers more
-about the key.
-What the sum means depends on the study's noise (``client/study/noise_modes.py``); it is divided after opening, so
-that a smaller cohort seals the same integers. The shared model is advanced in float64 by plain element-wise steps:
-the same bits at every site.
+Checks, in this order:
+
+1. the headers are the cohort's, signed, and of one view;
+2. the key they commit to is held; a key of an earlier epoch is accepted from here on;
+3. the view is of this study, this round and the model that this site holds;
+4. the ciphertext opens;
+5. its count, checks and ranges hold (``privacy/secure_aggregation/opening.py``).
+
+Rules:
+
+* a ciphertext that fails ends its key epoch here, also after a restart: a second refusal would reveal more about
+  the key to an attacker who alters ciphertexts;
+* what the sum means depends on the study's noise (``client/study/noise_modes.py``). It is divided after opening, so
+  that a smaller cohort seals the same integers;
+* the shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
 
 from client.study.context import StudyContext
@@ -29,9 +36,9 @@ from privacy.study import Choice
 
 
 def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) -> None:
-    """Run by a site, in the cohort or not. Open ``blob``, advance the model, remember the totals; durably.
+    """Open ``blob``, advance the model, and store the totals; durable when this returns.
 
-    A round that is applied already has no effect.
+    Run by a site, in the cohort or not. A round that is applied already has no effect.
 
     Raises:
         RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
@@ -45,7 +52,7 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
             RefusalCode.REFUSED,
             f"round {committed.round} is none of this study, whose last is {context.terms.last_round}",
         )
-    context.store.read_model()  # what the views are compared with is what is on disk
+    context.store.read_model()  # raises if the model that the views are compared with is damaged
     try:
         headers = verify_headers(context.launch, committed.cohort, committed.headers)
         view = _require_agreed_view(context, committed, headers)
@@ -71,17 +78,20 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
 
 
 def _record_refusal(context: StudyContext, committed: Committed, error: SealingError | WireError) -> RefusedError:
-    """Note in the ledger why a round does not open; what the coordinator is told of it."""
+    """Record in the ledger why a round does not open; return what the coordinator may read of it."""
     sentence, why = f"round {committed.round} does not open: {error}", str(error)
     if isinstance(error, SealingError):
-        # the error's own words are a function of what was decrypted
+        # the error's own sentence depends on what was decrypted, so it must not leave
         why = "its aggregate does not hold; this site's ledger says why"
     context.ledger.record_incident(context.launch.study, "opening-failed", sentence, committed.round)
     return RefusedError(RefusalCode.OPENING_FAILED, f"round {committed.round} does not open: {why}")
 
 
 def _require_agreed_view(context: StudyContext, committed: Committed, headers: dict[str, Header]) -> View:
-    """The one view of the cohort's headers: of this study, the round's key epoch, cohort and patient counts."""
+    """Return the one view of the cohort's headers, checked against the study and the round.
+
+    It must name this study, and the round's key epoch, cohort and patient counts.
+    """
     view = next(iter(headers.values())).view
     if any(header.view != view for header in headers.values()):
         raise WireError("the cohort's headers show different views of the round")
@@ -141,7 +151,7 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
         evaluations = (*evaluations, totals)
         if terms.release.model is Choice.BEST and is_best([each.counts for each in evaluations]):
-            best = context.store.keep_as_best()  # the totals are of the model that is left now
+            best = context.store.keep_as_best()  # the totals are of the model before this round
     applied = AppliedRound(
         round=committed.round,
         epoch=committed.epoch,
@@ -159,6 +169,7 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
         best=best,
         applied=(*context.state.applied, applied),
     )
+    # only now: until the new state was durable, a crash could still need them
     forget_variates(context)
     forget_personal_layers(context)
     context.forget_unneeded_secrets()

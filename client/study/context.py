@@ -1,4 +1,4 @@
-"""A site's seat in one admitted study: who it is there, and everything it works with."""
+"""Everything that one site needs for one admitted study."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from privacy.study.launch import Launch
 
 @dataclass(frozen=True)
 class StudyContext:
-    """One site in one study."""
+    """One site in one study: its name and keys, its files and ledger, and its trainer."""
 
     site: str
     identity: SigningKey
@@ -33,7 +33,7 @@ class StudyContext:
 
     @property
     def launch(self) -> Launch:
-        """The study."""
+        """The study's launch."""
         return self.store.launch
 
     @property
@@ -53,9 +53,10 @@ class StudyContext:
         return is_out_of_patience(opened, self.terms.evaluation.patience)
 
     def find_last_part(self, base: int | None = None) -> int | None:
-        """The last training round, applied up to round ``base`` (now), whose cohort had this site; None before one.
+        """Return the last training round applied with this site in its cohort, up to round ``base``; None before one.
 
-        What a round makes of the vectors that stay here holds only if the round is applied with this site.
+        Without ``base``, up to now. What a round makes of the vectors that stay here holds only if the round is
+        applied with this site.
         """
         upto = self.state.base if base is None else base
         applied = (each.round for each in self.state.applied if self.site in each.sites and each.round <= upto)
@@ -76,21 +77,21 @@ class StudyContext:
             self.keep_keys()
 
     def read_head(self) -> Head:
-        """The ledger's last entry."""
+        """Return the ledger's head: number and hash of its last entry."""
         head = self.ledger.head
         return Head(number=head.number, hash=head.hash)
 
     def digest_shape(self, number: int, room: int) -> str:
-        """What the sites of a cohort must agree on before they seal round ``number``, with ``room`` for patients."""
+        """Digest what a cohort must agree on before it seals round ``number``, with ``room`` for patients."""
         state = self.state
         return compute_shape_digest(self.launch, number, state.base, state.halvings, room, state.noise_multiplier)
 
     def make_update_grid(self, halvings: int) -> Grid:
-        """The grid of this site's update with local noise, its range halved so often."""
+        """Make the grid of this site's update with local noise, its range halved ``halvings`` times."""
         return make_grid(self.terms, halvings, self.state.noise_multiplier)
 
     def compute_epsilon_spent(self) -> float | None:
-        """What this study alone has spent here, a function of public quantities; None without privacy."""
+        """Compute what this study alone has spent here, from public quantities; None without privacy."""
         delta = self.terms.privacy.delta
         return (
             None
@@ -101,16 +102,16 @@ class StudyContext:
         )
 
     def find_totals(self, base: int) -> Evaluated | None:
-        """The opened totals of the aggregate that made round ``base``, if it carried any."""
+        """Return the opened totals of the aggregate that made round ``base``; None if it carried none."""
         return next((each for each in self.state.evaluations if each.opened_in == base), None)
 
     def digest_held_models(self, epoch: int) -> str:
-        """Digest the model that is held and the best one, so that only holders of the epoch's key can compare."""
+        """Digest the held model and the best one, so that only holders of the epoch's key can compare them."""
         key = self.epochs.find_study_key(epoch).digest_key
         best = None if self.state.best is None else self.state.best.sha256
         return compute_keyed_digest(key, to_canonical({"model": self.state.model_sha256, "best": best}))
 
     def digest_shared_model(self, epoch: int) -> str:
-        """A digest of the shared model and moments that only holders of the epoch's key can compute."""
+        """Digest the shared model and moments, so that only holders of the epoch's key can compute it."""
         key = self.epochs.find_study_key(epoch).digest_key
         return compute_keyed_digest(key, self.state.model_sha256.encode("ascii"))

@@ -1,20 +1,21 @@
-"""What a site says of values that the range of a study did not hold: on its own screen, in its ledger, in the card.
+"""Report values that the range of a study did not hold: in the site's log, in its ledger, and on the card.
 
 Rules:
 
-* marks are made from opened sums, which every site has and which are paid for: all sites mark alike, and
-  ``client/study/activity_log.py`` tells them;
-* with distributed noise one value at the edge is a mark, since a range that holds brings none there: sums have wrapped
-  around. It is an incident in the ledger, so that an auditor reads of it;
-* with local noise a mark needs a share of the values that matters: what was cut is sent in the next round, so a few
-  do no harm;
-* how many values this site's own update has beyond the range is for its own log. With privacy that is computed from
-  what was noised, without privacy from records.
+* marks are made from opened sums, which every site has and which are paid for. All sites mark alike, and
+  ``client/study/activity_log.py`` reports the marks;
+* with distributed noise one value at the edge is a mark, since a range that holds has none there: sums have wrapped
+  around. It is an incident in the ledger, for the auditor;
+* with local noise a mark needs a notable share of the values: what was cut is sent in the next round, so a few do
+  no harm;
+* how many values this site's own update has beyond the range goes to its own log only. With privacy that is
+  computed from what was noised, without privacy from records.
 """
 
 import logging
-from typing import Any, Final
+from typing import Final
 
+from client.study.card_document import ModelCard, RangeFacts
 from client.study.context import StudyContext
 from client.study.state import AtEdge
 from privacy.secure_aggregation.quantise import Quantised
@@ -27,7 +28,10 @@ _NOTABLE: Final = 0.01
 
 
 def report_cut_values(context: StudyContext, number: int, quantised: Quantised) -> None:
-    """Run by a site with local noise. Say in its own log how much of its update was cut."""
+    """Log how much of this site's update was cut.
+
+    Run by a site with local noise.
+    """
     cut, size = quantised.saturated, len(quantised.integers)
     if cut >= _NOTABLE * size and cut:
         _log.warning(
@@ -40,12 +44,14 @@ def report_cut_values(context: StudyContext, number: int, quantised: Quantised) 
 
 
 def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
-    """Run by a site. The study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
+    """Return the study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
+
+    Run by a site.
 
     Args:
         context: this site's.
         number: the round.
-        values: of its opened sum that lie at the edge.
+        values: of its opened sum that are at the edge.
         size: values in all.
     """
     distributed = context.terms.privacy.placement is Placement.DISTRIBUTED
@@ -58,7 +64,7 @@ def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tup
 
 
 def describe_mark(context: StudyContext, mark: AtEdge) -> str:
-    """What a mark means, for people."""
+    """Describe for people what a mark means."""
     lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of "
     "secure_aggregation.value_range"
     if context.terms.privacy.placement is Placement.DISTRIBUTED:
@@ -68,25 +74,23 @@ def describe_mark(context: StudyContext, mark: AtEdge) -> str:
     return f"{lie}: updates were cut; the next study needs a larger one, or auto"
 
 
-def list_edge_facts(context: StudyContext) -> dict[str, Any]:
-    """What the card says of the range."""
-    written = context.terms.secure_aggregation.value_range
-    return {
-        "range": {
-            "value_range": "auto" if written is None else written,
-            "bits": context.terms.secure_aggregation.bits,
-            "at_edge": [mark.model_dump() for mark in context.state.edges],
-        }
-    }
+def make_range_facts(context: StudyContext) -> RangeFacts:
+    """Return the study's range of values, and the rounds whose sum it did not hold."""
+    aggregation = context.terms.secure_aggregation
+    return RangeFacts(
+        value_range="auto" if aggregation.value_range is None else aggregation.value_range,
+        bits=aggregation.bits,
+        at_edge=context.state.edges,
+    )
 
 
-def make_edge_rows(card: dict[str, Any]) -> list[str]:
-    """The card's row about values that the range did not hold; nothing where it held all."""
-    marks = card["range"]["at_edge"]
+def make_edge_rows(card: ModelCard) -> list[str]:
+    """Make the card's row about values that the range did not hold; none where it held all."""
+    marks = card.range.at_edge
     if not marks:
         return []
-    rounds = ", ".join(f"{mark['round']} ({mark['values'] / mark['of']:.1%})" for mark in marks)
-    if card["privacy"]["placement"] == Placement.DISTRIBUTED:
+    rounds = ", ".join(f"{mark.round} ({mark.values / mark.of:.1%})" for mark in marks)
+    if card.privacy.placement == Placement.DISTRIBUTED:
         said = (
             "**do not use this model**: values of the sum lie at the edge of the range, so sums have wrapped around"
         )

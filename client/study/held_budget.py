@@ -1,7 +1,8 @@
-"""What open studies hold of a budget, since when, and when they give it back by themselves.
+"""List what open studies hold of a budget and since when, and give back what abandoned studies hold.
 
-A study sets its whole price aside at admission. If its coordinator never goes on with it and never says so, nothing
-frees what it has not used; so the terms say after how many days without a word of it the site closes its account.
+A study sets its whole price aside at admission. If its coordinator never continues it and never closes it, nothing
+frees what it has not used. So the terms say after how many days without an entry about it the site closes its
+account.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +18,10 @@ from privacy.ledger.entries import Ending, Entry
 
 
 class Hold(NamedTuple):
-    """One open study: ``epsilon`` is what the grant would have more without it; times are as entries write them."""
+    """What one open study holds.
+
+    ``epsilon`` is what the grant would have more without the study; times are as entries write them.
+    """
 
     study: str
     population: str
@@ -27,16 +31,16 @@ class Hold(NamedTuple):
     last_heard: str
     last_event: str
     given_back_on: str | None
-    """A day; None if the study's folder is not here."""
+    """A day; None if the study's folder is missing."""
 
 
 def list_holds(state: LedgerState, home: SiteFolder) -> list[Hold]:
-    """Every open study, in the order of admission."""
+    """List what every open study holds, in the order of admission."""
     return [_make_hold(state, home, study) for study in list_open_studies(state)]
 
 
 def list_open_studies(state: LedgerState) -> list[str]:
-    """Studies whose account is not closed, in the order of admission in their populations."""
+    """List studies whose account is not closed, in the order of admission in their populations."""
     return [
         study
         for account in state.accounts.values()
@@ -46,9 +50,9 @@ def list_open_studies(state: LedgerState) -> list[str]:
 
 
 def give_back_abandoned(ledger: Ledger, home: SiteFolder, now: datetime) -> list[str]:
-    """Run by a site. Close the account of every study of which nothing was heard for as long as its terms allow.
+    """Close the account of every study without an entry for as long as its terms allow; return these studies.
 
-    A study that trains pays for each round, so a study that goes on is heard of. Returns the studies that were closed.
+    Run by a site. A study that trains pays for each round, so a study that continues has entries.
     """
     state, closed = ledger.copy_state(), list[str]()
     for study in list_open_studies(state):
@@ -89,7 +93,7 @@ def _read_abandon_days(home: SiteFolder, study: str) -> int | None:
         return None
     try:
         return StudyStore(folder).launch.terms.cohort.abandon_after_days
-    except SiteConfigError:  # damaged: the site says so when the study is asked for
+    except SiteConfigError:  # damaged: reported when the coordinator asks for the study
         return None
 
 

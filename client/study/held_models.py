@@ -1,16 +1,16 @@
-"""The end of a study: sites compare the models they hold before any of them releases its own.
+"""Compare the models that sites hold at the end, before any of them releases its own.
 
 In every round but the last, sites that hold different models are noticed in the next one: masks and views depend on
-the model. After the last round there is no next one. Whoever was shown another aggregate, or another weight of a site,
-would release another model and never know. So:
+the model. After the last round there is no next one. A site that was given another aggregate, or another weight of
+a site, would release another model without noticing. So:
 
 * each site signs a keyed digest of the model that it holds, and of what the released one is chosen by;
-* a site closes only if a quorum of the last round's cohort has signed the digest that it has itself. Two quorums share
-  a site that does not conspire (``Cohort.quorum``), so honest sites never release different models;
-* who has signed another digest is written down as an incident, and hinders nobody: one site cannot keep the others
-  from their model;
-* a model that the site has released a mask from, in a later round that became void, was compared with that round's
-  whole cohort then; before the first round is applied there is nothing to compare.
+* a site closes only if a quorum of the last round's cohort has signed the digest that it has itself. Two quorums
+  share a site that does not conspire (``Cohort.compute_quorum``), so honest sites never release different models;
+* a site that has signed another digest is recorded as an incident, and does not stop the others: one site cannot
+  keep the others from their model;
+* a model from which this site has released a mask, in a later round that became void, was compared with that
+  round's whole cohort then. Before the first round is applied there is nothing to compare.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,9 @@ from privacy.signed import Signed
 
 
 def sign_held_model(context: StudyContext, epoch: int) -> Signed[HeldModel]:
-    """Run by a site. Sign which model it holds, for holders of the epoch's key to compare.
+    """Sign which model this site holds, for holders of the epoch's key to compare.
+
+    Run by a site.
 
     Raises:
         EpochLostError: the epoch's key is not held.
@@ -41,7 +43,9 @@ def sign_held_model(context: StudyContext, epoch: int) -> Signed[HeldModel]:
 
 
 def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> None:
-    """Run by a site that is about to close.
+    """Check that a quorum of the last round's cohort has signed the model that this site holds.
+
+    Run by a site that is about to close.
 
     Raises:
         RefusedError: ``too-few`` if no quorum has signed; ``different-models`` if that is because models differ.
@@ -74,7 +78,7 @@ def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldMo
 
 
 def _verify_held_models(context: StudyContext, signed: Mapping[str, Signed[HeldModel]]) -> dict[str, HeldModel]:
-    """What each site has signed, if it has; of this study."""
+    """Return each site's statement on this study, if it has signed one."""
     held = {}
     for member in context.launch.roster:
         if member.name not in signed:
@@ -82,7 +86,7 @@ def _verify_held_models(context: StudyContext, signed: Mapping[str, Signed[HeldM
         try:
             statement = signed[member.name].verify(PublicKey.from_text(member.identity))
         except WireError:
-            continue  # it counts as not signed, and hinders nobody
+            continue  # counts as not signed, and does not stop the others
         if (statement.study, statement.launch, statement.site) == (
             context.launch.study,
             context.launch.digest,

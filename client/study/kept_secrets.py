@@ -1,21 +1,23 @@
-"""What a site keeps of a study's secrets across a restart: encrypted to the site, and no more than it needs.
+"""Keep a study's secrets across a restart: encrypted to the site, and no more than it needs.
 
-* ``attempt.sealed``: the seed of the own mask and the signed header of the one attempt that this site sealed last. With
-  it a site that was restarted can still release. Written before the sealed update leaves; replaced whole by the next
-  attempt's, so there is at most one; removed when its round is applied, and at the end.
-* ``keys.sealed``: study keys of committed or sealed rounds that this site has still to open, or a member of the roster
-  that took no part in them (:func:`find_epochs_to_keep`). With it the study outlives a restart of all sites at once.
+* ``attempt.sealed``: the seed of the own mask and the signed header of the one attempt that this site sealed last.
+  With it a restarted site can still release. It is written before the sealed update leaves, and replaced whole by
+  the next attempt's, so there is at most one. It is removed when its round is applied, and at the end.
+* ``keys.sealed``: study keys of committed or sealed rounds. They are kept as long as this site, or a member of the
+  roster that took no part in them, has still to open them (:func:`find_epochs_to_keep`). With it the study survives
+  a restart of all sites at once.
 
 Rules:
 
-* session keys and pair secrets are never written down: a lone update stays under its pair masks, whoever reads a disk;
+* session keys and pair secrets are never written to disk: a single update stays under its pair masks, even if a
+  disk is read;
 * how many attempts are released is decided by ``state.json`` alone: a seed on disk adds none;
-* when the study ends here, by its close, given up, withdrawn from or abandoned, both files are removed;
-* a file that does not open (the site's key was changed, or it was damaged) is one that was lost: the site says so and
-  goes on in the next key epoch.
+* when the study ends here (closed, given up, withdrawn or abandoned), both files are removed;
+* a file that does not open (the site's key was changed, or the file is damaged) counts as lost: the site logs it
+  and continues in the next key epoch.
 
-The key is derived from the site's identity key (HKDF-SHA256), the cipher is AES-256-GCM, bound to the study's launch
-and the file's purpose.
+The key is derived from the site's identity key (HKDF-SHA256, RFC 5869). The cipher is AES-256-GCM (NIST SP
+800-38D), bound to the study's launch and the file's purpose.
 """
 
 import logging
@@ -65,26 +67,26 @@ class KeptKeys(Document):
 
 
 class KeptSecrets:
-    """One study's files of secrets at a site."""
+    """The files of one study's secrets at a site."""
 
     def __init__(self, folder: Path, launch: Launch, identity: SigningKey) -> None:
         self._folder = folder
         self._launch = launch
         self._key = identity.derive_own_key(KEPT_LABEL)
         for name in (ATTEMPT_FILE, KEYS_FILE):
-            for unfinished in folder.glob(f".{name}.*"):  # a power cut came before it took its place
+            for unfinished in folder.glob(f".{name}.*"):  # a power cut came before the rename
                 unfinished.unlink(missing_ok=True)
 
     def load_attempt(self) -> KeptAttempt | None:
-        """The attempt that was sealed last; None if there is none, or it does not open."""
+        """Load the attempt that was sealed last; None if there is none, or it does not open."""
         return self._read(ATTEMPT_FILE, KeptAttempt)
 
     def keep_attempt(self, attempt: KeptAttempt) -> None:
-        """Store it in the place of the last one; durable when this returns."""
+        """Store ``attempt`` in place of the last one; durable when this returns."""
         self._write(ATTEMPT_FILE, attempt)
 
     def load_keys(self) -> dict[int, StudyKey]:
-        """The study keys that are kept, by epoch; those that do not open are lost."""
+        """Load the study keys that are kept, by epoch; those that do not open are lost."""
         kept = self._read(KEYS_FILE, KeptKeys)
         try:
             texts = {} if kept is None else kept.keys
@@ -94,7 +96,7 @@ class KeptSecrets:
             return {}
 
     def keep_keys(self, keys: Mapping[int, StudyKey]) -> None:
-        """Store exactly these; durable when this returns."""
+        """Store exactly these keys; durable when this returns."""
         kept = KeptKeys(
             keys={str(epoch): encode_wrapped_key(key.to_bytes()) for epoch, key in sorted(keys.items())}
         )
@@ -134,9 +136,9 @@ class KeptSecrets:
 
 
 def forget_kept_secrets(folder: Path, *names: str) -> None:
-    """Remove files of a study's secrets, all if none is named: whenever the study has ended here, however it did.
+    """Remove files of a study's secrets, all if none is named; durable when this returns.
 
-    Durable when this returns.
+    Called whenever the study has ended here, however it ended.
     """
     paths = [folder / name for name in names or (ATTEMPT_FILE, KEYS_FILE)]
     kept = [path for path in paths if path.exists()]
@@ -147,10 +149,10 @@ def forget_kept_secrets(folder: Path, *names: str) -> None:
 
 
 def find_epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:
-    """Epochs of applied rounds that a member of the roster may still have to open without their keys.
+    """Return the epochs of applied rounds that a member of the roster may still have to open without their keys.
 
-    Whoever sealed in a round has applied all rounds before it, and keeps its key until that one is applied too. So
-    what came up to the last round of the whole roster is needed by nobody else.
+    A site that sealed in a round has applied all rounds before it, and keeps that round's key until it is applied
+    too. So after a round of the whole roster no other site needs the keys up to that round.
     """
     epochs: set[int] = set()
     for each in applied:

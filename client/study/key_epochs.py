@@ -1,22 +1,25 @@
-"""Key epochs of one study at one site: who holds which key.
+"""Manage the key epochs of one study at one site: which keys the site offers, draws, wraps, accepts and ends.
 
-In every epoch each member offers a fresh X25519 session key, signed with its identity. The lead site draws the
-study's BFV key and wraps it for the other members; the coordinator relays what it cannot open. A member that was
-restarted can seal nothing more in an epoch, says so, and gets what it needs in the next.
+In every epoch each member offers a fresh X25519 session key (RFC 7748), signed with its identity. The lead site
+draws the study's BFV key and wraps it for the other members; the coordinator relays what it cannot open. A member
+that was restarted cannot seal any more in that epoch. It reports this, and gets what it needs in the next one.
 
 Rules:
 
 * an offer or a grant counts only if it is signed by the identity that this site's roster names, for this launch and
   this epoch; the roster's members are the peers this site has pinned (see ``client/admission/rules.py``);
-* a site accepts a grant only if its own offer is among those the lead has wrapped for;
-* a study key is believed if it is the epoch's own: drawn here, or wrapped by the lead of the epoch's grant. One of an
-  earlier epoch, which a lead sends along, is kept aside until the headers of a round that was sealed under it commit to
-  it; one of a later epoch is refused with its grant. So no lead plants a key for an epoch that is not its own;
-* a lead always draws: of an epoch whose key it has from somebody else it is not the lead;
-* once this site has a newer epoch's keys it seals under no older one; what was sealed under an older one it can open;
-* an aggregate that does not open ends its key epoch: each refusal tells who tampers a bit about the key, so nobody
-  is told a second one, and the keys are not taken up again, after a restart neither;
-* session keys and pair secrets are never written down; of study keys only what ``client/study/kept_secrets.py`` says.
+* a site accepts a grant only if its own offer is among those for which the lead has wrapped;
+* a study key is accepted if it is the epoch's own: drawn here, or wrapped by the lead of the epoch's grant. A key
+  of an earlier epoch, which a lead sends along, is kept aside until the headers of a round that was sealed under it
+  commit to it. A key of a later epoch is refused with its grant. So no lead can plant a key for another epoch than
+  its own;
+* a lead always draws: it is not the lead of an epoch whose key it has from another site;
+* once this site has a newer epoch's keys it seals under no older one; what was sealed under an older one it can
+  open;
+* an aggregate that does not open ends its key epoch. Each refusal reveals a bit about the key to an attacker who
+  alters ciphertexts, so there is no second one: the keys are not used again, not even after a restart;
+* session keys and pair secrets are never written to disk; of study keys only what ``client/study/kept_secrets.py``
+  says.
 """
 
 import os
@@ -51,7 +54,7 @@ WRAP_LABEL: Final = labels.make_prefix(labels.WRAPPING)
 
 
 class Keyring(Document):
-    """What a grant's keyring holds once it is opened: study keys, by epoch."""
+    """The content of a grant's keyring once it is opened: study keys, by epoch."""
 
     keys: dict[
         Annotated[str, Field(pattern=r"^[0-9]{1,13}$")],
@@ -60,7 +63,7 @@ class Keyring(Document):
 
 
 class EpochLostError(WireError):
-    """This site was restarted since the epoch began: its keys are gone."""
+    """This site was restarted since the epoch began: its keys are lost."""
 
 
 class Epochs:
@@ -70,8 +73,8 @@ class Epochs:
         launch: the study.
         site: this site's name.
         identity: its key.
-        kept: study keys that outlived a restart, by epoch.
-        ended: epochs whose keys are not taken up again.
+        kept: study keys that survived a restart, by epoch.
+        ended: epochs whose keys are not used again.
     """
 
     def __init__(
@@ -97,7 +100,10 @@ class Epochs:
         self._ended: set[int] = set(ended)
 
     def make_offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
-        """Run by a site: a session key for ``epoch``. The same question gets the same key."""
+        """Sign an offer with a session key for ``epoch``; asked again, the same key.
+
+        Run by a site.
+        """
         session = self._sessions.setdefault(epoch, SessionKey())
         statement = Offer(
             study=self._launch.study,
@@ -112,7 +118,9 @@ class Epochs:
         return Signed[Offer].sign(self._identity, statement)
 
     def wrap_for_members(self, request: Wrap) -> Signed[Grant]:
-        """Run by the lead site: draw the epoch's study key and wrap it, with earlier ones that members lack.
+        """Draw the epoch's study key and wrap it for the members, with earlier keys that members lack.
+
+        Run by the lead site.
 
         Raises:
             EpochLostError: this site has made no offer for the epoch, or lost an earlier key.
@@ -131,6 +139,7 @@ class Epochs:
         keyring = Keyring(
             keys={str(epoch): encode_wrapped_key(self._studies[epoch].to_bytes()) for epoch in epochs}
         )
+        # the keyring is encrypted once, under a fresh key; only that key is wrapped for each member
         key = os.urandom(SECRET_BYTES)
         context = self._make_context(request.epoch, compute_offers_digest(request.offers))
         wrapped = {
@@ -152,7 +161,9 @@ class Epochs:
         return Signed[Grant].sign(self._identity, statement)
 
     def accept_keys(self, parcel: KeyParcel) -> None:
-        """Run by a member: take the epoch's keys. Again for an epoch it has: no effect.
+        """Accept the epoch's keys from its lead; for an epoch that is held already, no effect.
+
+        Run by a member.
 
         Raises:
             EpochLostError: this site has made no offer for the epoch since it was started.
@@ -194,16 +205,17 @@ class Epochs:
         self._compute_pair_secrets(epoch, offers)
 
     def confirm_study_key(self, epoch: int, commitment: str) -> None:
-        """Run by a site that opens a round: its headers, whose signatures were checked, commit to this study key.
+        """Accept a key of an earlier epoch that was kept aside, since the headers of a round commit to it.
 
-        Of an epoch whose own key this site has, or whose key it lacks, nothing changes.
+        Run by a site that opens a round, after it has checked the headers' signatures. Nothing changes for an epoch
+        whose own key this site has, or whose key it lacks.
         """
         if (epoch, commitment) in self._unproven and epoch not in self._studies and epoch not in self._ended:
             self._studies[epoch] = self._unproven[epoch, commitment]
             self._forget_unproven(epoch)
 
     def find_study_key(self, epoch: int) -> StudyKey:
-        """The study key of ``epoch``.
+        """Return the study key of ``epoch``.
 
         Raises:
             EpochLostError: it is not held.
@@ -218,7 +230,7 @@ class Epochs:
         return self._studies[epoch]
 
     def find_pair_secrets(self, epoch: int) -> Mapping[str, bytes]:
-        """32 bytes shared with each other member of ``epoch``, by its name.
+        """Return the 32 bytes shared with each other member of ``epoch``, by its name.
 
         Raises:
             EpochLostError: the epoch's keys are not held, or this site has gone on to a newer epoch.
@@ -233,7 +245,7 @@ class Epochs:
         return self._pairs[epoch]
 
     def find_patient_counts(self, epoch: int, cohort: Collection[str]) -> Mapping[str, int]:
-        """The public patient counts that the sites of ``cohort`` have offered in ``epoch``.
+        """Return the public patient counts that the sites of ``cohort`` have offered in ``epoch``.
 
         Raises:
             EpochLostError: the epoch's offers are not held.
@@ -249,7 +261,7 @@ class Epochs:
         return {name: offered[name] for name in cohort}
 
     def end_epoch(self, epoch: int) -> tuple[int, ...]:
-        """Drop the keys of ``epoch`` for good; all epochs that have ended so."""
+        """Remove the keys of ``epoch`` for good; return all epochs that have ended so."""
         self._ended.add(epoch)
         self._forget_unproven(epoch)
         for held in (self._sessions, self._studies, self._pairs, self._patients):
@@ -257,11 +269,11 @@ class Epochs:
         return tuple(sorted(self._ended))
 
     def find_held_keys(self, epochs: Collection[int]) -> dict[int, StudyKey]:
-        """The study keys of ``epochs``, as far as they are held."""
+        """Return the study keys of ``epochs``, as far as they are held."""
         return {epoch: key for epoch, key in self._studies.items() if epoch in epochs}
 
     def forget_all_keys(self) -> None:
-        """Drop all keys: the study is closed here."""
+        """Remove all keys: the study is closed here."""
         for held in (self._sessions, self._studies, self._pairs, self._patients):
             held.clear()
         self._unproven.clear()
@@ -280,7 +292,10 @@ class Epochs:
         return self._keys_of_members[name]
 
     def _verify_offers(self, offers: Mapping[str, Signed[Offer]], epoch: int) -> dict[str, Offer]:
-        """The offers' statements; each signed by its site, for this study and epoch, this site's own among them."""
+        """Return the offers' statements, each signed by its site for this study and epoch.
+
+        This site's own offer must be among them.
+        """
         verified = {}
         for name, signed in offers.items():
             offer = signed.verify(self._find_member_key(name))

@@ -1,10 +1,10 @@
-"""The work of a round, done once: train, and count test patients, whatever happens around it.
+"""Do the work of a round once: train, and count test patients, whatever interrupts it.
 
 ====================  ===========================================================================================
 step                  what is durable when it ends
 ====================  ===========================================================================================
-draw                  32 secret bytes that decide sampling and noise, kept until the result is stored: work that a
-                      crash interrupted is repeated, not drawn a second time, so what leaves is one draw of the
+draw                  32 secret bytes that decide sampling and noise, kept until the result is stored. Work that a
+                      crash interrupted is repeated, not drawn a second time: what leaves is one draw of the
                       mechanism that was paid
 reserve               the round is paid, before the first gradient; a power cut afterwards leaves it paid
 train, or score       nothing: it is repeated from the same draw
@@ -13,8 +13,9 @@ store                 the integers, or the totals. Every attempt of the round se
 settle                the ledger says that the round's work has ended
 ====================  ===========================================================================================
 
-So a round that is paid has its draw or its result here. Where both are gone, the study's folder was lost or put back:
-the work is refused (``lost``) and written down as an incident, since a second draw may leave beside the first.
+So a round that is paid has its draw or its result here. Where both are missing, the study's folder was lost or put
+back to an older copy. The work is then refused (``lost``) and recorded as an incident, since a second draw may
+leave beside the first.
 """
 
 from typing import NamedTuple
@@ -47,11 +48,13 @@ class RoundWork(NamedTuple):
 
 
 def do_round(context: StudyContext, request: Train) -> RoundWork:
-    """Do what ``request`` asks for, once; asked again, return what is stored. Run by a site that holds the keys.
+    """Do the work that ``request`` asks for, once; asked again, return what is stored.
+
+    Run by a site that holds the keys.
 
     Raises:
         RefusedError: ``noise``: the sum would not hold (:mod:`client.study.room_check`), found before the round is
-            paid; ``lost``: the round is paid, and what came of it is gone.
+            paid; ``lost``: the round is paid, and its result is missing.
         BudgetError: the study's allowance has no room for the round.
         TrainingError: training failed; asked again, it is repeated from the same draw.
     """
@@ -77,7 +80,7 @@ def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) 
     if stored is None:
         noise = context.state.noise_multiplier
         draw = _draw_and_pay(context, number, noise)
-        store.save(reference=request.reference)  # what weighs the integers weighs every later round's
+        store.save(reference=request.reference)  # the first round's reference holds for all later rounds
         correction = compute_control_correction(context)
         trained = context.training.run(
             TrainRound(model, number, noise, draw, correction, load_personal_layers(context))
@@ -90,7 +93,7 @@ def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) 
         rounded = round_update(trained.update, weight, residual, grid, from_os())
         report_cut_values(context, number, rounded.quantised)
         stored = rounded.quantised.integers
-        # the residual first: integers that are stored are never made again, and neither is what they leave
+        # the residual first: once integers are stored they are never made again, nor is their residual
         store.keep_rounding_residual(number, rounded.residual)
         store.keep_integers(number, stored)
     context.ledger.settle(context.launch.study, number)
@@ -98,7 +101,10 @@ def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) 
 
 
 def _train_with_shared_noise(context: StudyContext, request: Train, model: Vector) -> Integers:
-    """Make a share with this site's part of the noise; a smaller cohort gets the same integers with more noise."""
+    """Make this site's share, with its part of the noise.
+
+    A smaller cohort gets the same integers with more noise.
+    """
     number, store, sigma = request.round, context.store, context.state.noise_multiplier
     noise = make_round_noise(
         context.terms, context.launch.parameters, sigma, store.read_clipping_norm(), request.room
@@ -122,17 +128,17 @@ def _train_with_shared_noise(context: StudyContext, request: Train, model: Vecto
 
 
 def _draw_and_pay(context: StudyContext, number: int, noise: float | None) -> bytes:
-    """Draw the round's randomness, pay the round; the 32 secret bytes. After a crash, the same ones."""
+    """Draw the round's randomness, 32 secret bytes, and pay the round; after a crash, return the same bytes."""
     ledger, study = context.ledger, context.launch.study
     if ledger.read_state().has_reserved(study, number) and not context.store.has_draw(number):
         raise _record_lost_work(context, number, f"round {number} is paid, and its result is gone")
-    draw = context.store.draw_key(number)
+    draw = context.store.draw_key(number)  # durable before the round is paid
     ledger.reserve(study, number, make_training_event(context.terms, noise))
     return draw
 
 
 def _record_lost_work(context: StudyContext, number: int, what: str) -> RefusedError:
-    """Write down that paid work is gone; return the refusal to do it a second time."""
+    """Record that paid work is lost; return the refusal to do it a second time."""
     sentence = f"{what}: the study's folder was lost or put back"
     context.ledger.record_incident(context.launch.study, "study-lost", sentence, number)
     return RefusedError(
@@ -143,11 +149,13 @@ def _record_lost_work(context: StudyContext, number: int, what: str) -> RefusedE
 
 
 def _count_test_patients(context: StudyContext, model: Vector) -> tuple[int, ...]:
-    """Return this site's totals for ``model``, (2 * bins,); counted, noised and paid the first time they are asked for.
+    """Return this site's totals for ``model``, (2 * bins,).
+
+    They are counted, noised and paid the first time they are asked for.
 
     Raises:
         BudgetError: the study's allowance has no room for the evaluation.
-        RefusedError: ``lost``: the totals are paid, and are gone.
+        RefusedError: ``lost``: the totals are paid, and are missing.
         TrainingError: scoring failed.
     """
     base, counted = context.state.base, context.state.counted

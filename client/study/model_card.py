@@ -1,15 +1,35 @@
-"""The card of a released model: the same facts as JSON and as Markdown."""
+"""Make the card of a released model: the same facts as JSON and as Markdown.
+
+Figures come from the terms, from opened totals and from the ledger, not from records.
+"""
 
 import math
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE
+from client.study.card_document import (
+    EvaluationFacts,
+    LedgerFacts,
+    ModelCard,
+    ModelFacts,
+    Noise,
+    PrivacyFacts,
+    RoundFacts,
+    SiteFacts,
+)
 from client.study.context import StudyContext
-from client.study.cut_values import make_edge_rows
-from client.study.released_model import make_choice_rows
+from client.study.cut_values import make_edge_rows, make_range_facts
+from client.study.released_model import (
+    Chosen,
+    make_choice_facts,
+    make_choice_rows,
+    make_end_facts,
+    make_launch_facts,
+)
 from models.tasks.binary import THRESHOLD, compute_metrics
 from models.tasks.uncertainty import estimate_noise_errors
+from privacy.protocol.headers import Evaluated
 from privacy.study import SchemeName, Unit
 
 _CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
@@ -20,148 +40,165 @@ _MECHANISM: Final = {
 }
 
 
-def make_card(context: StudyContext, model_sha256: str, contract_sha256: str) -> dict[str, Any]:
+def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract_sha256: str) -> ModelCard:
     """Make the card of a released model: facts from the terms, opened totals and the ledger."""
-    terms, budget = context.terms, context.ledger.read_state().find_account_of_study(context.launch.study).budget
+    return ModelCard(
+        study=context.launch.study,
+        purpose=context.terms.purpose,
+        terms_sha256=context.terms.digest,
+        model=_make_model_facts(context, model_sha256),
+        contract_sha256=contract_sha256,
+        threshold=THRESHOLD,
+        rounds=RoundFacts(
+            planned=context.terms.training.rounds,
+            applied=sum(context.terms.trains(each.round) for each in context.state.applied),
+            sites={str(each.round): each.sites for each in context.state.applied},
+        ),
+        privacy=_make_privacy_facts(context),
+        evaluation=tuple(_make_evaluation_facts(context, each) for each in context.state.evaluations),
+        site=_make_site_facts(context),
+        choice=make_choice_facts(context, choice),
+        ended=make_end_facts(context),
+        launches=make_launch_facts(context),
+        range=make_range_facts(context),
+    )
+
+
+def _make_model_facts(context: StudyContext, sha256: str) -> ModelFacts:
+    model = context.terms.model
+    return ModelFacts(
+        name=model.name,
+        options=model.options,
+        inputs=context.terms.data.inputs,
+        parameters=context.launch.parameters,
+        start=model.start,
+        frozen=model.frozen,
+        trained=model.trained,
+        adapters=model.adapters,
+        personal=model.personal,
+        sha256=sha256,
+    )
+
+
+def _make_privacy_facts(context: StudyContext) -> PrivacyFacts:
+    terms, privacy = context.terms, context.terms.privacy
+    return PrivacyFacts(
+        private=privacy.epsilon is not None,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        unit=privacy.unit,
+        neighbouring=privacy.neighbouring,
+        placement=privacy.placement,
+        clipping_norm=privacy.clipping_norm,
+        last_clipping_norm=context.store.read_clipping_norm(),
+        participation=terms.cohort.participation,
+        noise_multiplier=context.state.noise_multiplier,
+        accountant=f"Renyi at integer orders, {_MECHANISM[privacy.unit]}",
+        updates_sealed=terms.secure_aggregation.scheme is not SchemeName.OPEN,
+        test_patients_protected=terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
+        evaluation_epsilon=terms.evaluation.epsilon,
+    )
+
+
+def _make_evaluation_facts(context: StudyContext, totals: Evaluated) -> EvaluationFacts:
+    deviation = _compute_noise_deviation(context, totals.opened_in)
+    return EvaluationFacts(
+        after_round=totals.round,
+        **asdict(compute_metrics(totals.counts)),
+        noise=Noise(**asdict(estimate_noise_errors(totals.counts, deviation))),
+    )
+
+
+def _make_site_facts(context: StudyContext) -> SiteFacts:
+    budget = context.ledger.read_state().find_account_of_study(context.launch.study).budget
     head = context.read_head()
-    return {
-        "card": 1,
-        "study": context.launch.study,
-        "purpose": terms.purpose,
-        "terms_sha256": terms.digest,
-        "model": {
-            "name": terms.model.name,
-            "options": dict(terms.model.options),
-            "inputs": terms.data.inputs,
-            "parameters": context.launch.parameters,
-            "start": terms.model.start,
-            "frozen": list(terms.model.frozen),
-            "trained": list(terms.model.trained),
-            "adapters": None if terms.model.adapters is None else terms.model.adapters.model_dump(mode="json"),
-            "personal": list(terms.model.personal),
-            "sha256": model_sha256,
-        },
-        "contract_sha256": contract_sha256,
-        "threshold": THRESHOLD,
-        "rounds": {
-            "planned": terms.training.rounds,
-            "applied": sum(terms.trains(each.round) for each in context.state.applied),
-            "sites": {str(each.round): list(each.sites) for each in context.state.applied},
-        },
-        "privacy": {
-            "private": terms.privacy.epsilon is not None,
-            "epsilon": terms.privacy.epsilon,
-            "delta": terms.privacy.delta,
-            "unit": terms.privacy.unit,
-            "neighbouring": terms.privacy.neighbouring,
-            "placement": terms.privacy.placement,
-            "clipping_norm": terms.privacy.clipping_norm,
-            "last_clipping_norm": context.store.read_clipping_norm(),
-            "participation": terms.cohort.participation,
-            "noise_multiplier": context.state.noise_multiplier,
-            "accountant": f"Renyi at integer orders, {_MECHANISM[terms.privacy.unit]}",
-            "updates_sealed": terms.secure_aggregation.scheme is not SchemeName.OPEN,
-            "test_patients_protected": terms.evaluation.epsilon is not None or not terms.evaluation.rounds,
-            "evaluation_epsilon": terms.evaluation.epsilon,
-        },
-        "evaluation": [
-            {
-                "after_round": each.round,
-                **asdict(compute_metrics(each.counts)),
-                "noise": asdict(
-                    estimate_noise_errors(each.counts, _compute_noise_deviation(context, each.opened_in))
-                ),
-            }
-            for each in context.state.evaluations
-        ],
-        "site": {
-            "name": context.site,
-            "patients_about": context.patients,
-            "epsilon_spent_by_this_study": context.compute_epsilon_spent(),
-            "epsilon_left": budget.epsilon_left,
-            "ledger": {"number": head.number, "hash": head.hash},
-        },
-    }
+    return SiteFacts(
+        name=context.site,
+        patients_about=context.patients,
+        epsilon_spent_by_this_study=context.compute_epsilon_spent(),
+        epsilon_left=budget.epsilon_left,
+        ledger=LedgerFacts(number=head.number, hash=head.hash),
+    )
 
 
-def format_markdown(card: dict[str, Any]) -> str:
+def format_markdown(card: ModelCard) -> str:
     """Write a card as Markdown, with the same facts."""
-    model, privacy, site = card["model"], card["privacy"], card["site"]
-    if privacy["private"]:
+    model, privacy, site = card.model, card.privacy, card.site
+    if privacy.private:
         promise = (
-            f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g} for each training patient of each site "
-            f"({privacy['neighbouring']} patient, {privacy['placement']} noise, "
-            f"clipping norm {privacy['clipping_norm']:g} for each {_CLIPPED[privacy['unit']]})"
+            f"epsilon {privacy.epsilon:g}, delta {privacy.delta:g} for each training patient of each site "
+            f"({privacy.neighbouring} patient, {privacy.placement} noise, "
+            f"clipping norm {privacy.clipping_norm:g} for each {_CLIPPED[privacy.unit]})"
         )
     else:
         promise = "**none**: this model was trained without differential privacy and may reveal its patients"
     sealed = "sealed: nobody could read a single site's"
-    if not privacy["updates_sealed"]:
+    if not privacy.updates_sealed:
         sealed = "**not sealed**: the coordinator could read every site's"
-    if privacy["test_patients_protected"]:
-        test = f"epsilon {privacy['evaluation_epsilon']:g}" if privacy["evaluation_epsilon"] else "not used"
+    if privacy.test_patients_protected:
+        test = f"epsilon {privacy.evaluation_epsilon:g}" if privacy.evaluation_epsilon else "not used"
     else:
         test = "**not protected**: their totals were opened without noise"
     lines = [
-        f"# {card['study']}",
+        f"# {card.study}",
         "",
-        card["purpose"],
+        card.purpose,
         "",
         "| | |",
         "| --- | --- |",
-        f"| model | {model['name']}, {model['parameters']} parameters trained together, {model['inputs']} inputs |",
+        f"| model | {model.name}, {model.parameters} parameters trained together, {model.inputs} inputs |",
         *_make_layer_rows(model),
-        f"| file | `{MODEL_FILE}`, SHA-256 `{model['sha256']}` |",
+        f"| file | `{MODEL_FILE}`, SHA-256 `{model.sha256}` |",
         f"| to use it | `{CONTRACT_FILE}` has columns, ranges, words and threshold: `consilium-site predict` |",
-        f"| rounds | {card['rounds']['applied']} of {card['rounds']['planned']} |",
+        f"| rounds | {card.rounds.applied} of {card.rounds.planned} |",
         *make_choice_rows(card),
         f"| privacy of training patients | {promise} |",
         f"| privacy of test patients | {test} |",
         f"| updates | {sealed} |",
         *make_edge_rows(card),
-        f"| terms | SHA-256 `{card['terms_sha256']}` |",
-        f"| this site | {site['name']}, about {site['patients_about']} patients, "
-        f"ledger entry {site['ledger']['number']} `{site['ledger']['hash']}` |",
+        f"| terms | SHA-256 `{card.terms_sha256}` |",
+        f"| this site | {site.name}, about {site.patients_about} patients, "
+        f"ledger entry {site.ledger.number} `{site.ledger.hash}` |",
         "",
         "## Evaluation on the sites' held-out patients",
         "",
         *_warn_about_personal_scores(card),
-        f"A probability of {card['threshold']:g} or more is a positive prediction, fixed before training: accuracy, "
+        f"A probability of {card.threshold:g} or more is a positive prediction, fixed before training: accuracy, "
         "sensitivity and specificity are at that threshold.",
         "",
         "| after round | AUROC | accuracy | sensitivity | specificity | patients |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {each['after_round']} | {_format_with_noise(each, 'auroc')} | {_format_with_noise(each, 'accuracy')} | "
-        f"{_format_with_noise(each, 'sensitivity')} | {_format_with_noise(each, 'specificity')} | {each['patients']} |"
-        for each in card["evaluation"]
+        f"| {each.after_round} | {_format_with_noise(each, 'auroc')} | {_format_with_noise(each, 'accuracy')} | "
+        f"{_format_with_noise(each, 'sensitivity')} | {_format_with_noise(each, 'specificity')} | {each.patients} |"
+        for each in card.evaluation
     ]
     return "\n".join(lines) + "\n"
 
 
-def _make_layer_rows(model: dict[str, Any]) -> list[str]:
-    """Where the model began, and what of it was not trained together; nothing for a model that is trained whole."""
+def _make_layer_rows(model: ModelFacts) -> list[str]:
+    """Make rows on where the model began and what was not trained together; none for a model that is trained whole."""
     rows = []
-    if model["start"]:
-        rows.append(f"| began as | public weights, SHA-256 `{model['start']}` |")
-    for what in ("frozen", "trained"):
-        if model[what]:
-            rows.append(f"| {'only trained' if what == 'trained' else what} | {', '.join(model[what])} |")
-    if model["adapters"]:
-        adapters = model["adapters"]
-        layers = ", ".join(adapters["layers"]) or "every frozen layer that takes them"
-        rows.append(f"| adapters | rank {adapters['rank']}, beside {layers}; merged in the file |")
-    if model["personal"]:
+    if model.start:
+        rows.append(f"| began as | public weights, SHA-256 `{model.start}` |")
+    for heading, layers in (("frozen", model.frozen), ("only trained", model.trained)):
+        if layers:
+            rows.append(f"| {heading} | {', '.join(layers)} |")
+    if model.adapters:
+        adapters = model.adapters
+        beside = ", ".join(adapters.layers) or "every frozen layer that takes them"
+        rows.append(f"| adapters | rank {adapters.rank}, beside {beside}; merged in the file |")
+    if model.personal:
         rows.append(
-            f"| personal | {', '.join(model['personal'])}: each site has its own, the file has their first values |"
+            f"| personal | {', '.join(model.personal)}: each site has its own, the file has their first values |"
         )
     return rows
 
 
-def _warn_about_personal_scores(card: dict[str, Any]) -> list[str]:
-    """A warning where the scores are not the released file's."""
-    if not card["model"]["personal"]:
+def _warn_about_personal_scores(card: ModelCard) -> list[str]:
+    """Make a warning where the scores are not the released file's."""
+    if not card.model.personal:
         return []
     return [
         "**Not of the file**: each site scored the shared layers with layers of its own, which are not in it.",
@@ -170,15 +207,16 @@ def _warn_about_personal_scores(card: dict[str, Any]) -> list[str]:
 
 
 def _compute_noise_deviation(context: StudyContext, number: int) -> float:
-    """The standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
+    """Compute the standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
     sites = next(len(each.sites) for each in context.state.applied if each.round == number)
+    # the sites' noises are independent: their variances add up
     return (context.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
 
 
-def _format_with_noise(each: dict[str, Any], name: str) -> str:
-    """A figure, and what the noise in its totals does to it."""
-    noise = each["noise"][name]
-    return _format_figure(each[name]) + (f" ± {noise:.3f}" if noise and each[name] is not None else "")
+def _format_with_noise(each: EvaluationFacts, name: str) -> str:
+    """Format a figure, with the error that the noise in its totals gives it."""
+    value, noise = getattr(each, name), getattr(each.noise, name)
+    return _format_figure(value) + (f" ± {noise:.3f}" if noise and value is not None else "")
 
 
 def _format_figure(value: float | None) -> str:

@@ -1,19 +1,22 @@
-"""Where noise is added decides what a site seals and how the opened sum is read: three modes, told apart here alone.
+"""Distinguish the three noise modes: where noise is added, what a site seals, how the opened sum is read.
 
-================  ===========================  ====================================  ================================
+================  ===========================  ====================================
+================================
 mode              terms                        what a site seals                     mean update from the opened sum
-================  ===========================  ====================================  ================================
+================  ===========================  ====================================
+================================
 ``LOCAL``         placement ``local``, or      weight * update + residual, rounded   sum / weight of the cohort
                   no privacy                   to the grid
 ``GLOBAL_STEP``   placement ``distributed``    clipped gradients of one lot, with    - rate * sum / expected lot
                                                this site's share of the noise
 ``SITE_UPDATE``   unit ``site``                clipped update of the whole site,     sum / expected sites
                                                with its share of the noise
-================  ===========================  ====================================  ================================
+================  ===========================  ====================================
+================================
 
-In ``LOCAL`` each site's noise protects its update alone; what rounding leaves is sent in a later round (error feedback,
-Seide et al. 2014). In the other modes the noise of one share protects nobody alone, so nothing is fed back: a residual
-would remember patients outside of what was paid.
+In ``LOCAL`` each site's noise protects its update alone. What rounding leaves is sent in a later round (error
+feedback, Seide et al. 2014). In the other modes one share's noise does not protect it alone, so nothing is fed
+back: a residual would keep something of patients that was not paid for.
 
 Pure functions of public numbers and of vectors that the caller holds: no file, no key, no ledger.
 """
@@ -43,7 +46,7 @@ from privacy.study import Placement, Terms, Unit
 
 
 class NoiseMode(StrEnum):
-    """Who adds noise, and to what."""
+    """Where noise is added, and to what."""
 
     LOCAL = "local"
     GLOBAL_STEP = "global-step"
@@ -58,7 +61,7 @@ class RoundedUpdate(NamedTuple):
 
 
 class MeanUpdate(NamedTuple):
-    """What an opened sum says.
+    """The mean update and the next round's settings, from an opened sum.
 
     Attributes:
         update: (P,) the mean update.
@@ -106,7 +109,9 @@ def find_noise_mode(terms: Terms) -> NoiseMode:
 def round_update(
     update: Vector, weight: float, residual: Vector | float, grid: Grid, stream: KeyStream
 ) -> RoundedUpdate:
-    """Round a weighted update to the grid, with what earlier rounds left. Run by a site, with local noise.
+    """Round a weighted update to the grid, with what earlier rounds left.
+
+    Run by a site, with local noise.
 
     Args:
         update: (P,) of local training, noise included.
@@ -116,7 +121,7 @@ def round_update(
         stream: secret randomness, which decides how values between two steps are rounded.
     """
     wanted = weight * update + residual
-    quantised = quantise(wanted, grid, stream)  # takes what the integers stand for out of ``wanted``
+    quantised = quantise(wanted, grid, stream)  # overwrites ``wanted`` with the residual
     return RoundedUpdate(quantised, wanted)
 
 
@@ -129,9 +134,10 @@ def make_round_noise(
 
 
 def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
-    """Turn an opened sum, (d,), into the mean update of its cohort. Run by every site alike.
+    """Turn an opened sum, (d,), into the mean update of its cohort.
 
-    The sum is divided after it was opened, by public numbers: so a site that drops out changes nobody's integers.
+    Run by every site alike. The sum is divided after it was opened, by public numbers. So a drop-out changes no
+    other site's integers.
     """
     match find_noise_mode(terms):
         case NoiseMode.LOCAL:
@@ -155,9 +161,9 @@ def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: RoundFacts)
 
 
 def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
-    """One step of gradient descent on the cohort's noised sum, divided by its expected lot: never by the true one."""
+    """Take one gradient step on the cohort's noised sum, divided by its expected lot: never by the true one."""
     noise, training = _make_noise(terms, parameters, facts), terms.training
-    lot = training.sampling_rate * sum(facts.patients.values())
+    lot = training.sampling_rate * sum(facts.patients.values())  # public, unlike the patients that were drawn
     step = -training.compute_learning_rate(facts.number) * decode_opened_sum(opened, noise) / lot
     return MeanUpdate(
         step, count_values_at_edge(opened, noise, len(facts.patients)), facts.halvings, facts.clipping_norm
@@ -165,10 +171,11 @@ def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts
 
 
 def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
-    """Divide by how many sites of the cohort were expected to count: how many did is nobody's to know."""
+    """Divide the sum by how many sites of the cohort were expected to count: how many did is secret."""
     privacy, norm, sites = terms.privacy, facts.clipping_norm, len(facts.patients)
     assert norm is not None, "whole updates are clipped, which the terms check"
     noise = _make_noise(terms, parameters, facts)
+    # the fixed denominator of McMahan et al. 2018 (arXiv 1710.06963)
     total, expected = decode_opened_sum(opened, noise), terms.cohort.participation * sites
     return MeanUpdate(
         compute_mean_update(total, privacy.adaptive_clipping, expected),

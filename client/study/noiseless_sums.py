@@ -1,14 +1,14 @@
-"""Sums that no noise covers, and the one cohort in which each of them may be opened.
+"""Limit sums without noise: each of them may be opened in one cohort only.
 
 Two sums of the same updates, or of the same totals, over cohorts that differ by one site differ by that site's own.
-With noise of their own that difference is a private one. Without noise (``privacy.epsilon: none``, or exact totals over
+With noise of its own that difference is private. Without noise (``privacy.epsilon: none``, or exact totals over
 test patients) it is the site's update, or its patients' histogram, exactly. So:
 
-* from one model, a site lets a bare sum be opened in one cohort only, whatever the round's number, the attempt or what
-  became of the sum;
-* a model is known by its digest: a round that moves the model by nothing makes a new number of the same model.
+* from one model, a site lets a bare sum be opened in one cohort only, whatever the round's number, the attempt, or
+  the result of the sum;
+* a model is identified by its digest: a round that does not move the model makes a new number of the same model.
 
-What moves the model by next to nothing this does not cover: ``docs/threat-model.md`` says so.
+A round that moves the model by almost nothing is not covered (``docs/threat-model.md``).
 """
 
 from client.study.context import StudyContext
@@ -19,7 +19,10 @@ from privacy.refusal_codes import RefusalCode
 
 
 def make_bare_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
-    """Run by a site that is about to release. The change of its state that remembers a bare sum's cohort."""
+    """Return the change of the state that records a bare sum's cohort; empty where the sum has noise.
+
+    Run by a site that is about to release.
+    """
     if not context.terms.opens_without_noise(number, context.state.base):
         return {}
     return {
@@ -31,7 +34,9 @@ def make_bare_sum_change(context: StudyContext, number: int, cohort: tuple[str, 
 
 
 def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
-    """Run by a site before it seals.
+    """Refuse a bare sum of a model from which this site has released one in another cohort.
+
+    Run by a site before it seals.
 
     Raises:
         RefusedError: ``release-refused``: it has released a bare sum from this model in another cohort.

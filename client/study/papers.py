@@ -1,4 +1,4 @@
-"""The papers of this site's studies, for an export of its ledger (``privacy/ledger/papers.py`` says what they are)."""
+"""List the papers of this site's studies, for an export of its ledger (``privacy/ledger/papers.py`` defines them)."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,7 +13,9 @@ from privacy.ledger.papers import Paper, Scores
 
 
 def list_papers(home: SiteFolder, ledger: Ledger) -> Iterator[Paper]:
-    """Run by a site. What it still has of the studies that its ledger has admitted; a study's folder may be gone.
+    """Yield what this site still has of the studies that its ledger has admitted; a study's folder may be missing.
+
+    Run by a site.
 
     Raises:
         SiteConfigError: a study's files are damaged.

@@ -1,4 +1,4 @@
-"""One study at one site: what the site answers to each request of the protocol, and when it refuses.
+"""Answer each request of the protocol for one study at one site, or refuse it.
 
 ========  ==================================================================================
 request   the site
@@ -6,7 +6,7 @@ request   the site
 join      offers a session key for the epoch
 wrap      as lead: draws the epoch's study key, wraps it for the members
 train     opens the last aggregate, does the round's work once, seals it; not after totals that end the study
-release   compares everybody's headers, releases its own mask
+release   compares the headers of the whole cohort, releases its own mask
 open      opens an aggregate it missed; at the end, signs which model it holds
 close     compares the sites' models, writes its own and its card, returns what the study did not use
 ========  ==================================================================================
@@ -39,25 +39,25 @@ class Participation:
 
     @property
     def context(self) -> StudyContext:
-        """Who the site is in the study."""
+        """Everything that this site needs for the study."""
         return self._context
 
     @property
     def base(self) -> int:
-        """The last round this site has applied."""
+        """The last round that this site has applied."""
         return self._context.state.base
 
     def join(self, request: Join) -> Joined:
-        """Offer a session key for the epoch. Asked again, the same one."""
+        """Offer a session key for the epoch; asked again, the same one."""
         offer = self._context.epochs.make_offer(request.epoch, self.base, self._context.patients)
         return Joined(offer=offer, ledger=self._context.ledger.sign_head())
 
     def wrap(self, request: Wrap) -> Wrappings:
-        """As lead: draw the epoch's study key and wrap it for the members."""
+        """Draw the epoch's study key and wrap it for the members, as the lead."""
         return Wrappings(grant=self._context.epochs.wrap_for_members(request))
 
     def train(self, request: Train, blob: bytes | None) -> tuple[Sealed, bytes]:
-        """Open what is new, train, seal. Asked again, the same bytes.
+        """Open what is new, train, and seal; asked again, return the same bytes.
 
         Raises:
             RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
@@ -71,7 +71,7 @@ class Participation:
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
             self._record_void_rounds(request)
-            self._sealed = None  # before the next one is made: an update may be large
+            self._sealed = None  # freed before the next one is made: an update may be large
             keys = require_keys(self._context, request)
             work = do_round(self._context, request)
             self._sealed = seal_attempt(self._context, request, keys, work)
@@ -82,7 +82,7 @@ class Participation:
         return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.blob
 
     def release(self, request: Release) -> Released:
-        """Compare the cohort's headers, release the own mask.
+        """Compare the cohort's headers, and release the own mask.
 
         Raises:
             RefusedError: as :func:`client.study.seal_round.release_mask`.
@@ -101,7 +101,9 @@ class Participation:
         return Opened(base=self.base, evaluated=self._context.find_totals(self.base), held=held)
 
     def close(self, request: Close) -> Closed:
-        """Compare the sites' models, write it and its card, return what the study did not use. Again: the same answer.
+        """Compare the sites' models, write the model and its card, and return what the study did not use.
+
+        Asked again, the same answer.
 
         Raises:
             RefusedError: ``behind`` if a round is still to be opened; as
@@ -117,7 +119,7 @@ class Participation:
             context.ledger.give_back(context.launch.study)
             model_sha256 = write_release(context)
             context.ledger.record_release(context.launch.study, model_sha256)
-            context.store.save(closed=True)
+            context.store.save(closed=True)  # last: an interrupted close is done again
             context.store.forget_rounding_residual()
             context.store.forget_variates(upto=context.terms.last_round)
         self._sealed = None
@@ -143,7 +145,7 @@ class Participation:
             apply_aggregate(self._context, committed, blob)
 
     def _accept_keys(self, keys: KeyParcel) -> None:
-        """Take an epoch's keys; what does not open is its lead's fault, and named as such."""
+        """Accept an epoch's keys; if they do not open, refuse them as the lead's fault."""
         try:
             self._context.epochs.accept_keys(keys)
         except EpochLostError:
@@ -181,13 +183,13 @@ class Participation:
             )
 
     def _record_void_rounds(self, request: Train) -> None:
-        """Rounds between the model's and this one never opened: they count, and what they cost is spent."""
+        """Record the rounds between the model's and this one, which never opened: they count, and their cost is spent."""
         for number in range(request.base + 1, request.round):
             sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
             self._context.ledger.record_incident(self._context.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
-        """After a release this site seals no other attempt of that round, nor a bare sum of another cohort."""
+        """Refuse another attempt of a round after its release, and a bare sum of another cohort."""
         released = self._context.state.released
         if released is not None and released.round > request.round:
             raise RefusedError(RefusalCode.STALE, f"this site has released its mask of round {released.round}")

@@ -1,12 +1,12 @@
-"""What leaves a site when a request had no effect: a code and a sentence of public facts.
+"""Decide what leaves a site when a request had no effect: a code and a sentence of public facts.
 
 Rules:
 
-* an error's own sentence leaves only if its kind is in ``_OWN_WORDS``: kinds that are raised over terms, messages and
-  public figures, never over a file or a record;
-* of every other kind a sentence that stands here leaves, the same whatever happened; the error's own words, with the
-  paths and the system's reasons in them, go to the site's log;
-* a sentence with a path in it does not leave, whoever made it.
+* an error's own sentence leaves only if its kind is in ``_OWN_WORDS``: kinds that are raised over terms, messages
+  and public figures, never over a file or a record;
+* for every other kind a fixed sentence of this file leaves, the same whatever happened. The error's own sentence,
+  with paths and reasons of the system, goes to the site's log;
+* a sentence with a path in it does not leave, whatever its kind.
 
 ========================  ===============  ==============================================
 error                     code             sentence
@@ -61,7 +61,7 @@ class Said:
 
 
 def describe_error(error: Exception) -> Said:
-    """What may leave the site of ``error``."""
+    """Return what may leave the site about ``error``."""
     if isinstance(error, StorageError | OSError):
         what = error.what if isinstance(error, StorageError) else "disk"
         return Said(RefusalCode.UNAVAILABLE, UNAVAILABLE.format(what=what))

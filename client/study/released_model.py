@@ -1,17 +1,18 @@
-"""Which of a study's models a site releases, why the study ended, and how often it was launched: for its card.
+"""Choose the model that a site releases; state on its card why the study ended and how often it was launched.
 
 Rules:
 
 * the best model is the best evaluated one (``models/federated/early_stopping.py``), every site's same bytes; where
   no evaluation has an AUROC there is no best one, and the last is released;
-* the card says by which totals a model was chosen, and that they were paid for, if they were;
+* the card says by which totals a model was chosen, and whether they were paid for;
 * when a study ends early depends on what was opened, so its promise stays that of all its rounds;
-* a chosen run is never shown as the only one: the card counts the launches that this site's ledger has seen, and says
-  what all of them cost together.
+* a chosen run is never shown as the only one: the card counts the launches that this site's ledger has seen, and
+  says what all of them cost together.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from client.study.card_document import ChoiceFacts, EndFacts, LaunchFacts, ModelCard
 from client.study.context import StudyContext
 from models.parameters.vector import Vector
 from models.tasks.binary import compute_metrics
@@ -27,7 +28,9 @@ class Chosen(NamedTuple):
 
 
 def choose_model(context: StudyContext) -> Chosen:
-    """Run by a site. The model that the terms release: the best evaluated one, or the last.
+    """Return the model that the terms release: the best evaluated one, or the last.
+
+    Run by a site.
 
     Raises:
         SiteConfigError: it cannot be read.
@@ -39,69 +42,76 @@ def choose_model(context: StudyContext) -> Chosen:
     return Chosen(max(trained, default=0), context.store.read_model())
 
 
-def list_choice_facts(context: StudyContext, choice: Chosen) -> dict[str, Any]:
-    """What the card says of the choice, of the end, and of other launches."""
+def make_choice_facts(context: StudyContext, choice: Chosen) -> ChoiceFacts:
+    """Return which model is released, and by which totals it was chosen."""
     terms, totals = context.terms, {each.round: each.counts for each in context.state.evaluations}
+    return ChoiceFacts(
+        asked=terms.release.model,
+        after_round=choice.round,
+        is_best=context.state.best is not None,
+        auroc=compute_metrics(totals[choice.round]).auroc if choice.round in totals else None,
+        evaluations=len(totals),
+        paid=terms.evaluation.epsilon is not None,
+    )
+
+
+def make_end_facts(context: StudyContext) -> EndFacts:
+    """Return when training ended, and whether by early stopping."""
+    terms, base = context.terms, context.state.base
+    return EndFacts(
+        after_round=base,
+        early=context.is_out_of_patience and base < terms.last_round,
+        patience=terms.evaluation.patience,
+    )
+
+
+def make_launch_facts(context: StudyContext) -> LaunchFacts:
+    """Return how often the study was launched at this site, and what all launches cost together."""
     launches = launches_of(context.ledger.read_state(), context.launch.study)
-    return {
-        "choice": {
-            "asked": terms.release.model,
-            "after_round": choice.round,
-            "is_best": context.state.best is not None,
-            "auroc": compute_metrics(totals[choice.round]).auroc if choice.round in totals else None,
-            "evaluations": len(totals),
-            "paid": terms.evaluation.epsilon is not None,
-        },
-        "ended": {
-            "after_round": context.state.base,
-            "early": context.is_out_of_patience and context.state.base < terms.last_round,
-            "patience": terms.evaluation.patience,
-        },
-        "launches": {
-            "name": terms.name,
-            "seen": len(launches.studies),
-            "same_terms": launches.same_terms,
-            "studies": list(launches.studies),
-            "epsilon_together": launches.epsilon,
-            "delta_together": launches.delta,
-            "whole_ledger": launches.whole,
-        },
-    }
+    return LaunchFacts(
+        name=context.terms.name,
+        seen=len(launches.studies),
+        same_terms=launches.same_terms,
+        studies=launches.studies,
+        epsilon_together=launches.epsilon,
+        delta_together=launches.delta,
+        whole_ledger=launches.whole,
+    )
 
 
-def make_choice_rows(card: dict[str, Any]) -> list[str]:
-    """The same as rows of the card's table."""
-    ended, rounds = card["ended"], card["rounds"]
-    rows = [f"| chosen | {_describe_choice(card['choice'])} |"]
-    if ended["early"]:
+def make_choice_rows(card: ModelCard) -> list[str]:
+    """Make rows of the card's table from the same facts."""
+    ended, rounds = card.ended, card.rounds
+    rows = [f"| chosen | {_describe_choice(card.choice)} |"]
+    if ended.early:
         rows.append(
-            f"| ended | early, after round {ended['after_round']} of {rounds['planned']}: {ended['patience']} "
+            f"| ended | early, after round {ended.after_round} of {rounds.planned}: {ended.patience} "
             "evaluations brought no better AUROC. That depended on results, so the promise below is that of all "
             "planned rounds; what was not used went back to the grant |"
         )
-    return [*rows, f"| launches | {_describe_launches(card['launches'], private=card['privacy']['private'])} |"]
+    return [*rows, f"| launches | {_describe_launches(card.launches, private=card.privacy.private)} |"]
 
 
-def _describe_choice(choice: dict[str, Any]) -> str:
-    after = f"the model after round {choice['after_round']}"
-    if choice["asked"] != Choice.BEST:
+def _describe_choice(choice: ChoiceFacts) -> str:
+    after = f"the model after round {choice.after_round}"
+    if choice.asked != Choice.BEST:
         return f"{after}, the last one"
-    if not choice["is_best"]:
+    if not choice.is_best:
         return f"{after}, the last one: no evaluation had an AUROC to choose by"
-    how = "that test patients' budget paid for" if choice["paid"] else "**without noise, which nobody paid for**"
-    return f"{after}, the best of {choice['evaluations']} evaluated (AUROC {choice['auroc']:.3f}), by totals {how}"
+    how = "that test patients' budget paid for" if choice.paid else "**without noise, which nobody paid for**"
+    return f"{after}, the best of {choice.evaluations} evaluated (AUROC {choice.auroc:.3f}), by totals {how}"
 
 
-def _describe_launches(launches: dict[str, Any], *, private: bool) -> str:
-    seen, whole = launches["seen"], launches["whole_ledger"]
+def _describe_launches(launches: LaunchFacts, *, private: bool) -> str:
+    seen, whole = launches.seen, launches.whole_ledger
     if seen == 1 and whole:
-        return f"the only one of '{launches['name']}' that this site has admitted so far"
-    epsilon, delta = launches["epsilon_together"], launches["delta_together"]
+        return f"the only one of '{launches.name}' that this site has admitted so far"
+    epsilon, delta = launches.epsilon_together, launches.delta_together
     cost = (
         "no epsilon bounds them" if epsilon is None else f"together they cost epsilon {epsilon:g}, delta {delta:g}"
     )
     charged = f": the best of {seen} is charged as {seen}" if private else ""
     return (
-        f"**one of {'' if whole else 'at least '}{seen}** of '{launches['name']}' at this site, "
-        f"{launches['same_terms']} of them with exactly these terms; {cost}{charged}"
+        f"**one of {'' if whole else 'at least '}{seen}** of '{launches.name}' at this site, "
+        f"{launches.same_terms} of them with exactly these terms; {cost}{charged}"
     )

@@ -1,22 +1,23 @@
-"""A site answers: one verified request in, one signed reply out.
+"""Answer the coordinator: one verified request in, one signed reply out.
 
 Rules:
 
 * only the coordinator this site has joined is answered, and only with a reply of ``privacy/protocol/messages.py``;
 * requests of a study are numbered and numbers rise; an old one has no effect;
-* a refusal leaves as a code and a sentence made of public facts (``client/study/problem.py``); what depends on
-  records or on the machine (a file's mistakes, why training failed, where a folder lies) stays in the site's own
+* a refusal leaves as a code and a sentence made of public facts (``client/study/problem.py``). What depends on
+  records or on the machine (a file's mistakes, why training failed, the path of a folder) stays in the site's own
   log;
-* a study is judged before a record is read: a launch is for a contract that people registered, or it is refused, and
-  neither the refusal nor its absence depends on what a file holds;
+* a study is judged before a record is read: a launch is for a contract that people registered, or it is refused.
+  Neither the refusal nor its absence depends on what a file holds;
 * the policy is read anew for every study; one that cannot be read now decides nothing;
 * a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
-  stays: it takes part again as soon as it can; nothing is written down as a decision;
-* a round that the ledger says is paid, and whose result is gone from the study's folder, is not worked on a second time
-  (``lost``): both results together would tell more than was paid for;
-* training or scoring that fails is an incident in the ledger, which people look at: the failure may depend on a record;
-* a ledger or a key that cannot be believed ends the site: :class:`LedgerError`, :class:`KeyFileError` and
-  :class:`SiteConfigError` go through.
+  keeps running: it takes part again as soon as it can. Nothing is recorded as a decision;
+* a round that is paid in the ledger, and whose result is missing in the study's folder, is not worked on a second
+  time (``lost``): both results together would reveal more than was paid for;
+* training or scoring that fails is an incident in the ledger, which people look at: the failure may depend on a
+  record;
+* a ledger or a key that does not verify ends the site: :class:`LedgerError`, :class:`KeyFileError` and
+  :class:`SiteConfigError` are not caught.
 """
 
 import contextlib
@@ -81,7 +82,7 @@ _REFUSALS: Final = (
     StorageError,
     OSError,
 )
-"""What refuses a request and lets the site go on."""
+"""What refuses a request and lets the site continue."""
 
 _OVER: Final = {
     Ending.WITHDRAWN: "left",
@@ -98,7 +99,7 @@ class RequestHandler:
     Args:
         home: the site's folder.
         training_for: makes the trainer of a study; a process of its own in a real site.
-        diary: is told what happens.
+        diary: the activity log.
     """
 
     def __init__(self, home: SiteFolder, training_for: TrainingFor, diary: ActivityLog | None = None) -> None:
@@ -130,15 +131,18 @@ class RequestHandler:
         self._ledger.close()
 
     def compute_blob_limit(self) -> int:
-        """The most that a request's blob may have: the largest aggregate of the studies that this site has admitted."""
+        """Return the most bytes that a request's blob may have.
+
+        It is the largest aggregate of the studies that this site has admitted.
+        """
         for path in (self._home.folder / "studies").glob("*/state.json"):
             if path.parent.name not in self._largest:
-                with contextlib.suppress(Error):  # what is wrong with it is said when the study goes on
+                with contextlib.suppress(Error):  # damage is reported when the study continues
                     self._largest[path.parent.name] = compute_largest_aggregate(StudyStore(path.parent).launch)
         return max(self._largest.values(), default=0)
 
     def answer(self, envelope: Envelope) -> Envelope:
-        """The signed reply to a request.
+        """Answer a request with a signed reply.
 
         Raises:
             WireError: the request is not the coordinator's, or not for this site; nothing was done.
@@ -211,7 +215,7 @@ class RequestHandler:
         raise WireError(f"a site does not answer '{request.kind}'")
 
     def _find_participation(self, study: str, *, new: bool = False) -> Participation:
-        """The site's part in a study that it has begun: as it is, or taken up again after a restart.
+        """Return the site's part in a study that it has begun; after a restart, resume it.
 
         Raises:
             EpochLostError: nothing of the study is here.
@@ -226,7 +230,7 @@ class RequestHandler:
         return self._participations[study]
 
     def _give_up(self, request: GiveUp, study: str) -> GivenUp:
-        """The coordinator says that the study will not go on: close its account. What was paid stays paid.
+        """Close the account of a study that the coordinator will not continue; what was paid stays paid.
 
         Nothing that this site still holds of the study leaves it any more, and nothing more is paid for it.
         """
@@ -241,7 +245,7 @@ class RequestHandler:
         return GivenUp(ledger=self._ledger.sign_head())
 
     def _require_not_over(self, study: str) -> None:
-        """Refuse whatever is asked of a study whose account was closed before its end.
+        """Refuse every request of a study whose account was closed before its end.
 
         Raises:
             RefusedError: ``given-up``.
@@ -257,8 +261,9 @@ class RequestHandler:
             )
 
     def _free_abandoned(self) -> None:
-        """Once an hour: what studies hold of which nothing was heard for as long as their terms allow is free again."""
+        """Free, once an hour, what studies hold that had no entry for as long as their terms allow."""
         now = read_utc_time()
+        # a clock that was set back must not delay it
         if now - self._freed < timedelta(hours=1) and now >= self._freed:
             return
         self._freed = now
@@ -268,7 +273,7 @@ class RequestHandler:
             self._participations.pop(study, None)
 
     def _admit_if_new(self, request: Join, study: str) -> Participation:
-        """The site's part in the study, which is admitted if it is new here."""
+        """Return the site's part in the study; admit the study if it is new here."""
         launch = request.launch.statement
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
@@ -298,7 +303,7 @@ class RequestHandler:
         )
 
     def _admit(self, signed: SignedLaunch, folder: Path) -> None:
-        """Judge the study by every rule of this site; set its whole price aside; begin its folder."""
+        """Judge the study by every rule of this site, set its whole price aside, and create its folder."""
         launch = signed.statement
         try:
             self._require_study_whole(launch.study)
@@ -349,7 +354,7 @@ class RequestHandler:
         self._diary.report_admission(launch)
 
     def _read_policy(self) -> Policy:
-        """The policy as ``site.yaml`` has it now: people change it while the site runs.
+        """Read the policy as ``site.yaml`` has it now: people change it while the site runs.
 
         Raises:
             StorageError: it cannot be read now, or names another site. Nothing is decided.
@@ -366,7 +371,7 @@ class RequestHandler:
         return config.policy
 
     def _find_weights(self, terms: Terms) -> Path | None:
-        """Where the public weights lie that the study begins with."""
+        """Return the file of the public weights that the study begins with; None if it begins without."""
         return None if terms.model.start is None else self._home.open_public_weights().build_path(terms.model.start)
 
     def _find_budget(self, registration: Registration) -> Budget | None:
@@ -377,7 +382,7 @@ class RequestHandler:
         return self._ledger.read_state().find_account(registration.population).budget if known else None
 
     def _require_study_whole(self, study: str) -> None:
-        """Refuse to begin a study anew that the ledger says has been worked on: its folder is lost.
+        """Refuse to begin a study again if its folder is lost and the ledger has paid work of it.
 
         An admission that a crash interrupted has paid for nothing yet, and is begun again.
         """
@@ -405,7 +410,7 @@ class RequestHandler:
 
 
 def _require_registered_files(files: StudyFiles) -> None:
-    """Refuse a study whose files are not those that were registered. No record is looked at.
+    """Refuse a study whose files are not those that were registered; no record is looked at.
 
     Raises:
         RefusedError: ``data``: a file changed. It is this site's decision, unlike a file that cannot be read now.

@@ -1,13 +1,13 @@
-"""A site seals only into a sum that can hold it: with noise that sites add over patients, a sum must not wrap around.
+"""Check that a sum can hold a round: with noise that sites add over patients, a sum must not wrap around.
 
 Rules:
 
-* a round has ``room`` for so many patients, chosen by the coordinator when the round is first asked, the same in all
-  its attempts, and named in every view: sites that were told another room do not release;
-* a site believes no smaller room than its cohort needs by the public counts that the members have signed in their key
-  offers (``noise``);
-* nor a range, written in the terms, that surely does not hold the sum, nor a grid that ruins the noise (``noise``).
-  This is found before the round is paid.
+* a round has ``room`` for so many patients. The coordinator chooses it when the round is first asked; it is the
+  same in all attempts, and named in every view: sites that got another room do not release;
+* a site accepts no smaller room than its cohort needs by the public counts that the members have signed in their
+  key offers (``noise``);
+* a site accepts no range, written in the terms, that surely does not hold the sum, and no grid that ruins the noise
+  (``noise``). This is found before the round is paid.
 
 A coordinator, or a member, that lies about patients makes its own study useless: a larger room means a coarser grid
 and more noise, a smaller one sums that wrap. The noise over what one patient can change is the same in every case
@@ -24,10 +24,12 @@ from privacy.study import Placement
 
 
 def require_room(context: StudyContext, request: Train) -> None:
-    """Run by a site, before it pays for a round. Refuse what ``request`` leaves no room for.
+    """Refuse a round whose sum has no room for what ``request`` asks.
+
+    Run by a site, before it pays for a round.
 
     Raises:
-        EpochLostError: the epoch's keys are gone.
+        EpochLostError: the epoch's keys are lost.
         WireError: the cohort names a site that is no member of the epoch.
         RefusedError: ``noise``: why the sum would not hold; ``refused``: the room is not that of the round.
     """

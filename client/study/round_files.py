@@ -1,4 +1,4 @@
-"""Vectors of a study in files: written whole, checked when read, removed when no round needs them."""
+"""Keep vectors of a study in files: written whole, checked when read, removed when no round needs them."""
 
 import io
 from collections.abc import Collection
@@ -15,14 +15,14 @@ from privacy.randomness import KEY_BYTES
 
 
 def read_or_make_secret(path: Path) -> bytes:
-    """Read the secret of a file, or make it."""
+    """Read the secret of a file, or create it."""
     try:
         key = read_secret(path) if path.exists() else b""
     except KeyFileError as error:
         raise SiteConfigError(str(error)) from None
     if len(key) == KEY_BYTES:
         return key
-    try:  # none yet, or cut short before it was ever used
+    try:  # there is none yet, or it was cut short before its first use
         path.unlink(missing_ok=True)
         generate_secret(path)
         return read_secret(path)
@@ -31,7 +31,7 @@ def read_or_make_secret(path: Path) -> bytes:
 
 
 def read_own_vector(path: Path, number: int, what: str) -> Vector:
-    """A vector that stays at this site; the archive's checksum makes damage show."""
+    """Read a vector that stays at this site; the archive's checksum shows damage."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             values: Vector = file["own_vector"].astype(np.float64)
@@ -41,36 +41,36 @@ def read_own_vector(path: Path, number: int, what: str) -> Vector:
 
 
 def make_unreadable_error(path: Path, number: int, what: str) -> SiteConfigError:
-    """Describe a file that cannot be used."""
+    """Return the error for a file that cannot be read."""
     return SiteConfigError(f"{path}: the {what} of round {number} cannot be read; restore it from backup")
 
 
 def keep_own_vector(path: Path, values: Vector) -> None:
-    """Keep a site's own vector; durable when this returns."""
+    """Store a vector that stays at this site; durable when this returns."""
     buffer = io.BytesIO()
     np.savez(buffer, own_vector=values.astype("<f4"))
     replace_file(path, buffer.getvalue(), StorageError)
 
 
 def forget_own_vectors(folder: Path, pattern: str, upto: int, but: Collection[int | None]) -> None:
-    """Remove own vectors that no round needs any more."""
+    """Remove vectors that stayed at this site and that no round needs any more."""
     for path in folder.glob(pattern):
         if parse_round_number(path) <= upto and parse_round_number(path) not in but:
             path.unlink(missing_ok=True)
 
 
 def parse_round_number(path: Path) -> int:
-    """Read the round out of a file name."""
+    """Read the round from a file's name."""
     return int(path.stem.partition("-")[2])
 
 
 def build_model_path(folder: Path, base: int) -> Path:
-    """Name the file of the shared model after round ``base``."""
+    """Return the path of the shared model after round ``base``."""
     return folder / f"model-{base:05d}.f64"
 
 
 def build_best_path(folder: Path, number: int) -> Path:
-    """Name the file of the best model, evaluated after round ``number``."""
+    """Return the path of the best model, evaluated after round ``number``."""
     return folder / f"best-{number:05d}.f64"
 
 

@@ -1,13 +1,14 @@
-"""A site seals its round's work (``client/study/local_round.py``), and later releases its own mask.
+"""Seal the work of a round (``client/study/local_round.py``), and later release the own mask.
 
 Rules:
 
-* one (round, attempt) is one cohort and one epoch: asked again, the same bytes; asked otherwise, refused;
-* the own mask's seed is fresh for every attempt; it is kept, encrypted, until the next attempt is sealed or the round
-  is applied, so that a site that was restarted can still release (``client/study/kept_secrets.py``);
-* a site that was restarted has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
-* the seed is released for one attempt of a round, ever, and only when the headers of the whole cohort are signed by
-  its members, show the same view as this site's own, and are as many as the terms demand.
+* one (round, attempt) has one cohort and one epoch: asked again, the site returns the same bytes; asked otherwise,
+  it refuses;
+* the own mask's seed is fresh for every attempt. It is kept, encrypted, until the next attempt is sealed or the
+  round is applied, so that a restarted site can still release (``client/study/kept_secrets.py``);
+* a restarted site has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
+* the seed is released for one attempt of a round, ever. The headers of the whole cohort must be signed by its
+  members, show the same view as this site's own, and be as many as the terms demand.
 """
 
 import os
@@ -39,14 +40,14 @@ from privacy.signed import Signed
 class SealedAttempt:
     """The one attempt whose mask this site can still release.
 
-    ``sent`` is what it answered with; None after a restart, which that does not outlive.
+    ``sent`` is what the site answered; it is lost in a restart, and then None.
     """
 
     kept: KeptAttempt
     sent: "SentUpdate | None" = None
 
     def answers(self, request: Train) -> bool:
-        """Whether this is the answer to ``request``, asked again.
+        """Return whether this attempt answers ``request``, asked again.
 
         Raises:
             RefusedError: the attempt is over, or was asked with another cohort or epoch.
@@ -65,14 +66,14 @@ class SealedAttempt:
 
 @dataclass(frozen=True)
 class SentUpdate:
-    """The sealed bytes, and the head of the ledger that went with them."""
+    """The sealed bytes, and the head of the ledger that was sent with them."""
 
     ledger: Signed[LedgerHead]
     blob: bytes
 
 
 class RoundKeys(NamedTuple):
-    """What sealing needs of a key epoch, and the patient counts that its members have offered."""
+    """The keys of an epoch that sealing needs, and the patient counts that its members have offered."""
 
     study_key: StudyKey
     pair_secrets: Mapping[str, bytes]
@@ -80,10 +81,12 @@ class RoundKeys(NamedTuple):
 
 
 def require_keys(context: StudyContext, request: Train) -> RoundKeys:
-    """Return the keys of the request's epoch. Asked for before the round is paid: without them nothing can be sealed.
+    """Return the keys of the request's epoch.
+
+    Asked for before the round is paid: without them nothing can be sealed.
 
     Raises:
-        EpochLostError: they are gone.
+        EpochLostError: they are lost.
     """
     epochs = context.epochs
     return RoundKeys(
@@ -94,7 +97,7 @@ def require_keys(context: StudyContext, request: Train) -> RoundKeys:
 
 
 def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: RoundWork) -> SealedAttempt:
-    """Mask and encrypt the round's work, and sign its header. What it takes to release is kept when this returns.
+    """Mask and encrypt the round's work, and sign its header; what a release needs is kept when this returns.
 
     Run by a site whose model has reached ``request.base``.
     """
@@ -144,13 +147,14 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         own_seed=own_seed.hex(),
         header=Signed[Header].sign(context.identity, header),
     )
+    # durable before the sealed update leaves: a restarted site can then release its mask
     context.keep_keys(request.epoch)
     context.kept.keep_attempt(kept)
     return SealedAttempt(kept, SentUpdate(ledger_state, blob))
 
 
 def require_sent(attempt: SealedAttempt) -> SentUpdate:
-    """What was answered when the attempt was sealed.
+    """Return what was answered when the attempt was sealed.
 
     Raises:
         EpochLostError: this site was restarted since.
@@ -163,7 +167,9 @@ def require_sent(attempt: SealedAttempt) -> SentUpdate:
 
 
 def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: Release) -> Released:
-    """Run by a site, once everybody has sealed. The seed of its own mask.
+    """Check the cohort's headers, and return the seed of the own mask.
+
+    Run by a site, once the whole cohort has sealed.
 
     Raises:
         RefusedError: ``epoch-lost`` if this site has no mask for the attempt; ``release-refused`` if the headers
@@ -194,6 +200,7 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED, f"this site released attempt {released.attempt} of this round before"
         )
+    # durable before the seed leaves: after a crash no second attempt of the round is released
     context.store.save(
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base

@@ -1,4 +1,4 @@
-"""The state of a study at a site, as ``state.json`` holds it."""
+"""Define the state of a study at a site, as ``state.json`` holds it."""
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class ReleasedSeed(Document):
 
 
 class Counted(Document):
-    """This site's own totals for the model after round ``base``: drawn once, sealed as often as needed."""
+    """This site's own totals for the model after round ``base``: noised once, sealed as often as needed."""
 
     base: int
     counts: tuple[int, ...]
@@ -33,14 +33,14 @@ class AppliedRound(Document):
 
 
 class BestModel(Document):
-    """The best evaluated model so far: that after ``round``, as ``models/federated/early_stopping.py`` has it."""
+    """The best evaluated model so far: that after ``round``, by ``models/federated/early_stopping.py``."""
 
     round: int
     sha256: str
 
 
 class AtEdge(Document):
-    """A round whose opened sum has ``values`` of its ``of`` values at the edge of the range: it does not hold them."""
+    """A round whose opened sum has ``values`` of its ``of`` values at the edge: the range does not hold them."""
 
     round: int
     values: int
@@ -53,9 +53,9 @@ class StudyState(Document):
     base: int = 0
     model_sha256: str
     patients: int
-    """The public patient count this study was admitted with."""
+    """The public patient count with which this study was admitted."""
     registration: Registration
-    """The files it was admitted with; what is registered later is for later studies."""
+    """The files with which it was admitted; what is registered later is for later studies."""
     objections: tuple[str, ...] = ()
     """Keyed digests of patients who had objected when it was admitted: they take no part in it."""
     reference: int | None = None
@@ -66,11 +66,11 @@ class StudyState(Document):
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
     bare_sums: dict[str, str] = Field(default_factory=dict)
-    """By digest of the model, the digest of the one cohort in which a sum without noise was released from it."""
+    """For each model, by digest, the digest of the one cohort in which a sum without noise was released from it."""
     counted: Counted | None = None
     evaluations: tuple[Evaluated, ...] = ()
     best: BestModel | None = None
     applied: tuple[AppliedRound, ...] = ()
     ended_epochs: tuple[int, ...] = ()
-    """Key epochs of which an aggregate did not open here: their keys are not taken up again."""
+    """Key epochs of which an aggregate did not open here: their keys are not used again."""
     closed: bool = False

@@ -1,28 +1,29 @@
-"""What a site keeps of a study, so that a power cut loses nothing and leaks nothing.
+"""Store what a site keeps of a study, so that a power cut loses nothing and reveals nothing.
 
 * ``launch.json``: what was admitted.
-* ``state.json``: how far this site has come; replaced whole, so it is always one moment's truth.
+* ``state.json``: how far this site has come; replaced whole, so it is always consistent.
 * ``model-NNNNN.f64``: the shared model after round NNNNN, the shared control variate where there is one, the
   optimiser's moments, and the clipping norm where it adapts; little-endian float64.
 * ``best-NNNNN.f64``: the best evaluated model so far, that after round NNNNN, where the terms release the best one.
 * ``update-NNNNN.npz``: the integers sealed in a round, the variance of the distributed noise in them, and for how
-  many patients the range of their sum is; a second attempt seals the same ones, in a smaller cohort with more noise.
-* ``left-NNNNN.f32``: what rounding left of a round's update, to be added to the next one's.
+  many patients the range of their sum is; a second attempt seals the same ones, in a smaller cohort with more
+  noise.
+* ``left-NNNNN.f32``: the residual that rounding left of a round's update, to be added to the next one's (error
+  feedback).
 * ``control-NNNNN.npz``: the own control variate that a round gives, float32; ``client/study/control_variates.py``
   says which holds.
-* ``personal-NNNNN.npz``: this site's own layers after it trained a round, float32;
+* ``personal-NNNNN.npz``: this site's personal layers after it trained a round, float32;
   ``client/study/personal_layers.py`` says which hold.
-* ``draw-NNNNN.key``: the randomness of a round in progress, so that work a crash interrupted is repeated, not drawn
-  anew; there before the round is paid, deleted when the round's update is stored.
+* ``draw-NNNNN.key``: the randomness of a round in progress, so that work that a crash interrupted is repeated, not
+  drawn anew; written before the round is paid, deleted when the round's update is stored.
 * ``totals-NNNNN.key``: the same for the noise on the totals of the model after round NNNNN.
-
-* ``attempt.sealed``, ``keys.sealed``: the few secrets that outlive a restart, encrypted;
+* ``attempt.sealed``, ``keys.sealed``: the few secrets that survive a restart, encrypted;
   ``client/study/kept_secrets.py``.
 
-Session keys and pair secrets are never here: they live in memory only.
+Session keys and pair secrets are never here: they are in memory only.
 
-What cannot be written now is a :class:`~privacy.errors.StorageError`: nothing was done, and the same request can be
-made again. What was written and does not read back is a :class:`~privacy.errors.SiteConfigError`.
+What cannot be written now raises :class:`~privacy.errors.StorageError`: nothing was done, and the same request can
+be made again. What was written and cannot be read back raises :class:`~privacy.errors.SiteConfigError`.
 """
 
 import io
@@ -70,7 +71,7 @@ class StudyStore:
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch, state: StudyState, model: Vector) -> "StudyStore":
-        """Begin: the state is written last, so a study is there whole or not at all."""
+        """Create a study's files; the state is written last, so a study is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
         replace_file(build_model_path(folder, 0), model.astype("<f8").tobytes(), StorageError)
@@ -79,7 +80,7 @@ class StudyStore:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether the study has begun here."""
+        """Return whether the study has begun here."""
         return (folder / "state.json").exists()
 
     def save(self, **changes: object) -> None:
@@ -89,7 +90,7 @@ class StudyStore:
         self.state = state
 
     def read_model(self) -> Vector:
-        """The shared model this site has reached; (P,).
+        """Read the shared model this site has reached; (P,).
 
         Raises:
             SiteConfigError: as :meth:`read_shared`.
@@ -97,7 +98,7 @@ class StudyStore:
         return make_optimiser(self.launch.terms).model_of(self.read_shared())
 
     def read_shared_variate(self) -> Vector:
-        """The shared control variate that goes with the model; (P,).
+        """Read the shared control variate that belongs to the model; (P,).
 
         Raises:
             SiteConfigError: as :meth:`read_shared`.
@@ -105,7 +106,7 @@ class StudyStore:
         return make_optimiser(self.launch.terms).variate_of(self.read_shared())
 
     def read_shared(self) -> Vector:
-        """The shared model this site has reached, the shared control variate, and the optimiser's moments.
+        """Read the shared model this site has reached, the shared control variate, and the optimiser's moments.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
@@ -114,7 +115,7 @@ class StudyStore:
         return stored[:-1] if self._adaptive else stored
 
     def read_clipping_norm(self) -> float | None:
-        """The clipping norm of the next round; None without privacy.
+        """Return the clipping norm of the next round; None without privacy.
 
         Raises:
             SiteConfigError: as :meth:`read_shared`.
@@ -126,19 +127,19 @@ class StudyStore:
         return self.launch.terms.privacy.adaptive_clipping is not None
 
     def _read_stored(self) -> Vector:
-        """All that the sites share, in one vector."""
+        """Read all that the sites share, in one vector."""
         return read_vector(
             build_model_path(self._folder, self.state.base), self.state.base, self.state.model_sha256
         )
 
     def keep_as_best(self) -> BestModel:
-        """Store the model this site has reached beside the others; it counts once the state says so."""
+        """Store the model this site has reached as the best one; it counts once the state names it."""
         model, number = self.read_model(), self.state.base
         replace_file(build_best_path(self._folder, number), model.astype("<f8").tobytes(), StorageError)
         return BestModel(round=number, sha256=compute_vector_digest(model))
 
     def read_best(self) -> Vector | None:
-        """The best evaluated model so far; (P,). None where none is kept.
+        """Read the best evaluated model so far, (P,); None where none is kept.
 
         Raises:
             SiteConfigError: the file is missing or not the one that was written.
@@ -151,7 +152,7 @@ class StudyStore:
         )
 
     def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
-        """Store the next shared model and moments and norm, then say so, then drop what came before them."""
+        """Store the next shared model, moments and norm, then the state that names them, then remove older files."""
         before = self.state.base
         shared = _append_norm(self.launch.terms, shared, clipping_norm)
         replace_file(build_model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
@@ -167,7 +168,7 @@ class StudyStore:
                 path.unlink(missing_ok=True)
 
     def read_integers(self, number: int) -> NDArray[np.uint32] | None:
-        """The integers sealed in round ``number``, if this site has trained it.
+        """Read the integers sealed in round ``number``; None if this site has not trained it.
 
         Raises:
             SiteConfigError: they are damaged.
@@ -175,15 +176,15 @@ class StudyStore:
         return self._read_update(number)[0] if self._build_update_path(number).exists() else None
 
     def read_variance(self, number: int) -> int:
-        """The variance of the distributed noise in a round's integers, in grid units.
+        """Read the variance of the distributed noise in a round's integers, in squared grid units.
 
         Raises:
-            SiteConfigError: they are damaged, or not there.
+            SiteConfigError: they are damaged, or missing.
         """
         return self._read_update(number)[1]
 
     def read_room(self, number: int) -> int:
-        """How many patients the sum has room for whose part a round's integers are.
+        """Read for how many patients the sum of a round's integers has room.
 
         Raises:
             SiteConfigError: as :meth:`read_variance`.
@@ -201,14 +202,14 @@ class StudyStore:
             ) from None
 
     def keep_integers(self, number: int, integers: NDArray[np.uint32], variance: int = 0, room: int = 0) -> None:
-        """Store a round's integers; the randomness they were drawn with is no longer needed."""
+        """Store a round's integers, and remove the randomness they were drawn with, which is no longer needed."""
         buffer = io.BytesIO()
         np.savez(buffer, integers=integers, variance=np.int64(variance), room=np.int64(room))
         replace_file(self._build_update_path(number), buffer.getvalue(), StorageError)
         self._build_draw_path(number).unlink(missing_ok=True)
 
     def read_rounding_residual(self, number: int) -> Vector | float:
-        """What rounding left of the update of the last round before ``number``; 0 if there was none.
+        """Read what rounding left of the update of the last round before ``number``; 0 if there was none.
 
         Raises:
             SiteConfigError: it is damaged.
@@ -229,19 +230,20 @@ class StudyStore:
         """Store what rounding left of a round's update."""
         replace_file(self._build_rounding_residual_path(number), left.astype("<f4").tobytes(), StorageError)
         for path in self._folder.glob("left-*.f32"):
+            # the one before stays: a crash before the integers are stored repeats the round from it
             if parse_round_number(path) < number - 1:
                 path.unlink(missing_ok=True)
 
     def forget_rounding_residual(self) -> None:
-        """Remove what rounding left: no round follows."""
+        """Remove what rounding left, since no round follows."""
         for path in self._folder.glob("left-*.f32"):
             path.unlink(missing_ok=True)
 
     def read_variate(self, number: int) -> Vector:
-        """The own control variate that round ``number`` gave; (P,).
+        """Read the own control variate that round ``number`` gave; (P,).
 
         Raises:
-            SiteConfigError: it is damaged, or not there.
+            SiteConfigError: it is damaged, or missing.
         """
         variate = read_own_vector(self._build_variate_path(number), number, "control variate")
         if variate.shape != (self.launch.parameters,):
@@ -253,27 +255,27 @@ class StudyStore:
         keep_own_vector(self._build_variate_path(number), variate)
 
     def forget_variates(self, upto: int, but: int | None = None) -> None:
-        """Remove the own control variates of rounds up to ``upto``, but for one."""
+        """Remove the own control variates of rounds up to ``upto``, except for that of round ``but``."""
         forget_own_vectors(self._folder, "control-*.npz", upto, {but})
 
     def read_personal_layers(self, number: int) -> Vector:
-        """This site's own layers as round ``number`` left them; (Q,).
+        """Read this site's personal layers as round ``number`` left them; (Q,).
 
         Raises:
-            SiteConfigError: they are damaged, or not there.
+            SiteConfigError: they are damaged, or missing.
         """
         return read_own_vector(self._build_personal_layers_path(number), number, "own layers")
 
     def keep_personal_layers(self, number: int, values: Vector) -> None:
-        """Store what training round ``number`` makes of this site's own layers."""
+        """Store what training round ``number`` makes of this site's personal layers."""
         keep_own_vector(self._build_personal_layers_path(number), values)
 
     def forget_personal_layers(self, upto: int, but: Collection[int | None]) -> None:
-        """Remove the own layers of rounds up to ``upto``, but for some."""
+        """Remove the personal layers of rounds up to ``upto``, except for those of rounds in ``but``."""
         forget_own_vectors(self._folder, "personal-*.npz", upto, but)
 
     def has_draw(self, number: int) -> bool:
-        """Whether the randomness of round ``number`` was drawn, and its update is not stored yet."""
+        """Return whether the randomness of round ``number`` was drawn, and its update is not stored yet."""
         return self._build_draw_path(number).exists()
 
     def draw_key(self, number: int) -> bytes:
@@ -281,7 +283,7 @@ class StudyStore:
         return read_or_make_secret(self._build_draw_path(number))
 
     def has_totals_draw(self, base: int) -> bool:
-        """Whether the noise on the totals of the model after round ``base`` was drawn, and they are not stored yet."""
+        """Return whether the noise on the totals after round ``base`` was drawn, and they are not stored yet."""
         return self._build_totals_path(base).exists()
 
     def draw_totals_key(self, base: int) -> bytes:
@@ -289,7 +291,7 @@ class StudyStore:
         return read_or_make_secret(self._build_totals_path(base))
 
     def keep_counted(self, counted: Counted) -> None:
-        """Store this site's totals; the randomness they were noised with is no longer needed."""
+        """Store this site's totals, and remove the randomness they were noised with, which is no longer needed."""
         self.save(counted=counted)
         self._build_totals_path(counted.base).unlink(missing_ok=True)
 
@@ -321,7 +323,7 @@ class StudyStore:
 
 
 def make_first_shared(terms: Terms, model: Vector) -> Vector:
-    """What is shared before the first round, as it is stored and digested."""
+    """Return what is shared before the first round, as it is stored and digested."""
     return _append_norm(terms, make_optimiser(terms).make_initial_state(model), terms.privacy.clipping_norm)
 
 

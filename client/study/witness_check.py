@@ -1,8 +1,8 @@
-"""A ledger that others have seen: the site works only on the one whose head its coordinator countersigned.
+"""Check, before any work, that the ledger is the one whose head the coordinator countersigned.
 
-A machine that was put back to yesterday, or a second copy of it, holds another ledger than the one that was shown; so
-before any work the countersigned head is looked up in the ledger. What was seen is written down there (``checkpoint``)
-and kept beside it, for the day on which the ledger has to be restored from a backup.
+A machine that was put back to an earlier state, or a second copy of it, holds another ledger than the one that was
+shown. So before any work the countersigned head is looked up in the ledger. What was seen is recorded there
+(``checkpoint``) and kept beside it, for a recovery of the ledger from a backup.
 """
 
 from client.site.folder import SiteFolder
@@ -21,7 +21,7 @@ def require_not_behind(
     """Look up what the coordinator has seen of this site's ledger, before a study is joined.
 
     Raises:
-        RefusedError: as :func:`require_witnessed`. Nothing seen yet is nothing to be behind of.
+        RefusedError: as :func:`require_witnessed`. If nothing was seen yet, the ledger cannot be behind.
     """
     if countersigned is not None and not ledger.read_state().contains(
         countersigned.head.statement.number, countersigned.head.statement.hash
@@ -30,7 +30,7 @@ def require_not_behind(
 
 
 def find_rollback(ledger: Ledger) -> Incident | None:
-    """What the ledger says of a rollback that nobody has recovered from; None if there is none."""
+    """Return the last incident of a rollback from which the ledger was not recovered; None if there is none."""
     found = None
     for entry in ledger.read_entries():
         match entry.body:
@@ -44,7 +44,7 @@ def find_rollback(ledger: Ledger) -> Incident | None:
 def require_witnessed(
     home: SiteFolder, ledger: Ledger, coordinator: PublicKey, study: str, countersigned: Countersigned | None
 ) -> None:
-    """Take in what the coordinator has seen of this site's ledger.
+    """Record in the ledger what the coordinator has seen of it, or refuse.
 
     Raises:
         RefusedError: ``refused`` if it is not this ledger's; the ledger says so from now on.
@@ -64,7 +64,7 @@ def require_witnessed(
         home.keep_witnessed(countersigned)
         return
     if _is_own(ledger, countersigned, coordinator):
-        home.keep_witnessed(countersigned)  # for a recovery
+        home.keep_witnessed(countersigned)  # a recovery needs it
     sentence = (
         f"entry {seen.number} of this site's ledger, which the coordinator has seen signed, is not in the ledger: it "
         "was rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
@@ -75,7 +75,7 @@ def require_witnessed(
 
 
 def _is_own(ledger: Ledger, countersigned: Countersigned, coordinator: PublicKey) -> bool:
-    """Whether a head that is not in the ledger was once this site's, as its key and the coordinator's say."""
+    """Return whether a head that is not in the ledger was once this site's, by its key and the coordinator's."""
     try:
         countersigned.verify(ledger.key, coordinator)
     except LedgerError:

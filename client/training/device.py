@@ -1,8 +1,8 @@
-"""What a site computes on: its own choice, which no study sees.
+"""Choose what a site computes on; no study sees this choice.
 
-``precision: bfloat16`` lets the passes of training compute in bfloat16 where that is safe (``torch.autocast``), which a
-graphics processor does several times as fast. Each patient's gradient is clipped, summed and noised in float32 all the
-same, so what a study promises is untouched; parameters are float32 as well. Scores are always float32.
+With ``precision: bfloat16`` the passes of training compute in bfloat16 where that is safe (``torch.autocast``),
+which a graphics processor does several times as fast. Each patient's gradient is still clipped, summed and noised
+in float32, so a study's promise does not change. Parameters are float32 as well. Scores are always float32.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ _TYPES: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16": tor
 
 @dataclass(frozen=True)
 class Device:
-    """A device, and the type of training's passes; None is the model's own."""
+    """A device, and the number type of training's passes; None is the model's own."""
 
     device: torch.device
     precision: torch.dtype | None = None
 
     @classmethod
     def choose(cls, device: str, precision: str = "float32") -> Device:
-        """The device ``device``, where ``auto`` is the graphics processor if there is one; ``float32`` or ``bfloat16``.
+        """Choose the device and the precision, ``float32`` or ``bfloat16``.
+
+        ``auto`` is the graphics processor if there is one, else the CPU.
 
         Raises:
-            TrainingError: no such device here.
+            TrainingError: there is no such device here.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             found = torch.device(device)
-            torch.zeros(1, device=found)
+            torch.zeros(1, device=found)  # an unusable device fails now, not in the first round
         except (RuntimeError, AssertionError):
             raise TrainingError(
                 f"the device '{device}' is not available here; expected auto, cpu or cuda"

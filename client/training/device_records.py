@@ -1,4 +1,4 @@
-"""A study's records on the device that trains."""
+"""The records of a study on the device that trains."""
 
 import torch
 

@@ -1,7 +1,7 @@
-"""A site's part of one global step: the sum of its sampled patients' clipped gradients.
+"""Compute a site's part of one global step: the sum of its sampled patients' clipped gradients.
 
-With distributed noise a site does not move the model by itself. What this returns has no noise yet: it stays in the
-process that trains, which rounds it and adds its share (``privacy/mechanisms/distributed_noise.py``).
+With distributed noise a site does not move the model by itself. The result has no noise yet. It stays in the
+process that trains, which rounds it and adds its share of the noise (``privacy/mechanisms/distributed_noise.py``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def compute_global_step(
     stream: KeyStream,
     model: nn.Module | None = None,
 ) -> Vector:
-    """Run by a site, after its budget is reserved. The clipped sum over a fresh sample of its patients; (P,).
+    """Compute the clipped sum over a fresh sample of the site's patients; (P,).
+
+    Run by a site, after its budget is reserved.
 
     Args:
         start: (P,) the shared model.
@@ -48,6 +50,7 @@ def compute_global_step(
     run_self_test_once(records, terms, device.device)
     set_shared_parameters(module, start)
     rate = terms.training.sampling_rate
+    # no noise here: the caller rounds the sum first, then adds this site's share
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
     private = DpSgd(module, make_loss(terms), mechanism, stream, precision=device.precision)
     total = private.sum_lot(records, sample_patients(records.patients, rate, stream))

@@ -1,4 +1,4 @@
-"""What the rest of a site sees of training, whatever runs it."""
+"""The interface through which the rest of a site runs training, in whatever process."""
 
 from typing import Protocol
 
@@ -21,5 +21,5 @@ class TrainingInterface(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of data and device."""
+        """Release data and device."""
         ...

@@ -1,4 +1,4 @@
-"""What a site asks of the process that trains: frozen jobs, each with everything that its answer depends on.
+"""The jobs of the process that trains: frozen, each with everything that its answer depends on.
 
 A job's type argument is the type of its answer: ``training.run(TrainRound(...))`` gives a :class:`TrainedRound`.
 
@@ -8,8 +8,8 @@ job                       what is done                                          
 :class:`FirstModel`       the shared model before the first round; no record        (P,)
 :class:`ExportModel`      name the tensors of the plain model; no record            tensors by name
 :class:`ExportPersonal`   name the tensors of the personal layers; no record        tensors by name
-:class:`TrainRound`       local training of one round, with noise of its own        :class:`TrainedRound`
-:class:`ShareRound`       a round's share of what a cohort noises together          :class:`SharedRound`
+:class:`TrainRound`       local training of one round, with the site's own noise    :class:`TrainedRound`
+:class:`ShareRound`       a share of the sum that the cohort noises together        :class:`SharedRound`
 :class:`ScoreModel`       count test patients by class and score                    (2 * bins,)
 ========================  ========================================================  ===============================
 """
@@ -43,7 +43,7 @@ class SharedRound(NamedTuple):
 
 
 class Job(Generic[R]):
-    """Work for the process that trains, whose answer is an ``R``."""
+    """Work for the process that trains; its answer is an ``R``."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class TrainRound(Job[TrainedRound]):
 
 @dataclass(frozen=True)
 class ShareRound(Job[SharedRound]):
-    """Make this site's share of what a cohort noises together, with noise of ``variance``.
+    """Make this site's share of the sum that a cohort noises together, with noise of ``variance``.
 
     One global step from ``model``, or the whole update of local training where the site is the unit.
 
     Attributes:
         model: (P,) the shared model at the beginning.
         number: the round.
-        noise: what the cohort adds up to.
+        noise: the noise that the cohort adds together.
         variance: of this site's own share of the noise, in squared grid units.
         key: as in :class:`TrainRound`.
         personal: as in :class:`TrainRound`.

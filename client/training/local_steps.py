@@ -1,19 +1,19 @@
-"""A site's own work in a round: DP-SGD steps from the shared model on the site's patients.
+"""Run a site's own work in a round: DP-SGD steps from the shared model on the site's patients.
 
 Rules:
 
 * sampling and noise use fresh randomness of the operating system, never a seed from the terms;
 * the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
-* training that breaks is not drawn anew: asked again, it repeats the same draw, so that what leaves is one draw of
-  the mechanism that was paid, whether or not a draw broke it;
+* training that fails is not drawn anew. Asked again, it repeats the same draw: what leaves is one draw of the
+  mechanism that was paid, whether or not a draw failed;
 * the update is float64, a difference of two float32 models;
-* a site's own layers are clipped and noised with the shared ones, as one gradient: what they learnt bare would be in
-  the next update;
-* before a study's first private training here, wherever its noise is added, its model's gradients are compared with a
-  loop on invented records;
+* the site's personal layers are clipped and noised with the shared ones, as one gradient. Without noise, what they
+  learned would be in the next update;
+* before a study's first private training here, wherever its noise is added, its model's gradients are compared with
+  a loop on invented records;
 * training has diverged when it moved a parameter beyond the numbers that a model can compute with. With privacy
-  parameters are what the mechanism lets go, so to say that they diverged costs nothing more. The loss is computed from
-  records without noise: it goes to the log, and decides nothing.
+  parameters are outputs of the mechanism, so to report that they diverged costs nothing more. The loss is computed
+  from records without noise: it goes to the log, and decides nothing.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
 
 
 _ONE_THREAD: Final = 100_000
-"""Parameters below which a second thread does no work but to wait, and makes a step ten times as long."""
+"""With fewer parameters a second thread does no work but waiting, and makes a step ten times as long."""
 
 _LARGEST: Final = 1e9
-"""The largest parameter of a model that is of use. Four layers of such weights still multiply to a finite float32."""
+"""The largest parameter of a usable model. Four layers of such weights still multiply to a finite float32."""
 
-_SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64
+_SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64 as a whole
 _tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
@@ -73,12 +73,12 @@ class DivergedError(TrainingError):
 
 @dataclass(frozen=True)
 class Trained:
-    """What local training gives.
+    """The result of local training.
 
     Attributes:
         update: (P,) float64, the model after minus the model before; may be sealed.
-        personal: (Q,) the site's own layers afterwards; they stay here.
-        log: figures for the site's own eyes.
+        personal: (Q,) the personal layers afterwards; they stay here.
+        log: figures for the site's own log.
     """
 
     update: Vector
@@ -99,7 +99,9 @@ def train(
     model: nn.Module | None = None,
     personal: Vector | None = None,
 ) -> Trained:
-    """Train ``local_steps`` steps from ``start``. Run by a site, after its budget is reserved.
+    """Train ``local_steps`` steps from ``start``.
+
+    Run by a site, after its budget is reserved.
 
     Args:
         start: (P,) the shared model.
@@ -111,9 +113,9 @@ def train(
         stream: secret randomness; fresh from the operating system unless a test gives one.
         number: the round, which the learning rate follows.
         correction: (P,) added to every gradient; none of it may come from patients who are not paid for.
-        model: the study's model as it begins (:func:`begin_model`), of which a copy is trained; without it, one that
-            needs no public weights is built.
-        personal: (Q,) the site's own layers; without it, their first values.
+        model: the study's model as it begins (:func:`client.training.study_model.begin_model`), of which a copy is
+            trained; without it, one that needs no public weights is built.
+        personal: (Q,) the site's personal layers; without it, their first values.
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
@@ -140,7 +142,7 @@ def train(
     require_usable(update, terms)
     require_usable(own, terms)
     loss = _compute_loss(module, records, make_loss(terms))
-    if not math.isfinite(loss):  # over records and without noise: whether this is so must not show in any answer
+    if not math.isfinite(loss):  # from records without noise: no answer may show it
         _log.warning(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
             "too large. Training goes on: only this log may say so", number, terms.training.learning_rate,
@@ -149,15 +151,15 @@ def train(
 
 
 def require_usable(parameters: Vector, terms: Terms) -> None:
-    """Check that a model's parameters, (P,), or what training moved them by, are numbers it can compute with.
+    """Check that parameters, (P,), or what training moved them by, are numbers that a model can compute with.
 
-    With privacy they are outputs of the mechanism, or shared by all sites, so that whether this raises is
+    With privacy they are outputs of the mechanism, or shared by all sites. So whether this raises is
     post-processing.
 
     Raises:
         DivergedError: they are not.
     """
-    if not (np.abs(parameters) <= _LARGEST).all():  # nor where one is no number
+    if not (np.abs(parameters) <= _LARGEST).all():  # a comparison with NaN is false, so NaN raises too
         raise DivergedError(
             f"training diverged: a parameter is beyond {_LARGEST:g}, or no finite number; the study's learning_rate "
             f"({terms.training.learning_rate:g}) is too large for its data"
@@ -165,7 +167,7 @@ def require_usable(parameters: Vector, terms: Terms) -> None:
 
 
 def _find_clipping_norm(terms: Terms) -> float | None:
-    """Of a patient's gradient; None where no patient's is clipped."""
+    """Return the clipping norm of a patient's gradient; None where no patient is clipped."""
     return None if terms.privacy.unit is Unit.SITE else terms.privacy.clipping_norm
 
 
@@ -189,9 +191,9 @@ def _run_local_steps(
     number: int,
     correction: Vector | None,
 ) -> None:
-    """Local steps. ``proximal`` pulls them back to where they began, ``correction`` the same way in each.
+    """Run the local steps; neither ``proximal`` nor ``correction`` costs privacy, since they see no patient.
 
-    Neither costs privacy: they see no patient.
+    ``proximal`` pulls every step back to where the steps began; ``correction`` is the same in each.
     """
     private = DpSgd(module, make_loss(terms), mechanism, stream, precision=precision)
     parameters = list(list_trained_parameters(module).values())
@@ -205,13 +207,14 @@ def _run_local_steps(
             gradient.add_(pulled)
         with torch.no_grad():
             for here, pull, origin in _list_slices(parameters, gradient, begin):
+                # w <- w - rate * (g + mu (w - w0)): the proximal term of FedProx, Li et al. 2020
                 moved = here.double()
                 moved -= rate * (pull.double() + proximal * (moved - origin.double()))
                 here.copy_(moved)
 
 
 def _compute_mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
-    """The mean of the noised gradients of so many lots, each drawn and paid for itself; (P,)."""
+    """Compute the mean of the noised gradients of several lots, each drawn and paid for itself; (P,)."""
     total = private.compute_gradient(records)
     for _ in range(lots - 1):
         total.add_(private.compute_gradient(records))
@@ -219,10 +222,10 @@ def _compute_mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) ->
 
 
 def _list_slices(parameters: list[nn.Parameter], *vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The parameters beside vectors of their length (P,), a slice of each at a time."""
+    """Yield the parameters beside vectors of their length (P,), one slice of each at a time."""
     start = 0
     for parameter in parameters:
-        for part in torch.split(parameter.view(-1), _SLICE):
+        for part in torch.split(parameter.view(-1), _SLICE):  # views: writing to a part moves the parameter
             yield part, *(vector[start : start + part.numel()] for vector in vectors)
             start += part.numel()
 
@@ -232,12 +235,13 @@ def _count_parameters(module: nn.Module) -> int:
 
 
 def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
-    """Run the engine's self-test, with the arbitrary parameters of a new module; once for a study and process.
+    """Run the engine's self-test with the arbitrary parameters of a new module, once for a study and process.
 
     Nothing is tested where no patient is clipped: without privacy, and with the site as unit.
 
     Raises:
-        TermsError: a patient's gradient would not be the one that is clipped. Records are invented: it depends on none.
+        TermsError: a patient's gradient would not be the one that is clipped. Records are invented: it depends on
+            none.
     """
     if _find_clipping_norm(terms) is None or terms.digest in _tested:
         return
@@ -248,12 +252,15 @@ def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.devic
 
 
 def make_loss(terms: Terms) -> Loss:
-    """The loss of the study, of each record."""
+    """Return the loss of the study, which gives one value for each record."""
     return partial(compute_record_losses, positive_weight=terms.training.positive_weight)
 
 
 def _compute_loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
-    """The mean loss over all records, in batches: the activations of a large table would fill the device."""
+    """Compute the mean loss over all records, in batches.
+
+    At once, the activations of a large table would fill the device.
+    """
     total = 0.0
     with torch.no_grad():
         for features, labels in zip(

@@ -1,4 +1,4 @@
-"""Training in this process: the model, the data and the device, loaded once."""
+"""Run training jobs in this process: the model, the data and the device are loaded once."""
 
 import logging
 from functools import cached_property
@@ -30,10 +30,10 @@ _log = logging.getLogger(__name__)
 
 
 class TrainingSession:
-    """Training in this process; what the child runs, and what an in-memory federation uses.
+    """Training in this process; the child process runs it, and so does an in-memory federation.
 
-    Whatever needs records raises DataUnavailableError if the files cannot be read now, and DataError if they changed
-    since they were registered.
+    A job that needs records raises DataUnavailableError if the files cannot be read now, and DataError if they
+    changed since they were registered.
 
     Raises:
         TermsError: the model cannot be built.
@@ -101,7 +101,7 @@ class TrainingSession:
         return cast("R", answer)
 
     def close(self) -> None:
-        """See :class:`~client.training.interface.TrainingInterface`; there is nothing to let go of here."""
+        """Do nothing: there is no process to end; see :class:`~client.training.interface.TrainingInterface`."""
 
     def _make_first_model(self) -> Vector:
         from client.training.study_model import make_first_model

@@ -1,7 +1,7 @@
-"""What a federation is compared with: one table, or several pooled, trained in one place. A simulation.
+"""Simulate in one place what a federation is compared with: training on one table, or on several pooled.
 
 For public or invented data only: no ledger is asked, no budget is spent, and pooling tables is what a federation
-exists to avoid. Steps, noise and scoring are exactly those of a site, so the figures compare.
+exists to avoid. Steps, noise and scoring are exactly those of a site, so the figures can be compared.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def simulate(
     Args:
         terms: the study; its schedule of rounds and steps is kept.
         train_files: one file for a hospital alone, several for pooled training.
-        test_files: whose patients are scored, without noise.
+        test_files: files of the patients who are scored, without noise.
         noise_multiplier: sigma; None trains without privacy (and without clipping), whatever the terms say.
         repeats: trainings with fresh randomness, one result each.
         weights: the public weights that the terms begin with.
@@ -61,8 +61,8 @@ def simulate(
 
 
 def pool_patients(parts: Sequence[Patients]) -> Patients:
-    """The patients of all ``parts``, which are taken to be different persons."""
-    offsets = np.cumsum([0, *(part.patients for part in parts)])
+    """Pool the patients of all ``parts``, which are taken to be different persons."""
+    offsets = np.cumsum([0, *(part.patients for part in parts)])  # (parts + 1,)
     return Patients(
         features=np.concatenate([part.features for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
@@ -75,7 +75,7 @@ def _train_once(
     terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
 ) -> Metrics:
     public_patients = compute_public_count(training.patients)
-    optimiser = replace(make_optimiser(terms), control_variates=False)  # alone, there is nobody to be corrected by
+    optimiser = replace(make_optimiser(terms), control_variates=False)  # they correct sites towards each other
     shared = optimiser.make_initial_state(make_first_model(terms, weights))
     module, _ = begin_model(terms, weights)
     personal, records = read_personal_parameters(module), DeviceRecords(training, CPU.device)
@@ -93,7 +93,7 @@ def _train_once(
 
 
 def _remove_privacy(terms: Terms) -> Terms:
-    """The same study with privacy switched off."""
+    """Return the same study with privacy switched off."""
     off = terms.privacy.model_copy(update={"epsilon": None, "delta": None, "clipping_norm": None})
     unscored = terms.evaluation.model_copy(update={"epsilon": None})
     return terms.model_copy(update={"privacy": off, "evaluation": unscored})

@@ -1,14 +1,15 @@
-"""A site's part of a round whose unit is the site: its whole update, clipped, or zeros if it was not drawn.
+"""Compute a site's part of a round whose unit is the site: its whole update, clipped, or zeros if not drawn.
 
-What this returns has no noise yet: it stays in the process that trains, which rounds it and adds its share
+The result has no noise yet. It stays in the process that trains, which rounds it and adds its share of the noise
 (``privacy/mechanisms/distributed_noise.py``).
 
 Rules:
 
-* local steps have no noise and clip nobody: the update is clipped, as one;
-* whatever training does, something of the same form leaves: an update that left the finite numbers counts as zero. A
-  failure that depends on records would be seen;
-* a site that was not drawn trains all the same and throws it away: the time of its answer would tell otherwise.
+* local steps have no noise and clip no patient: the update is clipped, as one;
+* whatever happens in training, the result has the same form: an update that is not finite counts as zero. A failure
+  that depends on records would be visible;
+* a site that was not drawn trains all the same and discards the update: otherwise the time of its answer would show
+  that it was not drawn.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def compute_site_update(
     model: nn.Module,
     personal: Vector,
 ) -> tuple[Vector, Vector]:
-    """Run by a site, after its budget is reserved. What it adds to the round's sum, (d,), and its own layers, (Q,).
+    """Compute what the site adds to the round's sum, (d,), and its personal layers afterwards, (Q,).
+
+    Run by a site, after its budget is reserved.
 
     Args:
         start: (P,) the shared model.
@@ -53,7 +56,7 @@ def compute_site_update(
         number: the round.
         joint_norm: the largest norm of what it adds.
         model: the study's model as it begins.
-        personal: (Q,) the site's own layers now.
+        personal: (Q,) the site's personal layers now.
 
     Raises:
         TermsError: the model cannot be built.
@@ -67,7 +70,7 @@ def compute_site_update(
         _log.info("round %d: %s", number, ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items()))
     except DivergedError as error:
         _log.warning("round %d: this site's update counts as zero: %s", number, error)
-        update = np.full_like(start, np.nan)
+        update = np.full_like(start, np.nan)  # make_contribution counts what is not finite as zero
     adaptive = terms.privacy.adaptive_clipping
     return make_contribution(
         update, compute_norm_from_joint(joint_norm, adaptive), adaptive, counts=counts

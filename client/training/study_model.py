@@ -1,4 +1,4 @@
-"""The model of a study: built from the terms, with public weights and trained layers."""
+"""Build the model of a study from its terms, with public weights and trained layers."""
 
 import copy
 from pathlib import Path
@@ -18,7 +18,7 @@ from privacy.study import Terms
 
 
 def build_model(terms: Terms) -> nn.Module:
-    """The study's model, its layers frozen, adapted and set apart as the terms say, with arbitrary parameters.
+    """Build the study's model with arbitrary parameters, its layers frozen, adapted and set apart as the terms say.
 
     Raises:
         TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
@@ -32,11 +32,14 @@ def build_model(terms: Terms) -> nn.Module:
 
 
 def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
-    """The study's model with its public weights and the first values of personal layers; what the weights gave.
+    """Build the study's model with its public weights and the first values of personal layers.
 
     Args:
         terms: the study.
         weights: the file that the terms name (model.start).
+
+    Returns:
+        The model, and the names of the parameters that the weights gave.
 
     Raises:
         TermsError: as :func:`build_model`.
@@ -59,7 +62,7 @@ def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, f
 
 
 def make_first_model(terms: Terms, weights: Path | None = None) -> Vector:
-    """The shared model before the first round, the same bits at every site; (P,).
+    """Return the shared model before the first round, the same bits at every site; (P,).
 
     Raises:
         TermsError, RefusedError: as :func:`begin_model`.
@@ -69,7 +72,9 @@ def make_first_model(terms: Terms, weights: Path | None = None) -> Vector:
 
 
 def make_model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
-    """A copy of ``model``, the study's as it begins; or one that is built, where it needs no public weights.
+    """Return a copy of ``model``, the study's as it begins; build one if it is None.
+
+    One that is built has no public weights.
 
     Raises:
         TermsError, RefusedError: as :func:`begin_model`.

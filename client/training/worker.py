@@ -1,11 +1,13 @@
-"""Training in a warm child process: torch, the data and the device are loaded once and kept.
+"""Run training in a warm child process: torch, the data and the device are loaded once and kept.
 
-The agent holds keys, ledger and network; the child holds records and the device. Rules:
+The agent holds keys, ledger and network; the child holds records and the device.
+
+Rules:
 
 * this module imports no torch; the child does;
-* one request at a time over a pipe; an :class:`~privacy.errors.Error` crosses as itself, anything else as a
-  sentence that names its kind only (its text could hold a value; the log has it in full);
-* a child that dies is named in a :class:`~privacy.errors.TrainingError`, and the next call starts another;
+* one request at a time over a pipe. An :class:`~privacy.errors.Error` is passed on as itself, anything else as a
+  sentence that names its class only (its text could hold a value; the log has it in full);
+* a child that crashed is reported in a :class:`~privacy.errors.TrainingError`, and the next call starts another;
 * a child ends when its parent does, however the parent ended, even in the middle of a step;
 * everything the child prints goes to the log file, which stays at the site.
 """
@@ -34,13 +36,13 @@ from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
 _LOG_BYTES: Final = 10_000_000
-_STOP_S: Final = 5.0  # a child that was told to stop and has not by then is killed
+_STOP_S: Final = 5.0  # a child that has not stopped by then is killed
 
 
 class Worker:
     """A :class:`TrainingSession` in a child process.
 
-    The child starts at the first call, and again after it died. Use as a context manager.
+    The child starts at the first call, and again after it crashed. Use as a context manager.
 
     Args:
         terms: the study.
@@ -67,14 +69,14 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, None while there is no child."""
+        """The child's process id; None while there is no child."""
         return self._child.process.pid if self._child else None
 
     def run(self, job: Job[R]) -> R:
         """Do the work of ``job`` in the child; see :class:`~client.training.interface.TrainingInterface`.
 
         Raises:
-            TrainingError: the child died; the next job starts another.
+            TrainingError: the child crashed; the next job starts another.
         """
         if self._child is None:
             self._child = self._start()
@@ -90,7 +92,7 @@ class Worker:
         return cast("R", answer)
 
     def close(self) -> None:
-        """End the child. A later call would start another."""
+        """End the child; a later call starts another."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -113,7 +115,7 @@ class Worker:
 
 
 class _Setup(NamedTuple):
-    """What a session is made of."""
+    """The arguments of a session."""
 
     terms: Terms
     files: StudyFiles
@@ -127,7 +129,7 @@ class _Child(NamedTuple):
 
 
 def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
-    """One sentence about a child that died."""
+    """Describe in one sentence how a child ended."""
     process.join(_STOP_S)
     code = process.exitcode
     if code is not None and code < 0:
@@ -139,7 +141,7 @@ def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
 
 
 def _rebuild_error(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:
-    """An error of the child, whatever its constructor asks for."""
+    """Rebuild an error of the child, whatever arguments its constructor takes."""
     error = kind.__new__(kind)
     error.args = parts
     error.__dict__.update(attributes)
@@ -147,7 +149,7 @@ def _rebuild_error(kind: type[Error], parts: tuple[Any, ...], attributes: dict[s
 
 
 def _serve(pipe: Connection, setup: _Setup, log_file: Path) -> None:
-    """The child's life: answer until the pipe ends."""
+    """Answer jobs in the child until the pipe ends."""
     leave_terminal_to_parent()
     _write_everything_to(log_file)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -156,7 +158,7 @@ def _serve(pipe: Connection, setup: _Setup, log_file: Path) -> None:
         try:
             job = pipe.recv()
         except (EOFError, OSError):
-            os._exit(0)  # all is written; taking torch apart in good order would take seconds
+            os._exit(0)  # all is written; an orderly shutdown of torch would take seconds
         try:
             session = session or TrainingSession(*setup)
             answer: tuple[bool, object] = (True, session.run(job))
@@ -166,7 +168,7 @@ def _serve(pipe: Connection, setup: _Setup, log_file: Path) -> None:
             _log.exception("%s failed", type(job).__name__)
             sentence = f"local training failed with {type(error).__name__}; see {log_file}"
             answer = (False, (TrainingError, (sentence,), {}))
-        with contextlib.suppress(OSError):  # the parent has gone; recv will say so
+        with contextlib.suppress(OSError):  # the parent has ended; the next recv raises
             pipe.send(answer)
 
 

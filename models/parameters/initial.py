@@ -18,8 +18,9 @@ any other                    uniform in +-1/sqrt(fan-in)                     uni
 
 Rules:
 
-* random values are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version, never
-  by torch's generator; what follows are operations that IEEE 754 rounds correctly: all sites begin at the same bits;
+* random values are drawn by numpy's PCG64, whose raw output is the same on every machine and in every version,
+  never by torch's generator;
+* all further operations are ones that IEEE 754 rounds correctly, so that all sites begin with the same bits;
 * parameters that public weights set keep these values, and the second factor of an adapter begins at zero, so that
   a model begins as the public one.
 """
@@ -94,7 +95,7 @@ def _list_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, n
 
 
 class _Zero(nn.Module):
-    """Stands for a layer whose parameters begin at zero: the second factor of an adapter."""
+    """A placeholder for a layer whose parameters begin at zero: the second factor of an adapter."""
 
 
 def _draw_parameter(
@@ -128,7 +129,7 @@ def _draw_recurrent(
     gates = _GATES[layer.mode]
     if local.startswith("bias"):
         values = np.zeros(shape)
-        if layer.mode == "LSTM" and local.startswith("bias_ih"):  # two biases are added: one of them is enough
+        if layer.mode == "LSTM" and local.startswith("bias_ih"):  # the layer adds two biases: one of them is 1
             width = layer.hidden_size
             values[_FORGET_GATE * width : (_FORGET_GATE + 1) * width] = 1.0
         return values
@@ -153,12 +154,12 @@ def _draw_xavier(bits: np.random.PCG64, rows: int, columns: int) -> NDArray[np.f
 def _draw_orthogonal(bits: np.random.PCG64, rows: int, columns: int) -> NDArray[np.float64]:
     """Draw a matrix whose rows (or columns, if these are fewer) are orthonormal, by Gram and Schmidt's method.
 
-    Scalar products are summed by :func:`math.fsum`, which rounds once, and so alike everywhere. A library's QR does
-    not.
+    Scalar products are summed by :func:`math.fsum`, which rounds once, and therefore alike on every machine. A
+    library's QR decomposition does not.
     """
     wide = _draw_uniform(bits, (min(rows, columns), max(rows, columns)))
     for place in range(len(wide)):
-        for _ in range(2):  # once more for what rounding left (Giraud et al. 2005: twice is enough)
+        for _ in range(2):  # the second pass removes what rounding left; two are enough (Giraud et al. 2005)
             for before in wide[:place]:
                 wide[place] -= math.fsum(wide[place] * before) * before
         wide[place] /= math.sqrt(math.fsum(wide[place] ** 2))
@@ -167,7 +168,7 @@ def _draw_orthogonal(bits: np.random.PCG64, rows: int, columns: int) -> NDArray[
 
 def _draw_uniform(bits: np.random.PCG64, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Draw uniform values in [-1, 1)."""
-    # the upper 53 bits fit a float64, so that the step to [-1, 1) rounds nothing
+    # The upper 53 bits fit a float64, so that the step to [-1, 1) rounds nothing.
     words = bits.random_raw(math.prod(shape))
     uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # [-1, 1)
     return uniform.reshape(shape)

@@ -87,16 +87,16 @@ def list_plain_names(module: nn.Module) -> dict[str, str]:
 
 
 def list_plain_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the persistent buffers (what a state dict has besides parameters) by their names in the plain model."""
+    """Return the buffers that a state dict contains, by their names in the plain model."""
     parameters = {name for name, _ in module.named_parameters()}
     buffers = {name: value for name, value in module.state_dict().items() if name not in parameters}
     return {plain: buffers[name] for name, plain in _list_names_of_plain_model(module, buffers).items()}
 
 
 def compute_plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Compute the tensors of the equal plain model by their names in that model: adapters merged, buffers as they are.
+    """Compute all tensors of the equal plain model by their names in it: adapters merged, buffers unchanged.
 
-    A buffer is part of what the model computes (a table of positions, say), so a release without it could not be used.
+    A buffer, such as a table of positions, is part of the model's function: a release needs it.
     """
     merged = {
         f"{name}.base.weight": layer.compute_merged_weight()
@@ -112,7 +112,7 @@ def compute_plain_tensors(module: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 def _list_names_of_plain_model(module: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Map those of ``names`` that the model without adapters has too to their names there."""
+    """Map those of ``names`` that the model without adapters has too to their names in that model."""
     adapted = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, Adapted)]
     plain: dict[str, str] = {}
     for name in names:

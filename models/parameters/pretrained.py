@@ -5,7 +5,7 @@ Rules:
 * names and shapes are those of the catalogue's plain model; a file with a further tensor or another shape is
   refused;
 * a parameter that the file lacks must be trained, as a new head is; it begins at random values;
-* every frozen parameter must be in the file; a buffer that it lacks keeps the value that the model is built with.
+* every frozen parameter must be in the file; a buffer that the file lacks keeps the value from building the model.
 """
 
 from collections.abc import Mapping

@@ -29,11 +29,11 @@ steps are its T-fold composition, for any starting point and learning rate.
 ========================================  ==========================================================================
 edge case                                 what happens
 ========================================  ==========================================================================
-nobody is drawn (empty lot)               the result is the noise alone
+no patient is drawn (empty lot)           the result is the noise alone
 a patient with several records            their mean gradient is clipped, so one patient moves the sum by at most C
 a gradient that is not finite             that patient counts as zero; the others are not affected
 a lot larger or smaller than expected     divided by the expected lot, which is public, all the same
-a lot that does not fit in memory         summed in batches of whole patients, to the same sum
+a lot that does not fit in memory         summed in batches of whole patients, always to the same sum
 a patient who does not fit in memory      summed in parts, then clipped
 memory that runs out                      smaller batches, the same lot again; never another draw
 a layer that mixes records                refused by name (:func:`check_module`)
@@ -44,8 +44,8 @@ numbers at the ends of float32, and rows  norm and sum in float64: a norm is nev
 of a patient that cancel
 a sum longer than its patients allow      impossible, but checked; then the lot is summed again patient by patient,
                                           and only the site's log says so
-rounding inside a float32 module and in   the others in a batch can change the last bits (a relative 1e-7 of the sum);
-the sum                                   not covered by the guarantee; a float64 module has margin for it
+rounding inside a float32 module and in   the others in a batch can change the last bits (1e-7 of the sum), which
+the sum                                   the guarantee does not cover; a float64 module has margin for it
 no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else is the same
 a frozen parameter                        neither computed nor counted
 ========================================  ==========================================================================

@@ -43,7 +43,10 @@ class SizeGroup:
         return int(self.patients.stop - self.patients.start)
 
     def group_by_patient(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the run's part of ``rows`` (records, positions, width) by patient: (count, each * positions, width)."""
+        """Return the run's part of ``rows``, by patient.
+
+        (records, positions, width) -> (count, each * positions, width).
+        """
         return rows[self.records].reshape(self.count, -1, rows.shape[-1])
 
 

@@ -1,14 +1,16 @@
-"""One step of differentially private SGD: who enters the lot, in which batches, and the noise.
+"""Run one step of differentially private SGD: draw the lot, sum its clipped gradients in batches, add the noise.
 
 Rules:
 
-* sampling and noise come from a :class:`privacy.randomness.KeyStream` alone, never from torch's generator;
-* out of memory halves the physical batch and sums the same lot again: memory never draws;
-* a patient with more records than a physical batch is summed on a vector of its own, then clipped;
-* the sum over a lot of n patients is checked before its noise: longer than n C it cannot be, rounding apart. If it
-  is, that is a mistake of this program, and the lot is summed again, every patient on a vector of its own. The step
-  goes on either way, with a correct sum: that it was wrong depends on records, so nobody but the site may see it;
-* noise is added in slices in float64, so that a large model needs one vector of its size and no more.
+* Sampling and noise come from a :class:`privacy.randomness.KeyStream` alone, never from torch's generator.
+* When memory runs out, the physical batch is halved and the same lot is summed again: memory never leads to another
+  draw.
+* A patient with more records than a physical batch is summed in a vector of its own, then clipped.
+* The sum over a lot of n patients is checked before its noise: apart from rounding it cannot be longer than n C. If
+  it is, this program has a defect, and the lot is summed again with every patient in a vector of its own. The step
+  continues either way, with a correct sum: whether the first sum was wrong depends on records, so only the site may
+  see it.
+* Noise is added in slices in float64, so a large model needs one vector of its size and no more.
 """
 
 import logging
@@ -32,14 +34,14 @@ from privacy.randomness import KeyStream
 
 Method = Literal["auto", "book-keeping", "opacus"]
 
-BATCH_BYTES: Final = 1 << 30  # what a physical batch may take, about
-_ROUNDING: Final = 1e-3  # how much longer than its patients' norms a sum may be by rounding; a mistake is more
+BATCH_BYTES: Final = 1 << 30  # memory that a physical batch may take, about
+_ROUNDING: Final = 1e-3  # by which part rounding may make a sum longer than n C; a defect makes it longer
 
 _log = logging.getLogger(__name__)
 
 
 class Records(Protocol):
-    """Records on the training device, grouped by patient (``patient`` never falls)."""
+    """Records on the training device, grouped by patient: ``patient`` is in rising order."""
 
     features: torch.Tensor  # (records, ...)
     labels: torch.Tensor  # (records, ...)
@@ -48,10 +50,10 @@ class Records(Protocol):
 
 
 class Clipper(Protocol):
-    """Sums clipped gradients of patients."""
+    """A way to sum the clipped gradients of patients."""
 
     def estimate_record_bytes(self, features: torch.Tensor) -> int:
-        """About what a record takes in memory."""
+        """Estimate how much memory one record takes."""
         ...
 
     def add_clipped(
@@ -62,19 +64,19 @@ class Clipper(Protocol):
 
 
 class DpSgd:
-    """Private gradients of one module. The module stays the caller's, who moves its parameters.
+    """Private gradients of one module. The caller keeps the module and updates its parameters.
 
     Args:
-        module: takes features, answers outputs; every record for itself.
+        module: maps features to outputs, each record for itself.
         loss: of each record.
         mechanism: the public numbers.
         stream: secret randomness for sampling and noise.
-        method: ``book-keeping``; ``opacus``, the reference; ``auto``: the first where it can.
-        batch_bytes: memory for a physical batch, about; does not change the result.
-        precision: type of the passes (``torch.autocast``), for example bfloat16; clipping is in float32 all the same.
+        method: ``book-keeping`` (ghost clipping); ``opacus``, the reference; ``auto``: the first one that can.
+        batch_bytes: memory for a physical batch, about; it does not change the result.
+        precision: type of the passes (``torch.autocast``), for example bfloat16; clipping stays in float32.
 
     Raises:
-        TermsError: the module has a layer without a gradient of each record.
+        TermsError: the module has a layer without per-sample gradients.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class DpSgd:
         self._limit: int | None = None  # records in a physical batch, once known
 
     def compute_gradient(self, records: Records) -> torch.Tensor:
-        """The gradient of one step, averaged over the expected lot; (P,) on the records' device."""
+        """Return the noised gradient of one step over the expected lot; (P,) on the records' device."""
         chosen = sample_patients(records.patients, self._mechanism.sampling_rate, self._stream)
         total = self.sum_lot(records, chosen)
         if self._mechanism.clipping_norm is not None and self._mechanism.noise_multiplier is not None:
@@ -105,20 +107,21 @@ class DpSgd:
         return total.div_(self._mechanism.expected_lot)
 
     def sum_lot(self, records: Records, chosen: NDArray[np.int64]) -> torch.Tensor:
-        """Sum over the chosen patients of their (clipped) gradients, without noise; (P,), float32 or float64.
+        """Sum the (clipped) gradients of the chosen patients, without noise; (P,), float32 or float64.
 
         Args:
             records: all records of the site.
             chosen: (lot,) patient indices.
 
         Raises:
-            TermsError: a layer hides patients' gradients, or the loss is not one number a record.
+            TermsError: a layer hides patients' gradients, or the loss does not give one number a record.
             TrainingError: there is not enough memory for a single record.
         """
         total = self._trainable.make_zeros()
         counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
         self._sum_in_memory(records, counts, chosen, total)
         norm = self._mechanism.clipping_norm
+        # written with not, so that a sum that is not a number is caught as well
         if norm is not None and not float(compute_l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
             _log.warning(
                 "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
@@ -139,7 +142,7 @@ class DpSgd:
         while not _fits(lambda: self._sum_batches(records, counts, chosen, total, apart)):
             if self._limit == 1 or self._limit is None:
                 raise TrainingError("there is not enough memory for the gradient of a single record")
-            self._limit //= 2
+            self._limit //= 2  # for all later lots too
             _log.info("not enough memory; from now on %d records at a time", self._limit)
             total.zero_()
 
@@ -157,7 +160,7 @@ class DpSgd:
             self._add_batch(records, batch, total, apart)
 
     def _add_batch(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
-        """Add a batch's gradients; ``apart``: of one patient, whose gradient is built whole."""
+        """Add a batch's gradients; ``apart``: it is one patient, who is summed in a vector of its own."""
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
         if norm is not None and batch.records <= limit and not apart:
@@ -166,17 +169,19 @@ class DpSgd:
         into = total if norm is None else torch.zeros_like(total)
         parts = [batch] if batch.records <= limit else batch.split_records(limit)
         for part in parts:
+            # a part weighs its records one over its own number; they must weigh one over the patient's number
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
             add_unclipped(self._lens, self._trainable, *_select_records(records, part), weights, into)
+        # a gradient that is not finite counts as zero
         if norm is not None and torch.isfinite(length := compute_l2_norm(into)):
             add_scaled(total, into, float(compute_clip_factors(length, norm)))
 
 
 def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Clipper:
-    """The engine for a module.
+    """Choose how the gradients of a module are clipped and summed.
 
     Raises:
-        TermsError: no engine can.
+        TermsError: the method, or any method for ``auto``, cannot handle the module.
     """
     if method != "opacus":
         try:
@@ -202,12 +207,13 @@ def _select_records(records: Records, batch: Batch) -> tuple[torch.Tensor, torch
 
 
 def _fits(compute: Callable[[], None]) -> bool:
-    """Whether ``compute`` had memory enough; what it held is free again when this returns."""
+    """Return whether ``compute`` had enough memory. What it held is free again afterwards."""
     try:
         compute()
     except MemoryError:
         return False
     except RuntimeError as error:
+        # torch raises OutOfMemoryError on some devices only; elsewhere the message says so
         if not isinstance(error, torch.OutOfMemoryError) and not _is_out_of_memory_message(str(error)):
             raise
         return False

@@ -1,19 +1,21 @@
-"""Clipped sums over patients by book-keeping: one forward pass, one backward pass, no patient's gradient built whole.
+"""Sum clipped gradients of patients by ghost clipping: one forward and one backward pass, no gradient built whole.
 
-Bu et al. 2022, "Differentially private optimization on large model at small cost" (arXiv 2210.00038), with whole
-persons as the unit: a patient's gradient is the mean over the records, so a record's loss weighs one over their
-number. For every batch:
+Bu et al. 2022, "Differentially private optimization on large model at small cost" (book-keeping; arXiv 2210.00038),
+with whole patients as the unit: a patient's gradient is the mean over the records, so the loss of a record weighs
+one over their number. For every batch:
 
-1. forward and backward, keeping what each layer saw (:mod:`privacy.dpsgd.activations`);
-2. from that, each patient's norm, layer by layer (:mod:`privacy.dpsgd.grad_sample.registry`), put together in float64;
-3. a factor for each patient, and one weighted sum per layer, added to one flat sum.
+1. one forward and one backward pass, which capture what each layer was given and its output gradient
+   (:mod:`privacy.dpsgd.activations`);
+2. from these, each patient's norm layer by layer (:mod:`privacy.dpsgd.grad_sample.registry`), combined in float64;
+3. a factor for each patient, and one weighted sum for each layer, added to one flat sum.
 
 **Guarantee.** What a patient adds has norm at most C, for any parameters and any records. The factor aims at
 ``CLIP_MARGIN * C``: norms and products in float32 are off by about a part in a million, and the margin is a hundred
-times that. Where float32 would be coarser (near both ends of its range, and where a patient's rows cancel) norm and
-sum are float64 (:mod:`privacy.dpsgd.grad_sample.outer_products`).
+times that. Where float32 would be less exact (near both ends of its range, and where the rows of a patient cancel)
+norm and sum are float64 (:mod:`privacy.dpsgd.grad_sample.outer_products`).
 
-A patient whose norm is not finite is left out and the batch is computed again without, so nobody else is touched.
+A patient whose norm is not finite is left out and the batch is computed again without them, so the others are not
+affected.
 """
 
 from typing import Final
@@ -38,7 +40,7 @@ class GhostClipping:
 
     Args:
         lens: module and loss.
-        trainable: its parameters.
+        trainable: the module's parameters that train.
 
     Raises:
         TermsError: one parameter belongs to two layers.
@@ -53,7 +55,7 @@ class GhostClipping:
         self._surveys: dict[torch.Size, RecordAxes] = {}
 
     def estimate_record_bytes(self, features: torch.Tensor) -> int:
-        """About what a record takes."""
+        """Estimate how much memory one record takes in both passes."""
         return self._find_record_axes(features).record_bytes
 
     def add_clipped(
@@ -75,16 +77,16 @@ class GhostClipping:
         with use_exact_float32():
             norms = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
             for share in shares.values():
-                norms = torch.hypot(norms, share.compute_norms())
+                norms = torch.hypot(norms, share.compute_norms())  # (patients,)
             usable = torch.isfinite(norms)
             if usable.all():
                 factors = compute_clip_factors(norms, norm)
                 views = self._trainable.make_views(into)
-                while shares:
+                while shares:  # popitem, so that the memory of each share is free once it is added
                     name, share = shares.popitem()
                     share.add(factors, views[name])
                 return
-        del shares
+        del shares  # their memory is free before the batch is computed again
         if usable.any():
             kept = usable[batch.owner.to(usable.device)]
             self.add_clipped(features[kept], labels[kept], batch.keep_patients(usable.cpu().numpy()), norm, into)
@@ -112,7 +114,7 @@ class GhostClipping:
 
 
 def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
-    """What each gradient is multiplied with; at most 1. (patients,) float64, which a tiny factor needs."""
+    """Return the factor of each gradient, at most 1; (patients,) float64, which tiny factors need."""
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
 
 
@@ -124,7 +126,7 @@ def add_unclipped(
     weights: torch.Tensor,
     into: torch.Tensor,
 ) -> None:
-    """Add the gradient of the weighted sum of the records' losses to ``into`` (P,): no patients, no clipping."""
+    """Add the gradient of the weighted sum of the records' losses to ``into`` (P,), without clipping."""
     total = lens.compute_total_loss(features, labels, weights)
     found = torch.autograd.grad(total, list(trainable.parameters.values()), allow_unused=True)
     for view, gradient in zip(trainable.make_views(into).values(), found, strict=True):

@@ -1,4 +1,9 @@
-"""Layers that are refused on sight, with what to use instead."""
+"""Refuse layers whose kind alone shows that patients cannot be clipped, and name a replacement.
+
+* Batch normalisation, and instance normalisation with running statistics, mix records.
+* torch's recurrent and attention layers hide their per-sample gradients.
+* An embedding with ``max_norm`` or ``scale_grad_by_freq`` depends on other records.
+"""
 
 from typing import Final
 
@@ -16,10 +21,10 @@ _REPLACEMENTS: Final[dict[type[nn.Module], str]] = {
 
 
 def check_module(module: nn.Module) -> None:
-    """Refuse a module in which a record has no gradient of its own, or hides it.
+    """Refuse a module with a layer that mixes records or hides their gradients.
 
     Raises:
-        TermsError: naming the first such layer, and what to use instead.
+        TermsError: there is such a layer; names the first one, and what to use instead.
     """
     for name, layer in module.named_modules():
         if _mixes_records(layer):

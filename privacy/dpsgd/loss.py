@@ -1,4 +1,4 @@
-"""A study's loss on a batch, and how it is told apart by record."""
+"""Compute a study's loss on a batch as a weighted sum of the losses of its records."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class BatchLoss:
-    """How a batch becomes losses.
+    """A module and a loss: what turns a batch into losses.
 
     Attributes:
         module: the model.
         loss: of each record.
-        precision: the type that the passes compute in where that is safe (``torch.autocast``); None: the module's.
+        precision: type of the passes where that is safe (``torch.autocast``); None: the module's own type.
     """
 
     module: nn.Module
@@ -30,10 +30,10 @@ class BatchLoss:
     def compute_total_loss(
         self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """The weighted sum of the records' losses; a scalar.
+        """Return the weighted sum of the records' losses; a scalar.
 
         Raises:
-            TermsError: the loss does not give one number a record.
+            TermsError: the loss does not give one number for each record.
         """
         with self._cast(features.device):
             losses = self.loss(self.module(features), labels)

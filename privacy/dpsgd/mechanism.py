@@ -1,4 +1,7 @@
-"""The sampled Gaussian mechanism: who is drawn, and which noise is added."""
+"""Draw the lot and the noise of the sampled Gaussian mechanism.
+
+Source: Abadi et al. 2016, "Deep learning with differential privacy", with patients drawn instead of records.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,18 +12,18 @@ from numpy.typing import NDArray
 
 from privacy.randomness import KeyStream
 
-_SLICE: Final = 1 << 15  # parameters that get their noise at once: a block of the stream, too small for threads
+_SLICE: Final = 1 << 15  # parameters that get their noise at once: one block of the stream, too small for threads
 _NORMS: Final = (1e-30, 1e30)  # clipping norms for which a float32 sum keeps its digits
 
 
 @dataclass(frozen=True)
 class Mechanism:
-    """The public numbers of a step.
+    """Public numbers of a step.
 
     Attributes:
-        sampling_rate: q, each patient's probability to enter the lot.
-        public_patients: the patient count the expected lot is taken from; public, so it is a rounded one.
-        clipping_norm: C, in 1e-30..1e30; None together with the noise multiplier switches privacy off.
+        sampling_rate: q, the probability of each patient to enter the lot.
+        public_patients: the patient count for the expected lot; it is public, so it is rounded.
+        clipping_norm: C, in 1e-30..1e30; None, together with the noise multiplier, means no privacy.
         noise_multiplier: sigma; the noise has standard deviation sigma * C.
     """
 
@@ -46,7 +49,7 @@ class Mechanism:
 
 
 def sample_patients(patients: int, rate: float, stream: KeyStream) -> NDArray[np.int64]:
-    """Each of 0..patients-1 with probability ``rate``, independently; rising, (lot,)."""
+    """Draw each of 0..patients-1 independently with probability ``rate``; (lot,), in rising order."""
     return np.flatnonzero(stream.draw_uniform(patients) < rate).astype(np.int64)
 
 
@@ -54,4 +57,4 @@ def add_noise(total: torch.Tensor, deviation: float, stream: KeyStream) -> None:
     """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
     for part in torch.split(total, _SLICE):
         noise = torch.from_numpy(stream.draw_normal(part.numel())).to(part.device)
-        part.copy_(part.double().add_(noise, alpha=deviation))  # rounded once
+        part.copy_(part.double().add_(noise, alpha=deviation))  # float64 inside, so it is rounded once

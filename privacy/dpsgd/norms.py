@@ -1,16 +1,18 @@
-"""Norms and scaled sums that hold for every float32: from the smallest denormal to the largest number.
+"""Compute norms and scaled sums that are right for every float32, from the smallest denormal to the largest number.
 
-Clipping divides by a norm. A float32 below 1e-23 has a square of 0, one above 1.8e19 an infinite one, so a norm from
-float32 squares may be 0 where the gradient is not, and its factor 1: nothing is clipped. Rules:
+Clipping divides by a norm. A float32 below 1e-23 has a square of 0, and one above 1.8e19 an infinite square. So a
+norm from float32 squares may be 0 where the gradient is not; its factor is then 1, and nothing is clipped.
 
-* the norm of float32 numbers is computed in float32 where the square is far from both ends, elsewhere in float64,
-  where no square of a float32 leaves the range;
-* the norm is 0 only where every number is 0;
-* float64 numbers (tests, research) have a norm up to 1e75, beyond which it counts as infinite: then a product of two
-  norms stays finite, and what squares lose below is less than 1e-80;
-* a vector is scaled and added in float64 and rounded once, so no factor is too small to be exact;
-* a graphics processor that computes convolutions in TensorFloat-32 (torch's default; off by a part in a thousand)
-  does not while gradients are clipped.
+Rules:
+
+* The norm of float32 numbers is computed in float32 where the square is far from both ends. Elsewhere it is
+  computed in float64, where no square of a float32 leaves the range.
+* The norm is 0 only where every number is 0.
+* float64 numbers (tests, research) have a norm up to 1e75; above that it counts as infinite. So a product of two
+  norms stays finite, and squares lose less than 1e-80 by underflow.
+* A vector is scaled and added in float64 and rounded once, so no factor is too small to be exact.
+* A graphics processor that computes convolutions in TensorFloat-32 (torch's default, off by a part in a thousand)
+  computes them in float32 while gradients are clipped.
 """
 
 import contextlib
@@ -27,9 +29,9 @@ LARGEST: Final = 1e75
 
 
 def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
-    """Norm of each row; (n, width) -> (n,) float64, off by a part in ten million.
+    """Compute the norm of each row; (n, width) -> (n,) float64, off by a part in ten million.
 
-    A product with itself: ``vector_norm`` in float32 is off by 5e-4 on long rows.
+    It is the root of a dot product: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
     squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
     if not (enough := _find_reliable_squares(squared, rows)).all():
@@ -42,7 +44,7 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
 
 
 def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
-    """Norm of a long vector, as :func:`compute_row_norms`, its parts put together in float64; a scalar."""
+    """Compute the norm of a long vector as :func:`compute_row_norms` does, in parts added in float64; a scalar."""
     parts = torch.split(flat, _LONG)
     squared = torch.stack([torch.dot(part, part) for part in parts]).double()
     for place in (~_find_reliable_squares(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
@@ -51,9 +53,10 @@ def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
 
 
 def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Which of the squared norms, (n,), of ``rows`` (n, width) lost nothing that counts to the ends of their type."""
+    """Return which squared norms (n,) of ``rows`` (n, width) lost little by underflow and did not overflow."""
     if rows.dtype == torch.float64:
         return torch.ones_like(squared, dtype=torch.bool)
+    # underflow loses at most TINY for each of the width squares: together at most the part NOT_TINY of the sum
     return (squared >= TINY * rows.shape[1] / NOT_TINY) & (squared < torch.inf)
 
 
@@ -65,7 +68,7 @@ def add_scaled(into: torch.Tensor, vector: torch.Tensor, factor: float) -> None:
 
 @contextlib.contextmanager
 def use_exact_float32() -> Iterator[None]:
-    """Compute float32 convolutions in float32 inside, on every device."""
+    """Compute float32 convolutions in float32 inside the block, on every device."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

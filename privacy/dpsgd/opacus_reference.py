@@ -1,7 +1,8 @@
-"""The same clipped sums by Opacus, which builds the gradient of every record: reference, and fallback.
+"""Sum the same clipped gradients by Opacus, which builds the gradient of every record: reference and fallback.
 
-The only file that knows Opacus. It is slower (28 times on a plain perceptron) and needs P numbers for every record,
-but handles a few modules that :mod:`privacy.dpsgd.ghost_clipping` does not, such as a weight that two layers share.
+Only this file imports Opacus. It is slower (28 times on a plain perceptron) and needs P numbers for every record,
+but it handles a few modules that :mod:`privacy.dpsgd.ghost_clipping` does not, such as a weight that two layers
+share.
 """
 
 import warnings
@@ -19,11 +20,11 @@ from privacy.dpsgd.record_axes import describe_layer
 from privacy.dpsgd.trainable import Trainable, find_owners
 from privacy.errors import TermsError
 
-_COPIES = 4  # a record's gradient is held by Opacus, put in one row, summed, and clipped
+_COPIES = 4  # a record's gradient as Opacus holds it, in one row, summed, and clipped
 
 
 class OpacusHooks:
-    """Clipped sums of one module, with Opacus' hooks.
+    """Clipped sums of one module, by the hooks of Opacus.
 
     Raises:
         TermsError: Opacus has no rule for a layer.
@@ -38,29 +39,29 @@ class OpacusHooks:
         self._trainable = trainable
 
     def estimate_record_bytes(self, features: torch.Tensor) -> int:
-        """About what a record takes."""
+        """Estimate how much memory one record takes."""
         return self._trainable.count * self._trainable.dtype.itemsize * _COPIES
 
     def add_clipped(
         self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
     ) -> None:
-        """See :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped`."""
+        """Add the patients' gradients, as :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped` does."""
         patients = sum_by_patient(self._compute_record_gradients(features, labels, batch), batch)  # (patients, P)
         usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
         kept.add(compute_clip_factors(kept.compute_norms(), norm), into)
 
     def _compute_record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The gradient of each record, times its weight; (records, P)."""
+        """Compute the gradient of each record, times its weight; (records, P)."""
         parameters = self._trainable.parameters.values()
         hooked = GradSampleModule(self._lens.module, loss_reduction="sum", strict=False)
         try:
             given = features.detach().clone()
             if given.is_floating_point():
-                given.requires_grad_()  # torch's backward hooks, which Opacus reads, want such an input
+                given.requires_grad_()  # Opacus uses torch's backward hooks, which need such an input
             seen = BatchLoss(hooked, self._lens.loss, self._lens.precision)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Full backward hook is firing")  # an input of whole numbers
+                warnings.filterwarnings("ignore", "Full backward hook is firing")  # raised for an input of integers
                 torch.autograd.backward(seen.compute_total_loss(given, labels, batch.weights))
             each = [cast(Any, parameter).grad_sample.flatten(1) for parameter in parameters]
         finally:

@@ -1,13 +1,15 @@
-"""Before a study trains: the engine's gradients of two invented patients beside a plain loop.
+"""Compare the engine's gradients of two invented patients with a plain loop, before a study trains.
 
 Some mistakes cannot be seen in a model's layers: a weight that is used outside its own layer, a loss that looks at
-the whole batch, a hand-written layer that mixes records. Each would give a patient another gradient than the one
-that is clipped, without a warning. So the engine is compared, parameter by parameter, with autograd on one record
-after the other, for a patient with one record, a patient with three, and both together; once with a bound so large
-that nothing is clipped (the sums must agree) and once with one that clips both (the norms must).
+the whole batch, a custom layer that mixes records. Each would give a patient another gradient than the one that is
+clipped, without a warning.
 
-Records are drawn from a fixed seed; nothing here depends on, or touches, a site's data. Dropout is switched off for
-the test, and with it, if the model is still random, whatever ``eval()`` switches off.
+So the engine is compared, parameter by parameter, with autograd on one record after the other: for a patient with
+one record, a patient with three, and both together. Once the bound is so large that nothing is clipped, and the
+sums must agree. Once the bound clips both patients, and the norms must agree.
+
+Records are drawn from a fixed seed; nothing here reads a site's data. Dropout is switched off for the test. If the
+model is still random, it is put into evaluation mode.
 """
 
 import contextlib
@@ -30,20 +32,20 @@ from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError
 
 TOLERANCE: Final = 1e-4  # of a parameter's gradient
-_BESIDE: Final = 1e-5  # of the whole gradient: a parameter that moves less than this cannot be told from rounding
-_COUNTS: Final = np.array([1, 3])
+_BESIDE: Final = 1e-5  # of the whole gradient: a smaller part of it cannot be distinguished from rounding
+_COUNTS: Final = np.array([1, 3])  # records of the two patients
 _SEED: Final = 20221015
 
 
 @dataclass(frozen=True)
 class Example:
-    """What a record looks like.
+    """Shapes and types of a record.
 
     Attributes:
         features: shape of a record's features.
         labels: shape of its label; () for one number.
-        features_dtype: floating point: drawn from [-1, 1]; integers: 0 or 1.
-        labels_dtype: 0 or 1 of this type.
+        features_dtype: type of the features; floating point is drawn from [-1, 1], integers are 0 or 1.
+        labels_dtype: type of the labels, which are 0 or 1.
     """
 
     features: tuple[int, ...]
@@ -53,12 +55,12 @@ class Example:
 
     @classmethod
     def from_records(cls, records: Records) -> Self:
-        """The shapes and types of ``records``; no value is looked at."""
+        """Read the shapes and types of ``records``, and none of their values."""
         features, labels = records.features, records.labels
         return cls(tuple(features.shape[1:]), tuple(labels.shape[1:]), features.dtype, labels.dtype)
 
     def draw(self, records: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Invented records and labels, always the same."""
+        """Draw invented records and labels, always the same ones."""
         random = torch.Generator().manual_seed(_SEED)
         if self.features_dtype.is_floating_point:
             features = torch.rand((records, *self.features), generator=random) * 2 - 1
@@ -72,13 +74,13 @@ def run_self_test(module: nn.Module, loss: Loss, example: Example, method: Metho
     """Compare the engine with a loop, on invented records.
 
     Args:
-        module: the model, with any parameters but zeros.
+        module: the model; its parameters must not all be zero.
         loss: of each record.
-        example: what a record looks like.
+        example: shapes and types of a record.
         method: the engine, see :class:`privacy.dpsgd.DpSgd`.
 
     Raises:
-        TermsError: the gradient of a patient is not the one that is clipped; names the parameter.
+        TermsError: a patient's gradient is not the one that is clipped; names the parameter.
     """
     check_module(module)
     trainable = Trainable(module)
@@ -88,7 +90,7 @@ def run_self_test(module: nn.Module, loss: Loss, example: Example, method: Metho
         patients = _compute_gradients_one_by_one(BatchLoss(module, loss), trainable, features, labels)
         clipper = choose_clipper(BatchLoss(module, loss), trainable, method)
         norms = [float(compute_l2_norm(patient)) for patient in patients]
-        tight = min(norms) / 2
+        tight = min(norms) / 2  # clips both patients
         for norm in (math.inf, tight) if tight > 0 else (math.inf,):
             factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
             for chosen in ([0], [1], [0, 1]):
@@ -102,7 +104,7 @@ def run_self_test(module: nn.Module, loss: Loss, example: Example, method: Metho
 def _compute_gradients_one_by_one(
     lens: BatchLoss, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Each patient's mean gradient, record after record; (P,) each."""
+    """Compute each patient's mean gradient, record after record; (P,) each."""
     patients, record = [], 0
     for count in _COUNTS.tolist():
         total = trainable.make_zeros()
@@ -130,7 +132,7 @@ def _require_equal_gradients(trainable: Trainable, got: torch.Tensor, want: torc
 
 @contextlib.contextmanager
 def _switch_off_randomness(module: nn.Module, features: torch.Tensor) -> Iterator[None]:
-    """The module without randomness, and afterwards as it was."""
+    """Switch off the module's randomness inside the block, and restore the module afterwards."""
     modes = {layer: layer.training for layer in module.modules()}
     buffers = {buffer: buffer.clone() for buffer in module.buffers()}
     with torch.random.fork_rng(devices=[]):
@@ -146,5 +148,5 @@ def _switch_off_randomness(module: nn.Module, features: torch.Tensor) -> Iterato
             for layer, mode in modes.items():
                 layer.training = mode
             with torch.no_grad():
-                for buffer, old in buffers.items():
+                for buffer, old in buffers.items():  # such as running statistics
                     buffer.copy_(old)

@@ -1,4 +1,4 @@
-"""The trainable parameters of a module, and which layer owns each."""
+"""List the parameters of a module that train, and find the layer that owns each of them."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ from privacy.errors import TermsError
 
 
 class Trainable:
-    """The parameters that train, and their places in a flat vector: the order of ``module.parameters()``.
+    """The parameters that train, and their positions in a flat vector: the order of ``module.parameters()``.
 
     Raises:
-        TermsError: there are none.
+        TermsError: no parameter trains.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -26,11 +26,11 @@ class Trainable:
             self.dtype = torch.promote_types(self.dtype, parameter.dtype)
 
     def make_zeros(self) -> torch.Tensor:
-        """A flat vector of zeros where the parameters live; (P,)."""
+        """Return a flat vector of zeros on the parameters' device; (P,)."""
         return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
 
     def make_views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Each parameter's part of ``flat`` (P,), in the parameter's shape."""
+        """Return a view of each parameter's part of ``flat`` (P,), in the parameter's shape."""
         sizes = [parameter.numel() for parameter in self.parameters.values()]
         parts = zip(self.parameters.items(), torch.split(flat, sizes), strict=True)
         return {name: part.view(parameter.shape) for (name, parameter), part in parts}
@@ -39,7 +39,7 @@ class Trainable:
 def find_owners(
     module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
 ) -> dict[str, dict[str, str]]:
-    """The layer that uses each parameter: layer -> {name within the layer: name in the module}.
+    """Find the layer that uses each parameter: layer -> {name within the layer: name in the module}.
 
     A parameter that is also registered further up (as in DPLSTM) belongs to the innermost layer.
 
@@ -49,7 +49,7 @@ def find_owners(
         shared: whether a parameter may belong to several layers.
 
     Raises:
-        TermsError: a parameter belongs to two layers, neither inside the other, and may not.
+        TermsError: a parameter belongs to two layers, neither inside the other, and ``shared`` is false.
     """
     names = {id(parameter): name for name, parameter in parameters.items()}
     holders: dict[str, list[tuple[str, str]]] = {name: [] for name in parameters}

@@ -2,10 +2,10 @@
 
 Rules:
 
-* an approval is of one digest of terms, for so many studies; the oldest with a run left is used first;
+* an approval is for one digest of terms and a number of studies; the oldest one with a run left is used first;
 * a study that is closed before it has paid for anything gives its run back;
-* revoking takes back what is not used of all approvals of the terms; a recovery takes back everything, since the lost
-  entries may have used it.
+* to revoke takes back the unused runs of all approvals of the terms. A recovery takes back all unused runs, because the
+  lost entries may have used them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from privacy.ledger.rules import BrokenRuleError, Rule
 
 @dataclass
 class _Approval:
-    """What entry ``number`` approved."""
+    """The approval of entry ``number``."""
 
     number: int
     terms: str
@@ -49,7 +49,7 @@ class Approvals:
         return sum(each.left for each in self._approvals.values() if each.terms == terms)
 
     def require(self, body: Allow) -> None:
-        """Check that the approval that ``body`` names, if it names one, is of its terms and has a run left.
+        """Check that the approval that ``body`` names, if it names one, is for its terms and has a run left.
 
         Raises:
             BrokenRuleError: it is not.
@@ -75,10 +75,10 @@ class Approvals:
             self._approvals[number].used -= 1
 
     def revoke(self, body: Revoke) -> None:
-        """Take back what is not used of the approvals of the terms.
+        """Take back the unused runs of all approvals of the terms.
 
         Raises:
-            BrokenRuleError: everything is used, or revoked.
+            BrokenRuleError: no run is left.
         """
         if not self.count_runs(body.terms):
             raise BrokenRuleError(
@@ -89,6 +89,6 @@ class Approvals:
             each.revoked = each.revoked or each.terms == body.terms
 
     def revoke_all(self) -> None:
-        """Take back everything that is not used."""
+        """Take back all unused runs."""
         for each in self._approvals.values():
             each.revoked = True

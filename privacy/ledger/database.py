@@ -1,13 +1,13 @@
-"""The file that a ledger is kept in: SQLite, opened with care, and what can be wrong with it as a sentence.
+"""The SQLite file of a ledger: creates, opens and checks it, and translates SQLite's errors.
 
 Rules:
 
-* Write-ahead log and ``synchronous=FULL``: what is committed survives a power cut.
-* The file itself refuses to change or remove an entry (triggers), which guards against accidents; the chain and the
-  signatures guard against intent.
+* With a write-ahead log and ``synchronous=FULL``, what is committed survives a power cut.
+* Triggers in the file refuse to change or remove an entry. They protect against accidents; the chain and the signatures
+  protect against intent.
 * A file of another application, with other tables or of a newer version is refused, and so is a damaged one.
 * What cannot be read or written *now* (locked, a full disk, a folder without permission) is a :class:`StorageError`:
-  nothing was done, and it can be asked again. What cannot be *believed* is a :class:`LedgerError`.
+  nothing was done, and the request can be repeated. What cannot be *verified* is a :class:`LedgerError`.
 * An auditor only reads.
 """
 
@@ -47,7 +47,7 @@ _FORMAT: Final = SqliteFormat(APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
 
 
 def create_tables(path: Path) -> sqlite3.Connection:
-    """Make the empty file ``path`` one for a ledger, without an entry yet.
+    """Create a ledger's tables in the empty file ``path``, without an entry yet.
 
     Raises:
         StorageError: it cannot be written.
@@ -64,7 +64,7 @@ def create_tables(path: Path) -> sqlite3.Connection:
 
 
 def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Open a ledger's file for adding; ``timeout_s`` is how long to wait while another process writes.
+    """Open a ledger's file for appending; ``timeout_s`` is how long to wait while another process writes.
 
     Raises:
         LedgerError: missing, damaged, not a ledger, or of a newer version.
@@ -86,10 +86,10 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> LedgerState:
-    """Check a site's SQLite file without changing it, as :func:`replay` does. Run by an auditor.
+    """Verify a site's SQLite file without changing it, as :func:`replay` verifies entries.
 
-    Beside a file whose write-ahead log holds entries (in use, or its site was killed) SQLite may write its index
-    of that log, ``-shm``; otherwise nothing is written at all.
+    Run by an auditor. If the file has a write-ahead log with entries (it is in use, or its site was killed), SQLite may
+    write its index of that log, ``-shm``, beside it. Otherwise nothing is written.
 
     Raises:
         LedgerError: it is no ledger, or an entry is wrong (named).
@@ -107,7 +107,7 @@ def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = 
 
 
 def read_signed_entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[SignedEntry]:
-    """The entries that follow number ``after``.
+    """Yield the entries after number ``after``.
 
     Raises:
         LedgerError: one is missing (named).
@@ -150,7 +150,7 @@ def _list_objects(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into a sentence.
+    """Translate SQLite's errors into errors of this program.
 
     Raises:
         StorageError: it cannot be read or written now.

@@ -1,11 +1,10 @@
-"""The lines of a site's ledger: the closed list of kinds, and the bytes that are hashed and signed.
+"""The entries of a site's ledger: the closed list of kinds, and the bytes that are hashed and signed.
 
 Rules:
 
 * An entry is RFC 8785 JSON: version, number, kind, time (UTC, whole seconds), SHA-256 of the entry before, body.
 * A field is never removed and never changes its meaning; an unknown kind, field or newer version is refused.
-* The site signs a label and the entry's bytes with its identity (Ed25519).
-* A body names public quantities only: terms, noise, counts that the site has made public. Never a record.
+* A body names public quantities only: terms, noise, counts that the site has made public. It never holds a record.
 
 ``docs/ledger.md`` shows the bytes.
 """
@@ -41,26 +40,26 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
 EntryNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Person = Annotated[Sentence, Field(max_length=100)]
-"""Who says so, as they wrote it; nobody has proven it."""
+"""The name of a person as they wrote it; it is not proven."""
 Account = Annotated[Sentence, Field(max_length=100)]
-"""The account of the machine that the command ran under, as the operating system named it."""
+"""The account of the machine under which the command ran, as the operating system named it."""
 
 Subject = tuple[str | int, ...]
 
 
 class Body(Document):
-    """What an entry says. ``subject`` is what it says it about, when that can be said only once."""
+    """The content of an entry. ``subject`` identifies what can be recorded only once."""
 
     kind: ClassVar[str]
 
     @property
     def subject(self) -> Subject | None:
-        """What may be recorded once only, or None."""
+        """The key of what can be recorded only once; None if the entry may be repeated."""
         return None
 
 
 class Open(Body):
-    """The ledger begins: whose it is, and the key that signs it."""
+    """The first entry: the site, and the key that signs the ledger."""
 
     kind: ClassVar[str] = "open"
 
@@ -69,14 +68,17 @@ class Open(Body):
 
 
 class Population(Body):
-    """Register a data set under one data contract. Under a known name: its file has changed, its budget has not.
+    """A data set is registered under one data contract. Under a known name its file has changed, its budget has not.
 
-    ``contract`` is the digest of the data contract that people at the site have looked at: only studies of exactly this
-    contract may use the files. ``patient_column`` tells who a patient is, and never changes within a population.
-    ``patients_commitment`` fixes the keyed digests of every patient the population ever had, under a secret of the
-    site; nobody else can test a guess against it. ``said_different`` counts patients who, by their identifiers, might
-    be those of another population (its name), or one person twice in these files (this population's own name), and
-    are other people by what the site's people say.
+    Attributes:
+        contract: digest of the data contract that people at the site have checked; only studies of exactly this
+            contract may use the files.
+        patient_column: the column that identifies a patient; it never changes within a population.
+        patients_commitment: commitment to the keyed digests of every patient the population ever had, under a secret of
+            the site; others cannot test a guess against it.
+        said_different: counts of patients whose identifiers look like those of another population (under its name), or
+            like one person twice in these files (under this population's name), and who are different people by what
+            people at the site say.
     """
 
     kind: ClassVar[str] = "population"
@@ -108,7 +110,7 @@ class Grant(Body):
 
 
 class Approve(Body):
-    """The data protection officer agrees that studies of these terms are admitted, ``runs`` of them."""
+    """The data protection officer agrees that ``runs`` studies of these terms are admitted."""
 
     kind: ClassVar[str] = "approve"
 
@@ -119,7 +121,7 @@ class Approve(Body):
 
 
 class Revoke(Body):
-    """The data protection officer takes back what of the approvals of these terms is not used."""
+    """The data protection officer takes back the unused runs of all approvals of these terms."""
 
     kind: ClassVar[str] = "revoke"
 
@@ -131,7 +133,7 @@ class Revoke(Body):
 class Allow(Body):
     """A study is admitted and its whole price set aside, from one grant; from none if nothing in it has a price.
 
-    ``approval`` is the entry of the approval that it uses a run of; None where the site's policy asks for none.
+    ``approval`` is the entry of the approval of which it uses a run; None where the site's policy requires none.
     """
 
     kind: ClassVar[str] = "allow"
@@ -203,17 +205,20 @@ class Ending(StrEnum):
     """Why a study's account is closed."""
 
     FINISHED = "finished"
-    """It has come to its end, and this site has its model."""
+    """The study is finished, and this site has its model."""
     WITHDRAWN = "withdrawn"
-    """People of this site have left it."""
+    """People of this site have left the study."""
     GIVEN_UP = "given-up"
-    """Its coordinator has said that it will not go on."""
+    """The coordinator has said that the study will not continue."""
     ABANDONED = "abandoned"
-    """Nothing came of it for as long as its terms allow."""
+    """No message of the study came for as long as its terms allow."""
 
 
 class Return(Body):
-    """A study's account is closed; what it had not used goes back. With nothing paid, its approval is unused again."""
+    """A study's account is closed, and what it had not used is free again.
+
+    If nothing was paid, its approval is unused again.
+    """
 
     kind: ClassVar[str] = "return"
 
@@ -228,7 +233,7 @@ class Return(Body):
 
 
 class ModelRelease(Body):
-    """A model has left the site's hands."""
+    """A model has left the site."""
 
     kind: ClassVar[str] = "release"
 
@@ -238,7 +243,7 @@ class ModelRelease(Body):
 
     @property
     def subject(self) -> Subject:
-        """A model is released to somebody once."""
+        """A model is released to each recipient once."""
         return (self.kind, self.study, self.model, self.to)
 
 
@@ -253,7 +258,7 @@ class Refuse(Body):
 
 
 class Incident(Body):
-    """Something that must not be forgotten: a void round, an aggregate that did not open."""
+    """An event that must be kept: a void round, an aggregate that did not open."""
 
     kind: ClassVar[str] = "incident"
 
@@ -273,13 +278,16 @@ class Checkpoint(Body):
 
     @property
     def subject(self) -> Subject:
-        """A witness sees an entry once."""
+        """An entry is noted once for each witness."""
         seen = self.countersigned.seen.statement
         return (self.kind, self.witness, seen.number)
 
 
 class KeyChange(Body):
-    """From the next entry on another key signs; it signs this ledger's head too, so that nobody's key is claimed."""
+    """From the next entry on, another key signs.
+
+    ``proof`` is its signature over this ledger's head, so that no site can claim a key that it does not hold.
+    """
 
     kind: ClassVar[str] = "key"
 
@@ -293,7 +301,7 @@ class KeyChange(Body):
 
 
 class Clock(Body):
-    """People say that the clock had been wrong: this entry is dated before the one before it."""
+    """A person says that the clock had been wrong: this entry has an earlier time than the one before it."""
 
     kind: ClassVar[str] = "clock"
 
@@ -302,9 +310,9 @@ class Clock(Body):
 
 
 class Recover(Body):
-    """The ledger was restored from a backup; what a witness has seen of the lost one is taken over.
+    """The ledger was restored from a backup; the totals that a witness has seen of the lost one are taken over.
 
-    Everything that was open, here or there, counts as spent, and its studies are closed.
+    Everything that was open, in this ledger or in the lost one, counts as spent, and its studies are closed.
     """
 
     kind: ClassVar[str] = "recover"
@@ -339,12 +347,12 @@ BODIES: Final[dict[str, type[Body]]] = {
 
 
 def _require_real_date(time: str) -> str:
-    datetime.fromisoformat(time)  # there is no 31st of February
+    datetime.fromisoformat(time)  # the pattern alone would accept the 31st of February
     return time
 
 
 class Entry(Document):
-    """One line of the ledger."""
+    """One entry of the ledger."""
 
     version: Literal[1] = VERSION
     number: EntryNumber
@@ -364,7 +372,7 @@ class Entry(Document):
 
 
 def read_entry(data: bytes) -> Entry:
-    """The entry that ``data`` is the one way to write down.
+    """Parse an entry; ``data`` must be its canonical form.
 
     Raises:
         LedgerError: not JSON, not canonical, a newer version, an unknown kind or field, a value out of range.

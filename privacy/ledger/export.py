@@ -1,12 +1,12 @@
-"""A ledger on paper, so to speak: signed JSON lines that anybody can check without the site's disk.
+"""Exports a ledger as signed JSON lines, which anybody can verify without the site's disk, and verifies an export.
 
 Rules:
 
-* One line an entry: the entry as it was signed, and its signature; every line is canonical JSON and ends in a
-  newline.
-* After the entries come the papers of studies, where the site hands any over (``privacy/ledger/papers.py``).
-* The last line is a trailer that the site signs: how many entries there are, and the hash of the last. A tail that
-  was cut off shows.
+* There is one line for each entry: the entry as it was signed, and its signature. Every line is canonical JSON and ends
+  in a newline.
+* After the entries come the papers of studies, if the site adds any (``privacy/ledger/papers.py``).
+* The last line is a trailer that the site signs: the number of entries, and the hash of the last one. It shows whether
+  the end of the export was cut off.
 """
 
 import json
@@ -34,7 +34,7 @@ _KINDS: Final = ({"entry", "signature"}, {"paper"}, {"signature", "trailer"})
 
 
 class Trailer(Document):
-    """What an export must hold to be whole."""
+    """The last line: how many entries a complete export has, and the hash of the last one."""
 
     version: Literal[1] = VERSION
     count: Annotated[int, Field(ge=1)]
@@ -42,11 +42,14 @@ class Trailer(Document):
 
 
 def format_export(entries: Iterable[SignedEntry], key: SigningKey, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
-    """Write an export. Run by a site."""
+    """Yield the lines of an export.
+
+    Run by a site.
+    """
     count, head = 0, FIRST
     for signed in entries:
         count, head = count + 1, compute_sha256(signed.entry)
-        # the entry's own bytes, not a rewriting of them
+        # the stored bytes of the entry, because these are what was signed
         yield (
             b'{"entry":' + signed.entry + b',"signature":"' + encode_signature(signed.signature).encode() + b'"}\n'
         )
@@ -60,7 +63,9 @@ def format_export(entries: Iterable[SignedEntry], key: SigningKey, papers: Itera
 def verify_export(
     path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
 ) -> LedgerState:
-    """Check an export, as :func:`replay` does a ledger; put the papers of studies into ``papers``. Run by an auditor.
+    """Verify an export as :func:`replay` verifies entries; add the papers of studies to ``papers``.
+
+    Run by an auditor.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
@@ -84,7 +89,7 @@ def verify_export(
                 whole = True
         except Error as error:
             raise LedgerError(f"line {number}: {error}") from None
-        except Exception as error:  # whoever wrote the file chose every byte of it
+        except Exception as error:  # the file comes from another party: any bytes are possible
             raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
         if not whole:
             entry = ledger_state.apply(SignedEntry(to_canonical(value["entry"]), signature))

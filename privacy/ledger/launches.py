@@ -1,13 +1,13 @@
-"""How often one study was launched, and what all its launches cost together: the best of k runs is charged as k runs.
+"""Counts how often one study was launched, and what all its launches cost: the best of k runs is charged as k runs.
 
-Every launch is a study of its own, with its own allowance. Whoever launches the same terms several times and shows the
-best run has looked at all of them; so whatever speaks of one run says how many there were.
+Every launch is a study of its own, with its own allowance. To show the best of several runs uses the results of all of
+them, so every report of one run says how many there were.
 
 Rules:
 
-* launches belong together when their studies have the same name, whatever else their terms say, at one population;
-* what they cost is what each grant has spent and set aside for them, at the grant's order and delta: how often a study
-  is launched depends on what was seen, so no other order may be taken for it afterwards.
+* launches belong together when their studies have the same name and the same population, whatever else their terms say;
+* their cost is what each grant has spent and set aside for them, at the grant's order and delta. How often a study is
+  launched depends on results, so no other order may be chosen afterwards.
 """
 
 import re
@@ -22,10 +22,10 @@ class Launches(NamedTuple):
 
     Attributes:
         studies: their identifiers, in the order of their admission.
-        same_terms: how many of them have exactly the terms of the one that was asked about.
+        same_terms: how many of them have exactly the terms of the study in question.
         epsilon: what all of them cost together, spent and set aside; None if nothing bounds it.
         delta: of the grants that pay.
-        whole: whether the ledger has all its entries; one restored from a backup may not know all launches.
+        whole: whether the ledger has all its entries; one restored from a backup may lack launches.
     """
 
     studies: tuple[str, ...]
@@ -36,7 +36,7 @@ class Launches(NamedTuple):
 
 
 def launches_of(ledger_state: LedgerState, study: str) -> Launches:
-    """Every launch of the study that ``study`` is one launch of.
+    """Return every launch of the study of which ``study`` is one launch.
 
     Raises:
         BudgetError: it was never admitted.
@@ -60,6 +60,6 @@ def launches_of(ledger_state: LedgerState, study: str) -> Launches:
 
 
 def _read_study_name(study: str) -> str:
-    """What launches of one study have in common: their identifiers end in eight digits of the launch's digest."""
+    """Return the name that launches of one study share: the identifier without the digits of the launch's digest."""
     name, _, digits = study.rpartition("-")
     return name if re.fullmatch("[0-9a-f]{8}", digits) else study

@@ -1,15 +1,14 @@
-"""The site's ledger, as the site uses it: everything that is granted, spent, released and refused is added here.
+"""The site's interface to its ledger: appends everything that is granted, spent, released and refused.
 
 Rules:
 
 * **Check, record, then act**: when a method returns, its entry is durable.
-* One addition is one immediate transaction (:class:`Append`): what other processes added is read and checked, the
-  rules are asked, the entry is written. Two processes can never spend the same budget.
-* Asked twice, recorded once: the same question again changes nothing. What people say (a grant, an approval) counts
-  each time.
-* Opening checks the whole ledger, and a ledger that is not believed is not opened.
-* What failed for now (:class:`~privacy.errors.StorageError`, from any method that reads or adds) recorded nothing; the
-  file is read again before anything else is said of it.
+* One append is one immediate transaction (:class:`Append`): entries of other processes are read and checked, the rules
+  are checked, the entry is written. Two processes can never spend the same budget.
+* A repeated request is recorded once and changes nothing. What people decide (a grant, an approval) counts each time.
+* To open a ledger verifies all of it; a ledger that does not verify is not opened.
+* A :class:`~privacy.errors.StorageError`, from any method that reads or appends, means that nothing was recorded. The
+  file is then read again before it is used.
 """
 
 import sqlite3
@@ -59,20 +58,20 @@ from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
 CLOCK_STEP: Final = timedelta(hours=1)
-"""A clock that is behind the last entry by at most this repeats its time: the order is the entries' numbers."""
+"""If the clock is behind the last entry by at most this, the new entry repeats that time: numbers define the order."""
 
 B = TypeVar("B", bound=Body)
 
 
 def read_utc_time() -> datetime:
-    """The machine's clock."""
+    """Read the machine's clock."""
     return datetime.now(UTC)
 
 
 class Ledger:
-    """A site's ledger, open for adding. Make one with :meth:`create` or :meth:`open`; close it, or use ``with``.
+    """A site's ledger, open for appending. Make one with :meth:`create` or :meth:`open`; close it, or use ``with``.
 
-    A ledger belongs to one thread; other threads and processes open their own.
+    An open ledger belongs to one thread; other threads and processes open the file again.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Ledger:
     def create(
         cls, path: Path, key: SigningKey, site: str, clock: Callable[[], datetime] = read_utc_time
     ) -> "Ledger":
-        """Begin a new ledger (a file of its owner, 0600) for ``site``: whole, or not at all.
+        """Create a new ledger for ``site``, completely or not at all; only its owner can read the file (0600).
 
         Raises:
             StorageError: there is a file already, or the folder cannot be written.
@@ -110,12 +109,12 @@ class Ledger:
         clock: Callable[[], datetime] = read_utc_time,
         timeout_s: float = TIMEOUT_S,
     ) -> "Ledger":
-        """Open the ledger and check all of it.
+        """Open the ledger and verify all of it.
 
         Args:
             path: the SQLite file.
-            key: the site's identity, which signed the ledger so far.
-            clock: tells the time.
+            key: the site's identity, which has signed the ledger so far.
+            clock: returns the time.
             timeout_s: how long to wait while another process writes.
 
         Raises:
@@ -144,7 +143,7 @@ class Ledger:
 
     @property
     def site(self) -> str:
-        """Whose ledger this is."""
+        """The name of the site."""
         return self._known_state.site
 
     @property
@@ -154,11 +153,11 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        """Number and hash of the last entry this process has written or read; :meth:`refresh` reads on."""
+        """Number and hash of the last entry that this process has written or read; :meth:`refresh` reads new ones."""
         return self._known_state.head
 
     def sign_head(self) -> SignedStatement[LedgerHead]:
-        """The head with its totals, as witnesses are shown it, with what other processes have added.
+        """Sign the head with its totals, for witnesses, after the entries of other processes are read.
 
         Raises:
             LedgerError: an entry is wrong (named).
@@ -167,7 +166,7 @@ class Ledger:
         return SignedStatement[LedgerHead].sign(self._key, self._state.make_head_statement())
 
     def refresh(self) -> None:
-        """Read and check what other processes have added.
+        """Read and check the entries that other processes have added.
 
         Raises:
             LedgerError: an entry is wrong (named).
@@ -194,15 +193,16 @@ class Ledger:
             data_digest: SHA-256 of the file as it is now.
             patients: how many, as the site makes it public.
             records_per_patient: the most records of one patient that enter a step.
-            patients_commitment: to the keyed digests of every patient it ever had; see
+            patients_commitment: commitment to the keyed digests of every patient it ever had; see
                 ``client/data/patient_register.py``.
-            contract: the digest of the data contract that the file keeps.
-            patient_column: the column that tells who a patient is.
-            said_different: patients written like those of another population, whom people say to be others.
+            contract: the digest of the data contract that the file satisfies.
+            patient_column: the column that identifies a patient.
+            said_different: by population, how many patients have identifiers like those of another population and are
+                other people by what people at the site say.
 
         Raises:
-            RefusedError: the same data are registered under another name, or the population's patients are told by
-                another column.
+            RefusedError: the same data are registered under another name, or another column identifies the
+                population's patients.
             LedgerError: the ledger cannot take it.
         """
         self._add(
@@ -229,15 +229,15 @@ class Ledger:
         """Grant ``population`` a budget, or a further one, kept at ``order`` from now on.
 
         Args:
-            population: whose patients.
+            population: the population whose patients it is for.
             epsilon: the most that all studies together may cost.
-            delta: with the grants before it at most one in the patients.
-            order: of Renyi divergence.
-            by: who says so, in their own words.
-            account: of the machine, that the command runs under.
+            delta: together with the grants before it, at most 1 divided by the number of patients.
+            order: the order of the Renyi divergence.
+            by: the name of the person who grants it, as they wrote it.
+            account: the account of the machine under which the command runs.
 
         Raises:
-            BudgetError: the order leaves it no room, or delta is too large for so few patients.
+            BudgetError: no budget is left at this order, or delta is too large for so few patients.
             LedgerError: the ledger cannot take it.
         """
         room = max(0, compute_renyi_limit(epsilon, delta, order))
@@ -256,7 +256,7 @@ class Ledger:
         self._record(body)
 
     def approve(self, terms_digest: str, by: str, runs: int = 1, account: str | None = None) -> None:
-        """Note that ``by`` agrees to so many further studies of the terms of this digest. It counts each time.
+        """Record that ``by`` approves ``runs`` further studies of the terms of this digest. It counts each time.
 
         Raises:
             LedgerError: the ledger cannot take it.
@@ -264,15 +264,15 @@ class Ledger:
         self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account)
 
     def revoke(self, terms_digest: str, by: str, account: str | None = None) -> None:
-        """Note that ``by`` takes back what of the approvals of these terms is not used.
+        """Record that ``by`` takes back the unused runs of all approvals of these terms.
 
         Raises:
-            LedgerError: nothing is unused, or the ledger cannot take it.
+            LedgerError: no run is unused, or the ledger cannot take it.
         """
         self._add(Revoke, terms=terms_digest, by=by, account=account)
 
     def accept_clock(self, by: str, account: str | None = None) -> None:
-        """Note that ``by`` says that the clock, which is behind the last entry, is right: it had been wrong before.
+        """Record that ``by`` says that the clock is right, although it is behind the last entry: it was wrong before.
 
         Raises:
             LedgerError: the clock is not behind, or the ledger cannot take it.
@@ -283,17 +283,17 @@ class Ledger:
     def allow(
         self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
     ) -> None:
-        """Admit ``study``, with everything it will cause, and set its price aside.
+        """Admit ``study`` with its whole plan, and set its price aside.
 
         Args:
-            study: what it is called.
-            population: whose patients.
-            plan: everything it will cause.
-            terms_digest: what was agreed to.
+            study: the study's identifier.
+            population: the population whose patients it uses.
+            plan: all events that it will cause.
+            terms_digest: the digest of its terms.
             approval: whether it needs an approval of its terms, and uses a run of it.
 
         Raises:
-            BudgetError: it does not fit, or asks for privacy that was given up.
+            BudgetError: it does not fit, or the population was already trained on without privacy.
             RefusedError: ``approval`` if it needs one, and none is left.
             LedgerError: the study was admitted differently before, or the ledger cannot take it.
         """
@@ -323,16 +323,16 @@ class Ledger:
         self._record(body)
 
     def reserve(self, study: str, round: int, event: AnyEvent) -> None:
-        """Pay a training round; durable before this returns, so before the first gradient.
+        """Pay a training round; the payment is durable when this returns, so before the first gradient.
 
         Raises:
-            BudgetError: the study's plan does not name it, or not so often, or the study is closed.
+            BudgetError: the study's plan does not have it, or not so often, or the study is closed.
             LedgerError: the round was paid with another event, or the ledger cannot take it.
         """
         self._record(lambda ledger_state: _make_payment(Reserve, ledger_state, study, round, event))
 
     def settle(self, study: str, round: int) -> None:
-        """Note that a reserved round's training has ended.
+        """Record that a reserved round's training has ended.
 
         Raises:
             LedgerError: it was never reserved, or the ledger cannot take it.
@@ -349,7 +349,7 @@ class Ledger:
         self._record(lambda ledger_state: _make_payment(Evaluate, ledger_state, study, round, event))
 
     def give_back(self, study: str, why: Ending = Ending.FINISHED) -> None:
-        """Close ``study``: what it has not used is left again. Closed already, nothing changes.
+        """Close ``study`` and free what it has not used; if it is closed already, nothing changes.
 
         Raises:
             BudgetError: the study was never admitted.
@@ -365,7 +365,7 @@ class Ledger:
         self._record(body)
 
     def record_release(self, study: str, model_digest: str, to: str = "sites") -> None:
-        """Note that a study's model has left.
+        """Record that a study's model has left the site.
 
         Raises:
             BudgetError: the study was never admitted.
@@ -374,7 +374,7 @@ class Ledger:
         self._add(ModelRelease, study=study, model=model_digest, to=to)
 
     def record_refusal(self, study: str, code: str, sentence: str) -> None:
-        """Note that the site refused what was asked, by which rule; the sentence is cut if it is too long.
+        """Record that the site refused a request, and by which rule; the sentence is cut if it is too long.
 
         Raises:
             LedgerError: the ledger cannot take it.
@@ -382,7 +382,9 @@ class Ledger:
         self._add(Refuse, study=study, code=code, sentence=fit_sentence(sentence))
 
     def record_incident(self, study: str, code: str, sentence: str, round: int | None = None) -> None:
-        """Note what must not be forgotten: a void round, an aggregate that did not open. Once each; cut as a refusal.
+        """Record an event that must be kept: a void round, an aggregate that did not open.
+
+        The same incident is recorded once. The sentence is cut if it is too long.
 
         Raises:
             LedgerError: the ledger cannot take it.
@@ -390,7 +392,7 @@ class Ledger:
         self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
 
     def record_checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
-        """Write down that ``witness`` has seen this ledger up to a head. What it has seen before changes nothing.
+        """Record that ``witness`` has seen this ledger up to a head; a head that is noted as seen changes nothing.
 
         Raises:
             LedgerError: the head is not this ledger's, a signature is wrong, or the ledger cannot take it.
@@ -405,9 +407,9 @@ class Ledger:
         self._record(body)
 
     def recover(self, countersigned: Countersigned, witness: PublicKey) -> None:
-        """Go on from an older copy of the ledger: take over the totals that ``witness`` has seen of the lost one.
+        """Continue from an older copy of the ledger: take over the totals that ``witness`` has seen of the lost one.
 
-        Everything that was open counts as spent and its studies are closed.
+        Everything that was open counts as spent, and its studies are closed.
 
         Raises:
             LedgerError: nothing is lost, the head is not of this ledger, or the ledger cannot take it.
@@ -448,18 +450,18 @@ class Ledger:
         return self._state
 
     def copy_state(self) -> LedgerState:
-        """A copy of the ledger as it is, for seeing what an entry would do; nothing done to it is recorded."""
+        """Return a copy of the state, to try what an entry would change; nothing in the copy is recorded."""
         self.refresh()
         return deepcopy(self._state)
 
     def read_entries(self) -> Iterator[Entry]:
-        """Every entry, from the first."""
+        """Yield every entry, from the first."""
         with translate_errors(self._path):
             for signed in read_signed_entries(self._connection):
                 yield read_entry(signed.entry)
 
     def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
-        """The ledger as signed JSON lines, ``papers`` of its studies, and a signed trailer; see ``docs/ledger.md``."""
+        """Yield the ledger as signed JSON lines, with ``papers`` of studies and a trailer; see ``docs/ledger.md``."""
         self.refresh()
         with translate_errors(self._path):
             yield from format_export(read_signed_entries(self._connection), self._key, papers)
@@ -467,7 +469,7 @@ class Ledger:
     def prepare_append(
         self, body_for: Callable[[LedgerState], Body | None], time: Callable[[], str] | None = None
     ) -> "Append":
-        """An entry on its way: the one that ``body_for`` makes of the ledger as it is, unless it says so already."""
+        """Prepare one append: the entry that ``body_for`` makes of the state, unless the ledger has it already."""
         return Append(self._path, self._connection, self._state, self._key, time or self._read_time, body_for)
 
     def _add(self, kind: type[Body], **fields: Any) -> None:
@@ -506,28 +508,28 @@ class Ledger:
 
     @property
     def _known_state(self) -> LedgerState:
-        """The ledger as this process last knew it, read again if a failure has left that in doubt."""
+        """The last state that this process has read; it is read again if a failure made it unsure."""
         if self._state.head.number == 0:
             self.refresh()
         return self._state
 
     def _require_in_place(self) -> None:
-        """What is added to a file that has lost its name would be lost with it."""
+        """Refuse to append to a file that was moved or replaced, because the entry would be lost with it."""
         if _identify_file(self._path) != self._file:
             raise LedgerError(f"{self._path}: the ledger was moved or replaced while in use; start the site again")
 
     def _read_time(self) -> str:
-        """Now, or the last entry's time if the clock was stepped back by a little."""
+        """Return the present time, or the last entry's time if the clock was set back by at most ``CLOCK_STEP``."""
         now = self._clock()
         stepped_back = format_time(now) < self._state.time <= format_time(now + CLOCK_STEP)
         return self._state.time if stepped_back else format_time(now)
 
 
 def _identify_file(path: Path) -> tuple[int, int] | None:
-    """Which file stands there now, if any.
+    """Return device and inode of the file at ``path``; None if there is none.
 
     Raises:
-        StorageError: the disk does not say.
+        StorageError: the disk gives no answer.
     """
     try:
         found = path.stat()

@@ -1,17 +1,17 @@
-"""The papers of a study: what an export holds of it beside the ledger, so that its reader knows what it was about.
+"""The papers of studies: what an export holds of each study beside the ledger, so that a reader knows what it was about.
 
 A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose, columns,
-label, terms, who took part), and the figures of the totals that the site has opened. The site signs it as a whole.
+label, terms, invited sites), and the figures of the totals that the site has opened. The site signs the whole paper.
 
 Rules, each checked when an export is read:
 
-* the ledger has admitted this very study under these very terms, whose digest its entry has carried since;
-* the launch is signed by the key that the paper names as the coordinator's; whether this key has countersigned the
-  ledger, and so is the ledger's coordinator, is for the reader to see;
+* the ledger has admitted exactly this study under exactly these terms, whose digest is in its entry;
+* the launch is signed by the key that the paper names as the coordinator's. The reader must check whether this key has
+  countersigned the ledger, and so belongs to the ledger's coordinator;
 * the ledger's site is among those invited;
-* a study has one paper. One that was left out says nothing: nothing of the ledger depends on it.
+* a study has at most one paper. A missing paper proves nothing, because nothing of the ledger depends on it.
 
-Figures are the site's word: the ledger does not hold them, and other sites' papers can be laid beside them.
+The figures are claims of the site: the ledger does not hold them. They can be compared with the papers of other sites.
 """
 
 from typing import Annotated, ClassVar, Final, Literal
@@ -32,7 +32,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Scores(Document):
-    """Say how the shared model did on the test patients of all sites of a cohort, by opened totals."""
+    """Figures of the shared model on the test patients of all sites of a cohort, from opened totals."""
 
     after_round: Annotated[int, Field(ge=0, le=10_000)]
     patients: Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -44,7 +44,7 @@ class Scores(Document):
 
 
 class Paper(Statement):
-    """Hand an auditor what a study was about. Run by a site."""
+    """What a study was about, for an auditor. Signed by the site."""
 
     label: ClassVar[str] = labels.STUDY_PAPER
 
@@ -55,7 +55,7 @@ class Paper(Statement):
 
     @property
     def said(self) -> Launch:
-        """What was launched."""
+        """The launch that the paper holds."""
         return self.launch.statement
 
 
@@ -63,10 +63,12 @@ SignedPaper = Signed[Paper]
 
 
 def verify_paper(signed: SignedPaper, ledger_state: LedgerState) -> Paper:
-    """The paper, if ``ledger`` vouches for it. Run by an auditor.
+    """Verify a paper against the ledger, and return it.
+
+    Run by an auditor.
 
     Raises:
-        LedgerError: which rule it breaks.
+        LedgerError: naming the rule that it breaks.
     """
     try:
         paper = signed.verify(ledger_state.key)

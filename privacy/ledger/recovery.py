@@ -1,12 +1,13 @@
-"""Going on from an older copy of a ledger: what a witness has seen of the lost one is taken over.
+"""Recovers from a lost ledger: an older copy takes over what a witness has seen of the lost one.
 
 Rules:
 
-* the accounts take over the amounts that the witness has seen, and what the older copy has paid since the witness last
-  saw it: it may be missing in the lost ledger (two copies were in use). Neither is ever less than what was spent;
-* everything that was set aside counts as spent, and the studies that were open are closed;
-* a grant that the witness has seen and the copy has otherwise is a contradiction, refused before anything is changed;
-* privacy that was given up in the lost ledger stays given up.
+* The accounts take over the amounts that the witness has seen. To these is added what the older copy has paid since the
+  witness last saw it, because that may be missing in the lost ledger (if two copies were in use). The result is never
+  less than what was spent.
+* Everything that was set aside counts as spent, and the studies that were open are closed.
+* If a grant differs between the witness's head and the copy, that is a contradiction, and nothing is changed.
+* A population that lost its privacy in the lost ledger has none in the copy either.
 """
 
 from collections import Counter
@@ -23,9 +24,9 @@ def take_over_lost_accounts(
     """Take the totals of ``head`` over into ``accounts``.
 
     Args:
-        accounts: of the older copy, by population; changed.
-        head: of the lost ledger, as a witness has seen it.
-        unseen: what :func:`compute_paid_since` says.
+        accounts: the accounts of the older copy, by population; they are changed.
+        head: the head of the lost ledger, as a witness has seen it.
+        unseen: the result of :func:`compute_paid_since`.
 
     Raises:
         BrokenRuleError: the witness has seen another grant than the copy has; nothing is changed.

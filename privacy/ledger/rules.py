@@ -1,4 +1,7 @@
-"""The rules between ledger entries, and the error that names the one that was broken."""
+"""The rules between ledger entries, and the error that names the broken one.
+
+:class:`Rule` lists the rules. ``state.py`` and the modules that it calls check them.
+"""
 
 from enum import StrEnum
 
@@ -12,24 +15,24 @@ class Rule(StrEnum):
     FORM = "form"
     """The bytes are one entry of a known kind, in canonical form."""
     CHAIN = "chain"
-    """Its number follows, and it names the hash of the entry before it: these are the order. Time runs backwards only
-    in an entry in which people say that the clock had been wrong."""
+    """Its number follows, and it names the hash of the entry before it: these define the order. Only an entry in which a
+    person says that the clock had been wrong may have an earlier time than the entry before it."""
     OPENING = "opening"
     """The first entry, and no other, opens the ledger and names the key."""
     SIGNATURE = "signature"
     """It is signed by the ledger's key; a new key has signed the ledger's head."""
     ONCE = "once"
-    """What can be said once (a round is paid, a study admitted) is said once, and after what it rests on."""
+    """What may be recorded once (a round is paid, a study admitted) is recorded once, and after what it depends on."""
     POPULATION = "population"
-    """The same data are one population, whatever they are called."""
+    """The same data are one population, whatever their name."""
     PRICE = "price"
-    """Every limit, curve and charge is what its event comes to when it is computed again."""
+    """Every limit, curve and charge equals the value that is computed again from its event."""
     BUDGET = "budget"
     """The grant has room; the study's plan names the round."""
     APPROVAL = "approval"
     """An approval that a study uses is of its terms, has a run left, and was not revoked."""
     WITNESS = "witness"
-    """What a witness has signed is about this ledger, in it and true; what is recovered is not in it."""
+    """A head that a witness has signed is of this ledger, in it, and true; a head that is recovered is not in it."""
 
 
 class BrokenRuleError(LedgerError):
@@ -41,13 +44,17 @@ class BrokenRuleError(LedgerError):
 
 
 def require_equal(name: str, written: object, computed: object) -> None:
-    """Require that what is written is what is computed."""
+    """Require that a written value is the computed one.
+
+    Raises:
+        BrokenRuleError: it is not (the rule ``price``).
+    """
     if written != computed:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
 
 
 def find_broken_rule(error: Error) -> Rule:
-    """Return the rule that an error over an entry is about."""
+    """Return the rule that the error of an entry is about."""
     match error:
         case BrokenRuleError():
             return error.rule
@@ -60,7 +67,7 @@ def find_broken_rule(error: Error) -> Rule:
 
 
 def describe_subject(body: Body) -> str:
-    """Return what an entry is about, for a sentence."""
+    """Describe the subject of an entry, for a message."""
     match body:
         case Reserve() | Settle() | Evaluate():
             return f"{body.kind} of round {body.round} of the study '{body.study}'"

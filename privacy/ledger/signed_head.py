@@ -1,11 +1,10 @@
-"""What others have seen of a ledger: its signed head, and a witness's signature that it has seen it.
+"""What others have seen of a ledger: its signed head, and a witness's signature over that head.
 
-A chain cannot show that its end was cut off, or that the whole ledger was put back to an older copy. So the head of a
-site's ledger rides in every reply that carries work; the coordinator signs what it has seen and sends that back in its
-next request. The site writes it down (``checkpoint``) and refuses to work if it is not its own ledger's.
-
-A head also says what was spent and set aside, so that a ledger lost after its last backup can be taken up again with
-nothing forgotten (``recover``).
+* A chain cannot show that its end was cut off, or that the whole ledger was replaced by an older copy. So every reply
+  with work holds the head of the site's ledger. The coordinator signs the head and sends it back in its next request.
+  The site records it (``checkpoint``), and refuses to work if this head is not in its ledger.
+* A head also says what was spent and set aside. A ledger that is lost after its last backup can therefore be continued
+  without losing any spending (``recover``).
 """
 
 from typing import Annotated, ClassVar
@@ -27,7 +26,7 @@ Amount = Annotated[int, Field(ge=0)]
 
 
 class GrantTotals(Document):
-    """One grant, and what of it was spent and set aside, in nano units at its order."""
+    """One grant, and how much of it was spent and set aside, in nano units at its order."""
 
     epsilon: float
     delta: float
@@ -46,7 +45,7 @@ class AccountTotals(Document):
 
 
 class LedgerHead(Statement):
-    """Where a site's ledger stands. Signed by the site."""
+    """The head of a site's ledger, with its totals. Signed by the site."""
 
     label: ClassVar[str] = labels.LEDGER_HEAD
 
@@ -55,12 +54,12 @@ class LedgerHead(Statement):
     hash: Digest
     time: Time
     recovered: Digest | None
-    """The hash of the lost head that this ledger has taken over, if it was ever restored."""
+    """The hash of the lost head that this ledger last took over; None if it was never restored."""
     accounts: tuple[AccountTotals, ...]
 
 
 class Seen(Statement):
-    """A witness has seen this head of this site's ledger. Signed by the witness."""
+    """A witness's statement that it has seen this head of this site's ledger. Signed by the witness."""
 
     label: ClassVar[str] = labels.COUNTERSIGNATURE
 
@@ -69,7 +68,7 @@ class Seen(Statement):
     number: Number
     hash: Digest
     head: Digest
-    """Over the whole :class:`LedgerHead`, totals included."""
+    """Digest of the whole :class:`LedgerHead`, with its totals."""
 
 
 class Countersigned(Document):
@@ -86,7 +85,7 @@ class Countersigned(Document):
         return cls(head=head, seen=Signed[Seen].sign(key, seen))
 
     def verify(self, site: PublicKey, witness: PublicKey) -> LedgerHead:
-        """The head, once both signatures are seen to be right and to be about the same head.
+        """Verify that both signatures are valid and for the same head; return the head.
 
         Raises:
             LedgerError: they are not.
@@ -98,10 +97,10 @@ class Countersigned(Document):
         return self.verify_witness(witness)
 
     def verify_witness(self, witness: PublicKey) -> LedgerHead:
-        """The head, whose own signature was checked, once the witness's is seen to be right and over it.
+        """Verify the witness's signature over the head, whose own signature was checked before; return the head.
 
         Raises:
-            LedgerError: it is not.
+            LedgerError: the signature is wrong, or for another head.
         """
         head = self.head.statement
         try:

@@ -1,4 +1,11 @@
-"""Signatures of ledger entries: what is signed, under which label, and the proof that a new key is held."""
+"""Signatures of ledger entries, and the proof that a site holds its new key.
+
+Rules:
+
+* The site signs a label, a zero byte and the entry's bytes with its identity (Ed25519).
+* An entry names the SHA-256 of the entry before, and the first one names 64 zeros.
+* A new key signs the hash of the ledger's head under a label of its own. This shows that the site holds the key.
+"""
 
 from typing import Final, NamedTuple
 
@@ -15,7 +22,7 @@ _KEY_LABEL: Final = labels.make_prefix(labels.LEDGER_KEY)
 
 
 class Head(NamedTuple):
-    """Where a ledger stands: how many entries it has, and the SHA-256 of the last."""
+    """The head of a ledger: how many entries it has, and the SHA-256 of the last one."""
 
     number: int
     hash: str
@@ -34,16 +41,19 @@ class SignedEntry(NamedTuple):
 
 
 def sign(entry: Entry, key: SigningKey) -> SignedEntry:
-    """Write ``entry`` down and sign it. Run by a site."""
+    """Write the bytes of ``entry`` and sign them.
+
+    Run by a site.
+    """
     data = entry.to_bytes()
     return SignedEntry(data, key.sign(LABEL + data))
 
 
 def verify_signature(signed: SignedEntry, key: PublicKey) -> None:
-    """Accept the signature of ``key``.
+    """Verify that the signature is by ``key``.
 
     Raises:
-        LedgerError: it is not its signature over these bytes.
+        LedgerError: it is not a signature of this key over these bytes.
     """
     try:
         key.verify(signed.signature, LABEL + signed.entry)
@@ -52,15 +62,15 @@ def verify_signature(signed: SignedEntry, key: PublicKey) -> None:
 
 
 def sign_key_proof(key: SigningKey, head: Head) -> str:
-    """What ``key`` signs to come into use after ``head``."""
+    """Sign the hash of ``head`` with ``key``, as the proof that the site holds this key."""
     return encode_signature(key.sign(_KEY_LABEL + head.hash.encode("ascii")))
 
 
 def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
-    """The key that comes into use after ``head``.
+    """Verify the proof of a new key against ``head``, and return the key.
 
     Raises:
-        LedgerError: it has not signed that head.
+        LedgerError: the key has not signed that head.
     """
     key = PublicKey.from_text(body.key)
     try:

@@ -1,7 +1,8 @@
-"""A ledger as it is read: every entry is checked against all before it, or the ledger is not believed.
+"""The state that a ledger's entries add up to: every entry is verified against all entries before it.
 
-The site folds its own entries through this before it adds one, and the auditor folds them again. ``Rule`` lists what
-is checked; a broken one is named together with its entry.
+* The site applies its own entries before it appends one. The auditor applies them again.
+* ``Rule`` lists what is checked. The error names the broken rule together with the entry.
+* An entry is applied completely, or refused with the state unchanged.
 """
 
 from collections.abc import Callable, Iterable
@@ -49,7 +50,7 @@ _NEVER: Final = "0000-00-00T00:00:00Z"
 
 
 class LedgerState:
-    """What a site's entries say, up to the last one taken."""
+    """The state of a ledger after the last entry that was applied."""
 
     def __init__(self) -> None:
         self.opened: Open | None = None
@@ -75,7 +76,7 @@ class LedgerState:
         """Studies that have paid for something."""
         self._approvals = Approvals()
         self._heard: dict[str, tuple[Entry, Entry]] = {}
-        """Of each study, the first and the last entry that says how far it has come."""
+        """The first and the last entry about the progress of each study."""
 
     @property
     def key(self) -> PublicKey:
@@ -89,7 +90,7 @@ class LedgerState:
 
     @property
     def site(self) -> str:
-        """Whose ledger this is.
+        """The name of the site.
 
         Raises:
             LedgerError: the ledger has no entry yet.
@@ -97,7 +98,7 @@ class LedgerState:
         return self._require_opened().site
 
     def check_key(self, key: PublicKey | None) -> None:
-        """Accept a key that signs, or has signed, this ledger; None accepts any.
+        """Check that ``key`` signs, or has signed, this ledger; None accepts any ledger.
 
         Raises:
             LedgerError: it is another site's ledger, or has no entry yet.
@@ -107,7 +108,7 @@ class LedgerState:
             raise LedgerError(f"expected the ledger of the key {key.typed}, got that of {own.typed}")
 
     def apply(self, signed: SignedEntry) -> Entry:
-        """Check the next entry and take it in. After an error the ledger is of no more use.
+        """Verify and apply the next entry. The state is unusable after an error.
 
         Raises:
             LedgerError: naming the entry, the rule it breaks, and how.
@@ -124,7 +125,9 @@ class LedgerState:
         return entry
 
     def append(self, body: Body, time: str, key: SigningKey) -> SignedEntry:
-        """Add an entry. A refusal leaves the ledger as it was. Run by a site.
+        """Append an entry, and return it signed. A refusal leaves the state unchanged.
+
+        Run by a site.
 
         Raises:
             BudgetError: the budget does not allow it.
@@ -150,7 +153,7 @@ class LedgerState:
         return signed
 
     def has_recorded(self, body: Body) -> bool:
-        """Whether the ledger says exactly this already, so that asking again changes nothing.
+        """Return whether the ledger has exactly this already, so that a repeated request changes nothing.
 
         Raises:
             LedgerError: it says something else about the same subject.
@@ -169,16 +172,16 @@ class LedgerState:
         return said is not None
 
     def contains(self, number: int, hash: str) -> bool:
-        """Whether entry ``number`` is, or by recovery was, in this ledger with this hash."""
+        """Return whether entry ``number`` with this hash is in this ledger, or is a lost head that a recovery took over."""
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
 
     def find_entry_number(self, hash: str) -> int | None:
-        """The number of the entry of this ledger with this hash."""
+        """Return the number of the entry with this hash; None if this ledger has none."""
         return self._hashes.index(hash) + 1 if hash in self._hashes else None
 
     def has_been_seen(self, number: int, hash: str) -> bool:
-        """Whether a witness that has seen this entry says nothing new: it, or one after it, is noted as seen."""
+        """Return whether a checkpoint of this entry adds nothing, because it or a later one is noted as seen."""
         older = self.witnessed is not None and number <= self.witnessed.number
         return Head(number, hash) in self._taken_over or (older and self.contains(number, hash))
 
@@ -193,7 +196,7 @@ class LedgerState:
         return self.populations[name]
 
     def find_account(self, population: str) -> Account:
-        """The budget of ``population``.
+        """Return the account of ``population``.
 
         Raises:
             LedgerError: it is not registered.
@@ -203,7 +206,7 @@ class LedgerState:
         return self.accounts[population]
 
     def find_account_of_study(self, study: str) -> Account:
-        """The budget that ``study`` is paid from.
+        """Return the account from which ``study`` is paid.
 
         Raises:
             BudgetError: it has no allowance here.
@@ -213,24 +216,24 @@ class LedgerState:
         return self.accounts[self._population_of_study[study]]
 
     def find_allowance(self, study: str) -> Allow | None:
-        """What ``study`` was admitted with, if it was."""
+        """Return the entry's content with which ``study`` was admitted; None if it was not."""
         said = self._said.get((Allow.kind, study))
         return said if isinstance(said, Allow) else None
 
     def is_registered(self, population: str, contract: str, data: str) -> bool:
-        """Whether files of this digest were registered for ``population`` under the contract of this digest."""
+        """Return whether files of this digest were registered for ``population`` under the contract of this digest."""
         return (population, contract, data) in self._registered
 
     def has_paid(self, study: str) -> bool:
-        """Whether ``study`` has paid for any round or totals."""
+        """Return whether ``study`` has paid for any round or totals."""
         return study in self._working
 
     def has_reserved(self, study: str, number: int) -> bool:
-        """Whether the training of round ``number`` is paid."""
+        """Return whether the training of round ``number`` is paid."""
         return (Reserve.kind, study, number) in self._said
 
     def has_paid_evaluation(self, study: str, number: int) -> bool:
-        """Whether the totals of the model after round ``number`` are paid."""
+        """Return whether the totals of the model after round ``number`` are paid."""
         return (Evaluate.kind, study, number) in self._said
 
     def find_approval(self, terms: str) -> int | None:
@@ -238,28 +241,28 @@ class LedgerState:
         return self._approvals.find(terms)
 
     def count_approved_runs(self, terms: str) -> int:
-        """Return how many studies of these terms may still be admitted by what was approved."""
+        """Return how many studies of these terms the approvals still allow."""
         return self._approvals.count_runs(terms)
 
     def find_admission_entry(self, study: str) -> Entry | None:
-        """The entry that admitted ``study``, if it was."""
+        """Return the entry that admitted ``study``; None if it was not admitted."""
         return self._heard[study][0] if study in self._heard else None
 
     def find_last_entry(self, study: str) -> Entry | None:
-        """The last entry that says how far ``study`` has come: it was admitted, a round was paid or has ended."""
+        """Return the last entry about the progress of ``study``: it was admitted, a round was paid, or has ended."""
         return self._heard[study][1] if study in self._heard else None
 
     def find_ending(self, study: str) -> Ending | None:
-        """Why the account of ``study`` was closed, if it was (a recovery closes without a reason)."""
+        """Return why the account of ``study`` was closed; None if it is open, or a recovery closed it."""
         said = self._said.get((Return.kind, study))
         return said.why if isinstance(said, Return) else None
 
     def list_budgets(self) -> list[Budget]:
-        """Every population's figures."""
+        """Return the budget figures of every population."""
         return [account.budget for account in self.accounts.values()]
 
     def make_head_statement(self) -> LedgerHead:
-        """The head as others are shown it.
+        """Make the head with its totals, as the site shows it to others.
 
         Raises:
             LedgerError: the ledger has no entry yet.
@@ -291,7 +294,7 @@ class LedgerState:
         return entry
 
     def _apply_body(self, body: Body) -> None:
-        """Apply ``body``, or raise and change nothing."""
+        """Apply ``body``; on an error nothing is changed."""
         if body.subject is not None and self.has_recorded(body):
             raise BrokenRuleError(Rule.ONCE, f"{describe_subject(body)} is in the ledger already")
         match body:
@@ -385,7 +388,7 @@ class LedgerState:
         self._approvals.use(body.approval)
 
     def _restore_approval(self, study: str) -> None:
-        """Give the run back that a study has used which was closed before it paid for anything."""
+        """Give the approved run of a study back, if the study was closed before it paid for anything."""
         said = self.find_allowance(study)
         if said is not None and not self.find_account_of_study(study).allowances[study].paid:
             self._approvals.restore(said.approval)
@@ -440,7 +443,7 @@ class LedgerState:
         self._taken_over.add(self.recovered)
 
     def _verify_seen_head(self, body: Checkpoint | Recover) -> LedgerHead:
-        """The head that a witness has seen; a key of this ledger, which may be an earlier one, has signed it."""
+        """Verify the head that a witness has seen, signed by a present or earlier key of this ledger; return it."""
         head = body.countersigned.head
         if head.statement.site != self.site:
             raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
@@ -478,16 +481,16 @@ def replay(
     key: PublicKey | None = None,
     watch: Watch | None = None,
 ) -> LedgerState:
-    """Fold ``read_signed_entries`` into the ledger they make.
+    """Verify and apply all entries of a ledger, and return its state.
 
     Args:
         signed_entries: from the first.
-        key: one of the site's keys, known from elsewhere; without it the ledger vouches for itself only.
-        watch: told each entry and the ledger as it stands after it.
+        key: one of the site's keys, known from another source; without it, only the ledger itself names its key.
+        watch: is called with the state and the entry after each entry.
 
     Raises:
-        LedgerError: naming the first entry that is wrong and the rule; or there is none at all; or it is another
-            site's ledger.
+        LedgerError: naming the first wrong entry and the rule it breaks; or there is no entry; or it is another site's
+            ledger.
     """
     ledger_state = LedgerState()
     for signed in signed_entries:

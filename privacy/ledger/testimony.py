@@ -1,8 +1,13 @@
-"""What a coordinator can show: every round it saw and every head it countersigned, as signed JSON lines.
+"""The testimony of a coordinator: every round it saw and every head it countersigned, as signed JSON lines.
 
-An auditor lays it beside the sites' ledgers: what one side has and the other lacks, terms that differ, two heads of one
-ledger. Format and rules are those of a ledger's export: one canonical JSON line an item, and a signed trailer with
-their number and the hash of them all, so that no line can be changed, moved or cut off unnoticed.
+An auditor compares it with the sites' ledgers: what one side has and the other lacks, terms that differ, two heads of
+one ledger.
+
+Rules, as for a ledger's export:
+
+* There is one canonical JSON line for each item; the first is the opening.
+* The last line is a signed trailer with the number of items and the hash over all of them, so that a changed, moved or
+  missing line is noticed.
 """
 
 import hashlib
@@ -28,7 +33,7 @@ MAX_LINE_BYTES: Final = 4 << 20
 
 
 class Opening(Document):
-    """First line: whose testimony this is."""
+    """The first line: the coordinator that writes the testimony."""
 
     kind: Literal["testimony"] = "testimony"
     version: Literal[1] = 1
@@ -38,7 +43,7 @@ class Opening(Document):
 
 
 class StudySeen(Document):
-    """A study that was launched, and whom it invited (names and identity keys)."""
+    """A study that was launched, and the sites that it invited (names and identity keys)."""
 
     kind: Literal["study"] = "study"
     study: StudyName
@@ -47,7 +52,7 @@ class StudySeen(Document):
 
 
 class RoundSeen(Document):
-    """A round that was committed: whose updates are in its sum, and the head of each ledger when it was sealed."""
+    """A round that was committed: the sites in its sum, and the head of each site's ledger when it sealed."""
 
     kind: Literal["round"] = "round"
     study: StudyName
@@ -61,7 +66,7 @@ class RoundSeen(Document):
 
 
 class VoidSeen(Document):
-    """A round that counts and yielded nothing."""
+    """A round that counts but has no result."""
 
     kind: Literal["void"] = "void"
     study: StudyName
@@ -83,7 +88,7 @@ class _Line(Document):
 
 
 class Trailer(Statement):
-    """Last line: how many items there are, and the SHA-256 over all their lines."""
+    """The last line: how many items there are, and the SHA-256 over all their lines."""
 
     label: ClassVar[str] = labels.TESTIMONY
 
@@ -110,7 +115,10 @@ class Testimony:
 def format_testimony(
     items: Iterable[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen], key: SigningKey
 ) -> Iterator[bytes]:
-    """Write a testimony; the first item is its opening. Run by a coordinator."""
+    """Yield the lines of a testimony; the first item is its opening.
+
+    Run by a coordinator.
+    """
     count, everything = 0, hashlib.sha256()
     for item in items:
         line = item.to_bytes() + b"\n"
@@ -121,11 +129,13 @@ def format_testimony(
 
 
 def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
-    """Check a testimony. Run by an auditor.
+    """Read and verify a testimony.
+
+    Run by an auditor.
 
     Args:
         path: the file.
-        key: the coordinator's key, known from elsewhere; without it the testimony vouches for itself.
+        key: the coordinator's key, known from another source; without it, only the testimony itself names the key.
 
     Raises:
         LedgerError: naming the first line that is wrong, or that the end is missing.
@@ -145,7 +155,7 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
             testimony = _add_item(testimony, item)
         except Error as error:
             raise LedgerError(f"{path}: line {number}: {error}") from None
-        except Exception as error:  # whoever wrote the file chose every byte of it
+        except Exception as error:  # the file comes from another party: any bytes are possible
             raise LedgerError(f"{path}: line {number}: it cannot be read ({type(error).__name__})") from error
         count += 1
         everything.update(line)

@@ -1,4 +1,4 @@
-"""What a population's account adds up to, as signed heads state it."""
+"""Computes the totals of every population's account after any entry, as signed heads state them."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from privacy.ledger.signed_head import AccountTotals, GrantTotals
 
 
 class AccountState(NamedTuple):
-    """Where a population stood from entry ``since`` on; ``amounts`` are each grant's, spent and set aside."""
+    """A population's account from entry ``since`` on; ``amounts`` has (spent, set aside) of each grant, in nano units."""
 
     since: int
     protected: bool
@@ -19,13 +19,13 @@ class AccountState(NamedTuple):
 
 
 class AccountHistory:
-    """How every population's account stood after each entry: a state is stored only where it changes."""
+    """The state of every population's account after each entry; a state is stored only where it changes."""
 
     def __init__(self) -> None:
         self._states: dict[str, list[AccountState]] = {}
 
     def record(self, number: int, accounts: Mapping[str, Account]) -> None:
-        """Store how ``accounts`` stand after entry ``number``."""
+        """Store the states of ``accounts`` after entry ``number``."""
         for population, account in accounts.items():
             states = self._states.setdefault(population, [])
             state = read_account_state(account, number)
@@ -33,7 +33,7 @@ class AccountHistory:
                 states.append(state)
 
     def find(self, population: str, number: int) -> AccountState | None:
-        """Return how the account of ``population`` stood after entry ``number``; None if there was none."""
+        """Return the state of the account of ``population`` after entry ``number``; None if there was none."""
         states = self._states.get(population, [])
         after = bisect_right(states, number, key=lambda state: state.since)
         return states[after - 1] if after else None
@@ -48,7 +48,7 @@ class AccountHistory:
 
 
 def read_account_state(account: Account, number: int) -> AccountState:
-    """Return what an account holds at one entry."""
+    """Return the state of an account after entry ``number``."""
     return AccountState(
         since=number,
         protected=account.unprotected_by is None,
@@ -58,7 +58,7 @@ def read_account_state(account: Account, number: int) -> AccountState:
 
 
 def make_account_totals(account: Account, state: AccountState) -> AccountTotals:
-    """Return an account as a signed head states it."""
+    """Make the totals of an account for a signed head."""
     return AccountTotals(
         population=account.population,
         protected=state.protected,
@@ -77,7 +77,7 @@ def make_account_totals(account: Account, state: AccountState) -> AccountTotals:
 
 
 def rebuild_filters(totals: AccountTotals) -> list[RenyiFilter]:
-    """The filters that a witness has seen.
+    """Rebuild the Rényi filters that a witness has seen, one for each grant.
 
     Raises:
         BudgetError: one of the grants could never have been made.

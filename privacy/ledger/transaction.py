@@ -1,7 +1,7 @@
-"""What is done to a ledger, step by step: an entry is added, a new ledger is begun.
+"""Appends one entry to a ledger, and creates a ledger, step by step.
 
-The steps are lists that the store walks, and whoever wants to see what becomes of a ledger when its site dies between
-two of them walks the same lists.
+The steps are lists of functions, which ``ledger.py`` calls in order. A test calls the same lists, and stops between any
+two steps, to show what a crash there leaves.
 """
 
 import os
@@ -21,10 +21,9 @@ from privacy.ledger.state import LedgerState
 
 
 class Append:
-    """One entry on its way into the ledger: the steps that the store walks, in this order.
+    """One append to a ledger, as a list of steps.
 
-    Nothing is in the ledger before the last step, and everything is after it; whoever dies between two steps leaves the
-    ledger as it was.
+    The entry is in the ledger after the last step and not before. A crash between two steps leaves the ledger as it was.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Append:
 
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
-        """What is done, one after the other."""
+        """The steps, in their order."""
         return (self.lock, self.check_new_entries, self.decide, self.insert, self.commit)
 
     def lock(self) -> None:
@@ -54,11 +53,11 @@ class Append:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def check_new_entries(self) -> None:
-        """Check what other processes have added."""
+        """Read and check the entries that other processes have added."""
         read_new_entries(self._path, self._connection, self._ledger)
 
     def decide(self) -> None:
-        """Ask the rules and sign, unless the ledger says it already."""
+        """Check the rules and sign the entry, unless the ledger has it already."""
         body = self._body_for(self._ledger)
         if body is not None and not self._ledger.has_recorded(body):
             self._signed = self._ledger.append(body, self._time(), self._key)
@@ -70,15 +69,15 @@ class Append:
             self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Make the entry durable."""
         self._connection.execute("COMMIT")
 
 
 class Create:
-    """A new ledger on its way: it is written aside, whole, and then put in its place.
+    """The creation of a ledger, as a list of steps: a complete file under another name, which then gets its name.
 
-    There is no ledger before the last step, and a whole one after it; whoever dies between two steps leaves at most a
-    file of another name, which nobody reads.
+    There is no ledger before the last step, and a complete one after it. A crash between two steps leaves at most a file
+    of another name, which no program reads.
     """
 
     def __init__(self, path: Path, site: str, key: SigningKey, time: str) -> None:
@@ -91,11 +90,11 @@ class Create:
 
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
-        """What is done, one after the other."""
+        """The steps, in their order."""
         return (self.make_empty_file, self.make_table, self.write_first_entry, self.close, self.publish)
 
     def make_empty_file(self) -> None:
-        """Make an empty file beside the ledger's place, its owner's alone."""
+        """Make an empty file in the ledger's folder, which only its owner can read."""
         try:
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         except OSError as error:
@@ -104,7 +103,7 @@ class Create:
         self._aside = Path(name)
 
     def make_table(self) -> None:
-        """Give it its table."""
+        """Create the table in the file."""
         self._connection = create_tables(self._written_aside)
 
     def write_first_entry(self) -> None:
@@ -118,20 +117,21 @@ class Create:
                 step()
 
     def close(self) -> None:
-        """Close the file, which takes in its write-ahead log."""
+        """Close the file; SQLite then writes the write-ahead log into it."""
         if self._connection is not None:
             self._connection.close()
 
     def publish(self) -> None:
-        """Put it in its place, if nothing is there."""
+        """Give the file the ledger's name, if no file has it."""
         try:
+            # a link fails where a rename would replace a ledger that another process has created
             os.link(self._written_aside, self._path)
             sync_folder(self._path.parent)
         except OSError as error:
             raise self._make_error(error) from None
 
     def clean_up(self) -> None:
-        """Leave nothing beside the ledger."""
+        """Remove the file of the other name."""
         self.close()
         if self._aside is not None:
             for suffix in ("", "-wal", "-shm"):
@@ -148,7 +148,7 @@ class Create:
 
 
 def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: LedgerState) -> None:
-    """Take in the entries of the file that ``ledger`` has not read.
+    """Read, check and apply the entries of the file that ``ledger_state`` does not have yet.
 
     Raises:
         LedgerError: one is wrong (named).
@@ -161,5 +161,5 @@ def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: L
 
 
 def format_time(time: datetime) -> str:
-    """A time as entries write it: UTC, whole seconds."""
+    """Format a time as entries write it: UTC, whole seconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

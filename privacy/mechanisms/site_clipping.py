@@ -4,8 +4,7 @@ Rules:
 
 * A site's update is scaled down to the round's clipping norm S, however the site trained. An update that is not
   finite counts as zero.
-* A site that was not drawn for the round contributes zeros. Each site draws in secret and sends the result to
-  nobody.
+* A site that was not drawn for the round contributes zeros. Each site draws in secret and does not send the result.
 * With adaptive clipping one coordinate is appended to the update: (b - 1/2) beta S, where b is 1 if the update was
   within S, and beta is ``share``. So the joint vector has norm at most S' = S sqrt(1 + beta^2 / 4), and noise is
   added to one vector of that norm: the price of the quantile is part of the price of the update.
@@ -110,6 +109,6 @@ def compute_next_norm(total: Vector, norm: float, privacy: Privacy, expected: fl
     if adaptive is None or first is None:
         return norm
     within = min(1.0, max(0.0, float(total[-1]) / (adaptive.share * norm * expected) + 0.5))
-    # Andrew et al. 2021 multiply by exp(-rate * (within - quantile)): this is its first order, the same bits everywhere
+    # first order of the exp(-rate * (within - quantile)) of Andrew et al. 2021, with the same bits on every machine
     moved = norm * (1.0 - adaptive.rate * (within - adaptive.quantile))
     return min(first * _FARTHEST, max(first / _FARTHEST, moved))

@@ -1,1 +1,1 @@
-"""What sites and the coordinator send each other: envelopes, messages, headers, enrolment."""
+"""The protocol between sites and the coordinator: envelopes, messages, headers, enrolment."""

@@ -1,7 +1,8 @@
-"""Enrolment by files passed by hand: a site's request goes out, the coordinator's admission comes back.
+"""Enrolment by two files that people exchange: a site's join request, and the coordinator's admission.
 
-Both are public: keys that they name are public halves. Who carried the file is checked by people: the operator
-compares the site's identity key, the site engineer the coordinator's, each over a channel of their own.
+* Both are public: they name only the public halves of keys.
+* People check where a file comes from. The operator compares the site's identity key, and the site engineer compares
+  the coordinator's, each over another channel.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from privacy.study.launch import KeyText
 
 
 class JoinRequest(Statement):
-    """Run by a site: I am ``name``, these are my keys."""
+    """A site's claim of its name and its public keys. Signed by the site."""
 
     label: ClassVar[str] = labels.JOIN_REQUEST
 
@@ -30,7 +31,7 @@ class JoinRequest(Statement):
 
 
 class Admission(Statement):
-    """Run by the coordinator: the site ``name`` may connect here, and this is who I am."""
+    """The coordinator's statement that the site ``name`` may connect, with its own address and key. Signed by it."""
 
     label: ClassVar[str] = labels.ADMISSION
 
@@ -47,7 +48,7 @@ SignedAdmission = Signed[Admission]
 
 
 def read_enrolment(path: Path, kind: type[Signed], error: type[Error]) -> Signed:  # type: ignore[type-arg]
-    """Read a request or an admission; its signature is still to be verified.
+    """Read a join request or an admission; its signature is not verified yet.
 
     Raises:
         error: the file cannot be read or is not of this ``kind``.

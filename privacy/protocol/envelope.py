@@ -1,4 +1,13 @@
-"""The envelope of every message: canonical JSON, its author's signature, and the digests of its blobs."""
+"""The envelope of every message: a canonical JSON body, the sender's signature, and blobs.
+
+Rules:
+
+* The body holds the length and the digest of every blob (sealed updates, aggregates), so one signature covers all.
+* Requests are numbered, and numbers rise. A reply names the digest of the request that it answers.
+* Verification raises. A message that does not verify has no effect.
+
+``docs/wire.md`` gives the bytes.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -19,7 +28,7 @@ _LABEL: Final = labels.make_prefix(labels.MESSAGE)
 
 
 class BlobNote(Document):
-    """What the body says of a blob."""
+    """The length and the digest of a blob, in the body."""
 
     length: Count
     sha256: Digest
@@ -34,14 +43,14 @@ class Body(Document):
     receiver: Name
     number: Count
     answers: Digest | None
-    """Digest of the body of the request that this reply answers; none in a request."""
+    """Digest of the body of the request that this reply answers; None in a request."""
     blobs: tuple[BlobNote, ...] = Field(max_length=4)
     content: Annotated[Request | Reply, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A message as it travels. Unverified until :func:`open_envelope` has returned its body."""
+    """A message as it is sent. It is unverified until :func:`open_envelope` has returned its body."""
 
     body: bytes
     signature: bytes
@@ -67,7 +76,7 @@ def make_envelope(
     """Write and sign a message; ``answers`` is the body of the request that a reply answers.
 
     Raises:
-        WireError: its body would be larger than a receiver takes.
+        WireError: its body would be larger than a receiver accepts.
     """
     body = Body(
         study=study,
@@ -86,7 +95,7 @@ def make_envelope(
 
 
 def read_body(envelope: Envelope) -> Body:
-    """Parse a body whose signature is still to be checked: enough to know whose key to check it with.
+    """Parse a body before its signature is checked, to learn with which key to check it.
 
     Raises:
         WireError: too large, not canonical, or not a message of this version.
@@ -97,7 +106,7 @@ def read_body(envelope: Envelope) -> Body:
 
 
 def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
-    """The verified body of ``envelope``.
+    """Verify ``envelope`` and return its body.
 
     Raises:
         WireError: malformed, not signed by ``key``, or a blob is not the one the body names.

@@ -1,8 +1,9 @@
-"""An envelope as a Flower ``RecordDict``, and back: the same on both sides.
+"""Converts an envelope to a Flower ``RecordDict`` and back, in the same way on both sides.
 
 * Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
-* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8, whose bytes travel as they are
-  (no ``.npy`` header to parse). Flower cuts each into objects; :data:`PIECE_BYTES` each, and the last what is left.
+* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8. Their bytes are sent as they are, so
+  there is no ``.npy`` header to parse. Flower cuts each array into pieces of :data:`PIECE_BYTES`; the last one may be
+  smaller.
 
 Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
 """
@@ -17,37 +18,38 @@ from privacy.errors import WireError
 from privacy.protocol.envelope import MAX_BODY_BYTES, Envelope
 
 PIECE_BYTES: Final = 1 << 20
-"""What is sent in one request. Flower's own 5 MB, several times over for each site that sends, is what a coordinator
-of many sites would hold in memory."""
+"""Size of a piece of a blob; a piece is sent in one request. With Flower's own size of 5 MB, a coordinator of many sites
+would hold several times 5 MB in memory for each site that sends."""
 _FRAME_BYTES: Final = 4096
-"""More than Flower writes around a body, and around each piece of a blob."""
+"""More bytes than Flower writes around a body, and around each piece of a blob."""
 _FRAME_PIECES: Final = 64
 _ENVELOPE: Final = "envelope"
 _BLOBS: Final = "blobs"
 _PARTS: Final = ("body", "signature")
 _RAW: Final = "consilium.bytes"
 
+# Flower reads its constant from the environment when it is imported, so the module's own copy is replaced here
 flower_array.__dict__["FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"] = PIECE_BYTES
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a message may have at most, known before anything of it is fetched."""
+    """The most pieces and bytes that a message may have, known before any of it is fetched."""
 
     pieces: int
     size: int
 
     @classmethod
     def from_blob_bytes(cls, blob_bytes: int) -> "Limit":
-        """Of a message whose blobs have at most ``blob_bytes``."""
+        """Return the limit for a message whose blobs have at most ``blob_bytes`` bytes."""
         pieces = _FRAME_PIECES + blob_bytes // PIECE_BYTES
         return cls(pieces, MAX_BODY_BYTES + blob_bytes + pieces * _FRAME_BYTES)
 
     def require(self, pieces: int, size: int = 0) -> None:
-        """Accept what is announced, or has come so far.
+        """Check what is announced, or has arrived so far, against this limit.
 
         Raises:
-            WireError: it is more than this.
+            WireError: it is more than this limit.
         """
         if pieces > self.pieces:
             raise WireError(f"a message has {pieces} pieces, expected at most {self.pieces}")

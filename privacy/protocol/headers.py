@@ -1,4 +1,10 @@
-"""The header of a sealed update: what a site commits to before anything can be opened."""
+"""The header of a sealed update: what a site commits to before anything can be opened.
+
+* A header is signed by its site and holds the site's whole view of the study.
+* Sites compare the headers of the cohort before any of them releases its mask seed. Masks cancel only if the views are
+  equal.
+* Every figure in a header is a function of public quantities.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
@@ -32,12 +38,12 @@ class Evaluated(Document):
     round: Count
     """The round whose model was scored."""
     opened_in: Count
-    """The round whose aggregate brought the totals."""
+    """The round whose aggregate held the totals."""
     counts: tuple[Total, ...] = Field(max_length=20_000)
 
 
 class View(Document):
-    """What every site of a cohort must hold in common for its masks to cancel: compared before any release."""
+    """What must be equal at every site of a cohort for its masks to cancel; compared before any release."""
 
     study: StudyId
     launch: Digest
@@ -46,42 +52,42 @@ class View(Document):
     attempt: Count
     cohort: Digest
     base: Count
-    """The last committed round: what the model has reached."""
+    """The last committed round that the model includes."""
     model: Digest
-    """Keyed digest of the model trained from: equal at all sites, a guess for nobody else."""
+    """Keyed digest of the model trained from: equal at all sites; others cannot compute or test it."""
     key: Digest
     """The commitment to the study key in use."""
     layout: Digest
-    """Of quantiser and packing."""
+    """Digest of the quantiser and the packing."""
     reference: Count
-    """The patient count that weighs 1."""
+    """The patient count whose weight is 1."""
     room: Count = 0
-    """With noise that sites add over patients: how many patients the range of the round's sum holds. Otherwise 0."""
+    """With distributed noise over patients: how many patients the range of the round's sum holds. Otherwise 0."""
     patients: Digest
-    """Of the cohort's public patient counts, as offered in the key epoch: whoever signs two counts is noticed."""
+    """Digest of the cohort's public patient counts in the key epoch: it shows that a site signed two counts."""
 
 
 class Header(Statement):
-    """Run by a site: what it has sealed, from which view of the study. Sites compare them before releasing."""
+    """What a site has sealed, from which view of the study. Signed by the site; sites compare them before a release."""
 
     label: ClassVar[str] = labels.HEADER
 
     site: Name
     view: View
     patients: Count
-    """Public patient count: this site's weight where sites count by patients."""
+    """Public patient count: this site's weight where sites are weighted by patients."""
     blob: Digest
     own_mask: Digest
-    """Commitment to the seed of its own mask: a wrong seed is this site's, and named."""
+    """Commitment to the seed of its own mask: it shows that this site released a wrong seed."""
     ledger: Head
     epsilon_spent: float | None
-    """This study's price so far at this site, a function of public quantities; nothing without privacy."""
+    """What this study has cost so far at this site, a function of public quantities; None without privacy."""
     totals: Digest | None
-    """Of the :class:`Evaluated` that the last opened aggregate brought, if it brought any."""
+    """Digest of the :class:`Evaluated` in the last opened aggregate, if it held totals."""
 
 
 class Committed(Document):
-    """A finished round: its aggregate is the message's blob, its headers say what it was made of."""
+    """A finished round: its aggregate is the message's blob, its headers say what was added."""
 
     round: Count
     attempt: Count
@@ -93,10 +99,10 @@ class Committed(Document):
 def verify_headers(
     launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
 ) -> dict[str, Header]:
-    """The headers of exactly this cohort, each signed by its site.
+    """Verify that these are the headers of exactly this cohort, each signed by its site, and return them.
 
     Raises:
-        WireError: a site is missing or too many, a signature does not hold, or there are too few for this study.
+        WireError: a site is missing or one too many, a signature is wrong, or there are too few for this study.
     """
     if len(cohort) < launch.terms.cohort.minimum or sorted(signed) != sorted(cohort):
         raise WireError(f"expected the headers of {len(cohort)} sites ({', '.join(cohort)}), got {len(signed)}")

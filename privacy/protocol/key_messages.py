@@ -1,4 +1,9 @@
-"""Messages of a key epoch: key offers, grants, and wrapped study keys."""
+"""Messages of a key epoch: key offers, grants, and wrapped study keys.
+
+* Every member offers a session key. The lead site draws the study key and wraps it for each member.
+* The coordinator relays offers and grants, and can open none of the keys.
+* A key that a member lacks from an earlier epoch is sent again with the new one, so that it can open older rounds.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
@@ -21,9 +26,9 @@ def _compute_base64_length(size: int) -> int:
 
 
 MAX_EARLIER: Final = 32
-"""Earlier epochs whose keys go with a new one; who lacks more gets the rest in a later epoch."""
+"""The most earlier epochs whose keys are sent with a new one; a site that lacks more gets the rest in a later epoch."""
 MAX_HELD: Final = 256
-"""Epochs that a site says it holds: the newest."""
+"""The most epochs, the newest ones, of which a site says that it holds the key."""
 _WRAPPING_BYTES: Final = 28
 _KEYRING_BYTES: Final = 32 + (1 + MAX_EARLIER) * (_compute_base64_length(KEY_BYTES) + 32)
 WrappedKey = Annotated[
@@ -35,7 +40,7 @@ WrappedKeyring = Annotated[
 
 
 class Offer(Statement):
-    """Run by a site: my session key for this key epoch, and what I hold."""
+    """A site's session key for this key epoch, and what the site holds. Signed by the site."""
 
     label: ClassVar[str] = labels.KEY_OFFER
 
@@ -53,7 +58,7 @@ class Offer(Statement):
 
 
 class Grant(Statement):
-    """Run by the lead site: the study's keys, wrapped for each pinned peer; the coordinator opens none."""
+    """The study's keys, wrapped for each pinned peer; the coordinator can open none. Signed by the lead site."""
 
     label: ClassVar[str] = labels.KEY_GRANT
 
@@ -62,13 +67,13 @@ class Grant(Statement):
     lead: Name
     epoch: Count
     offers: Digest
-    """Over every offer of the epoch: a site checks that its own is among them."""
+    """Digest over every offer of the epoch: a site checks that its own is among them."""
     commitment: Digest
-    """To the epoch's study key: two sites that were given different keys notice."""
+    """Commitment to the epoch's study key: it shows when sites received different keys."""
     wrapped: dict[Name, WrappedKey] = Field(max_length=MAX_SITES)
-    """For each peer, the key of the keyring."""
+    """For each peer, the key that opens the keyring."""
     keyring: WrappedKeyring
-    """The epoch's study key, and earlier ones that a member lacks, encrypted once for all."""
+    """The epoch's study key, and earlier ones that a member lacks, encrypted once for all members."""
 
 
 class KeyParcel(Document):
@@ -79,7 +84,7 @@ class KeyParcel(Document):
 
 
 class Wrap(Document):
-    """Asked of the lead site: draw the epoch's study key and wrap it, with the older keys that members lack."""
+    """Request to the lead site: draw the epoch's study key and wrap it, with the earlier keys that members lack."""
 
     kind: Literal["wrap"] = "wrap"
     epoch: Count
@@ -88,17 +93,17 @@ class Wrap(Document):
 
 
 class Wrappings(Document):
-    """The lead's answer."""
+    """The lead site's reply to :class:`Wrap`."""
 
     kind: Literal["wrapped"] = "wrapped"
     grant: Signed[Grant]
 
 
 def compute_counts_digest(patients: Mapping[str, int]) -> str:
-    """Digest a cohort's public patient counts."""
+    """Compute the digest of a cohort's public patient counts."""
     return compute_digest(dict(patients))
 
 
 def compute_offers_digest(offers: Mapping[str, Signed[Offer]]) -> str:
-    """One digest over every offer of a key epoch."""
+    """Compute one digest over every offer of a key epoch."""
     return compute_digest({name: offer.digest for name, offer in offers.items()})

@@ -1,17 +1,13 @@
-"""The closed list of what crosses a site's border.
+"""The closed list of messages between a site and the coordinator.
 
-A message is an :class:`Envelope`: a canonical JSON body, its sender's signature, and blobs (sealed updates,
-aggregates) whose lengths and digests stand in the body. ``docs/wire.md`` gives the bytes.
+A message is the content of an envelope (``privacy/protocol/envelope.py``). ``docs/wire.md`` gives the bytes.
 
 Rules:
 
-* A request is numbered, and numbers rise; a reply names the digest of the request it answers.
-* What a reply may contain is what its class below says, nothing else: no loss, no realised lot, no count of
-  clipped values, no time that depends on records. Every figure in clear is a function of public quantities.
-* Verification raises; a message that does not verify has no effect.
-* Every list and text has a limit, so that the largest message a study of the most sites can need fits
-  ``MAX_BODY_BYTES``: what one site may send is never too much to be sent on
-  (``tests/privacy/protocol/test_message_sizes.py``).
+* A reply contains what its class below says, and nothing else: no loss, no realised lot, no count of clipped values, no
+  time that depends on records. Every figure that is not encrypted is a function of public quantities.
+* Every list and text has a limit, so that the largest message of a study with the most sites fits ``MAX_BODY_BYTES``.
+  What one site may send can therefore always be relayed (``tests/privacy/protocol/test_message_sizes.py``).
 """
 
 from typing import ClassVar, Literal
@@ -32,7 +28,7 @@ from privacy.study.launch import SignedLaunch
 
 
 class HeldModel(Statement):
-    """Run by a site at the end: the model it holds. Sites compare these before any of them releases it."""
+    """The model that a site holds at the end. Signed by the site; sites compare these before any releases its model."""
 
     label: ClassVar[str] = labels.HELD_MODEL
 
@@ -43,42 +39,45 @@ class HeldModel(Statement):
     """The key epoch whose key the digest is made with."""
     base: Count
     model: Digest
-    """Keyed digest of the model and of what it is chosen by: equal at all sites, a guess for nobody else."""
+    """Keyed digest of the model and of what it is chosen by: equal at all sites; others cannot compute or test it."""
 
 
 class Join(Document):
-    """Asked of every invited site: admit the study, offer a session key for this epoch."""
+    """Request to every invited site: admit the study, offer a session key for this epoch."""
 
     kind: Literal["join"] = "join"
     launch: SignedLaunch
     epoch: Count
     witnessed: Countersigned | None = None
-    """As in :class:`Train`, so that a site whose ledger is older hears of it before it takes part; None at first."""
+    """As in :class:`Train`, so that a site with an older ledger learns it before it takes part; None at first."""
 
 
 class Train(Document):
-    """Asked of each site of the cohort: open the last aggregate, train, seal."""
+    """Request to each site of the cohort: open the last aggregate, train, seal."""
 
     kind: Literal["train"] = "train"
     round: Count
     attempt: Count
     epoch: Count
     base: Count
-    """The last committed round: what the model must have reached."""
+    """The last committed round, which the model must include."""
     cohort: tuple[Name, ...] = Field(max_length=MAX_SITES)
     reference: Count
-    """The patient count that weighs 1, the same in every round of the study."""
+    """The patient count whose weight is 1, the same in every round of the study."""
     room: Count = 0
     """How many patients the round's sum has room for, the same in every attempt; a site seals for no larger cohort."""
     keys: KeyParcel | None = None
-    """None once the site has sealed in this epoch."""
+    """The keys of the epoch; None once the site has sealed in this epoch."""
     committed: Committed | None = None
     witnessed: Countersigned | None = None
-    """The newest head of this site's ledger that the coordinator has seen, countersigned; a site trains on no other."""
+    """The newest head of this site's ledger that the coordinator has seen, countersigned.
+
+    A site trains only if this head is in its ledger.
+    """
 
 
 class Release(Document):
-    """Asked of each site of the cohort once everybody has sealed: compare, then release the own mask's seed."""
+    """Request to each site of the cohort once all have sealed: compare headers, then release the own mask's seed."""
 
     kind: Literal["release"] = "release"
     round: Count
@@ -87,17 +86,17 @@ class Release(Document):
 
 
 class Open(Document):
-    """Asked of a site that missed a round: open and apply this aggregate. At the end: say what model you hold."""
+    """Request to a site that missed a round: open and apply this aggregate; at the end, sign the model held."""
 
     kind: Literal["open"] = "open"
     keys: KeyParcel | None = None
     committed: Committed
     sign_held: Count | None = None
-    """The key epoch under which to sign the model that is held; None while rounds follow."""
+    """The key epoch for the digest of the model that the site signs; None while rounds follow."""
 
 
 class Close(Document):
-    """Asked of every site at the end: compare the others' models with your own, write it, close the study's account."""
+    """Request to every site at the end: compare the models held, write its own, close the study's account."""
 
     kind: Literal["close"] = "close"
     base: Count
@@ -105,14 +104,14 @@ class Close(Document):
 
 
 class GiveUp(Document):
-    """Asked of every site of a study that will not go on: close its account, release nothing."""
+    """Request to every site of a study that will not continue: close its account, release nothing."""
 
     kind: Literal["give-up"] = "give-up"
     launch: Digest
 
 
 class Joined(Document):
-    """The study is admitted; the offer stands for the epoch asked."""
+    """Reply to :class:`Join`: the study is admitted; the offer is for the requested epoch."""
 
     kind: Literal["joined"] = "joined"
     offer: Signed[Offer]
@@ -120,17 +119,17 @@ class Joined(Document):
 
 
 class Sealed(Document):
-    """A sealed update: the blob, the header that binds it, and where the site's ledger stands."""
+    """Reply to :class:`Train`: the sealed update is the blob; its header, and the head of the site's ledger."""
 
     kind: Literal["sealed"] = "sealed"
     header: Signed[Header]
     ledger: Signed[LedgerHead]
     evaluated: Evaluated | None
-    """What the header's digest is of: said to the coordinator once, not sent on with the header."""
+    """The totals whose digest is in the header: sent to the coordinator once, and not relayed with the header."""
 
 
 class Released(Document):
-    """The seed of this site's own mask, for one attempt of the round, ever."""
+    """Reply to :class:`Release`: the seed of this site's own mask. A site sends it for one attempt of a round only."""
 
     kind: Literal["released"] = "released"
     round: Count
@@ -139,17 +138,17 @@ class Released(Document):
 
 
 class Opened(Document):
-    """The aggregate is applied."""
+    """Reply to :class:`Open`: the aggregate is applied."""
 
     kind: Literal["opened"] = "opened"
     base: Count
     evaluated: Evaluated | None
     held: Signed[HeldModel] | None = None
-    """Where it was asked for."""
+    """The model that the site holds, if the request asked for it."""
 
 
 class Closed(Document):
-    """The study's account is closed at this site and its model written."""
+    """Reply to :class:`Close`: the study's account is closed at this site, and its model is written."""
 
     kind: Literal["closed"] = "closed"
     base: Count
@@ -159,14 +158,17 @@ class Closed(Document):
 
 
 class GivenUp(Document):
-    """The study's account is closed at this site; what it had not used is left again, and no model is released."""
+    """Reply to :class:`GiveUp`: the study's account is closed at this site, and no model is released.
+
+    What the study had not used is free again.
+    """
 
     kind: Literal["given-up"] = "given-up"
     ledger: Signed[LedgerHead]
 
 
 class Problem(Document):
-    """Why a request had no effect: a code for the coordinator's rules, a sentence for its operator."""
+    """Reply to a request that had no effect: a code for the coordinator's rules, a sentence for its operator."""
 
     kind: Literal["problem"] = "problem"
     code: RefusalCode

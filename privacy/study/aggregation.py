@@ -1,4 +1,10 @@
-"""How updates are sealed and added, and in which cohorts."""
+"""The parts ``cohort`` and ``secure_aggregation`` of the terms: in which cohorts updates are added, and how sealed.
+
+Rules:
+
+* ``cohort.minimum`` is at least 3 and at least ``colluders + 2``: the sum of a smaller cohort could be read as one
+  site's update.
+"""
 
 from enum import StrEnum
 from typing import Final, Self
@@ -12,10 +18,10 @@ from privacy.fields import MAX_SITES, ValueRange
 class Cohort(Document):
     """How many sites a round needs, and how many of them may conspire with the coordinator.
 
-    ``participation`` is the chance with which a site's update counts in a round of a study whose unit is the site:
-    each draws for itself and tells nobody; a site that was not drawn seals noise alone.
+    ``participation`` is the chance with which a site's update counts in a round of a study whose unit is the site.
+    Each site draws for itself and keeps the result secret. A site that was not drawn seals noise alone.
 
-    ``abandon_after_days`` is how long a site waits for a word of the study before it closes the study's account, so
+    ``abandon_after_days`` is how long a site waits for a message of the study before it closes the study's account, so
     that what was set aside is free again.
     """
 
@@ -26,10 +32,11 @@ class Cohort(Document):
     abandon_after_days: int = Field(default=30, ge=1, le=3650)
 
     def compute_quorum(self, sites: int) -> int:
-        """How many of a round's ``sites`` must hold the same model before one of them releases it.
+        """Return how many of a round's ``sites`` must hold the same model before one of them releases it.
 
-        Any two quorums share a site that does not conspire: honest sites never release different models.
+        Honest sites never release different models.
         """
+        # any two quorums share more than `colluders` sites, so at least one honest site
         return (sites + self.colluders) // 2 + 1
 
     @model_validator(mode="after")
@@ -53,8 +60,8 @@ class SchemeName(StrEnum):
 
 
 BITS_OF_SUMS: Final = 24
-"""The default of ``secure_aggregation.bits`` where noise is distributed: what is rounded is noised for a sum over
-all sites, and a coarse grid costs noise."""
+"""The default of ``secure_aggregation.bits`` with distributed noise: there a value that is rounded has the noise of one
+share only, and rounding on a coarse grid adds noise."""
 
 
 class SecureAggregation(Document):
@@ -62,8 +69,8 @@ class SecureAggregation(Document):
 
     With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
     beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
-    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. ``auto``, the default,
-    leaves it to ``privacy/mechanisms/value_range.py``.
+    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. With ``auto``, the default,
+    the range is computed by ``privacy/mechanisms/value_range.py``.
     """
 
     scheme: SchemeName = SchemeName.BFV

@@ -1,7 +1,7 @@
-"""What a study's terms cost: the noise that keeps their promise, and the event that each round is charged as.
+"""Computes what a study's terms cost: the noise that gives their epsilon, and the event that each round is charged as.
 
 Sites and the coordinator compute it alike, from the terms alone. A study's terms fix every round in advance, so the
-Renyi order that serves the study best may be taken.
+best Renyi order for the study may be chosen.
 """
 
 from typing import NamedTuple
@@ -21,11 +21,11 @@ from privacy.errors import TermsError
 from privacy.study import Placement, Terms, Unit
 
 TrainingEvent = SampledGaussian | DistributedGaussian | SiteUpdates | BoundedContribution
-"""What a round of private training may be charged as."""
+"""The events that a round of private training may be charged as."""
 
 
 def compute_study_noise(terms: Terms) -> float:
-    """The least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
+    """Compute the least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
 
     Raises:
         BudgetError: no noise reaches it.
@@ -49,7 +49,9 @@ def compute_study_noise(terms: Terms) -> float:
 
 
 def compute_evaluation_noise(terms: Terms) -> float | None:
-    """The least noise multiplier with which all evaluations together cost their epsilon; None without one.
+    """Compute the least noise multiplier with which all evaluations together cost their epsilon.
+
+    None if the terms give evaluations no epsilon, or there are no evaluations.
 
     Raises:
         BudgetError: no noise reaches it.
@@ -61,7 +63,7 @@ def compute_evaluation_noise(terms: Terms) -> float | None:
 
 
 def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
-    """What one round's training with this noise multiplier does to a population's patients."""
+    """Return the event that one round's training with this noise multiplier is for a population's patients."""
     training, privacy = terms.training, terms.privacy
     if privacy.unit is Unit.SITE:
         return SiteUpdates(
@@ -88,20 +90,20 @@ def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
 
 
 def make_training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:
-    """What one round's training does to a population's patients; without noise nothing bounds it."""
+    """Return the event that one round's training is for a population's patients; without noise nothing bounds it."""
     return Unprotected() if noise is None else make_private_event(terms, noise)
 
 
 def make_evaluation_event(noise: float | None) -> Gaussian | Unprotected:
-    """What one evaluation does to a population's test patients."""
+    """Return the event that one evaluation is for a population's test patients."""
     return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)
 
 
 class Runs(NamedTuple):
     """What several runs of the same terms cost together, in epsilon at the terms' delta.
 
-    The best of k runs costs what k runs cost: whoever chooses has looked at all of them. That holds as it is for a
-    number of runs that is fixed in advance; otherwise the grant's order says it.
+    The best of k runs costs what k runs cost, because the choice uses all of them. These figures hold for a number of
+    runs that is fixed in advance. Otherwise the figure at the order of the grant holds.
     """
 
     runs: int
@@ -112,7 +114,7 @@ class Runs(NamedTuple):
 
 
 def compute_price_of_runs(terms: Terms, runs: int) -> Runs:
-    """What ``runs`` runs of ``terms`` cost together.
+    """Compute what ``runs`` runs of ``terms`` cost together.
 
     Raises:
         BudgetError: no noise reaches the epsilon of the terms.

@@ -1,4 +1,4 @@
-"""When the model is evaluated, when training stops early, and which model is released."""
+"""The parts ``evaluation`` and ``release`` of the terms: evaluation, early stopping, and which model is released."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -13,11 +13,12 @@ class Evaluation(Document):
     """After which rounds the shared model is scored on held-out patients, as sealed totals.
 
     Each test patient adds one to one cell of a histogram (class x score bin). With ``epsilon`` the totals are
-    noised and charged; ``none`` says that test patients are not protected, which a site's policy must allow.
-    ``every: 5`` may be written for ``rounds``: every fifth round, and the last one.
+    noised and charged. ``none`` means that test patients are not protected, which a site's policy must allow.
+    ``every: 5`` may be written in place of ``rounds``: every fifth round, and the last one.
 
     Attributes:
-        patience: evaluations without a better AUROC after which the study ends; None trains all rounds.
+        patience: early stopping: the study ends after this many evaluations without a better AUROC; None trains all
+            rounds.
     """
 
     rounds: tuple[Annotated[int, Field(ge=1)], ...] = ()
@@ -34,7 +35,7 @@ class Choice(StrEnum):
 
 
 class Release(Document):
-    """Who gets the final model, and which one it is."""
+    """Who gets the released model, and which model it is."""
 
     to: Literal["sites"] = "sites"
     model: Choice = Choice.LAST

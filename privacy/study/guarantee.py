@@ -1,4 +1,11 @@
-"""What a study promises: privacy to a patient, protection of a lone update, and how updates are sealed."""
+"""The part ``privacy`` of the terms: the guarantee to a patient.
+
+Rules:
+
+* Epsilon is the patient's, whichever unit is clipped. There is one neighbouring relation: add or remove one patient.
+* Privacy is switched off in one way only, ``epsilon: none``. Then ``delta`` and ``clipping_norm`` are absent.
+* Adaptive clipping is for updates of whole sites only.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Self
@@ -12,8 +19,8 @@ from privacy.fields import ClippingNorm, Epsilon
 class Unit(StrEnum):
     """What is clipped as one: a patient with all records, each record for itself, or a site's whole update.
 
-    Epsilon is the patient's either way: with records, a patient is charged for all that he may have; with sites, for
-    whatever his site's update may become without him.
+    Epsilon is the patient's in all cases. With records, a patient is charged for all that they may have. With sites, a
+    patient is charged for any change of their site's update.
     """
 
     PATIENT = "patient"
@@ -37,14 +44,14 @@ class Placement(StrEnum):
 class AdaptiveClipping(Document):
     """The clipping norm follows a quantile of the sites' update norms (Andrew et al. 2021).
 
-    With its update every site seals whether its norm was within the clipping norm, noised as the update is:
-    ``clipping_norm`` is where it begins, and moves by at most ``rate`` of itself a round.
+    With its update every site seals whether the update's norm was within the clipping norm, with the same noise as the
+    update. ``clipping_norm`` is the first value; a round changes it by at most the fraction ``rate``.
 
     Attributes:
-        quantile: of the sites' updates, which are to stay unclipped.
-        rate: eta, how fast the norm moves.
-        share: how far the answer counts beside the update, in clipping norms; a larger one is less noisy, and noises
-            the update more.
+        quantile: the fraction of the sites' updates that are to stay unclipped.
+        rate: eta, how fast the norm changes.
+        share: how large the answer is beside the update, in clipping norms. A larger answer is less noisy, but adds
+            noise to the update.
     """
 
     quantile: float = Field(default=0.5, gt=0, lt=1)
@@ -53,7 +60,7 @@ class AdaptiveClipping(Document):
 
 
 class Privacy(Document):
-    """The promise to a patient of any site, for the whole study."""
+    """The guarantee to a patient of any site, for the whole study."""
 
     unit: Unit = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE

@@ -1,14 +1,14 @@
-"""What every key of a study file means, and how to choose it: for ``docs/study-file.md`` and for editors.
+"""Explains every key of a study file, and how to choose its value: for ``docs/study-file.md`` and for editors.
 
-Types, limits and defaults are not here: they are the terms' own. A test refuses a key without an entry, and an entry
-without a key.
+Types, limits and defaults are not here: they are taken from the terms. A test fails for a key without an entry, and for
+an entry without a key.
 """
 
 from typing import Final, NamedTuple
 
 
 class Guidance(NamedTuple):
-    """What a key means, and how to choose its value; nothing is said of what needs no choice."""
+    """What a key means, and how to choose its value; ``choose`` is empty for a key that needs no choice."""
 
     meaning: str
     choose: str = ""

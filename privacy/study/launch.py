@@ -1,7 +1,7 @@
-"""The launch of a study: its terms and its roster, signed by the coordinator; what a site admits or refuses.
+"""The launch of a study: its terms and its roster, signed by the coordinator. A site admits or refuses it.
 
-The roster names every invited site with its identity key. That the coordinator signs it proves nothing against
-the coordinator: a site compares each member with the keys that its own data protection officer has pinned.
+The roster names every invited site with its identity key. The coordinator's signature does not protect against the
+coordinator: a site compares each member with the keys that its own data protection officer has pinned.
 """
 
 from typing import Annotated, ClassVar, Final, Self
@@ -14,7 +14,7 @@ from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name, SiteName, Terms
 
 MAX_LAUNCH_BYTES: Final = 2 << 20
-"""Half of what a message may have (``privacy/protocol/messages.py``)."""
+"""Half of the largest body of a message (``privacy/protocol/envelope.py``)."""
 
 KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
@@ -27,7 +27,7 @@ class Member(Document):
 
 
 class Launch(Statement):
-    """One study of one federation. ``nonce`` sets two launches of the same terms apart."""
+    """One study of one federation. ``nonce`` makes two launches of the same terms different."""
 
     label: ClassVar[str] = labels.LAUNCH
 
@@ -35,7 +35,7 @@ class Launch(Statement):
     terms: Terms
     roster: tuple[Member, ...] = Field(min_length=1, max_length=MAX_SITES)
     parameters: int = Field(ge=1, le=2_000_000_000)
-    """Of the terms' model: gives the sealed vector's shape; every site checks it."""
+    """Number of shared parameters of the terms' model: it gives the sealed vector's shape, and every site checks it."""
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
 
     @model_validator(mode="after")

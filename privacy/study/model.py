@@ -1,9 +1,9 @@
-"""What is learned: a model of the catalogue, where it begins, and which of its layers a study trains and shares.
+"""The part ``model`` of the terms: a model of the catalogue, its first values, and which layers are trained and shared.
 
 Rules:
 
-* what is frozen is neither sent nor noised: with privacy, noise grows with the number of trained parameters;
-* frozen layers come from public weights (``start``): to freeze what was drawn at random would be a mistake;
+* frozen layers are neither sent nor noised: with privacy, noise grows with the number of trained parameters;
+* frozen layers come from public weights (``start``), because layers frozen at random values would be a mistake;
 * layers are named as the model names them, or ``head``; whether the model has them is checked when it is built.
 """
 
@@ -18,7 +18,7 @@ from privacy.fields import LayerName, Name, Positive, Sha256
 class Adapters(Document):
     """Low-rank adapters (LoRA, Hu et al. 2022): beside a frozen layer W, ``scale`` B A of rank ``rank`` is trained.
 
-    ``layers`` names linear and convolution layers; none means all of them that are not trained whole.
+    ``layers`` names linear and convolution layers; empty means all of them that are not trained as a whole.
     """
 
     rank: int = Field(ge=1, le=1024)
@@ -30,7 +30,7 @@ class Model(Document):
     """A model of the catalogue with its options, which the catalogue checks.
 
     Attributes:
-        start: SHA-256 of a safetensors file of public weights, which every site has; None begins at random values
+        start: SHA-256 of a safetensors file of public weights, which every site has; None starts from random values
             drawn from the digest of the terms.
         frozen: layers that are not trained.
         trained: the only layers that are trained.

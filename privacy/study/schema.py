@@ -1,8 +1,8 @@
-"""The JSON schema of a study file, for editors: what terms admit, each key with its meaning and how to choose it.
+"""Builds the JSON schema of a study file, for editors: each key with its type, its meaning and how to choose it.
 
-It is the terms' own schema, with the two keys that stand for another (``training.local_epochs`` and
-``evaluation.every``), and the guidance of ``privacy/study/guide.py``. What holds between keys is not in it: that is
-said by ``consilium study check``.
+It is the schema of the terms, with the two keys that may replace another (``training.local_epochs`` and
+``evaluation.every``), and the guidance of ``privacy/study/guide.py``. Rules between keys are not in it: ``consilium
+study check`` checks them.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 
 def build_study_schema() -> Schema:
-    """The schema, as JSON schema draft 2020-12."""
+    """Build the schema, as JSON schema draft 2020-12."""
     schema = Terms.model_json_schema()
     _add_substitute_key(
         schema["$defs"]["Training"],
@@ -48,7 +48,7 @@ def build_study_schema() -> Schema:
 
 
 def _add_substitute_key(part: Schema, key: str, other: str, value: Schema, description: str) -> None:
-    """Let ``key`` stand for ``other``."""
+    """Allow ``key`` in place of ``other``, but not both."""
     part["properties"][key] = {**value, "description": description}
     part["not"] = {"required": [other, key]}
     if other in part.get("required", []):

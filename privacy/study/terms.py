@@ -1,21 +1,20 @@
-"""A study's terms, whole: what is learned, from which columns, at what price, with whom.
+"""A study's complete terms, and the rules between their parts.
 
-Rules, each refused with a sentence when broken:
+Only what the author may know is in the terms: ranges, vocabularies, rates and scales are public choices, never read
+from patients. Rules within a part are in its file.
 
-* only what the author may know is in the terms: ranges, vocabularies, rates and scales are public choices, never
-  read from patients;
-* privacy is switched off in one way only, ``privacy.epsilon: none``, and then ``delta`` is absent;
-* ``cohort.minimum`` is at least 3 and at least ``colluders + 2`` (a smaller sum could be a lone update);
-* epsilon is promised to the patient, whichever unit is clipped; one neighbouring relation (add or remove one);
-* distributed noise over patients means one global step a round on the sum of all sites' gradients: one lot a round,
-  sites weigh by their patients, and there is an epsilon;
-* distributed noise needs masks and an insider: a share alone has a fraction of the noise, so nobody may read one
-  (a scheme without masks is refused), and every site that opens a sum knows its own share (``colluders`` is at
-  least 1);
-* with the site as unit noise is always distributed, and every site counts alike;
-* a model is chosen, or a study stopped, by totals that are paid for.
+Rules between parts; each error says which rule is broken:
 
-What depends on a site's patients (delta against their number, too few of them) is judged by the site.
+* distributed noise over patients means one global step per round on the sum of all sites' gradients. There is one lot
+  per round, sites are weighted by their patients, and there is an epsilon;
+* distributed noise needs masks, because a single share has only a fraction of the noise and nobody may read it. A
+  scheme without masks is refused;
+* distributed noise needs at least one colluder (``colluders``), because every site that opens a sum knows its own share
+  of the noise;
+* with the site as unit, noise is always distributed, and all sites have the same weight;
+* totals that choose a model, or stop a study, are paid for.
+
+What depends on a site's patients (delta against their number, too few of them) is checked by the site.
 """
 
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ from privacy.study.training import Training, Weights
 
 
 class Terms(Document):
-    """One study, complete. Immutable; its digest is what sites admit."""
+    """All terms of one study. They are immutable, and sites admit their digest."""
 
     consilium: Literal[1]
     name: Name
@@ -178,7 +177,7 @@ class Terms(Document):
 
     @property
     def sums_patients(self) -> bool:
-        """Whether sites add up patients' gradients and noise, so that a sum's range must have room for all patients."""
+        """Whether sites add patients' gradients and noise, so that a sum's range must have room for all patients."""
         return self.privacy.placement is Placement.DISTRIBUTED and self.privacy.unit is not Unit.SITE
 
     @property
@@ -187,18 +186,18 @@ class Terms(Document):
         return self.training.rounds + (self.training.rounds in self.evaluation.rounds)
 
     def trains(self, number: int) -> bool:
-        """Whether sites train in round ``number`` (the closing evaluation only counts)."""
+        """Return whether sites train in round ``number``; in the last exchange they may only evaluate."""
         return number <= self.training.rounds
 
     def opens_without_noise(self, number: int, base: int) -> bool:
-        """Whether the sum of round ``number``, from the model after round ``base``, holds something without noise."""
+        """Return whether the sum of round ``number``, from the model after round ``base``, has a part without noise."""
         if number > self.last_round:
             return False
         bare_updates = self.privacy.epsilon is None and self.trains(number)
         return bare_updates or (self.evaluation.epsilon is None and self.evaluates(number, base))
 
     def evaluates(self, number: int, base: int) -> bool:
-        """Whether round ``number``, from the model after round ``base``, carries totals of that model."""
+        """Return whether round ``number``, from the model after round ``base``, carries totals of that model."""
         return base in self.evaluation.rounds or not self.trains(number)
 
 
@@ -212,7 +211,7 @@ def read_terms(path: Path) -> Terms:
 
 
 def parse_terms(value: Any) -> Terms:
-    """Turn a received value into terms.
+    """Parse a received value as terms.
 
     Raises:
         TermsError: as :func:`read_terms`.

@@ -1,7 +1,7 @@
-"""How the model is trained: work at a site between two aggregations, and how all move the shared model.
+"""The part ``training`` of the terms: steps at a site between two aggregations, and the update of the shared model.
 
-``local_epochs`` may be written for ``local_steps``: so many passes over a site's patients, a pass being one over the
-sampling rate, rounded up. It is turned into steps before the terms are frozen.
+``local_epochs`` may be written in place of ``local_steps``: the number of passes over a site's patients. A pass is one
+over the sampling rate steps, and the product is rounded up. It is converted to steps before the terms are frozen.
 """
 
 import math
@@ -32,7 +32,7 @@ class ServerRule(StrEnum):
 
 
 class Server(Document):
-    """The server-side optimiser, which every site runs alike; its rate is ``server_learning_rate``."""
+    """The optimiser of the shared model, which every site runs alike; its rate is ``server_learning_rate``."""
 
     rule: ServerRule = ServerRule.AVERAGE
     beta1: float = Field(default=0.9, ge=0, lt=1)
@@ -53,10 +53,11 @@ class Training(Document):
 
     Attributes:
         accumulate: lots whose noised gradients are averaged into one step; each of them is paid.
-        proximal: pulls local steps back to the round's start (FedProx, Li et al. 2020): mu of mu/2 |w - w0|^2.
-        control_variates: local steps are corrected by what the other sites' gradients were (SCAFFOLD, Karimireddy
-            et al. 2020).
-        positive_weight: how much a record with a positive label counts in the loss; one with a negative label is 1.
+        proximal: mu of the term mu/2 |w - w0|^2, which pulls local steps back to the round's start (FedProx, Li et
+            al. 2020).
+        control_variates: whether local steps are corrected by the mean gradients of the other sites (SCAFFOLD,
+            Karimireddy et al. 2020).
+        positive_weight: the weight of a record with a positive label in the loss; one with a negative label has 1.
     """
 
     rounds: int = Field(ge=1, le=10_000)
@@ -96,11 +97,11 @@ class Training(Document):
 
     @property
     def lots(self) -> int:
-        """Lots drawn in a round at one site: invocations of the mechanism."""
+        """Lots drawn in a round at one site, which is how often the mechanism is invoked."""
         return self.local_steps * self.accumulate
 
     def compute_learning_rate(self, number: int) -> float:
-        """The learning rate of round ``number``; the first has all of it."""
+        """Compute the learning rate of round ``number``; the first round has the full rate."""
         match self.schedule:
             case Schedule.CONSTANT:
                 return self.learning_rate

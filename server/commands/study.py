@@ -37,15 +37,15 @@ study.add_command(schema)
 @click.pass_obj
 def study_launch(federation: Federation, file: Path, names: tuple[str, ...], despite: bool, as_json: bool) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
-    from server.study.check import explain
+    from server.study.check import check_study
 
     terms = read_terms(file)
     invited = len(set(names or federation.read_sites())) or None
-    found = explain(terms, patients=count_known_patients(federation, terms, names), sites=invited)
+    found = check_study(terms, patients=count_known_patients(federation, terms, names), sites=invited)
     if not despite:
         require_no_problem(found, "sites would refuse it; --despite launches it all the same")
     launched = connect_to_coordinator(federation).call(
-        "launch", terms=terms.model_dump(mode="json"), parameters=found["parameters"], sites=list(names)
+        "launch", terms=terms.model_dump(mode="json"), parameters=found.parameters, sites=list(names)
     )
     if as_json:
         print_json(launched)

@@ -1,7 +1,7 @@
 """``consilium study check``: what a study file would cost and transfer, before any site is asked."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,9 @@ from privacy.errors import TermsError
 from privacy.study import Terms, read_terms
 from server.federation.config import CONFIG_FILE
 from server.federation.folder import Federation
+
+if TYPE_CHECKING:
+    from server.study.check_result import RunsCost, SharedNoiseCheck, SiteUnitCheck, StudyCheck
 
 
 @click.command()
@@ -32,14 +35,14 @@ def check(
     as_json: bool,
 ) -> None:
     """Explain what STUDY.yaml would cost and move; nothing is launched. A PROBLEM ends it with 11."""
-    from server.study.check import explain, require_weights
+    from server.study.check import check_study, require_weights
 
     terms = read_terms(file)
-    found = explain(terms, runs, count_known_patients(federation, terms, ()) if patients is None else patients)
+    found = check_study(terms, runs, count_known_patients(federation, terms, ()) if patients is None else patients)
     if weights is not None:
         require_weights(terms, weights)
     if as_json:
-        print_json(found)
+        print_json(found.model_dump(mode="json", by_alias=True))
     else:
         _print_findings(found, weights)
     require_no_problem(found, "nothing can be launched like this")
@@ -52,30 +55,30 @@ def count_known_patients(federation: Federation, terms: Terms, names: tuple[str,
     return sum(federation.read_known_patients(terms.data, names or federation.read_sites()).values()) or None
 
 
-def require_no_problem(found: dict[str, Any], otherwise: str) -> None:
+def require_no_problem(found: "StudyCheck", otherwise: str) -> None:
     """Refuse a study that cannot work.
 
     Raises:
         TermsError: it has problems; the message names every one.
     """
-    if found["problems"]:
-        raise TermsError(f"{found['study']}: {'; '.join(found['problems'])} ({otherwise})")
+    if found.problems:
+        raise TermsError(f"{found.study}: {'; '.join(found.problems)} ({otherwise})")
 
 
-def _print_findings(found: dict[str, Any], weights: Path | None) -> None:
-    privacy = found["privacy"]
-    if privacy["private"]:
+def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
+    privacy = found.privacy
+    if privacy.private:
         promise = [
-            ("privacy", f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, for each patient"),
-            *_list_unit_rows(privacy["unit"]),
-            ("noise", f"{privacy['noise_multiplier']:.3f} times the clipping norm, {privacy['steps']} steps"),
-            *_list_order_rows(privacy["orders_end_too_early"]),
-            *_list_noise_rows(privacy["shares"]),
+            ("privacy", f"epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for each patient"),
+            *_list_unit_rows(privacy.unit),
+            ("noise", f"{privacy.noise_multiplier:.3f} times the clipping norm, {privacy.steps} steps"),
+            *_list_order_rows(privacy.orders_end_too_early),
+            *_list_noise_rows(privacy.shares),
             *_list_range_rows(found),
-            ("first round", f"epsilon {privacy['epsilon_after_first_round']:.3f} of it"),
-            ("sites", f"with at most {privacy['smallest_population']} patients each (1 / delta)"),
-            ("test patients", "protected" if privacy["test_patients_protected"] else "NOT protected"),
-            *_list_runs_rows(privacy["runs"]),
+            ("first round", f"epsilon {privacy.epsilon_after_first_round:.3f} of it"),
+            ("sites", f"with at most {privacy.smallest_population} patients each (1 / delta)"),
+            ("test patients", "protected" if privacy.test_patients_protected else "NOT protected"),
+            *_list_runs_rows(privacy.runs),
         ]
     else:
         promise = [
@@ -83,46 +86,46 @@ def _print_findings(found: dict[str, Any], weights: Path | None) -> None:
             ("privacy", "NONE: the model may reveal its patients; a site must allow that"),
         ]
     moved = (
-        f"{found['bytes_up']:,} bytes up, {found['bytes_down']:,} down "
-        f"({found['ciphertexts']} ciphertexts; float32 would take {found['float32_bytes']:,})"
+        f"{found.bytes_up:,} bytes up, {found.bytes_down:,} down "
+        f"({found.ciphertexts} ciphertexts; float32 would take {found.float32_bytes:,})"
     )
-    if not found["sealed"]:
+    if not found.sealed:
         moved += "; NOT SEALED: the coordinator can read every site's update"
-    elif found["values_per_slot"] == 1:
+    elif found.values_per_slot == 1:
         moved += "; one value a slot, for so many bits and sites: at most 32 sites at 16 bits halve the bytes"
     rows = [
-        ("study", f"{found['study']}, SHA-256 {found['digest'][:16]}..."),
-        ("model", f"{found['parameters']:,} parameters, {found['inputs']} inputs"),
+        ("study", f"{found.study}, SHA-256 {found.terms_sha256[:16]}..."),
+        ("model", f"{found.parameters:,} parameters, {found.inputs} inputs"),
         *_list_layer_rows(found, weights),
-        ("rounds", f"{found['rounds']}, in {found['exchanges']} exchanges"),
+        ("rounds", f"{found.rounds}, in {found.exchanges} exchanges"),
         ("site and round", moved),
         *promise,
     ]
-    print_table(("", ""), rows, () if privacy["private"] else {len(rows) - 1})
+    print_table(("", ""), rows, () if privacy.private else {len(rows) - 1})
 
 
-def _list_layer_rows(found: dict[str, Any], weights: Path | None) -> list[tuple[str, str]]:
+def _list_layer_rows(found: "StudyCheck", weights: Path | None) -> list[tuple[str, str]]:
     """List the rows on personal and frozen parameters and on public weights; none for a model trained whole."""
     rows = []
-    if found["personal"]:
-        rows.append(("", f"and {found['personal']:,} personal ones, which each site trains for itself"))
-    if found["frozen"]:
-        rows.append(("", f"and {found['frozen']:,} frozen ones, which are neither sent nor noised"))
-    if found["start"] is not None:
+    if found.personal:
+        rows.append(("", f"and {found.personal:,} personal ones, which each site trains for itself"))
+    if found.frozen:
+        rows.append(("", f"and {found.frozen:,} frozen ones, which are neither sent nor noised"))
+    if found.start is not None:
         judged = "checked, fits" if weights is not None else "every site must have it; check it with --weights FILE"
-        rows.append(("public weights", f"SHA-256 {found['start'][:16]}...: {judged}"))
+        rows.append(("public weights", f"SHA-256 {found.start[:16]}...: {judged}"))
     return rows
 
 
-def _list_runs_rows(together: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_runs_rows(together: "RunsCost | None") -> list[tuple[str, str]]:
     """List the rows on the cost of several runs together; none without ``--runs``."""
     if together is None:
         return []
-    test = together["evaluation"]
+    test = together.evaluation
     held_out = "" if test is None else f", {test:.3f} for each test patient"
-    runs = together["runs"]
+    runs = together.runs
     return [
-        (f"{runs} runs", f"together epsilon {together['training']:.3f} for each training patient{held_out}"),
+        (f"{runs} runs", f"together epsilon {together.training:.3f} for each training patient{held_out}"),
         ("", f"the best of {runs} costs as much; each site's ledger charges every launch"),
     ]
 
@@ -142,55 +145,55 @@ def _list_unit_rows(unit: str) -> list[tuple[str, str]]:
     return [("", f"clipped is {clipped[unit]}")] if unit in clipped else []
 
 
-def _list_noise_rows(shares: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_noise_rows(shares: "SharedNoiseCheck | None") -> list[tuple[str, str]]:
     """List the rows on distributed noise; none with local noise."""
     if shares is None:
         return []
-    rounding = f"{shares['inflation'] - 1:.1%} more noise for rounding"
-    if shares["inflation"] > 1.02:
-        rounding += f"; with secure_aggregation.bits: {shares['proposed_bits']} less"
+    rounding = f"{shares.inflation - 1:.1%} more noise for rounding"
+    if shares.inflation > 1.02:
+        rounding += f"; with secure_aggregation.bits: {shares.proposed_bits} less"
     return [
-        ("placement", f"distributed: holds against {shares['colluders']} colluding sites"),
-        ("", f"whoever takes no part faces epsilon {shares['epsilon_outside']:.3f} (largest cohort)"),
-        ("", f"{rounding}; a share has {shares['share_units']:.0f} grid units"),
-        *_list_site_rows(shares["sites"]),
+        ("placement", f"distributed: holds against {shares.colluders} colluding sites"),
+        ("", f"whoever takes no part faces epsilon {shares.epsilon_outside:.3f} (largest cohort)"),
+        ("", f"{rounding}; a share has {shares.share_units:.0f} grid units"),
+        *_list_site_rows(shares.sites),
     ]
 
 
-def _list_range_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
     """List the rows on the range of values, and on every problem."""
-    shares, written = found["privacy"].get("shares"), found["value_range"]
-    problems = [("PROBLEM", problem) for problem in found["problems"]]
+    shares, written = found.shares, found.value_range
+    problems = [("PROBLEM", problem) for problem in found.problems]
     if shares is None:
-        said = f"values up to {found['first_range']:g}, finer steps after the first round"
+        said = f"values up to {found.first_range:g}, finer steps after the first round"
         return [("range", f"auto: {said}" if written == "auto" else said), *problems]
-    patients = "" if shares["patients"] is None else f" of {shares['patients']:,} patients"
-    if shares["sites"] is not None:
-        said = f"{shares['value_range']:g} clipping norms; noise and sites need {shares['needed_range']:.3g}"
+    patients = "" if shares.patients is None else f" of {shares.patients:,} patients"
+    if shares.sites is not None:
+        said = f"{shares.value_range:g} clipping norms; noise and sites need {shares.needed_range:.3g}"
     elif written == "auto" and not patients:
         said = "auto: fixed in each round from the public patient counts of all sites"
     elif written == "auto":
-        said = f"auto: {shares['value_range']:g} clipping norms for the noise and the lots{patients}"
+        said = f"auto: {shares.value_range:g} clipping norms for the noise and the lots{patients}"
     else:
         said = (
-            f"{written:g} clipping norms hold the noise and lots of up to {shares['patients_held']:,} patients of all "
+            f"{written:g} clipping norms hold the noise and lots of up to {shares.patients_held:,} patients of all "
             "sites together; auto holds any"
         )
     return [("range", said), *problems]
 
 
-def _list_site_rows(sites: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _list_site_rows(sites: "SiteUnitCheck | None") -> list[tuple[str, str]]:
     """List the rows on noise over whole updates; none where patients or records are clipped."""
     if sites is None:
         return []
-    useless = "; MOSTLY NOISE: more sites or fewer parameters would help" if sites["noise_to_signal"] > 1 else ""
+    useless = "; MOSTLY NOISE: more sites or fewer parameters would help" if sites.noise_to_signal > 1 else ""
     return [
-        ("whole sites", f"epsilon {sites['epsilon_of_site']:.3f} for each site, all its patients together"),
-        ("", f"each counts in a round with chance {sites['participation']:g}"),
+        ("whole sites", f"epsilon {sites.epsilon_of_site:.3f} for each site, all its patients together"),
+        ("", f"each counts in a round with chance {sites.participation:g}"),
         (
             "mean update",
-            f"noise of {sites['noise_of_mean']:.3g} clipping norms a coordinate (largest cohort): in a round "
-            f"{sites['noise_to_signal_of_round']:.3g} times the longest update",
+            f"noise of {sites.noise_of_mean:.3g} clipping norms a coordinate (largest cohort): in a round "
+            f"{sites.noise_to_signal_of_round:.3g} times the longest update",
         ),
-        ("", f"over all rounds {sites['noise_to_signal']:.3g} times the longest way they can lead{useless}"),
+        ("", f"over all rounds {sites.noise_to_signal:.3g} times the longest way they can lead{useless}"),
     ]

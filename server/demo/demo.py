@@ -30,7 +30,7 @@ from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.report import REPEATS, print_report
 from server.results.tally import Moved, Tally, average_rounds
-from server.study.check import explain
+from server.study.check import check_study
 from server.watch.progress import Progress
 
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
@@ -81,7 +81,7 @@ class Demo:
             self._report_step("comparing with each hospital alone and all pooled (simulated, outside the ledgers)")
             result = self._build_result(federation, study, progress.tally, seconds)
             if not self._quiet:
-                print_report(result, progress.tally, explain(self._terms))
+                print_report(result, progress.tally, check_study(self._terms))
             return result
 
     @contextmanager

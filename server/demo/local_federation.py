@@ -107,7 +107,7 @@ class LocalFederation:
                 time.sleep(0.5)
 
     def _make_site(self, name: str) -> str:
-        """Make a site and write its join request, as its engineer does; return its identity key as people type it."""
+        """Make a site and its join request, as its engineer does; return its identity key as people type it."""
         home = self.folder / name
         key = run_to_end([find_program("consilium-site"), "init", str(home), "--name", name]).strip()
         self._set_policy(home)

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from server.results.tally import WITHOUT_PRIVACY, Tally
+from server.study.check_result import StudyCheck
 
 REPEATS: Final = 5
 """Simulated trainings for each figure that the federation is compared with; their mean is shown."""
 
 
-def print_report(result: dict[str, Any], tally: Tally, explained: dict[str, Any]) -> None:
+def print_report(result: dict[str, Any], tally: Tally, explained: StudyCheck) -> None:
     """Print the model's figures, the budget that each hospital spent, and the bytes and seconds of a round."""
     console = Console(highlight=False)
     bare = "" if result["private"] else f" [bold red]{WITHOUT_PRIVACY}[/]"
@@ -57,17 +58,17 @@ def _build_budget_table(result: dict[str, Any], bare: str) -> Table:
     return table
 
 
-def _build_movement_table(result: dict[str, Any], tally: Tally, explained: dict[str, Any], bare: str) -> Table:
+def _build_movement_table(result: dict[str, Any], tally: Tally, explained: StudyCheck, bare: str) -> Table:
     table = Table(title=f"a round{bare}", title_justify="left", show_header=False)
     rounds = [each for each in tally.rounds.values() if each.committed]
     count = max(1, len(rounds))
-    table.add_row("parameters", f"{result['parameters']:,} ({explained['float32_bytes']:,} bytes as float32)")
+    table.add_row("parameters", f"{result['parameters']:,} ({explained.float32_bytes:,} bytes as float32)")
     table.add_row("bytes up, a site", f"{result['bytes_up']:,}")
     table.add_row("bytes down, a site", f"{result['bytes_down']:,}")
     table.add_row(
         "",
-        f"an update fills whole ciphertexts: {explained['ciphertexts']} of them here, "
-        f"{explained['bytes_up']:,} bytes up and {explained['bytes_down']:,} down, however small the model",
+        f"an update fills whole ciphertexts: {explained.ciphertexts} of them here, "
+        f"{explained.bytes_up:,} bytes up and {explained.bytes_down:,} down, however small the model",
     )
     table.add_row("seconds", f"{result['seconds_per_round']:.2f} on average")
     table.add_row("  train, seal, send", f"{sum(each.working for each in rounds) / count:.2f}")

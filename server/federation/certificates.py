@@ -79,7 +79,7 @@ def create_authority(folder: Path, federation: str, now: datetime.datetime | Non
 
 
 def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetime) -> list[str]:
-    """Renew certificates that expire soon, are not valid yet, or lack ``names``; return a sentence for each renewal.
+    """Renew certificates that expire soon, are not valid yet, or lack ``names``; return a sentence for each.
 
     Run by the coordinator when it starts and once a day.
 
@@ -147,7 +147,7 @@ def _make_authority_certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey
 def issue_server_certificate(
     files: TlsFiles, names: Iterable[str] = (), now: datetime.datetime | None = None
 ) -> None:
-    """Issue the server certificate for ``names`` (host names or addresses) from ``now`` on, replacing an earlier one.
+    """Issue the server certificate for ``names`` (host names or addresses) from ``now`` on; replace any other.
 
     Raises:
         FederationError: the authority's files do not belong together, or a certificate cannot contain a name.

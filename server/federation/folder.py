@@ -2,13 +2,15 @@
 
 ::
 
-    coordinator.yaml   name, address, port, timeouts identity.key       Ed25519; signs launches and every request
-    ca.* server.*      the certificate authority and the server's TLS certificate
-    (server/federation/certificates.py) sites.json         enrolled sites and their public keys superlink/
-    Flower's state and logs witness.sqlite     every head of a site's ledger that was seen, countersigned
+    coordinator.yaml   name, address, port, timeouts
+    identity.key       Ed25519; signs launches and every request
+    ca.* server.*      certificate authority and TLS certificate (server/federation/certificates.py)
+    sites.json         enrolled sites and their public keys
+    superlink/         Flower's state and logs
+    witness.sqlite     every head of a site's ledger that was seen, countersigned
     studies/STUDY/     a study's journal and aggregates
 
-Nothing here opens an update: the coordinator has no study key.
+Nothing here can open an update: the coordinator has no study key.
 """
 
 import datetime
@@ -37,13 +39,13 @@ from server.study.witness import Witness
 
 @dataclass(frozen=True)
 class Federation:
-    """A federation's folder. Reading what is not there, or is damaged, raises FederationError."""
+    """A federation's folder. Reading a missing or damaged file raises :class:`FederationError`."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path, config: CoordinatorConfig) -> "Federation":
-        """Make a federation: its identity, its certificate authority, its server certificate.
+        """Make a federation: its identity, its certificate authority and its server certificate.
 
         Raises:
             FederationError: the folder is not empty or cannot be written.
@@ -59,7 +61,7 @@ class Federation:
 
     @property
     def config(self) -> CoordinatorConfig:
-        """``coordinator.yaml``."""
+        """The configuration, read from ``coordinator.yaml``."""
         path = self.folder / CONFIG_FILE
         if not path.exists():
             raise FederationError(
@@ -70,7 +72,7 @@ class Federation:
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long rounds wait."""
+        """The timeouts of the configuration."""
         return Timeouts(**self.config.timeouts.model_dump())
 
     @property
@@ -79,34 +81,35 @@ class Federation:
         return TlsFiles(self.folder)
 
     def load_identity(self) -> SigningKey:
-        """The coordinator's identity."""
+        """Load the coordinator's identity."""
         return SigningKey.load(self.folder / "identity.key")
 
     def renew_certificates(self) -> list[str]:
-        """Renew in time what sites trust; what was done, for the operator.
+        """Renew certificates that expire soon; return a sentence for each, for the operator.
 
         Raises:
             FederationError: the authority's files cannot be used.
-            KeyFileError: its key is missing or readable by others.
+            KeyFileError: the authority's key is missing or readable by others.
         """
         return renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
 
     def open_witness(self) -> Witness:
-        """What this coordinator has seen of its sites' ledgers."""
+        """Open the record of ledger heads that this coordinator has seen and countersigned."""
         return Witness(self.folder / "witness.sqlite", self.load_identity())
 
     def read_sites(self) -> dict[str, EnrolledSite]:
-        """The enrolled sites, by name."""
+        """Read the enrolled sites, by name."""
         path = self.folder / "sites.json"
         if not path.exists():
             return {}
         return read_document(path, Enrolment, FederationError, "restore it from your backup").sites
 
     def enrol(self, signed: SignedJoinRequest) -> SignedAdmission:
-        """Enrol the site that made this request, and answer it. Again for the same keys: the same answer.
+        """Enrol the site that made this request and return its admission; for an enrolled site nothing changes.
 
         Raises:
-            FederationError: the request is damaged, or a name or key is enrolled otherwise.
+            FederationError: the request is damaged, the name is enrolled with other keys, or a key with another
+                name.
         """
         try:
             request = signed.verify(PublicKey.from_text(signed.statement.identity))
@@ -139,7 +142,7 @@ class Federation:
         return SignedAdmission.sign(identity, admission)
 
     def forget(self, name: str) -> None:
-        """Enrol ``name`` no more: it may come back with another key. Studies that it has joined keep its old key.
+        """Remove ``name``, so that it can be enrolled with another key; studies it has joined keep the old key.
 
         Raises:
             FederationError: it is not enrolled.
@@ -151,7 +154,7 @@ class Federation:
         replace_file(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
 
     def read_nodes(self) -> dict[str, int]:
-        """Flower's node id of each site that is registered with the SuperLink."""
+        """Read Flower's node id of each site that is registered with the SuperLink."""
         path = self._nodes_path
         if not path.exists():
             return {}
@@ -161,20 +164,20 @@ class Federation:
             raise FederationError(f"{path}: cannot be used: {error}; it is written anew by: consilium up") from None
 
     def write_nodes(self, nodes: dict[str, int]) -> None:
-        """Store what :meth:`read_nodes` reads. Node ids have 64 bits, more than a JSON number holds."""
+        """Store node ids, as text: they have 64 bits, and a JSON number holds fewer."""
         replace_file(
             self._nodes_path, to_canonical({name: str(node) for name, node in nodes.items()}), FederationError
         )
 
     def read_activations(self) -> dict[str, str]:
-        """When each site's present agent came online, as :meth:`write_activations` was told; for comparison only."""
+        """Read when each site's present agent came online, as text that is only compared with earlier text."""
         try:
             return dict(from_canonical(self._activations_path.read_bytes()))
         except (OSError, WireError):
             return {}
 
     def write_activations(self, activations: dict[str, str]) -> None:
-        """Store what the process that drives a study looks at, to notice a site that was restarted."""
+        """Store when agents came online; the process that runs a study finds restarted sites by it."""
         replace_file(self._activations_path, to_canonical(activations), FederationError)
 
     @property
@@ -186,10 +189,11 @@ class Federation:
         return self.folder / "superlink" / "nodes.json"
 
     def launch(self, terms: Terms, parameters: int, names: list[str]) -> str:
-        """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and begin its journal.
+        """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and create its journal.
 
         Raises:
-            FederationError: a site is not enrolled, or the terms do not fit so many sites, or no message.
+            FederationError: a site is not enrolled, the terms do not allow this number of sites, or the launch is
+                too large for a message.
         """
         enrolled = self.read_sites()
         unknown = sorted(set(names) - set(enrolled))
@@ -221,7 +225,7 @@ class Federation:
         return launch.study
 
     def read_known_patients(self, contract: DataContract, names: Iterable[str]) -> dict[str, int]:
-        """Public patient counts that sites have signed in earlier studies on the same ``contract``, of those named."""
+        """Read the patient counts that the named sites signed in earlier studies on the same ``contract``."""
         known: dict[str, int] = {}
         for study in self.list_studies():
             with Journal(self.find_study_folder(study)) as journal:
@@ -231,14 +235,14 @@ class Federation:
         return {name: known[name] for name in names if name in known}
 
     def find_study_folder(self, study: str) -> Path:
-        """Where a study's journal lies."""
+        """Return the folder of a study's journal."""
         return self.folder / "studies" / study
 
     def require_study_folder(self, study: str) -> Path:
-        """Where the journal of a study that was launched here lies.
+        """Return the folder of the journal of a study that was launched here.
 
         Raises:
-            FederationError: there is none of this name, or this is no federation's folder.
+            FederationError: there is no study with this name, or the folder is not a federation's.
         """
         if study not in self.list_studies():
             raise FederationError(
@@ -247,7 +251,7 @@ class Federation:
         return self.find_study_folder(study)
 
     def list_studies(self) -> list[str]:
-        """Every study launched here, oldest first."""
+        """List the studies launched here, oldest first."""
         launches = (self.folder / "studies").glob("[!.]*/launch.json")
         return [path.parent.name for path in sorted(launches, key=lambda path: path.stat().st_mtime_ns)]
 

@@ -1,1 +1,1 @@
-"""What a coordinator may know of a study's results: documents, how they are read, as text."""
+"""A study's results as the coordinator may know them: the documents, reading them, and writing them as text."""

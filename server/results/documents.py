@@ -1,7 +1,10 @@
-"""What a coordinator may know of a study's results: opened totals, public quantities, and what it has seen happen.
+"""The documents of a study's results, as ``consilium study show``, ``compare`` and ``list`` print with ``--json``.
 
-Documents only, as ``consilium study show``, ``compare`` and ``list`` print them with ``--json``;
-``server/results/read.py`` makes them. A figure that is not defined, or not known yet, is null.
+Rules:
+
+* they contain what the coordinator may know: opened totals, public quantities, and the events that it has recorded;
+* a figure that is not defined, or not known yet, is null;
+* ``server/results/read.py`` builds them; docs/commands.md lists every key with the docstrings below.
 """
 
 from pydantic import JsonValue
@@ -13,30 +16,30 @@ from server.study.sites import SiteStatus as SiteStanding
 
 
 class Rounds(Shown):
-    """Count a study's rounds."""
+    """The numbers of a study's rounds."""
 
     planned: int
     """Training rounds of the terms."""
     applied: int
-    """Training rounds whose sum was opened or can be: the model has moved so many times."""
+    """Training rounds whose sum was opened or can be: the number of steps that the model has made."""
     void: int
-    """Training rounds that were paid and yielded nothing."""
+    """Training rounds that were paid and changed nothing."""
     left: int
-    """Training rounds that are still to come, if the study goes on to its end."""
+    """Training rounds that are still to come, if the study runs to its end."""
     evaluated: int
     """Evaluations whose totals are known."""
     evaluations_planned: int
 
 
 class Terms(Shown):
-    """Tell the study's terms in short."""
+    """A summary of the study's terms."""
 
     purpose: str
     sha256: str
     model: str
     options: dict[str, JsonValue]
     parameters: int
-    """Trained together."""
+    """Number of parameters that are trained together."""
     label: str
     columns: tuple[str, ...]
     local_steps: int
@@ -47,7 +50,7 @@ class Terms(Shown):
 
 
 class Promise(Shown):
-    """Tell what the terms promise to patients."""
+    """The privacy that the terms promise to patients."""
 
     private: bool
     epsilon: float | None
@@ -59,79 +62,80 @@ class Promise(Shown):
     evaluation_epsilon: float | None
     """For a test patient; null where their totals are opened without noise."""
     sealed: bool
-    """Whether nobody can read a lone update."""
+    """Whether no one can read the update of a single site."""
 
 
 class SiteResult(Shown):
-    """Tell one invited site's part."""
+    """The part of one invited site."""
 
     name: str
     state: SiteStanding
-    """How the study stands with it, as far as is known."""
+    """The status of the site in the study, as far as it is known."""
     why: str
-    """Why it is out, absent, or refused."""
+    """Why it is out, is absent or has refused."""
     patients_about: int | None
-    """As the site makes it public."""
+    """The patient count that the site makes public."""
     rounds: int
-    """Sums that hold its update."""
+    """Number of sums that contain its update."""
     epsilon_spent: float | None
-    """By this study at this site, training and totals together, as it last signed; null before, and without privacy."""
+    """By this study at this site, training and totals together, as last signed; null before or without privacy."""
 
 
 class Movement(Shown):
-    """Tell what the applied training rounds moved and took."""
+    """Bytes and seconds of the applied training rounds."""
 
     bytes_up: int | None
-    """A site and round, from the site's side."""
+    """What one site sends in one round, on average."""
     bytes_down: int | None
+    """What one site receives in one round, on average."""
     seconds_per_round: float | None
-    """Mean of the applied rounds."""
+    """Mean over the applied rounds."""
     seconds: float | None
     """From the first message to the newest event."""
     seconds_left: float | None
-    """Estimate for an open study: the median of the last rounds, for all exchanges to come; null before a round."""
+    """Estimate for an open study: median of the last rounds times exchanges to come; null before a round."""
 
 
 class Released(Shown):
-    """Tell which model the sites release, or would if the study ended now."""
+    """The model that the sites release, or would release if the study ended now."""
 
     choice: Choice
     after_round: int
-    """The last applied training round, or that of the best evaluation; 0 is the untrained model."""
+    """The last applied training round, or that of the best evaluation; 0 means the untrained model."""
 
 
 class StudyResults(Shown):
-    """Tell one study: ``study show``; ``study compare`` prints several under ``studies``."""
+    """The results of one study: ``study show`` prints one; ``study compare`` prints several under ``studies``."""
 
     study: str
     standing: StudyStatus
     why: str
-    """Why it stands still."""
+    """Why it is stopped or waits; else empty."""
     began: str
-    """When it was first driven (UTC); empty before."""
+    """When it first ran (UTC); empty before."""
     terms: Terms
     privacy: Promise
     rounds: Rounds
     evaluations: tuple[EvaluationResult, ...]
     remarks: tuple[str, ...]
-    """What a reader of the figures must know."""
+    """Warnings that belong to the figures."""
     released: Released
     sites: tuple[SiteResult, ...]
     movement: Movement
 
 
 class StudySummary(Shown):
-    """Tell one study in a line: ``study list`` prints all of them under ``studies``."""
+    """A summary of one study: ``study list`` prints all of them under ``studies``."""
 
     study: str
     standing: StudyStatus
     why: str
     rounds: Rounds
     sites: tuple[str, ...]
-    """The invited ones."""
+    """The invited sites."""
     out: dict[str, str]
     """Sites that take no part until they are re-admitted, and why."""
     epsilon: float | None
-    """Promised; null without privacy."""
+    """The promised one; null without privacy."""
     auroc: Figure | None
     """Of the newest evaluation."""

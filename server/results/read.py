@@ -1,11 +1,12 @@
-"""A study's results, from its journal: what every site's signed headers say, added up for the coordinator's people.
+"""Build a study's results from its journal and the headers that sites have signed.
 
 Rules:
 
-* a figure comes from totals that all members of a cohort have opened alike, or from public quantities; where sites that
-  closed have told different totals, none is shown, and a remark says so;
-* accuracy, sensitivity and specificity never stand without their threshold, nor any figure without its noise;
-* training rounds are counted, not exchanges: the closing evaluation is none of them, and a void round is not applied.
+* a figure comes from totals that all members of a cohort have opened alike, or from public quantities;
+* where sites that closed reported different totals, no figure of them is shown, and a remark says so;
+* accuracy, sensitivity and specificity are shown with their threshold only, and every figure with its noise;
+* training rounds are counted, not exchanges: the closing evaluation does not count, and a void round is not
+  applied.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from server.study.sites import SiteStatus as SiteStanding
 
 
 def read_results(folder: Path) -> StudyResults:
-    """Everything that the coordinator may know of the study in ``folder``.
+    """Read everything that the coordinator may know of the study in ``folder``.
 
     Raises:
         FederationError: the journal cannot be read.
@@ -73,7 +74,7 @@ def _read_status(history: History, journal: Journal) -> StudyStatus:
 
 
 def read_summary(folder: Path) -> StudySummary:
-    """The study in ``folder`` in a line.
+    """Read the summary of the study in ``folder``.
 
     Raises:
         FederationError: the journal cannot be read.

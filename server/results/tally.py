@@ -1,4 +1,4 @@
-"""A study's notes, added up: where every site is, and what every round took and moved."""
+"""Add up a study's notes: the state of every site, and the seconds and bytes of every round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
 NOT_SEALED: Final = "NOT SEALED: the coordinator can read every site's update"
 _LAST: Final = 5
-"""Rounds whose median is the estimate of one more."""
+"""The seconds of a further round are estimated as the median of this many last rounds."""
 
 
 @dataclass
 class SiteTally:
-    """One site, as the coordinator sees it. ``bytes_up`` and ``bytes_down`` are from the site's side."""
+    """One site, as the coordinator sees it; it sends ``bytes_up`` and receives ``bytes_down``."""
 
     phase: str = "-"
     round: int = 0
@@ -21,15 +21,15 @@ class SiteTally:
     bytes_up: int = 0
     bytes_down: int = 0
     since: float | None = None
-    """When the question was asked that it has not answered."""
+    """When the question that it has not answered yet was asked."""
     standing: str = "expected"
-    """How the study stood with it when it was last told of (``server/study/state.py``), and why."""
+    """The site's status (``server/study/sites.py``) in the newest note on it; ``why`` is the reason."""
     why: str = ""
 
 
 @dataclass
 class RoundTally:
-    """One committed round: times in seconds, bytes over all sites."""
+    """One round: times on the notes' clock in seconds, bytes summed over all sites."""
 
     asked: float
     sealed: float = 0.0
@@ -40,32 +40,33 @@ class RoundTally:
 
     @property
     def seconds(self) -> float:
-        """From the first question to the stored aggregate."""
+        """Seconds from the first question to the stored aggregate."""
         return self.committed - self.asked
 
     @property
     def working(self) -> float:
-        """Until the last site had sealed: downloads, the sites' work, uploads."""
+        """Seconds until the last site has sealed: downloads, the sites' work, uploads."""
         return self.sealed - self.asked
 
     @property
     def releasing(self) -> float:
-        """The second exchange, and taking the masks off."""
+        """Seconds of the second exchange and of taking the masks off."""
         return self.committed - self.sealed
 
 
 class Moved(NamedTuple):
-    """What some rounds moved and took, on average."""
+    """Average bytes and seconds of some rounds."""
 
     bytes_up: int
-    """A site and round, from the site's side."""
+    """What one site sends in one round."""
     bytes_down: int
+    """What one site receives in one round."""
     seconds: float
-    """A round."""
+    """Of one round."""
 
 
 def average_rounds(rounds: Sequence[RoundTally]) -> Moved | None:
-    """The averages of committed ``rounds``; None of none."""
+    """Average committed ``rounds``; None if no round is given."""
     exchanges = sum(len(each.sites) for each in rounds)
     if not exchanges:
         return None
@@ -75,20 +76,20 @@ def average_rounds(rounds: Sequence[RoundTally]) -> Moved | None:
 
 @dataclass
 class Tally:
-    """Everything that a study's notes say."""
+    """The sum of a study's notes."""
 
     sites: dict[str, SiteTally] = field(default_factory=dict)
     rounds: dict[int, RoundTally] = field(default_factory=dict)
     void: list[int] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
-    """What is said wherever the study is shown."""
+    """Warnings that every display of the study shows."""
     exchanges: int = 0
     """Of the whole study, the closing evaluation included; 0 before it is known."""
     now: float = 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the exchanges still to come may take, as the median of the last ones; None before one is timed."""
+        """Estimated seconds of the exchanges to come, by the median of the last ones; None before the first."""
         timed = [each.seconds for _, each in sorted(self.rounds.items()) if each.committed]
         if not timed or not self.exchanges:
             return None

@@ -1,9 +1,9 @@
-"""A study's results as rows that people read.
+"""Format a study's results as rows of a table.
 
 Rules:
 
-* a figure is written with what noise does to it (±) where there is noise, and beside its threshold where it has one;
-* training without privacy, or without sealing, is said in capitals wherever a study is shown.
+* a figure is written with the effect of noise (±) where there is noise, and with its threshold where it has one;
+* training without privacy, or without sealing, is written in capitals wherever a study is shown.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "update o
 
 
 def list_facts(found: StudyResults) -> Rows:
-    """What a study is, promises, has done and takes."""
+    """List the facts of a study: terms, privacy, progress, bytes and time."""
     terms, promise, moved = found.terms, found.privacy, found.movement
     rows: Rows = [
         ("study", f"{found.study}: {found.standing}" + (f" ({found.why})" if found.why else "")),
@@ -61,7 +61,7 @@ def list_facts(found: StudyResults) -> Rows:
 
 
 def format_evaluation_row(each: EvaluationResult) -> tuple[str, ...]:
-    """One evaluation under :data:`EVALUATION_HEADINGS`."""
+    """Format one evaluation under :data:`EVALUATION_HEADINGS`."""
     figures = (each.auroc, each.accuracy, each.sensitivity, each.specificity)
     chance = "-" if each.auroc.chance is None else f"± {each.auroc.chance:.3f}"
     mostly = " MOSTLY NOISE" if each.mostly_noise else ""
@@ -69,7 +69,7 @@ def format_evaluation_row(each: EvaluationResult) -> tuple[str, ...]:
 
 
 def explain_evaluations(evaluations: Sequence[EvaluationResult]) -> str:
-    """What the columns of evaluations mean, in a sentence or two."""
+    """Explain the columns of evaluations in one sentence."""
     thresholds = sorted({each.threshold for each in evaluations})
     noise = max(each.noise_deviation for each in evaluations)
     how = (
@@ -85,7 +85,7 @@ def explain_evaluations(evaluations: Sequence[EvaluationResult]) -> str:
 
 
 def list_site_rows(found: StudyResults) -> Rows:
-    """Every invited site under :data:`SITE_HEADINGS`."""
+    """List every invited site under :data:`SITE_HEADINGS`."""
     return [
         (
             each.name,
@@ -100,7 +100,7 @@ def list_site_rows(found: StudyResults) -> Rows:
 
 
 def format_list_row(each: StudySummary) -> tuple[str, ...]:
-    """One study under :data:`LIST_HEADINGS`."""
+    """Format one study under :data:`LIST_HEADINGS`."""
     epsilon = "NONE" if each.epsilon is None else f"{each.epsilon:g}"
     auroc = "-" if each.auroc is None else format_figure(each.auroc)
     out = "; ".join(f"{name} is out: {why}" for name, why in sorted(each.out.items()))
@@ -108,7 +108,7 @@ def format_list_row(each: StudySummary) -> tuple[str, ...]:
 
 
 def compare_studies(several: Sequence[StudyResults]) -> Rows:
-    """Studies side by side: a row for each fact, a column for each study, by the newest evaluation."""
+    """Compare studies by their newest evaluations: a row for each fact, a column for each study."""
     rows: Rows = [
         ("", *(each.study for each in several)),
         ("standing", *(each.standing for each in several)),
@@ -139,21 +139,21 @@ def compare_studies(several: Sequence[StudyResults]) -> Rows:
 
 
 def format_rounds(counted: Rounds) -> str:
-    """How many training rounds are applied, of how many; void ones are told apart."""
+    """Format the number of applied, planned, void and remaining training rounds."""
     void = f", {counted.void} void" if counted.void else ""
     left = f", {counted.left} left" if counted.left else ""
     return f"{counted.applied} of {counted.planned}{void}{left}"
 
 
 def format_figure(each: Figure) -> str:
-    """A figure, and what noise does to it."""
+    """Format a figure with the effect of noise."""
     if each.value is None:
         return "-"
     return f"{each.value:.3f}" + (f" ± {each.noise:.3f}" if each.noise else "")
 
 
 def format_seconds(count: float) -> str:
-    """A duration in the unit that people would say it in."""
+    """Format a duration in seconds, minutes or hours, whichever is readable."""
     if count < 120:
         return f"{count:.1f} s" if count < 10 else f"{count:.0f} s"
     return f"{count / 60:.0f} min" if count < 7200 else f"{count / 3600:.1f} h"

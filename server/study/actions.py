@@ -1,4 +1,4 @@
-"""What the study's machine wants done: its whole vocabulary towards disk and network."""
+"""The actions of the study's state machine: all that it can ask of disk and network."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from server.study.events import Event
 
 @dataclass(frozen=True)
 class Record:
-    """Write this event to the journal; durable before the next action."""
+    """Write this event to the journal; it is durable before the next action."""
 
     event: Event
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Send a request; ``aggregate`` names the committed round whose aggregate goes with it."""
+    """Send a request; ``aggregate`` is the committed round whose aggregate is sent with it."""
 
     site: str
     request: Request
@@ -25,7 +25,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Restart:
-    """Forget the running sum and begin one for this round, from the model after round ``base``."""
+    """Discard the running sum and begin one for this round, from the model after round ``base``."""
 
     round: int
     base: int
@@ -33,7 +33,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class Commit:
-    """Take the released masks (seeds in hexadecimal, by site) off the running sum and store the aggregate."""
+    """Subtract the released masks (seeds in hexadecimal, by site) from the running sum and store the aggregate."""
 
     committed: Committed
     seeds: dict[str, str]
@@ -41,7 +41,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Note:
-    """Tell whoever watches; about one site, or about the study."""
+    """Write a note for people who watch the study, about one site or about the study."""
 
     text: str
     site: str | None = None

@@ -1,13 +1,14 @@
-"""Whose replies this process has died over: a mark on disk, from before a reply is read until all is done that follows.
+"""Marks on disk that show whose reply was being handled when this process crashed.
 
-Reading a reply inflates what a site has sent and hands it to C++. Most errors of that are caught; a crash, or a process
-killed for its memory, is not, and the next process would ask the same question and die again. So it looks here first.
+Handling a reply inflates what a site has sent and passes it to C++. Most errors there are caught. A crash, or a kill
+by the kernel for lack of memory, cannot be caught: the next process would ask the same question and crash again. So
+it reads the marks first.
 
 Rules:
 
-* a site is marked before anything of its reply is read, and its marks go once a reply of its has been handled;
-* other sites' replies change nothing about a site's marks;
-* an error that says nothing about the site (a full disk, a SuperLink that is gone) takes back this mark alone.
+* a site is marked before anything of its reply is read; its marks are removed once a reply of it has been handled;
+* other sites' replies do not change a site's marks;
+* an error that says nothing about the site (a full disk, a SuperLink that has ended) removes only the present mark.
 """
 
 from collections import Counter
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 MOST_DEATHS: Final = 2
-"""Once may be a coincidence: a coordinator may be killed at any time."""
+"""One crash may be a coincidence: a coordinator may be killed at any time."""
 
 
 class CrashMarks:
-    """The marks of one study, in the file ``path``; one process writes them."""
+    """The marks of one study, in the file ``path``; only one process may write them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,7 +28,7 @@ class CrashMarks:
         self._now: str | None = None
 
     def begin(self, site: str) -> None:
-        """A reply of ``site`` is about to be read; again for the same reply: no effect."""
+        """Mark ``site`` before its reply is read; a second call for the same reply has no effect."""
         if self._now != site:
             self.take_back()
             self._now = site
@@ -35,21 +36,21 @@ class CrashMarks:
             self._write()
 
     def end(self) -> None:
-        """The reply is handled, with all that follows from it."""
+        """Remove the site's marks after its reply, and all that follows from it, is handled."""
         if self._now is not None:
             del self._marks[self._now]
             self._now = None
             self._write()
 
     def take_back(self) -> None:
-        """Nothing came of reading, and not by the site's doing."""
+        """Remove the present mark: handling failed for a reason other than the site."""
         if self._now is not None:
             self._marks[self._now] -= 1
             self._now = None
             self._write()
 
     def remove_deadly_sites(self) -> list[str]:
-        """The sites over whose replies this process has died too often; they are forgotten here."""
+        """Return the sites whose replies have crashed this process too often, and remove their marks."""
         sites = sorted(site for site, deaths in self._marks.items() if deaths >= MOST_DEATHS)
         for site in sites:
             del self._marks[site]
@@ -62,6 +63,7 @@ class CrashMarks:
         if not names:
             self._path.unlink(missing_ok=True)
             return
+        # Renamed, so that a crash leaves the old marks or the new ones.
         written = self._path.with_suffix(".new")
         written.write_text("".join(f"{name}\n" for name in names), encoding="ascii")
         written.replace(self._path)

@@ -1,12 +1,13 @@
-"""The beginning of a study file: the columns of a table, with what only people can say left to be filled in.
+"""Write the draft of a study file from the columns of a table, or from a data contract.
 
 Rules:
 
-* of a table come names and kinds of columns, and which usual words for a missing value it has; no range and no word of
-  a patient. Ranges measured on patients would be results about them that nobody has paid for;
-* only of a table that people say is public, ranges and words come too, with the file named beside them;
-* the contract of a released model, or of another study, is public and is taken over whole;
-* what is left to people is marked ``FILL``, and is refused by ``study check`` until it is filled in.
+* from a table come names and kinds of columns, and which usual words for a missing value it has; no range, and no
+  word of a patient. Ranges measured on patients would be results about them, without a budget spent;
+* only if people say that the table is public, ranges and words are copied too, with the name of the file beside
+  them;
+* the contract of a released model, or of another study, is public and is copied whole;
+* what people must write is marked ``FILL``; ``study check`` refuses the file until it is filled in.
 """
 
 import csv
@@ -26,15 +27,15 @@ from privacy.document import parse
 from privacy.errors import TermsError, WireError
 from privacy.study import DataContract, read_terms
 
-MAX_ROWS: Final = 100_000  # that are looked at
-_MAX_WORDS: Final = 20  # of a column that is a category; more make it text
+MAX_ROWS: Final = 100_000  # read at most
+_MAX_WORDS: Final = 20  # of a category; a column with more is text
 _MISSING: Final = ("NA", "N/A", "NaN", "nan", "NULL", "null", ".")
 _FIELD: Final = 16 << 20
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column is; ``low``, ``high`` and ``words`` are of its values, and used of public tables only."""
+    """A column; ``low``, ``high`` and ``words`` are from its values, and are used for public tables only."""
 
     name: str
     kind: Literal["number", "category", "text"]
@@ -45,17 +46,17 @@ class Column:
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table, and the words in it that usually mean missing."""
+    """The columns of a table, and its words that usually mean a missing value."""
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...]
 
 
 def read_columns(path: Path) -> TableColumns:
-    """Look at the CSV file ``path``, at no more than its first rows.
+    """Read the columns of the CSV file ``path``, from no more than ``MAX_ROWS`` rows.
 
     Raises:
-        TermsError: it is no CSV file with a header row and commas.
+        TermsError: it is no CSV file with a header row and commas, or cannot be read.
     """
     csv.field_size_limit(_FIELD)
     try:
@@ -84,7 +85,7 @@ def read_contract(path: Path) -> DataContract:
     """Read the data contract of a released model (``contract.json``) or of a study file.
 
     Raises:
-        TermsError: there is none in it.
+        TermsError: the file has none, or cannot be read.
     """
     if path.suffix != ".json":
         return read_terms(path).data
@@ -99,7 +100,7 @@ def read_contract(path: Path) -> DataContract:
 
 
 def write_from_contract(name: str, contract: DataContract, source: Path) -> str:
-    """Give the text of a study file on the table of ``contract``."""
+    """Write the text of a study file with the data contract ``contract``, which is from ``source``."""
     data = yaml.safe_dump(
         {"data": contract.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, default_flow_style=None,
         width=110,
@@ -112,18 +113,18 @@ def write_from_contract(name: str, contract: DataContract, source: Path) -> str:
 def write_from_table(
     name: str, table: TableColumns, source: Path, *, patient: str | None, label: str | None, public: bool
 ) -> str:
-    """Give the text of a study file on a table with these columns.
+    """Write the text of a study file on a table with these columns.
 
     Args:
-        name: what the study and its data are called.
+        name: the name of the study and of its data.
         table: the columns.
-        source: the file they are of.
+        source: the file of the table.
         patient: the column that names the patient, if it is known.
         label: the column to predict, if it is known.
-        public: whether people say that the file is public, so that ranges and words of it may be written down.
+        public: whether people say that the file is public, so that its ranges and words may be copied.
 
     Raises:
-        TermsError: a column that was named is not in the table.
+        TermsError: the table lacks a named column.
     """
     known = {column.name: column for column in table.columns}
     for word, role in ((patient, "--patient"), (label, "--label")):
@@ -155,7 +156,7 @@ def write_from_table(
 
 
 def make_study_name(path: Path) -> str:
-    """Make a study's name of a file's."""
+    """Make a study's name from the name of a file."""
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40].rstrip("-")
     return name if name[:1].isalpha() else f"study-{name}"[:40].rstrip("-")
 

@@ -1,7 +1,10 @@
-"""What a study has been through: the events its journal keeps, and their sum.
+"""The events of a study that its journal keeps, and the history that follows from them.
 
-The machine in ``server/study/machine.py`` is rebuilt from this after every restart. Events are append-only documents
-with a kind; unknown kinds are refused.
+Rules:
+
+* after every restart the machine in ``server/study/machine.py`` is built again from the history;
+* events are documents with a kind, which are only appended; an unknown kind is refused;
+* an ``...Asked`` event is recorded before the request is sent: from then on a site may have seen it.
 """
 
 from collections import Counter
@@ -21,21 +24,21 @@ from privacy.study import Name
 
 
 class EpochAsked(Document):
-    """This key epoch's number may have been seen by a site."""
+    """A site may have seen the number of this key epoch."""
 
     kind: Literal["epoch-asked"] = "epoch-asked"
     epoch: int
 
 
 class EpochKeyed(Document):
-    """The epoch's members have keys."""
+    """The members of the epoch have keys."""
 
     kind: Literal["epoch-keyed"] = "epoch-keyed"
     parcel: KeyParcel
 
 
 class AttemptAsked(Document):
-    """This attempt of this round may have been seen by a site, with this cohort."""
+    """A site may have seen this attempt of this round, with this cohort."""
 
     kind: Literal["attempt-asked"] = "attempt-asked"
     round: int
@@ -55,28 +58,28 @@ class ReleaseAsked(Document):
 
 
 class RoundCommitted(Document):
-    """The round's aggregate is stored, and this is what it was made of."""
+    """The round's aggregate is stored; ``committed`` has the headers of its updates."""
 
     kind: Literal["round-committed"] = "round-committed"
     committed: Committed
 
 
 class TotalsOpened(Document):
-    """Every member, or everybody who has sealed the next round, has opened these totals alike."""
+    """All members, or all sites that sealed the next round, have opened the same totals."""
 
     kind: Literal["totals-opened"] = "totals-opened"
     evaluated: Evaluated
 
 
 class WaitBegan(Document):
-    """Too few sites are here for a round; the study waits for those that are away."""
+    """Too few sites are here for a round; the study waits for the absent ones."""
 
     kind: Literal["wait-began"] = "wait-began"
     why: str
 
 
 class RoundVoid(Document):
-    """``sites`` have sealed and not released: the round counts, nothing was learned."""
+    """``sites`` have sealed and not released: the round counts, and the model does not change."""
 
     kind: Literal["round-void"] = "round-void"
     round: int
@@ -92,7 +95,7 @@ class SiteOut(Document):
 
 
 class SiteReadmitted(Document):
-    """The operator lets the site take part again."""
+    """The operator has re-admitted the site."""
 
     kind: Literal["site-readmitted"] = "site-readmitted"
     site: Name
@@ -107,33 +110,33 @@ class SiteClosed(Document):
 
 
 class ModelsHeld(Document):
-    """The sites have signed which model they hold; who is asked to close is shown these."""
+    """The sites have signed which model they hold; a request to close shows these signatures."""
 
     kind: Literal["models-held"] = "models-held"
     held: dict[Name, Signed[HeldModel]]
 
 
 class Stopped(Document):
-    """The study stands still until the operator resumes it."""
+    """The study is stopped until the operator resumes it."""
 
     kind: Literal["stopped"] = "stopped"
     why: str
 
 
 class Resumed(Document):
-    """The operator resumes the study."""
+    """The operator has resumed the study."""
 
     kind: Literal["resumed"] = "resumed"
 
 
 class GaveUp(Document):
-    """The operator has said that the study will not go on; every site is told."""
+    """The operator has given the study up; every site is informed."""
 
     kind: Literal["gave-up"] = "gave-up"
 
 
 class Finished(Document):
-    """Nothing is left to do."""
+    """The study has ended; nothing is left to do."""
 
     kind: Literal["finished"] = "finished"
 
@@ -161,10 +164,10 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="k
 
 
 def parse_event(data: bytes) -> Event:
-    """Read an event that :meth:`Document.to_bytes` wrote.
+    """Read an event that :meth:`privacy.document.Document.to_bytes` wrote.
 
     Raises:
-        FederationError: it is of an unknown kind, or damaged.
+        FederationError: its kind is unknown, or it is damaged.
     """
     try:
         return _EVENT.validate_python(from_canonical(data))
@@ -174,7 +177,7 @@ def parse_event(data: bytes) -> Event:
 
 @dataclass
 class History:
-    """The fold of a journal's events."""
+    """The state that follows from a journal's events."""
 
     epoch_asked: int = 0
     keys: KeyParcel | None = None
@@ -183,23 +186,25 @@ class History:
     """The last attempt for which a site may have released its mask."""
     committed: dict[int, RoundCommitted] = field(default_factory=dict)
     totals: dict[int, Evaluated] = field(default_factory=dict)
-    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them: their digest is signed
-    in the headers of the next round, or they were asked for before it."""
+    """Totals that all of a cohort have opened alike, by the round whose aggregate brought them.
+
+    Their digest is in the signed headers of the next round, or members opened them before that round.
+    """
     void: set[int] = field(default_factory=set)
     voids_by: Counter[str] = field(default_factory=Counter)
     """How many rounds each site has made void since it was last admitted."""
     waiting: str | None = None
-    """Why the study waits, while it does."""
+    """Why the study waits; None while it does not."""
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
     held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
-    """Which model each site has signed to hold at the end."""
+    """The model that each site has signed to hold at the end."""
     stopped: str | None = None
     given_up: bool = False
     finished: bool = False
 
     def apply(self, event: Event) -> None:
-        """Add one event."""
+        """Apply one event."""
         match event:
             case EpochAsked():
                 self.epoch_asked = event.epoch
@@ -243,7 +248,7 @@ class History:
 
     @property
     def next_round(self) -> int:
-        """The round to begin or go on with: void rounds count."""
+        """The round to begin or continue; void rounds count."""
         return max([self.base, *self.void]) + 1
 
     @property
@@ -253,7 +258,7 @@ class History:
 
     @property
     def void_cohort(self) -> tuple[str, ...]:
-        """The cohort whose sum a void round may have given away, while the model has not moved since; else none."""
+        """The cohort of a void round after the last committed one, whose sum may have been opened; else empty."""
         released = self.released
         return released.cohort if released and self.base < released.round < self.next_round else ()
 

@@ -1,4 +1,4 @@
-"""Figures of a study's opened totals, as the coordinator's people see them."""
+"""The figures of a study's opened totals, with the effect of noise and chance."""
 
 from dataclasses import asdict
 
@@ -14,38 +14,38 @@ from server.study.events import History
 
 
 class Shown(Document):
-    """A document that people are shown; the docstring of a field is its description."""
+    """A document for people; the docstring of a field is its description in the JSON schema."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Figure(Shown):
-    """Give one figure of a model, and how far it may be off."""
+    """One figure of a model, and how far noise and chance may change it."""
 
     value: float | None
     noise: float | None
-    """Root mean square difference that the public noise makes to it; 0 without noise."""
+    """Root mean square change of the figure by the public noise; 0 without noise."""
     chance: float | None
-    """Root mean square difference that other test patients, as many, would make to it."""
+    """Root mean square change of the figure by as many other test patients."""
 
 
 class EvaluationResult(Shown):
-    """Tell how the shared model did on the test patients of all sites of a cohort, from opened totals."""
+    """The figures of the shared model on the test patients of all sites of a cohort, from opened totals."""
 
     after_round: int
     """The training round whose model was scored."""
     opened_in: int
     """The exchange that brought the totals."""
     sites: tuple[str, ...]
-    """Whose test patients were counted."""
+    """The sites whose test patients were counted."""
     patients: int
     """Test patients counted, after negative cells were set to zero; noise included."""
     threshold: float
-    """A score of so much or more is a positive prediction; accuracy, sensitivity and specificity hang on it."""
+    """A score of at least this is a positive prediction; accuracy, sensitivity and specificity depend on it."""
     noise_deviation: float
     """Standard deviation of the noise in each cell of the totals, in patients; 0 without noise."""
     mostly_noise: bool
-    """Whether noise made up more patients than were counted: then ``noise`` is only a lower bound."""
+    """Whether noise is expected to add more patients than were counted: then ``noise`` is only a lower bound."""
     auroc: Figure
     accuracy: Figure
     sensitivity: Figure
@@ -53,10 +53,10 @@ class EvaluationResult(Shown):
 
 
 def find_known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
-    """Totals that count, in the order of their rounds, and remarks on those that do not.
+    """Find the totals that count, in the order of their rounds, and remarks on those that do not.
 
-    The last ones are known from sites that have closed, which nothing has compared before: two must have told them
-    alike, or the only one that closed, and none otherwise.
+    The last totals come from sites that have closed, and no header confirms them. They count if all sites that
+    closed report the same, and these are at least two or the study is finished.
     """
     known = {each.round: each for each in history.totals.values() if _fits(terms, history, each)}
     told: dict[int, list[Evaluated]] = {}
@@ -76,7 +76,7 @@ def find_known_totals(terms: study.Terms, history: History) -> tuple[list[Evalua
 
 
 def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
-    """Whether these can be totals of this study: what a site has said of itself shows nothing else."""
+    """Return whether a site's report can be totals of this study, which nothing else has checked."""
     return (
         totals.round in terms.evaluation.rounds
         and totals.opened_in in history.committed
@@ -85,9 +85,10 @@ def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
 
 
 def compute_evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
-    """The figures of opened totals, with what noise and chance do to them."""
+    """Compute the figures of opened totals, with the effect of noise and chance."""
     sites = history.committed[totals.opened_in].committed.cohort
     noise = compute_evaluation_noise(terms)
+    # Every site of the cohort adds its own noise, so that the variances add up.
     deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
     values, by_noise = compute_metrics(totals.counts), asdict(estimate_noise_errors(totals.counts, deviation))
     by_chance = asdict(estimate_chance_errors(totals.counts))

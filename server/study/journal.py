@@ -178,4 +178,3 @@ class Journal:
         if descriptor is None:
             raise FederationError(f"another process drives the study '{self.folder.name}'")
         return descriptor
-

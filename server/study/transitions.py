@@ -1,4 +1,4 @@
-"""Which step of a study follows another: the whole table, and the one place that knows it.
+"""Which step of a study follows another.
 
 ====================================================  =======================  =====================================
 when                                                  transition               what begins
@@ -22,7 +22,8 @@ whether another follows
 otherwise                                             ``ROUND``
 ====================================================  ==============================================================
 
-The parts of the machine (``key_epochs``, ``rounds``, ``evaluation``, ``closing``) know only this file, not each other.
+The parts of the machine (``key_epochs``, ``rounds``, ``evaluation``, ``closing``) do not know each other, only
+this file.
 """
 
 from collections.abc import Callable, Mapping

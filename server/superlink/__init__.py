@@ -1,1 +1,1 @@
-"""Flower's SuperLink: the process, its gate, its database, and the app that runs a study in it."""
+"""Flower's SuperLink: its process, its gate, its database, and the server app that runs a study."""

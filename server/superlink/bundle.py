@@ -1,7 +1,7 @@
-"""What a Flower run brings along: the names of installed code, and no code.
+"""The bundle of a Flower run: it names installed code, and contains none.
 
-Flower wants a bundle for every run: a zip archive with a ``pyproject.toml`` and a list of its contents. Ours names
-the *installed* server app and the keys of the run's configuration. Sites never download it.
+Flower needs a bundle for every run: a zip archive with a ``pyproject.toml`` and a list of its contents. Our bundle
+names the *installed* server app and the keys of the run's configuration. Sites never download it.
 """
 
 import io
@@ -16,7 +16,7 @@ _CLIENT_APP: Final = "client.connection.client_app:app"
 
 
 def make_bundle(config: Mapping[str, str | int], app: str = SERVER_APP) -> bytes:
-    """The bundle of a run: one TOML file that names installed code and the keys of the run's configuration."""
+    """Make the bundle of a run: one TOML file that names the installed server app and the keys of ``config``."""
     defaults = "\n".join(
         f"{key} = {'0' if isinstance(value, int) else chr(34) * 2}" for key, value in config.items()
     )
@@ -41,7 +41,7 @@ clientapp = "{_CLIENT_APP}"
 
 
 def pack_bundle(files: Mapping[str, bytes]) -> bytes:
-    """Flower's bundle of ``files``: a zip archive with a list of contents (path, SHA-256, bits)."""
+    """Pack ``files`` as a bundle: a zip archive with a list of its contents (path, SHA-256, bits)."""
     contents = "\n".join(f"{path},{compute_sha256(data)},{8 * len(data)}" for path, data in files.items())
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

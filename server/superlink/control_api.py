@@ -1,4 +1,4 @@
-"""Flower's Control API: runs that are started, looked at and stopped."""
+"""Flower's Control API: the state of runs, and its errors."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ RUN_FAILURE: Final = "ServerApp failed with exception: "
 
 
 class RunState(StrEnum):
-    """Where a Flower run is."""
+    """The state of a Flower run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -24,24 +24,24 @@ class RunState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Nothing more will happen."""
+        """Whether the run has ended."""
         return self in (RunState.COMPLETED, RunState.FAILED, RunState.STOPPED)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run's state; ``reason`` says why it failed, else it is empty."""
+    """The state of a run; ``reason`` says why it failed, and is empty otherwise."""
 
     state: RunState
     reason: str = ""
 
 
 class AlreadyFinishedError(SuperLinkError):
-    """The run to be stopped had ended by itself."""
+    """The run to be stopped has ended already."""
 
 
 def translate_refusal(error: httpx.HTTPStatusError) -> SuperLinkError:
-    """Turn a refusal of Flower's into an error that says what to do."""
+    """Translate a refusal of the SuperLink into one of our errors."""
     answer = FlowerError.from_json(error.response.text)
     if answer is None:
         return SuperLinkError(f"the SuperLink refuses with HTTP status {error.response.status_code}")

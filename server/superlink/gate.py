@@ -1,16 +1,17 @@
-"""What a SuperLink takes in and handles: requests of a known size, and of the pieces of messages a few at once.
+"""Limit what a SuperLink receives and handles: the size of requests, and how many message pieces at a time.
 
-Flower reads a whole body before it looks at who sends it, without a limit; and it handles up to 40 requests at
-once, each in several copies.
+Flower reads a whole body, of any size, before it checks who sends it. It handles up to 40 requests at once, and
+holds each in several copies.
 
-* No request is larger than the protocol needs: :data:`MAX_REQUEST_BYTES`. A larger one is answered with 413, by its
-  stated length before anything of it is taken, else as soon as it passes the limit.
-* All bodies that come from outside and are being taken in, or wait to be handled, have at most :data:`ROOM_BYTES`
-  together; who finds no room is answered with 503 and tries again. A body that takes longer than :data:`BODY_S` is
-  answered with 408.
-* A piece is taken in whole before it goes through the gate, and an answer leaves after it: a site on a slow line keeps
-  nobody waiting, and what it costs is one copy of one piece.
-* Everything else, heartbeats first, goes past the gate for pieces.
+* A request may have :data:`MAX_REQUEST_BYTES`, which the protocol needs. A larger one is answered with 413: at once
+  if its stated length is larger, else as soon as it exceeds the limit.
+* All bodies from outside that are being received, or wait to be handled, may have :data:`ROOM_BYTES` together. A
+  request for which there is no room is answered with 503, and its sender tries again.
+* A body that takes longer than :data:`BODY_S` is answered with 408.
+* At most :data:`AT_A_TIME` message pieces are handled at a time. A piece is received whole before it enters, and
+  its answer is sent after it has left. A site on a slow line therefore delays no other site; it costs one copy of
+  one piece.
+* All other requests, such as heartbeats, do not wait for pieces.
 """
 
 import asyncio
@@ -26,20 +27,20 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 AT_A_TIME: Final = 2
-"""One Python process: more would not be faster."""
+"""Flower handles them in one Python process: more at a time would not be faster."""
 MAX_REQUEST_BYTES: Final = max(MAX_BODY_BYTES, PIECE_BYTES) + (1 << 18)
-"""The largest object of a message, which is its body, with Flower's frame around it."""
+"""The largest object of a message (its body), with room for Flower's frame around it."""
 ROOM_BYTES: Final = 128 << 20
-"""A piece of each of the most sites, twice over."""
+"""Two pieces of each site of a study with the most sites (64)."""
 BODY_S: Final = 60.0
-"""A site gives up a request after 20 s."""
+"""Longer than a site waits for a request, which is 20 s."""
 _OUTSIDE: Final = "/v1/fleet/"
-"""All that a gateway publishes; the rest is the coordinator's own processes."""
+"""What a gateway publishes; all other paths serve the coordinator's own processes."""
 _PIECES: Final = ("/push-object", "/pull-object")
 
 
 class Gate:
-    """An ASGI middleware around ``app``."""
+    """The ASGI middleware around ``app``."""
 
     def __init__(self, app: App, body_s: float = BODY_S) -> None:
         self._app = app
@@ -48,7 +49,7 @@ class Gate:
         self._room = ROOM_BYTES
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Receive, check and handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,14 +64,14 @@ class Gate:
                 await self._handle(scope, _replay_body(body.chunks, receive), send)
         except _RefusedError as refusal:
             await _refuse(send, refusal.status)
-        finally:
+        finally:  # also after a refusal, a timeout or a lost connection
             self._room += body.taken
 
     async def _receive_body(self, scope: Message, receive: Receive, body: "_Body") -> bool:
-        """Take in a request's body; whether all of it came before its sender went.
+        """Receive a request's body; return whether it is complete, and the sender has not disconnected.
 
         Raises:
-            _RefusedError: it is too large, or there is no room for it now.
+            _RefusedError: the body is too large, or there is no room for it now.
         """
         if _read_stated_length(scope) > MAX_REQUEST_BYTES:
             raise _RefusedError(413)
@@ -99,6 +100,7 @@ class Gate:
         async def keep(message: Message) -> None:
             answer.append(message)
 
+        # The answer is kept and sent after the semaphore is free: a slow receiver then blocks no other piece.
         async with self._free:
             await self._app(scope, receive, keep)
         for message in answer:
@@ -106,17 +108,17 @@ class Gate:
 
 
 class _Body:
-    """What of a request's body has been taken in."""
+    """The part of a request's body that has been received."""
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.size = 0
         self.taken = 0
-        """Of the room for bodies from outside."""
+        """Bytes of it that count against :data:`ROOM_BYTES`."""
 
 
 class _RefusedError(Exception):
-    """A request that is not handled."""
+    """The request is refused with this HTTP status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -124,7 +126,7 @@ class _RefusedError(Exception):
 
 
 def _read_stated_length(scope: Message) -> int:
-    """The length that a request's header states; 0 if it states none that can be read."""
+    """Read the length that a request's header states; 0 if it states none, or no number."""
     for name, value in scope.get("headers", ()):
         if name.lower() == b"content-length" and value.isdigit():
             return int(value[:20])
@@ -132,14 +134,14 @@ def _read_stated_length(scope: Message) -> int:
 
 
 async def _refuse(send: Send, status: int) -> None:
-    """Answer with ``status``; the connection cannot be used further, as its body is not read to the end."""
+    """Answer with ``status`` and close the connection, because the request's body is not read to its end."""
     headers = [(b"content-length", b"0"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 
 
 def _replay_body(chunks: list[bytes], receive: Receive) -> Receive:
-    """Give a body that was taken, once; then whatever comes after it."""
+    """Make a ``receive`` that returns the received body once, and then passes on what follows."""
 
     async def give() -> Message:
         if not chunks:

@@ -1,15 +1,16 @@
-"""Messages to sites and their replies, as the coordinator's rounds see them: a thin shell around Flower's grid.
+"""Messages to sites and their replies, over Flower's grid.
 
-* Nothing here waits: :meth:`SiteMessages.poll` looks once, and the caller decides when to look again and when to
-  give up.
-* Replies are fetched one at a time, and only once all of one is there: however many have come, or hang on the way, only
-  one is in memory, and nobody waits for a site on a slow line.
-* A reply may be lost (Flower delivers once, and a site may vanish): the caller asks again, sites answer the same.
-* Whatever a node puts into a reply is its loss: what is larger than was asked for is not fetched, and any error of
-  reading it becomes an error reply of that node. Only what happens before a reply is there ends the caller's work.
+* No call waits: :meth:`SiteMessages.poll` looks once, and the caller decides when to look again and when to give
+  up.
+* Replies are fetched one at a time, each only when it is complete. However many replies are waiting or incomplete,
+  only one is in memory, and a site on a slow line delays no other site.
+* A reply may be lost, because Flower delivers once and a site may fail. The caller asks again, and sites answer the
+  same.
+* An error in a reply affects only its node: a reply that is larger than was asked for is not fetched, and any error
+  of reading it becomes an error reply of that node. Only errors before a reply is there are raised to the caller.
 
-Flower's own ``pull_messages`` fetches and inflates in one step, waits for pieces for up to two hours, and knows no
-limit; its calls and its inflation are used here one by one.
+Flower's own ``pull_messages`` fetches and inflates in one step, waits for pieces for up to two hours, and has no
+limit of size. Its calls and its inflation are used one by one here.
 """
 
 import contextlib
@@ -41,41 +42,41 @@ from privacy.sentence import fit_sentence
 
 _LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
 _MOST_GAPS: Final = 100
-"""A piece that another node has announced too may come after the last one of a reply; it does not take for ever."""
+"""A piece that another node has announced too may come after the last one of a reply. This bounds the wait."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a message: an envelope, or the sentence that says why there is none."""
+    """The result of a message: an envelope, or a sentence that says why there is none."""
 
     message_id: str
     node_id: int
     envelope: Envelope | None
     error: str = ""
     lost: bool = False
-    """The site did not say this: it is offline, or the message or its reply was lost. Ask again."""
+    """Whether the message or its reply was lost, or the site is offline; then ask again."""
 
 
 @dataclass
 class _Asked:
-    """A message that waits for its reply; ``tree`` names the reply's pieces once it is announced."""
+    """A message without a reply yet; ``tree`` names the reply's pieces once it is announced."""
 
     node_id: int
     limit: Limit
     tree: ObjectTree | None = None
     gaps: int = 0
-    """How often a piece was not there although the last one was."""
+    """How often a piece was missing although the last one was there."""
 
 
 class SiteMessages:
-    """The sites of a Flower run, by node id."""
+    """The messages of a Flower run to its sites, by node id."""
 
     def __init__(self, grid: FlowerGrid) -> None:
         self._grid: Any = grid
         self._asked: dict[str, _Asked] = {}
 
     def online(self) -> set[int]:
-        """The nodes that count as online now.
+        """Return the nodes that Flower counts as online now.
 
         Raises:
             SuperLinkError, StoppedError: as :meth:`send`.
@@ -84,16 +85,16 @@ class SiteMessages:
             return set(self._grid.get_node_ids())
 
     def send(self, node_id: int, envelope: Envelope, ttl_s: float, reply_bytes: int) -> str:
-        """Send ``envelope`` to a site; return the id that its reply will carry.
+        """Send ``envelope`` to a site; return the message's id, which its reply will have.
 
         Args:
             node_id: the site's node.
             envelope: the request.
             ttl_s: how long the message and its reply are kept, in seconds.
-            reply_bytes: the most that the reply's blobs may have; more is not fetched.
+            reply_bytes: the greatest size of the reply's blobs together; a larger reply is not fetched.
 
         Raises:
-            SuperLinkError: the SuperLink does not take it.
+            SuperLinkError: the SuperLink does not accept it, or does not answer.
             StoppedError: this run was stopped.
         """
         message = Message(to_records(envelope), node_id, MessageType.QUERY, ttl=ttl_s)
@@ -107,10 +108,10 @@ class SiteMessages:
         return str(message_id)
 
     def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[Reply]:
-        """The replies that have come since the last look, fetched one by one as they are asked for.
+        """Yield the replies that have arrived since the last call, each fetched when the caller asks for it.
 
         Args:
-            coming: called with a node's id before anything that it has sent is read.
+            coming: called with a node's id before anything that it has sent is inflated.
 
         Raises:
             SuperLinkError, StoppedError: as :meth:`send`.
@@ -124,14 +125,14 @@ class SiteMessages:
             if reply is not None:
                 self._asked.pop(message_id, None)
                 yield reply
-                del reply
+                del reply  # before the next one is fetched: it may be large
 
     def forget(self, message_id: str) -> None:
-        """Wait for this reply no longer."""
+        """Stop waiting for this reply."""
         self._asked.pop(message_id, None)
 
     def _fetch_reply_tree(self, message_id: str) -> ObjectTree | None:
-        """The pieces of the reply to a message, once it has one. The SuperLink tells them once."""
+        """Fetch the names of the reply's pieces, which the SuperLink sends once; None while there is no reply."""
         with _translate_errors():
             response = self._client.PullMessages(PullAppMessagesRequest(message_ids=[message_id]))
         return response.message_object_trees[0] if response.message_object_trees else None
@@ -139,7 +140,7 @@ class SiteMessages:
     def _fetch_reply(
         self, message_id: str, asked: _Asked, tree: ObjectTree, coming: Callable[[int], None]
     ) -> Reply | None:
-        """A reply; None while its pieces are on their way. Whatever is wrong with it is its node's."""
+        """Fetch a reply; None while pieces are missing. An error in it becomes an error reply of its node."""
 
         def failed(why: str, *, lost: bool = False) -> Reply:
             return Reply(message_id, asked.node_id, None, fit_sentence(why), lost)
@@ -169,10 +170,10 @@ class SiteMessages:
     def _fetch_pieces(
         self, tree: ObjectTree, asked: _Asked, coming: Callable[[int], None]
     ) -> dict[str, bytes] | None:
-        """The bytes of a reply, by piece; None while they are on their way. The root is stored last.
+        """Fetch the bytes of a reply, by piece; None while pieces are missing.
 
         Raises:
-            WireError: there is more than was asked for.
+            WireError: the reply is larger than was asked for.
         """
         pull = make_pull_object_fn_protobuf(self._client.PullObject, Node(node_id=SUPERLINK_NODE_ID), self._run_id)
         pieces = list(dict.fromkeys(each.object_id for each in iterate_object_tree(tree)))
@@ -180,6 +181,8 @@ class SiteMessages:
         contents: dict[str, bytes] = {}
         size = 0
         try:
+            # The SuperLink stores the root last. It is fetched first: while it is missing, the reply is not
+            # complete, and no other piece is fetched.
             for piece in reversed(pieces):
                 contents[piece] = pull(piece)
                 size += len(contents[piece])

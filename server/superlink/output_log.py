@@ -1,7 +1,7 @@
-"""What Flower's processes write to their output: kept in a file that stays small, each line with its time.
+"""Write the output of Flower's processes to a log of limited size, each line with its time.
 
-Several processes write, and Flower's own files would be cut by none of them; so they write to a pipe, and the owner
-reads it. Colour codes are left out.
+Several processes write, and none of them would limit the size of Flower's own log files. They write to a pipe
+instead, which the owner of the SuperLink reads. Colour codes are removed.
 """
 
 import logging
@@ -21,11 +21,11 @@ _LAST_S: Final = 2.0
 
 
 class LinkLog:
-    """The output of one SuperLink and what it starts, until all of them have ended.
+    """The log of one SuperLink and of the processes it starts, until all of them have ended.
 
     Args:
-        path: where it is written.
-        process: started with its output in a pipe.
+        path: the log file.
+        process: the SuperLink, started with its output in a pipe.
     """
 
     def __init__(self, path: Path, process: "subprocess.Popen[bytes]") -> None:
@@ -39,14 +39,14 @@ class LinkLog:
         self._reader.start()
 
     def read_last_words(self) -> str:
-        """The last error, or else the last line, for a sentence."""
+        """Return the last line with an error, or else the last line, for an error message."""
         if self._process.poll() is not None:
             self._reader.join(_LAST_S)
         lines = list(self._lines)
         return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "nothing")[:400]
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Wait until the output is written, and close the log."""
         self._reader.join(_LAST_S)
         self._handler.close()
 

@@ -1,13 +1,15 @@
-"""The coordinator's Flower SuperLink: a child process, and the few things asked of it.
+"""The coordinator's Flower SuperLink: a child process, and the calls of its Control API.
 
-* Always TLS, node authentication, an SQLite state, the loopback interface. Its Control API has no authentication,
-  so whoever reaches the port owns the federation: a gateway publishes ``/v1/fleet/`` and ``/health`` alone.
-* Nothing phones home, nothing lands outside the folder, nothing is installed at run time.
-* A run's bundle ships no code (``server/superlink/bundle.py``).
-* One SuperLink per folder, by a lock that ends with its owner. It ends with its owner too, however that ended: it
-  reads a pipe of which the owner holds the other end, and ends everything that it started.
-* Should something be left over all the same, it carries the folder's name in its environment; it is stopped before a
-  new start, and nothing else is ever signalled.
+* TLS, node authentication, an SQLite state and the loopback interface are always used. The Control API has no
+  authentication: a user who can reach the port controls the federation. A gateway therefore publishes only
+  ``/v1/fleet/`` and ``/health``.
+* No telemetry is sent, no file is written outside the folder, and nothing is installed at run time.
+* A run's bundle contains no code (``server/superlink/bundle.py``).
+* A lock allows one SuperLink per folder; the kernel releases it when the owner ends.
+* The SuperLink ends with its owner, even if the owner is killed: it reads a pipe whose other end the owner holds,
+  and stops all that it started (``server/superlink/program.py``).
+* Processes that are left nevertheless have the folder's name in their environment. They are stopped before a new
+  start, and no other process is signalled (``server/superlink/process_tags.py``).
 """
 
 import contextlib
@@ -63,7 +65,7 @@ _ALLOCATION: Final = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
-"""The C library gives back what has been freed, instead of keeping a heap for each of Flower's 40 threads."""
+"""Make the C library return freed memory, instead of keeping a heap for each of Flower's 40 threads."""
 
 T = TypeVar("T")
 
@@ -76,7 +78,7 @@ class SuperLink:
     Args:
         folder: the federation's folder.
         tls: its authority and server certificate.
-        port: where to listen; sites know it, so it stays the same over restarts.
+        port: where to listen; sites know it, so it stays the same after a restart.
         host: an address of the loopback interface.
     """
 
@@ -94,21 +96,22 @@ class SuperLink:
 
     @property
     def log(self) -> Path:
-        """Where Flower's processes write what they have to say."""
+        """The log of Flower's processes."""
         return self.folder / "superlink.log"
 
     @property
     def process(self) -> int | None:
-        """The child's process id while it lives."""
+        """The child's process id while it runs; else None."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
     def start(self) -> None:
-        """Start the child and wait until it answers; what a killed owner left behind is stopped first.
+        """Start the child and wait until it answers; processes that a killed owner left are stopped first.
 
         Raises:
-            SuperLinkError: another owner is at work in this folder, the port is taken, or it does not come up.
+            SuperLinkError: another owner uses this folder, the port is taken, or the child does not start.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The lock comes first: without it, the tagged processes may belong to another owner.
         self._take_lock()
         try:
             self._stop_processes()
@@ -122,6 +125,7 @@ class SuperLink:
             raise
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
+        # The child gets the read end. The write end is closed by the kernel if this process is killed.
         theirs, self._life = os.pipe()
         try:
             return subprocess.Popen(
@@ -138,7 +142,7 @@ class SuperLink:
             os.close(theirs)
 
     def stop(self) -> None:
-        """Stop the child and everything it started. Safe to call twice."""
+        """Stop the child and all that it started; a second call has no effect."""
         if self._lock is None:
             return
         if self._client is not None:
@@ -151,6 +155,7 @@ class SuperLink:
         if self._life is not None:
             os.close(self._life)
             self._life = None
+        # The lock is released last, so that the next owner finds no process of this one.
         os.close(self._lock)
         self._lock = None
 
@@ -164,11 +169,11 @@ class SuperLink:
         self.stop()
 
     def register_node(self, public_key: str) -> int:
-        """Admit a site's node key (one OpenSSH line); return its node id. A key already admitted keeps its id.
+        """Register a site's node key (one OpenSSH line); return its node id, which a registered key keeps.
 
         Raises:
-            WireError: no P-384 key.
-            SuperLinkError: the key was removed before (Flower never takes it back), or no answer.
+            WireError: it is no P-384 key.
+            SuperLinkError: the key was removed before (Flower never accepts it again), or there is no answer.
         """
         pem = convert_node_key_to_pem(public_key)
         for node in self._fetch_nodes():
@@ -181,15 +186,15 @@ class SuperLink:
         return int(self._call(lambda control: control.RegisterNode(RegisterNodeRequest(public_key=pem))).node_id)
 
     def unregister_node(self, node_id: int) -> None:
-        """Remove a site's node: it is cut off at its next request, and its key is never taken again."""
+        """Remove a site's node: its next request is refused, and its key is never accepted again."""
         self._call(lambda control: control.UnregisterNode(UnregisterNodeRequest(node_id=node_id)))
 
     def list_nodes(self) -> dict[int, bool]:
-        """Every admitted node, and whether it is online."""
+        """List the registered nodes, and whether each is online."""
         return {int(n.node_id): n.status == "online" for n in self._fetch_nodes() if n.status != "unregistered"}
 
     def list_activations(self) -> dict[int, str]:
-        """When each admitted node's present agent came online; text that differs from agent to agent."""
+        """List when each node's present agent came online, as text that differs for every agent."""
         return {int(n.node_id): n.last_activated_at for n in self._fetch_nodes() if n.last_activated_at}
 
     def start_run(self, config: Mapping[str, str | int], app: str = SERVER_APP) -> int:
@@ -213,10 +218,10 @@ class SuperLink:
         return int(self._call(lambda control: control.StartRun(request)).run_id)
 
     def read_run_status(self, run_id: int) -> RunStatus:
-        """Where the run is.
+        """Read the state of a run.
 
         Raises:
-            SuperLinkError: no such run, or no answer.
+            SuperLinkError: there is no such run, or no answer.
         """
         answer = self._call(lambda control: control.ListRuns(ListRunsRequest(run_id=run_id)))
         status = answer.run_dict[run_id].status
@@ -229,7 +234,7 @@ class SuperLink:
                 return RunStatus(RunState.PENDING)
 
     def stop_run(self, run_id: int) -> None:
-        """Stop a run; one that has finished is left as it is."""
+        """Stop a run; a finished one stays unchanged."""
         if not self.read_run_status(run_id).state.finished:
             with contextlib.suppress(AlreadyFinishedError):
                 self._call(lambda control: control.StopRun(StopRunRequest(run_id=run_id)))
@@ -241,7 +246,7 @@ class SuperLink:
         if self._client is None:
             context = ssl.create_default_context(cafile=self.tls.ca)
             self._client = ControlHttpClient(f"https://{self.address}")
-            self._client._client.close()  # Flower's takes proxies from the environment by rules of its own
+            self._client._client.close()  # Flower's client has its own rules for proxies from the environment
             self._client._client = make_http_client(self.host, self.port, context, _CALL_S)
         try:
             return ask(self._client)
@@ -266,7 +271,7 @@ class SuperLink:
         ]
 
     def _build_environment(self) -> dict[str, str]:
-        # Nothing of it leaves this machine, so no proxy is meant for it. Flower finds its other programs on the PATH.
+        # No proxy: its connections stay on this machine. Flower finds its other programs on the PATH.
         own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         return own | {
             "NO_PROXY": "*",
@@ -312,14 +317,14 @@ class SuperLink:
             time.sleep(0.1)
 
     def _end_orphaned_runs(self) -> None:
-        """A run ends with its SuperLink, but Flower would believe in it, and in its messages, for a minute."""
+        """Stop runs that ended with an earlier SuperLink: Flower would count them as running for another minute."""
         runs = self._call(lambda control: control.ListRuns(ListRunsRequest(limit=RUNS_LOOKED_AT))).run_dict
         for run_id, run in runs.items():
             if run.status.status != "finished":
                 self.stop_run(run_id)
 
     def _describe_last_words(self) -> str:
-        """The last error that this child has logged, or its last line."""
+        """Describe the end of the log: the last error of this child, or its last line."""
         return f"{self.log} says: {self._output.read_last_words() if self._output else 'nothing'}"
 
     def _stop_processes(self) -> None:
@@ -329,7 +334,7 @@ class SuperLink:
 
 
 def find_free_port() -> int:
-    """A port on the loopback interface that nobody listens on now."""
+    """Find a port of the loopback interface on which no process listens now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,10 +1,12 @@
-"""Processes that carry a mark in their environment, and stopping exactly those.
+"""Find and stop exactly the processes that have a tag in their environment.
 
-A mark is inherited by everything that a marked process starts, however deep, and outlives its parent, so it finds
-what a killed owner left behind. Nothing unmarked is ever signalled: a process is held by a descriptor before its
-mark is read, so that its number cannot come to mean another process in between.
+Rules:
 
-Linux only (``/proc`` and pid file descriptors). Processes of other users are not seen.
+* all processes that a tagged process starts inherit the tag, and keep it when their parent ends; so the tag finds
+  processes that a killed owner left;
+* a process without the tag is never signalled: a pid file descriptor is opened before the tag is read, so that the
+  process id cannot be reused by another process in between;
+* Linux only (``/proc`` and pid file descriptors); processes of other users are not seen.
 """
 
 import contextlib
@@ -18,16 +20,17 @@ from typing import Final
 
 PATIENCE_S: Final = 10.0
 TAG: Final = "CONSILIUM_SUPERLINK"
-"""What a SuperLink and everything that it starts carry: their folder."""
+"""The environment variable of a SuperLink and of all that it starts; its value is their folder."""
 OWNER: Final = "CONSILIUM_OWNER"
-"""What tells a SuperLink the descriptor of the pipe by which it notices that its owner is gone."""
+"""The environment variable with the descriptor of the pipe by which a SuperLink notices that its owner ended."""
 
 
 def stop_tagged(name: str, value: str, *, but: int | None = None) -> None:
-    """Ask every process whose environment has ``name=value`` to end, then make it; return when all have.
+    """Stop every process whose environment has ``name=value``, except the process ``but``; return after they end.
 
-    All but the process ``but``.
+    SIGTERM first; SIGKILL for those that still run after ``PATIENCE_S``.
     """
+    # The processes are listed again before SIGKILL: one may have started another meanwhile.
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.ExitStack() as opened:
             handles = list(_find_tagged_processes(f"{name}={value}".encode(), but))
@@ -43,10 +46,11 @@ def stop_tagged(name: str, value: str, *, but: int | None = None) -> None:
 
 
 def _find_tagged_processes(mark: bytes, but: int | None) -> Iterator[int]:
-    """A pid file descriptor for every live process that carries ``mark``, except ``but``."""
+    """Yield a pid file descriptor of every running process with ``mark``, except ``but``; the caller closes it."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == but:
             continue
+        # Before the environment is read, so that the id cannot pass to another process in between.
         try:
             handle = os.pidfd_open(int(entry.name))
         except OSError:

@@ -1,9 +1,11 @@
-"""The SuperLink's process: Flower's own program, with our gate in front of its API and our plugin for its database.
+"""Run Flower's own SuperLink program with our gate before its API and our plugin for its database.
 
-Run as ``python -m server.superlink.program`` with the arguments of ``flower-superlink``, in an environment that
-names the descriptor of a pipe: when nobody holds the pipe's other end any more, this process ends, with everything
-that it started. The one thing changed in Flower is the function that makes its web application; if a release of
-Flower has no such function, this ends at once.
+``python -m server.superlink.program`` takes the arguments of ``flower-superlink``. The environment names the
+descriptor of a pipe (:data:`server.superlink.process_tags.OWNER`). When the other end of the pipe is closed, this
+process ends, and all that it started.
+
+The only change in Flower is the function that makes its web application. If a release of Flower has no such
+function, this program ends at once.
 """
 
 import os
@@ -23,8 +25,9 @@ _LEAVE_S: Final = 5.0
 
 
 def main() -> None:
-    """Run until stopped, or until the owner is gone."""
-    take_default_signals()  # what Flower starts would inherit that they are ignored, and Flower ends it by SIGINT
+    """Run until stopped, or until the owner ends."""
+    # Child processes inherit ignored signals, and Flower stops its children by SIGINT.
+    take_default_signals()
     call_when_closed(int(os.environ.pop(OWNER)), _end_everything)
 
     database.register()
@@ -40,7 +43,7 @@ def main() -> None:
 
 
 def _end_everything() -> None:
-    """End what this process started, and this process: politely, then at once."""
+    """Stop all that this process started, then this process: by SIGTERM, and after some seconds at once."""
     stop_tagged(TAG, os.environ[TAG], but=os.getpid())
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_LEAVE_S)

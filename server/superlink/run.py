@@ -1,7 +1,7 @@
-"""Runs one study to its end inside a Flower run; called by ``server/superlink/server_app.py``.
+"""Run one study to its end inside a Flower run; called by ``server/superlink/server_app.py``.
 
-A study outlives Flower runs: everything it needs is in its journal, so that a new run goes on where the last one
-ended, however it ended.
+A study may need several Flower runs. Everything it needs is in its journal, so that a new run continues where the
+last one ended, however it ended.
 """
 
 import time
@@ -21,7 +21,7 @@ _TTL_S: Final = 24 * 3600.0
 
 
 class GridTransport:
-    """Sites by name over Flower's grid."""
+    """The transport over Flower's grid, with sites by name; see :class:`server.study.runner.Transport`."""
 
     def __init__(self, grid: SiteMessages, federation: Federation) -> None:
         self._grid = grid
@@ -31,21 +31,21 @@ class GridTransport:
         self._names = {node: name for name, node in nodes.items()}
 
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
-        """See :class:`server.study.runner.Transport`."""
+        """Send ``envelope``; return the message's id."""
         return self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
 
     def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
-        """See :class:`server.study.runner.Transport`."""
+        """Yield the replies that have arrived since the last call."""
         for reply in self._grid.poll(lambda node: coming(self._names[node])):
             site = self._names[reply.node_id]
             yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
 
     def give_up(self, message: str) -> None:
-        """See :class:`server.study.runner.Transport`."""
+        """Stop waiting for the reply to ``message``."""
         self._grid.forget(message)
 
     def find_restarted_sites(self) -> list[str]:
-        """See :class:`server.study.runner.Transport`."""
+        """List the sites whose agent has come online since the last call."""
         before, self._activations = self._activations, self._federation.read_activations()
         return [
             name for name, when in self._activations.items() if name in self._nodes and before.get(name) != when
@@ -53,7 +53,7 @@ class GridTransport:
 
 
 def run(folder: Path, study: str, grid: SiteMessages) -> None:
-    """Drive ``study`` until it is finished or stopped.
+    """Run ``study`` until it is finished or stopped.
 
     Args:
         folder: the federation's folder.
@@ -61,7 +61,7 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
         grid: the run's sites.
 
     Raises:
-        FederationError: no such study, another process drives it, or an invited site has no node.
+        FederationError: there is no such study, another process runs it, or an invited site has no node.
     """
     federation = Federation(folder)
     nodes = federation.read_nodes()

@@ -1,8 +1,9 @@
 """The coordinator's ServerApp: the process in which a study's rounds run.
 
-Flower starts it for a run whose configuration names the federation's folder and the study. Flower throws away what
-this process prints, so it writes a log of its own beside the SuperLink's. An expected error ends the run as failed,
-with its sentence, which :meth:`server.superlink.process.SuperLink.read_run_status` gives back, and no traceback.
+* Flower starts it for a run whose configuration names the federation's folder and the study.
+* Flower discards what this process prints, so it writes its own log beside the SuperLink's.
+* An expected error ends the run as failed, with its message and without a traceback;
+  :meth:`server.superlink.process.SuperLink.read_run_status` returns the message.
 """
 
 import logging
@@ -25,7 +26,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: FlowerGrid, context: Context) -> None:
-    """Run the study that the run's configuration names, to its end."""
+    """Run the study that the run's configuration names to its end."""
     folder, study = context.run_config.get(FOLDER), context.run_config.get(STUDY)
     if not isinstance(folder, str) or not isinstance(study, str):
         raise FederationError(f"a run's configuration must name {FOLDER!r} and {STUDY!r}")
@@ -36,7 +37,7 @@ def main(grid: FlowerGrid, context: Context) -> None:
 
 
 def keep_log(path: Path) -> None:
-    """Write this process's log to ``path``, expected errors as one line."""
+    """Write this process's log to ``path``, with expected errors as one line."""
     handler = open_bounded_log(path)
     handler.addFilter(_shorten_expected_error)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -48,7 +49,7 @@ def keep_log(path: Path) -> None:
 
 
 def _shorten_expected_error(record: logging.LogRecord) -> bool:
-    """Flower logs what ended the run with its traceback; an expected error is its sentence alone."""
+    """Remove the traceback from the log record of an expected error; a logging filter, so it returns True."""
     if record.exc_info and isinstance(record.exc_info[1], Error):
         record.msg, record.args, record.exc_info, record.exc_text = str(record.exc_info[1]), (), None, None
     return True

@@ -1,1 +1,1 @@
-"""How a running study is shown: progress and tallies."""
+"""Show the progress of a running study."""

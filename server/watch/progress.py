@@ -1,7 +1,10 @@
-"""A study's progress for people: a live table on a terminal, plain lines elsewhere. Always on stderr.
+"""Show a study's progress on stderr: a live table on a terminal, plain lines elsewhere.
 
-Shown are phases, public prices, bytes, waiting times, and figures of totals that sites have opened: nothing else that
-is computed from records. Bytes and prices of a site are running totals of the study, and say so.
+Rules:
+
+* shown are phases, public prices, bytes, waiting times, and figures of totals that sites have opened; nothing else
+  that is computed from records;
+* bytes and prices of a site are totals of the study so far, and the headings say so.
 """
 
 from types import TracebackType
@@ -19,7 +22,7 @@ _SHOWN: Final = ("has joined", "has sealed")
 
 
 class Progress:
-    """Shows notes as they come. ``quiet`` shows none, and still adds them up."""
+    """The display of a study's notes; with ``quiet`` it shows nothing and still adds them up."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.tally = Tally()

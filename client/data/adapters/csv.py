@@ -1,13 +1,13 @@
-"""A CSV file becomes words: the columns that are asked for, row by row, with the line on which each row begins.
+"""Read the requested columns of a CSV file as words, row by row, with the line on which each row begins.
 
 Rules:
 
-* a regular file of at most ``MAX_TABLE_BYTES``, UTF-8 with or without a byte order mark, commas, a header row; read
-  once and in pieces, so that a device, or a line without an end, is refused before it fills the memory;
+* a regular file of at most ``MAX_TABLE_BYTES``, UTF-8 with or without a byte order mark, commas, a header row. It
+  is read once and in pieces, so that a device, or a line without an end, is refused before it fills the memory;
 * nothing is guessed: semicolons, a header in other letter case, a line above the header are named, not accepted;
-* a word is what stands in the field without spaces around it, in Unicode NFC; other columns may hold anything;
-* a :class:`Mistake` and an error name columns, lines and counts, never a word; the words that a mistake is about stand
-  beside it, for the owner's own terminal (``client/data/inspection.py``) and nothing else.
+* a word is the text of the field without spaces around it, in Unicode NFC; other columns may hold anything;
+* a :class:`Mistake` and an error name columns, lines and counts, never a word. The words of a mistake are beside
+  it, for the owner's own terminal (``client/data/inspection.py``) and nothing else.
 """
 
 import csv
@@ -26,8 +26,8 @@ from typing import BinaryIO, Final, NamedTuple
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_TABLE_BYTES: Final = 4 << 30
-MAX_FIELD: Final = 16 << 20  # characters; a discharge letter fits, what an unclosed quote swallows need not
-MAX_PLACES: Final = 5  # that are remembered of a mistake
+MAX_FIELD: Final = 16 << 20  # characters: a discharge letter fits; the text after an unclosed quote need not fit
+MAX_PLACES: Final = 5  # kept of each mistake
 _LINES_ABOVE_HEADER: Final = 20
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _OTHER_FORMATS: Final = {
@@ -40,7 +40,7 @@ _OTHER_FORMATS: Final = {
 
 
 class Place(NamedTuple):
-    """Where a mistake is: the line on which the row begins, and the word that stands there."""
+    """The place of a mistake: the line on which the row begins, and the word there."""
 
     line: int
     word: str
@@ -54,7 +54,7 @@ class Mistake:
         sentence: what, by column and count; may go to a log.
         column: the column that it is about, if it is about one.
         places: the first few; only for the owner's own terminal.
-        words: how often each word was mistaken; only for the owner's own terminal, and for what it suggests.
+        words: how often each mistaken word occurs; only for the owner's own terminal, and for its hints.
     """
 
     sentence: str
@@ -85,7 +85,7 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
 
     Raises:
         DataUnavailableError: the file cannot be read now.
-        DataError: it is no such file, or none of the columns is in it.
+        DataError: it is not such a file, or has none of the columns.
     """
     try:
         _require_regular_file(path)
@@ -103,17 +103,17 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
 
 
 def list_places(words: Sequence[str], lines: Sequence[int], rows: Sequence[int]) -> tuple[Place, ...]:
-    """Name the first few of ``rows`` by their lines and words."""
+    """List the first few of ``rows`` by their lines and words."""
     return tuple(Place(lines[row], words[row]) for row in rows[:MAX_PLACES])
 
 
 def simplify_spelling(name: str) -> str:
-    """Give a column's name without letter case, spaces and punctuation."""
+    """Return a column's name without letter case, spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
 class _Hashed(io.RawIOBase):
-    """A file that hashes what is read of it."""
+    """A file that computes the SHA-256 of what is read from it."""
 
     def __init__(self, raw: BinaryIO | io.FileIO) -> None:
         self._raw = raw
@@ -140,7 +140,7 @@ class _Hashed(io.RawIOBase):
 
 
 def _require_regular_file(path: Path) -> None:
-    """Refuse what has no end, or would fill the memory, before it is opened."""
+    """Refuse, before it is opened, what has no end or would fill the memory."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
@@ -154,7 +154,7 @@ def _require_regular_file(path: Path) -> None:
 
 
 def _read_lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of ``text``, none longer than a field may be."""
+    """Yield the lines of ``text``; refuse one that is longer than a field may be."""
     number = 0
     while line := text.readline(MAX_FIELD + 1):
         number += 1
@@ -167,7 +167,7 @@ class _Rows:
     """The rows of a CSV file, each with the line on which it begins; blank lines are left out."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        csv.field_size_limit(MAX_FIELD)  # of the process; Python's own is 128 KiB
+        csv.field_size_limit(MAX_FIELD)  # for the whole process; Python's default is 128 KiB
         self._reader = csv.reader(lines, strict=True)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -240,7 +240,7 @@ def _clean_word(text: str) -> str:
 
 
 def _describe_absent_columns(absent: Sequence[str], names: Sequence[str], header: Sequence[str]) -> str:
-    """Say which columns are absent, and which of the header's may be meant."""
+    """Describe which columns are absent, and which of the header's may be meant."""
     near = [
         f"did you mean '{column}' for '{name}'?"
         for name in absent
@@ -251,7 +251,7 @@ def _describe_absent_columns(absent: Sequence[str], names: Sequence[str], header
 
 
 def _describe_separator(names: Sequence[str], header: str) -> str:
-    """Say by what the columns of the line ``header`` are separated, if not by commas."""
+    """Describe what separates the columns of the line ``header``, if not commas."""
     wanted = {simplify_spelling(name) for name in names}
     for separator, words in _SEPARATORS.items():
         found = len({simplify_spelling(part) for part in header.split(separator)} & wanted)
@@ -261,7 +261,7 @@ def _describe_separator(names: Sequence[str], header: str) -> str:
 
 
 def _describe_late_header(names: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> str:
-    """Say which of the first lines names the columns, if the first one does not."""
+    """Describe which of the first lines names the columns, if the first one does not."""
     wanted = {simplify_spelling(name) for name in names}
     for line, row in rows:
         if line > _LINES_ABOVE_HEADER:

@@ -37,7 +37,7 @@ def format_epsilon(epsilon: float | None) -> str:
 
 
 def format_delta(delta: float) -> str:
-    """Format a delta, as a decimal fraction where that is exact and short."""
+    """Format a delta, as a decimal fraction where six digits show it exactly."""
     return f"{delta:.6f}".rstrip("0") if delta >= 1e-5 and round(delta, 6) == delta else f"{delta:g}"
 
 

@@ -1,1 +1,1 @@
-"""Per-sample gradients of each kind of layer, one kind a file."""
+"""Per-sample gradients, one file for each kind of layer."""

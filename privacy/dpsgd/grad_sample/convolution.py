@@ -1,10 +1,13 @@
-"""Convolutions, plain and transposed: a patient's weight gradient, built or by Gram matrices.
+"""Compute per-patient gradients of convolutions, plain and transposed: built, or by Gram matrices.
 
-The gradient of a convolution's weight is itself a convolution, of input and output gradient; the library computes it
-for any run of records at once. So a patient's gradient costs one call on the patient's records, and the weighted sum
-one call on all records with weighted output gradients. Small images are cheaper unfolded: every position becomes a
-row (its window), and what holds for rows holds (:mod:`privacy.dpsgd.grad_sample.outer_products`). A transposed
-convolution is the same with the two roles exchanged: windows are cut from the output gradient.
+The gradient of a convolution's weight is itself a convolution, of the input and the output gradient. The library
+computes it for any run of records at once. So a patient's gradient costs one call on the patient's records, and the
+weighted sum one call on all records with weighted output gradients.
+
+Small images are cheaper unfolded: every position becomes a row (its window), and the methods for rows apply
+(:mod:`privacy.dpsgd.grad_sample.outer_products`).
+
+A transposed convolution is the same with the two roles exchanged: windows are cut from the output gradient.
 """
 
 from collections.abc import Sequence
@@ -24,26 +27,30 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     sum_by_patient,
 )
 
-_WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient, above which a call for each patient costs nothing
+_WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient that are worth a call of their own
 
 
 def compute_convolution_gradients(
     layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> dict[str, PatientGradients]:
-    """Weight and bias."""
+    """Compute the gradients of weight and bias."""
     shares: dict[str, PatientGradients] = {}
     passes = [(call.rows.to(dtype), call.output_gradient.to(dtype)) for call in calls]
     if layer.weight.requires_grad:
         shares["weight"] = _Weight(layer, passes, batch)
     if layer.bias is not None and layer.bias.requires_grad:
         sums = [gradient.flatten(2).sum(2) for _, gradient in passes]  # (rows, outputs)
+        # (records, outputs), summed over the rows of a record and over calls
         each = torch.stack([part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in sums]).sum(0)
         shares["bias"] = Materialised(sum_by_patient(each, batch))
     return shares
 
 
 class _Weight:
-    """Gradients of a convolution's weight; each pass is (input, output gradient), rows of a record side by side."""
+    """Per-patient gradients of a convolution's weight.
+
+    Each pass is (input, output gradient), with the rows of a record next to each other.
+    """
 
     def __init__(self, layer: Any, passes: list[tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> None:
         self._layer, self._batch = layer, batch
@@ -56,16 +63,17 @@ class _Weight:
         self._numbers = weight.numel()
 
     def compute_norms(self) -> torch.Tensor:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
+            # one weighted call for most patients; those that float32 cannot add have weight 0 and follow in float64
             apart = self._apart[place] | find_unsafe_factors(own)
             weights = own.masked_fill(apart, 0.0).to(into.dtype).repeat_interleave(run.each)
             for one in self._passes:
@@ -101,16 +109,17 @@ class _Weight:
         return torch.stack([one.compute_gradient(records).flatten() for one in self._passes]).sum(0)
 
     def _build_gradients_by_rows(self, records: slice, each: int) -> torch.Tensor:
-        left, right = self._extract_rows(records, each)
+        left, right = self._extract_rows(records, each)  # (patients * groups, rows, width)
         patients = (records.stop - records.start) // each
         return torch.bmm(left.mT, right).reshape(patients, self._numbers)
 
     def _compute_norms_by_gram(self, records: slice, each: int) -> torch.Tensor:
-        """The patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
+        """Return the patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
         patients, groups = (records.stop - records.start) // each, self._layer.groups
         norms, apart = (
             part.view(patients, groups) for part in compute_gram_norms(*self._extract_rows(records, each))
         )
+        # groups have separate weights: the square of a patient's norm is the sum over groups
         return torch.stack([norms.square().sum(1).sqrt(), apart.any(1).double()], dim=1)
 
     def _add_apart(self, records: slice, each: int, factor: torch.Tensor, into: torch.Tensor) -> None:
@@ -121,14 +130,15 @@ class _Weight:
             add_outer_products(left[some], right[some], factor[None], matrix)
 
     def _extract_rows(self, records: slice, each: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of some patients for each group of channels: (patients * groups, rows, width) left and right."""
+        """Return the left and right rows of some patients; both (patients * groups, rows, width)."""
         patients, groups = (records.stop - records.start) // each, self._layer.groups
         sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         for one in self._passes:
             for side, part in zip(sides, one.extract_rows(records), strict=True):  # (rows, width, positions)
                 grouped = part.reshape(patients, part.shape[0] // patients, groups, -1, part.shape[2])
+                # (patients, rows, groups, width, positions) -> (patients * groups, rows * positions, width)
                 side.append(grouped.permute(0, 2, 1, 4, 3).flatten(0, 1).flatten(1, 2))
-        left, right = (torch.cat(side, dim=1) for side in sides)
+        left, right = (torch.cat(side, dim=1) for side in sides)  # the rows of all calls
         return left, right
 
 
@@ -137,29 +147,30 @@ class _Pass:
 
     Args:
         layer: the convolution.
-        rows: what went in.
-        gradient: what came back.
-        records: of the batch; each may have several rows.
+        rows: its input, (rows, channels, *positions).
+        gradient: its output gradient, likewise.
+        records: number of records of the batch; each may have several rows.
     """
 
     def __init__(self, layer: Any, rows: torch.Tensor, gradient: torch.Tensor, records: int) -> None:
         self._layer = layer
         self._padding = list(layer.padding)
         if not layer.transposed and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
+            # what the layer does first: pad the input by its mode, then convolve without padding
             mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
             rows = functional.pad(rows, layer._reversed_padding_repeated_twice, mode=mode)
             self._padding = [0] * len(layer.kernel_size)
         self._rows, self._gradient = rows, gradient
         self._each = len(rows) // records
-        small = rows if layer.transposed else gradient
+        small = rows if layer.transposed else gradient  # one window of the other tensor for each of its positions
         self.positions = self._each * small[0, 0].numel()  # of one record
 
     def compute_gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """The weight's gradient over some records, each with its weight (records,)."""
+        """Compute the gradient of the layer's weight over some records, each times its weight (records,)."""
         layer, some = self._layer, self._find_row_slice(records)
         gradient = self._gradient[some]
         if weights is not None:
-            every = weights.repeat_interleave(self._each)
+            every = weights.repeat_interleave(self._each)  # (rows,)
             gradient = gradient * every.view(-1, *[1] * (gradient.dim() - 1))
         found = torch.ops.aten.convolution_backward(
             gradient,
@@ -172,13 +183,13 @@ class _Pass:
             layer.transposed,
             self._compute_output_padding(),
             layer.groups,
-            [False, True, False],
+            [False, True, False],  # only the weight's gradient, not those of input and bias
         )
         weight: torch.Tensor = found[1]
         return weight.contiguous()
 
     def extract_rows(self, records: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left and right rows of some records, (rows, width, positions)."""
+        """Return the left and right rows of some records, each (rows, width, positions)."""
         some = self._find_row_slice(records)
         if self._layer.transposed:
             small, large = self._rows[some], self._gradient[some]
@@ -190,10 +201,11 @@ class _Pass:
         return slice(records.start * self._each, records.stop * self._each)
 
     def _compute_output_padding(self) -> list[int]:
-        """How much longer the output is than the least; nothing unless transposed."""
+        """Return by how much the output is longer than needed, for each axis; 0 unless transposed."""
         layer = self._layer
         if not layer.transposed:
             return [0] * len(layer.kernel_size)
+        # torch.nn.ConvTranspose2d's formula of the output size, solved for output_padding
         axes = zip(
             self._gradient.shape[2:], self._rows.shape[2:], layer.kernel_size, layer.stride, self._padding,
             layer.dilation, strict=True,
@@ -202,13 +214,16 @@ class _Pass:
                 for out, size, kernel, stride, pad, dilation in axes]  # fmt: skip
 
     def _cut_windows(self, image: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
-        """What the kernel sees at each place; (rows, channels * kernel, positions)."""
+        """Return the window of the kernel at each position; (rows, channels * kernel, positions)."""
         layer, dimensions = self._layer, len(places)
+        # functional.pad counts axes from the last one, with two numbers each
         windows = functional.pad(image, [pad for pad in reversed(self._padding) for _ in range(2)])
         for axis in range(dimensions):
+            # with dilation, unfold takes the whole reach and every dilation-th entry of it is kept
             reach = (layer.kernel_size[axis] - 1) * layer.dilation[axis] + 1
             windows = windows.unfold(2 + axis, reach, layer.stride[axis]).narrow(2 + axis, 0, places[axis])
             windows = windows[..., :: layer.dilation[axis]]
+        # (rows, channels, *positions, *kernel) -> (rows, channels, *kernel, *positions)
         kernel_first = (0, 1, *range(2 + dimensions, 2 + 2 * dimensions), *range(2, 2 + dimensions))
         return windows.permute(kernel_first).reshape(
             len(image), -1, windows[0, 0].numel() // _multiply_sizes(layer.kernel_size)
@@ -216,7 +231,7 @@ class _Pass:
 
 
 def _find_record_slice(run: SizeGroup, patients: slice) -> slice:
-    """The records of some patients of a run."""
+    """Return the slice of records of some patients of a run."""
     return slice(run.records.start + patients.start * run.each, run.records.start + patients.stop * run.each)
 
 

@@ -1,9 +1,13 @@
-"""A layer of no known kind that owns parameters: its own gradient for every patient, by running it once more.
+"""Compute per-patient gradients of any other layer that owns parameters, by running it again under vmap.
 
 The layer is called again on each patient's rows, all patients at once (``torch.func.vmap``), and differentiated in
-the direction of what came back. That is exact for any layer made of tensors that treats records alike. Refused by
-name: a layer with random numbers of its own (another draw would be another gradient), inputs that are neither tensors
-nor constants, and what ``vmap`` cannot do.
+the direction of its output gradient. This is exact for any layer made of tensors that treats records alike.
+
+Refused by name:
+
+* a layer with random numbers of its own: another draw would be another gradient;
+* inputs that are neither tensors nor constants;
+* what ``vmap`` cannot do.
 """
 
 import warnings
@@ -22,10 +26,10 @@ from privacy.errors import TermsError
 def compute_vmap_gradients(
     layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> dict[str, PatientGradients]:
-    """The parameters that the layer owns directly.
+    """Compute the gradients of the parameters that the layer owns directly.
 
     Raises:
-        TermsError: this layer cannot be run for one patient after the other.
+        TermsError: the layer cannot be run for one patient after the other.
     """
     own = {name: parameter.detach() for name, parameter in layer.named_parameters(recurse=False)
            if parameter.requires_grad}  # fmt: skip
@@ -37,7 +41,10 @@ def compute_vmap_gradients(
 
 
 def widen_call(call: Call, dtype: torch.dtype) -> Call:
-    """The call with its floating-point tensors in ``dtype``: in mixed precision they are narrower than parameters."""
+    """Return the call with its floating-point tensors in ``dtype``.
+
+    In mixed precision they are narrower than the parameters.
+    """
 
     def wide(value: Any) -> Any:
         return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
@@ -55,7 +62,7 @@ def _compute_call_gradients(
 def _compute_run_gradients(
     layer: nn.Module, own: dict[str, torch.Tensor], call: Call, batch: Batch, run: SizeGroup
 ) -> dict[str, torch.Tensor]:
-    """Gradients of the patients of a run; (patients, ...) for each parameter."""
+    """Compute the gradients of the patients of a run; (patients, ...) for each parameter."""
     assert call.gradient is not None
     inputs = [
         _split_by_patient(call, value, axis, batch, run) for value, axis in zip(call.inputs, call.axes, strict=True)
@@ -69,6 +76,7 @@ def _compute_run_gradients(
 
         def toward_all(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
             output = torch.func.functional_call(layer, parameters, tuple(arguments), call.keywords)
+            # its gradient is the vector-Jacobian product of the layer with the output gradient
             pulled: torch.Tensor = (output * toward).sum()
             return pulled
 
@@ -78,7 +86,7 @@ def _compute_run_gradients(
     places = (*call.axes, call.output_axis)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop")  # slower, and still exact
+            warnings.filterwarnings("ignore", "There is a performance drop")  # slower, but still exact
             each = torch.func.vmap(one, in_dims=places, randomness="error")(*inputs, direction)
     except (RuntimeError, ValueError, TypeError) as cause:
         raise TermsError(
@@ -91,13 +99,14 @@ def _compute_run_gradients(
 
 
 def _split_by_patient(call: Call, value: Any, axis: int | None, batch: Batch, run: SizeGroup) -> Any:
-    """The run's part of ``value``, with an axis of patients before the axis of their records."""
+    """Return the run's part of ``value``, with an axis of patients before the axis of their records."""
     if not isinstance(value, torch.Tensor):
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise TermsError(f"{call.layer} owns parameters and takes a {type(value).__name__}; pass tensors")
     if axis is None:
         return value
-    each = value.shape[axis] // batch.records
+    each = value.shape[axis] // batch.records  # rows of one record
     rows = value.narrow(axis, run.records.start * each, (run.records.stop - run.records.start) * each)
+    # (..., records * each, ...) -> (..., patients, rows of a patient, ...)
     return rows.reshape(*rows.shape[:axis], run.count, run.each * each, *rows.shape[axis + 1 :])

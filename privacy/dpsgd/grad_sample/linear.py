@@ -1,4 +1,7 @@
-"""Per-sample gradients of a linear layer."""
+"""Compute per-patient gradients of a linear layer.
+
+Source: Goodfellow 2015 (arXiv 1510.01799): the weight's gradient for one row is an outer product.
+"""
 
 import torch
 from torch import nn
@@ -18,8 +21,8 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
 def compute_linear_gradients(
     layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
-    """Weight and bias of a matrix applied to the last axis."""
-    left = join_positions([call.output_gradient for call in calls], batch, dtype)
+    """Compute the gradients of weight and bias, where the matrix is applied to the last axis."""
+    left = join_positions([call.output_gradient for call in calls], batch, dtype)  # (records, positions, outputs)
     shares: dict[str, PatientGradients] = {}
     if layer.weight.requires_grad:
         shares["weight"] = OuterProducts(left, join_positions([call.rows for call in calls], batch, dtype), batch)

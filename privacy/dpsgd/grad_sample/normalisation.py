@@ -1,4 +1,9 @@
-"""Per-sample gradients of group, layer and instance normalisation."""
+"""Compute per-patient gradients of group, layer and instance normalisation.
+
+With y = scale * n + shift, where n is the normalised input, the gradient of scale is the sum of n times the
+gradient of y, and that of shift is the sum of the gradient of y. Statistics are of one record, so a record's
+gradient depends on no other record.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,7 +25,7 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
 def compute_group_norm_gradients(
     layer: nn.GroupNorm, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
-    """Scale and shift of each channel."""
+    """Compute the gradients of the scale and shift of each channel, normalised in groups."""
     return _compute_channel_gradients(
         layer, calls, batch, dtype, lambda rows: functional.group_norm(rows, layer.num_groups, eps=layer.eps)
     )
@@ -29,7 +34,7 @@ def compute_group_norm_gradients(
 def compute_instance_norm_gradients(
     layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
-    """Scale and shift of each channel; statistics are of one record."""
+    """Compute the gradients of the scale and shift of each channel, normalised one by one."""
     return _compute_channel_gradients(
         layer, calls, batch, dtype, lambda rows: functional.instance_norm(rows, eps=layer.eps)
     )
@@ -38,12 +43,13 @@ def compute_instance_norm_gradients(
 def compute_layer_norm_gradients(
     layer: nn.LayerNorm, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
-    """Scale and shift of each entry of the last axes."""
+    """Compute the gradients of the scale and shift of each entry of the last axes."""
     shape, entries = layer.normalized_shape, layer.weight.numel()
     pairs = []
     for call in calls:
-        normal = functional.layer_norm(call.rows.to(dtype), shape, eps=layer.eps)
+        normal = functional.layer_norm(call.rows.to(dtype), shape, eps=layer.eps)  # (rows, ..., *shape)
         gradient = call.output_gradient.to(dtype)
+        # each part is (records, entries), summed over positions
         pairs.append(
             tuple(part.reshape(batch.records, -1, entries).sum(1) for part in (normal * gradient, gradient))
         )
@@ -62,7 +68,7 @@ def _compute_channel_gradients(
         gradient = call.output_gradient.to(dtype)
         gradient = gradient.reshape(*gradient.shape[:2], -1)  # (rows, channels, positions)
         normal = normalised(call.rows.to(dtype)).view_as(gradient)
-        scale, shift = torch.linalg.vecdot(normal, gradient), gradient.sum(2)
+        scale, shift = torch.linalg.vecdot(normal, gradient), gradient.sum(2)  # (rows, channels)
         pairs.append(tuple(part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in (scale, shift)))
     return _make_scale_and_shift_gradients(layer, pairs, batch)
 

@@ -1,24 +1,27 @@
-"""A patient's gradient as a sum of outer products of rows: its norm and its clipped sum, without building it.
+"""Compute the norm and the clipped sum of gradients that are sums of outer products of rows, without building them.
 
-The gradient of a matrix that is applied to rows is ``sum over rows j of left_j right_j^T``, where ``right_j`` is a
-row that went in and ``left_j`` the gradient of what came out. Rows of a patient are those of all records, positions
-and calls. Three ways to the norm; for each run of patients the cheapest is taken:
+The gradient of a matrix that is applied to rows is ``sum over rows j of left_j right_j^T``. ``right_j`` is a row of
+the input and ``left_j`` the gradient of that row's output. The rows of a patient are those of all records,
+positions and calls.
+
+There are three ways to the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
-* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows do;
-* **otherwise** by the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j . right_k)`` ("ghost
-  norm"; Bu et al. 2022, arXiv 2205.10683, whose choice is this one).
+* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows;
+* **otherwise** the norm comes from the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j .
+  right_k)`` ("ghost norm"; Bu et al. 2022, arXiv 2205.10683, who also choose for each layer).
 
-The clipped sum over patients is one product of matrices, its rows weighted by the patients' factors (book-keeping,
-Bu et al. 2022, arXiv 2210.00038).
+The clipped sum over patients is one product of matrices, with the rows weighted by the patients' factors
+(book-keeping, Bu et al. 2022, arXiv 2210.00038).
 
-**A norm is never smaller than the gradient that is added**, for every float32 there is. Rules:
+**A norm is never smaller than the gradient that is added**, for every float32. Rules:
 
-* norms are float64 (:mod:`privacy.dpsgd.norms`): no square underflows or overflows unseen;
-* Gram matrices are believed where every term is far from both ends of float32 and the rows do not cancel; elsewhere
-  they are computed again in float64;
-* what is added is made of the very numbers whose norm was taken. It is added in float32 where a factor times a row
-  keeps its digits there; elsewhere (huge numbers, tiny factors, rows that cancel) in float64, rounded once.
+* Norms are float64 (:mod:`privacy.dpsgd.norms`): no square underflows or overflows unnoticed.
+* A norm from Gram matrices in float32 is used where every term is far from both ends of float32 and the rows do not
+  cancel. Elsewhere the Gram matrices are computed again in float64.
+* What is added is made of the same numbers whose norm was taken. It is added in float32 where a factor times a row
+  keeps its digits there. Elsewhere (huge numbers, tiny factors, rows that cancel) it is added in float64 and
+  rounded once.
 """
 
 from typing import Final
@@ -29,17 +32,17 @@ from privacy.dpsgd.batching import Batch, SizeGroup
 from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, find_unsafe_factors
 from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
 
-_CANCELS: Final = 1e-3  # squared norm over the rows' own squares, below which float32 is not believed
-_VANISHES: Final = 1e-12  # the same, below which float64 is not: a part in a million of the rows
+_CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
+_VANISHES: Final = 1e-12  # the same for float64: a norm of a millionth of the rows; smaller ones are raised to it
 
 
 class OuterProducts:
-    """Gradients of a matrix that was applied to rows.
+    """Per-patient gradients of a matrix that was applied to rows.
 
     Args:
-        left: (records, positions, outputs) gradients of what came out.
-        right: (records, positions, inputs) what went in.
-        batch: whose records they are.
+        left: (records, positions, outputs) output gradients.
+        right: (records, positions, inputs) inputs.
+        batch: the patients of the records.
     """
 
     def __init__(self, left: torch.Tensor, right: torch.Tensor, batch: Batch) -> None:
@@ -48,20 +51,22 @@ class OuterProducts:
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
 
     def compute_norms(self) -> torch.Tensor:
-        """See :class:`PatientGradients`."""
+        """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`PatientGradients`."""
-        matrix = into.view(self._left.shape[-1], self._right.shape[-1])
+        """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        matrix = into.view(self._left.shape[-1], self._right.shape[-1])  # (outputs, inputs)
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
+            # (patients, rows, outputs) and (patients, rows, inputs)
             left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
             apart = self._apart[place] | find_unsafe_factors(own)
             plain = own.masked_fill(apart, 0.0).to(into.dtype)
+            # the sum over patients and rows of factor * left^T right is one product of matrices
             matrix.addmm_((left * plain[:, None, None]).flatten(0, 1).T, right.flatten(0, 1))
             if apart.any():
                 add_outer_products(left[apart], right[apart], own[apart], matrix)
@@ -69,7 +74,7 @@ class OuterProducts:
     def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
         rows, outputs, inputs = left.shape[1], left.shape[2], right.shape[2]
-        if rows == 1:
+        if rows == 1:  # the norm of an outer product is the product of the norms
             lefts, rights = compute_row_norms(left[:, 0]), compute_row_norms(right[:, 0])
             norms = lefts * rights
             self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
@@ -82,15 +87,18 @@ class OuterProducts:
 
 
 def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
-    """Whether a patient's gradient takes no more room than its rows; it then costs less than Gram matrices too."""
+    """Return whether a patient's gradient takes no more room than its rows.
+
+    Then it also costs less time than Gram matrices.
+    """
     return outputs * inputs <= rows * (outputs + inputs)
 
 
 def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Norm of each ``left^T right`` by Gram matrices; left (n, rows, a), right (n, rows, b).
+    """Compute the norm of each ``left^T right`` by Gram matrices; left (n, rows, a), right (n, rows, b).
 
     Returns:
-        The norms, (n,) float64, and which of them float32 was not enough for, (n,): add those in float64.
+        The norms, (n,) float64, and for which of them float32 was not exact enough, (n,): add those in float64.
     """
     at_once = max(1, SLICE // (2 * left.shape[1] ** 2))
     norms, apart = [], []
@@ -108,16 +116,17 @@ def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.T
 
 
 def _compute_squares_by_gram(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared norm of each ``left^T right``, (n,) float64, and whether float32 rounds it by little, (n,)."""
+    """Return the squared norm of each ``left^T right``, (n,) float64, and whether it is exact enough, (n,)."""
     rows, width = left.shape[1], left.shape[2] + right.shape[2]
-    lefts, rights = torch.bmm(left, left.mT), torch.bmm(right, right.mT)
+    lefts, rights = torch.bmm(left, left.mT), torch.bmm(right, right.mT)  # (n, rows, rows)
     traces = [side.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64) for side in (lefts, rights)]  # (n,) each
-    lefts *= rights
+    lefts *= rights  # the sum of its entries is the squared norm (Bu et al. 2022)
     squared: torch.Tensor = lefts.flatten(1).sum(1, dtype=torch.float64)
-    own = lefts.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)  # no two rows together
-    # each of the three products may lose TINY for each of its terms
+    own = lefts.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)  # of each row alone
+    # underflow may lose TINY in each term of the two Gram products and of their product
     lost = TINY * rows * (width * (traces[0] + traces[1]) + rows)
     enough = (squared >= _CANCELS * own) & (squared * NOT_TINY >= lost) & torch.isfinite(squared)
+    # below this even float64 is not exact enough, and a norm that is too large only clips more
     squared = torch.maximum(squared, _VANISHES * own)
     return squared.masked_fill(torch.maximum(*traces) > LARGEST**2, torch.inf), enough
 

@@ -1,4 +1,4 @@
-"""Per-patient gradients of one parameter: the forms they are kept in, and their sums."""
+"""Define the forms in which per-patient gradients of one parameter are kept, with their norms and weighted sums."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -9,15 +9,18 @@ from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.norms import SLICE, add_scaled, compute_row_norms
 
-_SMALL: Final = 2.0**-60  # a factor below which it is
-LARGE: Final = 2.0**30  # a norm above which a gradient is added in float64
+_SMALL: Final = 2.0**-60  # a factor below it loses digits in float32
+LARGE: Final = 2.0**30  # a gradient with a norm above it is added in float64
 
 
 class PatientGradients(Protocol):
-    """What every patient of a batch contributes to one parameter."""
+    """The gradients of one parameter for every patient of a batch."""
 
     def compute_norms(self) -> torch.Tensor:
-        """Norm of each patient's gradient, or a bound of it; (patients,) float64. Called once, before :meth:`add`."""
+        """Compute the norm of each patient's gradient, or a bound of it; (patients,) float64.
+
+        Called once, before :meth:`add`.
+        """
         ...
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
@@ -26,19 +29,19 @@ class PatientGradients(Protocol):
 
 
 class Materialised:
-    """Gradients that were built. ``gradients`` is (patients, ...)."""
+    """Gradients that are built in memory. ``gradients`` is (patients, ...)."""
 
     def __init__(self, gradients: torch.Tensor) -> None:
-        self._gradients = gradients.flatten(1)
+        self._gradients = gradients.flatten(1)  # (patients, numbers)
         self._norms: torch.Tensor | None = None
 
     def compute_norms(self) -> torch.Tensor:
-        """See :class:`PatientGradients`."""
+        """Compute norms as in :class:`PatientGradients`."""
         self._norms = compute_row_norms(self._gradients)
         return self._norms
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """See :class:`PatientGradients`."""
+        """Add as in :class:`PatientGradients`: in float32 where that keeps the digits, else in float64."""
         assert self._norms is not None, "norms come before the sum"
         apart = (self._norms > LARGE) | find_unsafe_factors(factors)
         own = factors.masked_fill(apart, 0.0).to(into.dtype)
@@ -48,30 +51,30 @@ class Materialised:
 
 
 def find_unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
-    """Which factors lose digits in float32, themselves or times a row; (patients,)."""
+    """Return which factors lose digits in float32, alone or times a row; (patients,)."""
     return factors < _SMALL
 
 
 def sum_by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Sum of the rows of each patient's records; (records, width) -> (patients, width)."""
+    """Sum the rows of each patient's records; (records, width) -> (patients, width)."""
     if batch.records == batch.patients:
         return records
     return torch.cat([run.group_by_patient(records[:, None]).sum(1) for run in batch.runs])
 
 
 def map_in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-    """``compute`` for ``count`` patients, a few at a time so that an intermediate result stays small."""
+    """Run ``compute`` for ``count`` patients, a few at a time, so that intermediate results stay small."""
     at_once = max(1, SLICE // max(1, numbers_each))
     return torch.cat([compute(slice(start, min(start + at_once, count))) for start in range(0, count, at_once)])
 
 
 LayerGradients = Mapping[str, PatientGradients]
-"""By the name of the parameter within its layer."""
+"""Gradients of a layer's parameters, by the name of the parameter within its layer."""
 GradSampler = Callable[[Any, list[Call], Batch, torch.dtype], LayerGradients]
-"""(layer, its calls, whose records they are, type to compute in) -> the shares of the parameters that train."""
+"""(layer, its calls, the batch, type to compute in) -> the gradients of the parameters that train."""
 
 
 def join_positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
-    """Tensors with the records first, calls side by side; (records, positions, width)."""
+    """Join tensors with the records first, the positions of all calls side by side; (records, positions, width)."""
     flat = [part.to(dtype).reshape(batch.records, -1, part.shape[-1]) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)

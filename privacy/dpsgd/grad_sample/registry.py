@@ -1,18 +1,19 @@
-"""What each kind of layer contributes to a patient's gradient, from its inputs and the gradients of its outputs.
+"""Choose how the per-patient gradients of a layer are computed, by the kind of layer.
 
-====================================  ====================================================================
-layer                                 each parameter's share
-====================================  ====================================================================
-Linear (also on sequences, and the    weight: outer products of rows (:mod:`~privacy.dpsgd.grad_sample.outer_products`);
-cells of DPRNN, DPGRU and DPLSTM)     bias: sum of the rows that came back
-Embedding                             the rows that came back, summed by (patient, index)
+====================================  =========================================================================
+layer                                 gradients of each parameter
+====================================  =========================================================================
+Linear (also on sequences, and the    weight: outer products of rows (``outer_products``); bias: sum of the
+cells of DPRNN, DPGRU and DPLSTM)     output gradients
+Embedding                             the output gradients, summed by (patient, index)
 Conv1d, Conv2d, Conv3d, transposed    :mod:`privacy.dpsgd.grad_sample.convolution`
-GroupNorm, LayerNorm, InstanceNorm    sums of the normalised input times what came back; bias: of what came back
-any other that owns parameters        its own gradient, patient by patient (:mod:`privacy.dpsgd.grad_sample.fallback`)
-====================================  ====================================================================
+GroupNorm, LayerNorm, InstanceNorm    weight: sum of the normalised input times the output gradient; bias: sum
+                                      of the output gradients
+any other that owns parameters        by vmap over patients (:mod:`privacy.dpsgd.grad_sample.fallback`)
+====================================  =========================================================================
 
-A layer counts as a kind by the forward function it runs and the parameters it owns, so a subclass that computes
-something else is never taken for its parent.
+All of them use the layer's inputs and output gradients only. A layer counts as a kind by the forward function that
+it runs and the parameters that it owns. So a subclass that computes something else never counts as its parent.
 """
 
 from collections.abc import Mapping
@@ -33,9 +34,10 @@ from privacy.dpsgd.grad_sample.patient_gradients import GradSampler
 
 
 def grad_sampler_of(layer: nn.Module) -> GradSampler:
-    """How the layer's gradients are found."""
+    """Return the function that computes the per-patient gradients of ``layer``."""
     kind = GRAD_SAMPLERS.get(type(layer).forward)
     inner = getattr(type(layer), "_conv_forward", None)
+    # a layer may replace forward on the instance, a convolution also the inner function that forward calls
     usual = "forward" not in vars(layer) and (inner is None or inner in _CONVOLUTIONS)
     known = {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}
     return kind if kind is not None and usual and known else compute_vmap_gradients

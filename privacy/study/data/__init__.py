@@ -1,1 +1,1 @@
-"""The data contract: columns, labels, ranges."""
+"""The part ``data`` of the terms, the data contract: columns, labels, ranges."""

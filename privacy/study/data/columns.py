@@ -1,4 +1,7 @@
-"""The columns of a contract that become inputs."""
+"""The columns of a data contract that become inputs of the model.
+
+Ranges and vocabularies are public choices of the study's author, never read from patients.
+"""
 
 from typing import Final, Literal, Self
 
@@ -14,8 +17,8 @@ _NARROWEST_PART: Final = 1e-9  # of its larger end
 class Number(Document):
     """A numeric column, scaled from its public range to [-1, 1]; beyond the range it is clipped.
 
-    The ends lie within 1e15 on both sides, and apart by at least 1e-15 and a billionth of the larger one: scaling
-    then keeps a value's digits.
+    The ends lie between -1e15 and 1e15. They differ by at least 1e-15, and by at least a billionth of the larger one, so
+    that scaling keeps a value's digits.
     """
 
     kind: Literal["number"]

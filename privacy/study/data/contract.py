@@ -13,9 +13,9 @@ from privacy.study.data.labels import BinaryLabel
 class DataContract(Document):
     """The table every site must have: columns, public ranges and vocabularies.
 
-    A missing number counts as the middle of its range, a missing category as no value; both raise the column's
-    missing-indicator. A patient with more than ``records_per_patient`` records keeps the first ones in file
-    order.
+    A missing number counts as the middle of its range, a missing category as no value. Both set the column's
+    missing-indicator. Of a patient with more than ``records_per_patient`` records, the first ones in file order are
+    used.
     """
 
     name: Name
@@ -36,5 +36,5 @@ class DataContract(Document):
 
     @property
     def inputs(self) -> int:
-        """Numbers a record becomes: one a numeric column, one a vocabulary word, one indicator a column."""
+        """Inputs per record: one for each numeric column, each vocabulary word, and each column's indicator."""
         return sum(2 if feature.kind == "number" else 1 + len(feature.values) for feature in self.features)

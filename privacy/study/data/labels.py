@@ -1,4 +1,4 @@
-"""What a study predicts."""
+"""The label of a data contract: what a study predicts."""
 
 from typing import Self
 

@@ -23,7 +23,7 @@ from privacy.dpsgd import DpSgd, Mechanism
 from privacy.errors import TermsError
 from privacy.randomness import KeyStream
 from privacy.study.cost import make_training_event
-from server.study.check import explain
+from server.study.check import check_study
 from tests.client.small_study import small_terms, without_privacy, write_patients
 
 KEY = b"a key of 32 bytes, for tests now"
@@ -245,7 +245,7 @@ def test_every_accumulated_lot_is_paid() -> None:
     steps = small_terms(training={"local_steps": 12})
     assert compute_price(lots) == compute_price(steps)
     assert make_training_event(lots, 1.0).steps == 12  # type: ignore[union-attr]
-    assert explain(lots)["privacy"]["steps"] == 2 * 12
+    assert check_study(lots).model_dump()["privacy"]["steps"] == 2 * 12
 
 
 def test_positive_weight_is_that_of_torch(patients: Patients) -> None:

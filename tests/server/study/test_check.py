@@ -16,7 +16,7 @@ from privacy.errors import BudgetError, TermsError
 from privacy.secure_aggregation.layout import Layout
 from privacy.study import Terms, read_terms
 from privacy.study.cost import compute_evaluation_noise
-from server.study.check import count_parameters, explain, require_weights
+from server.study.check import check_study, count_parameters, require_weights
 from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, charge, limit
 
@@ -33,19 +33,19 @@ def test_parameters_are_those_of_the_built_model() -> None:
 )
 def test_model_that_the_catalogue_does_not_have_is_the_authors_mistake(model: dict[str, object]) -> None:
     with pytest.raises(TermsError, match="model"):
-        explain(small_terms(model={"options": {}, **model}))
+        check_study(small_terms(model={"options": {}, **model})).model_dump(by_alias=True)
 
 
 def test_figures_are_the_terms_own() -> None:
     terms = small_terms()
-    found = explain(terms)
+    found = check_study(terms).model_dump(by_alias=True)
     assert (found["study"], found["digest"]) == ("small", terms.digest)
     assert (found["rounds"], found["exchanges"]) == (2, 3)
     assert found["float32_bytes"] == 4 * found["parameters"]
 
 
 def test_bytes_are_those_of_the_sealed_vector() -> None:
-    found = explain(small_terms())
+    found = check_study(small_terms()).model_dump(by_alias=True)
     layout = Layout(found["parameters"], 0, 16, 8)
     assert found["ciphertexts"] == layout.parts == 1
     assert found["bytes_up"] == layout.sealed_bytes
@@ -55,7 +55,7 @@ def test_bytes_are_those_of_the_sealed_vector() -> None:
 def test_noise_keeps_the_promise_by_another_accountant() -> None:
     """dp-accounting, over the same integer orders: at most the epsilon asked, and hardly less."""
     terms = small_terms()
-    found = explain(terms)["privacy"]
+    found = check_study(terms).model_dump(by_alias=True)["privacy"]
     orders = range(2, 257)
     whole, first = RdpAccountant(orders), RdpAccountant(orders)
     step = PoissonSampledDpEvent(0.5, GaussianDpEvent(found["noise_multiplier"]))
@@ -68,36 +68,42 @@ def test_noise_keeps_the_promise_by_another_accountant() -> None:
 
 
 def test_study_without_privacy_says_so() -> None:
-    assert explain(without_privacy())["privacy"] == {"private": False}
+    assert check_study(without_privacy()).model_dump(by_alias=True)["privacy"] == {"private": False}
 
 
 def test_test_patients_are_protected_when_totals_are_noised_or_none_are_taken() -> None:
-    assert not explain(small_terms())["privacy"]["test_patients_protected"]
-    assert explain(small_terms(evaluation={"epsilon": 1.0}))["privacy"]["test_patients_protected"]
-    assert explain(small_terms(evaluation={"rounds": []}))["privacy"]["test_patients_protected"]
+    assert not check_study(small_terms()).model_dump(by_alias=True)["privacy"]["test_patients_protected"]
+    assert check_study(small_terms(evaluation={"epsilon": 1.0})).model_dump(by_alias=True)["privacy"][
+        "test_patients_protected"
+    ]
+    assert check_study(small_terms(evaluation={"rounds": []})).model_dump(by_alias=True)["privacy"][
+        "test_patients_protected"
+    ]
 
 
 def test_epsilon_that_no_noise_reaches_is_refused() -> None:
     with pytest.raises(BudgetError, match=r"no noise reaches epsilon 0\.0001"):
-        explain(small_terms(privacy={"epsilon": 0.0001, "delta": 1e-9}))
+        check_study(small_terms(privacy={"epsilon": 0.0001, "delta": 1e-9})).model_dump(by_alias=True)
 
 
 @pytest.mark.parametrize(("bits", "maximum"), [(8, 3), (16, 8), (16, 64), (24, 64)])
 def test_every_sealing_that_terms_allow_is_explained(bits: int, maximum: int) -> None:
-    found = explain(small_terms(secure_aggregation={"bits": bits}, cohort={"maximum": maximum}))
+    found = check_study(small_terms(secure_aggregation={"bits": bits}, cohort={"maximum": maximum})).model_dump(
+        by_alias=True
+    )
     assert found["ciphertexts"] >= 1
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "heart"])
 def test_examples_are_explained(repository: Path, name: str) -> None:
-    found = explain(read_terms(repository / "examples" / f"{name}.yaml"))
+    found = check_study(read_terms(repository / "examples" / f"{name}.yaml")).model_dump(by_alias=True)
     assert found["privacy"]["private"]
 
 
 @pytest.mark.parametrize("runs", [1, 2, 5])
 def test_runs_together_by_another_accountant(runs: int) -> None:
     terms = small_terms(evaluation={"rounds": [1, 2], "epsilon": 1.0})
-    found = explain(terms, runs)["privacy"]
+    found = check_study(terms, runs).model_dump(by_alias=True)["privacy"]
     orders = range(2, 257)
     training, totals = RdpAccountant(orders), RdpAccountant(orders)
     step = PoissonSampledDpEvent(0.5, GaussianDpEvent(found["noise_multiplier"]))
@@ -111,8 +117,10 @@ def test_runs_together_by_another_accountant(runs: int) -> None:
 
 
 def test_runs_nobody_asked_for_are_not_priced() -> None:
-    assert explain(small_terms())["privacy"]["runs"] is None
-    assert explain(small_terms(), 3)["privacy"]["runs"]["evaluation"] is None, "its totals have no noise"
+    assert check_study(small_terms()).model_dump(by_alias=True)["privacy"]["runs"] is None
+    assert check_study(small_terms(), 3).model_dump(by_alias=True)["privacy"]["runs"]["evaluation"] is None, (
+        "its totals have no noise"
+    )
 
 
 PUBLIC = {"layers.0.weight": (4, 5), "layers.0.bias": (4,), "layers.2.weight": (1, 4), "layers.2.bias": (1,)}
@@ -145,7 +153,7 @@ def test_what_is_trained_is_what_is_moved(
     tmp_path: Path, choices: dict[str, object], figures: tuple[int, int, int]
 ) -> None:
     terms = with_choices(weights(tmp_path), **choices)
-    found = explain(terms)
+    found = check_study(terms).model_dump(by_alias=True)
     assert (found["parameters"], found["personal"], found["frozen"]) == figures
     assert found["float32_bytes"] == 4 * figures[0]
     assert count_parameters(terms) == figures[0]
@@ -153,8 +161,10 @@ def test_what_is_trained_is_what_is_moved(
 
 def test_fewer_trained_parameters_are_fewer_bytes(tmp_path: Path) -> None:
     wide = {"name": "mlp", "options": {"hidden": [4000]}}
-    whole = explain(small_terms(model=wide))
-    head = explain(small_terms(model={**wide, "start": "0" * 64, "trained": ["head"]}))
+    whole = check_study(small_terms(model=wide)).model_dump(by_alias=True)
+    head = check_study(small_terms(model={**wide, "start": "0" * 64, "trained": ["head"]})).model_dump(
+        by_alias=True
+    )
     assert head["parameters"] == 4001
     assert head["bytes_up"] * 3 < whole["bytes_up"]
     assert head["privacy"]["noise_multiplier"] == whole["privacy"]["noise_multiplier"], "on fewer coordinates"
@@ -164,7 +174,7 @@ def test_layer_that_the_model_has_not_is_the_authors_mistake(tmp_path: Path) -> 
     with pytest.raises(
         TermsError, match=r"model\.trained: the model has no layer 'body' .*; its layers: layers\.0 "
     ):
-        explain(with_choices(weights(tmp_path), trained=["body"]))
+        check_study(with_choices(weights(tmp_path), trained=["body"])).model_dump(by_alias=True)
 
 
 def test_weights_that_fit_are_accepted_and_others_refused_by_name(tmp_path: Path) -> None:
@@ -189,7 +199,7 @@ def whole_sites(**privacy: Any) -> Terms:
 
 def test_whole_sites_are_explained_to_patient_site_and_outsider() -> None:
     """The site's own epsilon by dp-accounting, the noise of the mean from its definition."""
-    found = explain(whole_sites())["privacy"]
+    found = check_study(whole_sites()).model_dump(by_alias=True)["privacy"]
     shares, noise = found["shares"], found["noise_multiplier"]
     accountant = RdpAccountant(range(2, 257))
     accountant.compose(PoissonSampledDpEvent(0.5, GaussianDpEvent(noise)), 50)
@@ -212,7 +222,10 @@ def site_epsilon(noise: float) -> float:
 
 
 def test_answer_about_the_norm_is_sealed_and_noised_beside_the_update() -> None:
-    plain, adaptive = (explain(whole_sites(**more)) for more in ({}, {"adaptive_clipping": {"share": 1.0}}))
+    plain, adaptive = (
+        check_study(whole_sites(**more)).model_dump(by_alias=True)
+        for more in ({}, {"adaptive_clipping": {"share": 1.0}})
+    )
     assert adaptive["parameters"] == plain["parameters"]
     assert adaptive["privacy"]["noise_multiplier"] == plain["privacy"]["noise_multiplier"]
     louder = (
@@ -226,4 +239,6 @@ def test_range_that_whole_sites_need_is_told() -> None:
     terms = whole_sites().model_copy(
         update={"secure_aggregation": whole_sites().secure_aggregation.model_copy(update={"value_range": 40.0})}
     )
-    assert "the noise and the sum need" in explain(terms)["privacy"]["shares"]["problem"]
+    assert (
+        "the noise and the sum need" in check_study(terms).model_dump(by_alias=True)["privacy"]["shares"]["problem"]
+    )

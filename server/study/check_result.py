@@ -1,0 +1,119 @@
+"""The documents of ``consilium study check``, printed as tables or with ``--json``."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from privacy.fields import Count
+from privacy.study import Placement, Unit
+from server.study.figures import Shown
+
+
+class RunsCost(Shown):
+    """The cost of several runs of the same terms together, in epsilon at the terms' delta."""
+
+    runs: int
+    training: float
+    """For a training patient."""
+    evaluation: float | None
+    """For a test patient; null without noise, or without test patients."""
+
+
+class SiteUnitCheck(Shown):
+    """The figures of whole sites as the unit, for the largest cohort."""
+
+    participation: float
+    """Probability that a site's update counts in a round."""
+    epsilon_of_site: float
+    """For each site, all its patients together."""
+    noise_of_mean: float
+    """Standard deviation in one coordinate of the mean update, over the clipping norm."""
+    noise_to_signal_of_round: float
+    """Length of the noise over the greatest length of the mean update, in one round."""
+    noise_to_signal: float
+    """The same for the sum of all rounds."""
+
+
+class SharedNoiseCheck(Shown):
+    """The figures of distributed noise, of which each site of a cohort adds a share."""
+
+    colluders: int
+    epsilon_outside: float
+    """Epsilon against an observer who takes no part in the study, with the largest cohort."""
+    inflation: float
+    """Noise with rounding over noise without rounding."""
+    proposed_bits: int
+    value_range: float
+    """In clipping norms."""
+    patients: int | None
+    """Of all sites together, about; null if unknown."""
+    patients_held: int | None
+    """Patients whose lots the range holds; null if the range is ``auto``, or no patients are summed."""
+    share_units: float
+    """Standard deviation of one share's noise, in grid units."""
+    needed_range: float
+    problem: str | None
+    sites: SiteUnitCheck | None
+
+
+class PrivacyCheck(Shown):
+    """The promise of a study with differential privacy, and its cost."""
+
+    private: Literal[True] = True
+    placement: Placement
+    shares: SharedNoiseCheck | None
+    """Null with local noise."""
+    epsilon: float
+    delta: float
+    unit: Unit
+    steps: int
+    """Steps of the mechanism over all rounds."""
+    noise_multiplier: float
+    orders_end_too_early: bool
+    """Whether a larger Renyi order than the known ones would need less noise."""
+    epsilon_after_first_round: float
+    smallest_population: int
+    """One over delta: the greatest number of patients that a site may have."""
+    runs: RunsCost | None
+    test_patients_protected: bool
+
+
+class NoPrivacyCheck(Shown):
+    """A study without differential privacy."""
+
+    private: Literal[False] = False
+
+
+class StudyCheck(Shown):
+    """What a study would cost and transfer, from public numbers."""
+
+    study: str
+    terms_sha256: str = Field(serialization_alias="digest")
+    parameters: int
+    """Number of parameters that are trained and shared."""
+    personal: int
+    frozen: int
+    start: str | None
+    """SHA-256 of the public weights."""
+    inputs: int
+    rounds: int
+    exchanges: int
+    """Rounds, and the closing evaluation if there is one."""
+    bytes_up: Count
+    """What a site sends in the largest exchange."""
+    bytes_down: Count
+    float32_bytes: Count
+    ciphertexts: int
+    values_per_slot: int
+    sealed: bool
+    value_range: float | Literal["auto"]
+    first_range: float | None
+    """Range of a site's update in the first round; null with distributed noise."""
+    privacy: PrivacyCheck | NoPrivacyCheck
+    problems: tuple[str, ...]
+    """Why the study cannot work; only certain reasons."""
+
+    @property
+    def shares(self) -> SharedNoiseCheck | None:
+        """The figures of distributed noise; None with local noise or without privacy."""
+        return self.privacy.shares if isinstance(self.privacy, PrivacyCheck) else None
