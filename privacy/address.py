@@ -4,8 +4,8 @@ Rules:
 
 * A host is a name (letters, digits, hyphens, dots; RFC 1123) or an IPv4 or IPv6 address that one machine can have.
   A URL, a port or blanks are refused, and the message says what to type.
-* A name is kept in lower case and ASCII (a name with other letters as IDNA writes it). An IPv6 address is kept in its
-  shortest form, with brackets only where a port follows.
+* A name is kept in lower case and ASCII (a name with other letters as IDNA writes it). An IPv6 address is kept in
+  its shortest form, with brackets only where a port follows.
 * The loopback interface is this machine: 127.0.0.0/8, ::1, localhost.
 
 >>> join_address(read_host("::1"), 9092)

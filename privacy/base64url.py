@@ -1,4 +1,7 @@
-"""Base64url without padding: how signatures, keys and wrapped keys are written in JSON."""
+"""Writes signatures and wrapped keys as base64url text for JSON (RFC 4648, section 5).
+
+A signature has no padding. A wrapped key has padding.
+"""
 
 import base64
 import binascii
@@ -7,7 +10,7 @@ from privacy.errors import LedgerError, WireError
 
 
 def encode_signature(signature: bytes) -> str:
-    """A signature as 86 characters of base64url."""
+    """Write a signature as 86 characters of base64url."""
     return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
 
 
@@ -27,7 +30,7 @@ def decode_signature(text: str) -> bytes:
 
 
 def encode_wrapped_key(data: bytes) -> str:
-    """Wrapped key bytes as text."""
+    """Write the bytes of a wrapped key as text."""
     return base64.urlsafe_b64encode(data).decode("ascii")
 
 

@@ -22,7 +22,7 @@ TRACEBACK: Final = "CONSILIUM_TRACEBACK"
 
 
 class Commands(click.Group):
-    """A group of commands whose summaries are shown whole, on as many lines as they need."""
+    """A group of commands whose summaries are shown in full, on as many lines as they need."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without cutting long summaries as click does."""
@@ -47,7 +47,7 @@ def run(commands: click.Group, name: str) -> NoReturn:
     except Error as error:
         say(f"{name}: {error}")
         sys.exit(error.exit_code)
-    except (BrokenPipeError, SystemExit):  # SystemExit is how click ends when nobody reads stdout any more
+    except (BrokenPipeError, SystemExit):  # click ends by SystemExit when stdout has no reader any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:

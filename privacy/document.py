@@ -1,11 +1,11 @@
-"""Frozen documents (terms, configurations, messages) and how a person's YAML becomes one.
+"""Frozen documents (terms, configurations, messages), and how YAML from a person is parsed into one.
 
 Rules:
 
-* A document is frozen; unknown keys are refused with the nearest known key named.
-* Every mistake is reported at once, one line each, by its path in the file.
-* A key written twice is refused (YAML would silently take the last).
-* YAML's yes and no are neither numbers nor words: they would pass as 1 and 0.
+* A document is frozen. Unknown keys are refused, and the message names the nearest known key.
+* All mistakes are reported at once, one line each, with their path in the file.
+* A key written twice is refused (YAML would silently take the last one).
+* YAML's yes and no are refused for a number, because they would be accepted as 1 and 0.
 """
 
 import difflib
@@ -25,7 +25,7 @@ Location = tuple[int | str, ...]
 
 
 class Document(BaseModel):
-    """A frozen value that is written down, compared by digest, and refuses what it does not know."""
+    """A frozen value that is stored, sent, and compared by digest; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
@@ -41,7 +41,7 @@ class Document(BaseModel):
         return fields
 
     def to_bytes(self) -> bytes:
-        """RFC 8785 bytes."""
+        """Return the RFC 8785 bytes of the document."""
         return to_canonical(self.model_dump(mode="json"))
 
     @property
@@ -76,7 +76,7 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
 
 
 def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
-    """Turn a plain value into a ``kind``.
+    """Parse a plain value as a ``kind``.
 
     Raises:
         error: naming ``source`` and every mistake in it.
@@ -88,7 +88,7 @@ def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:
             return kind.model_validate(value)
         except ValidationError as cause:
             mistakes = [_describe_mistake(kind, mistake) for mistake in cause.errors(include_url=False)]
-    except Exception as cause:  # a rule that met a value nobody thought of; an Error is one that a rule raises
+    except Exception as cause:  # a rule met an unexpected value; an Error is raised by a rule itself
         reason = str(cause) if isinstance(cause, Error) else f"it cannot be used ({type(cause).__name__})"
         raise error(f"{source}: {reason}") from None
     if len(mistakes) == 1:
@@ -101,12 +101,12 @@ def read_document(path: Path, kind: type[D], error: type[Error], hint: str) -> D
 
     Args:
         path: the file.
-        kind: of document.
-        error: raised.
+        kind: the type of the document.
+        error: the type of the error to raise.
         hint: what to do about a file that cannot be used.
 
     Raises:
-        error: it cannot be read, or is not what was written.
+        error: the file cannot be read, or is not canonical JSON of this ``kind``.
     """
     try:
         value = from_canonical(path.read_bytes())
@@ -137,7 +137,7 @@ def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:
 
 
 def _describe_expected(kind: str, bounds: Mapping[str, Any], words: str) -> str:
-    """What was expected, in plain words; the library's own ``words`` where there are no better ones."""
+    """Describe what was expected, in plain words; the library's own ``words`` where there are none."""
     match kind:
         case "string_pattern_mismatch":
             return _WRITTEN.get(bounds["pattern"], "it is not written as expected")
@@ -180,17 +180,17 @@ _EXPECTED: Final = {
     "model_attributes_type": "expected keys and values",
 }
 _WRITTEN: dict[str, str] = {}
-"""By a field's pattern, how it is to be written."""
+"""How a field must be written, by its pattern."""
 
 
 def make_text_field(pattern: str, words: str) -> Any:
-    """A text field of ``pattern``, which a mistake's sentence calls ``words``."""
+    """Make a text field of ``pattern``; the message of a mistake describes the pattern as ``words``."""
     _WRITTEN[pattern] = f"expected {words}"
     return Field(pattern=pattern)
 
 
 def _list_known_keys(kind: Any, location: Location) -> list[str]:
-    """The keys of the model that ``location`` leads to from ``kind``; several models of a union are merged."""
+    """List the keys of the model at ``location`` within ``kind``; several models of a union are merged."""
     models = [kind]
     for part in location:
         step: list[Any] = []
@@ -212,7 +212,7 @@ def _find_models(annotation: Any) -> list[Any]:
 
 
 def _list_plain_types(annotation: Any) -> set[Any]:
-    """The types that ``annotation`` is made of."""
+    """List the types that ``annotation`` consists of."""
     return {annotation}.union(*(_list_plain_types(part) for part in typing.get_args(annotation)))
 
 

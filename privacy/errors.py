@@ -119,8 +119,8 @@ class LedgerError(SiteError):
 class StorageError(SiteError):
     """The ledger, or a file of the site's, cannot be read or written now: locked, a full disk. Nothing was done.
 
-    It passes by itself, or when people make room, and then the request can be repeated. ``what`` is "ledger" or "disk",
-    and is the only part of the error that may leave the site.
+    It passes by itself, or when people make room, and then the request can be repeated. ``what`` is "ledger" or
+    "disk", and is the only part of the error that may leave the site.
     """
 
     exit_code = 31

@@ -2,8 +2,8 @@
 
 Rules:
 
-* A document is its value: a byte order mark, other line ends, blank lines and another layout change nothing. Its reader
-  computes the canonical bytes again, and checks the signature over those.
+* A document is its value: a byte order mark, other line ends, blank lines and another layout change nothing. Its
+  reader computes the canonical bytes again, and checks the signature over those.
 * Text whose value may have changed is refused: a key written twice, NaN, text that is no JSON (a line that was
   wrapped). The message says what to do.
 * In a file of lines (a ledger's export, a testimony) only the byte order mark and the line ends are undone, because

@@ -40,8 +40,8 @@ Word = Annotated[str, AfterValidator(_normalise_word)]
 
 Column = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_normalise_word)]
 
-# Public numbers have bounds of ordinary size. With a number near the ends of the floating-point range, the author of
-# the terms could make a model not finite, or not change at all.
+# Public numbers have bounds of ordinary size. With a number near the ends of the floating-point range, the author
+# of the terms could make a model not finite, or not change at all.
 Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
 ClippingNorm = Annotated[float, Field(ge=1e-4, le=1e4)]
 """The clipping norm of a gradient, in a range where squares and sums of float32 keep their digits."""

@@ -1,4 +1,8 @@
-"""A file that is replaced whole or not at all, and that a power cut does not take back."""
+"""Replaces files atomically and durably, creates private folders, and takes lock files.
+
+A file is written under another name, synced, and then renamed, and the folder is synced. After a crash or a power
+cut the old or the new file is complete.
+"""
 
 import contextlib
 import fcntl
@@ -12,10 +16,10 @@ from privacy.errors import Error
 
 
 def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
-    """Put ``data`` in ``path`` whole or not at all, durable when this returns; its owner's alone.
+    """Replace ``path`` by ``data``, completely or not at all; durable when this returns, mode 0600.
 
     Raises:
-        error: it cannot be written, or not be made durable; what is there is whole, the old or the new.
+        error: it cannot be written, or not be made durable; the old or the new file is complete.
     """
     temporary = None
     try:
@@ -24,6 +28,7 @@ def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
+        # after the sync: a power cut never leaves the name on an incomplete file
         os.replace(temporary, path)
         temporary = None
         sync_folder(path.parent)
@@ -35,10 +40,10 @@ def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
 
 @contextlib.contextmanager
 def create_folder(folder: Path, error: type[Error]) -> Iterator[Path]:
-    """Make ``folder`` its owner's alone, and fill it in the block: whole, or left as it was before.
+    """Create ``folder``, mode 0700, and let the block fill it; on an error it is as it was before.
 
     Raises:
-        error: there is something in it already, or it cannot be made or filled.
+        error: it is not empty, or it cannot be created or filled.
     """
     made = not folder.exists()
     try:
@@ -76,7 +81,7 @@ def require_private(folder: Path, error: type[Error]) -> None:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Put ``source`` in the place of ``target``; durable when this returns."""
+    """Rename ``source`` to ``target``, replacing it; durable when this returns."""
     os.replace(source, target)
     sync_folder(target.parent)
 
@@ -96,7 +101,7 @@ def take_lock(path: Path) -> int | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what the folder lists durable: a power cut takes no name back."""
+    """Make the names in the folder durable, so that a power cut does not undo a new name or a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
 """Keys: signatures, key agreement, encryption of keys, and key files.
 
-* An **identity** (Ed25519) signs all statements of a party and every entry of its ledger. Peers pin its public half,
-  which is its own fingerprint. People see and type it in groups with check characters (``privacy/typed_keys.py``). In
-  what is signed or sent it has 43 characters of base64url.
+* An **identity** (Ed25519) signs all statements of a party and every entry of its ledger. Peers pin its public
+  half, which is its own fingerprint. People see and type it in groups with check characters
+  (``privacy/typed_keys.py``). In what is signed or sent it has 43 characters of base64url.
 * A **session key** (X25519) is in memory only, for one key epoch of one study; two of them give a pair secret.
 * A **node key** (P-384, OpenSSH form) authenticates a site's connection to Flower.
 * Every signature covers a label that says what is signed, so that a signature is never valid for another purpose.
@@ -47,7 +47,7 @@ class PublicKey:
         """Parse a key that :attr:`text` wrote.
 
         Raises:
-            WireError: not 43 characters of base64url that stand for 32 bytes.
+            WireError: not 43 characters of base64url for 32 bytes.
         """
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

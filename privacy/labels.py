@@ -1,9 +1,9 @@
-r"""Every domain-separation label: what a signature, a MAC, a commitment or a derived key is for.
+r"""Lists every domain-separation label: what a signature, a MAC, a commitment or a derived key is for.
 
-What is made for one purpose must not be taken for another, so the bytes that are signed, or from which a key is
+What is made for one purpose must not be valid for another, so the bytes that are signed, or from which a key is
 derived, begin with a label. Rules:
 
-* a label is used for one purpose and by one function, and never again for another, in no version;
+* a label is used for one purpose and by one function, and never again for another purpose, in any version;
 * its number is its place in this list: labels are added at the end, and none is removed;
 * signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27) is length-prefixed instead
   (``privacy/key_derivation.py``).

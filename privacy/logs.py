@@ -2,8 +2,8 @@
 
 Rules:
 
-* ``NAME.log`` has everything from the level INFO up. ``NAME-problems.log`` has warnings, refusals and errors alone, so
-  that a busy week does not displace them. Both are bounded in size, and only their owner can read them.
+* ``NAME.log`` has everything from the level INFO up. ``NAME-problems.log`` has warnings, refusals and errors alone,
+  so that a busy week does not displace them. Both are bounded in size, and only their owner can read them.
 * Other libraries log every call: of these only warnings and errors are kept.
 * A message that repeats is written once an hour.
 """

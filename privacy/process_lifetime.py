@@ -2,8 +2,8 @@
 
 Rules:
 
-* A program that runs until it is stopped treats SIGTERM, SIGINT and a closed terminal (SIGHUP) alike: it finishes the
-  work in progress and ends the processes that it started.
+* A program that runs until it is stopped treats SIGTERM, SIGINT and a closed terminal (SIGHUP) alike: it finishes
+  the work in progress and ends the processes that it started.
 * Inherited signal settings do not count: SIGINT is ignored in a background job of a script, but here it stops the
   program all the same. Only ``nohup`` counts, which asks a program to survive a closed terminal.
 * A helper process in the terminal's group leaves Ctrl-C and the closed terminal to the program that started it.
@@ -70,8 +70,8 @@ def leave_terminal_to_parent() -> None:
 def end_with_parent(parent: int) -> None:
     """Make the kernel send SIGTERM when ``parent``, the process that forked this one, ends.
 
-    To be called between fork and exec. The kernel watches the *thread* that forked, so this thread must live longer than
-    the child (prctl(2)).
+    To be called between fork and exec. The kernel watches the *thread* that forked, so this thread must live longer
+    than the child (prctl(2)).
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the call above, so no signal will come

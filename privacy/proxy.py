@@ -3,7 +3,8 @@
 Rules:
 
 * The loopback interface is never reached through a proxy, whatever the environment says.
-* ``https_proxy``, then ``all_proxy``, name the proxy (lower case before upper case). HTTP and HTTPS proxies are used.
+* ``https_proxy``, then ``all_proxy``, name the proxy (lower case before upper case). HTTP and HTTPS proxies are
+  used.
 * ``no_proxy`` is a list of what is reached directly: ``*``, names (with all names below them), addresses, networks
   (``10.0.0.0/8``), each perhaps with a port. A name is not resolved to see whether its address is in a network.
 * A message never holds a proxy's user name or password.

@@ -1,7 +1,8 @@
-"""Why a site refuses: one code for each rule, for programs. The sentence beside it is for people.
+"""Lists why a site refuses: one code for each rule, for programs. The sentence beside it is for people.
 
-A code leaves the site in a ``problem`` (``docs/wire.md`` lists what the coordinator does about each), or ends a command
-of the site's own. A code is never given another meaning, and never reused.
+* A code leaves the site in a ``problem`` message (``docs/wire.md`` lists what the coordinator does for each), or is
+  the reason why a command at the site ends.
+* A code never gets another meaning, and is never reused.
 """
 
 from enum import StrEnum
@@ -36,7 +37,7 @@ class RefusalCode(StrEnum):
     OPENING_FAILED = "opening-failed"
     TOO_FEW = "too-few"
     DIFFERENT_MODELS = "different-models"
-    # a command of the site's people is refused; these never leave the site
+    # a command at the site is refused; these codes never leave the site
     SAME_DATA = "same-data"
     PATIENT_COLUMN = "patient-column"
     SAME_PATIENTS = "same-patients"

@@ -1,8 +1,8 @@
 """A sentence as it is stored and sent: of limited length, and without control characters for a terminal.
 
-Text from another party becomes part of many sentences (a refusal quotes a launch), and that party chooses its length
-and its characters. The writer or sender of a sentence applies :func:`fit_sentence`. The reader refuses everything else
-by the type :data:`Sentence`.
+Text from another party becomes part of many sentences (a refusal quotes a launch), and that party chooses its
+length and its characters. The writer or sender of a sentence applies :func:`fit_sentence`. The reader refuses
+everything else by the type :data:`Sentence`.
 
 >>> fit_sentence("no room" + chr(27) + "[31m")
 'no room [31m'

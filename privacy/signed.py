@@ -1,7 +1,7 @@
-"""A statement with its author's signature: the only form in which a claim travels further than one message.
+"""A statement with its author's signature: the only form in which a claim is relayed beyond one message.
 
-The signature covers a label and the statement's canonical bytes, so a statement of one kind never passes for
-another, and whoever relays it changes nothing.
+The signature covers a label and the statement's canonical bytes. A statement of one kind is therefore never valid
+as another kind, and a party that relays it cannot change it.
 """
 
 import base64
@@ -17,12 +17,12 @@ from privacy.labels import make_prefix
 
 
 class Statement(Document):
-    """What a party claims. ``label`` names the kind and version of claim, once for all."""
+    """The claim of a party. ``label`` names the kind and the version of the claim, and never changes."""
 
     label: ClassVar[str]
 
     def make_signing_bytes(self) -> bytes:
-        """The bytes that a signature covers."""
+        """Return the bytes that the signature covers."""
         return make_prefix(self.label) + self.to_bytes()
 
 
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Statement)
 
 
 class Signed(Document, Generic[S]):
-    """A statement and the signature of whoever makes it."""
+    """A statement and its author's signature."""
 
     statement: S
     signature: str = Field(min_length=86, max_length=86)
@@ -41,7 +41,7 @@ class Signed(Document, Generic[S]):
         return cls(statement=statement, signature=_encode_signature(key.sign(statement.make_signing_bytes())))
 
     def verify(self, key: PublicKey) -> S:
-        """The statement, once its signature is seen to be by ``key``.
+        """Verify that the signature is by ``key``, and return the statement.
 
         Raises:
             WireError: it is not.

@@ -1,10 +1,10 @@
-"""A SQLite file of ours: opened with a write-ahead log, known by its application id and its version.
+"""Opens and creates this program's SQLite files: with a write-ahead log, an application id and a version.
 
 Rules:
 
 * ``journal_mode=WAL`` and ``synchronous=FULL``: what is committed survives a power cut (sqlite.org/pragma.html);
 * a file of another application, or of another version, is refused by :class:`OtherFormatError`;
-* a connection that cannot be used is closed before the error leaves.
+* a connection that cannot be used is closed before the error is raised.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ _TIMEOUT_S: Final = 30.0  # while another process writes
 
 @dataclass(frozen=True)
 class SqliteFormat:
-    """What makes a file ours: ``PRAGMA application_id``, ``PRAGMA user_version``, and its tables."""
+    """The format of a file: ``PRAGMA application_id``, ``PRAGMA user_version``, and the SQL of its tables."""
 
     application_id: int
     version: int
@@ -26,7 +26,7 @@ class SqliteFormat:
 
 
 class OtherFormatError(Exception):
-    """The file is of another application, or of another version."""
+    """A file is of another application, or of another version."""
 
     def __init__(self, application_id: int, version: int) -> None:
         super().__init__(f"application id {application_id}, version {version}")
@@ -35,12 +35,12 @@ class OtherFormatError(Exception):
 
 
 def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
-    """Connect to ``path``; ``mode`` is SQLite's URI parameter (``mode=ro``), a transaction begins when it is asked for."""
+    """Connect to ``path`` with SQLite's URI parameter ``mode`` (``mode=ro``); transactions begin explicitly."""
     return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=timeout_s, isolation_level=None)
 
 
 def open_file(path: Path, form: SqliteFormat, *, create: bool = False) -> sqlite3.Connection:
-    """Open a file of the format ``form`` for reading and writing; with ``create`` a new or empty file is made one.
+    """Open a file of the format ``form`` for reading and writing; with ``create``, create it if it is new or empty.
 
     Raises:
         sqlite3.Error: it cannot be opened, or is no SQLite file.
@@ -61,7 +61,7 @@ def open_file(path: Path, form: SqliteFormat, *, create: bool = False) -> sqlite
 
 
 def enable_write_ahead_log(connection: sqlite3.Connection) -> bool:
-    """Keep a write-ahead log, and sync every commit; return whether the disk allows such a log."""
+    """Enable a write-ahead log, with a sync of every commit; return whether the disk allows such a log."""
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     connection.execute("PRAGMA synchronous = FULL")
     return bool(mode == "wal")
@@ -75,7 +75,7 @@ def read_format(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def create_tables(connection: sqlite3.Connection, form: SqliteFormat) -> None:
-    """Make an empty file one of the format ``form``: whole, in one transaction."""
+    """Create the tables of the format ``form`` in an empty file, in one transaction."""
     connection.executescript(
         f"BEGIN IMMEDIATE; {form.schema} PRAGMA application_id = {form.application_id}; "
         f"PRAGMA user_version = {form.version}; COMMIT;"

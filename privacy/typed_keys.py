@@ -6,11 +6,11 @@
 
 Rules:
 
-* Crockford's base 32: digits and letters without i, l, o, u. Letters that look alike are accepted (o is 0; i and l are
-  1). Capitals, blanks and hyphens make no difference.
-* The check characters are those of Bech32m (a BCH code over GF(32)), computed over the values of all 60 characters. Up
-  to four wrong characters are always detected, and so are any two that changed places. Other errors pass once in a
-  thousand million times. The length is fixed.
+* Crockford's base 32: digits and letters without i, l, o, u. Letters that look alike are accepted (o is 0; i and l
+  are 1). Capitals, blanks and hyphens make no difference.
+* The check characters are those of Bech32m (a BCH code over GF(32)), computed over the values of all 60 characters.
+  Up to four wrong characters are always detected, and so are any two that changed places. Other errors pass once in
+  a thousand million times. The length is fixed.
 * Every key begins with k1, so that none looks like an option of a command.
 * This is the form in every command, message and document for people, and in ``peers.json``. What is signed or sent
   has the 43 characters of ``privacy/keys.py``.

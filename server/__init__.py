@@ -1,1 +1,1 @@
-"""The coordinator's side, in the order it happens."""
+"""The coordinator: studies, results, the SuperLink, the federation's folder, and commands."""

@@ -152,6 +152,7 @@ def _compute_cost(price: Price, account: Account) -> Cost | None:
     divergence = filter_.compute_plan_price(price.plan)
     total = filter_.compute_epsilon_increase(divergence)
     trained, evaluated = (_compute_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
+    # prices are rounded up and what is left is rounded down: the figures never promise too much
     return Cost(
         grant=number,
         order=filter_.granted.order,

@@ -43,8 +43,8 @@ class StudyFiles:
 def compute_public_count(patients: int) -> int:
     """Round the number of patients down to a multiple of ten.
 
-    The site tells others this count, and divides its gradients by it. It changes only where one patient more or
-    less crosses a multiple of ten. It is published once, at registration; it is a registered fact, not covered by
+    The site publishes this count, and divides its gradients by it. It changes only where one patient more or less
+    crosses a multiple of ten. It is published once, at registration; it is a registered fact, not covered by
     epsilon.
 
     Raises:

@@ -142,7 +142,7 @@ def _encode_one_hot(
     indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     unknown = np.flatnonzero((indices < 0) & ~absent).tolist()
     _add_mistake(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
-    hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]
+    hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]  # (rows, vocabulary)
     return np.asarray(hot, dtype=np.float64)
 
 

@@ -49,6 +49,7 @@ def normalise(word: str) -> str:
     """
     text = word
     if not (text.isascii() and text.isprintable()):
+        # twice: without an invisible character between them, a letter and an accent may combine
         text = unicodedata.normalize("NFKC", _remove_unseen(unicodedata.normalize("NFKC", text)))
         text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
     return " ".join(text.split())

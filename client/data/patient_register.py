@@ -2,7 +2,7 @@
 
 ::
 
-    patients/secret                      32 bytes of this site's, readable by their owner alone
+    patients/secret                      32 random bytes of this site, readable by their owner only
     patients/NAME-COMMITMENT.digests     the population's patients, every one it ever had: sorted digests
     patients/objections.digests          patients who take part in no later study (``client/data/objections.py``)
 

@@ -78,5 +78,5 @@ def group_records(
         if not rows:
             return np.empty(0, np.int64), np.empty(0, np.int64), ()
     kept = [own[:limit] for own in rows.values()]
-    patient = np.repeat(np.arange(len(kept), dtype=np.int64), [len(own) for own in kept])
+    patient = np.repeat(np.arange(len(kept), dtype=np.int64), [len(own) for own in kept])  # (records,)
     return np.concatenate([np.array(own, dtype=np.int64) for own in kept]), patient, tuple(rows)

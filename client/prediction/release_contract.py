@@ -55,7 +55,7 @@ class Threshold(Document):
 
 
 class ReleaseContract(Document):
-    """``contract.json``."""
+    """The contents of ``contract.json``."""
 
     contract: Literal[1] = 1
     study: str

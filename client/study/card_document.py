@@ -1,4 +1,4 @@
-"""The card of a released model as a document: ``release/card.json``; ``card.md`` says the same to people.
+"""The document ``release/card.json``: the card of a released model; ``card.md`` has the same facts for people.
 
 Every figure comes from the terms, from opened totals or from the ledger, never from records.
 """
@@ -64,7 +64,7 @@ class Noise(Document):
 
 
 class EvaluationFacts(Document):
-    """How the shared model did on the test patients of a cohort."""
+    """Scores of the shared model on the test patients of a cohort."""
 
     after_round: int
     auroc: float | None
@@ -132,7 +132,7 @@ class RangeFacts(Document):
 
 
 class ModelCard(Document):
-    """``card.json``."""
+    """The contents of ``card.json``."""
 
     card: Literal[1] = 1
     study: str

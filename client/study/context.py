@@ -53,10 +53,10 @@ class StudyContext:
         return is_out_of_patience(opened, self.terms.evaluation.patience)
 
     def find_last_part(self, base: int | None = None) -> int | None:
-        """Return the last training round applied with this site in its cohort, up to round ``base``; None before one.
+        """Return the last training round, up to round ``base``, whose cohort had this site; None before one.
 
-        Without ``base``, up to now. What a round makes of the vectors that stay here holds only if the round is
-        applied with this site.
+        Without ``base``, up to now; only applied rounds count. What a round makes of the vectors that stay here
+        holds only if the round is applied with this site.
         """
         upto = self.state.base if base is None else base
         applied = (each.round for each in self.state.applied if self.site in each.sites and each.round <= upto)

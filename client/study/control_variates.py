@@ -28,7 +28,7 @@ from privacy.study import Terms
 
 
 def compute_control_correction(context: StudyContext) -> Vector | None:
-    """Compute what local steps add to every gradient now, c - c_i, (P,); None if the terms have no control variates.
+    """Compute what local steps add to every gradient now, c - c_i, (P,); None without control variates.
 
     Run by a site.
 

@@ -233,7 +233,7 @@ class Epochs:
         """Return the 32 bytes shared with each other member of ``epoch``, by its name.
 
         Raises:
-            EpochLostError: the epoch's keys are not held, or this site has gone on to a newer epoch.
+            EpochLostError: the epoch's keys are not held, or this site has the keys of a newer epoch.
         """
         newest = max((*self._pairs, *self._ended), default=epoch)
         if epoch < newest:

@@ -121,7 +121,7 @@ def _train_with_shared_noise(context: StudyContext, request: Train, model: Vecto
     context.ledger.settle(context.launch.study, number)
     held = store.read_variance(number)
     if held < wanted:  # sites have dropped out: each of the others has to add more of the sum's noise
-        more = max(LEAST_VARIANCE, wanted - held)
+        more = max(LEAST_VARIANCE, wanted - held)  # never less than a sum of discrete Gaussians needs of each
         stored = add_noise_to_share(stored, noise, more, from_os())
         store.keep_integers(number, stored, held + more, request.room)
     return stored

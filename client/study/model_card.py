@@ -178,7 +178,7 @@ def format_markdown(card: ModelCard) -> str:
 
 
 def _make_layer_rows(model: ModelFacts) -> list[str]:
-    """Make rows on where the model began and what was not trained together; none for a model that is trained whole."""
+    """Make rows on where the model began and what was not trained together; none for a model trained whole."""
     rows = []
     if model.start:
         rows.append(f"| began as | public weights, SHA-256 `{model.start}` |")
@@ -207,7 +207,7 @@ def _warn_about_personal_scores(card: ModelCard) -> list[str]:
 
 
 def _compute_noise_deviation(context: StudyContext, number: int) -> float:
-    """Compute the standard deviation of all sites' noise in the totals that round ``number`` brought; 0 without noise."""
+    """Compute the standard deviation of all sites' noise in the totals of round ``number``; 0 without noise."""
     sites = next(len(each.sites) for each in context.state.applied if each.round == number)
     # the sites' noises are independent: their variances add up
     return (context.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)

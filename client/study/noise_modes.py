@@ -164,7 +164,7 @@ def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts
     """Take one gradient step on the cohort's noised sum, divided by its expected lot: never by the true one."""
     noise, training = _make_noise(terms, parameters, facts), terms.training
     lot = training.sampling_rate * sum(facts.patients.values())  # public, unlike the patients that were drawn
-    step = -training.compute_learning_rate(facts.number) * decode_opened_sum(opened, noise) / lot
+    step = -training.compute_learning_rate(facts.number) * decode_opened_sum(opened, noise) / lot  # (P,)
     return MeanUpdate(
         step, count_values_at_edge(opened, noise, len(facts.patients)), facts.halvings, facts.clipping_norm
     )

@@ -1,4 +1,4 @@
-"""List the papers of this site's studies, for an export of its ledger (``privacy/ledger/papers.py`` defines them)."""
+"""List the papers of this site's studies, for an export of its ledger (``privacy/ledger/papers.py``)."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

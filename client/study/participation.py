@@ -183,7 +183,7 @@ class Participation:
             )
 
     def _record_void_rounds(self, request: Train) -> None:
-        """Record the rounds between the model's and this one, which never opened: they count, and their cost is spent."""
+        """Record the earlier rounds that were begun and never opened: they count, and their cost is spent."""
         for number in range(request.base + 1, request.round):
             sentence = f"round {number} is void: it was begun and yielded nothing; what it cost is spent"
             self._context.ledger.record_incident(self._context.launch.study, "void-round", sentence, number)

@@ -16,8 +16,10 @@ Rules:
   time (``lost``): both results together would reveal more than was paid for;
 * training or scoring that fails is an incident in the ledger, which people look at: the failure may depend on a
   record;
-* a ledger or a key that does not verify ends the site: :class:`LedgerError`, :class:`KeyFileError` and
-  :class:`SiteConfigError` are not caught.
+* a ledger or a key that does not verify ends the site: ``LedgerError``, ``KeyFileError`` and ``SiteConfigError``
+  are not caught.
+
+One file, although it is long: admission, answers and endings look at the same few participations.
 """
 
 import contextlib
@@ -146,7 +148,7 @@ class RequestHandler:
 
         Raises:
             WireError: the request is not the coordinator's, or not for this site; nothing was done.
-            LedgerError, KeyFileError, SiteConfigError: the site cannot go on.
+            LedgerError, KeyFileError, SiteConfigError: the site cannot continue.
         """
         body = open_envelope(envelope, self._coordinator)
         if (body.sender, body.receiver) != (COORDINATOR, self.name):
@@ -328,6 +330,7 @@ class RequestHandler:
             training = self._training_for(launch.terms, files)
             self._trainings[launch.study] = training
             shared = make_first_shared(launch.terms, self._make_first_model(training, launch.parameters))
+            # before the folder exists: an admission that a crash interrupts here has paid nothing and begins again
             self._ledger.allow(
                 launch.study,
                 registration.population,

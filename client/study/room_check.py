@@ -9,9 +9,9 @@ Rules:
 * a site accepts no range, written in the terms, that surely does not hold the sum, and no grid that ruins the noise
   (``noise``). This is found before the round is paid.
 
-A coordinator, or a member, that lies about patients makes its own study useless: a larger room means a coarser grid
-and more noise, a smaller one sums that wrap. The noise over what one patient can change is the same in every case
-(``privacy/mechanisms/distributed_noise.py``).
+A coordinator, or a member, that gives a wrong number of patients makes its own study useless: a larger room means a
+coarser grid and more noise, a smaller one sums that wrap around. The noise over what one patient can change is the
+same in every case (``privacy/mechanisms/distributed_noise.py``).
 """
 
 from client.study.context import StudyContext

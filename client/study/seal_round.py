@@ -116,7 +116,7 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         room=request.room,
         patients=compute_counts_digest(keys.patients),
     )
-    own_seed = os.urandom(32)
+    own_seed = os.urandom(32)  # fresh for every attempt: a mask is a one-time pad
     blob = seal(
         layout_of(context.launch, request.round, context.state.base),
         work.integers,

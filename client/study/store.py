@@ -152,7 +152,7 @@ class StudyStore:
         )
 
     def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
-        """Store the next shared model, moments and norm, then the state that names them, then remove older files."""
+        """Store the next shared model, moments and norm, then the state that names them; then remove older ones."""
         before = self.state.base
         shared = _append_norm(self.launch.terms, shared, clipping_norm)
         replace_file(build_model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
@@ -206,7 +206,7 @@ class StudyStore:
         buffer = io.BytesIO()
         np.savez(buffer, integers=integers, variance=np.int64(variance), room=np.int64(room))
         replace_file(self._build_update_path(number), buffer.getvalue(), StorageError)
-        self._build_draw_path(number).unlink(missing_ok=True)
+        self._build_draw_path(number).unlink(missing_ok=True)  # only once the integers are durable
 
     def read_rounding_residual(self, number: int) -> Vector | float:
         """Read what rounding left of the update of the last round before ``number``; 0 if there was none.
@@ -331,4 +331,4 @@ def _append_norm(terms: Terms, shared: Vector, clipping_norm: float | None) -> V
     if terms.privacy.adaptive_clipping is None:
         return shared
     assert clipping_norm is not None, "an adaptive clipping norm has a first one, which the terms check"
-    return np.append(shared, np.float64(clipping_norm))
+    return np.append(shared, np.float64(clipping_norm))  # shared too, so stored and digested with the model

@@ -47,7 +47,7 @@ def require_witnessed(
     """Record in the ledger what the coordinator has seen of it, or refuse.
 
     Raises:
-        RefusedError: ``refused`` if it is not this ledger's; the ledger says so from now on.
+        RefusedError: ``refused`` if the head is not in this ledger, which records this as an incident.
         LedgerError: the ledger cannot take it.
     """
     if countersigned is None:

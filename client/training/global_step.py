@@ -54,4 +54,4 @@ def compute_global_step(
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
     private = DpSgd(module, make_loss(terms), mechanism, stream, precision=device.precision)
     total = private.sum_lot(records, sample_patients(records.patients, rate, stream))
-    return total.cpu().double().numpy()
+    return total.cpu().double().numpy()  # (P,)

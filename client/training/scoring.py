@@ -38,7 +38,7 @@ def count_scores(module: nn.Module, patients: Patients, bins: int) -> NDArray[np
     # an attacker who steers the model can choose the patients whose score is NaN: it must be counted, not fail
     scores = np.nan_to_num(_compute_scores(module, patients.features[last]), nan=0.0)
     place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
-    cells = patients.labels[last].astype(np.int64) * bins + place
+    cells = patients.labels[last].astype(np.int64) * bins + place  # (patients,)
     return np.bincount(cells, minlength=2 * bins).astype(np.int64)
 
 

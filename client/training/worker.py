@@ -110,7 +110,7 @@ class Worker:
             target=_serve, args=(theirs, self._setup, self._log_file), name="consilium-trainer", daemon=True
         )
         process.start()
-        theirs.close()
+        theirs.close()  # or the end of the pipe would not show here when the child ends
         return _Child(process, ours)
 
 

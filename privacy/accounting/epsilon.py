@@ -14,7 +14,7 @@ Rules:
   are looked at. Where 256 is the best of these, as it is for a small epsilon, larger ones up to 16384 are too.
 * A ledger stores each event's curve at the orders of ``STORED_ORDERS``. Budgets may be kept at these.
 * Budgets are integers, in nano (1e-9) units of Rényi divergence at one order. A charge is rounded up, a limit down:
-  every rounding is against the spender.
+  rounding never lets a study spend more.
 * Arithmetic is decimal with 50 digits (:mod:`privacy.accounting.renyi`), so a hospital and its auditor get the same
   integers on every machine.
 

@@ -1,4 +1,4 @@
-"""Round and carry the figures of a budget for people: amounts granted, spent, set aside and left."""
+"""Define the figures of a budget that people read, rounded to the safe side: granted, spent, set aside, left."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final

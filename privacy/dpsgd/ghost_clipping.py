@@ -1,4 +1,4 @@
-"""Sum clipped gradients of patients by ghost clipping: one forward and one backward pass, no gradient built whole.
+"""Sum clipped gradients of patients by ghost clipping: one forward, one backward pass, no patient's gradient built whole.
 
 Bu et al. 2022, "Differentially private optimization on large model at small cost" (book-keeping; arXiv 2210.00038),
 with whole patients as the unit: a patient's gradient is the mean over the records, so the loss of a record weighs

@@ -4,8 +4,8 @@ Rules:
 
 * an approval is for one digest of terms and a number of studies; the oldest one with a run left is used first;
 * a study that is closed before it has paid for anything gives its run back;
-* to revoke takes back the unused runs of all approvals of the terms. A recovery takes back all unused runs, because the
-  lost entries may have used them.
+* to revoke takes back the unused runs of all approvals of the terms. A recovery takes back all unused runs, because
+  the lost entries may have used them.
 """
 
 from dataclasses import dataclass

@@ -3,11 +3,12 @@
 Rules:
 
 * With a write-ahead log and ``synchronous=FULL``, what is committed survives a power cut.
-* Triggers in the file refuse to change or remove an entry. They protect against accidents; the chain and the signatures
-  protect against intent.
+* Triggers in the file refuse to change or remove an entry. They protect against accidents; the chain and the
+  signatures protect against intent.
 * A file of another application, with other tables or of a newer version is refused, and so is a damaged one.
-* What cannot be read or written *now* (locked, a full disk, a folder without permission) is a :class:`StorageError`:
-  nothing was done, and the request can be repeated. What cannot be *verified* is a :class:`LedgerError`.
+* What cannot be read or written *now* (locked, a full disk, a folder without permission) is a
+  :class:`StorageError`: nothing was done, and the request can be repeated. What cannot be *verified* is a
+  :class:`LedgerError`.
 * An auditor only reads.
 """
 
@@ -88,8 +89,8 @@ def open_file(path: Path, timeout_s: float) -> sqlite3.Connection:
 def verify_file(path: Path, key: PublicKey | None = None, watch: Watch | None = None) -> LedgerState:
     """Verify a site's SQLite file without changing it, as :func:`replay` verifies entries.
 
-    Run by an auditor. If the file has a write-ahead log with entries (it is in use, or its site was killed), SQLite may
-    write its index of that log, ``-shm``, beside it. Otherwise nothing is written.
+    Run by an auditor. If the file has a write-ahead log with entries (it is in use, or its site was killed), SQLite
+    may write its index of that log, ``-shm``, beside it. Otherwise nothing is written.
 
     Raises:
         LedgerError: it is no ledger, or an entry is wrong (named).

@@ -68,17 +68,19 @@ class Open(Body):
 
 
 class Population(Body):
-    """A data set is registered under one data contract. Under a known name its file has changed, its budget has not.
+    """A data set is registered under one data contract.
+
+    Under a known name, the file has changed and the budget has not.
 
     Attributes:
         contract: digest of the data contract that people at the site have checked; only studies of exactly this
             contract may use the files.
         patient_column: the column that identifies a patient; it never changes within a population.
-        patients_commitment: commitment to the keyed digests of every patient the population ever had, under a secret of
-            the site; others cannot test a guess against it.
-        said_different: counts of patients whose identifiers look like those of another population (under its name), or
-            like one person twice in these files (under this population's name), and who are different people by what
-            people at the site say.
+        patients_commitment: commitment to the keyed digests of every patient the population ever had, under a
+            secret of the site; others cannot test a guess against it.
+        said_different: counts of patients whose identifiers look like those of another population (under its name),
+            or like one person twice in these files (under this population's name), and who are different people by
+            what people at the site say.
     """
 
     kind: ClassVar[str] = "population"

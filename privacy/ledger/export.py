@@ -2,11 +2,11 @@
 
 Rules:
 
-* There is one line for each entry: the entry as it was signed, and its signature. Every line is canonical JSON and ends
-  in a newline.
+* There is one line for each entry: the entry as it was signed, and its signature. Every line is canonical JSON and
+  ends in a newline.
 * After the entries come the papers of studies, if the site adds any (``privacy/ledger/papers.py``).
-* The last line is a trailer that the site signs: the number of entries, and the hash of the last one. It shows whether
-  the end of the export was cut off.
+* The last line is a trailer that the site signs: the number of entries, and the hash of the last one. It shows
+  whether the end of the export was cut off.
 """
 
 import json

@@ -1,13 +1,14 @@
 """Counts how often one study was launched, and what all its launches cost: the best of k runs is charged as k runs.
 
-Every launch is a study of its own, with its own allowance. To show the best of several runs uses the results of all of
-them, so every report of one run says how many there were.
+Every launch is a study of its own, with its own allowance. To show the best of several runs uses the results of all
+of them, so every report of one run says how many there were.
 
 Rules:
 
-* launches belong together when their studies have the same name and the same population, whatever else their terms say;
-* their cost is what each grant has spent and set aside for them, at the grant's order and delta. How often a study is
-  launched depends on results, so no other order may be chosen afterwards.
+* launches belong together when their studies have the same name and the same population, whatever else their terms
+  say;
+* their cost is what each grant has spent and set aside for them, at the grant's order and delta. How often a study
+  is launched depends on results, so no other order may be chosen afterwards.
 """
 
 import re
@@ -60,6 +61,6 @@ def launches_of(ledger_state: LedgerState, study: str) -> Launches:
 
 
 def _read_study_name(study: str) -> str:
-    """Return the name that launches of one study share: the identifier without the digits of the launch's digest."""
+    """Return the name that all launches of a study share: the identifier without the digits of the digest."""
     name, _, digits = study.rpartition("-")
     return name if re.fullmatch("[0-9a-f]{8}", digits) else study

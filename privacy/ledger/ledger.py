@@ -3,12 +3,15 @@
 Rules:
 
 * **Check, record, then act**: when a method returns, its entry is durable.
-* One append is one immediate transaction (:class:`Append`): entries of other processes are read and checked, the rules
-  are checked, the entry is written. Two processes can never spend the same budget.
-* A repeated request is recorded once and changes nothing. What people decide (a grant, an approval) counts each time.
-* To open a ledger verifies all of it; a ledger that does not verify is not opened.
-* A :class:`~privacy.errors.StorageError`, from any method that reads or appends, means that nothing was recorded. The
-  file is then read again before it is used.
+* One append is one immediate transaction (:class:`Append`): entries of other processes are read and checked, the
+  rules are checked, the entry is written. Two processes can never spend the same budget.
+* A repeated request is recorded once and changes nothing. What people decide (a grant, an approval) counts each
+  time.
+* Opening verifies the whole ledger; one that does not verify is not opened.
+* A :class:`~privacy.errors.StorageError`, from any method that reads or appends, means that nothing was recorded.
+  The file is then read again before it is used.
+
+One file, although it is long: one method for each kind of entry, most of them a docstring and a line.
 """
 
 import sqlite3
@@ -58,7 +61,7 @@ from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
 
 CLOCK_STEP: Final = timedelta(hours=1)
-"""If the clock is behind the last entry by at most this, the new entry repeats that time: numbers define the order."""
+"""If the clock is behind the last entry by at most this, the new entry repeats that time."""
 
 B = TypeVar("B", bound=Body)
 
@@ -153,7 +156,7 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        """Number and hash of the last entry that this process has written or read; :meth:`refresh` reads new ones."""
+        """Number and hash of the last entry that this process has written or read; see :meth:`refresh`."""
         return self._known_state.head
 
     def sign_head(self) -> SignedStatement[LedgerHead]:
@@ -197,8 +200,8 @@ class Ledger:
                 ``client/data/patient_register.py``.
             contract: the digest of the data contract that the file satisfies.
             patient_column: the column that identifies a patient.
-            said_different: by population, how many patients have identifiers like those of another population and are
-                other people by what people at the site say.
+            said_different: by population, how many patients have identifiers like those of another population and
+                are other people by what people at the site say.
 
         Raises:
             RefusedError: the same data are registered under another name, or another column identifies the
@@ -237,7 +240,7 @@ class Ledger:
             account: the account of the machine under which the command runs.
 
         Raises:
-            BudgetError: no budget is left at this order, or delta is too large for so few patients.
+            BudgetError: epsilon is too small for this order, or delta is too large for so few patients.
             LedgerError: the ledger cannot take it.
         """
         room = max(0, compute_renyi_limit(epsilon, delta, order))
@@ -272,7 +275,7 @@ class Ledger:
         self._add(Revoke, terms=terms_digest, by=by, account=account)
 
     def accept_clock(self, by: str, account: str | None = None) -> None:
-        """Record that ``by`` says that the clock is right, although it is behind the last entry: it was wrong before.
+        """Record that, as ``by`` says, the clock is right although it is behind the last entry.
 
         Raises:
             LedgerError: the clock is not behind, or the ledger cannot take it.
@@ -407,7 +410,7 @@ class Ledger:
         self._record(body)
 
     def recover(self, countersigned: Countersigned, witness: PublicKey) -> None:
-        """Continue from an older copy of the ledger: take over the totals that ``witness`` has seen of the lost one.
+        """Continue from an older copy of the ledger: take over what ``witness`` has seen of the lost one.
 
         Everything that was open counts as spent, and its studies are closed.
 
@@ -440,7 +443,7 @@ class Ledger:
         self._key = key
 
     def read_state(self) -> LedgerState:
-        """Return the checked state of the ledger, with what other processes have added. It is only to be read.
+        """Return the verified state of the ledger, with the entries of other processes, for reading only.
 
         Raises:
             LedgerError: an entry is wrong (named).
@@ -461,7 +464,7 @@ class Ledger:
                 yield read_entry(signed.entry)
 
     def export_lines(self, papers: Iterable[Paper] = ()) -> Iterator[bytes]:
-        """Yield the ledger as signed JSON lines, with ``papers`` of studies and a trailer; see ``docs/ledger.md``."""
+        """Yield the ledger as signed JSON lines with ``papers`` of studies and a trailer (``docs/ledger.md``)."""
         self.refresh()
         with translate_errors(self._path):
             yield from format_export(read_signed_entries(self._connection), self._key, papers)

@@ -1,17 +1,19 @@
-"""The papers of studies: what an export holds of each study beside the ledger, so that a reader knows what it was about.
+"""The papers of studies: what an export holds of each study beside the ledger, so that a reader knows its purpose.
 
-A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose, columns,
-label, terms, invited sites), and the figures of the totals that the site has opened. The site signs the whole paper.
+A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose,
+columns, label, terms, invited sites), and the figures of the totals that the site has opened. The site signs the
+whole paper.
 
 Rules, each checked when an export is read:
 
 * the ledger has admitted exactly this study under exactly these terms, whose digest is in its entry;
-* the launch is signed by the key that the paper names as the coordinator's. The reader must check whether this key has
-  countersigned the ledger, and so belongs to the ledger's coordinator;
+* the launch is signed by the key that the paper names as the coordinator's. The reader must check whether this key
+  has countersigned the ledger, and so belongs to the ledger's coordinator;
 * the ledger's site is among those invited;
 * a study has at most one paper. A missing paper proves nothing, because nothing of the ledger depends on it.
 
-The figures are claims of the site: the ledger does not hold them. They can be compared with the papers of other sites.
+The figures are claims of the site: the ledger does not hold them. They can be compared with the papers of other
+sites.
 """
 
 from typing import Annotated, ClassVar, Final, Literal

@@ -2,12 +2,12 @@
 
 Rules:
 
-* The accounts take over the amounts that the witness has seen. To these is added what the older copy has paid since the
-  witness last saw it, because that may be missing in the lost ledger (if two copies were in use). The result is never
-  less than what was spent.
+* The accounts take over the amounts that the witness has seen. To these is added what the older copy has paid since
+  the witness last saw it, because that may be missing in the lost ledger (if two copies were in use). The result is
+  never less than what was spent.
 * Everything that was set aside counts as spent, and the studies that were open are closed.
 * If a grant differs between the witness's head and the copy, that is a contradiction, and nothing is changed.
-* A population that lost its privacy in the lost ledger has none in the copy either.
+* If the lost ledger says that a population was trained on without privacy, this holds in the copy too.
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ def take_over_lost_accounts(
 def compute_paid_since(
     accounts: dict[str, Account], history: AccountHistory, witnessed: int | None
 ) -> Counter[tuple[str, int]]:
-    """Return what was paid after entry ``witnessed``, by population and grant; since the beginning if it is None."""
+    """Return what was paid after entry ``witnessed`` (None: since the beginning), by population and grant."""
     paid = Counter[tuple[str, int]]()
     for population, account in accounts.items():
         state = None if witnessed is None else history.find(population, witnessed)

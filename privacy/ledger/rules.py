@@ -15,14 +15,14 @@ class Rule(StrEnum):
     FORM = "form"
     """The bytes are one entry of a known kind, in canonical form."""
     CHAIN = "chain"
-    """Its number follows, and it names the hash of the entry before it: these define the order. Only an entry in which a
-    person says that the clock had been wrong may have an earlier time than the entry before it."""
+    """Its number follows, and it names the hash of the entry before it: these define the order. Only an entry in
+    which a person says that the clock had been wrong may have an earlier time than the entry before it."""
     OPENING = "opening"
     """The first entry, and no other, opens the ledger and names the key."""
     SIGNATURE = "signature"
     """It is signed by the ledger's key; a new key has signed the ledger's head."""
     ONCE = "once"
-    """What may be recorded once (a round is paid, a study admitted) is recorded once, and after what it depends on."""
+    """What may be recorded once (a payment, an admission) is recorded once, and after what it depends on."""
     POPULATION = "population"
     """The same data are one population, whatever their name."""
     PRICE = "price"
@@ -32,7 +32,7 @@ class Rule(StrEnum):
     APPROVAL = "approval"
     """An approval that a study uses is of its terms, has a run left, and was not revoked."""
     WITNESS = "witness"
-    """A head that a witness has signed is of this ledger, in it, and true; a head that is recovered is not in it."""
+    """A head that a witness has signed is of this ledger, in it, and true; a recovered head is not in it."""
 
 
 class BrokenRuleError(LedgerError):

@@ -1,10 +1,10 @@
 """What others have seen of a ledger: its signed head, and a witness's signature over that head.
 
-* A chain cannot show that its end was cut off, or that the whole ledger was replaced by an older copy. So every reply
-  with work holds the head of the site's ledger. The coordinator signs the head and sends it back in its next request.
-  The site records it (``checkpoint``), and refuses to work if this head is not in its ledger.
-* A head also says what was spent and set aside. A ledger that is lost after its last backup can therefore be continued
-  without losing any spending (``recover``).
+* A chain cannot show that its end was cut off, or that the whole ledger was replaced by an older copy. So every
+  reply with work holds the head of the site's ledger. The coordinator signs the head and sends it back in its next
+  request. The site records it (``checkpoint``), and refuses to work if this head is not in its ledger.
+* A head also says what was spent and set aside. A ledger that is lost after its last backup can therefore be
+  continued without losing what was spent (``recover``).
 """
 
 from typing import Annotated, ClassVar

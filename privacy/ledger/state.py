@@ -2,7 +2,10 @@
 
 * The site applies its own entries before it appends one. The auditor applies them again.
 * ``Rule`` lists what is checked. The error names the broken rule together with the entry.
-* An entry is applied completely, or refused with the state unchanged.
+* A refused append leaves the state unchanged.
+
+One file, although it is long: every rule between two entries, in the order of the kinds; approvals, recovery and
+totals stand beside.
 """
 
 from collections.abc import Callable, Iterable
@@ -119,7 +122,7 @@ class LedgerState:
             self._apply_body(entry.body)
         except Error as error:
             raise LedgerError(f"entry {number} breaks the rule '{find_broken_rule(error)}': {error}") from None
-        except Exception as error:  # whoever wrote the file chose every byte of it
+        except Exception as error:  # the file comes from another party: any bytes are possible
             raise LedgerError(f"entry {number} cannot be read ({type(error).__name__})") from error
         self._advance(entry, signed)
         return entry
@@ -172,7 +175,7 @@ class LedgerState:
         return said is not None
 
     def contains(self, number: int, hash: str) -> bool:
-        """Return whether entry ``number`` with this hash is in this ledger, or is a lost head that a recovery took over."""
+        """Return whether entry ``number`` with this hash is in this ledger, or was taken over by a recovery."""
         here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
         return here or Head(number, hash) in self._taken_over
 
@@ -221,7 +224,7 @@ class LedgerState:
         return said if isinstance(said, Allow) else None
 
     def is_registered(self, population: str, contract: str, data: str) -> bool:
-        """Return whether files of this digest were registered for ``population`` under the contract of this digest."""
+        """Return whether files of digest ``data`` were registered for ``population`` under this contract digest."""
         return (population, contract, data) in self._registered
 
     def has_paid(self, study: str) -> bool:
@@ -249,7 +252,7 @@ class LedgerState:
         return self._heard[study][0] if study in self._heard else None
 
     def find_last_entry(self, study: str) -> Entry | None:
-        """Return the last entry about the progress of ``study``: it was admitted, a round was paid, or has ended."""
+        """Return the last entry about the progress of ``study``: admitted, a round paid, or a round ended."""
         return self._heard[study][1] if study in self._heard else None
 
     def find_ending(self, study: str) -> Ending | None:
@@ -489,7 +492,8 @@ def replay(
         watch: is called with the state and the entry after each entry.
 
     Raises:
-        LedgerError: naming the first wrong entry and the rule it breaks; or there is no entry; or it is another site's
+        LedgerError: naming the first wrong entry and the rule it breaks; or there is no entry; or it is another
+        site's
             ledger.
     """
     ledger_state = LedgerState()

@@ -1,13 +1,13 @@
 """The testimony of a coordinator: every round it saw and every head it countersigned, as signed JSON lines.
 
-An auditor compares it with the sites' ledgers: what one side has and the other lacks, terms that differ, two heads of
-one ledger.
+An auditor compares it with the sites' ledgers: what one side has and the other lacks, terms that differ, two heads
+of one ledger.
 
 Rules, as for a ledger's export:
 
 * There is one canonical JSON line for each item; the first is the opening.
-* The last line is a signed trailer with the number of items and the hash over all of them, so that a changed, moved or
-  missing line is noticed.
+* The last line is a signed trailer with the number of items and the hash over all of them, so that a changed, moved
+  or missing line is noticed.
 """
 
 import hashlib

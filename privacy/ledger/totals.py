@@ -10,7 +10,7 @@ from privacy.ledger.signed_head import AccountTotals, GrantTotals
 
 
 class AccountState(NamedTuple):
-    """A population's account from entry ``since`` on; ``amounts`` has (spent, set aside) of each grant, in nano units."""
+    """A population's account from entry ``since`` on; ``amounts`` are (spent, set aside) of each grant."""
 
     since: int
     protected: bool

@@ -1,7 +1,7 @@
 """Appends one entry to a ledger, and creates a ledger, step by step.
 
-The steps are lists of functions, which ``ledger.py`` calls in order. A test calls the same lists, and stops between any
-two steps, to show what a crash there leaves.
+The steps are lists of functions, which ``ledger.py`` calls in order. A test calls the same lists, and stops between
+any two steps, to show what a crash there leaves.
 """
 
 import os
@@ -23,7 +23,8 @@ from privacy.ledger.state import LedgerState
 class Append:
     """One append to a ledger, as a list of steps.
 
-    The entry is in the ledger after the last step and not before. A crash between two steps leaves the ledger as it was.
+    The entry is in the ledger after the last step and not before. A crash between two steps leaves the ledger as it
+    was.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Append:
 class Create:
     """The creation of a ledger, as a list of steps: a complete file under another name, which then gets its name.
 
-    There is no ledger before the last step, and a complete one after it. A crash between two steps leaves at most a file
-    of another name, which no program reads.
+    There is no ledger before the last step, and a complete one after it. A crash between two steps leaves at most a
+    file of another name, which no program reads.
     """
 
     def __init__(self, path: Path, site: str, key: SigningKey, time: str) -> None:

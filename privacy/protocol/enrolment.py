@@ -1,8 +1,8 @@
 """Enrolment by two files that people exchange: a site's join request, and the coordinator's admission.
 
 * Both are public: they name only the public halves of keys.
-* People check where a file comes from. The operator compares the site's identity key, and the site engineer compares
-  the coordinator's, each over another channel.
+* People check where a file comes from. The operator compares the site's identity key, and the site engineer
+  compares the coordinator's, each over another channel.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ class JoinRequest(Statement):
 
 
 class Admission(Statement):
-    """The coordinator's statement that the site ``name`` may connect, with its own address and key. Signed by it."""
+    """The coordinator's permission for the site ``name`` to connect, with its address and key. Signed by it."""
 
     label: ClassVar[str] = labels.ADMISSION
 

@@ -1,9 +1,9 @@
 """Converts an envelope to a Flower ``RecordDict`` and back, in the same way on both sides.
 
 * Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
-* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8. Their bytes are sent as they are, so
-  there is no ``.npy`` header to parse. Flower cuts each array into pieces of :data:`PIECE_BYTES`; the last one may be
-  smaller.
+* Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8. Their bytes are sent as they are,
+  so there is no ``.npy`` header to parse. Flower cuts each array into pieces of :data:`PIECE_BYTES`; the last one
+  may be smaller.
 
 Only this one form is accepted. The rest of ``privacy`` never imports this module, so it never imports Flower.
 """
@@ -18,8 +18,8 @@ from privacy.errors import WireError
 from privacy.protocol.envelope import MAX_BODY_BYTES, Envelope
 
 PIECE_BYTES: Final = 1 << 20
-"""Size of a piece of a blob; a piece is sent in one request. With Flower's own size of 5 MB, a coordinator of many sites
-would hold several times 5 MB in memory for each site that sends."""
+"""Size of a piece of a blob; a piece is sent in one request. With Flower's own size of 5 MB, a coordinator of many
+sites would hold several times 5 MB in memory for each site that sends."""
 _FRAME_BYTES: Final = 4096
 """More bytes than Flower writes around a body, and around each piece of a blob."""
 _FRAME_PIECES: Final = 64

@@ -1,8 +1,8 @@
 """The header of a sealed update: what a site commits to before anything can be opened.
 
 * A header is signed by its site and holds the site's whole view of the study.
-* Sites compare the headers of the cohort before any of them releases its mask seed. Masks cancel only if the views are
-  equal.
+* Sites compare the headers of the cohort before any of them releases its mask seed. Masks cancel only if the views
+  are equal.
 * Every figure in a header is a function of public quantities.
 """
 
@@ -68,7 +68,7 @@ class View(Document):
 
 
 class Header(Statement):
-    """What a site has sealed, from which view of the study. Signed by the site; sites compare them before a release."""
+    """What a site has sealed, from which view of the study. Signed by the site; compared before a release."""
 
     label: ClassVar[str] = labels.HEADER
 

@@ -26,7 +26,7 @@ def _compute_base64_length(size: int) -> int:
 
 
 MAX_EARLIER: Final = 32
-"""The most earlier epochs whose keys are sent with a new one; a site that lacks more gets the rest in a later epoch."""
+"""The most earlier epochs whose keys are sent with a new one; a site that lacks more gets the rest later."""
 MAX_HELD: Final = 256
 """The most epochs, the newest ones, of which a site says that it holds the key."""
 _WRAPPING_BYTES: Final = 28

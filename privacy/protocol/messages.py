@@ -4,10 +4,11 @@ A message is the content of an envelope (``privacy/protocol/envelope.py``). ``do
 
 Rules:
 
-* A reply contains what its class below says, and nothing else: no loss, no realised lot, no count of clipped values, no
-  time that depends on records. Every figure that is not encrypted is a function of public quantities.
-* Every list and text has a limit, so that the largest message of a study with the most sites fits ``MAX_BODY_BYTES``.
-  What one site may send can therefore always be relayed (``tests/privacy/protocol/test_message_sizes.py``).
+* A reply contains what its class below says, and nothing else: no loss, no realised lot, no count of clipped
+  values, no time that depends on records. Every figure that is not encrypted is a function of public quantities.
+* Every list and text has a limit, so that the largest message of a study with the most sites fits
+  ``MAX_BODY_BYTES``. What one site may send can therefore always be relayed
+  (``tests/privacy/protocol/test_message_sizes.py``).
 """
 
 from typing import ClassVar, Literal
@@ -28,7 +29,7 @@ from privacy.study.launch import SignedLaunch
 
 
 class HeldModel(Statement):
-    """The model that a site holds at the end. Signed by the site; sites compare these before any releases its model."""
+    """The model that a site holds at the end. Signed by the site; sites compare these before any releases it."""
 
     label: ClassVar[str] = labels.HELD_MODEL
 
@@ -39,7 +40,7 @@ class HeldModel(Statement):
     """The key epoch whose key the digest is made with."""
     base: Count
     model: Digest
-    """Keyed digest of the model and of what it is chosen by: equal at all sites; others cannot compute or test it."""
+    """Keyed digest of the model and of what it is chosen by: equal at all sites; others cannot test it."""
 
 
 class Join(Document):
@@ -65,7 +66,7 @@ class Train(Document):
     reference: Count
     """The patient count whose weight is 1, the same in every round of the study."""
     room: Count = 0
-    """How many patients the round's sum has room for, the same in every attempt; a site seals for no larger cohort."""
+    """For how many patients the round's sum has room, in every attempt; a site seals for no larger cohort."""
     keys: KeyParcel | None = None
     """The keys of the epoch; None once the site has sealed in this epoch."""
     committed: Committed | None = None
@@ -77,7 +78,7 @@ class Train(Document):
 
 
 class Release(Document):
-    """Request to each site of the cohort once all have sealed: compare headers, then release the own mask's seed."""
+    """Request to each site of the cohort, once all have sealed: compare headers, then release the mask seed."""
 
     kind: Literal["release"] = "release"
     round: Count
@@ -129,7 +130,7 @@ class Sealed(Document):
 
 
 class Released(Document):
-    """Reply to :class:`Release`: the seed of this site's own mask. A site sends it for one attempt of a round only."""
+    """Reply to :class:`Release`: the seed of this site's own mask, for one attempt of a round only."""
 
     kind: Literal["released"] = "released"
     round: Count

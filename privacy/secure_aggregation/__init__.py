@@ -15,8 +15,8 @@ To seal is to mask and encrypt an update. The steps, in their order:
 Masks hide a lone update from everyone. Encryption hides the sum from the coordinator. Check fields show whether an
 opened sum is the cohort's. Every derived key is in :mod:`~privacy.key_derivation`.
 
-Three sites seal the values 1 and 2, the coordinator adds, and a site opens the sums 3 and 6. In a study the study key
-and the pair secrets come from the key epoch, and every seed is random:
+Three sites seal the values 1 and 2, the coordinator adds, and a site opens the sums 3 and 6. In a study the study
+key and the pair secrets come from the key epoch, and every seed is random:
 
 >>> import numpy as np
 >>> from privacy.secure_aggregation.aggregate import Aggregate
@@ -36,6 +36,7 @@ and the pair secrets come from the key epoch, and every seed is random:
 ...     )
 ...     aggregate.add(sealed)
 >>> aggregate.subtract_masks(seeds, context)
->>> open_aggregate(layout, aggregate.to_bytes(), cohort=cohort, context=context, study_key=study_key).values.tolist()
+>>> opened = open_aggregate(layout, aggregate.to_bytes(), cohort=cohort, context=context, study_key=study_key)
+>>> opened.values.tolist()
 [3, 6]
 """

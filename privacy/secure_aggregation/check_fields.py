@@ -6,11 +6,11 @@ the check fields to match.
 
 * k (20 bits each) and the offsets come from keystreams under a check key that only the sites hold, bound to the
   context: study, key epoch, round, attempt, cohort. Another round's vector has other k and other offsets.
-* The offsets are a one-time pad on the fields and depend on the site. If one site is left out or added twice, or the
-  sum is multiplied, the fields are off by values that only the check key gives. The count field, which is one of the
-  checked slots, shows the same errors and says which one it is.
-* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three with 2^-60.
-  A site must end the key epoch when a check fails, so that there is no second guess.
+* The offsets are a one-time pad on the fields and depend on the site. If one site is left out or added twice, or
+  the sum is multiplied, the fields are off by values that only the check key gives. The count field, which is one
+  of the checked slots, shows the same errors and says which one it is.
+* A changed slot satisfies one check with probability at most 2^-20 (t is prime, k has 20 bits), all three with
+  2^-60. A site must end the key epoch when a check fails, so that there is no second guess.
 """
 
 from collections.abc import Iterable

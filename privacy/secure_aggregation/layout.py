@@ -12,8 +12,8 @@
   carries into the next field and never reaches the plaintext modulus.
 * The layout follows from public terms alone, so all sites and the coordinator compute the same one.
 * The check fields come last so that a vector can be sealed and opened in one pass.
-* A vector is sealed and opened in blocks of ``BLOCK`` parts, each with keystreams of its own. This needs little memory
-  and can use several cores.
+* A vector is sealed and opened in blocks of ``BLOCK`` parts, each with keystreams of its own. This needs little
+  memory and can use several cores.
 """
 
 from collections.abc import Sequence

@@ -2,13 +2,14 @@
 
 A site adds to its slots, modulo the plaintext modulus t,
 
-* for every other site of the cohort a pair mask. The site whose name sorts lower adds it, the other subtracts it. Pair
-  masks cancel in the sum over exactly this cohort, if both sites hold the same view of the round (the context);
+* for every other site of the cohort a pair mask. The site whose name sorts lower adds it, the other subtracts it.
+  Pair masks cancel in the sum over exactly this cohort, if both sites hold the same view of the round (the
+  context);
 * its own mask, from a fresh seed that it releases once the cohort's headers agree. The coordinator subtracts it.
 
 Every mask is uniform modulo t (by rejection) and used once, so it is a one-time pad. Each block of a vector has
-keystreams of its own, and masks are drawn part by part. Both belong to the format: with rejection, the values depend on
-how many are drawn at once.
+keystreams of its own, and masks are drawn part by part. Both belong to the format: with rejection, the values
+depend on how many are drawn at once.
 
 Source: Bonawitz et al. 2017, section 4.
 """
@@ -66,7 +67,7 @@ def make_site_masks(
     for peer in cohort:
         if peer == site:
             continue
-        # the site whose name sorts lower adds the pair mask, the other subtracts it: Bonawitz et al. 2017, section 4
+        # the site whose name sorts lower adds the pair mask, the other subtracts it (Bonawitz et al. 2017, sec. 4)
         low, high = sorted((site, peer))
         secret = _require_secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
         stream = derive_stream(

@@ -7,11 +7,11 @@ Rules, checked in this order; the error names the rule that is broken:
 * the three check fields are those of the opened slots and of exactly these sites;
 * every field holds what that many sites can have sealed, every unused slot is zero.
 
-A refusal must end the key epoch, because each refusal gives a tampering coordinator one bit about the key. (A change
-smaller than the noise opens to the same sum. To be accepted k times gives it b bits with probability at most 2^-b in
-all.) It must not give more than that bit. Which rule is broken, and every number in the message, depends on what
-decryption gave. So the message stays at the site, and the sender of the aggregate gets the same answer whichever rule
-is broken (``client/study/apply_aggregate.py``).
+A refusal must end the key epoch, because each refusal gives a tampering coordinator one bit about the key. (A
+change smaller than the noise opens to the same sum. To be accepted k times gives it b bits with probability at most
+2^-b in all.) It must not give more than that bit. Which rule is broken, and every number in the message, depends on
+what decryption gave. So the message stays at the site, and the sender of the aggregate gets the same answer
+whichever rule is broken (``client/study/apply_aggregate.py``).
 """
 
 from collections.abc import Sequence

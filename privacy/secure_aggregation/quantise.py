@@ -1,13 +1,14 @@
 """Converts an update to b-bit integers, and a sum of such integers to a sum of updates.
 
 * All sites use one grid: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k means k steps.
-  The first range is the terms', or follows from ``auto`` (``privacy/mechanisms/value_range.py``). Later ranges are the
-  first one, halved as often as the last opened sum allows. Every site computes this alike, in integers.
-* A value beyond [-value_range, value_range] saturates. The number of such values depends on records and stays at the
-  site. All sites may know how many values of the opened mean lie at the edge of the range.
+  The first range is the terms', or follows from ``auto`` (``privacy/mechanisms/value_range.py``). Later ranges are
+  the first one, halved as often as the last opened sum allows. Every site computes this alike, in integers.
+* A value beyond [-value_range, value_range] saturates. The number of such values depends on records and stays at
+  the site. All sites may know how many values of the opened mean lie at the edge of the range.
 * Rounding is stochastic, so the integer is right on average (below saturation). Its randomness is an argument.
-* The residual that rounding and saturation leave is added to the next round's update (error feedback), so that errors
-  do not add up over rounds. With local noise it is a function of a value that is noised already (post-processing).
+* The residual that rounding and saturation leave is added to the next round's update (error feedback), so that
+  errors do not add up over rounds. With local noise it is a function of a value that is noised already
+  (post-processing).
 * The way back is one subtraction and one multiplication per element in float64: the same bits on every machine.
 """
 
@@ -24,14 +25,15 @@ from privacy.randomness import KeyStream
 _CHUNK: Final = 1 << 15  # values rounded at a time: the working memory stays in a core's cache
 _HEAD_ROOM: Final = 4
 """How many times larger than expected a site's next update may be. The expected size is the largest mean times the
-square root of the number of sites n, because a mean of n independent noises is smaller than one of them by sqrt(n)."""
+square root of the number of sites n, because a mean of n independent noises is smaller than one of them by
+sqrt(n)."""
 MOST_HALVINGS: Final = 20
 _EDGE: Final = 0.95
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers of ``bits`` bits that stand for values in [-value_range, value_range]."""
+    """The integers of ``bits`` bits that represent values in [-value_range, value_range]."""
 
     value_range: float
     bits: int
@@ -42,7 +44,7 @@ class Grid:
 
     @property
     def zero(self) -> int:
-        """The integer that stands for 0."""
+        """The integer that represents 0."""
         return 1 << (self.bits - 1)
 
     @property

@@ -1,7 +1,7 @@
 """Computes the shape of a round's sealed vector from public numbers: the same at every site.
 
-The layout follows from the launch alone, so the coordinator knows it too. The range of the values may also depend on
-the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.
+The layout follows from the launch alone, so the coordinator knows it too. The range of the values may also depend
+on the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.
 """
 
 from privacy.canonical import compute_digest
@@ -17,8 +17,8 @@ from privacy.study.launch import Launch
 def layout_of(launch: Launch, number: int, base: int) -> Layout:
     """Return the layout of round ``number``, trained from the model after round ``base``.
 
-    A training round carries every shared parameter. Where the model of ``base`` is evaluated, the same vector carries
-    its totals.
+    A training round carries every shared parameter. Where the model of ``base`` is evaluated, the same vector
+    carries its totals.
     """
     terms = launch.terms
     return Layout(
@@ -40,8 +40,8 @@ def compute_largest_aggregate(launch: Launch) -> int:
 def count_sealed_values(terms: Terms, parameters: int) -> int:
     """Count the values that a site seals in a training round.
 
-    There is one for each shared parameter. With adaptive clipping one more says whether the update's norm was within
-    the clipping norm.
+    There is one for each shared parameter. With adaptive clipping one more says whether the update's norm was
+    within the clipping norm.
     """
     return parameters + (terms.privacy.adaptive_clipping is not None)
 
@@ -74,7 +74,7 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
 def compute_shape_digest(
     launch: Launch, number: int, base: int, halvings: int, room: int = 0, noise_multiplier: float | None = None
 ) -> str:
-    """Compute one digest over layout, grid and weights, on which the sites of a cohort must agree before they seal."""
+    """Compute one digest over layout, grid and weights; it must be equal at all sites of a cohort."""
     terms = launch.terms
     if terms.privacy.placement is Placement.DISTRIBUTED and noise_multiplier is not None:
         value_range = make_shared_noise(terms, launch.parameters, noise_multiplier, room=room).value_range

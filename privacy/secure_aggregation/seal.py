@@ -59,7 +59,8 @@ def seal(
         cohort: the names of the round's sites, in any order.
         context: the view of the round that all of them must share.
         study_key: the key epoch's key.
-        pair_secrets: 32 bytes shared with each other site, by its name; those of sites outside the cohort are not used.
+        pair_secrets: 32 bytes shared with each other site, by its name; those of sites outside the cohort are not
+            used.
         own_seed: 32 fresh random bytes.
         processes: the most processes to use for a large vector; all cores, if not given.
 
@@ -102,7 +103,7 @@ class SealingInputs(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """One block to seal. Only the last one has ``forms``: the sums of all blocks before it, for its check fields."""
+    """One block to seal. Only the last has ``forms``: the sums of all blocks before it, for its check fields."""
 
     hand: SealingInputs
     parts: range

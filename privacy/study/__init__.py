@@ -1,8 +1,8 @@
 """A study's terms.
 
-A researcher writes the terms as YAML. They are frozen and hashed (RFC 8785, SHA-256). At launch the coordinator signs
-them together with the roster. Every site admits exactly that digest or nothing. Each part of the terms has its file; the
-rules between parts are in ``terms.py``.
+A researcher writes the terms as YAML. They are frozen and hashed (RFC 8785, SHA-256). At launch the coordinator
+signs them together with the roster. Every site admits exactly that digest or nothing. Each part of the terms has
+its file; the rules between parts are in ``terms.py``.
 """
 
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName

@@ -21,8 +21,8 @@ class Cohort(Document):
     ``participation`` is the chance with which a site's update counts in a round of a study whose unit is the site.
     Each site draws for itself and keeps the result secret. A site that was not drawn seals noise alone.
 
-    ``abandon_after_days`` is how long a site waits for a message of the study before it closes the study's account, so
-    that what was set aside is free again.
+    ``abandon_after_days`` is how long a site waits for a message of the study before it closes the study's account,
+    so that what was set aside is free again.
     """
 
     minimum: int = Field(ge=1, le=MAX_SITES)
@@ -60,8 +60,8 @@ class SchemeName(StrEnum):
 
 
 BITS_OF_SUMS: Final = 24
-"""The default of ``secure_aggregation.bits`` with distributed noise: there a value that is rounded has the noise of one
-share only, and rounding on a coarse grid adds noise."""
+"""The default of ``secure_aggregation.bits`` with distributed noise: there a value that is rounded has the noise of
+one share only, and rounding on a coarse grid adds noise."""
 
 
 class SecureAggregation(Document):
@@ -69,8 +69,8 @@ class SecureAggregation(Document):
 
     With local noise a value in [-value_range, value_range] becomes a ``bits``-bit integer by stochastic rounding;
     beyond the range it saturates. With distributed noise ``value_range`` is the largest sum of all sites' clipped
-    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. With ``auto``, the default,
-    the range is computed by ``privacy/mechanisms/value_range.py``.
+    gradients (or updates) in one coordinate, in clipping norms; beyond it sums wrap around. With ``auto``, the
+    default, the range is computed by ``privacy/mechanisms/value_range.py``.
     """
 
     scheme: SchemeName = SchemeName.BFV

@@ -1,4 +1,4 @@
-"""Computes what a study's terms cost: the noise that gives their epsilon, and the event that each round is charged as.
+"""Computes what a study's terms cost: the noise that gives their epsilon, and the event of each round.
 
 Sites and the coordinator compute it alike, from the terms alone. A study's terms fix every round in advance, so the
 best Renyi order for the study may be chosen.
@@ -25,7 +25,7 @@ TrainingEvent = SampledGaussian | DistributedGaussian | SiteUpdates | BoundedCon
 
 
 def compute_study_noise(terms: Terms) -> float:
-    """Compute the least noise multiplier with which the study alone, fixed in advance by its terms, costs its epsilon.
+    """Compute the least noise multiplier with which the study alone, fixed by its terms, costs its epsilon.
 
     Raises:
         BudgetError: no noise reaches it.
@@ -90,7 +90,7 @@ def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
 
 
 def make_training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:
-    """Return the event that one round's training is for a population's patients; without noise nothing bounds it."""
+    """Return the event that one round's training is for a population's patients; unprotected without noise."""
     return Unprotected() if noise is None else make_private_event(terms, noise)
 
 
@@ -102,8 +102,8 @@ def make_evaluation_event(noise: float | None) -> Gaussian | Unprotected:
 class Runs(NamedTuple):
     """What several runs of the same terms cost together, in epsilon at the terms' delta.
 
-    The best of k runs costs what k runs cost, because the choice uses all of them. These figures hold for a number of
-    runs that is fixed in advance. Otherwise the figure at the order of the grant holds.
+    The best of k runs costs what k runs cost, because the choice uses all of them. These figures hold for a number
+    of runs that is fixed in advance. Otherwise the figure at the order of the grant holds.
     """
 
     runs: int

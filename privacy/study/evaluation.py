@@ -1,4 +1,4 @@
-"""The parts ``evaluation`` and ``release`` of the terms: evaluation, early stopping, and which model is released."""
+"""The parts ``evaluation`` and ``release`` of the terms: when to evaluate, early stopping, the released model."""
 
 from enum import StrEnum
 from typing import Annotated, Literal

@@ -2,7 +2,8 @@
 
 Rules:
 
-* Epsilon is the patient's, whichever unit is clipped. There is one neighbouring relation: add or remove one patient.
+* Epsilon is the patient's, whichever unit is clipped. There is one neighbouring relation: add or remove one
+  patient.
 * Privacy is switched off in one way only, ``epsilon: none``. Then ``delta`` and ``clipping_norm`` are absent.
 * Adaptive clipping is for updates of whole sites only.
 """
@@ -19,8 +20,8 @@ from privacy.fields import ClippingNorm, Epsilon
 class Unit(StrEnum):
     """What is clipped as one: a patient with all records, each record for itself, or a site's whole update.
 
-    Epsilon is the patient's in all cases. With records, a patient is charged for all that they may have. With sites, a
-    patient is charged for any change of their site's update.
+    Epsilon is the patient's in all cases. With records, a patient is charged for all that they may have. With
+    sites, a patient is charged for any change of their site's update.
     """
 
     PATIENT = "patient"
@@ -44,8 +45,8 @@ class Placement(StrEnum):
 class AdaptiveClipping(Document):
     """The clipping norm follows a quantile of the sites' update norms (Andrew et al. 2021).
 
-    With its update every site seals whether the update's norm was within the clipping norm, with the same noise as the
-    update. ``clipping_norm`` is the first value; a round changes it by at most the fraction ``rate``.
+    With its update every site seals whether the update's norm was within the clipping norm, with the same noise as
+    the update. ``clipping_norm`` is the first value; a round changes it by at most the fraction ``rate``.
 
     Attributes:
         quantile: the fraction of the sites' updates that are to stay unclipped.

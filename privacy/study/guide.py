@@ -1,7 +1,7 @@
 """Explains every key of a study file, and how to choose its value: for ``docs/study-file.md`` and for editors.
 
-Types, limits and defaults are not here: they are taken from the terms. A test fails for a key without an entry, and for
-an entry without a key.
+Types, limits and defaults are not here: they are taken from the terms. A test fails for a key without an entry, and
+for an entry without a key.
 """
 
 from typing import Final, NamedTuple

@@ -35,7 +35,7 @@ class Launch(Statement):
     terms: Terms
     roster: tuple[Member, ...] = Field(min_length=1, max_length=MAX_SITES)
     parameters: int = Field(ge=1, le=2_000_000_000)
-    """Number of shared parameters of the terms' model: it gives the sealed vector's shape, and every site checks it."""
+    """Number of shared parameters of the model: it gives the sealed vector's shape, and every site checks it."""
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
 
     @model_validator(mode="after")

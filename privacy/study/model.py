@@ -1,4 +1,4 @@
-"""The part ``model`` of the terms: a model of the catalogue, its first values, and which layers are trained and shared.
+"""The part ``model`` of the terms: which model, its first values, and which layers are trained and shared.
 
 Rules:
 

@@ -5,12 +5,12 @@ from patients. Rules within a part are in its file.
 
 Rules between parts; each error says which rule is broken:
 
-* distributed noise over patients means one global step per round on the sum of all sites' gradients. There is one lot
-  per round, sites are weighted by their patients, and there is an epsilon;
+* distributed noise over patients means one global step per round on the sum of all sites' gradients. There is one
+  lot per round, sites are weighted by their patients, and there is an epsilon;
 * distributed noise needs masks, because a single share has only a fraction of the noise and nobody may read it. A
   scheme without masks is refused;
-* distributed noise needs at least one colluder (``colluders``), because every site that opens a sum knows its own share
-  of the noise;
+* distributed noise needs at least one colluder (``colluders``), because every site that opens a sum knows its own
+  share of the noise;
 * with the site as unit, noise is always distributed, and all sites have the same weight;
 * totals that choose a model, or stop a study, are paid for.
 
@@ -177,7 +177,7 @@ class Terms(Document):
 
     @property
     def sums_patients(self) -> bool:
-        """Whether sites add patients' gradients and noise, so that a sum's range must have room for all patients."""
+        """Whether sites add patients' gradients and noise; then a sum's range must have room for all patients."""
         return self.privacy.placement is Placement.DISTRIBUTED and self.privacy.unit is not Unit.SITE
 
     @property
@@ -190,7 +190,7 @@ class Terms(Document):
         return number <= self.training.rounds
 
     def opens_without_noise(self, number: int, base: int) -> bool:
-        """Return whether the sum of round ``number``, from the model after round ``base``, has a part without noise."""
+        """Return whether the sum of round ``number``, from the model after ``base``, has a part without noise."""
         if number > self.last_round:
             return False
         bare_updates = self.privacy.epsilon is None and self.trains(number)

@@ -1,7 +1,8 @@
 """The part ``training`` of the terms: steps at a site between two aggregations, and the update of the shared model.
 
-``local_epochs`` may be written in place of ``local_steps``: the number of passes over a site's patients. A pass is one
-over the sampling rate steps, and the product is rounded up. It is converted to steps before the terms are frozen.
+``local_epochs`` may be written in place of ``local_steps``: the number of passes over a site's patients. A pass is
+one over the sampling rate steps, and the product is rounded up. It is converted to steps before the terms are
+frozen.
 """
 
 import math

@@ -5,10 +5,10 @@ A *contradiction* cannot come from honest parties. A *remark* can, and says how.
 * rounds: a site in a committed sum has paid for it; which sites have paid for a round that the coordinator does not
   know;
 * terms: the study that a site admitted is the one that the coordinator launched;
-* heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses have seen
-  one ledger, not two;
-* copies: a file given twice counts once. Of two copies of a site's ledger where one continues the other, the longer one
-  counts. Two copies that differ in an entry are two ledgers.
+* heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses have
+  seen one ledger, not two;
+* copies: a file given twice counts once. Of two copies of a site's ledger where one continues the other, the longer
+  one counts. Two copies that differ in an entry are two ledgers.
 """
 
 from collections import defaultdict

@@ -3,8 +3,8 @@
 * Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
   grant.
 * The file is only read.
-* A head that the site gave over another channel must be among the entries: a ledger without it was cut, rewritten, or
-  is another one. For the entries after this head there is no proof outside the file.
+* A head that the site gave over another channel must be among the entries: a ledger without it was cut, rewritten,
+  or is another one. For the entries after this head there is no proof outside the file.
 """
 
 import re

@@ -4,8 +4,8 @@ Rules:
 
 * The ledger is verified first; a ledger that does not verify gives no answer.
 * A study is paid from one grant: the first with room for all of it. Prices are computed as in the ledger
-  (``privacy/accounting/renyi_filter.py``, at each grant's order), so an answer of 3 means that the site would admit 3
-  studies, and no fourth.
+  (``privacy/accounting/renyi_filter.py``, at each grant's order), so an answer of 3 means that the site would admit
+  3 studies, and no fourth.
 * What is set aside for studies that are still open is not left. It may come back when they close.
 * A study described by ``--rounds`` has training only. A study like another one has that one's evaluations too.
 """
@@ -167,7 +167,7 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
             f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
-    # more noise is never dearer, so bisection finds the least; at the geometric mean, as the range has eight decades
+    # more noise never costs more, so bisection finds the least; the range has eight decades, hence the geometric mean
     while low < high:
         middle = isqrt(low * high)
         low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)

@@ -2,8 +2,8 @@
 
 Rules:
 
-* The drawing stretches with the page, its words do not: lines are drawn in a box of 1000 by 1000 that is scaled to the
-  figure, words are placed by percentages.
+* The drawing stretches with the page, its words do not: lines are drawn in a box of 1000 by 1000 that is scaled to
+  the figure, words are placed by percentages.
 * Points of several entries within one thousandth of the width are thinned: the highest and the last are kept.
 * A drawing never shows anything by colour alone, and has a description in words.
 * The axis has at least two times, with seconds where minutes would be too few.

@@ -5,8 +5,8 @@ Rules:
 * An epsilon that was spent is rounded up, one that is left is rounded down (``privacy/accounting/account.py``);
   four digits.
 * Dates are UTC and written the same on every machine, whatever its language.
-* A table has a caption and names its rows and columns. The end of a long table opens on demand; a very long table says
-  how many rows it leaves out.
+* A table has a caption and names its rows and columns. The end of a long table opens on demand; a very long table
+  says how many rows it leaves out.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -2,8 +2,8 @@
 
 Rules:
 
-* Text becomes markup in :func:`render_element` alone. There every character with a meaning to a browser is escaped, in
-  content and in attributes.
+* Text becomes markup in :func:`render_element` alone. There every character with a meaning to a browser is escaped,
+  in content and in attributes.
 * Characters that are invisible or reverse the direction of a line (control characters, directional overrides) are
   written as their code points.
 * Names of elements and attributes come from this program, never from a file.
@@ -31,8 +31,8 @@ Attribute = str | int | float | bool | None
 def render_element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
     """Render an element with its attributes and its content.
 
-    The attributes ``class`` and ``aria-label`` are written ``class_`` and ``aria_label``. An attribute that is None or
-    False is left out.
+    The attributes ``class`` and ``aria-label`` are written ``class_`` and ``aria_label``. An attribute that is None
+    or False is left out.
     """
     written = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_escape_text(str(value))}"')

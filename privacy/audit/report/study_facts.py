@@ -2,8 +2,8 @@
 
 Rules:
 
-* the terms are those whose digest is in the ledger. The launch is signed by a key, and the sheet says whether this key
-  has countersigned the ledger;
+* the terms are those whose digest is in the ledger. The launch is signed by a key, and the sheet says whether this
+  key has countersigned the ledger;
 * results are claims of the site, not of the ledger, and the sheet says so. A figure is shown with its threshold;
 * without a paper the sheet says what is not known, and how to get it.
 """

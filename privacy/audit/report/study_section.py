@@ -2,8 +2,9 @@
 
 Rules:
 
-* A study's own epsilon is at the delta of the grant that pays for it. Its terms fixed its whole plan in advance. A study
-  that stopped early may have stopped because of results, so the plan's figure is shown beside that of its rounds.
+* A study's own epsilon is at the delta of the grant that pays for it. Its terms fixed its whole plan in advance. A
+  study that stopped early may have stopped because of results, so the plan's figure is shown beside that of its
+  rounds.
 * One study has several epsilons, none of them wrong: each is shown with what it covers.
 * What the ledger does not hold comes from the study's paper, where there is one
   (``privacy/audit/report/study_facts.py``).

@@ -1,13 +1,14 @@
 """Collects a ledger's history for people: its populations, what each study did with them, and what went wrong.
 
-:meth:`Timeline.apply` is the ``watch`` of a verified reading. It gets every entry, and the ledger's state after it. It
-relies on what the ledger has checked and checks nothing again.
+:meth:`Timeline.apply` is the ``watch`` of a verified reading. It gets every entry, and the ledger's state after it.
+It relies on what the ledger has checked and checks nothing again.
 
 Rules:
 
-* A population's **first result** is its first payment (``reserve`` or ``evaluate``), or what a recovery took over as
-  spent. A grant after it may have been given because of results, and is marked so.
-* What a grant has spent is what its studies have spent, and a rest: what the lost part of a recovered ledger had spent.
+* A population's **first result** is its first payment (``reserve`` or ``evaluate``), or what a recovery took over
+  as spent. A grant after it may have been given because of results, and is marked so.
+* What a grant has spent is what its studies have spent, and a rest: what the lost part of a recovered ledger had
+  spent.
 * A study that a recovery closed counts with everything it had set aside.
 """
 

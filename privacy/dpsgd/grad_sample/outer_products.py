@@ -4,7 +4,7 @@ The gradient of a matrix that is applied to rows is ``sum over rows j of left_j 
 the input and ``left_j`` the gradient of that row's output. The rows of a patient are those of all records,
 positions and calls.
 
-There are three ways to the norm. For each run of patients the cheapest one is taken:
+There are three ways to compute the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
 * **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows;

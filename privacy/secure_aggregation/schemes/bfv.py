@@ -1,8 +1,8 @@
 """BFV through TenSEAL's binding of SEAL: the study key, fresh ciphertexts, and their sum.
 
 * Nothing from outside chooses what SEAL parses: polynomials come as words of fixed width
-  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and this module writes the
-  frame that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore fixed here, not
+  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and this module writes
+  the frame that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore fixed here, not
   claimed by the sender.
 * A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed is sent in its
   place.
@@ -103,7 +103,7 @@ class StudyKey:
         return derive(self.to_bytes(), Purpose.MODEL_DIGEST)
 
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
-        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext of SEALED_BYTES bytes."""
+        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
         body = _read_body(self._encryptor.encrypt_symmetric(_make_plaintext(slots)))
         start = len(_make_ring().sealed_prefix)
         return _pack(body[start : start + _RAW]) + body[-SEED_BYTES:]

@@ -17,8 +17,8 @@ _NARROWEST_PART: Final = 1e-9  # of its larger end
 class Number(Document):
     """A numeric column, scaled from its public range to [-1, 1]; beyond the range it is clipped.
 
-    The ends lie between -1e15 and 1e15. They differ by at least 1e-15, and by at least a billionth of the larger one, so
-    that scaling keeps a value's digits.
+    The ends lie between -1e15 and 1e15. They differ by at least 1e-15, and by at least a billionth of the larger
+    one, so that scaling keeps a value's digits.
     """
 
     kind: Literal["number"]

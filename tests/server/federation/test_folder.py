@@ -70,7 +70,7 @@ def test_folder_that_is_no_federation_is_refused_with_the_next_step(tmp_path: Pa
     [
         ("federation: wood\nprot: 1", "prot: unknown key; did you mean 'port'?"),
         ("federation: wood\nport: 70000", "port: expected at most 65535"),
-        ("federation: wood\nport: 1\npatience: {seal_s: 0}", "patience.seal_s: expected more than 0"),
+        ("federation: wood\nport: 1\ntimeouts: {seal_s: 0}", "timeouts.seal_s: expected more than 0"),
     ],
 )
 def test_configuration_with_a_mistake_is_refused(federation: Federation, text: str, sentence: str) -> None:

@@ -1,0 +1,97 @@
+"""The lists of files in ``docs/architecture.md``: ``python -m tests.docs.architecture`` writes them anew.
+
+A line is the first sentence of a file's own docstring. The order, which is that in which things happen, is here.
+"""
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+from typing import Final
+
+from tests.docs.pages import ROOT
+
+PAGE: Final = ROOT / "docs" / "architecture.md"
+PACKAGES: Final = ("privacy", "models", "client", "server")
+
+ROOMS: Final = {
+    "client": "cli",
+    "client/commands": "key peer data objections approve budget study_table weights ledger status withdraw predict "
+    "simulate confirm",
+    "client/connection": "service agent link tls_trust client_app",
+    "client/site": "folder config peers registry register_data public_weights running key_rotation",
+    "client/data": "dataset table encoding identifiers examples inspection plausibility patient_register objections",
+    "client/data/adapters": "csv",
+    "client/admission": "rules explain budget_forecast",
+    "client/ledger": "entry_text summary recovery",
+    "client/study": "request_handler context participation problem key_epochs kept_secrets witness_check local_round "
+    "room_check noise_modes control_variates personal_layers cut_values noiseless_sums seal_round apply_aggregate "
+    "state store round_files held_models released_model release model_card card_document papers held_budget "
+    "activity_log",
+    "client/training": "jobs interface worker session device device_records study_model local_steps global_step "
+    "site_update scoring simulate",
+    "client/prediction": "release_contract predict",
+    "server": "cli",
+    "server/commands": "sites study study_new study_check study_results study_schema testimony demo connect",
+    "server/control": "channel client server coordinator",
+    "server/federation": "folder config certificates testimony",
+    "server/superlink": "process program gate database control_api process_tags output_log bundle server_app run grid",
+    "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
+    "events journal witness crash_marks figures draft_file check check_result",
+    "server/results": "tally read documents text",
+    "server/watch": "progress",
+    "server/demo": "demo hospitals local_federation processes report",
+    "privacy/study": "terms model training guarantee aggregation evaluation cost launch guide schema",
+    "privacy/study/data": "contract columns labels",
+    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter "
+    "account figures",
+    "privacy/mechanisms": "value_range discrete_gaussian distributed_noise site_clipping",
+    "privacy/dpsgd": "engine mechanism batching loss trainable activations record_axes ghost_clipping norms "
+    "layer_checks self_test opacus_reference",
+    "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation convolution "
+    "fallback",
+    "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening process_pool",
+    "privacy/secure_aggregation/schemes": "scheme registry bfv bfv_parameters plain",
+    "privacy/protocol": "enrolment envelope messages key_messages headers flower_records",
+    "privacy/ledger": "ledger transaction state rules entries signing approvals totals signed_head recovery launches "
+    "papers database export testimony",
+    "privacy/audit": "cli read_ledger",
+    "privacy/audit/commands": "verify report reconcile whatif",
+    "privacy/audit/report": "timeline findings page population_section study_section study_facts charts formatting html",
+    "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
+    "key_derivation randomness files sqlite_file exchanged_files address proxy logs process_lifetime command_line",
+    "models": "catalogue model errors",
+    "models/tabular": "options logistic mlp",
+    "models/layers": "heads",
+    "models/tasks": "binary uncertainty",
+    "models/parameters": "trainable flatten vector initial pretrained weights_file lora",
+    "models/federated": "server_optimiser early_stopping",
+}
+
+
+def files() -> list[str]:
+    """Every file that the lists name."""
+    return [f"{room}/{name}.py" for room, names in ROOMS.items() for name in names.split()]
+
+
+def first_sentence(path: Path) -> str:
+    """The first line of a file's docstring, without its full stop."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].removesuffix(".").removesuffix(":")
+
+
+def page() -> str:
+    """The page with its lists as they must be."""
+    text = PAGE.read_text(encoding="utf-8")
+    for room, names in ROOMS.items():
+        entries = [f"- `{name}.py`: {first_sentence(ROOT / room / f'{name}.py')}" for name in names.split()]
+        lines = [textwrap.fill(entry, 120, subsequent_indent="  ", break_on_hyphens=False) for entry in entries]
+        about = first_sentence(ROOT / room / "__init__.py")
+        block = f"#### `{room}/`\n\n{about}.\n\n" + "\n".join(lines) + "\n"
+        text, count = re.subn(rf"#### `{re.escape(room)}/`\n.*?(?=\n#|\Z)", lambda _, b=block: b, text, flags=re.DOTALL)
+        assert count == 1, f"docs/architecture.md has {count} headings of {room}/"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
