@@ -74,7 +74,7 @@ Step = Callable[[NDArray[np.int64]], None]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--only-wide", is_flag=True, hidden=True)
 def main(steps: int, threads: int, device: str, as_json: bool, only_wide: bool) -> None:
-    """What DP-SGD costs beside plain SGD."""
+    """Measure what DP-SGD costs beside plain SGD."""
     warnings.filterwarnings("ignore", module="opacus")
     warnings.filterwarnings("ignore", message="Full backward hook")
     if threads:

@@ -56,7 +56,7 @@ QUICK: Final = (Plan("heart", (0, 1), (1000,)),)
 @click.option("--tune", is_flag=True, help="Choose settings anew, on other seeds.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Processes to train in.")
 def main(as_json: bool, quick: bool, tune: bool, workers: int) -> None:
-    """Rounds and bytes to a target, by optimiser and epsilon."""
+    """Measure rounds and bytes to a target, by optimiser and epsilon."""
     torch.set_num_threads(1)
     plans = [plan for plan in (QUICK if quick else PLANS) if _ready(plan)]
     if tune:

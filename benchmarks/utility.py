@@ -115,7 +115,7 @@ QUICK: Final = tuple(
 @click.option("--only", type=click.Choice(list(SCHEDULES)), help="This data set alone.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG picture to this file.")
 def main(as_json: bool, quick: bool, tune: bool, only: str | None, plot: Path | None) -> None:
-    """What privacy costs in accuracy, by mode, epsilon and delta."""
+    """Measure what privacy costs in accuracy, by mode, epsilon and delta."""
     torch.set_num_threads(1)
     plans = [plan for plan in (QUICK if quick else PLANS) if only in (None, plan.dataset)]
     if tune:

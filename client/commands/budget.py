@@ -33,7 +33,7 @@ from privacy.study import read_terms
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def budget(context: click.Context, as_json: bool) -> None:
-    """What was granted, spent and set aside for each population, what is left, and which open study holds what."""
+    """Show what was granted, spent and set aside for each population, and what is left for which study."""
     if context.invoked_subcommand is not None:
         return
     home: SiteFolder = context.obj
@@ -136,7 +136,7 @@ def budget_grant(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def budget_explain(home: SiteFolder, study: Path, runs: int | None, as_json: bool) -> None:
-    """What STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
+    """Explain what STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
     terms = read_terms(study)
     with home.open_ledger() as ledger:
         explanation = explain_at_site(home, ledger, terms, runs=runs)

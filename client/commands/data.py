@@ -35,7 +35,7 @@ _POPULATION = click.option(
 
 @click.group(cls=Commands)
 def data() -> None:
-    """The tables this site has, each a population of patients with one budget."""
+    """Register tables, each a population of patients with one budget."""
 
 
 @data.command("add")

@@ -10,7 +10,7 @@ from privacy.command_line import Commands, say
 
 @click.group(cls=Commands)
 def key() -> None:
-    """This site's identity key, which signs everything it says and its ledger."""
+    """Show the site's identity key, which signs its messages and its ledger, or change it."""
 
 
 @key.command("change")

@@ -29,7 +29,7 @@ from privacy.ledger.signed_head import Countersigned
 
 @click.group(cls=Commands)
 def ledger() -> None:
-    """This site's ledger of every bit of privacy that was granted and spent."""
+    """Read or export the ledger of all privacy that was granted and spent."""
 
 
 @ledger.command("list")
@@ -41,7 +41,7 @@ def ledger() -> None:
 def ledger_list(
     home: SiteFolder, study: str | None, kind: str | None, since: datetime | None, as_json: bool
 ) -> None:
-    """The entries in words, oldest first; 'ledger summary' says the same in epsilon, a line for each study."""
+    """List the entries in words, oldest first; 'ledger summary' shows one line for each study, in epsilon."""
     with home.open_ledger() as site_ledger:
         entries = list(site_ledger.read_entries())
     day = _format_day(since)
@@ -68,7 +68,7 @@ def ledger_list(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def ledger_summary(home: SiteFolder, since: datetime | None, as_json: bool) -> None:
-    """What was granted, and what each study took, in epsilon: a line for each."""
+    """Show what was granted, and what each study took, in epsilon."""
     story = Timeline()
     found = summarise(
         verify_file(home.ledger_path, home.load_identity().public, story.apply), story, _format_day(since)

@@ -10,14 +10,14 @@ from privacy.keys import PublicKey
 
 @click.group(cls=Commands)
 def peer() -> None:
-    """The other sites this one deals with: keys that people have compared."""
+    """Pin the keys of other sites, after people have compared them."""
 
 
 @peer.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def peer_list(home: SiteFolder, as_json: bool) -> None:
-    """The pinned peers and their keys."""
+    """List the pinned peers and their keys."""
     rows = [(name, key.typed) for name, key in sorted(home.load_peers().pinned.items())]
     if as_json:
         print_json({"peers": [{"name": name, "key": key} for name, key in rows]})

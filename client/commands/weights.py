@@ -33,7 +33,7 @@ def weights_add(home: SiteFolder, file: Path, study: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def weights_list(home: SiteFolder, as_json: bool) -> None:
-    """The public weights that are here."""
+    """List the public weights that this site has."""
     shelf = home.open_public_weights()
     found = [(digest, shelf.read_size(digest)) for digest in sorted(shelf.list_held())]
     if as_json:

@@ -65,8 +65,8 @@ def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tup
 
 def describe_mark(context: StudyContext, mark: AtEdge) -> str:
     """Describe for people what a mark means."""
-    lie = f"round {mark.round}: {mark.values} of {mark.of} values of the sum lie at the edge of "
-    "secure_aggregation.value_range"
+    at_edge = f"{mark.values} of {mark.of} values of the sum lie at the edge of secure_aggregation.value_range"
+    lie = f"round {mark.round}: {at_edge}"
     if context.terms.privacy.placement is Placement.DISTRIBUTED:
         return (
             f"{lie}: sums have wrapped around; do not use the model, launch the study again with value_range: auto"

@@ -104,6 +104,7 @@ class DpSgd:
         total = self.sum_lot(records, chosen)
         if self._mechanism.clipping_norm is not None and self._mechanism.noise_multiplier is not None:
             add_noise(total, self._mechanism.noise_multiplier * self._mechanism.clipping_norm, self._stream)
+        # the expected lot is public; the real one is secret (McMahan et al. 2018)
         return total.div_(self._mechanism.expected_lot)
 
     def sum_lot(self, records: Records, chosen: NDArray[np.int64]) -> torch.Tensor:

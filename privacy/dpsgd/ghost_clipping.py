@@ -1,4 +1,4 @@
-"""Sum clipped gradients of patients by ghost clipping: one forward, one backward pass, no patient's gradient built whole.
+"""Sum clipped gradients of patients by ghost clipping: no patient's gradient is built whole.
 
 Bu et al. 2022, "Differentially private optimization on large model at small cost" (book-keeping; arXiv 2210.00038),
 with whole patients as the unit: a patient's gradient is the mean over the records, so the loss of a record weighs
@@ -66,7 +66,7 @@ class GhostClipping:
         Args:
             features: (records, ...) in the batch's order.
             labels: (records, ...).
-            batch: whose records they are.
+            batch: the patients of the records.
             norm: C.
             into: the flat sum.
 

@@ -16,7 +16,7 @@ from server.federation.folder import Federation
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def sites(context: click.Context, as_json: bool) -> None:
-    """The enrolled sites, their identity keys, and who is online."""
+    """List the enrolled sites, their identity keys, and who is online."""
     if context.invoked_subcommand is not None:
         return
     federation: Federation = context.obj

@@ -30,7 +30,7 @@ def list_studies(federation: Federation, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def show(federation: Federation, name: str, as_json: bool) -> None:
-    """What STUDY is, how its model does on the sites' test patients, and what it costs.
+    """Show what STUDY is, how its model does on the sites' test patients, and what it costs.
 
     Figures come from opened totals only; whatever noise they carry is named beside them. Works while the
     coordinator is stopped, too.

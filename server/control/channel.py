@@ -13,7 +13,7 @@ from typing import Any, Final
 from privacy.errors import FederationError
 
 SERVICE: Final = "consilium.Control"
-_LONGEST_SOCKET: Final = 100
+_LONGEST_SOCKET: Final = 100  # characters; Linux allows 107 bytes (unix(7))
 WATCHERS: Final = 16
 
 Document = dict[str, Any]

@@ -60,6 +60,7 @@ def _list_error_kinds() -> dict[int, type[Error]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
+        # Only errors that a sentence alone can build; NotRunningError is raised here, and never sent.
         if kind.__init__ is Error.__init__ and kind is not NotRunningError:
             kinds[kind.exit_code] = kind
     return kinds

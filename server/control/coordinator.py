@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S: Final = 0.5
 _RENEW_EVERY_S: Final = 24 * 3600.0
-_RETRY_S: Final = (1.0, 60.0)
+_RETRY_S: Final = (1.0, 60.0)  # back-off after a run that ended early: the first wait, doubled up to the second
 _WATCH_EVERY_S: Final = 0.2
 
 

@@ -34,7 +34,7 @@ SERVER_DAYS: Final = 825
 RENEW_DAYS: Final = 90
 """A server certificate is renewed this long before it expires."""
 ALWAYS_NAMED: Final = ("localhost", "127.0.0.1", "::1")
-_CLOCK_SKEW: Final = datetime.timedelta(minutes=10)
+_CLOCK_SKEW: Final = datetime.timedelta(minutes=10)  # valid from this much earlier: a site's clock may be behind
 
 
 @dataclass(frozen=True)

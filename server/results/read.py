@@ -161,7 +161,7 @@ def _build_site_result(name: str, history: History, tally: Tally) -> SiteResult:
         state, why = SiteStanding.OUT, history.out[name]
     elif closed or state is SiteStanding.MEMBER:
         why = ""
-    elif state is SiteStanding.OUT:
+    elif state is SiteStanding.OUT:  # by the newest note, but no longer by the history
         state, why = SiteStanding.EXPECTED, "re-admitted"
     return SiteResult(
         name=name,

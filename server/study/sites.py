@@ -38,6 +38,7 @@ class PendingRequest:
     @property
     def backoff(self) -> int:
         """Back-off factor before asking again: no answer usually means that the site still works on it."""
+        # These need no training: no answer means that the message or its reply was lost.
         at_once = isinstance(self.ask.request, Release | Wrap | Close)
         return 1 if self.returned or at_once else 2 ** min(self.times + 1, 6)
 

@@ -164,7 +164,7 @@ class SiteMessages:
             return failed(f"its reply cannot be fetched (HTTP status {status})", lost=status >= 500)
         except WireError as error:
             return failed(str(error))
-        except Exception as error:
+        except Exception as error:  # a reply is foreign data: no error of reading it may end the study
             return failed(f"its reply cannot be read ({type(error).__name__})")
 
     def _fetch_pieces(

@@ -4,7 +4,6 @@ A line is the first sentence of a file's own docstring. The order, which is that
 """
 
 import ast
-import re
 import textwrap
 from pathlib import Path
 from typing import Final
@@ -88,8 +87,10 @@ def page() -> str:
         lines = [textwrap.fill(entry, 120, subsequent_indent="  ", break_on_hyphens=False) for entry in entries]
         about = first_sentence(ROOT / room / "__init__.py")
         block = f"#### `{room}/`\n\n{about}.\n\n" + "\n".join(lines) + "\n"
-        text, count = re.subn(rf"#### `{re.escape(room)}/`\n.*?(?=\n#|\Z)", lambda _, b=block: b, text, flags=re.DOTALL)
-        assert count == 1, f"docs/architecture.md has {count} headings of {room}/"
+        before, heading, rest = text.partition(f"#### `{room}/`\n")
+        assert heading, f"docs/architecture.md has no heading of {room}/"
+        _, following, after = rest.partition("\n#")
+        text = before + block + following + after
     return text
 
 

@@ -123,7 +123,7 @@ def whatif(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """What would still fit in the budget of a population, as LEDGER has it.
+    """Compute what would still fit in the budget of a population, by LEDGER.
 
     Ask one of three questions: --like STUDY; or --studies N, which noise multiplier lets N studies fit; or
     --noise-multiplier X, how many studies with it fit. The last two describe a study by --rounds, --steps and

@@ -129,8 +129,8 @@ def render_table(
             )
         )
     if len(items) > most:
-        left_out = f"{format_count(len(items) - most, 'further row is', 'further rows are')} in the ledger and not "
-        "printed here."
+        count = format_count(len(items) - most, "further row is", "further rows are")
+        left_out = f"{count} in the ledger and not printed here."
         parts.append(render_element("p", left_out, class_="quiet"))
     return join_content(parts)
 

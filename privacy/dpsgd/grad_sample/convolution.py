@@ -111,6 +111,7 @@ class _Weight:
     def _build_gradients_by_rows(self, records: slice, each: int) -> torch.Tensor:
         left, right = self._extract_rows(records, each)  # (patients * groups, rows, width)
         patients = (records.stop - records.start) // each
+        # (patients * groups, outputs, inputs) -> (patients, numbers); the weight has its groups in the same order
         return torch.bmm(left.mT, right).reshape(patients, self._numbers)
 
     def _compute_norms_by_gram(self, records: slice, each: int) -> torch.Tensor:
@@ -201,7 +202,7 @@ class _Pass:
         return slice(records.start * self._each, records.stop * self._each)
 
     def _compute_output_padding(self) -> list[int]:
-        """Return by how much the output is longer than needed, for each axis; 0 unless transposed."""
+        """Return by how much each axis of the output is longer than the least; 0 unless transposed."""
         layer = self._layer
         if not layer.transposed:
             return [0] * len(layer.kernel_size)
