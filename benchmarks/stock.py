@@ -58,8 +58,8 @@ class StockFlower:
             "parameters": parameters,
             "result": str(result),
         }
-        run = self.superlink.start_bundle(_bundle(), config)
-        while not (status := self.superlink.read_run_status(run)).state.finished:
+        run = self.superlink.control.start_bundle(_bundle(), config)
+        while not (status := self.superlink.control.read_run_status(run)).state.finished:
             time.sleep(_LOOK_EVERY_S)
         if status.state is not RunState.COMPLETED:
             raise RuntimeError(f"stock Flower's run {status.state}: {status.reason}")
@@ -76,7 +76,7 @@ def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
         try:
             for number in range(sites):
                 _start_supernode(folder, superlink, number)
-            while sum(superlink.list_nodes().values()) < sites:
+            while sum(superlink.control.list_nodes().values()) < sites:
                 time.sleep(_LOOK_EVERY_S)
             yield StockFlower(folder, superlink, sites)
         finally:
@@ -86,7 +86,7 @@ def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
 def _start_supernode(folder: Path, superlink: SuperLink, number: int) -> None:
     home = folder / f"site{number}"
     home.mkdir()
-    superlink.register_node(generate_node_key(home / "node.key"))
+    superlink.control.register_node(generate_node_key(home / "node.key"))
     programs = Path(sys.executable).parent
     with (home / "supernode.log").open("wb") as log:
         subprocess.Popen(

@@ -37,7 +37,7 @@ class RemoteGrid:
         name = f"grid{time.monotonic_ns()}"
         config: dict[str, str | int] = {"folder": str(superlink.folder), "study": name}
         contents = bundle(config) if bundle else make_bundle(config, "tests.server.superlink.echo_app:app")
-        self.run_id = superlink.start_bundle(contents, config)
+        self.run_id = superlink.control.start_bundle(contents, config)
         socket = superlink.folder / name
         wait_for("the run to start", socket.exists)
         self._connection: Connection[Any, Any] = Client(str(socket), family="AF_UNIX")
@@ -148,7 +148,7 @@ class Loopback:
         """A site's fresh node key, and its node id once registered."""
         path = self.folder / f"{name}.key"
         line = generate_node_key(path)
-        return path, self.superlink.register_node(line) if registered else 0
+        return path, self.superlink.control.register_node(line) if registered else 0
 
     def agent(self, key: Path) -> Agent:
         agent = Agent(self.superlink, key)

@@ -215,20 +215,9 @@ class SiteFolder:
         """Pin ``key``, which people have compared, as the identity of ``name``.
 
         Raises:
-            SiteConfigError: it is this site's own key, or the name or the key is pinned otherwise.
+            SiteConfigError: as :meth:`Peers.pin`.
         """
-        pinned = self.load_peers().pinned
-        if key == self.load_identity().public:
-            raise SiteConfigError(f"the key of '{name}' is this site's own key; a site is not its own peer")
-        if pinned.get(name, key) != key:
-            raise SiteConfigError(
-                f"'{name}' is pinned with another key ({pinned[name].typed}); if it really changed its key, "
-                f"remove the old one first: consilium-site peer forget {name}"
-            )
-        other = next((peer for peer, known in pinned.items() if known == key and peer != name), None)
-        if other is not None:
-            raise SiteConfigError(f"this key is pinned for '{other}' already; two peers cannot share a key")
-        replace_file(self.folder / "peers.json", Peers(pinned={**pinned, name: key}).to_bytes(), SiteConfigError)
+        self._write_peers(self.load_peers().pin(name, key, self.load_identity().public))
 
     def forget_peer(self, name: str) -> None:
         """Remove the pinned key of ``name``.
@@ -236,11 +225,10 @@ class SiteFolder:
         Raises:
             SiteConfigError: it is not pinned.
         """
-        pinned = self.load_peers().pinned
-        if name not in pinned:
-            raise SiteConfigError(f"'{name}' is not pinned; pinned peers: {', '.join(sorted(pinned)) or 'none'}")
-        kept = {peer: text for peer, text in pinned.items() if peer != name}
-        replace_file(self.folder / "peers.json", Peers(pinned=kept).to_bytes(), SiteConfigError)
+        self._write_peers(self.load_peers().forget(name))
+
+    def _write_peers(self, peers: Peers) -> None:
+        replace_file(self.folder / "peers.json", peers.to_bytes(), SiteConfigError)
 
     def load_registry(self) -> Registry:
         """Load the registered data."""

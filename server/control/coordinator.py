@@ -109,12 +109,12 @@ class Coordinator:
     def _register_sites(self) -> None:
         known, sites = self._federation.read_nodes(), self._federation.read_sites()
         if set(known) != set(sites):
-            nodes = {name: self._superlink.register_node(site.node_key) for name, site in sites.items()}
+            nodes = {name: self._superlink.control.register_node(site.node_key) for name, site in sites.items()}
             self._federation.write_nodes(nodes)
 
     def _record_activations(self) -> None:
         """Record when agents came online: runs cannot see that, and a restarted site has lost its question."""
-        activated, names = self._superlink.list_activations(), self._federation.read_nodes()
+        activated, names = self._superlink.control.list_activations(), self._federation.read_nodes()
         seen = {name: activated[node] for name, node in names.items() if node in activated}
         if seen != self._activations:
             self._federation.write_activations(seen)
@@ -129,14 +129,14 @@ class Coordinator:
             run = self._runs.setdefault(study, _Run())
             now = time.monotonic()
             if run.id is not None:
-                status = self._superlink.read_run_status(run.id)
+                status = self._superlink.control.read_run_status(run.id)
                 if not status.state.finished:
                     return
                 run.id, run.not_before, run.why = None, now + run.wait_s, status.reason
                 run.wait_s = min(2 * run.wait_s, _RETRY_S[1])
                 _log.warning("%s: its run ended early: %s", study, status.reason or status.state)
             if now >= run.not_before:
-                run.id = self._superlink.start_run({FOLDER: str(self._federation.folder.resolve()), STUDY: study})
+                run.id = self._superlink.control.start_run({FOLDER: str(self._federation.folder.resolve()), STUDY: study})
                 _log.info("%s: run %d", study, run.id)
 
     # What the operator may ask -----------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Coordinator:
     def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
         nodes = self._federation.read_nodes()
         try:
-            online = self._superlink.list_nodes()
+            online = self._superlink.control.list_nodes()
         except SuperLinkError:  # it is restarting
             online = {}
         return {

@@ -15,59 +15,32 @@
 import contextlib
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
-import httpx
-from flwr.common.serde import fab_to_proto, user_config_to_proto
-from flwr.proto.control_pb2 import (
-    ListNodesRequest,
-    ListRunsRequest,
-    RegisterNodeRequest,
-    StartRunRequest,
-    StopRunRequest,
-    UnregisterNodeRequest,
-)
-from flwr.supercore.control.control_http_client import ControlHttpClient
-from flwr.supercore.fab import Fab
+from flwr.proto.control_pb2 import ListRunsRequest
 
 from privacy.address import join_address
-from privacy.canonical import compute_sha256
 from privacy.errors import SuperLinkError
 from privacy.files import take_lock
-from privacy.keys import convert_node_key_to_pem
-from privacy.proxy import make_http_client
 from server.federation.certificates import TlsFiles
-from server.superlink.bundle import SERVER_APP, make_bundle
-from server.superlink.control_api import (
-    RUN_FAILURE,
-    RUNS_LOOKED_AT,
-    AlreadyFinishedError,
-    RunState,
-    RunStatus,
-    translate_refusal,
-)
+from server.superlink.control_api import RUNS_LOOKED_AT, ControlApi
 from server.superlink.database import make_database_url
 from server.superlink.output_log import LinkLog
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
 HOST: Final = "127.0.0.1"
 _START_S: Final = 60.0
-_CALL_S: Final = 30.0
 _ALLOCATION: Final = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
 """Make the C library return freed memory, instead of keeping a heap for each of Flower's 40 threads."""
-
-T = TypeVar("T")
 
 
 class SuperLink:
@@ -92,7 +65,8 @@ class SuperLink:
         self._lock: int | None = None
         self._life: int | None = None
         self._output: LinkLog | None = None
-        self._client: ControlHttpClient | None = None
+        self.control = ControlApi(host, port, tls.ca, self._describe_last_words)
+        """Runs and nodes, once the child answers."""
 
     @property
     def log(self) -> Path:
@@ -145,9 +119,7 @@ class SuperLink:
         """Stop the child and all that it started; a second call has no effect."""
         if self._lock is None:
             return
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.control.close()
         self._stop_processes()
         self._process = None
         if self._output is not None:
@@ -167,96 +139,6 @@ class SuperLink:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def register_node(self, public_key: str) -> int:
-        """Register a site's node key (one OpenSSH line); return its node id, which a registered key keeps.
-
-        Raises:
-            WireError: it is no P-384 key.
-            SuperLinkError: the key was removed before (Flower never accepts it again), or there is no answer.
-        """
-        pem = convert_node_key_to_pem(public_key)
-        for node in self._fetch_nodes():
-            if node.public_key == pem and node.status == "unregistered":
-                raise SuperLinkError(
-                    "this node key was removed before; the site must make a new one and join again"
-                )
-            if node.public_key == pem:
-                return int(node.node_id)
-        return int(self._call(lambda control: control.RegisterNode(RegisterNodeRequest(public_key=pem))).node_id)
-
-    def unregister_node(self, node_id: int) -> None:
-        """Remove a site's node: its next request is refused, and its key is never accepted again."""
-        self._call(lambda control: control.UnregisterNode(UnregisterNodeRequest(node_id=node_id)))
-
-    def list_nodes(self) -> dict[int, bool]:
-        """List the registered nodes, and whether each is online."""
-        return {int(n.node_id): n.status == "online" for n in self._fetch_nodes() if n.status != "unregistered"}
-
-    def list_activations(self) -> dict[int, str]:
-        """List when each node's present agent came online, as text that differs for every agent."""
-        return {int(n.node_id): n.last_activated_at for n in self._fetch_nodes() if n.last_activated_at}
-
-    def start_run(self, config: Mapping[str, str | int], app: str = SERVER_APP) -> int:
-        """Start a Flower run of the installed server app ``app`` with this run configuration; return its id.
-
-        Raises:
-            SuperLinkError: refused, or no answer.
-        """
-        return self.start_bundle(make_bundle(config, app), config)
-
-    def start_bundle(self, bundle: bytes, config: Mapping[str, str | int]) -> int:
-        """Start a Flower run of ``bundle``, whose configuration must have the keys of ``config``; return its id.
-
-        Raises:
-            SuperLinkError: refused, or no answer.
-        """
-        request = StartRunRequest(
-            fab=fab_to_proto(Fab(compute_sha256(bundle), bundle, {})),
-            override_config=user_config_to_proto(dict(config)),
-        )
-        return int(self._call(lambda control: control.StartRun(request)).run_id)
-
-    def read_run_status(self, run_id: int) -> RunStatus:
-        """Read the state of a run.
-
-        Raises:
-            SuperLinkError: there is no such run, or no answer.
-        """
-        answer = self._call(lambda control: control.ListRuns(ListRunsRequest(run_id=run_id)))
-        status = answer.run_dict[run_id].status
-        match status.status:
-            case "finished":
-                return RunStatus(RunState(status.sub_status), status.details.removeprefix(RUN_FAILURE))
-            case "running":
-                return RunStatus(RunState.RUNNING)
-            case _:
-                return RunStatus(RunState.PENDING)
-
-    def stop_run(self, run_id: int) -> None:
-        """Stop a run; a finished one stays unchanged."""
-        if not self.read_run_status(run_id).state.finished:
-            with contextlib.suppress(AlreadyFinishedError):
-                self._call(lambda control: control.StopRun(StopRunRequest(run_id=run_id)))
-
-    def _fetch_nodes(self) -> Any:
-        return self._call(lambda control: control.ListNodes(ListNodesRequest())).nodes_info
-
-    def _call(self, ask: Callable[[ControlHttpClient], T]) -> T:
-        if self._client is None:
-            context = ssl.create_default_context(cafile=self.tls.ca)
-            self._client = ControlHttpClient(f"https://{self.address}")
-            self._client._client.close()  # Flower's client has its own rules for proxies from the environment
-            self._client._client = make_http_client(self.host, self.port, context, _CALL_S)
-        try:
-            return ask(self._client)
-        except httpx.HTTPStatusError as error:
-            raise translate_refusal(error) from None
-        except httpx.HTTPError as error:
-            raise SuperLinkError(
-                f"the SuperLink at {self.address} does not answer ({str(error) or type(error).__name__}); "
-                f"{self._describe_last_words()}"
-            ) from None
 
     def _build_command(self) -> list[str]:
         return [
@@ -308,7 +190,7 @@ class SuperLink:
             if process.poll() is not None:
                 raise SuperLinkError(f"the SuperLink ended while it was starting; {self._describe_last_words()}")
             with contextlib.suppress(SuperLinkError):
-                self._fetch_nodes()
+                self.control._fetch_nodes()
                 return
             if time.monotonic() > end:
                 raise SuperLinkError(
@@ -318,10 +200,10 @@ class SuperLink:
 
     def _end_orphaned_runs(self) -> None:
         """Stop runs that ended with an earlier SuperLink: Flower would count them as running for another minute."""
-        runs = self._call(lambda control: control.ListRuns(ListRunsRequest(limit=RUNS_LOOKED_AT))).run_dict
+        runs = self.control.call(lambda control: control.ListRuns(ListRunsRequest(limit=RUNS_LOOKED_AT))).run_dict
         for run_id, run in runs.items():
             if run.status.status != "finished":
-                self.stop_run(run_id)
+                self.control.stop_run(run_id)
 
     def _describe_last_words(self) -> str:
         """Describe the end of the log: the last error of this child, or its last line."""

@@ -55,7 +55,7 @@ def site(loopback: Loopback) -> tuple[Agent, int]:
 def test_agent_with_an_admitted_key_counts_as_online(loopback: Loopback, site: tuple[Agent, int]) -> None:
     _, node = site
     assert node in loopback.grid.online()
-    assert loopback.superlink.list_nodes()[node]
+    assert loopback.superlink.control.list_nodes()[node]
 
 
 def test_agent_answers_two_sites_with_large_blobs_unchanged(loopback: Loopback, site: tuple[Agent, int]) -> None:
@@ -112,7 +112,7 @@ def test_agent_whose_run_was_stopped_drops_its_answer(loopback: Loopback, site: 
     grid = RemoteGrid(loopback.superlink)
     grid.send(node, Envelope(b"take your time", b""))
     agent.expect("asked")
-    loopback.superlink.stop_run(grid.run_id)
+    loopback.superlink.control.stop_run(grid.run_id)
     assert "its run has ended" in agent.expect("dropped")
     assert loopback.grid.ask(node, b"next").envelope is not None
 
@@ -154,7 +154,7 @@ def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path:
     key, node = loopback.key("elsewhere")
     agent = Agent(loopback.superlink, key, create_authority(tmp_path, "other").ca)
     assert "its certificate is not signed by the federation's authority" in agent.expect("waiting")
-    assert not loopback.superlink.list_nodes()[node]
+    assert not loopback.superlink.control.list_nodes()[node]
     assert agent.stop() == (0, "")
     agent.close()
 
@@ -190,14 +190,14 @@ def test_agent_whose_ledger_breaks_ends_with_its_cause(loopback: Loopback) -> No
     assert agent.end() == (26, "error: the ledger's last line is torn\n")
     (reply,) = wait_for("the loss to show", loopback.grid.poll)
     assert reply.lost
-    assert not loopback.superlink.list_nodes()[node]
+    assert not loopback.superlink.control.list_nodes()[node]
 
 
 def test_agent_whose_node_is_removed_ends_with_the_next_step(loopback: Loopback) -> None:
     key, node = loopback.key("removed")
     agent = loopback.agent(key)
     agent.expect("online")
-    loopback.superlink.unregister_node(node)
+    loopback.superlink.control.unregister_node(node)
     code, said = agent.end()
     assert code == LinkError.exit_code
     assert "does not know this site's node key" in said
@@ -258,7 +258,7 @@ def test_agent_outlives_a_superlink_that_is_killed(loopback: Loopback, site: tup
     superlink.stop()
     superlink.start()
     agent.expect("online")
-    assert superlink.read_run_status(loopback.grid.run_id).state is RunState.STOPPED
+    assert superlink.control.read_run_status(loopback.grid.run_id).state is RunState.STOPPED
     loopback.grid = RemoteGrid(superlink)
     assert loopback.grid.ask(node, b"again").envelope is not None
     code, logged = agent.stop()

@@ -47,7 +47,7 @@ def test_superlink_asked_by_many_at_once_opens_its_file_no_further_time(
             return [link.readlink().name for link in descriptors if link.exists()].count("state.sqlite")
 
         before = opened()
-        answers = list(askers.map(lambda _: superlink.list_nodes(), range(64)))
+        answers = list(askers.map(lambda _: superlink.control.list_nodes(), range(64)))
         after = opened()
     assert answers == [{}] * 64
     assert after == before

@@ -89,7 +89,7 @@ def marked_with(folder: Path) -> list[int]:
 
 def finished(superlink: SuperLink, run_id: int) -> RunStatus:
     def status() -> RunStatus | None:
-        now = superlink.read_run_status(run_id)
+        now = superlink.control.read_run_status(run_id)
         return now if now.state.finished else None
 
     ended: RunStatus = wait_for("the run to end", status)
@@ -98,41 +98,41 @@ def finished(superlink: SuperLink, run_id: int) -> RunStatus:
 
 def test_register_node_twice_gives_the_same_node(superlink: SuperLink, tmp_path: Path) -> None:
     line = generate_node_key(tmp_path / "key")
-    node = superlink.register_node(line)
-    assert superlink.register_node(line) == node
-    assert superlink.list_nodes()[node] is False
+    node = superlink.control.register_node(line)
+    assert superlink.control.register_node(line) == node
+    assert superlink.control.list_nodes()[node] is False
 
 
 def test_register_node_after_removal_is_refused_with_the_next_step(superlink: SuperLink, tmp_path: Path) -> None:
     line = generate_node_key(tmp_path / "key")
-    node = superlink.register_node(line)
-    superlink.unregister_node(node)
-    assert node not in superlink.list_nodes()
+    node = superlink.control.register_node(line)
+    superlink.control.unregister_node(node)
+    assert node not in superlink.control.list_nodes()
     with pytest.raises(SuperLinkError, match="must make a new one and join again"):
-        superlink.register_node(line)
+        superlink.control.register_node(line)
 
 
 def test_register_node_with_another_kind_of_key_is_refused(superlink: SuperLink) -> None:
     with pytest.raises(WireError, match="expected a node key"):
-        superlink.register_node("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ")
+        superlink.control.register_node("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ")
 
 
 def test_run_that_finishes_is_completed(superlink: SuperLink) -> None:
     grid = RemoteGrid(superlink)
-    assert superlink.read_run_status(grid.run_id) == RunStatus(RunState.RUNNING)
+    assert superlink.control.read_run_status(grid.run_id) == RunStatus(RunState.RUNNING)
     grid.finish()
     assert finished(superlink, grid.run_id) == RunStatus(RunState.COMPLETED)
-    superlink.stop_run(grid.run_id)
+    superlink.control.stop_run(grid.run_id)
 
 
 def test_run_that_is_stopped_is_stopped(superlink: SuperLink) -> None:
     grid = RemoteGrid(superlink)
-    superlink.stop_run(grid.run_id)
-    assert superlink.read_run_status(grid.run_id) == RunStatus(RunState.STOPPED)
+    superlink.control.stop_run(grid.run_id)
+    assert superlink.control.read_run_status(grid.run_id) == RunStatus(RunState.STOPPED)
 
 
 def test_run_that_fails_gives_its_sentence_and_no_traceback(superlink: SuperLink, tmp_path: Path) -> None:
-    run = superlink.start_run({"folder": str(tmp_path)}, "tests.server.superlink.failing_app:app")
+    run = superlink.control.start_run({"folder": str(tmp_path)}, "tests.server.superlink.failing_app:app")
     sentence = "too few sites are left: expected 3, got 2"
     assert finished(superlink, run) == RunStatus(RunState.FAILED, sentence)
     logged = (tmp_path / "failing.log").read_text()
@@ -141,18 +141,18 @@ def test_run_that_fails_gives_its_sentence_and_no_traceback(superlink: SuperLink
 
 
 def test_run_of_the_server_app_without_a_study_fails_with_its_sentence(superlink: SuperLink) -> None:
-    run = superlink.start_run({"folder": "/nowhere"})
+    run = superlink.control.start_run({"folder": "/nowhere"})
     assert finished(superlink, run).reason == "a run's configuration must name 'folder' and 'study'"
 
 
 def test_run_leaves_nothing_outside_the_folder(superlink: SuperLink, home: Path) -> None:
-    finished(superlink, superlink.start_run({"folder": "/nowhere"}))
+    finished(superlink, superlink.control.start_run({"folder": "/nowhere"}))
     assert list(home.iterdir()) == []
 
 
 def test_run_status_of_an_unknown_run_is_refused(superlink: SuperLink) -> None:
     with pytest.raises(SuperLinkError, match="the SuperLink refuses"):
-        superlink.read_run_status(1)
+        superlink.control.read_run_status(1)
 
 
 def test_bundle_ships_no_code() -> None:
@@ -189,12 +189,12 @@ def test_calls_to_a_stranger_on_the_port_are_not_answered(superlink: SuperLink, 
     issue_server_certificate(other)
     deceived = SuperLink(tmp_path, other, superlink.port)
     with pytest.raises(SuperLinkError, match="does not answer"):
-        deceived.list_nodes()
+        deceived.control.list_nodes()
 
 
 def test_superlink_at_an_ipv6_address_answers_and_runs(tmp_path: Path, certificates: TlsFiles) -> None:
     with SuperLink(tmp_path, certificates, find_free_port(), "::1") as link:
-        run = link.start_run({"folder": "/nowhere"})
+        run = link.control.start_run({"folder": "/nowhere"})
         assert finished(link, run).reason == "a run's configuration must name 'folder' and 'study'"
 
 
@@ -237,6 +237,6 @@ def test_start_after_the_owner_was_killed_stops_its_superlink_only(tmp_path: Pat
         process.wait()
         assert is_alive(left_over)
         with SuperLink(mine, certificates, find_free_port()) as link:
-            assert link.list_nodes() == {}
+            assert link.control.list_nodes() == {}
             assert not is_alive(left_over)
             assert is_alive(bystander)
