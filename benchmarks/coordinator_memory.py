@@ -20,11 +20,11 @@ from statistics import median
 from typing import Final
 
 from benchmarks.memory import Peak, resident_mb
+from benchmarks.running_federation import COORDINATOR, Running, wait_for
+from benchmarks.small_study import without_privacy
 from privacy.study import Terms
 from server.federation.config import TimeoutsConfig
 from server.study.journal import Journal
-from tests.client.small_study import without_privacy
-from tests.federation.running import COORDINATOR, Running, wait_for
 
 WIDTH: Final = 3159
 """Two hidden layers of this width have ten million parameters."""

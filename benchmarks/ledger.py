@@ -34,7 +34,7 @@ from client.site.folder import SiteFolder
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
 from privacy.accounting.events import Gaussian, SampledGaussian
-from privacy.accounting.plan import Planned, Purpose
+from privacy.accounting.plan import Planned, Purpose, compute_plan_curve
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.command_line import print_json, print_table, say
 from privacy.keys import SigningKey
@@ -54,7 +54,6 @@ from privacy.ledger.entries import (
     Settle,
 )
 from privacy.ledger.signed_head import Countersigned, LedgerHead
-from privacy.accounting.plan import compute_plan_curve
 from privacy.signed import Signed
 
 SIZES: Final = (10_000, 100_000)

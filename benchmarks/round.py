@@ -25,6 +25,8 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.running_federation import COORDINATOR, Running, running
+from benchmarks.small_study import small_terms, without_privacy
 from benchmarks.stock import stock_flower
 from models.catalogue import build
 from models.parameters.flatten import count_shared_parameters
@@ -33,8 +35,6 @@ from privacy.study import Terms
 from server.federation.config import TimeoutsConfig
 from server.results.tally import RoundTally, Tally
 from server.study.journal import Journal
-from tests.client.small_study import small_terms, without_privacy
-from tests.federation.running import COORDINATOR, Running, running
 
 SITES: Final = ("ash", "birch", "cedar", "elm")
 MODELS: Final[dict[str, dict[str, Any]]] = {

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms, write_patients
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files
@@ -42,7 +43,6 @@ from server.study.events import AttemptAsked, Resumed, SiteReadmitted
 from server.study.journal import Journal
 from server.study.runner import Arrival, StudyRunner
 from server.study.timeouts import Timeouts
-from tests.client.small_study import small_terms, write_patients
 
 PATIENCE = Timeouts(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
 FOUR = ("ash", "birch", "cedar", "elm")

@@ -48,6 +48,11 @@ def test_vendor_is_imported_through_its_doors_only(vendor: str) -> None:
     assert found == DOORS[vendor]
 
 
+def test_benchmarks_import_no_tests() -> None:
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) tests\b", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
 @pytest.mark.parametrize(
     "module",
     ["privacy.audit.cli", "client.cli", "server.cli", "client.connection.agent", "server.superlink.server_app"],

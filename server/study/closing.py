@@ -1,14 +1,14 @@
-"""The end of a study at the coordinator: sites open what is left, say which model they hold, and close.
+"""End a study at the coordinator: sites open the last rounds, sign which model they hold, and close.
 
 Rules:
 
-* nobody is asked to close before everybody has the final model, or was waited for: who was restarted needs the others'
-  keys to open it;
-* sites compare their models before one of them releases it (``client/study/held_models.py``). What they have signed is
-  recorded before the first is asked to close, since a site that has closed signs nothing any more;
-* who holds another model than a quorum of the last round's cohort is out. Without a quorum the study waits for sites
-  that are away, and stands still if there are none or they stay away; unless a void round followed: in it sites have
-  compared the model that they hold.
+* no site is asked to close before every site has the final model or the time to wait for it is over: a restarted
+  site needs the other sites' keys to open it;
+* sites compare their models before any of them releases it (``client/study/held_models.py``). The signatures are
+  recorded before the first site is asked to close, because a closed site signs nothing any more;
+* a site that holds another model than a quorum of the last round's cohort is out;
+* without a quorum, the study waits for absent sites. It stops if there are none, or if they stay away;
+* no quorum is needed if a void round followed the last committed one: in it the sites have compared their models.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from server.study.state import Phase, StudyState
 
 
 class Closing:
-    """Ends a study."""
+    """The closing of one study."""
 
     def __init__(self, state: StudyState) -> None:
         self._state = state
@@ -31,7 +31,7 @@ class Closing:
         self._waits = False
 
     def begin(self, now: float) -> list[Action]:
-        """Ask every member for what it lacks to close."""
+        """Ask every member to open the rounds it missed and to sign the model that it holds."""
         state = self._state
         state.phase, state.deadline, self._gave_up = Phase.CLOSING, now + state.timeouts.join_s, False
         self._waits = False
@@ -39,22 +39,22 @@ class Closing:
         return [*(self._ask_to_open(site, now) for site in lacking), *self._close_if_ready(now)]
 
     def ask_next_question(self, site: SiteView, now: float) -> list[Action]:
-        """Put the next question to a site whose base has just been learnt."""
+        """Ask a site the next question, now that its base is known."""
         return self._close_if_ready(now) if self._is_ready(site) else [self._ask_to_open(site, now)]
 
     def handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
-        """A site has opened a round, and signed which model it holds if it was asked to."""
+        """Handle an opened round, and the signature on the held model if it was asked for."""
         site.held = reply.held
         return self.ask_next_question(site, now)
 
     def handle_closed(self, site: SiteView, reply: Closed) -> list[Action]:
-        """A site has released the model and closed its account."""
+        """Record that a site has released the model and closed its account."""
         site.standing, site.question = SiteStatus.CLOSED, None
         actions = self._state.record(SiteClosed(site=site.name, closed=reply))
         return [*actions, Note("has closed the study", site.name), *self._finish_if_closed()]
 
     def handle_timeout(self, now: float) -> list[Action]:
-        """The time to open, to close, or to wait, is over."""
+        """Handle the timeout of opening, closing or waiting."""
         if self._waits:
             return self._close_if_ready(now, over=True)
         if self._gave_up:
@@ -63,7 +63,7 @@ class Closing:
         return self._close_if_ready(now)
 
     def has_signed(self, site: SiteView, asked: Open, reply: Opened) -> bool:
-        """Whether a reply to ``asked`` brings what it must: the site's own word on the model that it holds."""
+        """Return whether a reply to ``asked`` has the site's signature on its held model, if that was asked for."""
         if asked.sign_held is None:
             return True
         state, held = self._state, reply.held
@@ -77,7 +77,10 @@ class Closing:
         ) == (state.study, state.launch_digest, site.name, asked.sign_held, reply.base)  # fmt: skip
 
     def _is_ready(self, site: SiteView) -> bool:
-        """Whether a site has all rounds, and its word on the model is there; before the first round none is needed."""
+        """Return whether a site has opened all rounds and has signed its model.
+
+        While no round is committed, no signature is needed.
+        """
         history = self._state.history
         if self._state.list_missed_rounds(site):
             return False
@@ -106,7 +109,7 @@ class Closing:
         return [*actions, *(state.ask(site, close, now) for site in ready), *self._finish_if_closed()]
 
     def _wait(self, why: str, now: float) -> list[Action]:
-        """Sites whose word is needed are away, and nobody is shut out: they are waited for."""
+        """Wait for absent sites whose signatures are needed for a quorum."""
         state = self._state
         if not self._waits:
             self._waits, state.deadline = True, now + max(0.0, state.timeouts.wait_s - state.waited_s)
@@ -115,7 +118,7 @@ class Closing:
         return [*state.record(WaitBegan(why=why)), Note(f"waits: {why}")]
 
     def _compare_models(self, ready: list[SiteView], now: float, *, over: bool) -> list[Action]:
-        """Record which models are held; put out who holds another one than the quorum; wait where there is none yet."""
+        """Record the signed models and exclude sites that differ from the quorum; without one, wait or stop."""
         state, history = self._state, self._state.history
         words = {site.name: site.held for site in ready if site.held is not None and self._has_current_word(site)}
         held = {**words, **history.held}
@@ -124,6 +127,7 @@ class Closing:
         counts = Counter(_model_of(each) for name, each in statements.items() if name in cohort)
         model, count = counts.most_common(1)[0] if counts else (None, 0)
         quorum = state.terms.cohort.compute_quorum(len(cohort))
+        # In a later round that became void, the headers matched: its cohort holds the same model.
         compared = history.released is not None and history.released.round > history.base
         if count < quorum and not compared:
             why = (
@@ -157,5 +161,5 @@ class Closing:
 
 
 def _model_of(held: HeldModel) -> tuple[int, int, str]:
-    """What two sites must have in common to hold the same model."""
+    """Return the fields of ``held`` that are equal if two sites hold the same model."""
     return held.epoch, held.base, held.model

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-MOST_DEATHS: Final = 2
+MOST_CRASHES: Final = 2
 """One crash may be a coincidence: a coordinator may be killed at any time."""
 
 
@@ -49,9 +49,9 @@ class CrashMarks:
             self._now = None
             self._write()
 
-    def remove_deadly_sites(self) -> list[str]:
+    def take_crashing_sites(self) -> list[str]:
         """Return the sites whose replies have crashed this process too often, and remove their marks."""
-        sites = sorted(site for site, deaths in self._marks.items() if deaths >= MOST_DEATHS)
+        sites = sorted(site for site, deaths in self._marks.items() if deaths >= MOST_CRASHES)
         for site in sites:
             del self._marks[site]
         if sites:

@@ -1,14 +1,14 @@
-"""Totals on which it depends whether another round follows: every member opens them before one is asked for.
+"""Have every member open a round's totals, if early stopping decides by them whether another round follows.
 
-Only under the terms' ``evaluation.patience``. The rule is ``models/federated/early_stopping.py``; sites compute it
-for themselves, and refuse to train once it says stop. Elsewhere totals are learnt with the next round's sealed
-updates, in passing.
+This phase exists only if the terms set ``evaluation.patience``. The rule of early stopping is in
+``models/federated/early_stopping.py``. Each site applies the same rule and refuses to train once it says stop.
+Without ``evaluation.patience``, the coordinator gets totals with the next round's sealed updates.
 
 Rules:
 
-* the totals of a round are opened after the round that carried them and before the next is asked for;
-* they count when every member, and at least the terms' minimum, has opened the same ones; from then on they are in
-  the history, and are never asked for again;
+* totals are opened after the round that carried them, and before the next round begins;
+* totals count when every member, and at least the terms' minimum of members, has opened the same ones. From then on
+  they are in the history, and no site is asked for them again;
 * members that opened different totals stop the study.
 """
 
@@ -22,7 +22,7 @@ from server.study.transitions import Transitions
 
 
 class Totals:
-    """Has the totals opened that decide whether another round follows."""
+    """The opening of totals that decide whether another round follows."""
 
     def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
@@ -30,7 +30,7 @@ class Totals:
         self._opened: dict[str, Evaluated] = {}
 
     def begin(self, now: float) -> list[Action]:
-        """Ask every member to open the round that brings them."""
+        """Ask every member to open the round that carries the totals."""
         state, self._opened = self._state, {}
         members = state.list_sites_with(SiteStatus.MEMBER)
         if len(members) < state.least_members:
@@ -39,25 +39,25 @@ class Totals:
         return [action for site in members for action in self.ask(site, now)]
 
     def ask(self, site: SiteView, now: float) -> list[Action]:
-        """Put the question to a site; one that missed earlier rounds opens those first."""
+        """Ask a site to open the totals; if it missed earlier rounds, ask it to open the oldest one first."""
         state = self._state
         missed = state.list_missed_rounds(site)
         committed = missed[0] if missed else state.unopened
         return [] if committed is None else [state.ask_to_open(site, committed, now)]
 
     def handle_opened(self, site: SiteView, reply: Opened, now: float) -> list[Action]:
-        """A member has opened what was asked."""
+        """Handle an opened round: keep its totals, or ask for the next round that the member missed."""
         if self._state.list_missed_rounds(site) or reply.evaluated is None:
             return self.ask(site, now)
         self._opened[site.name] = reply.evaluated
         return self._go_on_if_known(now)
 
     def handle_lost_sites(self, now: float) -> list[Action]:
-        """Members are lost: nobody waits for what they opened."""
+        """Handle lost members: continue without what they opened."""
         return self._go_on_if_known(now) if self._state.phase is Phase.OPENING else []
 
     def handle_timeout(self, now: float) -> list[Action]:
-        """The time to open is over."""
+        """Handle the timeout of opening: members that have not opened are absent."""
         waiting = [site for site in self._state.list_sites_with(SiteStatus.MEMBER) if site.name not in self._opened]
         return self._state.mark_absent(waiting, "has not opened in time", now) + self.handle_lost_sites(now)
 

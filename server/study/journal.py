@@ -1,11 +1,11 @@
-"""A study's journal: one SQLite file, append-only, and the aggregates beside it.
+"""Keep a study's journal: one append-only SQLite file, and the aggregates in a folder next to it.
 
 ::
 
     studies/STUDY/launch.json             the signed launch
-    studies/STUDY/journal.sqlite          events (what the machine must know again) and notes (what people watch)
+    studies/STUDY/journal.sqlite          events (from which the machine is built again) and notes (for people)
     studies/STUDY/aggregates/00007.bin    the encrypted sum of round 7, which only sites can open
-    studies/STUDY/driver.lock             held by the one process that drives the study
+    studies/STUDY/driver.lock             locked by the one process that runs the study
 
 An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL``).
 """
@@ -39,7 +39,7 @@ CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 
 
 class StudyStatus(StrEnum):
-    """Whether a study goes on. One that waits for sites that are away is open, too; one given up is finished, too."""
+    """The status of a study. A waiting study is also open; a study that was given up is also finished."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -49,7 +49,7 @@ class StudyStatus(StrEnum):
 
 
 class Journal:
-    """One study's journal. Several processes may read it; one drives."""
+    """The journal of one study. Several processes may read it; only one runs the study."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,12 +67,13 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch) -> Self:
-        """Begin a study's journal: made aside, then put in its place whole, since the coordinator looks all the time.
+        """Create a study's journal.
 
         Raises:
-            FederationError: there is one.
+            FederationError: the study exists already, or the folder cannot be made.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed when complete: the coordinator looks for new studies all the time and must not find half a folder.
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             (aside / "aggregates").mkdir()
@@ -98,25 +99,25 @@ class Journal:
         self._connection.close()
 
     def read_launch(self) -> SignedLaunch:
-        """The study's signed launch."""
+        """Read the study's signed launch."""
         path = self.folder / "launch.json"
         return read_document(path, SignedLaunch, FederationError, "restore the study's folder from your backup")
 
     def read_history(self) -> History:
-        """The fold of all events."""
+        """Read all events, and return the history that follows from them."""
         history = History()
         for (body,) in self._connection.execute("SELECT body FROM event ORDER BY number"):
             history.apply(parse_event(body))
         return history
 
     def record(self, event: Event) -> None:
-        """Append an event; durable on return."""
+        """Append an event; it is durable on return."""
         self._write(
             "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
         )
 
     def read_status(self) -> "StudyStatus":
-        """Whether there is anything left to do, without reading it all; a study that waits is just open."""
+        """Read the status from the newest events only; a waiting study counts as open."""
         newest = (
             "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
         )
@@ -126,7 +127,7 @@ class Journal:
         )
 
     def compute_waited_s(self) -> float:
-        """For how many seconds the study has waited for sites; 0 unless it does."""
+        """Compute for how many seconds the study has waited for sites; 0 if it does not wait."""
         rows = self._connection.execute(
             "SELECT kind, time FROM event "
             "WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
@@ -140,14 +141,15 @@ class Journal:
         return 0.0 if began is None else max(0.0, time.time() - began)
 
     def take_next_number(self) -> int:
-        """A request number higher than any before; durable on return."""
+        """Take a request number that is higher than all before; it is durable on return."""
         number = self._write("INSERT INTO request DEFAULT VALUES").lastrowid
         assert number is not None
+        # The newest row stays: SQLite's next number is the largest row's plus one.
         self._write("DELETE FROM request WHERE number < ?", (number,))
         return number
 
     def append_note(self, note: dict[str, Any]) -> None:
-        """Append a note for whoever watches."""
+        """Append a note for people who watch the study."""
         self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
 
     def _write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
@@ -157,7 +159,7 @@ class Journal:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
     def read_notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Notes with their numbers, from after ``after``; each with its ``time``."""
+        """Yield the notes after number ``after``, each with its number and its ``time``."""
         rows = self._connection.execute(
             "SELECT number, time, body FROM note WHERE number > ? ORDER BY number", (after,)
         )
@@ -165,14 +167,14 @@ class Journal:
             yield number, {"time": when, **from_canonical(body)}
 
     def find_aggregate_path(self, number: int) -> Path:
-        """Where the aggregate of round ``number`` lies."""
+        """Return the path of the aggregate of round ``number``."""
         return self.folder / "aggregates" / f"{number:05d}.bin"
 
     def lock(self) -> int:
-        """Take the right to drive the study; it ends with the process, or when the descriptor is closed.
+        """Lock the study for this process, until it ends or closes the returned descriptor.
 
         Raises:
-            FederationError: another process drives it.
+            FederationError: another process runs the study.
         """
         descriptor = take_lock(self.folder / "driver.lock")
         if descriptor is None:

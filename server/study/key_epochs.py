@@ -1,24 +1,29 @@
-"""Key epochs at the coordinator: who takes part, and which site wraps the study key. It sees no key itself.
+"""Decide which sites take part in a key epoch and which one wraps the study key. The coordinator sees no key.
 
-``joining``: every invited site is asked to admit the study and offer a session key. Once everybody expected has, or
-enough have and the time is over, ``wrapping``: the lead is asked to wrap. The lead is the member that holds the most of
-the earlier keys that others lack, so that whoever missed a round can open it; who failed as lead is asked last. While
-too few are here because others are away, the study is ``waiting``, and goes on by itself when they are back.
+Phases:
+
+* ``joining``: every invited site is asked to admit the study and to offer a session key;
+* ``wrapping``: when every expected site has joined, or the time is over and enough have, the lead is asked to wrap
+  the keys. The lead is the member that holds the most of the earlier keys that others lack. So a site that missed
+  a round can open it. A site that failed as lead is chosen last;
+* ``waiting``: too few sites are here because others are away. The study continues by itself when they are back.
 
 Rules:
 
-* an epoch's number is recorded before it is asked, and nobody is asked to wrap an epoch twice: a lead that failed
-  keeps the key it drew;
-* a site that was away is asked to join the next epoch; its offer is kept until the next round's start;
-* nobody waits for ever: after ``wait_s``, counted over restarts of the coordinator, the study stops;
-* what a member says it has opened and holds is its own risk: a claim makes nobody else fail or wait. At most
-  ``MAX_EARLIER`` keys go with an epoch: each member's oldest in turns, who lacks the fewest first; who lacks more comes
-  back for them;
-* who lacks a key that nobody holds any more can never catch up and is out, and nobody else is; if nobody could open the
-  last committed round, the study stops;
-* a grant that a member cannot open counts against both: its lead leads last, and a member that refuses three is out;
-* refusals that leave too few sites stop the study once every site has answered, or the time is over: whoever launches
-  it again then knows all of them.
+* an epoch's number is recorded before sites are asked;
+* an epoch is never wrapped twice. If its lead fails, a new epoch begins, because that lead still has the key that
+  it drew;
+* a site that was away is asked to join the next epoch; its offer is kept until the next round begins;
+* the study stops after ``wait_s`` of waiting, counted over restarts of the coordinator;
+* what a member claims to have opened and to hold affects only that member: no other site fails or waits because of
+  it. At most ``MAX_EARLIER`` earlier keys are sent with an epoch: the oldest key that each member lacks, then the
+  next oldest, members that lack the fewest first. A member that lacks more gets the rest in a later epoch;
+* a site that lacks a key that no site holds any more can never catch up, and is out. No other site is out for it.
+  If no site could open the last committed round, the study stops;
+* a grant that a member cannot open counts against both sites: its lead is chosen last, and a member that refuses
+  three grants is out;
+* refusals that leave too few sites stop the study only when every site has answered or the time is over. So the
+  operator knows all refusals before a new launch.
 """
 
 from itertools import zip_longest
@@ -35,28 +40,27 @@ from server.study.transitions import Transitions
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
 
 MAX_FAILURES_AS_LEAD: Final = 3
-"""From then on nobody counts on the earlier keys that a site says it holds."""
+"""After so many failures as lead, the earlier keys that a site claims to hold no longer count."""
 
 
 class KeyEpochs:
-    """Brings sites into key epochs."""
+    """Key epochs of one study."""
 
     def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
         self._transitions = transitions
         self._offers_count = False
-        """Whether nobody can have been asked to wrap the newest epoch yet; unknown, so no, after a restart."""
+        """Whether no site can have been asked to wrap the newest epoch yet; after a restart unknown, so False."""
         self._blamed = 0
-        """The last epoch whose grant a member refused."""
+        """The newest epoch whose grant a member refused; it counts against the lead only once."""
 
     def begin(self, now: float) -> list[Action]:
-        """Ask for session keys of a new epoch; sites that are back have offered theirs already."""
+        """Ask sites for session keys of a new epoch; sites that came back have offered theirs already."""
         state = self._state
         if too_few := self._stop_if_too_few(now):
             return too_few
-        in_training = any(
-            site.question for site in state.list_sites_with(SiteStatus.MEMBER)
-        )  # cannot answer before it is done
+        # A site that still trains cannot answer before it is done.
+        in_training = any(site.question for site in state.list_sites_with(SiteStatus.MEMBER))
         state.phase = Phase.JOINING
         state.deadline = now + (state.timeouts.seal_s if in_training else state.timeouts.join_s)
         returned = state.list_returned_sites() if self._offers_count else []
@@ -70,7 +74,7 @@ class KeyEpochs:
         return [*actions, *self._wrap_if_joined(now)]
 
     def handle_joined(self, site: SiteView, reply: Joined, now: float) -> list[Action]:
-        """A site admits the study and offers its session key."""
+        """Handle a site's admission of the study and its session key."""
         state, offer = self._state, reply.offer.statement
         if (offer.study, offer.launch, offer.site) != (state.study, state.launch_digest, site.name):
             return self.handle_lost_sites([site], "its key offer is for another study", now)
@@ -95,7 +99,7 @@ class KeyEpochs:
                 return [Note("is back", site.name)]
 
     def handle_refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
-        """A site refuses the study by its own rules."""
+        """Handle a site's refusal of the study by its own rules."""
         site.standing, site.why, site.question = SiteStatus.REFUSED, reply.sentence, None
         actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
         if self._state.phase not in _GATHERING:
@@ -103,7 +107,7 @@ class KeyEpochs:
         return actions + self._stop_or_wrap(now)
 
     def handle_lost_sites(self, sites: list[SiteView], why: str, now: float) -> list[Action]:
-        """Sites are lost: nobody waits for their offers; without a lead, everything is asked anew."""
+        """Handle lost sites: do not wait for their offers; if the lead is lost, begin a new epoch."""
         leads = [site for site in sites if site.is_asked(Wrap)]
         for lead in leads:
             lead.failures_as_lead += 1
@@ -115,7 +119,7 @@ class KeyEpochs:
         return actions
 
     def handle_timeout(self, now: float) -> list[Action]:
-        """The time to join, to wait, or to wrap, is over."""
+        """Handle the timeout of joining, waiting or wrapping."""
         state = self._state
         if state.phase is Phase.JOINING:
             return self._stop_or_wrap(now, waited=True) or self._wait(now)
@@ -129,7 +133,7 @@ class KeyEpochs:
         return self.handle_lost_sites(lead, "has not wrapped the keys in time", now)
 
     def _wait(self, now: float) -> list[Action]:
-        """Too few have joined, and nobody is shut out: they are waited for."""
+        """Wait for absent sites: too few have joined, and with the absent ones there would be enough."""
         state, why = self._state, self._describe_who_is_here()
         state.phase = Phase.WAITING
         state.deadline = now + max(0.0, state.timeouts.wait_s - state.waited_s)
@@ -150,7 +154,7 @@ class KeyEpochs:
         return f"{here} here, {needed}; away: {away}"
 
     def handle_wrapped(self, site: SiteView, reply: Wrappings, now: float) -> list[Action]:
-        """The lead has wrapped the epoch's keys."""
+        """Check and record the keys that the lead has wrapped for the epoch."""
         state, question = self._state, site.question
         if state.phase is not Phase.WRAPPING or question is None or not isinstance(question.ask.request, Wrap):
             return []
@@ -167,7 +171,7 @@ class KeyEpochs:
         return [*recorded, *self._transitions.next_step(now)]
 
     def refuse_grant(self, member: SiteView) -> list[Action]:
-        """Count against an epoch's lead, once, that what it wrapped does not open at ``member``: others lead first."""
+        """Count a failure of the epoch's lead, once an epoch: ``member`` cannot open what it wrapped."""
         keys = self._state.history.keys
         if keys is None or self._blamed == keys.grant.statement.epoch:
             return []
@@ -177,7 +181,7 @@ class KeyEpochs:
         return [Note(f"the keys that it wrapped do not open at {member.name}", lead.name)]
 
     def enrol(self, parcel: KeyParcel) -> None:
-        """Whoever's offer is in the parcel is a member."""
+        """Make every site whose offer is in the parcel a member."""
         for name, signed in parcel.offers.items():
             site, offer = self._state.sites[name], signed.statement
             if site.standing in (SiteStatus.EXPECTED, SiteStatus.ABSENT):
@@ -185,7 +189,7 @@ class KeyEpochs:
                 site.base, site.patients = max(site.base, offer.base), offer.patients
 
     def look_for_absent(self, now: float) -> list[Action]:
-        """Ask absent sites to join the next epoch; whoever answers is back."""
+        """Ask absent sites to join the next epoch, each after its back-off time."""
         state = self._state
         absent = [
             site
@@ -200,14 +204,14 @@ class KeyEpochs:
         return actions + [self._ask_to_join(site, now) for site in absent]
 
     def _stop_or_wrap(self, now: float, *, waited: bool = False) -> list[Action]:
-        """Stop if too few sites can take part, once nobody's answer is awaited; else wrap if enough have joined."""
+        """Stop if no answer is awaited and too few sites can take part; else wrap if enough have joined."""
         awaited = [site for site in self._state.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
         over = waited or self._state.phase is Phase.WAITING or not awaited
         too_few = self._stop_if_too_few(now) if over else []
         return too_few or self._wrap_if_joined(now, waited=waited)
 
     def _stop_if_too_few(self, now: float) -> list[Action]:
-        """Too few for a round: the study stops. Nobody left to close: it goes on to its end."""
+        """Stop if too few sites can take part; if no round follows and no site is left, end the study."""
         state = self._state
         if state.is_complete:
             return [] if state.list_eligible_sites() else self._transitions.next_step(now)
@@ -236,7 +240,7 @@ class KeyEpochs:
         if len(joined) < state.least_members or not state.required_sites <= set(joined):
             return []
         if missing and not waited:
-            if state.phase is Phase.WAITING:  # enough are back: the others have a moment more
+            if state.phase is Phase.WAITING:  # enough are back; the others get the time to join once more
                 state.phase, state.deadline = Phase.JOINING, now + state.timeouts.join_s
             return []
         actions = state.mark_absent(missing, "has not joined in time", now)
@@ -248,7 +252,7 @@ class KeyEpochs:
         if hopeless := [site for site in members if not lacked[site.name] <= given]:
             return actions + self._leave_behind(hopeless, members, now)
         self._offers_count = False
-        self._drop_joins()  # who answers now is too late for this epoch, and is asked for the next
+        self._drop_joins()  # an answer from now on is too late; the site is asked for the next epoch
         wanted = set().union(*lacked.values())
         lead = min(members, key=lambda site: _rank_as_lead(site, wanted))
         earlier = _choose_earlier_epochs(list(lacked.values()), _find_held_epochs(lead))
@@ -257,11 +261,11 @@ class KeyEpochs:
         return [*actions, state.ask(lead, request, now)]
 
     def _find_lacked_epochs(self, site: SiteView) -> set[int]:
-        """Epochs of committed rounds that a member has still to open, without having their keys."""
+        """Find the epochs of committed rounds that a member has not opened and whose keys it does not hold."""
         return {committed.epoch for committed in self._state.list_missed_rounds(site)} - _find_held_epochs(site)
 
     def _leave_behind(self, hopeless: list[SiteView], members: list[SiteView], now: float) -> list[Action]:
-        """Go on without sites that can never open a round they missed; stop if that is everybody."""
+        """Exclude sites that can never open a round they missed; stop if no site can open the last one."""
         state, newest = self._state, max(site.base for site in members)
         if newest < state.history.base and len(hopeless) == len(members) and not state.history.closed:
             return state.stop(
@@ -279,13 +283,18 @@ def _find_held_epochs(site: SiteView) -> set[int]:
 
 
 def _rank_as_lead(site: SiteView, wanted: set[int]) -> tuple[bool, int, int, str]:
-    """The site that leads is the one with the least: it holds the most that is wanted, and has seldom failed."""
+    """Rank a site as lead; the least rank leads: few failures, then most wanted keys, fewest failures, name."""
     failed = site.failures_as_lead
     return failed >= MAX_FAILURES_AS_LEAD, -len(wanted & _find_held_epochs(site)), failed, site.name
 
 
 def _choose_earlier_epochs(lacked: list[set[int]], held: set[int]) -> list[int]:
-    """The earlier epochs, of those ``held``, whose keys go with a new one: each member's oldest, in turns."""
+    """Choose the earlier epochs whose keys are sent with a new epoch, at most ``MAX_EARLIER``.
+
+    Args:
+        lacked: for each member, the epochs whose keys it lacks. Their oldest are taken in turns.
+        held: the epochs whose keys the lead holds.
+    """
     queues = [sorted(each & held) for each in sorted(lacked, key=len)]
     turns = [epoch for turn in zip_longest(*queues) for epoch in turn if epoch is not None]
     return sorted(list(dict.fromkeys(turns))[:MAX_EARLIER])

@@ -1,23 +1,34 @@
-"""The life of a study at the coordinator: a state machine without I/O.
+"""Decide what the coordinator does next in a study: a state machine without I/O.
 
 ::
 
     joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
-       ^___________________|  a member lost its keys, came back, or too few are left
-    joining -> waiting -> wrapping   too few are here, since others are away
+       ^___________________|  a member lost its keys or came back, or too few members are left
+    joining -> waiting -> wrapping   too few sites are here, because others are away
 
-Key epochs are told in ``server/study/key_epochs.py``, a round in ``server/study/rounds.py``; where totals decide
-whether another round follows, ``opening`` comes after the commit (``server/study/evaluation.py``); the end is told
-in ``server/study/closing.py``; here is how they follow each other. Whoever drives the machine delivers events
-(:meth:`StudyMachine.handle_answer`, :meth:`~StudyMachine.handle_failure`, :meth:`~StudyMachine.tick`) and carries
-out the actions returned, in order; a ``Record`` is durable before the next. After a restart the machine is built
-anew from the history and asks the same questions; sites answer them with the same bytes.
+====================================  ===============================================================
+part                                  phases
+====================================  ===============================================================
+``server/study/key_epochs.py``        joining, waiting, wrapping
+``server/study/rounds.py``            sealing, releasing
+``server/study/evaluation.py``        opening: after a commit, if totals decide on another round
+``server/study/closing.py``           closing
+this file                             giving up; it passes each event to the part of the present phase
+====================================  ===============================================================
 
-A reply counts only if it answers the question that stands: what a site says to an older one has no effect.
+Which part follows another is in ``server/study/transitions.py``.
 
-What stops a study until its operator resumes it: headers that differ, an aggregate that does not open, a release
-that is refused, too few sites that may take part, too long a wait for sites that are away. Every stop names the way
-out.
+Rules:
+
+* the caller delivers events (:meth:`StudyMachine.handle_answer`, :meth:`~StudyMachine.handle_failure`,
+  :meth:`~StudyMachine.tick`) and carries out the returned actions in order; a ``Record`` is durable before the next
+  action;
+* after a restart the machine is built again from the history and asks the same questions; sites answer them with
+  the same bytes;
+* a reply counts only if it answers the site's present question; a reply to an older question has no effect;
+* these stop a study until its operator resumes it: headers that differ, an aggregate that does not open, a refused
+  release, too few sites that may take part, too long a wait for absent sites. Every stop says what the operator can
+  do.
 """
 
 from math import inf
@@ -59,7 +70,7 @@ _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
 
 
 class StudyMachine:
-    """One study, driven by events. Build it from the journal's history; call :meth:`start` once."""
+    """State machine of one study, built from the journal's history. Call :meth:`start` once."""
 
     def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
         self._state = StudyState(launch, history, timeouts)
@@ -84,25 +95,25 @@ class StudyMachine:
 
     @property
     def sites(self) -> dict[str, SiteView]:
-        """What is known of each invited site."""
+        """The coordinator's knowledge of each invited site."""
         return self._state.sites
 
     @property
     def history(self) -> History:
-        """What the study has been through."""
+        """The state that follows from the study's events so far."""
         return self._state.history
 
     @property
     def evaluations(self) -> dict[int, tuple[int, ...]]:
-        """Totals that sites have opened, by the round whose model was scored."""
+        """The totals that sites have opened, by the round whose model was scored."""
         return self._state.evaluations
 
     def start(self, now: float, waited_s: float = 0.0) -> list[Action]:
-        """Begin, or go on from the history: in the same key epoch and attempt where there is one.
+        """Begin, or continue from the history in the same key epoch and attempt, if there is one.
 
         Args:
             now: seconds on the caller's clock.
-            waited_s: for how long the study has waited for sites already, before this process.
+            waited_s: seconds for which the study has waited for sites before this process.
         """
         state = self._state
         state.waited_s = waited_s
@@ -122,18 +133,18 @@ class StudyMachine:
         return actions + (self._totals.begin(now) if state.unopened else self._rounds.begin_again(now))
 
     def awaits(self, ask: Ask) -> bool:
-        """Whether what comes back to ``ask`` still counts: it is neither answered nor overtaken."""
+        """Return whether a reply to ``ask`` still counts: it is not answered yet, and no newer one replaced it."""
         question = self._state.sites[ask.site].question
         return question is not None and question.ask is ask
 
     def wants(self, name: str, reply: Reply) -> bool:
-        """Whether ``reply`` is a sealed update still missing from the running sum."""
+        """Return whether ``reply`` is a sealed update that the running sum still lacks."""
         return isinstance(reply, Sealed) and self._rounds.wants(name, reply)
 
     def handle_answer(self, name: str, reply: Reply, now: float) -> list[Action]:
-        """A verified reply to a question whose answer the machine :meth:`awaits`.
+        """Handle a verified reply to a question whose answer the machine :meth:`awaits`.
 
-        For a reply that the machine :meth:`wants` the blob has been added to the running sum.
+        If the machine :meth:`wants` the reply, the caller has added its blob to the running sum before.
         """
         site = self._state.sites[name]
         if self.phase in _AT_REST or site.question is None:
@@ -162,7 +173,7 @@ class StudyMachine:
                 return self._mark_told(site, "has given the study up")
 
     def _is_answer(self, site: SiteView, asked: Request, reply: Reply) -> bool:
-        """Whether ``reply`` is of the kind, and about the round, that was asked."""
+        """Return whether ``reply`` has the kind and the round that ``asked`` needs."""
         match asked, reply:
             case (Join(), Joined()) | (Wrap(), Wrappings()):
                 return True
@@ -182,7 +193,7 @@ class StudyMachine:
         return False
 
     def handle_failure(self, name: str, why: str, now: float) -> list[Action]:
-        """A site answers nonsense, or fails; the third time since it last sealed, it is out."""
+        """Handle a failure or an invalid answer of a site; with the third one since it last sealed, it is out."""
         if self.phase in _AT_REST:
             return []
         site = self._state.sites[name]
@@ -197,9 +208,9 @@ class StudyMachine:
         return actions + self._handle_lost_site(site, why, now)
 
     def handle_unreached(self, name: str, now: float) -> list[Action]:
-        """The network does not reach a site. It is asked again soon; whoever stays offline is lost.
+        """Handle that the network does not reach a site: it is asked again soon, and lost if it stays offline.
 
-        Not one whose release is awaited: it is waited for until the time to release is over.
+        A site whose release is awaited is not lost before the time to release is over.
         """
         site = self._state.sites[name]
         if self.phase in (*_AT_REST, Phase.GIVING_UP) or site.question is None:
@@ -212,7 +223,7 @@ class StudyMachine:
         return [] if offline_s < self._state.timeouts.offline_s else self._handle_lost_site(site, "is offline", now)
 
     def handle_restart(self, name: str, now: float) -> list[Action]:
-        """A site's process has just come online: what it was asked before is asked again at once."""
+        """Repeat a site's present question at once, because its process has just come online."""
         return [] if self.phase in _AT_REST else self._state.ask_now(self._state.sites[name], now)
 
     def _handle_lost_site(self, site: SiteView, why: str, now: float) -> list[Action]:
@@ -223,7 +234,7 @@ class StudyMachine:
         )
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed: give up on who is late, ask again, look for who may be back."""
+        """Handle the passing of time: handle a timeout, repeat questions, ask absent sites to join."""
         if self.phase in _AT_REST:
             return []
         if self.phase is Phase.GIVING_UP:
@@ -234,7 +245,7 @@ class StudyMachine:
         return [*self._state.ask_again(now), *self._epochs.look_for_absent(now)]
 
     def stop(self, why: str) -> list[Action]:
-        """Stand still until the operator resumes the study."""
+        """Stop the study until the operator resumes it."""
         return (
             []
             if self.phase in _AT_REST
@@ -262,7 +273,7 @@ class StudyMachine:
         return self._rounds.ask(site, now)
 
     def _ask_next_question(self, site: SiteView, now: float) -> list[Action]:
-        """What the present phase asks of a site whose base has just been learnt."""
+        """Ask a site the present phase's question, now that its base is known."""
         match self.phase:
             case Phase.CLOSING:
                 return self._closing.ask_next_question(site, now)
@@ -275,7 +286,10 @@ class StudyMachine:
         return self._closing.handle_closed(site, reply)
 
     def _give_up(self, now: float) -> list[Action]:
-        """Tell every site whose account is not closed; whoever cannot be reached frees it by the terms' days."""
+        """Ask every site whose account is open to give up.
+
+        A site that is not reached frees its account when the days that the terms name have passed.
+        """
         state = self._state
         state.phase, state.deadline = Phase.GIVING_UP, now + state.timeouts.join_s
         left = [site for _, site in sorted(state.sites.items()) if site.standing is not SiteStatus.CLOSED]
@@ -296,10 +310,10 @@ class StudyMachine:
         left = f"; not reached: {', '.join(untold)}" if untold else ""
         return [*self._state.record(Finished()), Note(f"the study is given up{left}")]
 
-    # Trouble -----------------------------------------------------------------------------------------------
+    # Problems ----------------------------------------------------------------------------------------------
 
     def _handle_problem(self, site: SiteView, asked: Request, reply: Problem, now: float) -> list[Action]:
-        """A site says why a request had no effect; ``docs/wire.md`` has the table of codes."""
+        """Handle a site's reply that a request had no effect; ``docs/wire.md`` has the table of codes."""
         if self.phase is Phase.GIVING_UP and reply.code is not RefusalCode.UNAVAILABLE:
             return self._mark_told(site, reply.sentence)
         joining, releasing = isinstance(asked, Join), isinstance(asked, Release)
@@ -319,7 +333,7 @@ class StudyMachine:
                 return self._rounds.mark_round_void([], now)
             case RefusalCode.UNAVAILABLE:
                 return self._handle_unavailable(site, reply, now)
-            case _ if joining:  # whatever else the code is: the site does not admit the study
+            case _ if joining:  # with any other code, the site does not admit the study
                 return self._epochs.handle_refused(site, reply, now)
             case RefusalCode.KEYS_REFUSED:
                 return self._epochs.refuse_grant(site) + self.handle_failure(site.name, reply.sentence, now)
@@ -327,7 +341,7 @@ class StudyMachine:
                 return self._state.exclude(site, reply.sentence) + self._handle_lost_site(site, reply.sentence, now)
             case RefusalCode.EPOCH_LOST:
                 actions = self._handle_lost_site(site, reply.sentence, now)
-                site.lost_at = -inf  # it is here, and can be asked to join at once
+                site.lost_at = -inf  # it has just answered, so it can be asked to join at once
                 return actions
             case _ if isinstance(asked, Wrap):
                 return self.handle_failure(site.name, f"cannot wrap the study's keys: {reply.sentence}", now)
@@ -338,7 +352,10 @@ class StudyMachine:
         return self._handle_lost_site(site, reply.sentence, now)
 
     def _handle_unavailable(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
-        """A site cannot write now, and has done nothing: a round goes on without it, all else is asked again soon."""
+        """Handle that a site cannot write now and has done nothing.
+
+        A round continues without it; any other question is asked again soon.
+        """
         if self.phase is Phase.SEALING and self._rounds.is_in_cohort(site):
             site.setbacks += 1
             return self._handle_lost_site(site, reply.sentence, now)

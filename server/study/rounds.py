@@ -1,21 +1,22 @@
-"""A round at the coordinator: ``sealing`` -> ``releasing`` -> commit, or void.
+"""Run a round at the coordinator: ``sealing`` -> ``releasing`` -> commit, or void.
 
 Rules:
 
-* an attempt's number and cohort are recorded before they are asked; one (round, attempt) is one cohort;
-* a site lost before release leaves the cohort: a new attempt, in which the survivors seal the same integers again;
-  never fewer than the terms' minimum, then the study waits for sites to join again;
-* with noise that sites add over patients, a round's sum has room for the patients of all invited sites, as far as their
-  counts are known; the room stays through the round's attempts, since what is sealed is rounded to its range. A site
-  that comes back in mid-round and has more patients than were counted on makes the round void;
-* headers that differ stop the study, and nobody is asked to release;
-* the round after a void one whose sum had no noise (no privacy, or exact totals) has that round's cohort: the
-  difference of two sums could be one site's;
-* once everybody has sealed, a site that is offline is waited for until the time to release is over: restarted, it can
-  still release;
-* a site that has not released by then makes the round void: it counts, its budget is spent. That is forgiven a site a
-  few times (``forgiven_voids``), then it is out until the operator re-admits it. A site that releases a wrong seed is
-  out at once. A round is void, too, that a site has released before the coordinator could commit it.
+* an attempt's number and cohort are recorded before sites are asked; one (round, attempt) has one cohort;
+* a site that is lost before release leaves the cohort. A new attempt begins, in which the remaining sites seal the
+  same integers again. If fewer than the terms' minimum remain, the study waits for sites to join again;
+* if sites add noise over patients, a round's sum has room for the patients of all invited sites, as far as their
+  counts are known. The room is the same in all attempts of a round, because sealed values are rounded to its range.
+  A site that comes back during the round and has too many patients for the room makes the round void;
+* headers that differ stop the study, and no site is asked to release;
+* after a void round whose sum had no noise (no privacy, or exact totals), the next round has the same cohort.
+  Otherwise the difference of the two sums could be the update of one site;
+* once the whole cohort has sealed, the coordinator waits for an offline site until the time to release is over,
+  because a restarted site can still release;
+* a site that has not released by then makes the round void: the round counts, and its budget is spent. This is
+  allowed ``forgiven_voids`` times for each site; with the next one the site is out until the operator re-admits it;
+* a site that releases a wrong seed is out at once;
+* a round is also void if a site has released and the coordinator has not committed the round.
 """
 
 from dataclasses import dataclass, field
@@ -34,17 +35,17 @@ from server.study.transitions import Transitions
 
 @dataclass
 class _Collection:
-    """One attempt's replies so far."""
+    """The replies of one attempt so far."""
 
     asked: AttemptAsked
     headers: dict[str, Signed[Header]] = field(default_factory=dict)
     evaluated: Evaluated | None = None
-    """What one of the headers' digests is of; once they agree, what all are of."""
+    """The totals of the newest sealed update; when all headers agree, the totals of the whole cohort."""
     seeds: dict[str, str] = field(default_factory=dict)
 
 
 class Rounds:
-    """Runs rounds, each until it is committed or void."""
+    """Rounds of one study, each run until it is committed or void."""
 
     def __init__(self, state: StudyState, transitions: Transitions) -> None:
         self._state = state
@@ -52,7 +53,7 @@ class Rounds:
         self._collection: _Collection | None = None
 
     def begin(self, now: float) -> list[Action]:
-        """Ask every member to train and seal, in a new attempt of the round that is next."""
+        """Ask every member to train and seal, in a new attempt of the next round."""
         state = self._state
         members = {site.name for site in state.list_sites_with(SiteStatus.MEMBER)}
         if len(members) < state.least_members or not state.required_sites <= members:
@@ -65,7 +66,8 @@ class Rounds:
         last, number = state.history.attempt, state.history.next_round
         again = last is not None and last.round == number
         room = last.room if last is not None and again else state.compute_room()
-        if room < state.compute_room_for(cohort):  # integers of the round are sealed already, for fewer patients
+        # The round's integers are rounded to this room's range already, so the room cannot grow within a round.
+        if room < state.compute_room_for(cohort):
             return self.mark_round_void([], now)
         asked = AttemptAsked(
             round=number,
@@ -78,7 +80,7 @@ class Rounds:
         return [*state.record(asked), *self._collect(asked, now)]
 
     def begin_again(self, now: float) -> list[Action]:
-        """After a restart: ask the same attempt again if its cohort still stands, else a new one."""
+        """Continue after a restart: repeat the attempt if its whole cohort are members, else begin a new one."""
         state, asked = self._state, self._state.history.attempt
         repeatable = (
             asked is not None
@@ -94,13 +96,13 @@ class Rounds:
         return [Restart(asked.round, self._state.history.base), *questions]
 
     def ask(self, site: SiteView, now: float) -> list[Action]:
-        """Put the present question to a site once more, now that more is known of what it has opened."""
+        """Ask a site the round's question again, now that its base is known."""
         if self._state.phase is not Phase.SEALING or self._collection is None or not self.is_in_cohort(site):
             return []
         return [self._ask_to_train(site, self._collection.asked, now)]
 
     def _ask_to_train(self, site: SiteView, asked: AttemptAsked, now: float) -> Ask:
-        """A site that missed more than one round opens the older ones first."""
+        """Ask a site to train; if it missed more than one round, ask it to open the oldest one first."""
         state, missed = self._state, self._state.list_missed_rounds(site)
         keys = None if site.has_keys else state.history.keys
         if len(missed) > 1:
@@ -119,11 +121,11 @@ class Rounds:
         return state.ask(site, request, now, missed[0].round if missed else None)
 
     def is_in_cohort(self, site: SiteView) -> bool:
-        """Whether ``site`` is in the present attempt's cohort."""
+        """Return whether ``site`` is in the present attempt's cohort."""
         return self._collection is not None and site.name in self._collection.asked.cohort
 
     def wants(self, name: str, reply: Sealed) -> bool:
-        """Whether this is a sealed update still missing from the running sum."""
+        """Return whether ``reply`` is a sealed update that the running sum still lacks."""
         if self._state.phase is not Phase.SEALING or self._collection is None:
             return False
         asked, header = self._collection.asked, reply.header.statement
@@ -139,7 +141,7 @@ class Rounds:
         )
 
     def handle_sealed(self, site: SiteView, reply: Sealed, now: float) -> list[Action]:
-        """A sealed update is in the running sum; it is one that the round :meth:`wants`."""
+        """Handle a sealed update that the round :meth:`wants`; the caller has added it to the running sum."""
         collection = self._collection
         if collection is None:
             return []
@@ -159,7 +161,7 @@ class Rounds:
         return actions + self._note_totals(collection.evaluated) + self._ask_to_release(collection, now)
 
     def _note_totals(self, evaluated: Evaluated | None) -> list[Action]:
-        """The cohort has opened these totals alike."""
+        """Record totals that the whole cohort has opened alike, unless they are known."""
         if evaluated is None or evaluated.opened_in in self._state.history.totals:
             return []
         self._state.take_counts(evaluated)
@@ -170,10 +172,11 @@ class Rounds:
         state.phase, state.deadline = Phase.RELEASING, now + state.timeouts.release_s
         request = Release(round=asked.round, attempt=asked.attempt, headers=collection.headers)
         questions = [state.ask(state.sites[name], request, now) for name in asked.cohort]
+        # Durable before the first question: after a crash, the history shows that a site may have released.
         return [*state.record(ReleaseAsked(round=asked.round, attempt=asked.attempt)), *questions]
 
     def is_seed_of(self, name: str, reply: Released) -> bool:
-        """Whether this is the seed that the site committed to when it sealed the present attempt."""
+        """Return whether ``reply`` has the seed to which the site committed when it sealed the present attempt."""
         collection = self._collection
         if collection is None or name not in collection.headers:
             return False
@@ -183,7 +186,7 @@ class Rounds:
         )
 
     def handle_released(self, site: SiteView, reply: Released, now: float) -> list[Action]:
-        """A site has released its mask; the last one lets the round commit."""
+        """Handle a released mask; with the last one, commit the round."""
         collection = self._collection
         if collection is None:
             return []
@@ -200,12 +203,13 @@ class Rounds:
             headers=collection.headers,
         )
         self._collection = None
+        # The aggregate is stored before the event is recorded: a committed round always has its aggregate.
         actions: list[Action] = [Commit(committed, collection.seeds)]
         actions += self._state.record(RoundCommitted(committed=committed))
         return [*actions, Note(f"round {asked.round} is committed"), *self._transitions.next_step(now)]
 
     def handle_lost_sites(self, sites: list[SiteView], now: float) -> list[Action]:
-        """Sites have left the cohort: a new attempt before release, a void round after."""
+        """Handle lost sites of the cohort: before release begin a new attempt, after it mark the round void."""
         mine = [site for site in sites if self.is_in_cohort(site)]
         if mine and self._state.phase is Phase.RELEASING:
             return self.mark_round_void(mine, now)
@@ -214,7 +218,7 @@ class Rounds:
         return []
 
     def handle_timeout(self, now: float) -> list[Action]:
-        """The time to seal, or to release, is over."""
+        """Handle the timeout of sealing or releasing: sites that have not answered are absent."""
         waiting = [
             site
             for site in self._state.list_sites_with(SiteStatus.MEMBER)
@@ -226,7 +230,12 @@ class Rounds:
         )
 
     def mark_round_void(self, sites: list[SiteView], now: float) -> list[Action]:
-        """The round counts and yields nothing, through ``sites``, which are absent by now or out."""
+        """Record that the round counts and does not change the model.
+
+        Args:
+            sites: the sites that made it void; they are absent or out already.
+            now: seconds on the caller's clock.
+        """
         state, number = self._state, self._state.history.next_round
         actions = state.record(RoundVoid(round=number, sites=tuple(site.name for site in sites)))
         for site in sites:
@@ -246,7 +255,7 @@ class Rounds:
 
 
 def describe_first_difference(headers: list[Header]) -> str | None:
-    """A sentence naming the first two sites whose headers disagree on what must be equal; nothing if none do."""
+    """Describe how the first two sites differ whose headers must be equal; None if no headers differ."""
     first = headers[0]
     for header in headers[1:]:
         differing = [name for name, value in first.view if getattr(header.view, name) != value]

@@ -1,15 +1,15 @@
-"""Drives a study: carries the machine's actions to disk and network, and the sites' replies to the machine.
+"""Run a study: carry out the machine's actions on disk and network, and pass the sites' replies to the machine.
 
 Rules:
 
-* a reply counts only if its site signed it, it answers the request that was asked, and its blob is the one its
-  header binds; anything else is that site's loss, named, never an error of the study, whatever reading it raises;
-* no more of a reply is fetched than what was asked for may have, which follows from the terms;
-* a site over whose replies this process dies twice is out, and the study goes on without it
+* a reply counts only if its site signed it, it answers the request that was sent, and its blob is the one that its
+  header names. Any other reply, and any error in reading it, is a failure of that site, never of the study;
+* the terms bound the size of each reply; a larger one is not fetched;
+* a site whose replies crash this process twice is out, and the study continues without it
   (``server/study/crash_marks.py``);
 * a sealed update is added to the running sum when it arrives, and is not kept;
-* what people watch is written as notes: phases, names, bytes, prices, figures of totals that sites have opened;
-  nothing else computed from records.
+* notes for people have phases, names, bytes, the privacy spent (epsilon), and figures of totals that sites have
+  opened. They have nothing else that is computed from records.
 """
 
 import logging
@@ -34,7 +34,7 @@ from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
-from server.study.crash_marks import MOST_DEATHS, CrashMarks
+from server.study.crash_marks import MOST_CRASHES, CrashMarks
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.study.figures import compute_evaluation_result, find_known_totals
 from server.study.journal import Journal
@@ -48,12 +48,12 @@ _log = logging.getLogger(__name__)
 STOP_FILE: Final = "stop"
 HANDLING_FILE: Final = "handling"
 _OURS: Final = (CoordinatorError, OSError, sqlite3.Error)
-"""What says nothing about the site whose reply is being handled: the folder, the network, the operator."""
+"""Errors that are not the fault of the site whose reply is handled: of the folder, the network, the operator."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What came of a message: an envelope, or why there is none; ``lost`` if the site itself did not say so."""
+    """The result of a message: an envelope, or an error; ``lost`` if the error does not come from the site."""
 
     message: str
     site: str
@@ -63,27 +63,30 @@ class Arrival:
 
 
 class Transport(Protocol):
-    """How messages reach sites."""
+    """The interface through which messages reach sites."""
 
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
-        """Send, without waiting; the message's id. A reply with more than ``reply_bytes`` of blobs is not fetched."""
+        """Send without waiting, and return the message's id.
+
+        A reply whose blobs have more than ``reply_bytes`` bytes is not fetched.
+        """
         ...
 
     def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
-        """What has come since the last look, one at a time; ``coming`` hears whose it is before it is read."""
+        """Yield the arrivals since the last call; call ``coming`` with the site's name before each is read."""
         ...
 
     def give_up(self, message: str) -> None:
-        """Look for the reply to ``message`` no more."""
+        """Stop looking for the reply to ``message``."""
         ...
 
     def find_restarted_sites(self) -> list[str]:
-        """Sites whose process has come online since the last look."""
+        """Return the sites whose process has come online since the last call."""
         ...
 
 
 class StudyRunner:
-    """One study in progress."""
+    """The run of one study by this process."""
 
     def __init__(
         self, journal: Journal, key: SigningKey, witness: Witness, timeouts: Timeouts, transport: Transport
@@ -99,13 +102,13 @@ class StudyRunner:
         self._exclude_deadly_sites()
         self._machine = StudyMachine(signed, journal.read_history(), timeouts)
         self._known = {each.round for each in find_known_totals(self._launch.terms, self._machine.history)[0]}
-        """Rounds whose figures have been told."""
+        """Rounds whose figures are reported already."""
         self._sum: Aggregate | None = None
         self._asked: dict[str, tuple[Ask, str]] = {}
 
     @property
     def machine(self) -> StudyMachine:
-        """The study's state."""
+        """The study's state machine."""
         return self._machine
 
     @property
@@ -114,23 +117,23 @@ class StudyRunner:
         return self._machine.phase not in (Phase.DONE, Phase.STOPPED)
 
     def begin(self, now: float) -> None:
-        """Start or go on."""
+        """Start the study, or continue it."""
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
         self._report("study", private=private, sealed=sealed, exchanges=terms.last_round)
         self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
 
     def _exclude_deadly_sites(self) -> None:
-        """Leave out, before anything is asked, every site over whose replies this process has died too often."""
+        """Exclude every site whose replies have crashed this process too often, before anything is asked."""
         history = self._journal.read_history()
-        for site in self._handling.remove_deadly_sites():
+        for site in self._handling.take_crashing_sites():
             if site in self._identities and site not in {*history.out, *history.closed}:
-                why = f"this process died {MOST_DEATHS} times over a reply of its"
+                why = f"this process died {MOST_CRASHES} times over a reply of its"
                 self._journal.record(SiteOut(site=site, why=why))
                 self._journal.append_note({"kind": "note", "site": site, "text": f"is out: {why}"})
 
     def step(self, now: float) -> bool:
-        """Take what has arrived, and let time pass. Whether anything arrived."""
+        """Handle what has arrived and the passing of time, and return whether anything arrived."""
         busy = False
         for site in self._transport.find_restarted_sites():
             self._carry_out(self._machine.handle_restart(site, now))
@@ -143,7 +146,7 @@ class StudyRunner:
         except _OURS:
             self._handling.take_back()
             raise
-        self._handling.take_back()  # of a reply that is not all there yet
+        self._handling.take_back()  # the mark of a reply that has not arrived completely
         for message, (ask, _) in tuple(self._asked.items()):
             if not self._machine.awaits(ask):
                 del self._asked[message]
@@ -192,7 +195,7 @@ class StudyRunner:
         self._report("asked", site=ask.site, bytes=envelope.size, **_collect_public_facts(ask.request))
 
     def _count_blob_bytes(self, request: Request) -> int:
-        """What the blob of the reply to ``request`` has."""
+        """Return the size in bytes of the blob in a reply to ``request``."""
         if not isinstance(request, Train):
             return 0
         return layout_of(self._launch, request.round, request.base).sealed_bytes
@@ -243,9 +246,8 @@ class StudyRunner:
             raise WireError(f"'{reply.kind}' is no reply")
         match reply:
             case Joined():
-                SessionKey().agree(
-                    reply.offer.verify(identity).session_key, b""
-                )  # else the lead would fail over it
+                # Refuse an invalid key here; later it would make the lead fail.
+                SessionKey().agree(reply.offer.verify(identity).session_key, b"")
             case Wrappings():
                 reply.grant.verify(identity)
         if isinstance(reply, Joined | Sealed | Closed | GivenUp):
@@ -293,7 +295,7 @@ class StudyRunner:
             self._report_figures()
 
     def _report_figures(self) -> None:
-        """Tell the figures of totals that have become known."""
+        """Report the figures of totals that have become known."""
         terms, history = self._launch.terms, self._machine.history
         for totals in find_known_totals(terms, history)[0]:
             if totals.round not in self._known:
@@ -302,7 +304,7 @@ class StudyRunner:
 
 
 def _collect_public_facts(content: Any) -> dict[str, Any]:
-    """What may be watched of a request or reply: all of it is public."""
+    """Collect the public facts of a request or reply, for a note."""
     about: dict[str, Any] = {"what": content.kind}
     match content:
         case Sealed():

@@ -1,6 +1,6 @@
-"""The coordinator's desk: what every part of a study's state machine looks at and writes on.
+"""Hold the shared state of the study's state machine, without I/O.
 
-Sites with their standing, the history, the questions in flight, the phase and its deadline. No I/O: what must be
+The state is the sites with their status and their questions, the history, the phase and its deadline. What must be
 durable or sent is returned as actions.
 """
 
@@ -35,7 +35,10 @@ class Phase(StrEnum):
 
 
 class StudyState:
-    """One study's desk. ``phase`` and ``deadline`` (seconds on the caller's clock) belong to whoever is at work."""
+    """Shared state of one study.
+
+    The part that runs the present phase sets ``phase`` and ``deadline`` (seconds on the caller's clock).
+    """
 
     def __init__(self, launch: SignedLaunch, history: History, timeouts: Timeouts) -> None:
         self.signed_launch = launch
@@ -64,36 +67,36 @@ class StudyState:
     # Sites -------------------------------------------------------------------------------------------------
 
     def list_eligible_sites(self) -> list[SiteView]:
-        """Sites that may take part, in rising order of their names."""
+        """List the sites that may take part, sorted by name."""
         return [site for _, site in sorted(self.sites.items()) if site.standing not in SHUT]
 
     def list_sites_with(self, standing: SiteStatus) -> list[SiteView]:
-        """Sites of one standing, in rising order of their names."""
+        """List the sites with this status, sorted by name."""
         return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
 
     def list_returned_sites(self) -> list[SiteView]:
-        """Sites that were absent and have offered a key for the next epoch."""
+        """List the sites that were absent and have offered a key for the next epoch."""
         return [site for site in self.list_sites_with(SiteStatus.ABSENT) if site.offer is not None]
 
     def list_missed_rounds(self, site: SiteView) -> list[Committed]:
-        """Committed rounds that ``site`` has still to open, oldest first."""
+        """List the committed rounds that ``site`` has not opened yet, oldest first."""
         committed = sorted(self.history.committed.items())
         return [event.committed for number, event in committed if number > site.base]
 
     @property
     def is_complete(self) -> bool:
-        """Whether no round follows: the terms name no other, or have no more patience."""
+        """Whether no round follows: the terms have no further round, or early stopping ends the study."""
         return self.history.next_round > self.terms.last_round or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the totals that all members have opened end the study."""
+        """Whether early stopping ends the study, by the totals that all members have opened."""
         opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
         return is_out_of_patience(opened, self.terms.evaluation.patience)
 
     @property
     def unopened(self) -> Committed | None:
-        """The last committed round, if it brings totals on which it depends whether another follows."""
+        """The last committed round, if it carries unopened totals that decide whether another round follows."""
         event = self.history.committed.get(self.history.base)
         if self.terms.evaluation.patience is None or event is None or self.history.base in self.history.totals:
             return None
@@ -102,41 +105,44 @@ class StudyState:
 
     @property
     def least_members(self) -> int:
-        """Sites that what comes next needs: a round the terms' minimum, closing only one."""
+        """The least number of sites for the next step: the terms' minimum for a round, one for closing."""
         return 1 if self.is_complete else self.terms.cohort.minimum
 
     @property
     def required_sites(self) -> set[str]:
-        """The sites that the next round must have: after a void round whose sum had no noise, that round's cohort."""
+        """The sites that the next round needs: after a void round whose sum had no noise, that round's cohort."""
         bare = self.terms.opens_without_noise(self.history.next_round, self.history.base)
         return set(self.history.void_cohort) if bare else set()
 
     def compute_room(self) -> int:
-        """How many patients the next round's sum must hold; a site that was never seen counts as the largest known."""
+        """Compute for how many patients the next round's sum needs room.
+
+        A site whose count is unknown counts as the largest known one.
+        """
         counts = {site.name: site.patients for site in self.list_eligible_sites()}
         largest = max(counts.values(), default=0)
         return self._compute_room_of_counts(count or largest for count in counts.values())
 
     def compute_room_for(self, cohort: Iterable[str]) -> int:
-        """How many patients the sum of a ``cohort`` must hold, by their public counts."""
+        """Compute for how many patients the sum of ``cohort`` needs room, by their public counts."""
         return self._compute_room_of_counts(self.sites[name].patients for name in cohort)
 
     def _compute_room_of_counts(self, counts: Iterable[int]) -> int:
         return count_most_patients(counts) if self.terms.sums_patients else 0
 
     def take_header(self, header: Header) -> None:
-        """Take in what a site's header says of it."""
+        """Set a site's base and patient count from its header."""
         site = self.sites[header.site]
         site.base = max(site.base, header.view.base)
         site.patients = header.patients
 
     def take_counts(self, evaluated: Evaluated | None) -> None:
-        """Take in opened totals; of a round whose totals are known no site changes them."""
+        """Keep opened totals; no site can change totals that are known already."""
         if evaluated is not None:
             self.evaluations.setdefault(evaluated.round, evaluated.counts)
 
     def fits_round(self, evaluated: Evaluated | None, base: int) -> bool:
-        """Whether ``evaluated`` has the shape of what round ``base`` brought: None if it brought no totals."""
+        """Return whether ``evaluated`` has the shape of round ``base``'s totals; None if it has none."""
         event = self.history.committed.get(base)
         trained_from = None if event is None else read_first_view(event.committed).base
         if trained_from is None or not self.terms.evaluates(base, trained_from):
@@ -150,36 +156,36 @@ class StudyState:
     # Actions -----------------------------------------------------------------------------------------------
 
     def ask(self, site: SiteView, request: Request, now: float, aggregate: int | None = None) -> Ask:
-        """Put a question to a site; it replaces the one in flight."""
+        """Ask a site a question; it replaces the site's present question."""
         ask = Ask(site.name, request, aggregate)
         site.question = PendingRequest(ask, now)
         return ask
 
     def ask_to_open(self, site: SiteView, committed: Committed, now: float, *, sign_held: int | None = None) -> Ask:
-        """Ask a site to open a round; at the end, also to sign under a key epoch which model it holds."""
+        """Ask a site to open a round; with ``sign_held``, also to sign its held model under this key epoch."""
         keys = None if site.has_keys else self.history.keys
         request = Open(keys=keys, committed=committed, sign_held=sign_held)
         return self.ask(site, request, now, committed.round)
 
     def ask_again(self, now: float) -> list[Action]:
-        """Repeat questions that wait long: a message is delivered once, and may die with its receiver."""
+        """Repeat questions after their back-off: a message is delivered once, and a crash of the site loses it."""
         actions: list[Action] = []
         for site in self.sites.values():
             question = site.question
             if question and now - question.sent >= self.timeouts.ask_again_s * question.backoff:
-                if not question.returned:  # it was online when it was asked last
+                if not question.returned:  # the site was online when it was last asked
                     question.offline_since = None
                 question.sent, question.times, question.returned = now, question.times + 1, False
                 actions.append(question.ask)
         return actions
 
     def ask_soon(self, site: SiteView) -> None:
-        """What ``site`` was asked had no effect: repeat it without the doubt whether it still works on it."""
+        """Mark that the question of ``site`` had no effect, so that it is repeated without back-off."""
         if site.question is not None:
             site.question.returned = True
 
     def ask_now(self, site: SiteView, now: float) -> list[Action]:
-        """A site's process has just started: what an older one was asked is lost, and it can be asked."""
+        """Repeat the question of a site whose process has just started: its earlier process has lost it."""
         site.lost_at = -inf
         if site.question is None:
             return []
@@ -187,7 +193,7 @@ class StudyState:
         return [site.question.ask]
 
     def mark_offline(self, site: SiteView, now: float) -> float:
-        """The network does not reach ``site``: ask it again soon. For how many seconds it has been so."""
+        """Mark that the network does not reach ``site``, and return for how many seconds this has lasted."""
         question = site.question
         if question is None:
             return 0.0
@@ -197,12 +203,12 @@ class StudyState:
         return now - question.offline_since
 
     def record(self, event: Event) -> list[Action]:
-        """Take ``event`` into the history."""
+        """Apply ``event`` to the history, and return the action that makes it durable."""
         self.history.apply(event)
         return [Record(event)]
 
     def mark_absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:
-        """Count sites as absent until they offer a key again."""
+        """Mark sites as absent until they offer a key again."""
         actions: list[Action] = []
         for site in sites:
             site.why, site.question, site.offer, site.has_keys, site.lost_at = why, None, None, False, now
@@ -212,33 +218,33 @@ class StudyState:
         return actions
 
     def exclude(self, site: SiteView, why: str) -> list[Action]:
-        """Leave a site out until the operator re-admits it."""
+        """Exclude a site until the operator re-admits it."""
         if site.standing is SiteStatus.OUT:
             return []
         site.standing, site.why, site.offer = SiteStatus.OUT, why, None
         return [*self.record(SiteOut(site=site.name, why=why)), Note(f"is out: {why}", site.name)]
 
     def stop(self, why: str, way_out: str) -> list[Action]:
-        """Stand still until the operator resumes the study; ``way_out`` says what they can do."""
+        """Stop the study until the operator resumes it; ``way_out`` says what the operator can do."""
         self.phase = Phase.STOPPED
         why = f"{why}; {way_out}"
         return [*self.record(Stopped(why=why)), Note(f"stopped: {why}")]
 
     def format_resume_command(self, *readmit: str) -> str:
-        """The command that lets the study go on."""
+        """Format the command that resumes the study."""
         return " ".join(["consilium study resume", self.study, *(f"--readmit {name}" for name in readmit)])
 
     def describe_new_launch(self) -> str:
-        """The way out of what cannot go on: sites get back what the study has set aside."""
+        """Describe how to replace a study that cannot continue; giving it up frees the budget that it reserved."""
         return f"it cannot go on; give it up with: consilium study give-up {self.study}, and launch the study again"
 
     def stop_if_too_few(self) -> list[Action]:
-        """Stop if the sites that are not shut out cannot make the next round's cohort any more."""
+        """Stop if the eligible sites cannot form the next round's cohort."""
         lack = self.describe_lack()
         return [] if lack is None else self.stop(*lack)
 
     def describe_lack(self) -> tuple[str, str] | None:
-        """Why the sites that are not shut out cannot make the next cohort, and the way out; None if they can."""
+        """Describe why the eligible sites cannot form the next cohort, and the way out; None if they can."""
         possible = self.list_eligible_sites()
         shut = "; ".join(f"{site.name}: {site.why}" for site in self.sites.values() if site not in possible)
         out = {site.name for site in self.list_sites_with(SiteStatus.OUT)}
@@ -263,5 +269,5 @@ class StudyState:
 
 
 def read_first_view(committed: Committed) -> View:
-    """The view that all of a committed round's headers show."""
+    """Return the view of a committed round; all its headers have the same one."""
     return next(iter(committed.headers.values())).statement.view

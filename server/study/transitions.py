@@ -1,13 +1,13 @@
-"""Which step of a study follows another.
+"""Decide which step of a study follows another.
 
 ====================================================  =======================  =====================================
 when                                                  transition               what begins
 ====================================================  =======================  =====================================
-a key epoch has its keys; a round is committed, or    :meth:`~.next_step`      see below
+a key epoch has its keys; a round is committed or     :meth:`~.next_step`      see below
 void; the totals that decide on another round are
 known
 a round, or the opening of totals, has too few        :meth:`~.begin_epoch`    ``KEY_EPOCH``
-members left, or not those it needs
+members left, or lacks a member that it needs
 ====================================================  =======================  =====================================
 
 The next step is the first of these whose condition holds:
@@ -15,15 +15,15 @@ The next step is the first of these whose condition holds:
 ====================================================  ==============================================================
 condition                                             step
 ====================================================  ==============================================================
-a site that was away has offered a session key        ``KEY_EPOCH``: it gets the keys before anything else is asked
+an absent site has offered a session key              ``KEY_EPOCH``: it gets the keys before the next step
 no round follows                                      ``CLOSING``
-the last round brought totals on which it depends     ``TOTALS``: every member opens them
-whether another follows
+the last round carried totals that decide whether     ``TOTALS``: every member opens them
+another round follows
 otherwise                                             ``ROUND``
 ====================================================  ==============================================================
 
-The parts of the machine (``key_epochs``, ``rounds``, ``evaluation``, ``closing``) do not know each other, only
-this file.
+The parts of the machine (``key_epochs``, ``rounds``, ``evaluation``, ``closing``) do not import each other. They
+import only this file.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,11 +33,11 @@ from server.study.actions import Action
 from server.study.state import StudyState
 
 Begin = Callable[[float], list[Action]]
-"""Begins a step; the argument is the time in seconds on the caller's clock."""
+"""Function that begins a step; its argument is the time in seconds on the caller's clock."""
 
 
 class Step(StrEnum):
-    """What a study does next."""
+    """The next step of a study."""
 
     KEY_EPOCH = "key epoch"
     ROUND = "round"
@@ -46,7 +46,7 @@ class Step(StrEnum):
 
 
 def choose_next_step(state: StudyState) -> Step:
-    """Return what follows when the present step is done."""
+    """Return the step that follows when the present one is done."""
     if state.list_returned_sites():
         return Step.KEY_EPOCH
     if state.is_complete:
@@ -55,20 +55,20 @@ def choose_next_step(state: StudyState) -> Step:
 
 
 class Transitions:
-    """The transitions of one study. Its machine says once how each step begins (:meth:`connect`)."""
+    """The transitions of one study; the machine calls :meth:`connect` once."""
 
     def __init__(self, state: StudyState) -> None:
         self._state = state
         self._begin: Mapping[Step, Begin] = {}
 
     def connect(self, begin: Mapping[Step, Begin]) -> None:
-        """Set how each step begins."""
+        """Set the function that begins each step."""
         self._begin = begin
 
     def next_step(self, now: float) -> list[Action]:
-        """Begin the step that follows the one that is done."""
+        """Begin the step that follows the finished one."""
         return self._begin[choose_next_step(self._state)](now)
 
     def begin_epoch(self, now: float) -> list[Action]:
-        """Begin a new key epoch: too few members are left for the present step."""
+        """Begin a new key epoch, because too few members are left for the present step."""
         return self._begin[Step.KEY_EPOCH](now)

@@ -1,12 +1,13 @@
-"""The coordinator as a witness: every head of every site's ledger that it has seen, countersigned, in one SQLite file.
+"""Countersign and keep every ledger head that the coordinator has seen from a site, in one SQLite file.
 
 Rules:
 
-* a head counts only if its site signed it; two heads of one ledger with the same number and different hashes are two
-  ledgers (a cloned machine, a rewritten history), and the second one's reply is refused;
-* after a recovery a ledger's numbers start lower again; that is believed once, if what it took over is the newest head
-  this witness has seen;
-* what is countersigned is durable before it is sent.
+* a head counts only if its site signed it;
+* two heads of one ledger with the same number and different hashes mean two ledgers (a cloned machine, a rewritten
+  history). The reply with the second head is refused;
+* after a recovery a ledger's numbers start lower again. This is accepted once, if the recovered ledger took over
+  the newest head that this witness has seen;
+* a countersigned head is durable before it is sent.
 """
 
 import sqlite3
@@ -42,17 +43,17 @@ CREATE TABLE IF NOT EXISTS seen (
 
 
 class Witness:
-    """One federation's witness. Several processes may use it; each question opens the file for itself."""
+    """The witness of one federation. Several processes may use it; each call opens the file itself."""
 
     def __init__(self, path: Path, key: SigningKey) -> None:
         self._path = path
         self._key = key
 
     def countersign(self, head: Signed[LedgerHead]) -> None:
-        """Countersign a head whose signature was checked.
+        """Countersign and store a head whose signature was checked.
 
         Raises:
-            WireError: it is not of the ledger that this witness knows.
+            WireError: the head is not of the ledger that this witness knows.
             FederationError: the file cannot be written.
         """
         try:
@@ -64,6 +65,7 @@ class Witness:
         state = head.statement
         recovered = state.recovered or ""
         with closing(self._connect()) as connection, connection:
+            # Takes the write lock before reading, so that no other process inserts in between.
             connection.execute("BEGIN IMMEDIATE")
             known = connection.execute(
                 "SELECT hash FROM seen WHERE site = ? AND recovered = ? AND entry = ?",
@@ -77,6 +79,7 @@ class Witness:
                     )
                 return
             newest = connection.execute(_NEWEST, (state.site,)).fetchone()
+            # Accepted: the newest known ledger, and a ledger that was recovered from its newest known head.
             if newest is not None and newest[0] != recovered and newest[1] != recovered:
                 raise WireError(
                     "its ledger was restored from a backup without taking over the newest head this coordinator has "
@@ -89,13 +92,13 @@ class Witness:
             )
 
     def read_newest_head(self, site: str) -> Countersigned | None:
-        """The newest head of ``site``'s ledger."""
+        """Read the newest head of ``site``'s ledger; None if none was seen."""
         with closing(self._connect()) as connection:
             row = connection.execute(_NEWEST, (site,)).fetchone()
         return None if row is None else self._read(row[2])
 
     def read_heads(self) -> Iterator[Countersigned]:
-        """Everything that was countersigned, in the order in which it was seen."""
+        """Yield all countersigned heads, in the order in which they were seen."""
         with closing(self._connect()) as connection:
             for (data,) in connection.execute("SELECT countersigned FROM seen ORDER BY number"):
                 yield self._read(data)

@@ -38,7 +38,7 @@ class LinkLog:
         )
         self._reader.start()
 
-    def read_last_words(self) -> str:
+    def read_last_lines(self) -> str:
         """Return the last line with an error, or else the last line, for an error message."""
         if self._process.poll() is not None:
             self._reader.join(_LAST_S)

@@ -63,9 +63,9 @@ class SuperLink:
         self.address = join_address(host, port)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
-        self._life: int | None = None
+        self._lifeline: int | None = None
         self._output: LinkLog | None = None
-        self.control = ControlApi(host, port, tls.ca, self._describe_last_words)
+        self.control = ControlApi(host, port, tls.ca, self._describe_last_lines)
         """Runs and nodes, once the child answers."""
 
     @property
@@ -100,7 +100,7 @@ class SuperLink:
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         # The child gets the read end. The write end is closed by the kernel if this process is killed.
-        theirs, self._life = os.pipe()
+        theirs, self._lifeline = os.pipe()
         try:
             return subprocess.Popen(
                 self._build_command(),
@@ -124,9 +124,9 @@ class SuperLink:
         self._process = None
         if self._output is not None:
             self._output.close()
-        if self._life is not None:
-            os.close(self._life)
-            self._life = None
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
         # The lock is released last, so that the next owner finds no process of this one.
         os.close(self._lock)
         self._lock = None
@@ -188,13 +188,13 @@ class SuperLink:
         end = time.monotonic() + _START_S
         while True:
             if process.poll() is not None:
-                raise SuperLinkError(f"the SuperLink ended while it was starting; {self._describe_last_words()}")
+                raise SuperLinkError(f"the SuperLink ended while it was starting; {self._describe_last_lines()}")
             with contextlib.suppress(SuperLinkError):
                 self.control._fetch_nodes()
                 return
             if time.monotonic() > end:
                 raise SuperLinkError(
-                    f"the SuperLink does not answer after {_START_S:.0f} s; {self._describe_last_words()}"
+                    f"the SuperLink does not answer after {_START_S:.0f} s; {self._describe_last_lines()}"
                 )
             time.sleep(0.1)
 
@@ -205,9 +205,9 @@ class SuperLink:
             if run.status.status != "finished":
                 self.control.stop_run(run_id)
 
-    def _describe_last_words(self) -> str:
+    def _describe_last_lines(self) -> str:
         """Describe the end of the log: the last error of this child, or its last line."""
-        return f"{self.log} says: {self._output.read_last_words() if self._output else 'nothing'}"
+        return f"{self.log} says: {self._output.read_last_lines() if self._output else 'nothing'}"
 
     def _stop_processes(self) -> None:
         stop_tagged(TAG, str(self.folder))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from benchmarks.small_study import small_terms, write_patients
 from client.data.examples import Patients
 from client.site.register_data import register_files
 from client.study.release import OWN_FIGURES_FILE
@@ -23,7 +24,6 @@ from privacy.canonical import compute_sha256
 from privacy.protocol.messages import Problem
 from privacy.randomness import KeyStream
 from server.study.state import Phase
-from tests.client.small_study import small_terms, write_patients
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator
 

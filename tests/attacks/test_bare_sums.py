@@ -5,9 +5,9 @@ Round numbers do not help: a round that moves the model by nothing makes a new n
 
 import numpy as np
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused
 from tests.protocol.moments import THREE

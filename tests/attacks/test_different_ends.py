@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.prediction.release_contract import MODEL_FILE
 from privacy.keys import SigningKey
 from privacy.protocol.envelope import read_body
@@ -10,7 +11,6 @@ from privacy.protocol.messages import Close, Closed, HeldModel, Joined, Open, Op
 from privacy.signed import Signed
 from server.study.sites import SiteStatus
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused
 from tests.simulator import FOUR

@@ -9,12 +9,12 @@ from typing import cast
 import numpy as np
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.training.jobs import Job, R, TrainedRound, TrainRound
 from privacy.errors import TermsError
 from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.round_layout import compute_weight, make_grid
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import REFERENCE, Mallory
 from tests.protocol.moments import in_phase

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.base64url import encode_signature
 from privacy.canonical import compute_sha256, from_canonical, to_canonical
 from privacy.errors import WireError
@@ -17,7 +18,6 @@ from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.refusal_codes import RefusalCode
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import Simulator

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.study.key_epochs import WRAP_LABEL, Epochs
 from privacy.base64url import encode_wrapped_key
 from privacy.canonical import to_canonical
@@ -16,7 +17,6 @@ from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
 from tests.attacks.test_lone_updates import looks_random, slots_of
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 from tests.protocol.mallory import Mallory, require_refused, require_unexplained

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms
 from client.study.key_epochs import PAIR_LABEL, EpochLostError
 from privacy.errors import SealingError
 from privacy.keys import SessionKey
@@ -15,7 +16,6 @@ from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory
 from tests.protocol.moments import in_phase

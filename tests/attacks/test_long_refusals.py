@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.messages import Joined, Problem, Release, Reply
 from privacy.sentence import MAX_SENTENCE
 from privacy.study.launch import Launch, SignedLaunch
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, require_refused
 from tests.simulator import Simulator

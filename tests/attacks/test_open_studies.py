@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.layout import CHECKS
@@ -13,7 +14,6 @@ from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.study import SchemeName
 from server.results.tally import NOT_SEALED, Tally
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import in_phase

@@ -2,10 +2,10 @@
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.keys import SigningKey
 from privacy.protocol.messages import Join, Joined, Problem, Reply
 from privacy.study.launch import Launch, Member, SignedLaunch
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.errors import WireError
 from privacy.keys import SigningKey
 from privacy.ledger.signed_head import Countersigned, LedgerHead
@@ -9,7 +10,6 @@ from privacy.protocol.envelope import Envelope, make_envelope, read_body
 from privacy.protocol.messages import Close, Closed, Open, Problem
 from privacy.signed import Signed
 from privacy.study import COORDINATOR
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused, require_unexplained
 from tests.simulator import FOUR

@@ -6,6 +6,7 @@ what one patient can change never falls.
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Offer
 from privacy.protocol.messages import Joined, Problem, Sealed
@@ -13,7 +14,6 @@ from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.signed import Signed
 from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge
 from tests.protocol.test_distributed_noise import ROOM, distributed_terms

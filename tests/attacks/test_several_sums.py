@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.errors import TermsError
 from privacy.protocol.messages import Sealed
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe
 from tests.protocol.mallory import Mallory, in_charge, require_refused

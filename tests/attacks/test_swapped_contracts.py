@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import CONTRACT, small_terms, write_csv
 from client.site.register_data import register_files
 from privacy.errors import RefusedError
 from privacy.protocol.messages import Join, Problem, Reply
 from privacy.study import Terms
-from tests.client.small_study import CONTRACT, small_terms, write_csv
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator
 

@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.study.request_handler import RequestHandler
 from client.training.jobs import Job, R, TrainedRound
 from privacy.canonical import compute_digest, compute_sha256
@@ -18,7 +19,6 @@ from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
 from privacy.signed import Signed
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import FOUR, Simulator, WatchedTrainer

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms, write_patients, write_study
 from client.site.folder import SiteFolder
-from tests.client.small_study import small_terms, write_patients, write_study
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ ROOMS: Final = {
     "papers database export testimony",
     "privacy/audit": "cli read_ledger",
     "privacy/audit/commands": "verify report reconcile whatif",
-    "privacy/audit/report": "timeline findings page population_section study_section study_facts charts formatting html",
+    "privacy/audit/report": "timeline findings page population_section study_section study_facts charts formatting "
+    "html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
     "key_derivation randomness files sqlite_file exchanged_files address proxy logs process_lifetime command_line",
     "models": "catalogue model errors",

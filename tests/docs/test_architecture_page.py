@@ -13,7 +13,7 @@ WALKS = re.findall(r"^\d+\. .*?(?=^\d+\. |^#|\Z)", TEXT, flags=re.DOTALL | re.MU
 
 
 def test_lists_are_what_the_files_say_of_themselves() -> None:
-    assert TEXT == page(), "write them anew: python -m tests.docs.architecture"
+    assert page() == TEXT, "write them anew: python -m tests.docs.architecture"
 
 
 def test_every_file_is_on_the_map_once() -> None:

@@ -9,6 +9,7 @@ import yaml
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.small_study import small_terms
 from client.site.config import Policy
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.accounting.calibration import compute_site_noise_multiplier
@@ -22,7 +23,6 @@ from privacy.randomness import KeyStream
 from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import MAX_SITES, SecureAggregation, parse_terms, read_terms
 from privacy.study.cost import compute_study_noise, make_training_event
-from tests.client.small_study import small_terms
 from tests.docs.pages import ROOT
 
 TEXT = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")

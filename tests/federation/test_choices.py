@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.running_federation import Running, command, running
+from benchmarks.small_study import small_terms
 from privacy.study import Terms
-from tests.client.small_study import small_terms
-from tests.federation.running import Running, command, running
 
 pytestmark = pytest.mark.federation
 

@@ -10,9 +10,9 @@ import yaml
 from dp_accounting import ComposedDpEvent, DpEvent, GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from dp_accounting.rdp import RdpAccountant
 
+from benchmarks.running_federation import COORDINATOR, DELTA, Running, Said, command
+from benchmarks.small_study import small_terms
 from server.superlink.process import find_free_port
-from tests.client.small_study import small_terms
-from tests.federation.running import COORDINATOR, DELTA, Running, Said, command
 
 pytestmark = pytest.mark.federation
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.running_federation import COORDINATOR, Running, running, wait_for
+from benchmarks.small_study import small_terms
 from privacy.errors import StoppedError
 from privacy.study import Terms
 from server.study.events import History
-from tests.client.small_study import small_terms
-from tests.federation.running import COORDINATOR, Running, running, wait_for
 
 pytestmark = pytest.mark.federation
 

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from benchmarks.running_federation import Running, Said, command, processes_with, wait_for
 from client.data.table import read_table
 from models.catalogue import build
 from privacy.command_line import INTERRUPTED
 from privacy.study import read_terms
 from server.study.journal import Journal
-from tests.federation.running import Running, Said, command, processes_with, wait_for
 
 pytestmark = pytest.mark.federation
 

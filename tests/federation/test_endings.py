@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from benchmarks.running_federation import command, processes_with, wait_for
 from server.superlink.process import find_free_port
-from tests.federation.running import command, processes_with, wait_for
 
 pytestmark = pytest.mark.federation
 

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
+from benchmarks.running_federation import Running, running, wait_for
+from benchmarks.small_study import small_terms
 from client.study.store import StudyStore
 from models.catalogue import build
 from models.parameters.lora import compute_plain_tensors
 from privacy.canonical import compute_sha256
-from tests.client.small_study import small_terms
-from tests.federation.running import Running, running, wait_for
 from tests.models.choices import arranged
 
 pytestmark = pytest.mark.federation

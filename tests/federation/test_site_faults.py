@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from benchmarks.running_federation import COORDINATOR, Running, is_alive, running, wait_for
+from benchmarks.small_study import small_terms
 from client.data.dataset import make_study_files
 from client.study.store import StudyStore
 from client.training.jobs import TrainRound
@@ -17,8 +19,6 @@ from privacy.secure_aggregation.quantise import dequantise
 from privacy.secure_aggregation.round_layout import make_grid
 from privacy.study import Terms
 from server.study.journal import Journal
-from tests.client.small_study import small_terms
-from tests.federation.running import COORDINATOR, Running, is_alive, running, wait_for
 
 pytestmark = pytest.mark.federation
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.running_federation import Running, running
+from benchmarks.small_study import small_terms, write_study
 from models.federated.early_stopping import find_best_evaluation, is_out_of_patience
-from tests.client.small_study import small_terms, write_study
-from tests.federation.running import Running, running
 
 pytestmark = pytest.mark.federation
 

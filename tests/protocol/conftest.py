@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 import torch
 
+from benchmarks.small_study import small_terms
 from privacy.study import Terms
-from tests.client.small_study import small_terms
 from tests.protocol.mallory import Mallory, in_charge
 from tests.simulator import FOUR, Simulator
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from benchmarks.small_study import small_terms, without_privacy, write_csv, write_patients
 from client.site.register_data import register_files
 from models.parameters.vector import Vector
 from privacy.study import Terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy, write_csv, write_patients
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import in_phase

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.admission.rules import compute_price
 from privacy.accounting.renyi_filter import Grant, RenyiFilter
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished
 from tests.simulator import FOUR, Simulator

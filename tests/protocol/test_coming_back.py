@@ -2,10 +2,10 @@
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Joined
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import THREE, committed, in_phase

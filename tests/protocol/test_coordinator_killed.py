@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.study import Terms
 from server.study.events import Event
 from server.study.journal import Journal
 from server.study.runner import HANDLING_FILE
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import committed

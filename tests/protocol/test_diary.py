@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.small_study import small_terms
 from client.study.activity_log import ActivityLog
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.moments import THREE
 from tests.simulator import Simulator

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.errors import TermsError
 from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import committed, in_phase, trained_once

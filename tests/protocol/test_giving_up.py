@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.study.held_budget import give_back_abandoned, list_holds
 from privacy.ledger.entries import Ending, Return
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release
@@ -11,7 +12,6 @@ from server.results.read import read_results, read_summary
 from server.study.events import GaveUp, Resumed
 from server.study.journal import StudyStatus
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe
 from tests.protocol.mallory import Mallory, require_refused

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.messages import Joined, Problem, Sealed
 from server.study.sites import SiteStatus
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge, require_refused
 from tests.protocol.moments import THREE

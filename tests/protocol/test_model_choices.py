@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, load_file, save
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.data.table import read_table
 from client.study.personal_layers import OWN_LAYERS_FILE
 from client.study.store import StudyStore
@@ -25,7 +26,6 @@ from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.models.choices import arranged
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_runs import trained
+from benchmarks.small_study import without_privacy
 from client.data.table import read_table
 from models.parameters.vector import Vector
 from privacy.study import Terms
-from tests.client.small_study import without_privacy
 from tests.protocol.conftest import Found
 
 ROUNDS = 3

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.small_study import small_terms
 from models.federated.server_optimiser import make_optimiser
 from privacy.errors import TermsError
 from privacy.study import SchemeName, ServerRule
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import THREE, committed, trained_once

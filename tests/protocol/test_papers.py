@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.small_study import small_terms
 from client.cli import cli as site_cli
 from privacy.audit.cli import cli as audit_cli
 from privacy.audit.commands.report import read_timeline
@@ -20,7 +21,6 @@ from privacy.keys import SigningKey
 from privacy.ledger import verify_export
 from privacy.ledger.papers import Paper, SignedPaper
 from privacy.study.launch import SignedLaunch
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.small_study import small_terms
 from client.cli import cli
 from models.tasks.binary import compute_metrics
-from tests.client.small_study import small_terms
 from tests.simulator import Simulator
 
 

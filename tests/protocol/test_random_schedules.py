@@ -3,9 +3,9 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.small_study import small_terms
 from models.federated.early_stopping import is_out_of_patience
 from privacy.protocol.envelope import Envelope
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import FOUR, Simulator

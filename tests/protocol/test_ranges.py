@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.secure_aggregation.round_layout import compute_update_range, make_shared_noise
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise
 from privacy.study.launch import Launch
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import committed, in_phase

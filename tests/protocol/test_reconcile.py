@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.small_study import small_terms
 from privacy.audit.cli import cli
 from privacy.audit.commands.reconcile import Finding, SiteLedger, Weight, compare
 from privacy.audit.read_ledger import read_ledger
@@ -17,7 +18,6 @@ from privacy.ledger.state import LedgerState
 from privacy.ledger.testimony import HeadSeen, Opening, RoundSeen, StudySeen, format_testimony, read_testimony
 from privacy.ledger.testimony import Testimony as Shown
 from server.federation.testimony import write_testimony
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.moments import committed
 from tests.simulator import Simulator

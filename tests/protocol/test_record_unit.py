@@ -3,13 +3,13 @@
 import csv
 from pathlib import Path
 
+from benchmarks.small_study import CONTRACT, small_terms
 from client.data.dataset import read_study
 from client.site.register_data import register_files
 from client.training.session import TrainingSession
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.study.cost import compute_study_noise
-from tests.client.small_study import CONTRACT, small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 

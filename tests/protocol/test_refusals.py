@@ -2,8 +2,8 @@
 
 import yaml
 
+from benchmarks.small_study import small_terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.simulator import FOUR, Simulator
 

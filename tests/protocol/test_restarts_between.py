@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.study import Terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import THREE, committed, in_phase, make_void, trained_once

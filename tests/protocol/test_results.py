@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.small_study import small_terms, without_privacy
 from models.tasks.binary import compute_metrics
 from privacy.errors import FederationError
 from privacy.keys import SigningKey
@@ -19,7 +20,6 @@ from server.results.read import read_results, read_summary
 from server.study.events import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
 from server.study.figures import find_known_totals
 from server.watch.progress import Progress
-from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.head_makers import standing
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.errors import FederationError
 from server.control.coordinator import Coordinator
 from server.results.read import read_summary
 from server.study.journal import StudyStatus
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 from tests.protocol.moments import THREE, in_phase, make_void

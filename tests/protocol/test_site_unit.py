@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms
 from models.federated.server_optimiser import make_optimiser
 from privacy.accounting.epsilon import epsilon_of
 from privacy.mechanisms.distributed_noise import SharedNoise
@@ -13,7 +14,6 @@ from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import committed, in_phase, trained_once

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.small_study import small_terms, without_privacy
 from privacy.canonical import compute_sha256
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from privacy.protocol.envelope import Envelope, read_body
@@ -13,7 +14,6 @@ from privacy.protocol.messages import Opened, Problem, Reply, Train
 from privacy.study import Terms
 from server.study.events import TotalsOpened
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe
 from tests.protocol.moments import THREE, committed, in_phase, make_void

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.protocol.messages import Problem
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import FOUR, Simulator

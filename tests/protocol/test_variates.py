@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.data.table import read_table
 from client.study.store import StudyStore
 from models.federated.server_optimiser import make_optimiser
 from privacy.study import Terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import THREE, committed, in_phase, make_void

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.training.jobs import ScoreModel
 from client.training.session import TrainingSession
 from privacy.secure_aggregation.round_layout import make_grid
 from privacy.study import Terms, parse_terms
 from server.study.state import Phase
-from tests.client.small_study import small_terms, without_privacy
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe
 from tests.simulator import Simulator

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.commands.status import list_site_facts
 from client.study.activity_log import ActivityLog
 from privacy.errors import WireError
@@ -12,7 +13,6 @@ from privacy.ledger.entries import Recover
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import COORDINATOR
-from tests.client.small_study import small_terms
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 from tests.protocol.mallory import Mallory, require_refused

@@ -167,7 +167,7 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
             f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
-    # more noise never costs more, so bisection finds the least; the range has eight decades, hence the geometric mean
+    # more noise never costs more, so bisection finds the least; with the geometric mean, for a range of eight decades
     while low < high:
         middle = isqrt(low * high)
         low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.admission.budget_forecast import GrantRoom, advise_order, compute_grant_room, has_produced_results
 from client.admission.rules import compute_price
 from privacy.accounting.account import Account
@@ -14,7 +15,6 @@ from privacy.accounting.plan import Planned
 from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.errors import BudgetError, TermsError
 from privacy.ledger import Ledger
-from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.ledger_makers import DATA, KEY, PATIENTS, TERMS, clock
 
 STUDY = small_terms(evaluation={"rounds": [2], "epsilon": 1.0})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.admission.explain import Explanation, explain_study
 from client.admission.rules import compute_price
 from client.commands.study_table import print_explanation
@@ -15,7 +16,6 @@ from privacy.accounting.epsilon import epsilon_of
 from privacy.errors import BudgetError
 from privacy.ledger import Ledger
 from privacy.study import Terms
-from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.ledger_makers import DATA, KEY, PATIENTS, clock
 
 STUDY = small_terms(evaluation={"rounds": [1, 2], "epsilon": 1.0})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import CONTRACT, small_terms, without_privacy
 from client.admission.rules import Price, admit
 from client.site.config import Policy
 from client.site.registry import Registration
@@ -22,7 +23,6 @@ from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Join, Problem
 from privacy.study import DataContract, Terms
 from privacy.study.launch import SignedLaunch
-from tests.client.small_study import CONTRACT, small_terms, without_privacy
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, key_number, launch_of
 from tests.simulator import Simulator
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy, write_study
 from client.site.folder import SiteFolder
 from privacy.errors import LedgerError
 from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Join, Problem
 from tests.client.commands.terminal import grant, site, with_data
-from tests.client.small_study import small_terms, without_privacy, write_study
 from tests.simulator import Simulator
 
 

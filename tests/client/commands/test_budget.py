@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms, without_privacy, write_study
 from client.admission.budget_forecast import advise_order
 from client.admission.rules import compute_price
 from client.site.folder import SiteFolder
@@ -17,7 +18,6 @@ from privacy.accounting.renyi import STORED_ORDERS
 from privacy.errors import BudgetError, LedgerError, TermsError
 from privacy.ledger.entries import Grant
 from tests.client.commands.terminal import at_terminal, grant, script, site, with_data
-from tests.client.small_study import small_terms, without_privacy, write_study
 
 PLAN = compute_price(small_terms()).plan
 STUDY = "small-00000000"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.small_study import small_terms, write_csv, write_patients, write_study
 from client.cli import cli
 from client.data.dataset import read_study
 from client.data.inspection import CheckReport
 from client.site.folder import SiteFolder
 from privacy.errors import DataError, RefusedError, SiteConfigError, UnknownPatientsError
 from tests.client.commands.terminal import script, site, with_data
-from tests.client.small_study import small_terms, write_csv, write_patients, write_study
 
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from benchmarks.small_study import small_terms, write_study
 from privacy.canonical import compute_sha256
 from privacy.errors import RefusedError, SiteConfigError, TermsError
 from tests.client.commands.terminal import site, with_data
-from tests.client.small_study import small_terms, write_study
 
 DATA = save({"layers.0.weight": np.zeros((1, 5), dtype=np.float32), "layers.0.bias": np.zeros(1, np.float32)})
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.errors import BudgetError
 from tests.client.commands.terminal import grant, site, with_data
-from tests.client.small_study import small_terms
 from tests.simulator import Simulator
 
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.small_study import CONTRACT, small_files, small_terms, write_csv, write_patients
 from client.data.dataset import compute_public_count, make_study_files, read_study
 from client.data.table import read_table
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError
 from privacy.study import DataContract
-from tests.client.small_study import CONTRACT, small_files, small_terms, write_csv, write_patients
 
 SMALL = DataContract.model_validate(CONTRACT)
 TWICE = DataContract.model_validate({**CONTRACT, "records_per_patient": 2})

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import CONTRACT, write_csv
 from client.data.adapters.csv import read_words
 from client.data.encoding import encode_features
 from client.data.plausibility import describe_probable_meaning, find_suspicions, format_word
 from client.data.table import list_columns
 from privacy.study import DataContract
-from tests.client.small_study import CONTRACT, write_csv
 
 SMALL = DataContract.model_validate(CONTRACT)
 

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save
 
+from benchmarks.small_study import small_terms, write_csv
 from client.cli import cli
 from client.prediction.release_contract import make_contract, name_inputs
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, ReleaseError
-from tests.client.small_study import small_terms, write_csv
 
 WEIGHTS = np.array(
     [[2.0, 0.5, -1.0, 1.0, 0.25]], dtype=np.float32

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.site.config import Policy
 from client.site.folder import SiteFolder
 from client.site.registry import Registration
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
 from privacy.protocol.enrolment import Admission, SignedAdmission
-from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 REGISTRATION = Registration(

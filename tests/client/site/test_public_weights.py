@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from benchmarks.small_study import small_terms, write_patients
 from client.data.table import read_table
 from client.site.folder import SiteFolder
 from client.site.public_weights import PublicWeights
@@ -17,7 +18,6 @@ from models.parameters.flatten import read_shared_parameters
 from privacy.canonical import compute_sha256
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.study import Terms
-from tests.client.small_study import small_terms, write_patients
 
 DATA = save({"layers.0.weight": np.full((1, 5), 0.25, dtype=np.float32), "layers.0.bias": np.ones(1, np.float32)})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms, write_patients
 from client.data.dataset import make_study_files, read_study
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files
@@ -18,7 +19,6 @@ from privacy.errors import DataError, RefusedError
 from privacy.ledger.entries import Population
 from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Join, Problem, Reply
-from tests.client.small_study import small_terms, write_patients
 from tests.simulator import Simulator
 
 TERMS = small_terms()

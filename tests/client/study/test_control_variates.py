@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms, without_privacy
 from client.data.examples import Patients
 from client.study.control_variates import compute_step_length
 from client.training.device import CPU
@@ -18,7 +19,6 @@ from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms
-from tests.client.small_study import small_terms, without_privacy
 
 Vector = NDArray[np.float64]
 

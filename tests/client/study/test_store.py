@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.small_study import small_terms
 from client.site.registry import Registration
 from client.study.state import AppliedRound, Counted, ReleasedSeed, StudyState
 from client.study.store import StudyStore
 from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError
-from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import golden_launch
 
 MODEL: Vector = np.array([0.1, -2.0, 1e-300])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.small_study import small_terms, write_patients
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.site.config import SiteConfig
@@ -15,7 +16,6 @@ from client.training.local_steps import train
 from client.training.study_model import make_first_model
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream
-from tests.client.small_study import small_terms, write_patients
 
 KEY = bytes(32)
 BFLOAT16 = Device.choose("cpu", "bfloat16")

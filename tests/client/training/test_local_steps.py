@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.small_study import small_terms, without_privacy, write_patients
 from client.admission.rules import compute_price
 from client.data.examples import Patients
 from client.data.table import read_table
@@ -24,7 +25,6 @@ from privacy.errors import TermsError
 from privacy.randomness import KeyStream
 from privacy.study.cost import make_training_event
 from server.study.check import check_study
-from tests.client.small_study import small_terms, without_privacy, write_patients
 
 KEY = b"a key of 32 bytes, for tests now"
 

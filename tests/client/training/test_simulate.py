@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.small_study import small_terms, write_patients, write_study
 from client.cli import cli
 from client.data.table import read_table
 from client.training.simulate import pool_patients, simulate
 from privacy.errors import TrainingError
-from tests.client.small_study import small_terms, write_patients, write_study
 
 TRAINING = {"rounds": 5, "local_steps": 10, "sampling_rate": 0.5, "learning_rate": 1.0}
 

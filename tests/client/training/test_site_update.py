@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms, without_privacy, write_patients
 from client.data.examples import Patients
 from client.data.table import read_table
 from client.training.device import CPU
@@ -20,7 +21,6 @@ from privacy.errors import TermsError
 from privacy.mechanisms.site_clipping import compute_joint_norm, is_drawn
 from privacy.randomness import KeyStream
 from privacy.study import Terms
-from tests.client.small_study import small_terms, without_privacy, write_patients
 
 Vector = NDArray[np.float64]
 UNIT = {"unit": "site", "placement": "distributed"}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from benchmarks.small_study import small_files, small_terms, without_privacy, write_patients
 from client.data.dataset import StudyFiles
 from client.data.objections import Objections, compute_patient_digest
 from client.training.jobs import ExportModel, ExportPersonal, FirstModel, ScoreModel, TrainRound
@@ -23,7 +24,6 @@ from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
-from tests.client.small_study import small_files, small_terms, without_privacy, write_patients
 
 PLAIN = {"rounds": 2, "local_steps": 2, "sampling_rate": 1.0, "learning_rate": 0.5}
 

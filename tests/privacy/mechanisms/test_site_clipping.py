@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from benchmarks.small_study import small_terms
 from privacy.mechanisms.distributed_noise import SharedNoise, decode_opened_sum, make_noised_share
 from privacy.mechanisms.site_clipping import (
     compute_joint_norm,
@@ -22,7 +23,6 @@ from privacy.mechanisms.site_clipping import (
 from privacy.randomness import KeyStream, from_os
 from privacy.secure_aggregation.round_layout import count_sealed_values, make_shared_noise
 from privacy.study import AdaptiveClipping, Privacy, Terms
-from tests.client.small_study import small_terms
 
 Vector = NDArray[np.float64]
 ADAPTIVE = AdaptiveClipping(quantile=0.5, rate=0.2, share=0.5)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from privacy.errors import TermsError
-from tests.client.small_study import small_terms
 
 ADAM = {"rule": "adam"}
 

@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
+from benchmarks.small_study import small_terms, without_privacy, write_patients
 from client.site.folder import SiteFolder
 from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
@@ -22,7 +23,6 @@ from server.cli import cli
 from server.control.server import ControlServer
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
-from tests.client.small_study import small_terms, without_privacy, write_patients
 
 SCRIPTS = Path(sys.executable).parent
 

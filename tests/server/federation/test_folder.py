@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.small_study import small_terms
 from privacy.errors import FederationError
 from privacy.keys import SigningKey, format_node_key
 from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
@@ -15,7 +16,6 @@ from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.study.journal import Journal
 from server.study.timeouts import Timeouts
-from tests.client.small_study import small_terms
 from tests.privacy.launch_makers import key_number
 
 CONFIG = CoordinatorConfig(federation="wood", host="127.0.0.1", port=9092)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import small_terms
 from server.study.runner import Arrival
 from server.study.state import Phase
-from tests.client.small_study import small_terms
 from tests.simulator import PATIENCE, MemoryTransport, Simulator
 
 SEAL_S = PATIENCE.seal_s

@@ -10,6 +10,7 @@ from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from dp_accounting.rdp import RdpAccountant
 from safetensors.numpy import save_file
 
+from benchmarks.small_study import small_terms, without_privacy
 from models.catalogue import build
 from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, TermsError
@@ -17,7 +18,6 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.study import Terms, read_terms
 from privacy.study.cost import compute_evaluation_noise
 from server.study.check import check_study, count_parameters, require_weights
-from tests.client.small_study import small_terms, without_privacy
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, charge, limit
 
 

@@ -31,10 +31,10 @@ def test_reply_that_is_handled_leaves_nothing(path: Path) -> None:
 
 def test_site_over_which_a_process_died_twice_is_named_once(path: Path) -> None:
     die_over(path, "ash")
-    assert CrashMarks(path).remove_deadly_sites() == []
+    assert CrashMarks(path).take_crashing_sites() == []
     die_over(path, "ash")
-    assert CrashMarks(path).remove_deadly_sites() == ["ash"]
-    assert CrashMarks(path).remove_deadly_sites() == []
+    assert CrashMarks(path).take_crashing_sites() == ["ash"]
+    assert CrashMarks(path).take_crashing_sites() == []
 
 
 def test_other_sites_replies_change_nothing_about_a_sites_marks(path: Path) -> None:
@@ -42,14 +42,14 @@ def test_other_sites_replies_change_nothing_about_a_sites_marks(path: Path) -> N
     die_over(path, "elm")
     handle(path, "ash", "birch")
     die_over(path, "elm")
-    assert CrashMarks(path).remove_deadly_sites() == ["elm"]
+    assert CrashMarks(path).take_crashing_sites() == ["elm"]
 
 
 def test_reply_that_is_handled_after_all_forgets_a_death(path: Path) -> None:
     die_over(path, "ash")
     handle(path, "ash")
     die_over(path, "ash")
-    assert CrashMarks(path).remove_deadly_sites() == []
+    assert CrashMarks(path).take_crashing_sites() == []
 
 
 def test_error_that_is_not_the_sites_takes_back_its_mark_alone(path: Path) -> None:
@@ -59,9 +59,9 @@ def test_error_that_is_not_the_sites_takes_back_its_mark_alone(path: Path) -> No
         handling.begin("ash")
         handling.begin("ash")
         handling.take_back()
-    assert CrashMarks(path).remove_deadly_sites() == []
+    assert CrashMarks(path).take_crashing_sites() == []
     die_over(path, "ash")
-    assert CrashMarks(path).remove_deadly_sites() == ["ash"]
+    assert CrashMarks(path).take_crashing_sites() == ["ash"]
 
 
 def test_site_whose_reply_is_still_on_its_way_is_not_marked_for_the_next_ones(path: Path) -> None:

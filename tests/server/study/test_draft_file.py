@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.small_study import small_terms
 from privacy.errors import TermsError
 from privacy.study import Category, Number, Terms, read_terms
 from server.cli import cli
 from server.study.draft_file import make_study_name
-from tests.client.small_study import small_terms
 
 ROWS = ["p1,50.5,f,NA,yes,a letter of one", "p2,61,m,7,no,another letter", "p3,,f,8,yes,a third"]
 LETTERS = [f"p{number},{number},m,{number},no,letter {number}" for number in range(4, 40)]

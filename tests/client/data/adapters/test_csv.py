@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.small_study import CONTRACT, write_csv
 from client.data.adapters.csv import MAX_FIELD, MAX_TABLE_BYTES, read_words
 from client.data.table import read_table
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError
 from privacy.study import DataContract
-from tests.client.small_study import CONTRACT, write_csv
 
 NAMES = ("id", "age", "ill")
 SMALL = DataContract.model_validate(CONTRACT)

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import yaml
 
+from benchmarks.small_study import write_patients
 from client.site.config import Policy
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files
@@ -32,7 +33,6 @@ from server.study.events import History
 from server.study.journal import Journal, StudyStatus
 from server.superlink.process import find_free_port
 from server.superlink.process_tags import stop_tagged
-from tests.client.small_study import write_patients
 
 COORDINATOR: Final = "coordinator"
 POPULATION: Final = "small"
@@ -98,6 +98,7 @@ def command(name: str, *words: str | Path, environment: dict[str, str] | None = 
         capture_output=True,
         text=True,
         timeout=240,
+        check=False,
         env=os.environ | (environment or {}),
     )
     return Said(done.returncode, done.stdout, done.stderr)

@@ -1,4 +1,4 @@
-"""A small study and its tables, for the tests of a site's side."""
+"""A small study and its invented tables, for benchmarks and for the tests."""
 
 from pathlib import Path
 from typing import Any
