@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 
 from client.data.dataset import make_study_files
-from client.study.noise_modes import RoundFacts, read_mean_update, round_update
+from client.study.noise_modes import PublicRound, read_mean_update, round_update
 from client.training.jobs import FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from models.parameters.vector import Vector, add_scaled
@@ -143,7 +143,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
                 total += rounded.quantised.integers
                 saturated += rounded.quantised.saturated
             opened = read_mean_update(
-                terms, len(model), total, RoundFacts(number, patients, reference, noise, halvings)
+                terms, len(model), total, PublicRound(number, patients, reference, noise, halvings)
             )
             mean, halvings = opened.update, opened.halvings
         model = add_scaled(model, mean, terms.training.server_learning_rate)

@@ -25,7 +25,7 @@ from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
 from benchmarks.utility_training import roomy_noise
 from client.study.control_variates import compute_step_length
-from client.study.noise_modes import RoundFacts, make_round_noise, read_mean_update, round_update
+from client.study.noise_modes import PublicRound, make_round_noise, read_mean_update, round_update
 from client.training.simulate import pool_patients
 from client.training.study_model import build_model
 from models.federated.server_optimiser import LocalWork, make_optimiser
@@ -121,8 +121,8 @@ class _LocalSteps:
         self._halvings = mean.halvings
         return mean.update
 
-    def _facts(self, number: int) -> RoundFacts:
-        return RoundFacts(number, self._patients, self._reference, noise_of(self._terms), self._halvings)
+    def _facts(self, number: int) -> PublicRound:
+        return PublicRound(number, self._patients, self._reference, noise_of(self._terms), self._halvings)
 
     def _update(self, shared: Vector, number: int, place: int) -> Vector:
         """Compute one site's update; advance its control variate as client/study/control_variates.py does."""
@@ -150,7 +150,7 @@ class _GlobalSteps:
         total = np.zeros(len(model), dtype=np.int64)
         for site, stream in zip(self._sites, self._streams, strict=True):
             total += make_noised_share(lot_sum(self._terms, model, site, stream), noise, variance, stream)
-        facts = RoundFacts(number, self._patients, max(self._patients.values()), sigma)
+        facts = PublicRound(number, self._patients, max(self._patients.values()), sigma)
         return read_mean_update(self._terms, len(model), total, facts).update
 
 

@@ -18,15 +18,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from models.errors import ModelError
-from models.model import Entry, Options
+from models.model import CatalogueEntry, Options
 from models.tabular.options import LogisticOptions, MlpOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CATALOGUE: Final[Mapping[str, Entry]] = {
-    "logistic": Entry(LogisticOptions, "models.tabular.logistic"),
-    "mlp": Entry(MlpOptions, "models.tabular.mlp"),
+_CATALOGUE: Final[Mapping[str, CatalogueEntry]] = {
+    "logistic": CatalogueEntry(LogisticOptions, "models.tabular.logistic"),
+    "mlp": CatalogueEntry(MlpOptions, "models.tabular.mlp"),
 }
 
 NAMES: Final = tuple(_CATALOGUE)

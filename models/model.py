@@ -21,7 +21,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """A model of the catalogue: its options, and the module whose ``build(options, inputs)`` makes it."""
 
     options: type[Options]

@@ -1,4 +1,4 @@
-"""Parses the address of a coordinator: a host, and ``host:port`` as one text.
+"""Parse the address of a coordinator: a host, and ``host:port`` as one text.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Writes signatures and wrapped keys as base64url text for JSON (RFC 4648, section 5).
+"""Write signatures and wrapped keys as base64url text for JSON (RFC 4648, section 5).
 
 A signature has no padding. A wrapped key has padding.
 """

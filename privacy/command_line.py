@@ -1,4 +1,4 @@
-"""Runs the three commands: data on stdout, messages on stderr, one sentence and one exit code for every failure.
+"""Run the three commands: data on stdout, messages on stderr, one sentence and one exit code for every failure.
 
 Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 interrupted, 1 a defect of this
 program, and those of ``privacy/errors.py``.

@@ -1,4 +1,4 @@
-"""Reads files that people exchange, and undoes what a mail program or an editor has changed in them.
+"""Read files that people exchange, and undo what a mail program or an editor has changed in them.
 
 Rules:
 

@@ -107,5 +107,8 @@ The rule: ``privacy/mechanisms/value_range.py``.
 """
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""A public key as it is signed and sent: base64url of 32 bytes."""
+
 StudyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}$")]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]

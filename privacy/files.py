@@ -1,4 +1,4 @@
-"""Replaces files atomically and durably, creates private folders, and takes lock files.
+"""Replace files atomically and durably, create private folders, and take lock files.
 
 A file is written under another name, synced, and then renamed, and the folder is synced. After a crash or a power
 cut the old or the new file is complete.

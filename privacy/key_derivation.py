@@ -11,7 +11,7 @@ from privacy.keys import derive_key
 from privacy.randomness import KeyStream
 
 
-class Purpose(Enum):
+class KeyPurpose(Enum):
     """Domain-separation labels. A number is never reused for another purpose."""
 
     PAIR_MASK = labels.PAIR_MASK.encode()
@@ -23,13 +23,13 @@ class Purpose(Enum):
     SEED_COMMITMENT = labels.SEED_COMMITMENT.encode()
 
 
-def derive(secret: bytes, purpose: Purpose, *parts: bytes) -> bytes:
+def derive(secret: bytes, purpose: KeyPurpose, *parts: bytes) -> bytes:
     """Return the 32-byte key of ``secret`` for one ``purpose`` and these ``parts``."""
     # without the lengths, the parts (ab, c) and (a, bc) would give the same key
     pieces = (purpose.value, *parts)
     return derive_key(secret, b"".join(len(piece).to_bytes(4, "big") + piece for piece in pieces))
 
 
-def derive_stream(secret: bytes, purpose: Purpose, *parts: bytes) -> KeyStream:
+def derive_stream(secret: bytes, purpose: KeyPurpose, *parts: bytes) -> KeyStream:
     """Return the keystream under the key of :func:`derive`."""
     return KeyStream(derive(secret, purpose, *parts))

@@ -1,4 +1,4 @@
-r"""Lists every domain-separation label: what a signature, a MAC, a commitment or a derived key is for.
+r"""List every domain-separation label: what a signature, a MAC, a commitment or a derived key is for.
 
 What is made for one purpose must not be valid for another, so the bytes that are signed, or from which a key is
 derived, begin with a label. Rules:
@@ -29,7 +29,7 @@ HEADER: Final = "consilium header v1"  # 14, a site
 HELD_MODEL: Final = "consilium held model v1"  # 15, a site
 
 # keys agreed on or derived at a site
-PAIR_SECRET: Final = "consilium pair secret v1"  # 16, X25519 of two session keys
+PAIR_SECRET: Final = "consilium pair secret v1"  # noqa: S105 - a label, no secret; 16, X25519 of two session keys
 WRAPPING: Final = "consilium wrapping v1"  # 17, X25519 of two session keys
 KEPT_SECRETS: Final = "consilium kept secrets v1"  # 18, of the site's identity key
 

@@ -1,4 +1,4 @@
-"""Writes a program's log: bounded in size, with problems in a file of their own.
+"""Write a program's log: bounded in size, with problems in a file of their own.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Ends a program: by a signal, or when the process that started it has ended.
+"""End a program: by a signal, or when the process that started it has ended.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Finds the proxy for a coordinator by the rules of the environment, and makes an HTTP client that uses it.
+"""Find the proxy for a coordinator by the rules of the environment, and make an HTTP client that uses it.
 
 Rules:
 

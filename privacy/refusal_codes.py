@@ -1,4 +1,4 @@
-"""Lists why a site refuses: one code for each rule, for programs. The sentence beside it is for people.
+"""List why a site refuses: one code for each rule, for programs. The sentence beside it is for people.
 
 * A code leaves the site in a ``problem`` message (``docs/wire.md`` lists what the coordinator does for each), or is
   the reason why a command at the site ends.

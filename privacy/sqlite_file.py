@@ -1,4 +1,4 @@
-"""Opens and creates this program's SQLite files: with a write-ahead log, an application id and a version.
+"""Open and create this program's SQLite files: with a write-ahead log, an application id and a version.
 
 Rules:
 

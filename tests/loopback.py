@@ -15,7 +15,7 @@ from privacy.keys import generate_node_key
 from privacy.protocol.envelope import Envelope
 from server.federation.certificates import TlsFiles
 from server.superlink.bundle import make_bundle
-from server.superlink.grid import Reply
+from server.superlink.grid import SiteReply
 from server.superlink.process import SuperLink, find_free_port
 
 PATIENCE_S = 40.0
@@ -57,14 +57,14 @@ class RemoteGrid:
         message_id: str = self._call("send", node_id, envelope, ttl_s, reply_bytes)
         return message_id
 
-    def poll(self) -> list[Reply]:
-        replies: list[Reply] = self._call("poll")
+    def poll(self) -> list[SiteReply]:
+        replies: list[SiteReply] = self._call("poll")
         return replies
 
-    def ask(self, node_id: int, body: bytes, *blobs: bytes) -> Reply:
+    def ask(self, node_id: int, body: bytes, *blobs: bytes) -> SiteReply:
         """Send, and wait for the reply."""
         message_id = self.send(node_id, Envelope(body, b"signature", blobs))
-        reply: Reply
+        reply: SiteReply
         (reply,) = wait_for("a reply", self.poll)
         assert (reply.message_id, reply.node_id) == (message_id, node_id)
         return reply

@@ -53,7 +53,7 @@ class Cost(Document):
     left_after: float | None
 
 
-class Runs(Document):
+class RunsCost(Document):
     """What several runs of the study would take, charged one after the other as the ledger would charge them.
 
     ``epsilon`` is summed over the grants that pay, at their orders: for all runs if all of them fit, else for the
@@ -84,7 +84,7 @@ class Explanation(Document):
     evaluation_noise_multiplier: float | None
     population: str | None
     cost: Cost | None
-    runs: Runs | None
+    runs: RunsCost | None
     admitted: bool
     reasons: tuple[Reason, ...]
 
@@ -167,7 +167,7 @@ def _compute_cost(price: Price, account: Account) -> Cost | None:
     )
 
 
-def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> Runs:
+def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> RunsCost:
     """Charge one run after the other, until one does not fit."""
     before, fitting = [filter_.set_aside for filter_ in account.filters], 0
     for number in range(runs):
@@ -183,7 +183,7 @@ def _charge_runs(terms: Terms, price: Price, account: Account, runs: int) -> Run
         asked, filter_.set_aside = filter_.set_aside - aside, aside
         rises += filter_.compute_epsilon_increase(asked)
     alone = compute_price_of_runs(terms, runs)
-    return Runs(
+    return RunsCost(
         runs=runs,
         fitting=fitting,
         epsilon=round_up(rises),

@@ -13,7 +13,7 @@ import click
 
 from client.admission.rules import list_reasons_before_registration
 from client.commands.objections import data_object
-from client.data.inspection import CheckReport, Finding, Inspected, TableReport, inspect_files
+from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, inspect_files
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
@@ -112,7 +112,7 @@ def data_check(
     refusal = _find_register_refusal(home, inspected, of, different_from)
     report = inspected.report.add_findings(_list_policy_findings(home, terms, inspected.report, of))
     if refusal is not None:
-        report = report.add_findings([Finding(level="mistake", where="site", sentence=str(refusal))])
+        report = report.add_findings([TableFinding(level="mistake", where="site", sentence=str(refusal))])
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -144,7 +144,9 @@ def _find_register_refusal(
     return None
 
 
-def _list_policy_findings(home: SiteFolder, terms: Terms, report: CheckReport, population: str) -> list[Finding]:
+def _list_policy_findings(
+    home: SiteFolder, terms: Terms, report: CheckReport, population: str
+) -> list[TableFinding]:
     """List why this site would refuse the study with these files, as far as known before they are registered."""
     if report.public_patients is None or report.training is None or report.test is None:
         return []
@@ -158,7 +160,9 @@ def _list_policy_findings(home: SiteFolder, terms: Terms, report: CheckReport, p
         public_patients=report.public_patients,
     )
     reasons = list_reasons_before_registration(terms, home.config.policy, prospect)
-    return [Finding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons]
+    return [
+        TableFinding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons
+    ]
 
 
 def _ask_for_agreement(question: str) -> bool:
@@ -186,12 +190,12 @@ def _print_report(report: CheckReport) -> None:
             click.echo(line)
 
 
-def _report_finding(finding: Finding) -> None:
+def _report_finding(finding: TableFinding) -> None:
     for line in _format_finding(finding):
         say(line)
 
 
-def _format_finding(finding: Finding) -> list[str]:
+def _format_finding(finding: TableFinding) -> list[str]:
     where = {"training": "training file: ", "test": "test file: ", "site": "this site: ", "both": ""}[finding.where]
     return [f"{finding.level}: {where}{finding.sentence}", *(f"    {each}" for each in finding.shown)]
 

@@ -32,8 +32,8 @@ from client.connection.link import (
     CoordinatorLink,
     InterruptError,
     Kind,
+    LinkRefusedError,
     LostError,
-    RefusedError,
     RunOverError,
     StoppingError,
 )
@@ -88,7 +88,7 @@ def _answer_messages(
     while not stop.wait(min(longest, max(shortest, (time.monotonic() - heard) / 10))):
         try:
             waiting = link.pull_messages()
-        except (RefusedError, RunOverError) as error:
+        except (LinkRefusedError, RunOverError) as error:
             link.wait(f"the coordinator refuses a call ({error}); trying again", RETRY_S[1])
             continue
         for pulled in waiting:
@@ -101,7 +101,7 @@ def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessage
         _exchange(link, app, pulled, limit)
     except RunOverError:
         link.report(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
-    except RefusedError as error:
+    except LinkRefusedError as error:
         link.wait(f"the coordinator refuses a call ({error}); going on with the next message", RETRY_S[1])
 
 

@@ -121,7 +121,7 @@ class RunOverError(InterruptError):
     """The Flower run of the message has ended."""
 
 
-class RefusedError(InterruptError):
+class LinkRefusedError(InterruptError):
     """The coordinator refuses a call."""
 
     def __init__(self, error: httpx.HTTPStatusError) -> None:
@@ -222,7 +222,7 @@ class CoordinatorLink:
                 activated = self.call(self.client.ActivateNode, request)
             except LostError:
                 reason = "the coordinator does not accept this site's signature: check that the clocks agree"
-            except RefusedError as error:
+            except LinkRefusedError as error:
                 if self._is_busy(error):
                     reason = (
                         "this site's node counts as online: another agent holds its key, "
@@ -239,7 +239,7 @@ class CoordinatorLink:
                 return
             self.wait(f"{reason}; trying again", 1.0)
 
-    def _is_busy(self, refusal: RefusedError) -> bool:
+    def _is_busy(self, refusal: LinkRefusedError) -> bool:
         """Return whether a refused node is one that the coordinator knows.
 
         Flower refuses an unknown key and a busy node alike. It checks the heartbeat interval of a known key only,
@@ -251,7 +251,7 @@ class CoordinatorLink:
             self.call(
                 self.client.ActivateNode, ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=0)
             )
-        except RefusedError as error:
+        except LinkRefusedError as error:
             return error.code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL
         return False
 
@@ -389,4 +389,4 @@ def _describe_server_error(error: httpx.HTTPStatusError) -> str:
         raise LostError from None
     if status == 403:
         raise RunOverError from None
-    raise RefusedError(error) from None
+    raise LinkRefusedError(error) from None

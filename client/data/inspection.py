@@ -7,7 +7,7 @@ Rules:
 * a **mistake** breaks the contract, and the files cannot be registered. A **warning** is asked about before they
   are. A **note** is shown only;
 * sentences name columns, lines and counts. The words of a mistake are shown at the owner's terminal and are in no
-  document and no error (:attr:`Finding.shown` is never written out).
+  document and no error (:attr:`Discrepancy.shown` is never written out).
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -31,7 +31,7 @@ Level = Literal["mistake", "warning", "note"]
 Where = Literal["training", "test", "both", "site"]
 
 
-class Finding(Document):
+class TableFinding(Document):
     """One finding about the files.
 
     Attributes:
@@ -96,19 +96,19 @@ class CheckReport(Document):
     public_patients: int | None
     training: TableReport | None
     test: TableReport | None
-    findings: tuple[Finding, ...]
+    findings: tuple[TableFinding, ...]
 
     @property
-    def mistakes(self) -> tuple[Finding, ...]:
+    def mistakes(self) -> tuple[TableFinding, ...]:
         """The findings that forbid the registration."""
         return tuple(each for each in self.findings if each.level == "mistake")
 
     @property
-    def warnings(self) -> tuple[Finding, ...]:
+    def warnings(self) -> tuple[TableFinding, ...]:
         """The findings that people are asked about."""
         return tuple(each for each in self.findings if each.level == "warning")
 
-    def add_findings(self, more: Iterable[Finding]) -> "CheckReport":
+    def add_findings(self, more: Iterable[TableFinding]) -> "CheckReport":
         """Return the report with ``more`` findings at its end."""
         return self.model_copy(update={"findings": (*self.findings, *more)})
 
@@ -142,7 +142,7 @@ def inspect_files(
     Raises:
         DataUnavailableError: one cannot be read now.
     """
-    found = list[Finding]()
+    found = list[TableFinding]()
     training, in_training = _inspect_file(contract, train, "training", objections, found)
     testing, in_test = _inspect_file(contract, test, "test", objections, found)
     if both := len(in_training & in_test):
@@ -167,7 +167,7 @@ def inspect_files(
 
 
 def _inspect_file(
-    contract: DataContract, path: Path, where: Where, objections: Objections | None, found: list[Finding]
+    contract: DataContract, path: Path, where: Where, objections: Objections | None, found: list[TableFinding]
 ) -> tuple[TableReport | None, Set[str]]:
     """Report one file and its patients; append the findings to ``found``."""
     try:
@@ -205,7 +205,7 @@ def _inspect_file(
     return report, everybody
 
 
-def _list_record_findings(contract: DataContract, report: TableReport, where: Where) -> Iterator[Finding]:
+def _list_record_findings(contract: DataContract, report: TableReport, where: Where) -> Iterator[TableFinding]:
     if report.dropped:
         level: Level = "warning" if report.dropped * 2 > report.records else "note"
         yield _make_finding(
@@ -223,14 +223,14 @@ def _list_record_findings(contract: DataContract, report: TableReport, where: Wh
             yield _make_finding("note", where, f"column '{column.name}': the same in every row that has a value")
 
 
-def _make_mistake_finding(contract: DataContract, mistake: Mistake, where: Where) -> Finding:
+def _make_mistake_finding(contract: DataContract, mistake: Mistake, where: Where) -> TableFinding:
     lines = [f"line {place.line}: {format_word(place.word)}" for place in mistake.places]
     hint = (
         describe_probable_meaning(contract, mistake.column, mistake.words)
         if mistake.column and mistake.words
         else ""
     )
-    return Finding(
+    return TableFinding(
         level="mistake",
         where=where,
         sentence=mistake.sentence,
@@ -239,8 +239,8 @@ def _make_mistake_finding(contract: DataContract, mistake: Mistake, where: Where
     )
 
 
-def _make_finding(level: Level, where: Where, sentence: str) -> Finding:
-    return Finding(level=level, where=where, sentence=sentence)
+def _make_finding(level: Level, where: Where, sentence: str) -> TableFinding:
+    return TableFinding(level=level, where=where, sentence=sentence)
 
 
 def _make_column_report(count: ColumnCounts) -> ColumnReport:

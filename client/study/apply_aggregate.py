@@ -20,7 +20,7 @@ Rules:
 from client.study.context import StudyContext
 from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
-from client.study.noise_modes import RoundFacts, read_mean_update
+from client.study.noise_modes import PublicRound, read_mean_update
 from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
 from client.study.state import AppliedRound
@@ -30,7 +30,7 @@ from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
 from privacy.refusal_codes import RefusalCode
-from privacy.secure_aggregation.opening import Opened, open_aggregate
+from privacy.secure_aggregation.opening import OpenedSum, open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.study import Choice
 
@@ -128,9 +128,9 @@ def _require_equal(view: View, **expected: str | int) -> None:
             raise WireError(f"the cohort sealed from another {name} than this site holds")
 
 
-def _advance(context: StudyContext, committed: Committed, headers: dict[str, Header], opened: Opened) -> None:
+def _advance(context: StudyContext, committed: Committed, headers: dict[str, Header], opened: OpenedSum) -> None:
     view, terms, shared = headers[committed.cohort[0]].view, context.terms, context.store.read_shared()
-    facts = RoundFacts(
+    facts = PublicRound(
         number=committed.round,
         patients={name: headers[name].patients for name in committed.cohort},
         reference=view.reference,

@@ -27,7 +27,7 @@ class ModelFacts(Document):
     sha256: str
 
 
-class RoundFacts(Document):
+class CardRounds(Document):
     """Rounds that were planned and applied, and the cohort of each."""
 
     planned: int
@@ -141,7 +141,7 @@ class ModelCard(Document):
     model: ModelFacts
     contract_sha256: str
     threshold: float
-    rounds: RoundFacts
+    rounds: CardRounds
     privacy: PrivacyFacts
     evaluation: tuple[EvaluationFacts, ...]
     site: SiteFacts

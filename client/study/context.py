@@ -11,7 +11,7 @@ from models.federated.early_stopping import is_out_of_patience
 from privacy.canonical import to_canonical
 from privacy.keys import SigningKey, compute_keyed_digest
 from privacy.ledger import Ledger
-from privacy.protocol.headers import Evaluated, Head
+from privacy.protocol.headers import Evaluated, HeadReference
 from privacy.secure_aggregation.quantise import Grid
 from privacy.secure_aggregation.round_layout import compute_shape_digest, make_grid
 from privacy.study import Terms
@@ -76,10 +76,10 @@ class StudyContext:
             self.kept.forget_attempt()
             self.keep_keys()
 
-    def read_head(self) -> Head:
+    def read_head(self) -> HeadReference:
         """Return the ledger's head: number and hash of its last entry."""
         head = self.ledger.head
-        return Head(number=head.number, hash=head.hash)
+        return HeadReference(number=head.number, hash=head.hash)
 
     def digest_shape(self, number: int, room: int) -> str:
         """Digest what a cohort must agree on before it seals round ``number``, with ``room`` for patients."""

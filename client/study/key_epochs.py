@@ -37,9 +37,9 @@ from privacy.keys import SECRET_BYTES, PublicKey, SessionKey, SigningKey, unwrap
 from privacy.protocol.key_messages import (
     MAX_EARLIER,
     MAX_HELD,
-    Grant,
+    KeyGrant,
+    KeyOffer,
     KeyParcel,
-    Offer,
     Wrap,
     compute_offers_digest,
 )
@@ -99,13 +99,13 @@ class Epochs:
         self._patients: dict[int, dict[str, int]] = {}
         self._ended: set[int] = set(ended)
 
-    def make_offer(self, epoch: int, base: int, patients: int) -> Signed[Offer]:
+    def make_offer(self, epoch: int, base: int, patients: int) -> Signed[KeyOffer]:
         """Sign an offer with a session key for ``epoch``; asked again, the same key.
 
         Run by a site.
         """
         session = self._sessions.setdefault(epoch, SessionKey())
-        statement = Offer(
+        statement = KeyOffer(
             study=self._launch.study,
             launch=self._launch_digest,
             site=self._site,
@@ -115,9 +115,9 @@ class Epochs:
             holds=tuple(sorted(self._studies)[-MAX_HELD:]),
             patients=patients,
         )
-        return Signed[Offer].sign(self._identity, statement)
+        return Signed[KeyOffer].sign(self._identity, statement)
 
-    def wrap_for_members(self, request: Wrap) -> Signed[Grant]:
+    def wrap_for_members(self, request: Wrap) -> Signed[KeyGrant]:
         """Draw the epoch's study key and wrap it for the members, with earlier keys that members lack.
 
         Run by the lead site.
@@ -148,7 +148,7 @@ class Epochs:
             if name != self._site
         }
         self._compute_pair_secrets(request.epoch, offers)
-        statement = Grant(
+        statement = KeyGrant(
             study=self._launch.study,
             launch=self._launch_digest,
             lead=self._site,
@@ -158,7 +158,7 @@ class Epochs:
             wrapped=wrapped,
             keyring=encode_wrapped_key(wrap(key, keyring.to_bytes(), context)),
         )
-        return Signed[Grant].sign(self._identity, statement)
+        return Signed[KeyGrant].sign(self._identity, statement)
 
     def accept_keys(self, parcel: KeyParcel) -> None:
         """Accept the epoch's keys from its lead; for an epoch that is held already, no effect.
@@ -291,7 +291,7 @@ class Epochs:
             raise WireError(f"'{name}' is not on the study's roster")
         return self._keys_of_members[name]
 
-    def _verify_offers(self, offers: Mapping[str, Signed[Offer]], epoch: int) -> dict[str, Offer]:
+    def _verify_offers(self, offers: Mapping[str, Signed[KeyOffer]], epoch: int) -> dict[str, KeyOffer]:
         """Return the offers' statements, each signed by its site for this study and epoch.
 
         This site's own offer must be among them.
@@ -312,7 +312,7 @@ class Epochs:
             raise EpochLostError(f"the offers of epoch {epoch} do not contain this site's present session key")
         return verified
 
-    def _compute_pair_secrets(self, epoch: int, offers: Mapping[str, Offer]) -> None:
+    def _compute_pair_secrets(self, epoch: int, offers: Mapping[str, KeyOffer]) -> None:
         session, context = self._find_session(epoch), self._make_context(epoch, "")
         self._patients[epoch] = {name: offer.patients for name, offer in offers.items()}
         self._pairs[epoch] = {

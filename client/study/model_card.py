@@ -9,13 +9,13 @@ from typing import Final
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE
 from client.study.card_document import (
+    CardRounds,
     EvaluationFacts,
     LedgerFacts,
     ModelCard,
     ModelFacts,
     Noise,
     PrivacyFacts,
-    RoundFacts,
     SiteFacts,
 )
 from client.study.context import StudyContext
@@ -49,7 +49,7 @@ def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract
         model=_make_model_facts(context, model_sha256),
         contract_sha256=contract_sha256,
         threshold=THRESHOLD,
-        rounds=RoundFacts(
+        rounds=CardRounds(
             planned=context.terms.training.rounds,
             applied=sum(context.terms.trains(each.round) for each in context.state.applied),
             sites={str(each.round): each.sites for each in context.state.applied},

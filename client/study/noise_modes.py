@@ -77,7 +77,7 @@ class MeanUpdate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RoundFacts:
+class PublicRound:
     """Public facts of a round that every site has.
 
     Attributes:
@@ -133,7 +133,7 @@ def make_round_noise(
     return make_shared_noise(terms, parameters, noise_multiplier, clipping_norm, room)
 
 
-def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
     """Turn an opened sum, (d,), into the mean update of its cohort.
 
     Run by every site alike. The sum is divided after it was opened, by public numbers. So a drop-out changes no
@@ -148,7 +148,7 @@ def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], f
             return _mean_of_sites(terms, parameters, opened, facts)
 
 
-def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
     grid, sites = make_grid(terms, facts.halvings, facts.noise_multiplier), len(facts.patients)
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits
     weight = sum(compute_weight(terms, facts.patients[name], facts.reference) for name in sorted(facts.patients))
@@ -160,7 +160,7 @@ def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: RoundFacts)
     )
 
 
-def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
     """Take one gradient step on the cohort's noised sum, divided by its expected lot: never by the true one."""
     noise, training = _make_noise(terms, parameters, facts), terms.training
     lot = training.sampling_rate * sum(facts.patients.values())  # public, unlike the patients that were drawn
@@ -170,7 +170,7 @@ def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts
     )
 
 
-def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: RoundFacts) -> MeanUpdate:
+def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
     """Divide the sum by how many sites of the cohort were expected to count: how many did is secret."""
     privacy, norm, sites = terms.privacy, facts.clipping_norm, len(facts.patients)
     assert norm is not None, "whole updates are clipped, which the terms check"
@@ -185,5 +185,5 @@ def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], fac
     )
 
 
-def _make_noise(terms: Terms, parameters: int, facts: RoundFacts) -> SharedNoise:
+def _make_noise(terms: Terms, parameters: int, facts: PublicRound) -> SharedNoise:
     return make_round_noise(terms, parameters, facts.noise_multiplier, facts.clipping_norm, facts.room)

@@ -25,7 +25,7 @@ from client.study.state import ReleasedSeed
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
 from privacy.ledger.signed_head import LedgerHead
-from privacy.protocol.headers import Head, Header, View, verify_headers
+from privacy.protocol.headers import Header, HeadReference, View, verify_headers
 from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Train
 from privacy.refusal_codes import RefusalCode
@@ -135,7 +135,7 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         patients=context.patients,
         blob=compute_sha256(blob),
         own_mask=commit_to_seed(own_seed),
-        ledger=Head(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
+        ledger=HeadReference(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
         epsilon_spent=context.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
     )

@@ -16,10 +16,10 @@ from fractions import Fraction
 
 from models.tasks.binary import compute_auroc
 
-Totals = Sequence[int]
+HistogramCounts = Sequence[int]
 
 
-def find_best_evaluation(evaluations: Sequence[Totals]) -> int | None:
+def find_best_evaluation(evaluations: Sequence[HistogramCounts]) -> int | None:
     """Find the index of the best of ``evaluations``, given in the order of rounds; None if none has an AUROC.
 
     Raises:
@@ -33,7 +33,7 @@ def find_best_evaluation(evaluations: Sequence[Totals]) -> int | None:
     return None if best is None else best[1]
 
 
-def is_best(evaluations: Sequence[Totals]) -> bool:
+def is_best(evaluations: Sequence[HistogramCounts]) -> bool:
     """Return whether the last of ``evaluations`` is better than all before it.
 
     Raises:
@@ -42,7 +42,7 @@ def is_best(evaluations: Sequence[Totals]) -> bool:
     return bool(evaluations) and find_best_evaluation(evaluations) == len(evaluations) - 1
 
 
-def is_out_of_patience(evaluations: Sequence[Totals], patience: int | None) -> bool:
+def is_out_of_patience(evaluations: Sequence[HistogramCounts], patience: int | None) -> bool:
     """Return whether the last ``patience`` evaluations brought no better model; False if ``patience`` is None.
 
     Raises:

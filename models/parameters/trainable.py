@@ -21,7 +21,7 @@ from models.parameters.lora import add_adapter, takes_adapter
 from privacy.study import Adapters, Model
 
 
-class Counts(NamedTuple):
+class ParameterCounts(NamedTuple):
     """How many parameters are trained and shared, trained and personal, and frozen."""
 
     shared: int
@@ -55,10 +55,10 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
         raise ModelError(f"model: {lost}, so there is nothing to train together; leave one out")
 
 
-def count_by_kind(module: nn.Module) -> Counts:
+def count_by_kind(module: nn.Module) -> ParameterCounts:
     """Count the shared, personal and frozen parameters, after :func:`apply_layer_choice`."""
     shared, own = count_shared_parameters(module), count_personal_parameters(module)
-    return Counts(shared, own, sum(parameter.numel() for parameter in module.parameters()) - shared - own)
+    return ParameterCounts(shared, own, sum(parameter.numel() for parameter in module.parameters()) - shared - own)
 
 
 def _find_trained_layers(module: nn.Module, asked: Model, every: list[str]) -> set[str]:

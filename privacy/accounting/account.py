@@ -34,7 +34,7 @@ from privacy.accounting.figures import Budget, round_down, round_up
 from privacy.accounting.grant_order import round_down_to_two_digits
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi import STORED_ORDERS
-from privacy.accounting.renyi_filter import Grant, RenyiFilter
+from privacy.accounting.renyi_filter import BudgetGrant, RenyiFilter
 from privacy.errors import BudgetError
 
 PUBLIC_COUNT_STEP: Final = 10
@@ -104,7 +104,7 @@ class Account:
             f"would allow publishing one patient's record; {fits}"
         )
 
-    def add_grant(self, epsilon: float, delta: float, order: int) -> Grant:
+    def add_grant(self, epsilon: float, delta: float, order: int) -> BudgetGrant:
         """Add a grant of (epsilon, delta), kept at ``order``.
 
         Raises:
@@ -120,7 +120,7 @@ class Account:
                 f"epsilon {epsilon:g} at delta {delta:g} has no room at order {order}: the conversion alone takes "
                 f"{compute_epsilon_offset(delta, order):.4f}; choose a larger order"
             )
-        granted = Grant(epsilon, delta, order, room)
+        granted = BudgetGrant(epsilon, delta, order, room)
         self.filters.append(RenyiFilter(granted))
         return granted
 
@@ -266,7 +266,7 @@ class Account:
                 allowance.paid.update(allowance.planned)
                 allowance.planned.clear()
 
-    def take_over(self, number: int, granted: Grant, spent: int) -> None:
+    def take_over(self, number: int, granted: BudgetGrant, spent: int) -> None:
         """Raise what grant ``number`` has spent to what a witness has seen; add the grant if it is new.
 
         Raises:

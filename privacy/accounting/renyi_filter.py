@@ -16,7 +16,7 @@ from privacy.accounting.renyi import NANO
 
 
 @dataclass(frozen=True)
-class Grant:
+class BudgetGrant:
     """What the data protection officer allows for a population, kept at one order.
 
     Attributes:
@@ -36,7 +36,7 @@ class Grant:
 class RenyiFilter:
     """The Rényi filter of one grant: how much of its limit is spent and set aside, in nano units."""
 
-    granted: Grant
+    granted: BudgetGrant
     spent: int = 0
     set_aside: int = 0
 

@@ -1,4 +1,4 @@
-"""Reads a ledger for the auditor's commands, an export or a site's file, and verifies it first.
+"""Read a ledger for the auditor's commands, an export or a site's file, and verify it first.
 
 >>> import tempfile
 >>> from privacy.keys import SigningKey

@@ -1,4 +1,4 @@
-"""The SQLite file of a ledger: creates, opens and checks it, and translates SQLite's errors.
+"""The SQLite file of a ledger: create, open and check it, and translate SQLite's errors.
 
 Rules:
 

@@ -21,14 +21,14 @@ from privacy.accounting.plan import Plan
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.document import Document, parse
 from privacy.errors import LedgerError
+from privacy.fields import Digest
 from privacy.ledger.signed_head import Countersigned
 from privacy.sentence import Sentence
-from privacy.study import Column, Name, Neighbouring, Release, Unit
+from privacy.study import Column, Name, Neighbouring, ReleaseChoice, Unit
 
 VERSION: Final = 1
 MAX_ENTRY_BYTES: Final = 1 << 20
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Round = Annotated[int, Field(ge=0, le=10_000)]
 Charge = Annotated[int, Field(ge=0)]
@@ -36,12 +36,12 @@ Curve = Annotated[tuple[Charge, ...], Field(min_length=len(STORED_ORDERS), max_l
 """What an event costs at each of the accountant's ``STORED_ORDERS`` orders, in nano units, rounded up."""
 GrantNumber = Annotated[int, Field(ge=1, le=1000)]
 Key = Annotated[str, Field(min_length=43, max_length=43)]
-Count = Annotated[int, Field(ge=1, le=10**9)]
+PositiveCount = Annotated[int, Field(ge=1, le=10**9)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
 EntryNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Person = Annotated[Sentence, Field(max_length=100)]
 """The name of a person as they wrote it; it is not proven."""
-Account = Annotated[Sentence, Field(max_length=100)]
+MachineAccount = Annotated[Sentence, Field(max_length=100)]
 """The account of the machine under which the command ran, as the operating system named it."""
 
 Subject = tuple[str | int, ...]
@@ -89,10 +89,10 @@ class Population(Body):
     contract: Digest
     patient_column: Column
     data: Digest
-    patients: Count
-    records_per_patient: Count
+    patients: PositiveCount
+    records_per_patient: PositiveCount
     patients_commitment: Digest
-    said_different: dict[Name, Count] = Field(default_factory=dict)
+    said_different: dict[Name, PositiveCount] = Field(default_factory=dict)
     unit: Literal[Unit.PATIENT] = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
@@ -108,7 +108,7 @@ class Grant(Body):
     order: Annotated[int, Field(ge=2, le=256)]
     limit: Charge
     by: Person | None = None
-    account: Account | None = None
+    account: MachineAccount | None = None
 
 
 class Approve(Body):
@@ -119,7 +119,7 @@ class Approve(Body):
     terms: Digest
     runs: Annotated[int, Field(ge=1, le=1000)]
     by: Person
-    account: Account | None = None
+    account: MachineAccount | None = None
 
 
 class Revoke(Body):
@@ -129,7 +129,7 @@ class Revoke(Body):
 
     terms: Digest
     by: Person
-    account: Account | None = None
+    account: MachineAccount | None = None
 
 
 class Allow(Body):
@@ -241,7 +241,7 @@ class ModelRelease(Body):
 
     study: StudyName
     model: Digest
-    to: Annotated[str, Field(min_length=1, max_length=100)] = Release().to
+    to: Annotated[str, Field(min_length=1, max_length=100)] = ReleaseChoice().to
 
     @property
     def subject(self) -> Subject:
@@ -308,7 +308,7 @@ class Clock(Body):
     kind: ClassVar[str] = "clock"
 
     by: Person
-    account: Account | None = None
+    account: MachineAccount | None = None
 
 
 class Recover(Body):

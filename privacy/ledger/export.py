@@ -1,4 +1,4 @@
-"""Exports a ledger as signed JSON lines, which anybody can verify without the site's disk, and verifies an export.
+"""Export a ledger as signed JSON lines, which anybody can verify without the site's disk, and verify an export.
 
 Rules:
 
@@ -22,8 +22,9 @@ from privacy.canonical import compute_sha256, to_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError
 from privacy.exchanged_files import normalise_line
+from privacy.fields import Digest
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.entries import VERSION, Digest
+from privacy.ledger.entries import VERSION
 from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verify_paper
 from privacy.ledger.signing import FIRST, SignedEntry
 from privacy.ledger.state import LedgerState, Watch
@@ -33,7 +34,7 @@ _MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
 _KINDS: Final = ({"entry", "signature"}, {"paper"}, {"signature", "trailer"})
 
 
-class Trailer(Document):
+class ExportTrailer(Document):
     """The last line: how many entries a complete export has, and the hash of the last one."""
 
     version: Literal[1] = VERSION
@@ -55,7 +56,7 @@ def format_export(entries: Iterable[SignedEntry], key: SigningKey, papers: Itera
         )
     for paper in papers:
         yield to_canonical({"paper": SignedPaper.sign(key, paper).model_dump(mode="json")}) + b"\n"
-    trailer = Trailer(count=count, head=head)
+    trailer = ExportTrailer(count=count, head=head)
     signature = key.sign(_LABEL + trailer.to_bytes())
     yield to_canonical({"signature": encode_signature(signature), "trailer": trailer.model_dump()}) + b"\n"
 
@@ -141,7 +142,7 @@ def _add_paper(value: Any, ledger_state: LedgerState, found: dict[str, Paper]) -
 
 
 def _check_trailer(value: Any, signature: bytes, ledger_state: LedgerState) -> None:
-    trailer = parse(value, Trailer, LedgerError, "the trailer")
+    trailer = parse(value, ExportTrailer, LedgerError, "the trailer")
     try:
         ledger_state.key.verify(signature, _LABEL + trailer.to_bytes())
     except Error:

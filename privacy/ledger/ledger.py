@@ -1,4 +1,4 @@
-"""The site's interface to its ledger: appends everything that is granted, spent, released and refused.
+"""The site's interface to its ledger: append everything that is granted, spent, released and refused.
 
 Rules:
 

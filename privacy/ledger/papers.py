@@ -23,10 +23,11 @@ from pydantic import Field
 from privacy import labels
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
+from privacy.fields import KeyText
 from privacy.keys import PublicKey
 from privacy.ledger.state import LedgerState
 from privacy.signed import Signed, Statement
-from privacy.study.launch import KeyText, Launch, SignedLaunch
+from privacy.study.launch import Launch, SignedLaunch
 
 MAX_PAPER_BYTES: Final = 4 << 20
 

@@ -1,4 +1,4 @@
-"""Recovers from a lost ledger: an older copy takes over what a witness has seen of the lost one.
+"""Recover from a lost ledger: an older copy takes over what a witness has seen of the lost one.
 
 Rules:
 

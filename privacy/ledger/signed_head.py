@@ -14,12 +14,11 @@ from pydantic import Field
 from privacy import labels
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
+from privacy.fields import Digest
 from privacy.keys import PublicKey, SigningKey
 from privacy.signed import Signed, Statement
 from privacy.study import Name
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Amount = Annotated[int, Field(ge=0)]

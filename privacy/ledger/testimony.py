@@ -23,9 +23,10 @@ from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import Error, LedgerError, WireError
 from privacy.exchanged_files import normalise_line
+from privacy.fields import Digest, KeyText
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Round, StudyName
-from privacy.ledger.signed_head import Countersigned, Digest, KeyText, Number
+from privacy.ledger.signed_head import Countersigned, Number
 from privacy.signed import Signed, Statement
 from privacy.study import Name
 
@@ -87,7 +88,7 @@ class _Line(Document):
     item: Item
 
 
-class Trailer(Statement):
+class TestimonyTrailer(Statement):
     """The last line: how many items there are, and the SHA-256 over all their lines."""
 
     label: ClassVar[str] = labels.TESTIMONY
@@ -125,7 +126,10 @@ def format_testimony(
         count += 1
         everything.update(line)
         yield line
-    yield Signed[Trailer].sign(key, Trailer(count=count, items=everything.hexdigest())).to_bytes() + b"\n"
+    yield (
+        Signed[TestimonyTrailer].sign(key, TestimonyTrailer(count=count, items=everything.hexdigest())).to_bytes()
+        + b"\n"
+    )
 
 
 def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
@@ -193,7 +197,7 @@ def _add_item(testimony: Testimony | None, item: Item) -> Testimony:
 
 
 def _check_trailer(value: object, testimony: Testimony, count: int, items: str) -> None:
-    signed = parse(value, Signed[Trailer], LedgerError, "the trailer")
+    signed = parse(value, Signed[TestimonyTrailer], LedgerError, "the trailer")
     try:
         trailer = signed.verify(testimony.key)
     except WireError:

@@ -1,4 +1,4 @@
-"""Computes the totals of every population's account after any entry, as signed heads state them."""
+"""Compute the totals of every population's account after any entry, as signed heads state them."""
 
 from bisect import bisect_right
 from collections.abc import Mapping

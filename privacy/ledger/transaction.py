@@ -1,4 +1,4 @@
-"""Appends one entry to a ledger, and creates a ledger, step by step.
+"""Append one entry to a ledger, and create a ledger, step by step.
 
 The steps are lists of functions, which ``ledger.py`` calls in order. A test calls the same lists, and stops between
 any two steps, to show what a crash there leaves.

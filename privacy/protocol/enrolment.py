@@ -15,9 +15,9 @@ from privacy.address import Address
 from privacy.document import parse
 from privacy.errors import Error
 from privacy.exchanged_files import read_exchanged_document
+from privacy.fields import KeyText
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
-from privacy.study.launch import KeyText
 
 
 class JoinRequest(Statement):

@@ -1,4 +1,4 @@
-"""Converts an envelope to a Flower ``RecordDict`` and back, in the same way on both sides.
+"""Convert an envelope to a Flower ``RecordDict`` and back, in the same way on both sides.
 
 * Record ``envelope``: exactly the byte strings ``body`` and ``signature``.
 * Record ``blobs``, absent when there are none: arrays ``0``, ``1``, ... of uint8. Their bytes are sent as they are,

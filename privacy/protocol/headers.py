@@ -25,7 +25,7 @@ MAX_HEAD_BYTES: Final = 1 << 19
 Total = Annotated[int, Field(ge=-(1 << 40), le=1 << 40)]
 
 
-class Head(Document):
+class HeadReference(Document):
     """The last entry of a site's ledger: how many there are, and the hash of the last."""
 
     number: Count
@@ -79,7 +79,7 @@ class Header(Statement):
     blob: Digest
     own_mask: Digest
     """Commitment to the seed of its own mask: it shows that this site released a wrong seed."""
-    ledger: Head
+    ledger: HeadReference
     epsilon_spent: float | None
     """What this study has cost so far at this site, a function of public quantities; None without privacy."""
     totals: Digest | None

@@ -13,12 +13,11 @@ from pydantic import Field
 from privacy import labels
 from privacy.canonical import compute_digest
 from privacy.document import Document
-from privacy.fields import Count, Digest, StudyId
+from privacy.fields import Count, Digest, KeyText, StudyId
 from privacy.keys import SECRET_BYTES
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name
-from privacy.study.launch import KeyText
 
 
 def _compute_base64_length(size: int) -> int:
@@ -39,7 +38,7 @@ WrappedKeyring = Annotated[
 ]
 
 
-class Offer(Statement):
+class KeyOffer(Statement):
     """A site's session key for this key epoch, and what the site holds. Signed by the site."""
 
     label: ClassVar[str] = labels.KEY_OFFER
@@ -57,7 +56,7 @@ class Offer(Statement):
     """Public patient count of the study's population here."""
 
 
-class Grant(Statement):
+class KeyGrant(Statement):
     """The study's keys, wrapped for each pinned peer; the coordinator can open none. Signed by the lead site."""
 
     label: ClassVar[str] = labels.KEY_GRANT
@@ -79,8 +78,8 @@ class Grant(Statement):
 class KeyParcel(Document):
     """What a member needs to take part in a key epoch."""
 
-    offers: dict[Name, Signed[Offer]] = Field(max_length=MAX_SITES)
-    grant: Signed[Grant]
+    offers: dict[Name, Signed[KeyOffer]] = Field(max_length=MAX_SITES)
+    grant: Signed[KeyGrant]
 
 
 class Wrap(Document):
@@ -88,7 +87,7 @@ class Wrap(Document):
 
     kind: Literal["wrap"] = "wrap"
     epoch: Count
-    offers: dict[Name, Signed[Offer]] = Field(max_length=MAX_SITES)
+    offers: dict[Name, Signed[KeyOffer]] = Field(max_length=MAX_SITES)
     earlier: tuple[Count, ...] = Field(default=(), max_length=MAX_EARLIER)
 
 
@@ -96,7 +95,7 @@ class Wrappings(Document):
     """The lead site's reply to :class:`Wrap`."""
 
     kind: Literal["wrapped"] = "wrapped"
-    grant: Signed[Grant]
+    grant: Signed[KeyGrant]
 
 
 def compute_counts_digest(patients: Mapping[str, int]) -> str:
@@ -104,6 +103,6 @@ def compute_counts_digest(patients: Mapping[str, int]) -> str:
     return compute_digest(dict(patients))
 
 
-def compute_offers_digest(offers: Mapping[str, Signed[Offer]]) -> str:
+def compute_offers_digest(offers: Mapping[str, Signed[KeyOffer]]) -> str:
     """Compute one digest over every offer of a key epoch."""
     return compute_digest({name: offer.digest for name, offer in offers.items()})

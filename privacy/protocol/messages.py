@@ -20,7 +20,7 @@ from privacy.document import Document
 from privacy.fields import Count, Digest, StudyId
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.protocol.headers import Committed, Evaluated, Header
-from privacy.protocol.key_messages import KeyParcel, Offer, Wrap, Wrappings
+from privacy.protocol.key_messages import KeyOffer, KeyParcel, Wrap, Wrappings
 from privacy.refusal_codes import RefusalCode
 from privacy.sentence import Sentence
 from privacy.signed import Signed, Statement
@@ -115,7 +115,7 @@ class Joined(Document):
     """Reply to :class:`Join`: the study is admitted; the offer is for the requested epoch."""
 
     kind: Literal["joined"] = "joined"
-    offer: Signed[Offer]
+    offer: Signed[KeyOffer]
     ledger: Signed[LedgerHead]
 
 
@@ -130,7 +130,7 @@ class Sealed(Document):
 
 
 class Released(Document):
-    """Reply to :class:`Release`: the seed of this site's own mask, for one attempt of a round only."""
+    """Reply to :class:`ReleaseChoice`: the seed of this site's own mask, for one attempt of a round only."""
 
     kind: Literal["released"] = "released"
     round: Count

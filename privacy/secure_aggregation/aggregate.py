@@ -1,4 +1,4 @@
-"""Adds sealed vectors at the coordinator as they arrive, without any key.
+"""Add sealed vectors at the coordinator as they arrive, without any key.
 
 * The memory needed is one aggregate and the vector that is added, whatever the number of sites.
 * A vector that is refused leaves the aggregate as it was.

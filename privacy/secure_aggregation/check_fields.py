@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.key_derivation import Purpose, derive_stream
+from privacy.key_derivation import KeyPurpose, derive_stream
 from privacy.secure_aggregation.layout import BLOCK, CHECKS
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
@@ -41,7 +41,7 @@ def compute_linear_forms(check_key: bytes, context: bytes, block: int, slots: ND
 
     Run by a site.
     """
-    stream = derive_stream(check_key, Purpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
+    stream = derive_stream(check_key, KeyPurpose.CHECK_COEFFICIENTS, context, block.to_bytes(4, "big"))
     # a slot has 43 bits: split in two, so that the sum of its products with k stays below 2^64
     low, high = slots & _LOW_MASK, slots >> np.uint64(_LOW_BITS)  # (slots,) each
     words = stream.draw_words(len(slots))  # one word holds the three k of a slot
@@ -62,7 +62,7 @@ def draw_offsets(check_key: bytes, context: bytes, site: str) -> tuple[int, ...]
 
     Run by a site.
     """
-    stream = derive_stream(check_key, Purpose.CHECK_OFFSETS, context, site.encode())
+    stream = derive_stream(check_key, KeyPurpose.CHECK_OFFSETS, context, site.encode())
     return tuple(int(value) for value in stream.draw_below(PLAIN_MODULUS, CHECKS))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.key_derivation import Purpose, derive, derive_stream
+from privacy.key_derivation import KeyPurpose, derive, derive_stream
 from privacy.keys import SECRET_BYTES
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
@@ -71,7 +71,7 @@ def make_site_masks(
         low, high = sorted((site, peer))
         secret = _require_secret(pair_secrets.get(peer, b""), f"pair secret with {peer}")
         stream = derive_stream(
-            secret, Purpose.PAIR_MASK, low.encode(), high.encode(), context, _encode_number(block)
+            secret, KeyPurpose.PAIR_MASK, low.encode(), high.encode(), context, _encode_number(block)
         )
         (plus if site == low else minus).append(stream)
     return MaskSum(plus, minus)
@@ -93,12 +93,12 @@ def commit_to_seed(seed: bytes) -> str:
 
     It shows which site released a wrong seed.
     """
-    return derive(_require_secret(seed, "mask seed"), Purpose.SEED_COMMITMENT).hex()
+    return derive(_require_secret(seed, "mask seed"), KeyPurpose.SEED_COMMITMENT).hex()
 
 
 def _make_own_stream(site: str, seed: bytes, context: bytes, block: int) -> KeyStream:
     secret = _require_secret(seed, f"mask seed of {site}")
-    return derive_stream(secret, Purpose.OWN_MASK, site.encode(), context, _encode_number(block))
+    return derive_stream(secret, KeyPurpose.OWN_MASK, site.encode(), context, _encode_number(block))
 
 
 def _encode_number(block: int) -> bytes:

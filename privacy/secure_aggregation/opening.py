@@ -1,4 +1,4 @@
-"""Opens an aggregate at a site: decrypts it, and accepts it only if it is exactly the named cohort's sum.
+"""Open an aggregate at a site: decrypt it, and accept it only if it is exactly the named cohort's sum.
 
 Rules, checked in this order; the error names the rule that is broken:
 
@@ -36,7 +36,7 @@ from privacy.secure_aggregation.seal import load_study_key, require_cohort
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSum:
     """The sum over the cohort, exactly."""
 
     values: NDArray[np.int64]  # (parameters,)
@@ -51,7 +51,7 @@ def open_aggregate(
     context: bytes,
     study_key: StudyKey,
     processes: int | None = None,
-) -> Opened:
+) -> OpenedSum:
     """Decrypt and verify an aggregate; return the sum of the cohort's integers and totals.
 
     Run by a site.
@@ -90,7 +90,7 @@ def open_aggregate(
         )
     if broken:
         raise SealingError(broken)
-    return Opened(values, totals)
+    return OpenedSum(values, totals)
 
 
 class _Task(NamedTuple):

@@ -1,4 +1,4 @@
-"""Seals and opens blocks in parallel, on all cores.
+"""Seal and open blocks in parallel, on all cores.
 
 * SEAL's binding holds Python's lock, so several cores need several processes.
 * Worker processes start with the first large vector, stay for later ones, and get one block at a time.

@@ -1,4 +1,4 @@
-"""Converts an update to b-bit integers, and a sum of such integers to a sum of updates.
+"""Convert an update to b-bit integers, and a sum of such integers to a sum of updates.
 
 * All sites use one grid: step = value_range / (2^(b-1) - 1), and zero is on it. Integer 2^(b-1) + k means k steps.
   The first range is the terms', or follows from ``auto`` (``privacy/mechanisms/value_range.py``). Later ranges are

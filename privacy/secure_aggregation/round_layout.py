@@ -1,4 +1,4 @@
-"""Computes the shape of a round's sealed vector from public numbers: the same at every site.
+"""Compute the shape of a round's sealed vector from public numbers: the same at every site.
 
 The layout follows from the launch alone, so the coordinator knows it too. The range of the values may also depend
 on the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.

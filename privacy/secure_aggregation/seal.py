@@ -1,4 +1,4 @@
-"""Seals an update at a site: pack, check, mask, encrypt, one block at a time.
+"""Seal an update at a site: pack, check, mask, encrypt, one block at a time.
 
 Beside the update and the sealed vector it needs the memory of one block.
 

@@ -10,7 +10,7 @@ from privacy.study.aggregation import Cohort, SchemeName, SecureAggregation
 from privacy.study.data.columns import Category, Number
 from privacy.study.data.contract import DataContract
 from privacy.study.data.labels import BinaryLabel
-from privacy.study.evaluation import Choice, Evaluation, Release
+from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
 from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
 from privacy.study.model import Adapters, Model
 from privacy.study.terms import Terms, parse_terms, read_terms
@@ -37,7 +37,7 @@ __all__ = [
     "Placement",
     "Positive",
     "Privacy",
-    "Release",
+    "ReleaseChoice",
     "Schedule",
     "SchemeName",
     "SecureAggregation",

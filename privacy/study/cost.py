@@ -1,4 +1,4 @@
-"""Computes what a study's terms cost: the noise that gives their epsilon, and the event of each round.
+"""Compute what a study's terms cost: the noise that gives their epsilon, and the event of each round.
 
 Sites and the coordinator compute it alike, from the terms alone. A study's terms fix every round in advance, so the
 best Renyi order for the study may be chosen.
@@ -99,7 +99,7 @@ def make_evaluation_event(noise: float | None) -> Gaussian | Unprotected:
     return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)
 
 
-class Runs(NamedTuple):
+class PriceOfRuns(NamedTuple):
     """What several runs of the same terms cost together, in epsilon at the terms' delta.
 
     The best of k runs costs what k runs cost, because the choice uses all of them. These figures hold for a number
@@ -113,7 +113,7 @@ class Runs(NamedTuple):
     """For a test patient; None without noise, or without test patients."""
 
 
-def compute_price_of_runs(terms: Terms, runs: int) -> Runs:
+def compute_price_of_runs(terms: Terms, runs: int) -> PriceOfRuns:
     """Compute what ``runs`` runs of ``terms`` cost together.
 
     Raises:
@@ -125,6 +125,6 @@ def compute_price_of_runs(terms: Terms, runs: int) -> Runs:
     assert delta is not None, "an epsilon comes with a delta, which the terms check"
     training = epsilon_of([repeat_event(one, terms.training.rounds * runs)], delta)
     if noise is None:
-        return Runs(runs, training, None)
+        return PriceOfRuns(runs, training, None)
     totals = repeat_event(make_evaluation_event(noise), len(terms.evaluation.rounds) * runs)
-    return Runs(runs, training, epsilon_of([totals], delta))
+    return PriceOfRuns(runs, training, epsilon_of([totals], delta))

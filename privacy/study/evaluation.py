@@ -34,7 +34,7 @@ class Choice(StrEnum):
     BEST = "best"
 
 
-class Release(Document):
+class ReleaseChoice(Document):
     """Who gets the released model, and which model it is."""
 
     to: Literal["sites"] = "sites"

@@ -1,4 +1,4 @@
-"""Explains every key of a study file, and how to choose its value: for ``docs/study-file.md`` and for editors.
+"""Explain every key of a study file, and how to choose its value: for ``docs/study-file.md`` and for editors.
 
 Types, limits and defaults are not here: they are taken from the terms. A test fails for a key without an entry, and
 for an entry without a key.

@@ -4,19 +4,18 @@ The roster names every invited site with its identity key. The coordinator's sig
 coordinator: a site compares each member with the keys that its own data protection officer has pinned.
 """
 
-from typing import Annotated, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
 from privacy import labels
 from privacy.document import Document
+from privacy.fields import KeyText
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name, SiteName, Terms
 
 MAX_LAUNCH_BYTES: Final = 2 << 20
 """Half of the largest body of a message (``privacy/protocol/envelope.py``)."""
-
-KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
 class Member(Document):

@@ -1,4 +1,4 @@
-"""Builds the JSON schema of a study file, for editors: each key with its type, its meaning and how to choose it.
+"""Build the JSON schema of a study file, for editors: each key with its type, its meaning and how to choose it.
 
 It is the schema of the terms, with the two keys that may replace another (``training.local_epochs`` and
 ``evaluation.every``), and the guidance of ``privacy/study/guide.py``. Rules between keys are not in it: ``consilium

@@ -29,7 +29,7 @@ from privacy.errors import TermsError
 from privacy.fields import Name
 from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, SecureAggregation
 from privacy.study.data.contract import DataContract
-from privacy.study.evaluation import Choice, Evaluation, Release
+from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
 from privacy.study.guarantee import Placement, Privacy, Unit
 from privacy.study.model import Model
 from privacy.study.training import Training, Weights
@@ -48,7 +48,7 @@ class Terms(Document):
     cohort: Cohort
     secure_aggregation: SecureAggregation = SecureAggregation()
     evaluation: Evaluation = Evaluation()
-    release: Release = Release()
+    release: ReleaseChoice = ReleaseChoice()
 
     @model_validator(mode="before")
     @classmethod

@@ -136,7 +136,9 @@ class Coordinator:
                 run.wait_s = min(2 * run.wait_s, _RETRY_S[1])
                 _log.warning("%s: its run ended early: %s", study, status.reason or status.state)
             if now >= run.not_before:
-                run.id = self._superlink.control.start_run({FOLDER: str(self._federation.folder.resolve()), STUDY: study})
+                run.id = self._superlink.control.start_run(
+                    {FOLDER: str(self._federation.folder.resolve()), STUDY: study}
+                )
                 _log.info("%s: run %d", study, run.id)
 
     # What the operator may ask -----------------------------------------------------------------------------

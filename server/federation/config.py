@@ -6,8 +6,8 @@ from pydantic import Field
 
 from privacy.address import Host, is_loopback, join_address
 from privacy.document import Document
+from privacy.fields import KeyText
 from privacy.study import Name
-from privacy.study.launch import KeyText
 from server.study.timeouts import Timeouts
 
 LOOPBACK: Final = "127.0.0.1"

@@ -15,7 +15,7 @@ from server.study.journal import StudyStatus
 from server.study.sites import SiteStatus as SiteStanding
 
 
-class Rounds(Shown):
+class RoundsSummary(Shown):
     """The numbers of a study's rounds."""
 
     planned: int
@@ -31,7 +31,7 @@ class Rounds(Shown):
     evaluations_planned: int
 
 
-class Terms(Shown):
+class TermsSummary(Shown):
     """A summary of the study's terms."""
 
     purpose: str
@@ -96,7 +96,7 @@ class Movement(Shown):
     """Estimate for an open study: median of the last rounds times exchanges to come; null before a round."""
 
 
-class Released(Shown):
+class ReleasedSummary(Shown):
     """The model that the sites release, or would release if the study ended now."""
 
     choice: Choice
@@ -113,13 +113,13 @@ class StudyResults(Shown):
     """Why it is stopped or waits; else empty."""
     began: str
     """When it first ran (UTC); empty before."""
-    terms: Terms
+    terms: TermsSummary
     privacy: Promise
-    rounds: Rounds
+    rounds: RoundsSummary
     evaluations: tuple[EvaluationResult, ...]
     remarks: tuple[str, ...]
     """Warnings that belong to the figures."""
-    released: Released
+    released: ReleasedSummary
     sites: tuple[SiteResult, ...]
     movement: Movement
 
@@ -130,7 +130,7 @@ class StudySummary(Shown):
     study: str
     standing: StudyStatus
     why: str
-    rounds: Rounds
+    rounds: RoundsSummary
     sites: tuple[str, ...]
     """The invited sites."""
     out: dict[str, str]

@@ -22,12 +22,12 @@ from privacy.study.launch import Launch
 from server.results.documents import (
     Movement,
     Promise,
-    Released,
-    Rounds,
+    ReleasedSummary,
+    RoundsSummary,
     SiteResult,
     StudyResults,
     StudySummary,
-    Terms,
+    TermsSummary,
 )
 from server.results.tally import SiteTally, Tally, average_rounds
 from server.study.events import History
@@ -96,10 +96,10 @@ def read_summary(folder: Path) -> StudySummary:
     )
 
 
-def _count_rounds(terms: study.Terms, history: History, evaluated: int) -> Rounds:
+def _count_rounds(terms: study.Terms, history: History, evaluated: int) -> RoundsSummary:
     planned = terms.training.rounds
     ended = history.finished or len(history.closed) > 0
-    return Rounds(
+    return RoundsSummary(
         planned=planned,
         applied=sum(terms.trains(number) for number in history.committed),
         void=sum(terms.trains(number) for number in history.void),
@@ -109,9 +109,9 @@ def _count_rounds(terms: study.Terms, history: History, evaluated: int) -> Round
     )
 
 
-def _build_terms(launch: Launch) -> Terms:
+def _build_terms(launch: Launch) -> TermsSummary:
     terms = launch.terms
-    return Terms(
+    return TermsSummary(
         purpose=terms.purpose,
         sha256=terms.digest,
         model=terms.model.name,
@@ -141,10 +141,10 @@ def _build_promise(terms: study.Terms) -> Promise:
     )
 
 
-def _build_released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> Released:
+def _build_released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> ReleasedSummary:
     last = max((number for number in history.committed if terms.trains(number)), default=0)
     best = find_best_evaluation([each.counts for each in totals]) if terms.release.model is Choice.BEST else None
-    return Released(choice=terms.release.model, after_round=last if best is None else totals[best].round)
+    return ReleasedSummary(choice=terms.release.model, after_round=last if best is None else totals[best].round)
 
 
 def _build_site_result(name: str, history: History, tally: Tally) -> SiteResult:

@@ -9,7 +9,7 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.study import Choice, Unit
-from server.results.documents import Rounds, StudyResults, StudySummary
+from server.results.documents import RoundsSummary, StudyResults, StudySummary
 from server.results.tally import WITHOUT_PRIVACY
 from server.study.figures import EvaluationResult, Figure
 
@@ -138,7 +138,7 @@ def compare_studies(several: Sequence[StudyResults]) -> Rows:
     ]
 
 
-def format_rounds(counted: Rounds) -> str:
+def format_rounds(counted: RoundsSummary) -> str:
     """Format the number of applied, planned, void and remaining training rounds."""
     void = f", {counted.void} void" if counted.void else ""
     left = f", {counted.left} left" if counted.left else ""

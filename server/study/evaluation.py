@@ -21,7 +21,7 @@ from server.study.state import Phase, StudyState
 from server.study.transitions import Transitions
 
 
-class Totals:
+class TotalsOpening:
     """The opening of totals that decide whether another round follows."""
 
     def __init__(self, state: StudyState, transitions: Transitions) -> None:

@@ -56,7 +56,7 @@ from privacy.refusal_codes import RefusalCode
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note
 from server.study.closing import Closing
-from server.study.evaluation import Totals
+from server.study.evaluation import TotalsOpening
 from server.study.events import Finished, History
 from server.study.key_epochs import KeyEpochs
 from server.study.rounds import Rounds
@@ -77,7 +77,7 @@ class StudyMachine:
         self._transitions = Transitions(self._state)
         self._epochs = KeyEpochs(self._state, self._transitions)
         self._rounds = Rounds(self._state, self._transitions)
-        self._totals = Totals(self._state, self._transitions)
+        self._totals = TotalsOpening(self._state, self._transitions)
         self._closing = Closing(self._state)
         self._transitions.connect(
             {

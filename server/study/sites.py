@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-from privacy.protocol.key_messages import Offer, Wrap
+from privacy.protocol.key_messages import KeyOffer, Wrap
 from privacy.protocol.messages import Close, HeldModel, Release, Request
 from privacy.signed import Signed
 from server.study.actions import Ask
@@ -50,7 +50,7 @@ class SiteView:
     name: str
     standing: SiteStatus = SiteStatus.EXPECTED
     base: int = 0
-    offer: Signed[Offer] | None = None
+    offer: Signed[KeyOffer] | None = None
     """The key offer for the newest epoch that was asked for."""
     has_keys: bool = False
     held: Signed[HeldModel] | None = None

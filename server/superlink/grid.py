@@ -46,7 +46,7 @@ _MOST_GAPS: Final = 100
 
 
 @dataclass(frozen=True)
-class Reply:
+class SiteReply:
     """The result of a message: an envelope, or a sentence that says why there is none."""
 
     message_id: str
@@ -107,7 +107,7 @@ class SiteMessages:
         self._asked[message_id] = _Asked(node_id, Limit.from_blob_bytes(reply_bytes))
         return str(message_id)
 
-    def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[Reply]:
+    def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[SiteReply]:
         """Yield the replies that have arrived since the last call, each fetched when the caller asks for it.
 
         Args:
@@ -139,11 +139,11 @@ class SiteMessages:
 
     def _fetch_reply(
         self, message_id: str, asked: _Asked, tree: ObjectTree, coming: Callable[[int], None]
-    ) -> Reply | None:
+    ) -> SiteReply | None:
         """Fetch a reply; None while pieces are missing. An error in it becomes an error reply of its node."""
 
-        def failed(why: str, *, lost: bool = False) -> Reply:
-            return Reply(message_id, asked.node_id, None, fit_sentence(why), lost)
+        def failed(why: str, *, lost: bool = False) -> SiteReply:
+            return SiteReply(message_id, asked.node_id, None, fit_sentence(why), lost)
 
         try:
             contents = self._fetch_pieces(tree, asked, coming)
@@ -153,7 +153,7 @@ class SiteMessages:
             if reply.has_error():
                 error = reply.error
                 return failed(error.reason or "no reason given", lost=error.code in _LOST)
-            return Reply(message_id, asked.node_id, from_records(reply.content))
+            return SiteReply(message_id, asked.node_id, from_records(reply.content))
         except (httpx.TransportError, RunNotRunningException):
             with _translate_errors():
                 raise

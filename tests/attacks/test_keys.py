@@ -11,7 +11,7 @@ from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
 from privacy.keys import SigningKey, wrap
 from privacy.protocol.envelope import Envelope, read_body
-from privacy.protocol.key_messages import Grant, KeyParcel, Offer, Wrap, Wrappings, compute_offers_digest
+from privacy.protocol.key_messages import KeyGrant, KeyOffer, KeyParcel, Wrap, Wrappings, compute_offers_digest
 from privacy.protocol.messages import Joined, Opened, Problem, Sealed
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
@@ -146,7 +146,7 @@ def evil_grant(mallory: Mallory, names: tuple[str, ...], epoch: int, keys: dict[
         for name, offer in offers.items()
         if name != "elm"
     }
-    grant = Grant(
+    grant = KeyGrant(
         study=launch.study,
         launch=launch.digest,
         lead="elm",
@@ -156,10 +156,10 @@ def evil_grant(mallory: Mallory, names: tuple[str, ...], epoch: int, keys: dict[
         wrapped={name: encode_wrapped_key(data) for name, data in wrapped.items()},
         keyring=encode_wrapped_key(wrap(ring_key, ring, context)),
     )
-    return KeyParcel(offers=offers, grant=Signed[Grant].sign(identity, grant))
+    return KeyParcel(offers=offers, grant=Signed[KeyGrant].sign(identity, grant))
 
 
-def offer_of(reply: object) -> Signed[Offer]:
+def offer_of(reply: object) -> Signed[KeyOffer]:
     assert isinstance(reply, Joined), reply
     return reply.offer
 
@@ -210,7 +210,7 @@ def test_lead_whose_grant_nobody_can_open_leads_last_and_puts_nobody_out(found: 
         grant = content.grant.statement
         wrapped = {peer: encode_wrapped_key(os.urandom(60)) for peer in grant.wrapped}
         identity = simulator.homes["elm"].load_identity()
-        spoiled = Signed[Grant].sign(identity, grant.model_copy(update={"wrapped": wrapped}))
+        spoiled = Signed[KeyGrant].sign(identity, grant.model_copy(update={"wrapped": wrapped}))
         return simulator.forged("elm", reply, Wrappings(grant=spoiled))
 
     simulator.transport.replies = spoil
@@ -254,7 +254,7 @@ def test_site_that_claims_to_have_opened_and_to_hold_nothing_makes_no_lead_fail(
         if name != "elm" or not isinstance(content, Joined):
             return reply
         statement = content.offer.statement.model_copy(update={"base": 0, "holds": ()})
-        offer = Signed[Offer].sign(simulator.homes["elm"].load_identity(), statement)
+        offer = Signed[KeyOffer].sign(simulator.homes["elm"].load_identity(), statement)
         return simulator.forged("elm", reply, content.model_copy(update={"offer": offer}))
 
     simulator.transport.replies = claim

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.small_study import small_terms
 from privacy.protocol.envelope import Envelope, read_body
-from privacy.protocol.key_messages import Offer
+from privacy.protocol.key_messages import KeyOffer
 from privacy.protocol.messages import Joined, Problem, Sealed
 from privacy.secure_aggregation.round_layout import make_shared_noise
 from privacy.signed import Signed
@@ -88,7 +88,7 @@ def test_site_that_claims_millions_of_patients_stops_its_own_study_unpaid(found:
         if name != "elm" or not isinstance(content, Joined):
             return envelope
         offer = content.offer.statement.model_copy(update={"patients": 10**8})
-        signed = Signed[Offer].sign(simulator.homes["elm"].load_identity(), offer)
+        signed = Signed[KeyOffer].sign(simulator.homes["elm"].load_identity(), offer)
         return simulator.forged("elm", envelope, content.model_copy(update={"offer": signed}))
 
     simulator.transport.replies = lie

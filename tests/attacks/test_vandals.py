@@ -13,7 +13,7 @@ from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SessionKey
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.headers import Header
-from privacy.protocol.key_messages import Offer, Wrappings
+from privacy.protocol.key_messages import KeyOffer, Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
@@ -238,7 +238,7 @@ def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> 
         content = read_body(reply).content
         assert isinstance(content, Joined)
         statement = content.offer.statement.model_copy(update={"session_key": SessionKey().public})
-        offer: Signed[Offer] = content.offer.model_copy(update={"statement": statement})
+        offer: Signed[KeyOffer] = content.offer.model_copy(update={"statement": statement})
         return simulator.forged("ash", reply, Joined(offer=offer, ledger=content.ledger))
 
     ash_says(simulator, Joined, lie, times=10**6)

@@ -9,7 +9,7 @@ from client.study.participation import Participation
 from privacy.canonical import compute_sha256
 from privacy.document import Document
 from privacy.errors import WireError
-from privacy.key_derivation import Purpose
+from privacy.key_derivation import KeyPurpose
 from privacy.protocol import enrolment, envelope, headers, key_messages, messages
 from privacy.protocol.envelope import Envelope, open_envelope
 from privacy.protocol.messages import Released, Reply, Request
@@ -74,13 +74,13 @@ def test_table_of_statements_is_what_is_signed() -> None:
     table = rows(PAGE, "Statements")
     assert {row[2].strip("`") for row in table} == labels
     fields = {row[2].strip("`"): set(re.findall(r"`([a-z_]+)`", row[0])) for row in table}
-    assert fields["consilium key offer v1"] == set(key_messages.Offer.model_fields)
-    assert fields["consilium key grant v1"] == set(key_messages.Grant.model_fields)
+    assert fields["consilium key offer v1"] == set(key_messages.KeyOffer.model_fields)
+    assert fields["consilium key grant v1"] == set(key_messages.KeyGrant.model_fields)
 
 
 def test_table_of_labels_is_the_codes() -> None:
     labels = [row[0].strip("`") for row in rows(PAGE, "A sealed vector")]
-    assert [f"consilium sealing v1 {label}".encode() for label in labels] == [each.value for each in Purpose]
+    assert [f"consilium sealing v1 {label}".encode() for label in labels] == [each.value for each in KeyPurpose]
 
 
 def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:

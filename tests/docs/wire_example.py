@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SigningKey
 from privacy.protocol.envelope import Envelope, make_envelope
-from privacy.protocol.headers import Head, Header, View
+from privacy.protocol.headers import Header, HeadReference, View
 from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Sealed
 from privacy.signed import Signed
@@ -62,7 +62,7 @@ def example_header() -> Signed[Header]:
         patients=120,
         blob=compute_sha256(BLOB),
         own_mask="5" * 64,
-        ledger=Head(number=10, hash="4" * 64),
+        ledger=HeadReference(number=10, hash="4" * 64),
         epsilon_spent=2.6494,
         totals=None,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.small_study import small_terms
 from client.admission.rules import compute_price
-from privacy.accounting.renyi_filter import Grant, RenyiFilter
+from privacy.accounting.renyi_filter import BudgetGrant, RenyiFilter
 from privacy.ledger.entries import Allow, Evaluate, Reserve, Return
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished
@@ -43,7 +43,7 @@ def test_ledger_charges_the_same_terms_as_often_as_they_are_launched(found: Foun
         studies.append(simulator.study)
         for name in FOUR:
             figures = budget(simulator, name).grants[0]
-            own = RenyiFilter(Grant(figures.epsilon, figures.delta, figures.order, figures.limit))
+            own = RenyiFilter(BudgetGrant(figures.epsilon, figures.delta, figures.order, figures.limit))
             one = own.compute_plan_price(compute_price(TERMS).plan)
             assert figures.spent == launches * one
             assert figures.epsilon_spent == pytest.approx(float(own.epsilon_of(launches * one)), abs=1e-4)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.small_study import small_terms
 from privacy.audit.cli import cli
-from privacy.audit.commands.reconcile import Finding, SiteLedger, Weight, compare
+from privacy.audit.commands.reconcile import Discrepancy, SiteLedger, Weight, compare
 from privacy.audit.read_ledger import read_ledger
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
@@ -50,7 +50,9 @@ def site_ledger(path: Path) -> SiteLedger:
     return found
 
 
-def found_in(folder: Path, change: Callable[[Shown], object] = lambda _: None, site: str = "ash") -> list[Finding]:
+def found_in(
+    folder: Path, change: Callable[[Shown], object] = lambda _: None, site: str = "ash"
+) -> list[Discrepancy]:
     testimony = read_testimony(folder / "testimony.jsonl")
     change(testimony)
     return compare([testimony], [site_ledger(folder / f"{site}.jsonl")])

@@ -1,1 +1,1 @@
-"""The commands of ``consilium-audit``, one a file."""
+"""The commands of ``consilium-audit``, one in each file."""

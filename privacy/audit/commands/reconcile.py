@@ -38,7 +38,7 @@ class Weight(StrEnum):
     REMARK = "remark"
 
 
-class Finding(Document):
+class Discrepancy(Document):
     """A point on which a witness and a ledger do not agree."""
 
     weight: Weight
@@ -113,7 +113,7 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         )
 
 
-def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Finding]:
+def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Discrepancy]:
     """List every point on which witnesses and ledgers do not agree, contradictions first."""
     findings = [*_find_conflicting_entries(testimonies), *_find_conflicting_copies(ledgers)]
     for ledger_state in ledgers:
@@ -124,7 +124,7 @@ def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> 
     return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
 
 
-def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
     for study, seen in testimony.studies.items():
         allowed = ledger_state.ledger.find_allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
@@ -141,7 +141,7 @@ def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[F
             )
 
 
-def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
     for (study, number), seen in testimony.rounds.items():
         # an exchange that only evaluates is paid as the evaluation of the model after round `base`
         paid = (
@@ -178,7 +178,7 @@ def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[
             )
 
 
-def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Finding]:
+def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
     shown = set()
     for countersigned in testimony.heads:
         head = countersigned.head.statement
@@ -205,7 +205,7 @@ def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[F
             )
 
 
-def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Finding]:
+def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Discrepancy]:
     seen: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for testimony in testimonies:
         for countersigned in testimony.heads:
@@ -213,14 +213,14 @@ def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Find
             seen[head.site, head.recovered or "", head.number].add(head.hash)
     for (site, _, number), hashes in sorted(seen.items()):
         if len(hashes) > 1:
-            yield Finding(
+            yield Discrepancy(
                 weight=Weight.CONTRADICTION,
                 site=site,
                 sentence=f"it has shown {len(hashes)} different entries {number} of its ledger to witnesses",
             )
 
 
-def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Finding]:
+def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Discrepancy]:
     """Find ledgers of one site that differ in an entry; copies that continue each other are merged before."""
     for number, ledger_state in enumerate(ledgers):
         for other in ledgers[number + 1 :]:
@@ -290,9 +290,9 @@ def _is_testimony(path: Path) -> bool:
         return False
 
 
-def _make_contradiction(ledger_state: SiteLedger, sentence: str) -> Finding:
-    return Finding(weight=Weight.CONTRADICTION, site=ledger_state.name, sentence=sentence)
+def _make_contradiction(ledger_state: SiteLedger, sentence: str) -> Discrepancy:
+    return Discrepancy(weight=Weight.CONTRADICTION, site=ledger_state.name, sentence=sentence)
 
 
-def _make_remark(ledger_state: SiteLedger, sentence: str) -> Finding:
-    return Finding(weight=Weight.REMARK, site=ledger_state.name, sentence=sentence)
+def _make_remark(ledger_state: SiteLedger, sentence: str) -> Discrepancy:
+    return Discrepancy(weight=Weight.REMARK, site=ledger_state.name, sentence=sentence)

@@ -51,7 +51,7 @@ class Room(Document):
     studies: int
 
 
-class Answer(Document):
+class WhatIf(Document):
     """What would fit: ``studies`` whole studies, or one study with up to ``rounds`` rounds of training."""
 
     site: str
@@ -167,7 +167,7 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
             f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
-    # more noise never costs more, so bisection finds the least; with the geometric mean, for a range of eight decades
+    # more noise never costs more, so bisection works; the geometric mean suits a range of eight decades
     while low < high:
         middle = isqrt(low * high)
         low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)
@@ -243,11 +243,11 @@ def _compute_room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) ->
 
 def _compute_answer(
     state: LedgerState, key_given: bool, account: Account, plan: Sequence[Planned], like: str | None
-) -> Answer:
+) -> WhatIf:
     training = _list_training_rounds(plan)
     grants = tuple(_compute_room(number, filter_, plan) for number, filter_ in enumerate(account.filters, start=1))
     delta = min(grant.delta for grant in grants)
-    return Answer(
+    return WhatIf(
         site=state.site,
         key=state.key.typed,
         key_given=key_given,
@@ -286,7 +286,7 @@ def _format_epsilon_left(account: Account) -> str:
     )
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_answer(answer: WhatIf) -> None:
     origin = "as given" if answer.key_given else "from the ledger itself: compare it with what the site gave you"
     lines = [
         f"site         {answer.site}",

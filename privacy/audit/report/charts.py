@@ -1,4 +1,4 @@
-"""Draws SVG without a script: a population's epsilon over time, and bars.
+"""Draw SVG without a script: a population's epsilon over time, and bars.
 
 Rules:
 

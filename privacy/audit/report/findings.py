@@ -1,4 +1,4 @@
-"""Lists what a reader of a ledger must not overlook, in plain sentences, the most serious first.
+"""List what a reader of a ledger must not overlook, in plain sentences, the most serious first.
 
 Rules:
 
@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from privacy.audit.report.formatting import format_count, format_day
-from privacy.audit.report.timeline import Note, PopulationTimeline, Timeline
+from privacy.audit.report.timeline import LedgerNote, PopulationTimeline, Timeline
 from privacy.ledger.papers import Paper
 from privacy.ledger.state import LedgerState
 
@@ -31,12 +31,12 @@ class Reading:
     """The papers of studies in an export, by study."""
 
     @cached_property
-    def incidents(self) -> dict[str, list[Note]]:
+    def incidents(self) -> dict[str, list[LedgerNote]]:
         """Incidents, by study."""
         return _group_by_study(self.story.incidents)
 
     @cached_property
-    def refusals(self) -> dict[str, list[Note]]:
+    def refusals(self) -> dict[str, list[LedgerNote]]:
         """Refusals, by study, whether the study was admitted or not."""
         return _group_by_study(self.story.refusals)
 
@@ -79,8 +79,8 @@ def list_findings_in_entries(ledger_state: LedgerState, story: Timeline) -> list
     ]
 
 
-def _group_by_study(notes: Iterable[Note]) -> dict[str, list[Note]]:
-    grouped: dict[str, list[Note]] = {}
+def _group_by_study(notes: Iterable[LedgerNote]) -> dict[str, list[LedgerNote]]:
+    grouped: dict[str, list[LedgerNote]] = {}
     for note in notes:
         grouped.setdefault(note.study, []).append(note)
     return grouped

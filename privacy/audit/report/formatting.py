@@ -1,4 +1,4 @@
-"""Formats the figures, dates and tables of a report.
+"""Format the figures, dates and tables of a report.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Builds HTML and SVG in which text from a file cannot become markup: all text is escaped.
+"""Build HTML and SVG in which text from a file cannot become markup: all text is escaped.
 
 Rules:
 

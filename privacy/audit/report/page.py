@@ -1,4 +1,4 @@
-"""Renders the report as one page: whose ledger it is, what needs attention, each population, what the numbers mean.
+"""Render the report as one page: whose ledger it is, what needs attention, each population, what the numbers mean.
 
 Rules:
 
@@ -32,7 +32,7 @@ from privacy.audit.report.formatting import (
 from privacy.audit.report.html import Content, Markup, join_content, render_element
 from privacy.audit.report.population_section import render_population
 from privacy.audit.report.study_section import SecondFigure, render_notes_table
-from privacy.audit.report.timeline import Approval, Key, PopulationTimeline, Witness
+from privacy.audit.report.timeline import Approval, KeyInUse, PopulationTimeline, WitnessedHeads
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
 
@@ -273,11 +273,11 @@ def _render_approvals(reading: Reading) -> Markup:
     return render_table("Terms that a person has approved", columns, reading.story.approvals, row)
 
 
-def _make_key_row(key: Key) -> Sequence[Content]:
+def _make_key_row(key: KeyInUse) -> Sequence[Content]:
     return render_entry(key.at), render_digest(key.key)
 
 
-def _render_witnesses(witnesses: Sequence[Witness]) -> Markup:
+def _render_witnesses(witnesses: Sequence[WitnessedHeads]) -> Markup:
     if not witnesses:
         return render_element("p", "No witness has countersigned this ledger.")
     columns = [
@@ -288,7 +288,7 @@ def _render_witnesses(witnesses: Sequence[Witness]) -> Markup:
         Column("Written down"),
     ]
 
-    def row(witness: Witness) -> Sequence[Content]:
+    def row(witness: WitnessedHeads) -> Sequence[Content]:
         seen = f"entry {witness.newest:,}"
         return (
             witness.name,

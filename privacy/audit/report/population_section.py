@@ -1,4 +1,4 @@
-"""Renders the section of one population: its balance, its plot, its grants, and what each study spent.
+"""Render the section of one population: its balance, its plot, its grants, and what each study spent.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Describes a study on its sheet, from its paper, if the export has one (``privacy/ledger/papers.py``).
+"""Describe a study on its sheet, from its paper, if the export has one (``privacy/ledger/papers.py``).
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Renders a sheet for each study: when, under which terms, with what noise, for which rounds, and how it ended.
+"""Render a sheet for each study: when, under which terms, with what noise, for which rounds, and how it ended.
 
 Rules:
 
@@ -38,7 +38,7 @@ from privacy.audit.report.formatting import (
 )
 from privacy.audit.report.html import Content, Markup, join_content, render_element
 from privacy.audit.report.study_facts import render_study_facts
-from privacy.audit.report.timeline import Approval, Note, PopulationTimeline, Release, Study
+from privacy.audit.report.timeline import Approval, LedgerNote, PopulationTimeline, ReleasedModel, Study
 from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 
@@ -161,7 +161,7 @@ def _render_approval(approval: Approval) -> Markup:
     return render_element("div", render_entry(approval.at), ": ", render_quote(approval.by))
 
 
-def _render_release(release: Release) -> Markup:
+def _render_release(release: ReleasedModel) -> Markup:
     return render_element(
         "div",
         render_digest(release.model),
@@ -250,7 +250,7 @@ def _make_pld_cells(second: SecondFigure, plan: Sequence[AnyEvent], delta: float
 
 
 def list_planned_events(study: Study) -> list[AnyEvent]:
-    """List every event of the study's plan once, as :meth:`Account.list_paid_events` does for paid events."""
+    """List every event of the study's plan once, as :meth:`MachineAccount.list_paid_events` does for paid events."""
     times: dict[tuple[Purpose, AnyEvent], int] = {}
     for part in study.said.plan:
         times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times
@@ -300,7 +300,7 @@ def _make_planned_row(study: Study, part: Planned) -> Sequence[Content]:
     )
 
 
-def render_notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -> Markup:
+def render_notes_table(caption: str, notes: Sequence[LedgerNote], at_once: int = 20) -> Markup:
     """Render a table of refusals or incidents."""
     columns = [
         Column("Study"),
@@ -310,7 +310,7 @@ def render_notes_table(caption: str, notes: Sequence[Note], at_once: int = 20) -
         Column("In the site's words"),
     ]
 
-    def row(note: Note) -> Sequence[Content]:
+    def row(note: LedgerNote) -> Sequence[Content]:
         number = NONE if note.round is None else str(note.round)
         return note.study, render_entry(note.at), number, note.code, render_quote(note.sentence)
 

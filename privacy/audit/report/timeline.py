@@ -1,4 +1,4 @@
-"""Collects a ledger's history for people: its populations, what each study did with them, and what went wrong.
+"""Collect a ledger's history for people: its populations, what each study did with them, and what went wrong.
 
 :meth:`Timeline.apply` is the ``watch`` of a verified reading. It gets every entry, and the ledger's state after it.
 It relies on what the ledger has checked and checks nothing again.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from privacy.accounting.account import Account
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.plan import Purpose
-from privacy.accounting.renyi_filter import Grant as RenyiGrant
+from privacy.accounting.renyi_filter import BudgetGrant as RenyiGrant
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     Allow,
@@ -75,7 +75,7 @@ class Point(NamedTuple):
     """Spent and set aside together."""
 
 
-class Note(NamedTuple):
+class LedgerNote(NamedTuple):
     """A refusal or an incident, in the site's own words."""
 
     at: Moment
@@ -102,7 +102,7 @@ class SetBack(NamedTuple):
     by: str
 
 
-class Release(NamedTuple):
+class ReleasedModel(NamedTuple):
     """A model has left the site."""
 
     at: Moment
@@ -110,14 +110,14 @@ class Release(NamedTuple):
     to: str
 
 
-class Key(NamedTuple):
+class KeyInUse(NamedTuple):
     """A key came into use."""
 
     at: Moment
     key: str
 
 
-class Witness(NamedTuple):
+class WitnessedHeads(NamedTuple):
     """A witness of this ledger: how often it has seen the ledger, and up to which entry."""
 
     name: str
@@ -153,7 +153,7 @@ class Study:
     closed_by_recovery: bool = False
     ending: Ending | None = None
     returned: int = 0
-    releases: list[Release] = field(default_factory=list)
+    releases: list[ReleasedModel] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -190,10 +190,10 @@ class Timeline:
         self.chapters: dict[str, PopulationTimeline] = {}
         self.studies: dict[str, Study] = {}
         self.approvals: list[Approval] = []
-        self.refusals: list[Note] = []
-        self.incidents: list[Note] = []
-        self.keys: list[Key] = []
-        self.witnesses: dict[str, Witness] = {}
+        self.refusals: list[LedgerNote] = []
+        self.incidents: list[LedgerNote] = []
+        self.keys: list[KeyInUse] = []
+        self.witnesses: dict[str, WitnessedHeads] = {}
         self.recoveries: list[Recovery] = []
         self.clocks: list[SetBack] = []
         self._before: str = ""
@@ -207,7 +207,7 @@ class Timeline:
         match entry.body:
             case Open() as body:
                 self.opened = at
-                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
+                self.keys.append(KeyInUse(at, PublicKey.from_text(body.key).typed))
             case Population() as body:
                 self._find_or_make_chapter(body.population).registered.append((at, body))
                 self._record_point(ledger_state, at, body.population)
@@ -231,13 +231,13 @@ class Timeline:
                 study.ending = body.why
                 self._record_point(ledger_state, at, study.said.population)
             case ModelRelease() as body:
-                self.studies[body.study].releases.append(Release(at, body.model, body.to))
+                self.studies[body.study].releases.append(ReleasedModel(at, body.model, body.to))
             case Refuse() as body:
-                self.refusals.append(Note(at, body.study, None, body.code, body.sentence))
+                self.refusals.append(LedgerNote(at, body.study, None, body.code, body.sentence))
             case Incident() as body:
-                self.incidents.append(Note(at, body.study, body.round, body.code, body.sentence))
+                self.incidents.append(LedgerNote(at, body.study, body.round, body.code, body.sentence))
             case KeyChange() as body:
-                self.keys.append(Key(at, PublicKey.from_text(body.key).typed))
+                self.keys.append(KeyInUse(at, PublicKey.from_text(body.key).typed))
             case Checkpoint() as body:
                 self._record_witness(at, body)
             case Clock() as body:
@@ -269,7 +269,9 @@ class Timeline:
         seen = body.countersigned.seen.statement
         before = self.witnesses.get(body.witness)
         times, newest = (before.times, before.newest) if before else (0, 0)
-        self.witnesses[body.witness] = Witness(seen.witness, body.witness, times + 1, max(newest, seen.number), at)
+        self.witnesses[body.witness] = WitnessedHeads(
+            seen.witness, body.witness, times + 1, max(newest, seen.number), at
+        )
 
     def _record_recovery(self, ledger_state: LedgerState, at: Moment, body: Recover) -> None:
         seen = body.countersigned.seen.statement

@@ -1,1 +1,1 @@
-"""Encryption schemes for sealed updates, one scheme a file."""
+"""Encryption schemes for sealed updates, one in each file."""

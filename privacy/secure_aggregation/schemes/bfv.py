@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from privacy import labels
 from privacy.errors import SealingError
-from privacy.key_derivation import Purpose, derive
+from privacy.key_derivation import KeyPurpose, derive
 from privacy.secure_aggregation.schemes.bfv_parameters import (
     AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
@@ -95,12 +95,12 @@ class StudyKey:
     @property
     def check_key(self) -> bytes:
         """The key of the check fields: every site that can open an aggregate can also check it."""
-        return derive(self.to_bytes(), Purpose.CHECK_KEY)
+        return derive(self.to_bytes(), KeyPurpose.CHECK_KEY)
 
     @property
     def digest_key(self) -> bytes:
         """The key of model digests: only sites can compute or test them."""
-        return derive(self.to_bytes(), Purpose.MODEL_DIGEST)
+        return derive(self.to_bytes(), KeyPurpose.MODEL_DIGEST)
 
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
         """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""

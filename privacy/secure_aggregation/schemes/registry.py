@@ -1,4 +1,4 @@
-"""Lists the schemes by their names in the terms."""
+"""List the schemes by their names in the terms."""
 
 from typing import Final
 

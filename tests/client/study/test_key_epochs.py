@@ -15,9 +15,9 @@ from privacy.keys import SessionKey, wrap
 from privacy.protocol.key_messages import (
     MAX_EARLIER,
     MAX_HELD,
-    Grant,
+    KeyGrant,
+    KeyOffer,
     KeyParcel,
-    Offer,
     Wrap,
     compute_offers_digest,
 )
@@ -45,7 +45,7 @@ def sites() -> dict[str, Epochs]:
     return {name: member(name) for name in SITE_KEYS}
 
 
-def offered(sites: dict[str, Epochs], epoch: int = 1) -> dict[str, Signed[Offer]]:
+def offered(sites: dict[str, Epochs], epoch: int = 1) -> dict[str, Signed[KeyOffer]]:
     return {name: site.make_offer(epoch, base=0, patients=60) for name, site in sites.items()}
 
 
@@ -66,8 +66,8 @@ def keyed(sites: dict[str, Epochs], epoch: int = 1, earlier: tuple[int, ...] = (
 
 def regranted(parcel: KeyParcel, by: str = LEAD, **changes: Any) -> KeyParcel:
     """The parcel with other fields in its grant, signed by ``by``: what a dishonest lead could send."""
-    grant = Grant.model_validate({**parcel.grant.statement.model_dump(), **changes})
-    return KeyParcel(offers=parcel.offers, grant=Signed[Grant].sign(SITE_KEYS[by], grant))
+    grant = KeyGrant.model_validate({**parcel.grant.statement.model_dump(), **changes})
+    return KeyParcel(offers=parcel.offers, grant=Signed[KeyGrant].sign(SITE_KEYS[by], grant))
 
 
 # Honest epochs ---------------------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ def test_coordinator_that_swaps_a_session_key_is_refused(sites: dict[str, Epochs
     offers = offered(sites)
     swapped = offers["birch"].statement.model_copy(update={"session_key": SessionKey().public})
     for forged in (
-        Signed[Offer].sign(key_number(9), swapped),
-        Signed[Offer](statement=swapped, signature=offers["birch"].signature),
+        Signed[KeyOffer].sign(key_number(9), swapped),
+        Signed[KeyOffer](statement=swapped, signature=offers["birch"].signature),
     ):
         with pytest.raises(WireError, match="a signature is not by the key"):
             sites[LEAD].wrap_for_members(Wrap(epoch=1, offers={**offers, "birch": forged}))
@@ -187,7 +187,7 @@ def test_coordinator_that_swaps_a_session_key_is_refused(sites: dict[str, Epochs
 
 def test_site_that_is_not_on_the_roster_gets_no_key(sites: dict[str, Epochs]) -> None:
     puppet = offered(sites)["birch"].statement.model_copy(update={"site": "puppet"})
-    offers = {**offered(sites), "puppet": Signed[Offer].sign(key_number(9), puppet)}
+    offers = {**offered(sites), "puppet": Signed[KeyOffer].sign(key_number(9), puppet)}
     with pytest.raises(WireError, match="'puppet' is not on the study's roster"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
@@ -198,8 +198,8 @@ def test_site_that_is_not_on_the_roster_gets_no_key(sites: dict[str, Epochs]) ->
 def test_offer_from_elsewhere_is_refused(sites: dict[str, Epochs], change: dict[str, Any]) -> None:
     """Signed by birch, but for another epoch, study or launch, or under another name."""
     offers = offered(sites)
-    moved = Offer.model_validate({**offers["birch"].statement.model_dump(), **change})
-    offers["birch"] = Signed[Offer].sign(SITE_KEYS["birch"], moved)
+    moved = KeyOffer.model_validate({**offers["birch"].statement.model_dump(), **change})
+    offers["birch"] = Signed[KeyOffer].sign(SITE_KEYS["birch"], moved)
     with pytest.raises(WireError, match="the key offer of 'birch' is for another study or epoch"):
         sites[LEAD].wrap_for_members(Wrap(epoch=1, offers=offers))
 
@@ -242,7 +242,7 @@ def test_grant_with_other_offers_than_it_was_made_for_is_refused(sites: dict[str
 
 def test_grant_by_another_than_its_lead_is_refused(sites: dict[str, Epochs]) -> None:
     parcel = granted(sites)
-    forged = Signed[Grant].sign(SITE_KEYS["cedar"], parcel.grant.statement)
+    forged = Signed[KeyGrant].sign(SITE_KEYS["cedar"], parcel.grant.statement)
     with pytest.raises(WireError, match="a signature is not by the key"):
         sites["birch"].accept_keys(KeyParcel(offers=parcel.offers, grant=forged))
 
@@ -252,7 +252,7 @@ def test_grant_by_a_stranger_is_refused(sites: dict[str, Epochs]) -> None:
     statement = parcel.grant.statement.model_copy(update={"lead": "puppet"})
     with pytest.raises(WireError, match="'puppet' is not on the study's roster"):
         sites["birch"].accept_keys(
-            KeyParcel(offers=parcel.offers, grant=Signed[Grant].sign(key_number(9), statement))
+            KeyParcel(offers=parcel.offers, grant=Signed[KeyGrant].sign(key_number(9), statement))
         )
 
 
@@ -306,15 +306,15 @@ def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
     """The lead wraps what it likes; whatever it is, the member refuses it as a message and goes on."""
     birch, session = member("birch"), SessionKey()
     offers = {"birch": birch.make_offer(1, 0, 60)}
-    lead = Offer(
+    lead = KeyOffer(
         study=LAUNCH.study, launch=LAUNCH.digest, site=LEAD, epoch=1, session_key=session.public, base=0, holds=(),
         patients=60,
     )  # fmt: skip
-    offers[LEAD] = Signed[Offer].sign(SITE_KEYS[LEAD], lead)
+    offers[LEAD] = Signed[KeyOffer].sign(SITE_KEYS[LEAD], lead)
     offered_digest, key = compute_offers_digest(offers), os.urandom(32)
     context = to_canonical({"study": LAUNCH.study, "launch": LAUNCH.digest, "epoch": 1, "offers": offered_digest})
     agreed = session.agree(offers["birch"].statement.session_key, WRAP_LABEL + context)
-    grant = Grant(
+    grant = KeyGrant(
         study=LAUNCH.study,
         launch=LAUNCH.digest,
         lead=LEAD,
@@ -325,7 +325,7 @@ def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
         keyring=encode_wrapped_key(wrap(key, to_canonical(keyring), context)),
     )
     with pytest.raises(ProtocolError):
-        birch.accept_keys(KeyParcel(offers=offers, grant=Signed[Grant].sign(SITE_KEYS[LEAD], grant)))
+        birch.accept_keys(KeyParcel(offers=offers, grant=Signed[KeyGrant].sign(SITE_KEYS[LEAD], grant)))
     assert holds(birch) == ()
 
 
@@ -335,15 +335,15 @@ def planted(sites: dict[str, Epochs], epoch: int, keys: dict[int, StudyKey]) -> 
         SessionKey(),
         {name: site.make_offer(epoch, 0, 60) for name, site in sites.items() if name != LEAD},
     )
-    lead = Offer(
+    lead = KeyOffer(
         study=LAUNCH.study, launch=LAUNCH.digest, site=LEAD, epoch=epoch, session_key=session.public, base=0,
         holds=(), patients=60,
     )  # fmt: skip
-    offers[LEAD] = Signed[Offer].sign(SITE_KEYS[LEAD], lead)
+    offers[LEAD] = Signed[KeyOffer].sign(SITE_KEYS[LEAD], lead)
     said, ring_key = compute_offers_digest(offers), os.urandom(32)
     context = to_canonical({"study": LAUNCH.study, "launch": LAUNCH.digest, "epoch": epoch, "offers": said})
     ring = to_canonical({"keys": {str(number): encode_wrapped_key(key.to_bytes()) for number, key in keys.items()}})
-    grant = Grant(
+    grant = KeyGrant(
         study=LAUNCH.study,
         launch=LAUNCH.digest,
         lead=LEAD,
@@ -359,7 +359,7 @@ def planted(sites: dict[str, Epochs], epoch: int, keys: dict[int, StudyKey]) -> 
         },
         keyring=encode_wrapped_key(wrap(ring_key, ring, context)),
     )
-    return KeyParcel(offers=offers, grant=Signed[Grant].sign(SITE_KEYS[LEAD], grant))
+    return KeyParcel(offers=offers, grant=Signed[KeyGrant].sign(SITE_KEYS[LEAD], grant))
 
 
 def test_key_of_a_later_epoch_is_refused_with_its_grant(sites: dict[str, Epochs]) -> None:

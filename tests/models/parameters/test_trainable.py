@@ -28,7 +28,7 @@ from models.parameters.flatten import (
     set_shared_parameters,
 )
 from models.parameters.initial import draw_initial_personal_parameters, draw_initial_shared_parameters
-from models.parameters.trainable import Counts, count_by_kind
+from models.parameters.trainable import ParameterCounts, count_by_kind
 from tests.models.choices import arranged, convolutional
 
 LAYERS = {"layers.0": 5 * 4 + 4, "layers.2": 4 * 3 + 3, "layers.4": 3 + 1}
@@ -63,7 +63,7 @@ def test_layers_that_are_named_are_trained_sent_or_kept(
     amounts = [sum(LAYERS[name] for name in chosen) for chosen in (sent, own, set(LAYERS) - sent - own)]
     assert (
         count_by_kind(module)
-        == Counts(*amounts)
+        == ParameterCounts(*amounts)
         == (count_shared_parameters(module), count_personal_parameters(module), amounts[2])
     )
     asking = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -87,7 +87,7 @@ def test_adapters_without_names_stand_beside_every_layer_that_is_not_trained() -
     assert names(list_shared_parameters(module)) == [
         "layers.0.down", "layers.0.up", "layers.2.down", "layers.2.up", "layers.4",
     ]  # fmt: skip
-    assert count_by_kind(module) == Counts(
+    assert count_by_kind(module) == ParameterCounts(
         2 * (5 + 4) + 2 * (4 + 3) + 4, 0, LAYERS["layers.0"] + LAYERS["layers.2"]
     )
 

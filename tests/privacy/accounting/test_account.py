@@ -25,7 +25,7 @@ from privacy.accounting.events import (
 from privacy.accounting.grant_order import choose_order, list_order_choices
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi import NANO, STORED_ORDERS
-from privacy.accounting.renyi_filter import Grant, RenyiFilter
+from privacy.accounting.renyi_filter import BudgetGrant, RenyiFilter
 from privacy.errors import BudgetError
 
 
@@ -316,7 +316,7 @@ def test_taken_over_total_only_ever_raises_what_was_spent(granted: Account) -> N
 
 
 def test_grant_that_only_the_witness_knows_is_taken_over_at_its_place(granted: Account) -> None:
-    lost = Grant(1, 1e-4, 16, compute_renyi_limit(1, 1e-4, 16))
+    lost = BudgetGrant(1, 1e-4, 16, compute_renyi_limit(1, 1e-4, 16))
     with pytest.raises(BudgetError, match="has 1 grants, not number 3"):
         granted.take_over(3, lost, 7)
     granted.take_over(2, lost, 7)
@@ -325,7 +325,7 @@ def test_grant_that_only_the_witness_knows_is_taken_over_at_its_place(granted: A
 
 def test_grant_known_otherwise_is_not_taken_over(granted: Account) -> None:
     with pytest.raises(BudgetError, match=r"grant 1 .* was given otherwise"):
-        granted.take_over(1, Grant(4, 1e-3, 8, compute_renyi_limit(4, 1e-3, 8)), 7)
+        granted.take_over(1, BudgetGrant(4, 1e-3, 8, compute_renyi_limit(4, 1e-3, 8)), 7)
     assert granted.budget.grants[0].spent == 0
 
 

@@ -8,8 +8,8 @@ import pytest
 from privacy.keys import SessionKey, SigningKey
 from privacy.ledger.signed_head import AccountTotals, Countersigned, GrantTotals, LedgerHead
 from privacy.protocol.envelope import MAX_BODY_BYTES, make_envelope
-from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Head, Header, View
-from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, Grant, KeyParcel, Offer, Wrap, Wrappings
+from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Header, HeadReference, View
+from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, KeyGrant, KeyOffer, KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Closed, Joined, Open, Opened, Problem, Release, Reply, Request, Sealed, Train
 from privacy.refusal_codes import RefusalCode
 from privacy.signed import Signed
@@ -24,7 +24,9 @@ DIGEST = "f" * 64
 
 
 def keyring_limit() -> int:
-    (limit,) = (each.max_length for each in Grant.model_fields["keyring"].metadata if hasattr(each, "max_length"))
+    (limit,) = (
+        each.max_length for each in KeyGrant.model_fields["keyring"].metadata if hasattr(each, "max_length")
+    )
     return int(limit)
 
 
@@ -40,16 +42,17 @@ def header(name: str) -> Signed[Header]:
     return Signed[Header].sign(
         KEY,
         Header(
-            site=name, view=view, patients=MOST, blob=DIGEST, own_mask=DIGEST, ledger=Head(number=MOST, hash=DIGEST),
+            site=name, view=view, patients=MOST, blob=DIGEST, own_mask=DIGEST,
+            ledger=HeadReference(number=MOST, hash=DIGEST),
             epsilon_spent=1.2345678901234567e-300, totals=DIGEST,
         ),
     )  # fmt: skip
 
 
-def offer(name: str) -> Signed[Offer]:
-    return Signed[Offer].sign(
+def offer(name: str) -> Signed[KeyOffer]:
+    return Signed[KeyOffer].sign(
         KEY,
-        Offer(
+        KeyOffer(
             study=STUDY, launch=DIGEST, site=name, epoch=MOST, session_key=SessionKey().public, base=MOST,
             holds=(MOST,) * MAX_HELD, patients=MOST,
         ),
@@ -79,9 +82,9 @@ def head() -> Signed[LedgerHead]:
 def messages() -> dict[str, Request | Reply]:
     headers, offers = {name: header(name) for name in NAMES}, {name: offer(name) for name in NAMES}
     evaluated = Evaluated(round=MOST, opened_in=MOST, counts=(-MOST,) * 20_000)
-    grant = Signed[Grant].sign(
+    grant = Signed[KeyGrant].sign(
         KEY,
-        Grant(
+        KeyGrant(
             study=STUDY, launch=DIGEST, lead=NAMES[0], epoch=MOST, offers=DIGEST, commitment=DIGEST,
             wrapped=dict.fromkeys(NAMES, "A" * key_limit()), keyring="A" * keyring_limit(),
         ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.opening import Opened, open_aggregate
+from privacy.secure_aggregation.opening import OpenedSum, open_aggregate
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.seal import seal
 
@@ -76,7 +76,7 @@ class Federation:
     def honest(self) -> bytes:
         return self.aggregate([self.seal(site) for site in self.sites])
 
-    def open(self, aggregate: bytes, cohort: Sequence[str] | None = None, context: bytes = CONTEXT) -> Opened:
+    def open(self, aggregate: bytes, cohort: Sequence[str] | None = None, context: bytes = CONTEXT) -> OpenedSum:
         return open_aggregate(
             self.layout,
             aggregate,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privacy.key_derivation import Purpose, derive_stream
+from privacy.key_derivation import KeyPurpose, derive_stream
 from privacy.secure_aggregation.check_fields import (
     NO_FORMS,
     Forms,
@@ -82,7 +82,7 @@ def test_forms_of_a_sum_are_the_sum_of_the_forms() -> None:
 def test_forms_of_a_whole_block_of_the_largest_slots_do_not_overflow() -> None:
     """The oracle computes with Python's integers from the same keystream."""
     slots = np.full(BLOCK * SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
-    words = derive_stream(KEY, Purpose.CHECK_COEFFICIENTS, CONTEXT, bytes(4)).draw_words(len(slots)).tolist()
+    words = derive_stream(KEY, KeyPurpose.CHECK_COEFFICIENTS, CONTEXT, bytes(4)).draw_words(len(slots)).tolist()
     ks = [[word >> 20 * j & 0xFFFFF for word in words] for j in range(3)]
     assert compute_linear_forms(KEY, CONTEXT, 0, slots) == tuple(-sum(k) % PLAIN_MODULUS for k in ks)
 
