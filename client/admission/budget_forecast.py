@@ -38,7 +38,7 @@ def compute_grant_room(account: Account) -> GrantRoom | None:
         return GrantRoom(study, 0)
     times = last.planned + last.paid
     plan = [Planned(purpose=purpose, event=event, times=count) for (purpose, event), count in times.items()]
-    return GrantRoom(study, sum(max(0, each.left) // each.compute_plan_price(plan) for each in account.filters))
+    return GrantRoom(study, account.count_fitting(plan))
 
 
 def has_produced_results(account: Account) -> bool:

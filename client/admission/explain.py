@@ -146,10 +146,9 @@ def _compute_cost(price: Price, account: Account) -> Cost | None:
     """Compute the cost at the grant that would pay; where none has room, at the one with most left."""
     if price.noise_multiplier is None or not account.filters:
         return None
-    numbered = list(enumerate(account.filters, start=1))
-    fitting = [each for each in numbered if each[1].compute_plan_price(price.plan) <= each[1].left]
-    number, filter_ = fitting[0] if fitting else max(numbered, key=lambda each: each[1].epsilon_left)
+    number, filter_ = account.find_paying_filter(price.plan)
     divergence = filter_.compute_plan_price(price.plan)
+    fits = divergence <= filter_.left
     total = filter_.compute_epsilon_increase(divergence)
     trained, evaluated = (_compute_part(price, filter_, purpose) for purpose in (Purpose.TRAIN, Purpose.EVALUATE))
     # prices are rounded up and what is left is rounded down: the figures never promise too much
@@ -163,7 +162,7 @@ def _compute_cost(price: Price, account: Account) -> Cost | None:
         conversion=round_up(total - Decimal(divergence) / NANO),
         total=round_up(total),
         left_before=round_down(filter_.epsilon_left),
-        left_after=round_down(filter_.epsilon_left - total) if fitting else None,
+        left_after=round_down(filter_.epsilon_left - total) if fits else None,
     )
 
 

@@ -69,9 +69,9 @@ def ledger_list(
 @click.pass_obj
 def ledger_summary(home: SiteFolder, since: datetime | None, as_json: bool) -> None:
     """Show what was granted, and what each study took, in epsilon."""
-    story = Timeline()
+    timeline = Timeline()
     found = summarise(
-        verify_file(home.ledger_path, home.load_identity().public, story.apply), story, _format_day(since)
+        verify_file(home.ledger_path, home.load_identity().public, timeline.apply), timeline, _format_day(since)
     )
     if as_json:
         studies: list[Json] = [each._asdict() for each in found.studies]

@@ -43,14 +43,14 @@ def serve_site(home: SiteFolder) -> None:
         log_to(home.folder / "log", "site")
         stop = threading.Event()
         stop_on_signals(stop)
-        diary = ActivityLog(say)
+        activity = ActivityLog(say)
         write_connection(home, Connection(running_since=format_now()))
-        site = RequestHandler(home, training_for, diary)
+        site = RequestHandler(home, training_for, activity)
         try:
-            diary.report(f"'{site.name}' serves {home.folder}")
+            activity.report(f"'{site.name}' serves {home.folder}")
             for warning in _list_warnings(home):
-                diary.report(warning, level=logging.WARNING)
-            on_event = _make_event_reporter(home, diary)
+                activity.report(warning, level=logging.WARNING)
+            on_event = _make_event_reporter(home, activity)
             serve(
                 admission.address,
                 home.ca_path,
@@ -65,7 +65,7 @@ def serve_site(home: SiteFolder) -> None:
             raise
         finally:
             site.close()
-        diary.report(f"'{site.name}' has stopped")
+        activity.report(f"'{site.name}' has stopped")
 
 
 def _list_warnings(home: SiteFolder) -> list[str]:
@@ -79,17 +79,17 @@ def _list_warnings(home: SiteFolder) -> list[str]:
     return warnings
 
 
-def _make_event_reporter(home: SiteFolder, diary: ActivityLog) -> Callable[[AgentEvent], None]:
+def _make_event_reporter(home: SiteFolder, activity: ActivityLog) -> Callable[[AgentEvent], None]:
     started = format_now()
 
     def on_event(event: AgentEvent) -> None:
         match event.kind:
             case Kind.ONLINE:
                 write_connection(home, Connection(running_since=started, connected_since=format_now()))
-                diary.report(event.sentence, about="link")
+                activity.report(event.sentence, about="link")
             case Kind.WAITING:
                 write_connection(home, Connection(running_since=started, sentence=event.sentence))
-                diary.report(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
+                activity.report(f"waiting: {event.sentence}", about="link", level=logging.WARNING)
             case Kind.DROPPED:
                 logging.getLogger(__name__).warning("%s", event.sentence)
             case _:

@@ -42,24 +42,24 @@ class Summary(NamedTuple):
     incidents: int
 
 
-def summarise(ledger_state: LedgerState, story: Timeline, since: str) -> Summary:
+def summarise(ledger_state: LedgerState, timeline: Timeline, since: str) -> Summary:
     """Summarise the ledger from the day ``since`` on (YYYY-MM-DD; empty: from the beginning)."""
     grants = [
-        f"{each.at.time[:10]}: '{chapter.population}' was granted epsilon {each.grant.epsilon:g} at delta "
+        f"{each.at.time[:10]}: '{history.population}' was granted epsilon {each.grant.epsilon:g} at delta "
         f"{each.grant.delta:g}" + (", after results were seen" if each.after_results else "")
-        for chapter in story.chapters.values()
-        for each in chapter.grants
+        for history in timeline.histories.values()
+        for each in history.grants
         if each.at.time >= since
     ]
     return Summary(
         grants=grants,
         studies=[
-            _make_study_line(ledger_state, story, study)
-            for study in story.studies.values()
+            _make_study_line(ledger_state, timeline, study)
+            for study in timeline.studies.values()
             if _is_active_since(study, since)
         ],
-        refused=sum(note.at.time >= since for note in story.refusals),
-        incidents=sum(note.at.time >= since for note in story.incidents),
+        refused=sum(note.at.time >= since for note in timeline.refusals),
+        incidents=sum(note.at.time >= since for note in timeline.incidents),
     )
 
 
@@ -68,9 +68,9 @@ def _is_active_since(study: Study, since: str) -> bool:
     return study.closed is None or last.time >= since
 
 
-def _make_study_line(ledger_state: LedgerState, story: Timeline, study: Study) -> StudyLine:
+def _make_study_line(ledger_state: LedgerState, timeline: Timeline, study: Study) -> StudyLine:
     together = ledger_state.find_account_of_study(study.name).compute_committed_cost((study.name,))
-    approved = next((each.by for each in story.approvals if each.at.entry == study.said.approval), None)
+    approved = next((each.by for each in timeline.approvals if each.at.entry == study.said.approval), None)
     planned = sum(part.times for part in study.said.plan if part.purpose == "train")
     return StudyLine(
         study=study.name,

@@ -14,7 +14,7 @@ from client.study.cut_values import describe_mark
 from privacy.protocol.messages import Close, Reply, Request, Sealed, Train
 from privacy.study.launch import Launch
 
-_log: Final = logging.getLogger("diary")
+_log: Final = logging.getLogger("activity")
 
 
 class ActivityLog:

@@ -101,12 +101,12 @@ class RequestHandler:
     Args:
         home: the site's folder.
         training_for: makes the trainer of a study; a process of its own in a real site.
-        diary: the activity log.
+        activity: the activity log.
     """
 
-    def __init__(self, home: SiteFolder, training_for: TrainingFor, diary: ActivityLog | None = None) -> None:
+    def __init__(self, home: SiteFolder, training_for: TrainingFor, activity: ActivityLog | None = None) -> None:
         self._home = home
-        self._diary = diary or ActivityLog()
+        self._activity = activity or ActivityLog()
         self._config = home.config
         self._identity = home.load_identity()
         self._admission = home.load_admission()
@@ -171,13 +171,13 @@ class RequestHandler:
             answer = self._answer(body, blobs)
             participation = self._participations.get(body.study)
             if participation is not None:
-                self._diary.report_answer(participation.context, body.content, answer[0])
+                self._activity.report_answer(participation.context, body.content, answer[0])
             return answer
         except _REFUSALS as error:
             said = describe_error(error)
             if str(error) != said.sentence:
                 _log.warning("%s: %s refused (%s): %s", body.study, body.content.kind, said.code, error)
-            self._diary.report_refusal(body.study, body.content.kind, said.code, said.sentence)
+            self._activity.report_refusal(body.study, body.content.kind, said.code, said.sentence)
             if isinstance(error, TrainingError):
                 sentence = "training or scoring failed here; the training log says why"
                 self._ledger.record_incident(body.study, "training-failed", sentence)
@@ -228,7 +228,7 @@ class RequestHandler:
                 raise EpochLostError("this site has not joined the study")
             self._participations[study] = self._resume_study(StudyStore(folder))
             if not new:
-                self._diary.report_resumed_study(self._participations[study].context)
+                self._activity.report_resumed_study(self._participations[study].context)
         return self._participations[study]
 
     def _give_up(self, request: GiveUp, study: str) -> GivenUp:
@@ -354,7 +354,7 @@ class RequestHandler:
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
         StudyStore.create(folder, signed, state, shared)
-        self._diary.report_admission(launch)
+        self._activity.report_admission(launch)
 
     def _read_policy(self) -> Policy:
         """Read the policy as ``site.yaml`` has it now: people change it while the site runs.
@@ -369,7 +369,7 @@ class RequestHandler:
         if config.name != self.name:
             raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
         if config.policy != self._config.policy:
-            self._diary.report("site.yaml has changed: its policy is in force from this study on")
+            self._activity.report("site.yaml has changed: its policy is in force from this study on")
             self._config = config
         return config.policy
 

@@ -137,10 +137,9 @@ class Account:
                 f"the population '{self.population}' has no privacy budget: the data protection officer grants one "
                 "before a study with privacy"
             )
-        for number, filter_ in enumerate(self.filters, start=1):
-            if filter_.compute_plan_price(plan) <= filter_.left:
-                return number
-        roomiest = max(self.filters, key=lambda each: each.epsilon_left)
+        number, roomiest = self.find_paying_filter(plan)
+        if roomiest.compute_plan_price(plan) <= roomiest.left:
+            return number
         granted = roomiest.granted
         asked = roomiest.compute_epsilon_increase(roomiest.compute_plan_price(plan))
         raise BudgetError(
@@ -148,6 +147,19 @@ class Account:
             f"{round_down(roomiest.epsilon_left):.4f} is left of "
             f"{granted.epsilon:g} (delta {granted.delta:g}, order {granted.order})"
         )
+
+    def find_paying_filter(self, plan: Sequence[Planned]) -> tuple[int, RenyiFilter]:
+        """Return number and filter of the grant that would pay for ``plan``: the first with room for all of it.
+
+        Where none has room it is the one with most epsilon left. There must be a grant.
+        """
+        numbered = list(enumerate(self.filters, start=1))
+        fitting = (each for each in numbered if each[1].compute_plan_price(plan) <= each[1].left)
+        return next(fitting, None) or max(numbered, key=lambda each: each[1].epsilon_left)
+
+    def count_fitting(self, plan: Sequence[Planned]) -> int:
+        """Return how many studies of ``plan`` fit in what all grants have left."""
+        return sum(each.count_fitting(plan) for each in self.filters)
 
     def find_filter(self, grant: int) -> RenyiFilter:
         """Return the filter of grant number ``grant``.

@@ -24,6 +24,7 @@ from privacy.errors import BudgetError
 
 GRID: Final = 10**6  # a calibrated noise multiplier is a whole number of millionths
 MOST_NOISE: Final = 10**6 * GRID  # of NoiseMultiplier
+_LEAST_NOISE: Final = GRID // 100
 
 
 def compute_noise_multiplier(
@@ -123,7 +124,6 @@ def _find_least_noise_at(
 ) -> tuple[int | None, int | None]:
     """Return the least noise up to ``high``, in millionths, and the largest of ``orders`` at which it fits."""
     room = {order: compute_renyi_limit(epsilon, delta, order) for order in orders}
-    low = GRID // 100
 
     def fitting(candidates: Iterable[int], noise: int) -> list[int]:
         event = with_noise(noise / GRID)
@@ -132,11 +132,24 @@ def _find_least_noise_at(
     fit = fitting((order for order in orders if room[order] > 0), high)
     if not fit:
         return None, None
-    while low < high:
-        middle = isqrt(low * high)  # geometric mean: the grid spans eight orders of magnitude
+
+    def fits(noise: int) -> bool:
         # an order that has no room at some noise has none at any smaller noise, so candidates only drop out
-        if still := fitting(fit, middle):
-            fit, high = still, middle
-        else:
-            low = middle + 1
-    return high, max(fit)
+        nonlocal fit
+        still = fitting(fit, noise)
+        fit = still or fit
+        return bool(still)
+
+    return bisect_noise(fits, high), max(fit)
+
+
+def bisect_noise(fits: Callable[[int], bool], high: int) -> int:
+    """Return the least noise, in millionths, that ``fits``; ``high`` does, and more noise never fits less.
+
+    The middle is the geometric mean: the grid spans eight orders of magnitude.
+    """
+    low = _LEAST_NOISE
+    while low < high:
+        middle = isqrt(low * high)
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return high

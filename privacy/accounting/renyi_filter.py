@@ -4,7 +4,7 @@ Source: Feldman and Zrnic 2021 (arXiv 2008.11193, sections 3 and 4). :mod:`priva
 rules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -52,6 +52,10 @@ class RenyiFilter:
     def compute_plan_price(self, plan: Iterable[Planned]) -> int:
         """Return what the events of ``plan`` that have a bound cost, in nano units."""
         return sum((self.compute_price(planned.event) or 0) * planned.times for planned in plan)
+
+    def count_fitting(self, plan: Sequence[Planned]) -> int:
+        """Return how many times all of ``plan``, which has a price, fits in what is left."""
+        return max(0, self.left) // self.compute_plan_price(plan)
 
     def epsilon_of(self, amount: int) -> Decimal:
         """Return ``amount`` in epsilon: 0 for nothing, else with the fixed part that the conversion adds."""

@@ -1,7 +1,7 @@
 """Count how often one study was launched, and what all its launches cost: the best of k runs is charged as k runs.
 
-Every launch is a study of its own, with its own allowance. To show the best of several runs uses the results of all
-of them, so every report of one run says how many there were.
+Every launch is a study of its own, with its own allowance. The choice of the best run uses the results of all runs,
+so every report of one run says how many there were.
 
 Rules:
 

@@ -95,6 +95,11 @@ class Committed(Document):
     cohort: tuple[Name, ...] = Field(max_length=MAX_SITES)
     headers: dict[Name, Signed[Header]] = Field(max_length=MAX_SITES)
 
+    @property
+    def view(self) -> View:
+        """The view of the first header. The round is committed only if all of them have the same one."""
+        return next(iter(self.headers.values())).statement.view
+
 
 def verify_headers(
     launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]

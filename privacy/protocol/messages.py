@@ -130,7 +130,7 @@ class Sealed(Document):
 
 
 class Released(Document):
-    """Reply to :class:`ReleaseChoice`: the seed of this site's own mask, for one attempt of a round only."""
+    """Reply to :class:`Release`: the seed of this site's own mask, for one attempt of a round only."""
 
     kind: Literal["released"] = "released"
     round: Count

@@ -50,7 +50,7 @@ class Aggregate:
 
         Args:
             seeds: the released seeds, 32 bytes each, by site.
-            context: as the sites sealed with.
+            context: the context with which the sites sealed.
 
         Raises:
             SealingError: a seed is missing or has another length.

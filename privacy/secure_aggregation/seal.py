@@ -74,18 +74,18 @@ def seal(
     if site not in cohort:
         raise SealingError(f"{site} seals only in a cohort that names it, got {', '.join(sorted(cohort))}")
     layout.require_fitting(integers, counts)
-    hand = SealingInputs(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
+    inputs = SealingInputs(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
     make_site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
     sealed = bytearray(layout.sealed_bytes)
     size = layout.cipher.sealed_bytes
     forms = NO_FORMS
     *whole, last = layout.blocks
-    tasks = (_Task(hand, parts, integers[layout.find_values_in(parts)], tuple(counts)) for parts in whole)
+    tasks = (_Task(inputs, parts, integers[layout.find_values_in(parts)], tuple(counts)) for parts in whole)
     for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
         sealed[parts.start * size : parts.stop * size] = block.sealed
         forms = add_forms(forms, block.forms)
     # the last block carries the check fields, which need the sums of every block before it
-    block = _seal_block(_Task(hand, last, integers[layout.find_values_in(last)], tuple(counts), forms))
+    block = _seal_block(_Task(inputs, last, integers[layout.find_values_in(last)], tuple(counts), forms))
     sealed[last.start * size :] = block.sealed
     return bytes(sealed)
 
@@ -105,7 +105,7 @@ class SealingInputs(NamedTuple):
 class _Task(NamedTuple):
     """One block to seal. Only the last has ``forms``: the sums of all blocks before it, for its check fields."""
 
-    hand: SealingInputs
+    inputs: SealingInputs
     parts: range
     values: NDArray[np.uint32]
     counts: tuple[int, ...]
@@ -118,16 +118,18 @@ class _Block(NamedTuple):
 
 
 def _seal_block(task: _Task) -> _Block:
-    hand, number = task.hand, task.parts.start // BLOCK
-    cipher, key = hand.layout.cipher, load_study_key(hand.study_key)
-    slots = hand.layout.pack(task.values, task.counts, task.parts)
+    inputs, number = task.inputs, task.parts.start // BLOCK
+    cipher, key = inputs.layout.cipher, load_study_key(inputs.study_key)
+    slots = inputs.layout.pack(task.values, task.counts, task.parts)
     checked = slots if task.forms is None else slots[:-CHECKS]
-    forms = compute_linear_forms(key.check_key, hand.context, number, checked)
+    forms = compute_linear_forms(key.check_key, inputs.context, number, checked)
     if task.forms is not None:
         slots[-CHECKS:] = compute_expected_checks(
-            add_forms(task.forms, forms), key.check_key, hand.context, [hand.site]
+            add_forms(task.forms, forms), key.check_key, inputs.context, [inputs.site]
         )
-    masks = make_site_masks(hand.site, hand.cohort, hand.pair_secrets, hand.own_seed, hand.context, number)
+    masks = make_site_masks(
+        inputs.site, inputs.cohort, inputs.pair_secrets, inputs.own_seed, inputs.context, number
+    )
     sealed = []
     for start in range(0, len(slots), SLOTS):
         part = slots[start : start + SLOTS]

@@ -31,7 +31,7 @@ PARTS: Final[dict[str, str]] = {
     "Cohort": "`cohort`: how many sites a round needs, and how many of them may conspire.",
     "SecureAggregation": "`secure_aggregation`: how an update becomes integers, and how these are sealed.",
     "Evaluation": "`evaluation`: when the shared model is scored on the sites' test patients, as sealed totals.",
-    "Release": "`release`: who gets which model.",
+    "ReleaseChoice": "`release`: who gets which model.",
 }
 
 KEYS: Final[dict[str, Guidance]] = {
@@ -272,8 +272,8 @@ KEYS: Final[dict[str, Guidance]] = {
         "End the study after so many evaluations without a better AUROC.",
         "2 or 3, with an `epsilon` of the totals. What is not used goes back to the sites.",
     ),
-    "Release.to": Guidance("Who gets the model: the sites."),
-    "Release.model": Guidance(
+    "ReleaseChoice.to": Guidance("Who gets the model: the sites."),
+    "ReleaseChoice.model": Guidance(
         "The last model, or the evaluated one with the best AUROC of opened totals.",
         "`last`, unless totals are calm enough to choose by.",
     ),

@@ -37,7 +37,7 @@ def _list_items(federation: Federation) -> Iterator[Opening | StudySeen | RoundS
                 study=study,
                 round=number,
                 attempt=event.committed.attempt,
-                base=next(iter(event.committed.headers.values())).statement.view.base,
+                base=event.committed.view.base,
                 trained=launch.terms.trains(number),
                 heads={name: header.statement.ledger.hash for name, header in event.committed.headers.items()},
             )

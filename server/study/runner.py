@@ -204,7 +204,7 @@ class StudyRunner:
         assert self._sum is not None
         began = time.monotonic()
         committed = commit.committed
-        context = next(iter(committed.headers.values())).statement.view.to_bytes()
+        context = committed.view.to_bytes()
         self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
         replace_file(self._journal.find_aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
         self._sum = None

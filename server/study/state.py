@@ -10,7 +10,7 @@ from math import inf
 
 from models.federated.early_stopping import is_out_of_patience
 from privacy.mechanisms.value_range import count_most_patients
-from privacy.protocol.headers import Committed, Evaluated, Header, View
+from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note, Record
@@ -100,7 +100,7 @@ class StudyState:
         event = self.history.committed.get(self.history.base)
         if self.terms.evaluation.patience is None or event is None or self.history.base in self.history.totals:
             return None
-        view = read_first_view(event.committed)
+        view = event.committed.view
         return event.committed if self.terms.evaluates(view.round, view.base) else None
 
     @property
@@ -144,7 +144,7 @@ class StudyState:
     def fits_round(self, evaluated: Evaluated | None, base: int) -> bool:
         """Return whether ``evaluated`` has the shape of round ``base``'s totals; None if it has none."""
         event = self.history.committed.get(base)
-        trained_from = None if event is None else read_first_view(event.committed).base
+        trained_from = None if event is None else event.committed.view.base
         if trained_from is None or not self.terms.evaluates(base, trained_from):
             return evaluated is None
         return (
@@ -266,8 +266,3 @@ class StudyState:
         if refused and len(out) + len(self.list_sites_with(SiteStatus.REFUSED)) >= needed:
             return f"once {refused} would admit the study, run: {self.format_resume_command(*sorted(out))}"
         return self.describe_new_launch()
-
-
-def read_first_view(committed: Committed) -> View:
-    """Return the view of a committed round; all its headers have the same one."""
-    return next(iter(committed.headers.values())).statement.view

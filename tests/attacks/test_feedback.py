@@ -57,7 +57,7 @@ def test_shared_noise_without_what_its_proof_needs_is_no_study(
 def test_what_rounding_leaves_is_left_of_the_noised_update(
     mallory: Mallory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Error feedback carries a patient's own share, un-noised, into rounds that never sampled him.
+    """Error feedback carries a patient's own share, un-noised, into rounds that never sampled them.
 
     Here it cannot: the integers of a round and what is left of it add up to what the trainer gave out, noise in it.
     """

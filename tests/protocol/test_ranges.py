@@ -131,7 +131,7 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
 ) -> None:
     """Sites whose people have taken the rule out: the range hardly holds the noise, whatever the sum is."""
     monkeypatch.setattr(SharedNoise, "describe_problem", lambda *_: None)
-    caplog.set_level(logging.WARNING, "diary")
+    caplog.set_level(logging.WARNING, "activity")
     simulator = found(terms_with(6))
     simulator.run()
     require_finished(simulator)
@@ -144,7 +144,7 @@ def test_sums_that_wrapped_are_marked_alike_at_every_site_in_card_ledger_and_log
         assert "**do not use this model**" in text
         codes = [getattr(entry.body, "code", "") for entry in simulator.entries(name, "incident")]
         assert codes == ["wrapped-around"] * len(marks)
-    told = [record.getMessage() for record in caplog.records if record.name == "diary"]
+    told = [record.getMessage() for record in caplog.records if record.name == "activity"]
     assert sum("sums have wrapped around; do not use the model" in each for each in told) == len(FOUR) * len(marks)
 
 

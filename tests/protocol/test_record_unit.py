@@ -1,4 +1,4 @@
-"""Studies that sample and clip records one by one: the patient is charged for all that he may have."""
+"""Studies that sample and clip records one by one: the patient is charged for all that they may have."""
 
 import csv
 from pathlib import Path

@@ -178,7 +178,7 @@ def test_site_put_back_says_so_itself_before_it_takes_part_in_anything_new(simul
     simulator.run(lambda: 3 in committed(simulator), seconds=5)
     simulator.put_back("ash", copy)
     shown: list[str] = []
-    simulator.sites["ash"]._diary = ActivityLog(shown.append)
+    simulator.sites["ash"]._activity = ActivityLog(shown.append)
     simulator.run(seconds=5)
     said = [line for line in shown if "rolled back" in line]
     assert "refuses a round (refused): entry" in said[0]

@@ -47,9 +47,9 @@ def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
-    story, papers = Timeline(), dict[str, Paper]()
-    form, state = read_ledger(ledger, key, story.apply, papers)
-    return Reading(state, story, form, key is not None, papers)
+    timeline, papers = Timeline(), dict[str, Paper]()
+    form, state = read_ledger(ledger, key, timeline.apply, papers)
+    return Reading(state, timeline, form, key is not None, papers)
 
 
 def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:

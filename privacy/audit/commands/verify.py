@@ -87,8 +87,8 @@ def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> 
     Raises:
         LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
     """
-    story = Timeline()
-    form, state = read_ledger(path, key, story.apply)
+    timeline = Timeline()
+    form, state = read_ledger(path, key, timeline.apply)
     number = None if head is None else state.find_entry_number(head)
     if head is not None and number is None:
         raise LedgerError(
@@ -96,7 +96,7 @@ def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> 
             f"{state.head.hash}: its tail was cut off, it was rewritten, or it is another ledger; ask the site for a "
             "new export and the head printed with it"
         )
-    return _build_result(path, form, state, key is not None, number, list_findings_in_entries(state, story))
+    return _build_result(path, form, state, key is not None, number, list_findings_in_entries(state, timeline))
 
 
 def _parse_head(text: str) -> str:

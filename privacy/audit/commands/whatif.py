@@ -12,13 +12,14 @@ Rules:
 
 from collections.abc import Sequence
 from decimal import Decimal
-from math import isnan, isqrt
+from math import isnan
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from privacy.accounting.account import Account
+from privacy.accounting.calibration import GRID, MOST_NOISE, bisect_noise
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import AnyEvent, SampledGaussian, Unprotected, repeat_event
 from privacy.accounting.figures import round_down, round_up
@@ -29,9 +30,6 @@ from privacy.command_line import print_json, print_table
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.ledger import LedgerState
-
-_GRID: Final = 10**6  # a noise multiplier is a whole number of millionths
-_LEAST_NOISE, _MOST_NOISE = _GRID // 100, 10**6 * _GRID  # the range of NoiseMultiplier
 
 
 class Room(Document):
@@ -158,20 +156,15 @@ def find_least_noise(account: Account, shape: Shape, studies: int) -> float:
     """
 
     def fit(noise: int) -> int:
-        plan = [shape.make_planned_training(noise / _GRID)]
-        return sum(_count_fitting_studies(filter_, plan) for filter_ in account.filters)
+        plan = [shape.make_planned_training(noise / GRID)]
+        return account.count_fitting(plan)
 
-    low, high = _LEAST_NOISE, _MOST_NOISE
-    if fit(high) < studies:
+    if fit(MOST_NOISE) < studies:
         raise BudgetError(
             f"no noise lets {studies} such studies fit in what is left of the population '{account.population}' "
             f"({_format_epsilon_left(account)}): ask for fewer studies, rounds or steps, or for a further grant"
         )
-    # more noise never costs more, so bisection works; the geometric mean suits a range of eight decades
-    while low < high:
-        middle = isqrt(low * high)
-        low, high = (low, middle) if fit(middle) >= studies else (middle + 1, high)
-    return high / _GRID
+    return bisect_noise(lambda noise: fit(noise) >= studies, MOST_NOISE) / GRID
 
 
 def _require_usable_account(state: LedgerState, population: str) -> Account:
@@ -218,10 +211,6 @@ def _list_training_rounds(plan: Sequence[Planned]) -> tuple[Planned, ...]:
     return tuple(part for part in plan if part.purpose is Purpose.TRAIN and not isinstance(part.event, Unprotected))
 
 
-def _count_fitting_studies(filter_: RenyiFilter, plan: Sequence[Planned]) -> int:
-    return max(0, filter_.left) // filter_.compute_plan_price(plan)
-
-
 def _compute_room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) -> Room:
     granted, price = filter_.granted, filter_.compute_plan_price(plan)
     price_of_round = max(filter_.compute_price(part.event) or 0 for part in _list_training_rounds(plan))
@@ -237,7 +226,7 @@ def _compute_room(number: int, filter_: RenyiFilter, plan: Sequence[Planned]) ->
         price_of_study=price,
         epsilon_of_study=round_up(filter_.compute_epsilon_increase(price)),
         rounds=max(0, filter_.left - without_training) // price_of_round,
-        studies=_count_fitting_studies(filter_, plan),
+        studies=filter_.count_fitting(plan),
     )
 
 

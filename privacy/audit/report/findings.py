@@ -23,7 +23,7 @@ class Reading:
     """A verified ledger, its history, and how it was read."""
 
     ledger: LedgerState
-    story: Timeline
+    timeline: Timeline
     form: str
     """``sqlite`` or ``export``."""
     key_given: bool
@@ -33,12 +33,12 @@ class Reading:
     @cached_property
     def incidents(self) -> dict[str, list[LedgerNote]]:
         """Incidents, by study."""
-        return _group_by_study(self.story.incidents)
+        return _group_by_study(self.timeline.incidents)
 
     @cached_property
     def refusals(self) -> dict[str, list[LedgerNote]]:
         """Refusals, by study, whether the study was admitted or not."""
-        return _group_by_study(self.story.refusals)
+        return _group_by_study(self.timeline.refusals)
 
 
 class Gravity(StrEnum):
@@ -57,25 +57,25 @@ class Finding(NamedTuple):
 
 def list_findings(reading: Reading) -> list[Finding]:
     """List everything that needs attention; empty if nothing does."""
-    story, found = reading.story, list[Finding]()
-    for chapter in story.chapters.values():
-        found += [Finding(Gravity.ALARM, each) for each in _list_alarms(chapter)]
-        found += [Finding(Gravity.CAUTION, each) for each in _list_cautions(reading.ledger, chapter)]
+    timeline, found = reading.timeline, list[Finding]()
+    for history in timeline.histories.values():
+        found += [Finding(Gravity.ALARM, each) for each in _list_alarms(history)]
+        found += [Finding(Gravity.CAUTION, each) for each in _list_cautions(reading.ledger, history)]
     found += [
         Finding(Gravity.CAUTION, each)
-        for each in (*_list_clock_corrections(story), *_list_ledger_cautions(reading))
+        for each in (*_list_clock_corrections(timeline), *_list_ledger_cautions(reading))
     ]
     return sorted(found, key=lambda finding: finding.gravity is not Gravity.ALARM)
 
 
-def list_findings_in_entries(ledger_state: LedgerState, story: Timeline) -> list[str]:
+def list_findings_in_entries(ledger_state: LedgerState, timeline: Timeline) -> list[str]:
     """List what in the entries needs attention, the most serious first; not how the ledger was read."""
-    chapters = story.chapters.values()
-    alarms = [each for chapter in chapters for each in _list_alarms(chapter)]
+    histories = timeline.histories.values()
+    alarms = [each for history in histories for each in _list_alarms(history)]
     return [
         *alarms,
-        *(each for chapter in chapters for each in _list_cautions(ledger_state, chapter)),
-        *_list_clock_corrections(story),
+        *(each for history in histories for each in _list_cautions(ledger_state, history)),
+        *_list_clock_corrections(timeline),
     ]
 
 
@@ -86,61 +86,61 @@ def _group_by_study(notes: Iterable[LedgerNote]) -> dict[str, list[LedgerNote]]:
     return grouped
 
 
-def _list_alarms(chapter: PopulationTimeline) -> Iterator[str]:
-    if since := chapter.unbounded_since:
+def _list_alarms(history: PopulationTimeline) -> Iterator[str]:
+    if since := history.unbounded_since:
         yield (
-            f"The patients of {chapter.population} were trained on without privacy on {format_day(since.time)} "
+            f"The patients of {history.population} were trained on without privacy on {format_day(since.time)} "
             f"(entry {since.entry}). No epsilon describes them any more, and no later entry can change that."
         )
-    yield from _list_excessive_deltas(chapter)
+    yield from _list_excessive_deltas(history)
 
 
-def _list_excessive_deltas(chapter: PopulationTimeline) -> Iterator[str]:
+def _list_excessive_deltas(history: PopulationTimeline) -> Iterator[str]:
     """Find grants whose deltas together are more than 1 divided by the number of patients, then and now."""
     together = 0.0
-    now = chapter.registered[-1][1].patients if chapter.registered else None
-    for each in chapter.grants:
+    now = history.registered[-1][1].patients if history.registered else None
+    for each in history.grants:
         together += each.grant.delta
         # the larger count of then and now, which allows the smaller delta, is the stricter one
         patients = max((count for count in (each.patients, now) if count is not None), default=None)
         if patients is not None and together * patients > 1:
             added = "" if together == each.grant.delta else f", {together:g} with the grants before it,"
             yield (
-                f"The grant of epsilon {each.grant.epsilon:g} to {chapter.population} on {format_day(each.at.time)} "
+                f"The grant of epsilon {each.grant.epsilon:g} to {history.population} on {format_day(each.at.time)} "
                 f"(entry {each.at.entry}) has delta {each.grant.delta:g}{added} which is more than one in about "
                 f"{patients:,} patients: what it promises would allow publishing one patient's record."
             )
 
 
-def _list_cautions(ledger_state: LedgerState, chapter: PopulationTimeline) -> Iterator[str]:
-    late = [each for each in chapter.grants if each.after_results and not each.lost]
+def _list_cautions(ledger_state: LedgerState, history: PopulationTimeline) -> Iterator[str]:
+    late = [each for each in history.grants if each.after_results and not each.lost]
     for number, each in enumerate(late[:3]):
         if number == 2 and len(late) > 3:
-            yield f"The budget of {chapter.population} was enlarged {len(late) - 2} more times after that."
+            yield f"The budget of {history.population} was enlarged {len(late) - 2} more times after that."
             break
         yield (
-            f"The budget of {chapter.population} was enlarged after results were seen: epsilon "
+            f"The budget of {history.population} was enlarged after results were seen: epsilon "
             f"{each.grant.epsilon:g} on {format_day(each.at.time)} (entry {each.at.entry})."
         )
-    if not ledger_state.accounts[chapter.population].held_out_protected:
+    if not ledger_state.accounts[history.population].held_out_protected:
         yield (
-            f"Totals over the held-out patients of {chapter.population} left without noise: these patients are "
+            f"Totals over the held-out patients of {history.population} left without noise: these patients are "
             "not protected, and the epsilon below does not speak of them."
         )
-    said_different = chapter.registered[-1][1].said_different if chapter.registered else {}
+    said_different = history.registered[-1][1].said_different if history.registered else {}
     for population, count in said_different.items():
-        written = f"like patients of {population}" if population != chapter.population else "like another of them"
+        written = f"like patients of {population}" if population != history.population else "like another of them"
         yield (
-            f"{format_count(count, 'patient')} of {chapter.population} {'is' if count == 1 else 'are'} written "
+            f"{format_count(count, 'patient')} of {history.population} {'is' if count == 1 else 'are'} written "
             f"{written}, and different people by what the site's people say. If they are the same, they have more "
             "than the budget below: ask."
         )
-    if not chapter.registered:
-        yield f"{chapter.population} is known from a lost ledger only; its registration is not in this one."
+    if not history.registered:
+        yield f"{history.population} is known from a lost ledger only; its registration is not in this one."
 
 
-def _list_clock_corrections(story: Timeline) -> Iterator[str]:
-    for each in story.clocks:
+def _list_clock_corrections(timeline: Timeline) -> Iterator[str]:
+    for each in timeline.clocks:
         yield (
             f"The site's clock had been wrong: entry {each.at.entry} is dated {each.at.time}, the one before it "
             f"{each.before}. {each.by} said so. The order of entries is their numbers; dates before it may be wrong."
@@ -148,15 +148,15 @@ def _list_clock_corrections(story: Timeline) -> Iterator[str]:
 
 
 def _list_ledger_cautions(reading: Reading) -> Iterator[str]:
-    ledger_state, story = reading.ledger, reading.story
-    for each in story.recoveries:
+    ledger_state, timeline = reading.ledger, reading.timeline
+    for each in timeline.recoveries:
         yield (
             f"The ledger was restored from a backup on {format_day(each.at.time)} (entry {each.at.entry}): totals up "
             f"to entry {each.seen} of the lost ledger are taken over, everything open counts as spent, and what "
             "happened in the lost part is not told here."
         )
-    if story.incidents:
-        yield f"{format_count(len(story.incidents), 'incident')} recorded, each listed below."
+    if timeline.incidents:
+        yield f"{format_count(len(timeline.incidents), 'incident')} recorded, each listed below."
     if ledger_state.unsettled:
         unsettled = format_count(
             len(ledger_state.unsettled), "round was paid and never settled", "rounds were paid and never settled"

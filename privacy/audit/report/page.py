@@ -60,10 +60,10 @@ _NOT_COVERED: Final = (
 def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
     """Render the whole page; with ``second``, it shows another accountant's figure beside the filter's."""
     site = reading.ledger.site
-    chapters = list(reading.story.chapters.values())
-    anchors = {chapter.population: f"population-{number}" for number, chapter in enumerate(chapters, start=1)}
+    histories = list(reading.timeline.histories.values())
+    anchors = {history.population: f"population-{number}" for number, history in enumerate(histories, start=1)}
     found = list_findings(reading)
-    shown = chapters[:POPULATIONS]
+    shown = histories[:POPULATIONS]
     body = render_element(
         "body",
         render_element(
@@ -78,11 +78,11 @@ def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
             _render_identity(reading),
             _render_attention(found),
             render_element("h2", "All populations", id="all"),
-            _render_overview(reading, chapters),
+            _render_overview(reading, histories),
             render_element("h2", "What these numbers mean", id="meaning"),
             [render_element("p", each) for each in (_PROMISE, _SPENT, _NOT_COVERED)],
             [render_population(reading, each, anchors[each.population], second) for each in shown],
-            _render_left_out(len(chapters) - len(shown)),
+            _render_left_out(len(histories) - len(shown)),
             _render_rest(reading),
         ),
         render_element("footer", render_element("p", _describe_how_made(reading))),
@@ -146,17 +146,19 @@ def _render_contents(shown: Sequence[PopulationTimeline], anchors: dict[str, str
 
 
 def _render_identity(reading: Reading) -> Markup:
-    state, story = reading.ledger, reading.story
+    state, timeline = reading.ledger, reading.timeline
     given = (
         "as it was given to the reader" if reading.key_given else "from the ledger itself, compared with nothing"
     )
     witnessed = f"entry {state.witnessed.number:,}" if state.witnessed else "none: nobody has witnessed this ledger"
-    recovered = [f"yes, at entry {each.at.entry} on {format_day(each.at.time)}" for each in story.recoveries[-1:]]
+    recovered = [
+        f"yes, at entry {each.at.entry} on {format_day(each.at.time)}" for each in timeline.recoveries[-1:]
+    ]
     form = "an export, whole to its signed trailer" if reading.form == "export" else "the site’s own file"
     return render_facts(
         ("Ledger of", state.site),
         ("Signing key", [render_digest(state.key.typed), f" ({given})"]),
-        ("Begun", render_time(story.opened) if story.opened else None),
+        ("Begun", render_time(timeline.opened) if timeline.opened else None),
         ("Complete up to", f"entry {state.head.number:,}"),
         ("Its hash", render_digest(state.head.hash)),
         ("Newest witnessed head", witnessed),
@@ -181,29 +183,31 @@ def _render_attention(found: Sequence[Finding]) -> Markup:
     return join_content(heading, render_element("ul", items, class_="findings"), more)
 
 
-def _render_overview(reading: Reading, chapters: Sequence[PopulationTimeline]) -> Markup:
+def _render_overview(reading: Reading, histories: Sequence[PopulationTimeline]) -> Markup:
     columns = [Column("Population")]
     columns += [
         Column(name, True) for name in ("Spent", "Left", "Granted", "Delta", "Set aside", "Patients", "Studies")
     ]
 
-    def row(chapter: PopulationTimeline) -> Sequence[Content]:
-        budget = reading.ledger.accounts[chapter.population].budget
+    def row(history: PopulationTimeline) -> Sequence[Content]:
+        budget = reading.ledger.accounts[history.population].budget
         unbounded = render_element("b", "no bound", class_="alarm")
         return (
-            chapter.population,
+            history.population,
             unbounded if budget.epsilon_spent is None else format_epsilon(budget.epsilon_spent),
             f"{budget.epsilon_left:.4f}",
             NONE if budget.epsilon_granted is None else f"{budget.epsilon_granted:g}",
             NONE if budget.delta is None else format_delta(budget.delta),
             f"{budget.epsilon_set_aside:.4f}",
-            f"{chapter.registered[-1][1].patients:,}" if chapter.registered else NONE,
+            f"{history.registered[-1][1].patients:,}" if history.registered else NONE,
             f"{budget.studies:,}",
         )
 
-    if not chapters:
+    if not histories:
         return render_element("p", "No data set is registered.")
-    return render_table("Epsilon of every population, at its delta", columns, chapters, row, at_once=50, cards=True)
+    return render_table(
+        "Epsilon of every population, at its delta", columns, histories, row, at_once=50, cards=True
+    )
 
 
 def _render_left_out(count: int) -> Content:
@@ -215,40 +219,42 @@ def _render_left_out(count: int) -> Content:
 
 
 def _render_rest(reading: Reading) -> Markup:
-    story = reading.story
-    refused = [note for note in story.refusals if note.study not in story.studies]
-    admitted = [note for note in story.refusals if note.study in story.studies]
+    timeline = reading.timeline
+    refused = [note for note in timeline.refusals if note.study not in timeline.studies]
+    admitted = [note for note in timeline.refusals if note.study in timeline.studies]
     return join_content(
         render_element("h2", "Incidents and refusals", id="incidents"),
-        render_notes_table("Incidents", story.incidents)
-        if story.incidents
+        render_notes_table("Incidents", timeline.incidents)
+        if timeline.incidents
         else render_element("p", "No incident is recorded."),
         render_notes_table("Studies that were refused and never admitted", refused) if refused else None,
         render_notes_table("Refusals of studies that were admitted before or after", admitted)
         if admitted
         else None,
-        render_element("p", "No refusal is recorded.") if not story.refusals else None,
+        render_element("p", "No refusal is recorded.") if not timeline.refusals else None,
         render_element("h2", "Approvals", id="approvals"),
         _render_approvals(reading)
-        if story.approvals
+        if timeline.approvals
         else render_element("p", "No approval by a person is recorded."),
         render_element("h2", "Keys and witnesses", id="keys"),
         render_table(
-            "Keys that sign this ledger", [Column("In use since"), Column("Key")], story.keys, _make_key_row, 10
+            "Keys that sign this ledger", [Column("In use since"), Column("Key")], timeline.keys, _make_key_row, 10
         ),
-        _render_witnesses(list(story.witnesses.values())),
+        _render_witnesses(list(timeline.witnesses.values())),
         [
             render_element("p", "Restored, ", render_entry(each.at), ": ", render_quote(each.sentence))
-            for each in story.recoveries[:20]
+            for each in timeline.recoveries[:20]
         ],
         render_element("h3", "Entries by kind"),
-        render_element("p", ", ".join(f"{kind} {story.entries[kind]:,}" for kind in BODIES if story.entries[kind])),
+        render_element(
+            "p", ", ".join(f"{kind} {timeline.entries[kind]:,}" for kind in BODIES if timeline.entries[kind])
+        ),
     )
 
 
 def _render_approvals(reading: Reading) -> Markup:
     studies: dict[int | None, list[str]] = {}
-    for study in reading.story.studies.values():
+    for study in reading.timeline.studies.values():
         studies.setdefault(study.said.approval, []).append(study.name)
 
     def row(approval: Approval) -> Sequence[Content]:
@@ -270,7 +276,7 @@ def _render_approvals(reading: Reading) -> Markup:
         Column("Studies admitted by it"),
         Column("Terms (SHA-256)"),
     ]
-    return render_table("Terms that a person has approved", columns, reading.story.approvals, row)
+    return render_table("Terms that a person has approved", columns, reading.timeline.approvals, row)
 
 
 def _make_key_row(key: KeyInUse) -> Sequence[Content]:

@@ -39,36 +39,36 @@ from privacy.ledger.entries import Population
 
 
 def render_population(
-    reading: Reading, chapter: PopulationTimeline, anchor: str, second: SecondFigure | None
+    reading: Reading, history: PopulationTimeline, anchor: str, second: SecondFigure | None
 ) -> Markup:
     """Render everything about one population."""
-    account = reading.ledger.accounts[chapter.population]
+    account = reading.ledger.accounts[history.population]
     budget = account.budget
     return render_element(
         "section",
-        render_element("h2", "Population ", chapter.population, id=anchor),
-        _render_unbounded(chapter),
+        render_element("h2", "Population ", history.population, id=anchor),
+        _render_unbounded(history),
         _render_balance(budget),
         _render_held_out(budget),
-        _render_second_figure(chapter, account, budget, second) if second else None,
-        _render_plot(reading, chapter),
+        _render_second_figure(history, account, budget, second) if second else None,
+        _render_plot(reading, history),
         render_element("h3", "Grants"),
-        _render_grants(chapter)
-        if chapter.grants
+        _render_grants(history)
+        if history.grants
         else render_element("p", "No budget was granted for these patients."),
-        [_render_shares(chapter, account, number) for number in range(1, len(account.filters) + 1)],
+        [_render_shares(history, account, number) for number in range(1, len(account.filters) + 1)],
         render_element("h3", "Data"),
-        _render_registrations(chapter),
+        _render_registrations(history),
         render_element("h3", "Studies"),
-        render_sheets(reading, chapter, account, second),
+        render_sheets(reading, history, account, second),
         aria_labelledby=anchor,
     )
 
 
-def _render_unbounded(chapter: PopulationTimeline) -> Content:
-    if chapter.unbounded_since is None:
+def _render_unbounded(history: PopulationTimeline) -> Content:
+    if history.unbounded_since is None:
         return None
-    at = chapter.unbounded_since
+    at = history.unbounded_since
     return render_element(
         "p",
         render_element("b", "No bound. ", class_="alarm"),
@@ -109,18 +109,18 @@ def _render_held_out(budget: Budget) -> Content:
 
 
 def _render_second_figure(
-    chapter: PopulationTimeline, account: Account, budget: Budget, second: SecondFigure
+    history: PopulationTimeline, account: Account, budget: Budget, second: SecondFigure
 ) -> Markup:
-    alone = len(chapter.studies) == 1
+    alone = len(history.studies) == 1
     of_studies = [
-        list_planned_events(each) if alone else account.list_paid_events(each.name) for each in chapter.studies
+        list_planned_events(each) if alone else account.list_paid_events(each.name) for each in history.studies
     ]
     events = [event for each in of_studies for event in each]
     filters = f"epsilon {format_epsilon(budget.epsilon_spent)}, enforced: nothing was admitted beyond the grants"
     if budget.epsilon_spent is None:
         filters = "none: no epsilon bounds training without privacy"
         other = filters
-    elif any(chapter.compute_unattributed_spending(account)):
+    elif any(history.compute_unattributed_spending(account)):
         other = "none: what the lost part of the ledger paid for is not known"
     elif budget.delta is None:
         other = "none: nothing is granted, so there is no delta to compute it at"
@@ -130,18 +130,20 @@ def _render_second_figure(
     return render_facts(("By the filter", filters), ("By loss distributions (PLD)", other))
 
 
-def _render_plot(reading: Reading, chapter: PopulationTimeline) -> Content:
-    points, until = chapter.points, reading.ledger.time
-    if len(points) < 2 or (not chapter.grants and chapter.unbounded_since is None):
+def _render_plot(reading: Reading, history: PopulationTimeline) -> Content:
+    points, until = history.points, reading.ledger.time
+    if len(points) < 2 or (not history.grants and history.unbounded_since is None):
         return None
-    late = [Mark(each.at, "▲", "enlarged after results were seen") for each in chapter.grants if each.after_results]
+    late = [Mark(each.at, "▲", "enlarged after results were seen") for each in history.grants if each.after_results]
     incidents = [
-        Mark(note.at, "◆", note.code) for study in chapter.studies for note in reading.incidents.get(study.name, [])
+        Mark(note.at, "◆", note.code) for study in history.studies for note in reading.incidents.get(study.name, [])
     ]
     recovered = [
-        Mark(each.at, "↺", "restored from a backup") for each in reading.story.recoveries if each.at >= points[0].at
+        Mark(each.at, "↺", "restored from a backup")
+        for each in reading.timeline.recoveries
+        if each.at >= points[0].at
     ]
-    budget = reading.ledger.accounts[chapter.population].budget
+    budget = reading.ledger.accounts[history.population].budget
     axis = "epsilon" if budget.delta is None else f"epsilon, at delta {format_delta(budget.delta)}"
     signs = (("▲", "grant after results", late), ("◆", "incident", incidents), ("↺", "restored", recovered))
     return join_content(
@@ -158,23 +160,23 @@ def _render_plot(reading: Reading, chapter: PopulationTimeline) -> Content:
                 if marks
             ],
             render_element("li", render_swatch("unbounded"), "no bound from here")
-            if chapter.unbounded_since
+            if history.unbounded_since
             else None,
             class_="legend",
         ),
         render_element(
             "figure",
-            render_epsilon_plot(points, [*late, *incidents, *recovered], until, _describe_plot(chapter), axis),
+            render_epsilon_plot(points, [*late, *incidents, *recovered], until, _describe_plot(history), axis),
         ),
         _render_plot_table(points),
     )
 
 
-def _describe_plot(chapter: PopulationTimeline) -> str:
-    first, last = chapter.points[0], chapter.points[-1]
+def _describe_plot(history: PopulationTimeline) -> str:
+    first, last = history.points[0], history.points[-1]
     spent = "has no bound" if last.spent is None else f"is {format_epsilon(last.spent)} spent"
     return (
-        f"Epsilon of {chapter.population} over time, from {format_day(first.at.time)} to {format_day(last.at.time)}: "
+        f"Epsilon of {history.population} over time, from {format_day(first.at.time)} to {format_day(last.at.time)}: "
         f"a line that goes up in steps and at the end {spent} of {last.granted:g} granted. The figures follow in a "
         "table."
     )
@@ -197,7 +199,7 @@ def _render_plot_table(points: Sequence[Point]) -> Markup:
     )
 
 
-def _render_grants(chapter: PopulationTimeline) -> Markup:
+def _render_grants(history: PopulationTimeline) -> Markup:
     columns = [
         Column("Grant"),
         Column("Epsilon", True),
@@ -227,21 +229,21 @@ def _render_grants(chapter: PopulationTimeline) -> Markup:
     return render_table(
         "What the data protection officer allowed",
         columns,
-        list(enumerate(chapter.grants, start=1)),
+        list(enumerate(history.grants, start=1)),
         row,
         cards=True,
     )
 
 
-def _render_shares(chapter: PopulationTimeline, account: Account, number: int) -> Content:
+def _render_shares(history: PopulationTimeline, account: Account, number: int) -> Content:
     filter_ = account.find_filter(number)
     limit = filter_.granted.limit
     paid = sorted(
-        (each for each in chapter.studies if each.said.grant == number),
+        (each for each in history.studies if each.said.grant == number),
         key=lambda study: (-study.spent - study.set_aside, study.admitted),
     )
     rows: list[tuple[str, str, int, int]] = [(each.name, "spent", each.spent, each.set_aside) for each in paid]
-    if lost := chapter.compute_unattributed_spending(account)[number - 1]:
+    if lost := history.compute_unattributed_spending(account)[number - 1]:
         rows.insert(0, ("the lost part of the ledger", "lost", lost, 0))
 
     def row(each: tuple[str, str, int, int]) -> Sequence[Content]:
@@ -267,7 +269,7 @@ def _render_shares(chapter: PopulationTimeline, account: Account, number: int) -
     )
 
 
-def _render_registrations(chapter: PopulationTimeline) -> Markup:
+def _render_registrations(history: PopulationTimeline) -> Markup:
     columns = [
         Column("Registered"),
         Column("Patients (public)", True),
@@ -280,5 +282,5 @@ def _render_registrations(chapter: PopulationTimeline) -> Markup:
         return render_entry(at), f"{body.patients:,}", f"{body.records_per_patient:,}", render_digest(body.data)
 
     return render_table(
-        "The data that these patients are known by", columns, chapter.registered, row, at_once=5, cards=True
+        "The data that these patients are known by", columns, history.registered, row, at_once=5, cards=True
     )

@@ -67,7 +67,7 @@ def _describe_label(terms: Terms) -> str:
 
 
 def _render_launcher(reading: Reading, paper: Paper) -> Content:
-    known = paper.coordinator in reading.story.witnesses
+    known = paper.coordinator in reading.timeline.witnesses
     said = "this key has countersigned this ledger" if known else "this key has not countersigned this ledger"
     return [
         f"the federation {paper.said.federation}, key ",

@@ -50,13 +50,13 @@ SecondFigure = Callable[[Sequence[AnyEvent], float], float]
 
 
 def render_sheets(
-    reading: Reading, chapter: PopulationTimeline, account: Account, second: SecondFigure | None
+    reading: Reading, history: PopulationTimeline, account: Account, second: SecondFigure | None
 ) -> Content:
     """Render a sheet for each study, at most for the newest hundred."""
-    if not chapter.studies:
+    if not history.studies:
         return render_element("p", "No study was admitted.")
-    newest = chapter.studies[-SHEETS:]
-    older = len(chapter.studies) - len(newest)
+    newest = history.studies[-SHEETS:]
+    older = len(history.studies) - len(newest)
     is_open = len(newest) <= _OPEN_SHEETS
     return [
         render_element(
@@ -66,13 +66,13 @@ def render_sheets(
         )
         if older
         else None,
-        [_render_sheet(reading, chapter, account, study, second, is_open) for study in newest],
+        [_render_sheet(reading, history, account, study, second, is_open) for study in newest],
     ]
 
 
 def _render_sheet(
     reading: Reading,
-    chapter: PopulationTimeline,
+    history: PopulationTimeline,
     account: Account,
     study: Study,
     second: SecondFigure | None,
@@ -80,7 +80,7 @@ def _render_sheet(
 ) -> Markup:
     said = study.said
     incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
-    approvals = [each for each in reading.story.approvals if each.at.entry == said.approval]
+    approvals = [each for each in reading.timeline.approvals if each.at.entry == said.approval]
     unsettled = len(study.reserved) - len(study.settled)
     remarks = [format_count(len(incidents), "incident")] if incidents else []
     return render_element(
@@ -90,7 +90,7 @@ def _render_sheet(
             render_element("h4", study.name),
             render_element(
                 "span",
-                f"{format_day(study.admitted.time)} · {_describe_state(study)}{_describe_share_taken(chapter, study)}",
+                f"{format_day(study.admitted.time)} · {_describe_state(study)}{_describe_share_taken(history, study)}",
                 class_="quiet",
             ),
             [render_element("b", f" · {remark}", class_="caution") for remark in remarks],
@@ -115,7 +115,7 @@ def _render_sheet(
             ("Models released", [_render_release(each) for each in study.releases[:20]] or "none"),
             ("", f"and {len(study.releases) - 20:,} more" if len(study.releases) > 20 else None),
         ),
-        _render_epsilons(reading, chapter, account, study, second),
+        _render_epsilons(reading, history, account, study, second),
         _render_plan(study),
         render_notes_table(f"Incidents of {study.name}", incidents, 5) if incidents else None,
         render_notes_table(f"Refused to {study.name}", refusals, 5) if refusals else None,
@@ -144,11 +144,11 @@ def _describe_state(study: Study) -> str:
     return "closed" if study.closed else "open"
 
 
-def _describe_share_taken(chapter: PopulationTimeline, study: Study) -> str:
+def _describe_share_taken(history: PopulationTimeline, study: Study) -> str:
     number = study.said.grant
     if number is None:
         return ""
-    return f" · {format_percent(study.spent, chapter.grants[number - 1].grant.limit)} of grant {number}"
+    return f" · {format_percent(study.spent, history.grants[number - 1].grant.limit)} of grant {number}"
 
 
 def _format_rounds(numbers: Sequence[int]) -> str:
@@ -179,10 +179,10 @@ def _render_closing(study: Study) -> Content:
 
 
 def _render_epsilons(
-    reading: Reading, chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
+    reading: Reading, history: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Markup:
     """Render every epsilon that people may read about this study, and why they differ."""
-    rows = [_make_promised_row(reading, study), *_make_computed_rows(chapter, account, study, second)]
+    rows = [_make_promised_row(reading, study), *_make_computed_rows(history, account, study, second)]
     columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
     caption = f"Why {study.name} has several epsilons: each answers another question"
     return render_table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
@@ -204,7 +204,7 @@ def _make_promised_row(reading: Reading, study: Study) -> Sequence[Content] | No
 
 
 def _make_computed_rows(
-    chapter: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
+    history: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Iterator[Sequence[Content]]:
     if study.said.grant is None or not account.allowances[study.name].private:
         if account.allowances[study.name].private and study.said.grant is None:
@@ -250,7 +250,7 @@ def _make_pld_cells(second: SecondFigure, plan: Sequence[AnyEvent], delta: float
 
 
 def list_planned_events(study: Study) -> list[AnyEvent]:
-    """List every event of the study's plan once, as :meth:`MachineAccount.list_paid_events` does for paid events."""
+    """List every event of the study's plan once, as :meth:`Account.list_paid_events` does for paid events."""
     times: dict[tuple[Purpose, AnyEvent], int] = {}
     for part in study.said.plan:
         times[part.purpose, part.event] = times.get((part.purpose, part.event), 0) + part.times

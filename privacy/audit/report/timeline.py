@@ -187,7 +187,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self.entries: Counter[str] = Counter()
-        self.chapters: dict[str, PopulationTimeline] = {}
+        self.histories: dict[str, PopulationTimeline] = {}
         self.studies: dict[str, Study] = {}
         self.approvals: list[Approval] = []
         self.refusals: list[LedgerNote] = []
@@ -246,13 +246,13 @@ class Timeline:
                 self._record_recovery(ledger_state, at, body)
 
     def _find_or_make_chapter(self, population: str) -> PopulationTimeline:
-        return self.chapters.setdefault(population, PopulationTimeline(population))
+        return self.histories.setdefault(population, PopulationTimeline(population))
 
     def _record_grant(self, at: Moment, body: Grant) -> None:
-        chapter = self._find_or_make_chapter(body.population)
+        history = self._find_or_make_chapter(body.population)
         granted = RenyiGrant(body.epsilon, body.delta, body.order, body.limit)
-        patients = chapter.registered[-1][1].patients if chapter.registered else None
-        chapter.grants.append(Given(at, granted, chapter.first_result is not None, False, patients))
+        patients = history.registered[-1][1].patients if history.registered else None
+        history.grants.append(Given(at, granted, history.first_result is not None, False, patients))
 
     def _record_payment(self, at: Moment, body: Reserve | Evaluate) -> None:
         study = self.studies[body.study]
@@ -262,8 +262,8 @@ class Timeline:
         study.spent += body.charge or 0
         study.set_aside -= body.charge or 0
         study.last_paid = at
-        chapter = self._find_or_make_chapter(study.said.population)
-        chapter.first_result = chapter.first_result or at
+        history = self._find_or_make_chapter(study.said.population)
+        history.first_result = history.first_result or at
 
     def _record_witness(self, at: Moment, body: Checkpoint) -> None:
         seen = body.countersigned.seen.statement
@@ -282,22 +282,22 @@ class Timeline:
                 study.spent, study.set_aside = study.spent + study.set_aside, 0
         # a recovery may bring grants, and whole populations, that have no entry in this ledger
         for population, account in ledger_state.accounts.items():
-            chapter = self._find_or_make_chapter(population)
-            for filter_ in account.filters[len(chapter.grants) :]:
-                seen_results = chapter.first_result is not None
-                patients = chapter.registered[-1][1].patients if chapter.registered else None
-                chapter.grants.append(Given(at, filter_.granted, seen_results, True, patients))
+            history = self._find_or_make_chapter(population)
+            for filter_ in account.filters[len(history.grants) :]:
+                seen_results = history.first_result is not None
+                patients = history.registered[-1][1].patients if history.registered else None
+                history.grants.append(Given(at, filter_.granted, seen_results, True, patients))
             if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
-                chapter.first_result = chapter.first_result or at
+                history.first_result = history.first_result or at
             self._record_point(ledger_state, at, population)
 
     def _record_point(self, ledger_state: LedgerState, at: Moment, population: str) -> None:
-        account, chapter = ledger_state.accounts[population], self.chapters[population]
-        if account.unprotected_by and chapter.unbounded_since is None:
-            chapter.unbounded_since = at
+        account, history = ledger_state.accounts[population], self.histories[population]
+        if account.unprotected_by and history.unbounded_since is None:
+            history.unbounded_since = at
         spent = sum((each.epsilon_of(each.spent) for each in account.filters), Decimal(0))
         committed = sum((each.epsilon_of(each.spent + each.set_aside) for each in account.filters), Decimal(0))
-        chapter.points.append(
+        history.points.append(
             Point(
                 at,
                 sum(each.granted.epsilon for each in account.filters),

@@ -61,7 +61,7 @@ def test_overlap_with_another_population_is_refused_with_the_number(
 
 
 def test_population_grows_and_forgets_nobody(register: PatientRegister) -> None:
-    """Who has left the file was paid for here, so another population may not have him."""
+    """Who has left the file was paid for here, so another population may not have them."""
     known = {"heart": register.admit("heart", SOME, {}).commitment}
     known = {"heart": register.admit("heart", ["p4"], known).commitment}
     assert register.count_patients([*SOME, "p4", "q1"], known) == {"heart": 4}

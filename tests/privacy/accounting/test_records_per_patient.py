@@ -99,7 +99,7 @@ def test_patient_with_another_record_costs_more_up_to_one_whose_records_are_all_
 
 @pytest.mark.parametrize("records", [2, 4])
 def test_patient_drawn_as_a_whole_costs_more_than_by_records_drawn_one_by_one(records: int) -> None:
-    # the same expected number of his records in a step, but all at once
+    # the same expected number of their records in a step, but all at once
     by_record = BoundedContribution(noise_multiplier=8, sampling_rate=0.05, records_per_patient=records, steps=100)
     whole = SampledGaussian(noise_multiplier=8 / records, sampling_rate=0.05, steps=100)
     assert epsilon_of([by_record], 1e-5, STORED_ORDERS) < epsilon_of([whole], 1e-5, STORED_ORDERS)

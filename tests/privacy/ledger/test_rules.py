@@ -28,15 +28,15 @@ from tests.privacy.ledger_makers import (
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def timeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("story") / "ledger.sqlite"
     write_story(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def values(story: Path) -> list[Value]:
-    return values_of(story)
+def values(timeline: Path) -> list[Value]:
+    return values_of(timeline)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def refused(values: list[Value], number: int, rule: Rule, sentence: str = "") ->
     assert replay(forged(values[: number - 1])).head.number == number - 1 if number > 1 else True
 
 
-def test_forged_ledger_without_a_change_is_the_honest_one(story: Path, values: list[Value]) -> None:
-    assert replay(forged(values), KEY.public).head == verify_file(story, KEY.public).head
+def test_forged_ledger_without_a_change_is_the_honest_one(timeline: Path, values: list[Value]) -> None:
+    assert replay(forged(values), KEY.public).head == verify_file(timeline, KEY.public).head
 
 
 def test_every_rule_has_a_case_here_or_is_about_signatures() -> None:

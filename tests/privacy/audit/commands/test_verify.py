@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def timeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("story") / "ledger.sqlite"
     write_story(path)
     return path
@@ -57,8 +57,8 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def values(story: Path) -> list[Value]:
-    return values_of(story)
+def values(timeline: Path) -> list[Value]:
+    return values_of(timeline)
 
 
 @pytest.fixture
@@ -192,19 +192,19 @@ def test_file_with_any_entry_changed_is_refused_by_entry(tmp_path: Path) -> None
     assert check_ledger(path, KEY.public).entries == 3
 
 
-def test_file_and_export_say_the_same(story: Path, tmp_path: Path) -> None:
-    with Ledger.open(story, KEY) as ledger:
+def test_file_and_export_say_the_same(timeline: Path, tmp_path: Path) -> None:
+    with Ledger.open(timeline, KEY) as ledger:
         (tmp_path / "export.jsonl").write_bytes(b"".join(ledger.export_lines()))
-    from_file, from_export = check_ledger(story, None), check_ledger(tmp_path / "export.jsonl", None)
+    from_file, from_export = check_ledger(timeline, None), check_ledger(tmp_path / "export.jsonl", None)
     assert (from_file.form, from_export.form) == ("sqlite", "export")
     different = {"file", "form"}
     assert from_file.model_dump(exclude=different) == from_export.model_dump(exclude=different)
 
 
-def test_file_is_only_read(story: Path) -> None:
-    before = {path.name: path.read_bytes() for path in story.parent.iterdir()}
-    check_ledger(story, KEY.public)
-    assert {path.name: path.read_bytes() for path in story.parent.iterdir()} == before
+def test_file_is_only_read(timeline: Path) -> None:
+    before = {path.name: path.read_bytes() for path in timeline.parent.iterdir()}
+    check_ledger(timeline, KEY.public)
+    assert {path.name: path.read_bytes() for path in timeline.parent.iterdir()} == before
 
 
 def test_file_in_use_is_read_up_to_its_last_entry(tmp_path: Path) -> None:
@@ -238,8 +238,8 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_verify_prints_the_budget_of_every_population(story: Path) -> None:
-    done = run("verify", story)
+def test_verify_prints_the_budget_of_every_population(timeline: Path) -> None:
+    done = run("verify", timeline)
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
         "site         north",
@@ -252,8 +252,8 @@ def test_verify_prints_the_budget_of_every_population(story: Path) -> None:
         assert line in done.stdout
 
 
-def test_verify_with_the_sites_key_prints_one_json_document(story: Path) -> None:
-    result = CliRunner().invoke(cli, ["verify", str(story), "--json", "--key", KEY.public.typed])
+def test_verify_with_the_sites_key_prints_one_json_document(timeline: Path) -> None:
+    result = CliRunner().invoke(cli, ["verify", str(timeline), "--json", "--key", KEY.public.typed])
     found = json.loads(result.stdout)
     assert (found["site"], found["key_given"], found["entries"]) == ("north", True, 12)
     (budget,) = found["populations"]
@@ -293,28 +293,28 @@ def test_verify_flags_a_grant_whose_delta_is_more_than_one_in_the_patients(tmp_p
 
 def test_verify_flags_a_grant_that_a_site_should_never_have_made(values: list[Value]) -> None:
     forgery = changed(values, 3, delta=0.9, limit=compute_renyi_limit(3, 0.9, 8))
-    story = Timeline()
-    ledger_state = replay(forged(forgery), watch=story.apply)
-    (flagged,) = list_findings_in_entries(ledger_state, story)
+    timeline = Timeline()
+    ledger_state = replay(forged(forgery), watch=timeline.apply)
+    (flagged,) = list_findings_in_entries(ledger_state, timeline)
     assert "(entry 3) has delta 0.9 which is more than one in about 160 patients" in flagged
 
 
 def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
-    story: Path, every_kind: Path
+    timeline: Path, every_kind: Path
 ) -> None:
-    result = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), "--json"])
+    result = CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), "--json"])
     found = json.loads(result.stdout)["ledgers"]
-    assert [(each["file"], each["entries"]) for each in found] == [(str(story), 12), (str(every_kind), 24)]
+    assert [(each["file"], each["entries"]) for each in found] == [(str(timeline), 12), (str(every_kind), 24)]
     keys = ["--key", KEY.public.typed, "--key", OTHER_KEY.public.typed]
-    assert CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys]).exit_code == 0
-    one = CliRunner().invoke(cli, ["verify", str(story), str(every_kind), *keys[:2]])
+    assert CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), *keys]).exit_code == 0
+    one = CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), *keys[:2]])
     assert one.exit_code == 2
     assert "2 ledgers and 1 keys: give one --key for each, or none" in one.stderr
 
 
-def test_verify_of_several_ledgers_fails_with_the_one_that_is_wrong(story: Path, export: Path) -> None:
+def test_verify_of_several_ledgers_fails_with_the_one_that_is_wrong(timeline: Path, export: Path) -> None:
     export.write_bytes(export.read_bytes()[:-1])
-    done = run("verify", story, export)
+    done = run("verify", timeline, export)
     assert (done.returncode, done.stdout) == (LedgerError.exit_code, "")
     assert str(export) in done.stderr
 
@@ -356,8 +356,8 @@ def test_verify_of_no_file_is_a_sentence(tmp_path: Path, path: str) -> None:
         check_ledger(tmp_path / path, None)
 
 
-def test_verify_with_a_key_that_is_none_is_wrong_usage(story: Path) -> None:
-    result = CliRunner().invoke(cli, ["verify", str(story), "--key", "abc"])
+def test_verify_with_a_key_that_is_none_is_wrong_usage(timeline: Path) -> None:
+    result = CliRunner().invoke(cli, ["verify", str(timeline), "--key", "abc"])
     assert result.exit_code == 2
     assert "expected a key of 60 characters in groups of five (k1...), got 3 characters" in result.stderr
 

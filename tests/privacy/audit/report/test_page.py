@@ -174,7 +174,7 @@ def test_report_of_a_bad_year_says_it(page: str, sentence: str) -> None:
 
 def test_report_names_every_study_with_its_terms_and_models(page: str, year: Path) -> None:
     text = words(page)
-    for study in read_timeline(year, None).story.studies.values():
+    for study in read_timeline(year, None).timeline.studies.values():
         for word in (study.name, study.said.terms, *(release.model for release in study.releases)):
             assert word in text
 
@@ -230,7 +230,7 @@ def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path
     with granted_ledger(tmp_path / "two.sqlite") as ledger:
         for name in "ab":
             ledger.allow(
-                name, POPULATION, [*read_timeline(ledger_state, None).story.studies["first"].said.plan], "3" * 64
+                name, POPULATION, [*read_timeline(ledger_state, None).timeline.studies["first"].said.plan], "3" * 64
             )
             ledger.reserve(name, 1, STEP)
     both = pld.compute_pld_epsilon([repeat_event(STEP, 2)], 1e-3)
@@ -325,10 +325,10 @@ def test_page_is_in_order_for_those_who_hear_it(page: str) -> None:
 
 
 def test_long_ledger_is_a_short_page() -> None:
-    story = Timeline()
+    timeline = Timeline()
     for ledger_state, entry in long_ledger(3_000):
-        story.apply(ledger_state, entry)
-    page = render_page(Reading(ledger_state, story, "export", True))
+        timeline.apply(ledger_state, entry)
+    page = render_page(Reading(ledger_state, timeline, "export", True))
     assert len(page) < 400_000
 
 

@@ -28,8 +28,8 @@ def sentences(reading: Reading) -> str:
 
 def test_story_at_its_end_stands_where_the_ledger_stands(year: Reading) -> None:
     for budget in year.ledger.list_budgets():
-        chapter = year.story.chapters[budget.population]
-        last = chapter.points[-1]
+        history = year.timeline.histories[budget.population]
+        last = history.points[-1]
         assert last.granted == (budget.epsilon_granted or 0)
         if last.spent is None:
             assert budget.epsilon_spent is None
@@ -40,22 +40,22 @@ def test_story_at_its_end_stands_where_the_ledger_stands(year: Reading) -> None:
 
 
 def test_story_of_each_grant_is_what_its_studies_and_the_lost_ledger_spent(year: Reading) -> None:
-    for population, chapter in year.story.chapters.items():
+    for population, history in year.timeline.histories.items():
         account = year.ledger.accounts[population]
-        rest = chapter.compute_unattributed_spending(account)
+        rest = history.compute_unattributed_spending(account)
         for number, filter_ in enumerate(account.filters, start=1):
-            studies = [each for each in chapter.studies if each.said.grant == number]
+            studies = [each for each in history.studies if each.said.grant == number]
             assert filter_.spent == sum(each.spent for each in studies) + rest[number - 1]
             assert filter_.set_aside == sum(each.set_aside for each in studies)
 
 
 def test_story_of_a_recovery_leaves_the_lost_part_to_no_study(year: Reading) -> None:
-    lost = year.story.chapters[POPULATION].compute_unattributed_spending(year.ledger.accounts[POPULATION])
+    lost = year.timeline.histories[POPULATION].compute_unattributed_spending(year.ledger.accounts[POPULATION])
     assert lost == [5 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8), 0]
 
 
 def test_grant_before_the_first_payment_is_not_marked_and_one_after_it_is(year: Reading) -> None:
-    first, second = year.story.chapters[POPULATION].grants
+    first, second = year.timeline.histories[POPULATION].grants
     assert (first.after_results, second.after_results) == (False, True)
     assert "The budget of breast-2026 was enlarged after results were seen: epsilon 1.5" in sentences(year)
 
@@ -65,18 +65,18 @@ def test_grant_after_an_admission_without_a_payment_is_not_marked(tmp_path: Path
     with granted_ledger(path) as ledger:
         ledger.record_refusal("a", "test", "a refusal")
         ledger.grant(POPULATION, 1, 1e-4, 16)
-    assert not any(each.after_results for each in read_timeline(path, None).story.chapters[POPULATION].grants)
+    assert not any(each.after_results for each in read_timeline(path, None).timeline.histories[POPULATION].grants)
 
 
 def test_grant_after_a_recovery_that_took_spending_over_is_marked(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     write_every_kind(path)
-    *_, last = read_timeline(path, None).story.chapters[POPULATION].grants
+    *_, last = read_timeline(path, None).timeline.histories[POPULATION].grants
     assert last.after_results
 
 
 def test_study_tells_its_rounds_its_models_and_its_end(year: Reading) -> None:
-    study = year.story.studies["tumour-grade-02"]
+    study = year.timeline.studies["tumour-grade-02"]
     assert study.reserved == list(range(1, 11))
     assert study.settled == set(study.reserved)
     assert study.evaluated == [10]
@@ -90,7 +90,7 @@ def test_study_closed_by_a_recovery_counts_with_its_whole_plan(tmp_path: Path) -
     path = tmp_path / "ledger.sqlite"
     write_every_kind(path)
     reading = read_timeline(path, None)
-    study, account = reading.story.studies["first"], reading.ledger.accounts[POPULATION]
+    study, account = reading.timeline.studies["first"], reading.ledger.accounts[POPULATION]
     assert study.closed_by_recovery
     assert study.spent == 5 * compute_charge(STEP, 8) + 2 * compute_charge(TOTALS, 8)
     assert account.compute_study_epsilon("first", 1e-3) == epsilon_of([STEP] * 5 + [TOTALS] * 2, 1e-3)
@@ -101,9 +101,9 @@ def test_population_trained_on_without_privacy_is_an_alarm_and_comes_first(year:
     assert first.gravity is Gravity.ALARM
     assert first.sentence.startswith(f"The patients of {EXPOSED} were trained on without privacy on ")
     assert not any(each.gravity is Gravity.ALARM for each in others)
-    since = year.story.chapters[EXPOSED].unbounded_since
+    since = year.timeline.histories[EXPOSED].unbounded_since
     assert since is not None
-    assert all((point.spent is None) == (point.at >= since) for point in year.story.chapters[EXPOSED].points)
+    assert all((point.spent is None) == (point.at >= since) for point in year.timeline.histories[EXPOSED].points)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_findings_speak_of_the_key_only_when_none_was_given(tmp_path: Path) -> N
 
 
 def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
-    story = year.story
-    assert [each.key for each in story.keys] == [KEY.public.typed, OTHER_KEY.public.typed]
-    (witness,) = story.witnesses.values()
+    timeline = year.timeline
+    assert [each.key for each in timeline.keys] == [KEY.public.typed, OTHER_KEY.public.typed]
+    (witness,) = timeline.witnesses.values()
     assert (witness.times, witness.newest) == (2, year.ledger.head.number - 1)
-    assert story.approvals[0].at.entry == 4
-    assert story.entries.total() == year.ledger.head.number
+    assert timeline.approvals[0].at.entry == 4
+    assert timeline.entries.total() == year.ledger.head.number
 
 
 def test_story_of_a_long_ledger_counts_every_round() -> None:
-    story = Timeline()
+    timeline = Timeline()
     for state, entry in long_ledger(500):
-        story.apply(state, entry)
-    assert [len(each.reserved) for each in story.studies.values()] == [50] * 4
+        timeline.apply(state, entry)
+    assert [len(each.reserved) for each in timeline.studies.values()] == [50] * 4
 
 
 def _filters(reading: Reading, population: str) -> list[RenyiFilter]:

@@ -29,7 +29,7 @@ def edit_policy(home: Path, **changes: object) -> None:
 def watched(simulator: Simulator) -> list[str]:
     """What ``ash`` shows from now on, without its times."""
     shown: list[str] = []
-    simulator.sites["ash"]._diary = ActivityLog(lambda line: shown.append(line.split(" ", 2)[2]))
+    simulator.sites["ash"]._activity = ActivityLog(lambda line: shown.append(line.split(" ", 2)[2]))
     return shown
 
 
