@@ -25,6 +25,7 @@ from privacy.audit.report.formatting import (
     render_digest,
     render_entry,
     render_facts,
+    render_quote,
     render_table,
 )
 from privacy.audit.report.html import Content, Markup, join_content, render_element
@@ -206,11 +207,12 @@ def _render_grants(history: PopulationTimeline) -> Markup:
         Column("Delta", True),
         Column("Order", True),
         Column("Given"),
+        Column("By"),
         Column("Remark"),
     ]
 
     def row(numbered: tuple[int, Given]) -> Sequence[Content]:
-        number, (at, grant, after_results, lost, _) = numbered
+        number, (at, grant, after_results, lost, _, by) = numbered
         if lost:
             remark: Content = "taken over from the lost ledger; given before, in an entry that is not here"
         elif after_results:
@@ -223,6 +225,7 @@ def _render_grants(history: PopulationTimeline) -> Markup:
             format_delta(grant.delta),
             f"{grant.order}",
             render_entry(at),
+            "not noted" if by is None else render_quote(by),
             remark,
         )
 

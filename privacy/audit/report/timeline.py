@@ -63,6 +63,8 @@ class Given(NamedTuple):
     lost: bool
     patients: int | None
     """The public count of the population then; None if no registration is in this ledger."""
+    by: str | None
+    """Who granted it, in their own words; None where nobody is named, or the entry is lost."""
 
 
 class Point(NamedTuple):
@@ -209,7 +211,7 @@ class Timeline:
                 self.opened = at
                 self.keys.append(KeyInUse(at, PublicKey.from_text(body.key).typed))
             case Population() as body:
-                self._find_or_make_chapter(body.population).registered.append((at, body))
+                self._find_or_make_history(body.population).registered.append((at, body))
                 self._record_point(ledger_state, at, body.population)
             case Grant() as body:
                 self._record_grant(at, body)
@@ -218,7 +220,7 @@ class Timeline:
                 self.approvals.append(Approval(at, body.terms, body.by, body.runs))
             case Allow() as body:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
-                self._find_or_make_chapter(body.population).studies.append(study)
+                self._find_or_make_history(body.population).studies.append(study)
                 self._record_point(ledger_state, at, body.population)
             case Reserve() | Evaluate() as body:
                 self._record_payment(at, body)
@@ -245,14 +247,14 @@ class Timeline:
             case Recover() as body:
                 self._record_recovery(ledger_state, at, body)
 
-    def _find_or_make_chapter(self, population: str) -> PopulationTimeline:
+    def _find_or_make_history(self, population: str) -> PopulationTimeline:
         return self.histories.setdefault(population, PopulationTimeline(population))
 
     def _record_grant(self, at: Moment, body: Grant) -> None:
-        history = self._find_or_make_chapter(body.population)
+        history = self._find_or_make_history(body.population)
         granted = RenyiGrant(body.epsilon, body.delta, body.order, body.limit)
         patients = history.registered[-1][1].patients if history.registered else None
-        history.grants.append(Given(at, granted, history.first_result is not None, False, patients))
+        history.grants.append(Given(at, granted, history.first_result is not None, False, patients, body.by))
 
     def _record_payment(self, at: Moment, body: Reserve | Evaluate) -> None:
         study = self.studies[body.study]
@@ -262,7 +264,7 @@ class Timeline:
         study.spent += body.charge or 0
         study.set_aside -= body.charge or 0
         study.last_paid = at
-        history = self._find_or_make_chapter(study.said.population)
+        history = self._find_or_make_history(study.said.population)
         history.first_result = history.first_result or at
 
     def _record_witness(self, at: Moment, body: Checkpoint) -> None:
@@ -282,11 +284,11 @@ class Timeline:
                 study.spent, study.set_aside = study.spent + study.set_aside, 0
         # a recovery may bring grants, and whole populations, that have no entry in this ledger
         for population, account in ledger_state.accounts.items():
-            history = self._find_or_make_chapter(population)
+            history = self._find_or_make_history(population)
             for filter_ in account.filters[len(history.grants) :]:
                 seen_results = history.first_result is not None
                 patients = history.registered[-1][1].patients if history.registered else None
-                history.grants.append(Given(at, filter_.granted, seen_results, True, patients))
+                history.grants.append(Given(at, filter_.granted, seen_results, True, patients, None))
             if account.unprotected_by or any(filter_.spent for filter_ in account.filters):
                 history.first_result = history.first_result or at
             self._record_point(ledger_state, at, population)

@@ -35,6 +35,39 @@ def budget(folder: Path) -> Budget:
         return ledger.read_state().find_account("small").budget
 
 
+# summary ---------------------------------------------------------------------------------------------------
+
+
+def test_summary_has_each_grant_and_each_study_with_what_the_ledger_charges(busy: Path) -> None:
+    found = json.loads(site(busy, "ledger", "summary", "--json").stdout)
+    with SiteFolder(busy).open_ledger() as ledger:
+        account = ledger.read_state().find_account("small")
+        expected = account.compute_committed_cost((STUDY,)).epsilon
+    (study,) = found["studies"]
+    assert study["epsilon"] == pytest.approx(float(expected or 0), abs=1e-3)
+    assert (study["study"], study["approved_by"], study["state"]) == (STUDY, None, "open"), "the policy admitted it"
+    assert (study["rounds_paid"], study["rounds_planned"]) == (1, PLAN[0].times)
+    assert len(found["grants"]) == 1
+    assert "was granted epsilon 8 at delta" in found["grants"][0]
+
+
+def test_summary_since_a_later_day_leaves_out_what_was_over_by_then(busy: Path) -> None:
+    lines = site(busy, "ledger", "summary", "--since", "2999-01-01").stdout
+    assert STUDY in lines, "an open study holds its price today too"
+    with SiteFolder(busy).open_ledger() as ledger:
+        ledger.give_back(STUDY)
+    closed = json.loads(site(busy, "ledger", "summary", "--since", "2999-01-01", "--json").stdout)
+    assert (closed["grants"], closed["studies"]) == ([], [])
+    (whole,) = json.loads(site(busy, "ledger", "summary", "--json").stdout)["studies"]
+    assert whole["state"].startswith("finished on 2")
+
+
+def test_summary_since_no_day_is_a_usage_error(busy: Path) -> None:
+    done = site(busy, "ledger", "summary", "--since", "yesterday")
+    assert done.exit_code == 2
+    assert "'yesterday' does not match the format '%Y-%m-%d'" in done.stderr
+
+
 # list ------------------------------------------------------------------------------------------------------
 
 

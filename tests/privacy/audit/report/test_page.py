@@ -155,6 +155,7 @@ def test_report_of_a_ledger_that_does_not_hold_is_no_page(year: Path, tmp_path: 
         "from the ledger itself, compared with nothing",
         "The patients of stroke-2025 were trained on without privacy",
         "▲ enlarged after results were seen",
+        "What the data protection officer allowed Grant Epsilon Delta Order Given By Remark",
         "No bound.",
         "Consistent in itself, not verified: no key was given.",
         "What it was about not in this file. Purpose, columns, clipping norm and who took part stand in the terms",
