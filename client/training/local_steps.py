@@ -24,7 +24,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,7 +33,7 @@ from torch.nn.utils import parameters_to_vector
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
 from client.training.scoring import BATCH
-from client.training.study_model import build_model, make_model_to_train
+from client.training.study_model import build_model, make_model_to_train, make_task
 from models.parameters.flatten import (
     list_trained_parameters,
     pad_personal,
@@ -44,7 +43,6 @@ from models.parameters.flatten import (
     set_shared_parameters,
 )
 from models.parameters.vector import Vector
-from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, run_self_test
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream, from_os
@@ -253,7 +251,7 @@ def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.devic
 
 def make_loss(terms: Terms) -> Loss:
     """Return the loss of the study, which gives one value for each record."""
-    return partial(compute_record_losses, positive_weight=terms.training.positive_weight)
+    return make_task(terms).compute_losses
 
 
 def _compute_loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:

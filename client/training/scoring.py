@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from client.data.examples import Patients
+from models.task import Task
+from models.tasks.binary import BinaryTask
 from privacy.mechanisms.discrete_gaussian import sample
 from privacy.randomness import KeyStream
 
@@ -28,18 +30,11 @@ _LEAST_TOTAL, _LARGEST_TOTAL = -(1 << 31), (1 << 31) - 1
 """The range of a sealed total (``privacy/secure_aggregation/layout.py``)."""
 
 
-def count_scores(module: nn.Module, patients: Patients, bins: int) -> NDArray[np.int64]:
-    """Count test patients by class and score bin: first the negatives' bins, then the positives'; (2 * bins,).
-
-    The score is the probability of a positive label. Bin b holds scores in [b/bins, (b+1)/bins). The last one also
-    holds its upper end, the first one also what is not a number.
-    """
+def count_scores(module: nn.Module, patients: Patients, bins: int, task: Task | None = None) -> NDArray[np.int64]:
+    """Count test patients by the cells of ``task`` (the binary one, if none is given); (cells,)."""
     last = np.flatnonzero(np.diff(patients.patient, append=patients.patients))  # (patients,)
-    # an attacker who steers the model can choose the patients whose score is NaN: it must be counted, not fail
-    scores = np.nan_to_num(_compute_scores(module, patients.features[last]), nan=0.0)
-    place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
-    cells = patients.labels[last].astype(np.int64) * bins + place  # (patients,)
-    return np.bincount(cells, minlength=2 * bins).astype(np.int64)
+    outputs = _compute_outputs(module, patients.features[last])
+    return (task or BinaryTask()).count_cells(outputs, patients.labels[last], bins)
 
 
 def add_noise_to_counts(counts: NDArray[np.int64], noise_multiplier: float, stream: KeyStream) -> NDArray[np.int64]:
@@ -54,9 +49,8 @@ def add_noise_to_counts(counts: NDArray[np.int64], noise_multiplier: float, stre
     return np.array(cut, dtype=np.int64)
 
 
-def _compute_scores(module: nn.Module, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Compute the probability of a positive label; (records,)."""
+def _compute_outputs(module: nn.Module, features: NDArray[np.float32]) -> torch.Tensor:
+    """Compute what the model says of each record, in batches, on the CPU; (records, ...)."""
     device = next(module.parameters()).device
     with torch.no_grad():
-        logits = [module(part.to(device)).cpu().double() for part in torch.split(torch.from_numpy(features), BATCH)]
-    return torch.sigmoid(torch.cat(logits)).numpy()
+        return torch.cat([module(part.to(device)).cpu() for part in torch.split(torch.from_numpy(features), BATCH)])

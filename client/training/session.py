@@ -158,10 +158,11 @@ class TrainingSession:
 
     def _score_model(self, job: ScoreModel) -> tuple[int, ...]:
         from client.training.scoring import add_noise_to_counts, count_scores
+        from client.training.study_model import make_task
         from privacy.randomness import KeyStream, from_os
 
         self._set_parameters(job.model, job.personal)
-        counts = count_scores(self._module, self._testing, self._terms.evaluation.bins)
+        counts = count_scores(self._module, self._testing, self._terms.evaluation.bins, make_task(self._terms))
         if job.noise_multiplier is not None:
             counts = add_noise_to_counts(
                 counts, job.noise_multiplier, from_os() if job.key is None else KeyStream(job.key)

@@ -12,6 +12,8 @@ from models.parameters.initial import draw_initial_personal_parameters, draw_ini
 from models.parameters.pretrained import load_public_weights
 from models.parameters.trainable import apply_layer_choice
 from models.parameters.vector import Vector
+from models.task import Task
+from models.tasks.binary import BinaryTask
 from privacy.errors import RefusedError, TermsError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
@@ -80,3 +82,8 @@ def make_model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
         TermsError, RefusedError: as :func:`begin_model`.
     """
     return begin_model(terms)[0] if model is None else copy.deepcopy(model)
+
+
+def make_task(terms: Terms) -> Task:
+    """Return what the study's model is trained for."""
+    return BinaryTask(terms.training.positive_weight)

@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -97,3 +98,36 @@ def compute_record_losses(
 
     weight = None if positive_weight == 1 else logits.new_tensor(positive_weight)
     return binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weight)
+
+
+@dataclass(frozen=True)
+class BinaryTask:
+    """Predict whether a label is positive: implements :class:`~models.task.Task`.
+
+    A model ends in one logit a record; the score is its sigmoid, the probability of a positive label.
+
+    Attributes:
+        positive_weight: how much a record with a positive label counts in the loss.
+    """
+
+    positive_weight: float = 1.0
+
+    def compute_losses(self, outputs: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
+        """Compute the weighted cross-entropy of each record; (records,)."""
+        return compute_record_losses(outputs, labels, self.positive_weight)
+
+    def count_cells(self, outputs: "torch.Tensor", labels: NDArray[np.float32], bins: int) -> NDArray[np.int64]:
+        """Count patients by class and score bin: first the negatives' bins, then the positives'; (2 * bins,).
+
+        Bin b holds scores in [b/bins, (b+1)/bins). The last one also holds its upper end, the first one also what is
+        not a number.
+        """
+        scores: NDArray[np.float64] = outputs.double().sigmoid().cpu().numpy()
+        # an attacker who steers the model can choose the patients whose score is NaN: it must be counted, not fail
+        place = np.clip((np.nan_to_num(scores, nan=0.0) * bins).astype(np.int64), 0, bins - 1)
+        cells = labels.astype(np.int64) * bins + place  # (patients,)
+        return np.bincount(cells, minlength=2 * bins).astype(np.int64)
+
+    def compute_figures(self, counts: Sequence[int]) -> Metrics:
+        """Compute AUROC, accuracy, sensitivity and specificity; see :func:`compute_metrics`."""
+        return compute_metrics(counts)

@@ -60,7 +60,7 @@ ROOMS: Final = {
     "html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
     "key_derivation randomness files sqlite_file exchanged_files address proxy logs process_lifetime command_line",
-    "models": "catalogue model errors",
+    "models": "catalogue model task errors",
     "models/tabular": "options logistic mlp",
     "models/layers": "heads",
     "models/tasks": "binary uncertainty",
