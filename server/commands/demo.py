@@ -1,7 +1,6 @@
 """``consilium demo``: run the demonstration on this machine."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,6 +22,6 @@ def demo(
     from server.demo.demo import Demo, DemoChoice
 
     choice = DemoChoice(data=data, path=path, folder=folder, keep=keep, epsilon=epsilon, rounds=rounds)
-    result: dict[str, Any] = Demo(choice, quiet=as_json).run()
+    result = Demo(choice, quiet=as_json).run()
     if as_json:
-        print_json(result)
+        print_json(result.model_dump(mode="json"))

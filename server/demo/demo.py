@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_h
 from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.report import REPEATS, print_report
+from server.demo.result import Alone, DemoResult, Figures, HospitalBudget, Pooled
 from server.results.tally import Moved, Tally, average_rounds
 from server.study.check import check_study
 from server.watch.progress import Progress
@@ -59,7 +60,7 @@ class Demo:
         self._terms = _read_terms(choice)
         self._hospitals = _make_hospitals(choice)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> DemoResult:
         """Run the demonstration and return its figures.
 
         Raises:
@@ -104,9 +105,7 @@ class Demo:
         if not self._quiet:
             say(f"* {text}")
 
-    def _build_result(
-        self, federation: LocalFederation, study: str, tally: Tally, seconds: float
-    ) -> dict[str, Any]:
+    def _build_result(self, federation: LocalFederation, study: str, tally: Tally, seconds: float) -> DemoResult:
         cards, models = [], set()
         for hospital in self._hospitals:
             release = federation.folder / hospital.name / "studies" / study / "release"
@@ -118,33 +117,38 @@ class Demo:
         rounds = [each for number, each in tally.rounds.items() if self._terms.trains(number)]
         average = average_rounds([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
         private = self._terms.privacy.epsilon is not None
-        return {
-            "study": study,
-            "private": private,
-            "rounds": cards[0]["rounds"]["planned"],
-            "seconds": round(seconds, 2),
-            "federated": {name: final.get(name) for name in ("auroc", "accuracy", "sensitivity", "specificity")},
-            **_compare_with_simulations(federation, private),
-            "sites": [
-                {
-                    "name": card["site"]["name"],
-                    "patients": card["site"]["patients_about"],
-                    "epsilon": card["site"]["epsilon_spent_by_this_study"],
-                    "delta": card["privacy"]["delta"],
-                    "epsilon_left": card["site"]["epsilon_left"] if private else None,
-                }
-                for card in cards
-            ],
-            "parameters": cards[0]["model"]["parameters"],
-            "bytes_up": average.bytes_up,
-            "bytes_down": average.bytes_down,
-            "seconds_per_round": round(average.seconds, 3),
-            "model_sha256": models.pop(),
-            "dir": str(federation.folder) if self._choice.keep else None,
-        }
+        alone, pooled = _compare_with_simulations(federation, private)
+        return DemoResult(
+            study=study,
+            private=private,
+            rounds=cards[0]["rounds"]["planned"],
+            seconds=round(seconds, 2),
+            federated=Figures(**{name: final.get(name) for name in Figures.model_fields}),
+            alone=alone,
+            pooled=pooled,
+            sites=tuple(_read_budget(card, private) for card in cards),
+            parameters=cards[0]["model"]["parameters"],
+            bytes_up=average.bytes_up,
+            bytes_down=average.bytes_down,
+            seconds_per_round=round(average.seconds, 3),
+            model_sha256=models.pop(),
+            dir=str(federation.folder) if self._choice.keep else None,
+        )
 
 
-def _compare_with_simulations(federation: LocalFederation, private: bool) -> dict[str, Any]:
+def _read_budget(card: Mapping[str, Any], private: bool) -> HospitalBudget:
+    """Read from a hospital's card what the study cost its patients."""
+    site = card["site"]
+    return HospitalBudget(
+        name=site["name"],
+        patients=site["patients_about"],
+        epsilon=site["epsilon_spent_by_this_study"],
+        delta=card["privacy"]["delta"],
+        epsilon_left=site["epsilon_left"] if private else None,
+    )
+
+
+def _compare_with_simulations(federation: LocalFederation, private: bool) -> tuple[tuple[Alone, ...], Pooled]:
     """Train each hospital alone and all pooled, by the sites' own code on the source tables; return mean AUROCs."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
 
@@ -158,10 +162,10 @@ def _compare_with_simulations(federation: LocalFederation, private: bool) -> dic
     with ThreadPoolExecutor(2) as pool:
         alone = {name: pool.submit(simulated, [train], private) for name, (train, _) in federation.tables.items()}
         pooled = pool.submit(simulated, [train for train, _ in federation.tables.values()], False)
-        return {
-            "alone": [{"site": name, "auroc": future.result()} for name, future in alone.items()],
-            "pooled": {"auroc": pooled.result()},
-        }
+        return (
+            tuple(Alone(site=name, auroc=future.result()) for name, future in alone.items()),
+            Pooled(auroc=pooled.result()),
+        )
 
 
 def _read_terms(choice: DemoChoice) -> Terms:

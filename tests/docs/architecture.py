@@ -39,7 +39,7 @@ ROOMS: Final = {
     "events journal witness crash_marks figures draft_file check check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
-    "server/demo": "demo hospitals local_federation processes report",
+    "server/demo": "demo hospitals local_federation processes result report",
     "privacy/study": "terms model training guarantee aggregation evaluation cost launch guide schema",
     "privacy/study/data": "contract columns labels",
     "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter "
