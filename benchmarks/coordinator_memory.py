@@ -25,6 +25,7 @@ from benchmarks.small_study import without_privacy
 from privacy.study import Terms
 from server.federation.config import TimeoutsConfig
 from server.study.journal import Journal
+from server.study.notes import RequestSent
 
 WIDTH: Final = 3159
 """Two hidden layers of this width have ten million parameters."""
@@ -103,7 +104,7 @@ def _online(federation: Running, light: subprocess.Popen[bytes]) -> int:
 def _asked(federation: Running, study: str) -> bool:
     """Return whether the run has started and has asked its sites."""
     with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
-        return any(note["kind"] == "asked" for _, note in journal.read_notes())
+        return any(isinstance(note, RequestSent) for note in journal.read_notes())
 
 
 def _settled(pids: Callable[[], list[int]]) -> float:

@@ -104,7 +104,7 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
 def _rounds(federation: Running, study: str) -> list[RoundTally]:
     tally = Tally()
     with Journal(federation.folder / COORDINATOR / "studies" / study) as journal:
-        for _, note in journal.read_notes():
+        for note in journal.read_notes():
             tally.add_note(note)
     return [tally.rounds[number] for number in sorted(tally.rounds)]
 

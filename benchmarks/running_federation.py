@@ -29,8 +29,8 @@ from privacy.canonical import compute_sha256
 from privacy.study import Terms
 from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
-from server.study.events import History
-from server.study.journal import Journal, StudyStatus
+from server.study.events import History, StudyStatus
+from server.study.journal import Journal
 from server.superlink.process import find_free_port
 from server.superlink.process_tags import stop_tagged
 
@@ -285,7 +285,7 @@ class Running:
 
         wait_for(f"{study} to finish", over, timeout_s)
         history = self.history(study)
-        assert history.finished, f"the study stands still: {history.stopped}"
+        assert history.finished, f"the study is stopped: {history.stopped}"
         return history
 
     def released(self, study: str, *sites: str) -> str:

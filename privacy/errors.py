@@ -22,7 +22,7 @@
     ├── CoordinatorError      the coordinator's operator must act
     │   ├── FederationError     the federation's folder or an enrolment file
     │   ├── SuperLinkError      the Flower SuperLink does not start or answer
-    │   └── StoppedError        a study cannot go on
+    │   └── StoppedError        a study cannot continue
     └── ProtocolError         another party sent something that is refused
         ├── WireError           a message that is malformed, unsigned, replayed or too large
         └── SealingError        a ciphertext, mask or aggregate that must not be used
@@ -173,7 +173,7 @@ class SuperLinkError(CoordinatorError):
 
 
 class StoppedError(CoordinatorError):
-    """A study cannot go on."""
+    """A study cannot continue."""
 
     exit_code = 43
 

@@ -60,7 +60,7 @@ def init(folder: Path, name: str, host: str, port: int) -> None:
 @cli.command()
 @click.pass_obj
 def up(federation: Federation) -> None:
-    """Run the coordinator until stopped (Ctrl-C); studies go on where they were."""
+    """Run the coordinator until stopped (Ctrl-C); studies continue where they were."""
     from server.control.coordinator import Coordinator
 
     config = federation.config
@@ -73,7 +73,7 @@ def up(federation: Federation) -> None:
     if config.reach:
         say(config.reach)
     Coordinator(federation).serve(stop)
-    say("stopped; studies go on with the next 'consilium up'")
+    say("stopped; studies continue with the next 'consilium up'")
 
 
 for command in (sites, study, testimony, demo):

@@ -249,7 +249,7 @@ class Simulator:
     # What happens ------------------------------------------------------------------------------------------
 
     def start_coordinator(self) -> None:
-        """A coordinator's process comes up and goes on from the journal."""
+        """A coordinator's process comes up and continues from the journal."""
         self.journal = self.open_journal(self.federation.find_study_folder(self.study))
         self.conductor = StudyRunner(
             self.journal,
@@ -293,7 +293,7 @@ class Simulator:
         self.conductor.step(self.now)
 
     def run(self, until: Callable[[], Any] = lambda: False, steps: int = 400, seconds: float = 0.5) -> None:
-        """Go on until ``until``, or until nothing is left to do."""
+        """Continue until ``until``, or until nothing is left to do."""
         for _ in range(steps):
             if until() or not self.conductor.running:
                 return

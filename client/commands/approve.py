@@ -59,7 +59,7 @@ def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, 
 def revoke(home: SiteFolder, study: Path, name: str) -> None:
     """Take back what is unused of the approvals of exactly these terms.
 
-    Studies that were admitted go on; 'consilium-site withdraw' leaves one.
+    Studies that were admitted continue; 'consilium-site withdraw' leaves one.
     """
     terms = read_terms(study)
     with home.open_ledger() as ledger:

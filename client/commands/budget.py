@@ -57,7 +57,7 @@ def budget(context: click.Context, as_json: bool) -> None:
         click.echo()
         print_table(_HOLDS, [_make_hold_row(each) for each in holds])
         say(
-            "a study that will not go on is left, and what it holds is free again, by: consilium-site withdraw STUDY"
+            "a study that will not continue is left, and what it holds is free again, by: consilium-site withdraw STUDY"
         )
 
 

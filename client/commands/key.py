@@ -17,7 +17,7 @@ def key() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
 def key_change(home: SiteFolder, yes: bool) -> None:
-    """Make a new identity key and go on with it; the ledger goes on too. Interrupted, run it again.
+    """Make a new identity key and continue with it; the ledger continues too. Interrupted, run it again.
 
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
     new key.
@@ -32,7 +32,7 @@ def _change_key(home: SiteFolder, yes: bool) -> None:
         say("a change was interrupted; it is finished now")
     else:
         for study in _list_studies_in_progress(home):
-            say(f"the study '{study}' is in progress; this site cannot go on with it under another key")
+            say(f"the study '{study}' is in progress; this site cannot continue with it under another key")
         if not yes and not click.confirm("make a new identity key and retire the present one?", err=True):
             say("nothing was changed")
             raise click.Abort

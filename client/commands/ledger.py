@@ -149,7 +149,7 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.pass_obj
 def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
-    """Go on from an older copy of the ledger, with the newest head that the coordinator has countersigned.
+    """Continue from an older copy of the ledger, with the newest head that the coordinator has countersigned.
 
     FILE is what the coordinator hands out; without it, the head that this site has kept beside its ledger.
     What the coordinator has seen of the lost ledger is taken over, and everything open is charged in full.
@@ -164,7 +164,7 @@ def _recover_ledger(home: SiteFolder, file: Path | None, yes: bool) -> None:
     with home.open_ledger() as site_ledger:
         rehearsal = rehearse_recovery(site_ledger.copy_state(), countersigned, coordinator, home.load_identity())
         _print_rehearsal(rehearsal)
-        if not yes and not click.confirm("charge this and go on from here?", err=True):
+        if not yes and not click.confirm("charge this and continue from here?", err=True):
             say("nothing was changed")
             raise click.Abort
         site_ledger.recover(countersigned, coordinator)

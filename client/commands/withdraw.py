@@ -15,8 +15,8 @@ from privacy.ledger.entries import Ending
 def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     """Take no further part in STUDY: what it has not used of the budget goes back, for good.
 
-    For a study that will not go on, and for one that this site leaves. What was trained stays paid; a coordinator that
-    asks for another round is refused.
+    For a study that will not continue, and for one that this site leaves. What was trained stays paid; a coordinator
+    that asks for another round is refused.
     """
     # imported late: it loads tenseal, without which every other command starts in half the time
     from client.study.kept_secrets import forget_kept_secrets

@@ -102,7 +102,7 @@ def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessage
     except RunOverError:
         link.report(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
     except LinkRefusedError as error:
-        link.wait(f"the coordinator refuses a call ({error}); going on with the next message", RETRY_S[1])
+        link.wait(f"the coordinator refuses a call ({error}); continuing with the next message", RETRY_S[1])
 
 
 def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:

@@ -52,7 +52,7 @@ class ActivityLog:
     def report_resumed_study(self, context: StudyContext) -> None:
         """Report that a study continues after a restart."""
         self.report(
-            f"{context.launch.study}: goes on after round {context.state.base} of {context.terms.training.rounds}",
+            f"{context.launch.study}: continues after round {context.state.base} of {context.terms.training.rounds}",
             about=context.launch.study,
         )
 

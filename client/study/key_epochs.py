@@ -237,9 +237,7 @@ class Epochs:
         """
         newest = max((*self._pairs, *self._ended), default=epoch)
         if epoch < newest:
-            raise EpochLostError(
-                f"this site has gone on to key epoch {newest} and seals nothing under epoch {epoch}"
-            )
+            raise EpochLostError(f"this site has moved to key epoch {newest} and seals nothing under epoch {epoch}")
         if epoch not in self._pairs:
             raise EpochLostError(f"this site holds no keys of epoch {epoch}: it was restarted since")
         return self._pairs[epoch]

@@ -143,7 +143,7 @@ def train(
     if not math.isfinite(loss):  # from records without noise: no answer may show it
         _log.warning(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
-            "too large. Training goes on: only this log may say so", number, terms.training.learning_rate,
+            "too large. Training continues: only this log may say so", number, terms.training.learning_rate,
         )  # fmt: skip
     return Trained(update, own, {"loss": loss, "seconds": time.perf_counter() - began})
 

@@ -137,7 +137,7 @@ def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
         hint = " (often the sign of too little memory)" if -code == signal.SIGKILL else ""
     else:
         cause, hint = f"ended with exit code {code}", ""
-    return f"the training process {cause}{hint}; {log_file} has its last words; the next call starts a new one"
+    return f"the training process {cause}{hint}; {log_file} has its last lines; the next call starts a new one"
 
 
 def _rebuild_error(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:

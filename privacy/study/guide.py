@@ -235,7 +235,7 @@ KEYS: Final[dict[str, Guidance]] = {
     ),
     "Cohort.abandon_after_days": Guidance(
         "After so many days without a word of the study a site closes the study's account: what was set aside is free "
-        "again, and the study cannot go on there.",
+        "again, and the study cannot continue there.",
         "30. Longer if a study may have to wait for people.",
     ),
     "SecureAggregation.scheme": Guidance(

@@ -63,12 +63,12 @@ study.add_command(watch)
 @click.argument("name", metavar="STUDY")
 @click.pass_obj
 def study_stop(federation: Federation, name: str) -> None:
-    """Let STUDY stand still; nothing is lost."""
+    """Stop STUDY after what it is doing now; nothing is lost, and 'resume' continues it."""
     standing = connect_to_coordinator(federation).call("stop", study=name)["standing"]
     if standing == "open":
-        say(f"'{name}' stops after what is in hand; go on with: consilium study resume {name}")
+        say(f"'{name}' stops after what it is doing now; continue with: consilium study resume {name}")
     elif standing == "stopped":
-        say(f"'{name}' stands still already; go on with: consilium study resume {name}")
+        say(f"'{name}' is stopped already; continue with: consilium study resume {name}")
     else:
         raise FederationError(f"the study '{name}' is {standing}; there is nothing to stop")
 
@@ -78,9 +78,9 @@ def study_stop(federation: Federation, name: str) -> None:
 @click.option("--readmit", multiple=True, metavar="SITE", help="Let a site that is out take part again; repeat.")
 @click.pass_obj
 def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) -> None:
-    """Go on with a STUDY that stands still."""
+    """Resume a stopped STUDY."""
     connect_to_coordinator(federation).call("resume", study=name, readmit=list(readmit))
-    say(f"'{name}' goes on")
+    say(f"'{name}' continues")
 
 
 @study.command("give-up")
@@ -88,9 +88,9 @@ def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) ->
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def study_give_up(federation: Federation, name: str, yes: bool) -> None:
-    """Give up a STUDY that stands still: every site closes its account, and what it has not used is free again.
+    """Give up a stopped STUDY: every site closes its account, and what it has not used is free again.
 
-    For a study that could not begin, or will not go on. No model is released, and it cannot be resumed. A site that
+    For a study that could not begin, or will not continue. No model is released, and it cannot be resumed. A site that
     cannot be reached now frees its account by itself, after the terms' cohort.abandon_after_days.
     """
     if not yes and sys.stdin.isatty():

@@ -90,15 +90,18 @@ def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> No
 @click.pass_obj
 def watch(federation: Federation, name: str, as_json: bool) -> None:
     """Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left."""
+    from server.study.events import StudyStatus
+    from server.study.notes import Heartbeat, WatchEnded, read_watched_note
     from server.watch.progress import Progress
 
     with Progress(quiet=as_json) as progress:
-        for note in connect_to_coordinator(federation).stream("watch", study=name, after=0):
-            if as_json and note["kind"] != "beat":
-                print_json(note)
+        for fields in connect_to_coordinator(federation).stream("watch", study=name, after=0):
+            note = read_watched_note(fields)
+            if as_json and not isinstance(note, Heartbeat):
+                print_json(fields)
             progress.add_note(note)
-            if note["kind"] == "end" and note["standing"] == "stopped":
-                raise StoppedError(f"the study '{name}' stands still: {note['why']}")
+            if isinstance(note, WatchEnded) and note.standing is StudyStatus.STOPPED:
+                raise StoppedError(f"the study '{name}' is stopped: {note.why}")
     if not as_json:
         say(f"results: consilium study show {name}")
 
@@ -111,7 +114,7 @@ def _read_summaries(federation: Federation) -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = connect_to_coordinator(federation).call("studies")["studies"]
     except FederationError as error:
-        say(f"{error}; no study goes on without it")
+        say(f"{error}; no study continues without it")
         folders = [federation.find_study_folder(study) for study in federation.list_studies()]
         found = [read_summary(folder).model_dump(mode="json") for folder in folders]
     return found

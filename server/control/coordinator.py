@@ -17,8 +17,9 @@ from privacy.study import parse_terms
 from server.control.server import ControlServer
 from server.federation.folder import Federation
 from server.results.read import read_summary
-from server.study.events import GaveUp, Resumed, SiteReadmitted
-from server.study.journal import Journal, StudyStatus
+from server.study.events import GaveUp, Resumed, SiteReadmitted, StudyStatus
+from server.study.journal import Journal
+from server.study.notes import Heartbeat, WatchEnded, write_note
 from server.study.runner import STOP_FILE
 from server.study.state import StudyState
 from server.superlink.process import SuperLink
@@ -230,11 +231,14 @@ class Coordinator:
             while True:
                 # The status is read before the notes, so that the last notes are not missed.
                 standing = journal.read_status()
-                for number, note in journal.read_notes(after=last):
-                    last = number
-                    yield {"number": number, **note}
+                for note in journal.read_notes(after=last):
+                    last = note.number
+                    yield write_note(note)
+                now = time.time()
                 if standing is not StudyStatus.OPEN:
-                    yield {"kind": "end", "standing": standing, "why": journal.read_history().stopped or ""}
+                    yield write_note(
+                        WatchEnded(time=now, standing=standing, why=journal.read_history().stopped or "")
+                    )
                     return
-                yield {"kind": "beat", "time": time.time()}
+                yield write_note(Heartbeat(time=now))
                 time.sleep(_WATCH_EVERY_S)

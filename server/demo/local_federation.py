@@ -19,6 +19,8 @@ from server.control.client import ControlClient
 from server.demo.hospitals import Hospital
 from server.demo.processes import Processes, find_program, run_to_end
 from server.study.check import count_parameters
+from server.study.events import StudyStatus
+from server.study.notes import WatchEnded, read_watched_note
 from server.superlink.process import find_free_port
 from server.watch.progress import Progress
 
@@ -94,12 +96,13 @@ class LocalFederation:
         last = 0
         while True:
             try:
-                for note in ControlClient(self._coordinator).stream("watch", study=study, after=last):
-                    last = note.get("number", last)
+                for fields in ControlClient(self._coordinator).stream("watch", study=study, after=last):
+                    note = read_watched_note(fields)
+                    last = max(last, note.number)
                     progress.add_note(note)
-                    if note["kind"] == "end" and note["standing"] == "stopped":
-                        raise CoordinatorError(f"the study stands still: {note['why']}")
-                    if note["kind"] == "end":
+                    if isinstance(note, WatchEnded):
+                        if note.standing is StudyStatus.STOPPED:
+                            raise CoordinatorError(f"the study stopped: {note.why}")
                         return study
                     self._restart_ended_processes(processes)
             except FederationError:  # the coordinator is down; the stream continues from its journal once it is up

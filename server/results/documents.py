@@ -10,8 +10,8 @@ Rules:
 from pydantic import JsonValue
 
 from privacy.study import Choice, Placement, Unit
+from server.study.events import StudyStatus
 from server.study.figures import EvaluationResult, Figure, Shown
-from server.study.journal import StudyStatus
 from server.study.sites import SiteStatus as SiteStanding
 
 

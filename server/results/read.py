@@ -30,9 +30,9 @@ from server.results.documents import (
     TermsSummary,
 )
 from server.results.tally import SiteTally, Tally, average_rounds
-from server.study.events import History
+from server.study.events import History, StudyStatus
 from server.study.figures import compute_evaluation_result, find_known_totals
-from server.study.journal import Journal, StudyStatus
+from server.study.journal import Journal
 from server.study.sites import SiteStatus as SiteStanding
 
 
@@ -46,8 +46,8 @@ def read_results(folder: Path) -> StudyResults:
         launch, history = journal.read_launch().statement, journal.read_history()
         standing = _read_status(history, journal)
         tally, began = Tally(), None
-        for _, note in journal.read_notes():
-            began = note["time"] if began is None else began
+        for note in journal.read_notes():
+            began = note.time if began is None else began
             tally.add_note(note)
     totals, remarks = find_known_totals(launch.terms, history)
     rounds = _count_rounds(launch.terms, history, len(totals))
@@ -156,7 +156,7 @@ def _build_site_result(name: str, history: History, tally: Tally) -> SiteResult:
     seen, closed = tally.sites.get(name, SiteTally()), history.closed.get(name)
     newest = headers[-1][1] if headers else None
     spent = closed.epsilon_spent if closed else newest.epsilon_spent if newest else None
-    state, why = SiteStanding(seen.standing), seen.why
+    state, why = seen.standing, seen.why
     if name in history.out:
         state, why = SiteStanding.OUT, history.out[name]
     elif closed or state is SiteStanding.MEMBER:

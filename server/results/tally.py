@@ -3,7 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
+
+from server.study.notes import (
+    FiguresOpened,
+    Heartbeat,
+    Remark,
+    ReplyReceived,
+    RequestSent,
+    RoundDone,
+    RoundVoided,
+    StudyBegan,
+    StudyStopped,
+    WatchedNote,
+    WatchEnded,
+)
+from server.study.sites import SiteStatus
 
 WITHOUT_PRIVACY: Final = "WITHOUT PRIVACY: the model may reveal its patients"
 NOT_SEALED: Final = "NOT SEALED: the coordinator can read every site's update"
@@ -22,8 +37,8 @@ class SiteTally:
     bytes_down: int = 0
     since: float | None = None
     """When the question that it has not answered yet was asked."""
-    standing: str = "expected"
-    """The site's status (``server/study/sites.py``) in the newest note on it; ``why`` is the reason."""
+    standing: SiteStatus = SiteStatus.EXPECTED
+    """The site's status in the newest note on it; ``why`` is the reason."""
     why: str = ""
 
 
@@ -96,45 +111,54 @@ class Tally:
         done = max([*self.void, *(number for number, each in self.rounds.items() if each.committed)])
         return max(0, self.exchanges - done) * median(timed[-_LAST:])
 
-    def add_note(self, note: dict[str, Any]) -> None:
+    def add_note(self, note: WatchedNote) -> None:
         """Add one note."""
-        self.now = note.get("time", self.now)
-        match note["kind"]:
-            case "study":
-                bare, plain = not note["private"], not note["sealed"]
+        self.now = note.time
+        match note:
+            case StudyBegan():
+                bare, plain = not note.private, not note.sealed
                 self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
-                self.exchanges = note["exchanges"]
-            case "asked":
-                self._add_asked(note)
-            case "answered":
-                self._add_answered(note)
-            case "committed":
-                tally = self.rounds[note["round"]]
-                tally.committed, tally.sites = self.now, tuple(note["sites"])
-            case "void":
-                self.void.append(note["round"])
-            case "note" if note["site"]:
-                site = self.sites.setdefault(note["site"], SiteTally())
-                site.standing, site.why = note["standing"], note["why"]
+                self.exchanges = note.exchanges
+            case RequestSent():
+                self._add_request(note)
+            case ReplyReceived():
+                self._add_reply(note)
+            case RoundDone():
+                tally = self.rounds[note.round]
+                tally.committed, tally.sites = self.now, note.sites
+            case RoundVoided():
+                self.void.append(note.round)
+            case Remark():
+                self._add_remark(note)
+            case StudyStopped() | FiguresOpened() | Heartbeat() | WatchEnded():
+                pass  # these move the clock only
+            case _:
+                assert_never(note)
 
-    def _add_asked(self, note: dict[str, Any]) -> None:
-        site = self.sites.setdefault(note["site"], SiteTally())
-        site.phase, site.since = _PHASES[note["what"]], self.now
-        site.bytes_down += note["bytes"]
-        if "round" in note:
-            site.round = note["round"]
-            self.rounds.setdefault(note["round"], RoundTally(self.now)).bytes_down += note["bytes"]
+    def _add_request(self, note: RequestSent) -> None:
+        site = self.sites.setdefault(note.site, SiteTally())
+        site.phase, site.since = _PHASES[note.what], self.now
+        site.bytes_down += note.bytes
+        if note.round is not None:
+            site.round = note.round
+            self.rounds.setdefault(note.round, RoundTally(self.now)).bytes_down += note.bytes
 
-    def _add_answered(self, note: dict[str, Any]) -> None:
-        site = self.sites.setdefault(note["site"], SiteTally())
-        site.phase, site.since = note["what"], None
-        site.bytes_up += note["bytes"]
-        site.epsilon = note.get("epsilon", site.epsilon)
-        if "round" in note:
-            tally = self.rounds.setdefault(note["round"], RoundTally(self.now))
-            tally.bytes_up += note["bytes"]
-            if note["what"] == "sealed":
+    def _add_reply(self, note: ReplyReceived) -> None:
+        site = self.sites.setdefault(note.site, SiteTally())
+        site.phase, site.since = note.what, None
+        site.bytes_up += note.bytes
+        if note.epsilon is not None:
+            site.epsilon = note.epsilon
+        if note.round is not None:
+            tally = self.rounds.setdefault(note.round, RoundTally(self.now))
+            tally.bytes_up += note.bytes
+            if note.what == "sealed":
                 tally.sealed = self.now
+
+    def _add_remark(self, note: Remark) -> None:
+        if note.site is not None and note.standing is not None:
+            site = self.sites.setdefault(note.site, SiteTally())
+            site.standing, site.why = note.standing, note.why
 
 
 _PHASES = {

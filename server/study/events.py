@@ -9,6 +9,7 @@ Rules:
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -173,6 +174,16 @@ def parse_event(data: bytes) -> Event:
         return _EVENT.validate_python(from_canonical(data))
     except (ValidationError, WireError):
         raise FederationError("the study's journal holds an event that this version does not know") from None
+
+
+class StudyStatus(StrEnum):
+    """The status of a study. A waiting study is also open; a study that was given up is also finished."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+    GIVEN_UP = "given up"
+    FINISHED = "finished"
 
 
 @dataclass

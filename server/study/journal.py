@@ -15,7 +15,6 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,7 +24,8 @@ from privacy.errors import FederationError
 from privacy.files import replace_file, take_lock
 from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
 from privacy.study.launch import SignedLaunch
-from server.study.events import Event, History, parse_event
+from server.study.events import Event, History, StudyStatus, parse_event
+from server.study.notes import StudyNote, read_note
 
 _FORMAT: Final = SqliteFormat(
     application_id=0x436E534A,  # "CnSJ"
@@ -36,16 +36,6 @@ CREATE TABLE note (number INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT
 CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 """,
 )
-
-
-class StudyStatus(StrEnum):
-    """The status of a study. A waiting study is also open; a study that was given up is also finished."""
-
-    OPEN = "open"
-    WAITING = "waiting"
-    STOPPED = "stopped"
-    GIVEN_UP = "given up"
-    FINISHED = "finished"
 
 
 class Journal:
@@ -116,7 +106,7 @@ class Journal:
             "INSERT INTO event (time, kind, body) VALUES (?, ?, ?)", (time.time(), event.kind, event.to_bytes())
         )
 
-    def read_status(self) -> "StudyStatus":
+    def read_status(self) -> StudyStatus:
         """Read the status from the newest events only; a waiting study counts as open."""
         newest = (
             "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
@@ -148,9 +138,10 @@ class Journal:
         self._write("DELETE FROM request WHERE number < ?", (number,))
         return number
 
-    def append_note(self, note: dict[str, Any]) -> None:
-        """Append a note for people who watch the study."""
-        self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(note)))
+    def append_note(self, note: StudyNote) -> None:
+        """Append a note; the journal gives it its number and its time."""
+        fields = note.model_dump(mode="json", exclude={"number", "time"})
+        self._write("INSERT INTO note (time, body) VALUES (?, ?)", (time.time(), to_canonical(fields)))
 
     def _write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         try:
@@ -158,13 +149,17 @@ class Journal:
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be written: {error}; nothing recorded is lost") from None
 
-    def read_notes(self, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the notes after number ``after``, each with its number and its ``time``."""
+    def read_notes(self, after: int = 0) -> Iterator[StudyNote]:
+        """Yield the notes after number ``after``, oldest first.
+
+        Raises:
+            FederationError: a note is damaged, or of another version.
+        """
         rows = self._connection.execute(
             "SELECT number, time, body FROM note WHERE number > ? ORDER BY number", (after,)
         )
         for number, when, body in rows.fetchall():
-            yield number, {"time": when, **from_canonical(body)}
+            yield read_note({**from_canonical(body), "number": number, "time": when})
 
     def find_aggregate_path(self, number: int) -> Path:
         """Return the path of the aggregate of round ``number``."""

@@ -127,7 +127,7 @@ class StudyMachine:
         self._epochs.enrol(state.history.keys)
         for site in state.list_sites_with(SiteStatus.EXPECTED):
             site.standing = SiteStatus.ABSENT
-        actions: list[Action] = [Note("going on after a restart")]
+        actions: list[Action] = [Note("continuing after a restart")]
         if state.is_complete:
             return actions + self._closing.begin(now)
         return actions + (self._totals.begin(now) if state.unopened else self._rounds.begin_again(now))
@@ -249,7 +249,7 @@ class StudyMachine:
         return (
             []
             if self.phase in _AT_REST
-            else self._state.stop(why, f"go on with: {self._state.format_resume_command()}")
+            else self._state.stop(why, f"continue with: {self._state.format_resume_command()}")
         )
 
     def _handle_timeout(self, now: float) -> list[Action]:

@@ -8,8 +8,7 @@ Rules:
 * a site whose replies crash this process twice is out, and the study continues without it
   (``server/study/crash_marks.py``);
 * a sealed update is added to the running sum when it arrives, and is not kept;
-* notes for people have phases, names, bytes, the privacy spent (epsilon), and figures of totals that sites have
-  opened. They have nothing else that is computed from records.
+* what it reports to people is typed, and has nothing of a record (``server/study/notes.py``).
 """
 
 import logging
@@ -17,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from privacy.canonical import compute_sha256
 from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
@@ -25,9 +24,21 @@ from privacy.files import replace_file
 from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.envelope import Envelope, make_envelope, open_envelope
-from privacy.protocol.headers import MAX_HEAD_BYTES, Header
+from privacy.protocol.headers import MAX_HEAD_BYTES
 from privacy.protocol.key_messages import Wrappings
-from privacy.protocol.messages import Closed, GivenUp, Join, Joined, Problem, Reply, Request, Sealed, Train
+from privacy.protocol.messages import (
+    Closed,
+    GivenUp,
+    Join,
+    Joined,
+    Problem,
+    Release,
+    Released,
+    Reply,
+    Request,
+    Sealed,
+    Train,
+)
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.registry import SCHEMES
@@ -39,6 +50,18 @@ from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed,
 from server.study.figures import compute_evaluation_result, find_known_totals
 from server.study.journal import Journal
 from server.study.machine import StudyMachine
+from server.study.notes import (
+    FiguresOpened,
+    Remark,
+    ReplyReceived,
+    RequestSent,
+    RoundDone,
+    RoundVoided,
+    StudyBegan,
+    StudyNote,
+    StudyStopped,
+)
+from server.study.sites import SiteStatus
 from server.study.state import Phase
 from server.study.timeouts import Timeouts
 from server.study.witness import Witness
@@ -120,7 +143,7 @@ class StudyRunner:
         """Start the study, or continue it."""
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
-        self._report("study", private=private, sealed=sealed, exchanges=terms.last_round)
+        self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round))
         self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
 
     def _exclude_deadly_sites(self) -> None:
@@ -130,7 +153,9 @@ class StudyRunner:
             if site in self._identities and site not in {*history.out, *history.closed}:
                 why = f"this process died {MOST_CRASHES} times over a reply of its"
                 self._journal.record(SiteOut(site=site, why=why))
-                self._journal.append_note({"kind": "note", "site": site, "text": f"is out: {why}"})
+                self._journal.append_note(
+                    Remark(site=site, text=f"is out: {why}", standing=SiteStatus.OUT, why=why)
+                )
 
     def step(self, now: float) -> bool:
         """Handle what has arrived and the passing of time, and return whether anything arrived."""
@@ -174,7 +199,7 @@ class StudyRunner:
                     self._commit(action)
                 case Note(text, site):
                     _log.info("%s%s", f"{site}: " if site else "", text)
-                    self._report("note", site=site, text=text, **self._read_standing(site))
+                    self._report(self._make_remark(text, site))
 
     def _ask(self, ask: Ask) -> None:
         blobs = () if ask.aggregate is None else (self._journal.find_aggregate_path(ask.aggregate).read_bytes(),)
@@ -192,7 +217,7 @@ class StudyRunner:
         )
         message = self._transport.send(ask.site, envelope, self._count_blob_bytes(request))
         self._asked[message] = (ask, compute_sha256(envelope.body))
-        self._report("asked", site=ask.site, bytes=envelope.size, **_collect_public_facts(ask.request))
+        self._report(_describe_request(ask.site, request, envelope.size))
 
     def _count_blob_bytes(self, request: Request) -> int:
         """Return the size in bytes of the blob in a reply to ``request``."""
@@ -231,7 +256,7 @@ class StudyRunner:
         except Exception as error:
             why = error if isinstance(error, ProtocolError) else f"it cannot be read ({type(error).__name__})"
             return self._machine.handle_failure(arrival.site, f"its reply is refused: {why}", now)
-        self._report("answered", site=arrival.site, bytes=arrival.envelope.size, **_collect_public_facts(reply))
+        self._report(_describe_reply(arrival.site, reply, arrival.envelope.size))
         return self._machine.handle_answer(arrival.site, reply, now)
 
     def _verify_reply(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
@@ -272,25 +297,23 @@ class StudyRunner:
 
     # Notes -------------------------------------------------------------------------------------------------
 
-    def _report(self, kind: str, **facts: Any) -> None:
-        self._journal.append_note({"kind": kind, "phase": self._machine.phase, **facts})
+    def _report(self, note: StudyNote) -> None:
+        self._journal.append_note(note.model_copy(update={"phase": self._machine.phase}))
 
-    def _read_standing(self, site: str | None) -> dict[str, Any]:
+    def _make_remark(self, text: str, site: str | None) -> Remark:
         if site is None:
-            return {}
+            return Remark(text=text)
         view = self._machine.sites[site]
-        return {"standing": view.standing, "why": view.why}
+        return Remark(text=text, site=site, standing=view.standing, why=view.why)
 
     def _report_event(self, event: object) -> None:
         match event:
             case RoundCommitted(committed=committed):
-                self._report(
-                    "committed", round=committed.round, attempt=committed.attempt, sites=list(committed.cohort)
-                )
+                self._report(RoundDone(round=committed.round, attempt=committed.attempt, sites=committed.cohort))
             case RoundVoid():
-                self._report("void", round=event.round, sites=list(event.sites))
+                self._report(RoundVoided(round=event.round, sites=tuple(event.sites)))
             case Stopped():
-                self._report("stopped", why=event.why)
+                self._report(StudyStopped(why=event.why))
         if isinstance(event, RoundCommitted | TotalsOpened | SiteClosed | Finished):
             self._report_figures()
 
@@ -300,20 +323,37 @@ class StudyRunner:
         for totals in find_known_totals(terms, history)[0]:
             if totals.round not in self._known:
                 self._known.add(totals.round)
-                self._report("figures", **compute_evaluation_result(terms, history, totals).model_dump(mode="json"))
+                self._report(FiguresOpened(**dict(compute_evaluation_result(terms, history, totals))))
 
 
-def _collect_public_facts(content: Any) -> dict[str, Any]:
-    """Collect the public facts of a request or reply, for a note."""
-    about: dict[str, Any] = {"what": content.kind}
-    match content:
-        case Sealed():
-            header: Header = content.header.statement
-            about |= {"round": header.view.round, "attempt": header.view.attempt, "epsilon": header.epsilon_spent}
-        case Closed():
-            about |= {"epsilon": content.epsilon_spent}
-        case Problem():
-            about |= {"code": content.code, "text": content.sentence}
+def _describe_request(site: str, request: Request, size: int) -> RequestSent:
+    match request:
+        case Train() | Release():
+            return RequestSent(
+                site=site, what=request.kind, bytes=size, round=request.round, attempt=request.attempt
+            )
         case _:
-            about |= {name: getattr(content, name) for name in ("round", "attempt") if hasattr(content, name)}
-    return about
+            return RequestSent(site=site, what=request.kind, bytes=size)
+
+
+def _describe_reply(site: str, reply: Reply, size: int) -> ReplyReceived:
+    what = reply.kind
+    match reply:
+        case Sealed():
+            header = reply.header.statement
+            return ReplyReceived(
+                site=site,
+                what=what,
+                bytes=size,
+                round=header.view.round,
+                attempt=header.view.attempt,
+                epsilon=header.epsilon_spent,
+            )
+        case Released():
+            return ReplyReceived(site=site, what=what, bytes=size, round=reply.round, attempt=reply.attempt)
+        case Closed():
+            return ReplyReceived(site=site, what=what, bytes=size, epsilon=reply.epsilon_spent)
+        case Problem():
+            return ReplyReceived(site=site, what=what, bytes=size, code=reply.code, text=reply.sentence)
+        case _:
+            return ReplyReceived(site=site, what=what, bytes=size)

@@ -236,7 +236,9 @@ class StudyState:
 
     def describe_new_launch(self) -> str:
         """Describe how to replace a study that cannot continue; giving it up frees the budget that it reserved."""
-        return f"it cannot go on; give it up with: consilium study give-up {self.study}, and launch the study again"
+        return (
+            f"it cannot continue; give it up with: consilium study give-up {self.study}, and launch the study again"
+        )
 
     def stop_if_too_few(self) -> list[Action]:
         """Stop if the eligible sites cannot form the next round's cohort."""

@@ -8,7 +8,7 @@ Rules:
 """
 
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from server.results.tally import Tally
 from server.results.text import format_figure, format_seconds
-from server.study.figures import EvaluationResult
+from server.study.notes import FiguresOpened, Remark, ReplyReceived, RoundDone, StudyBegan, WatchedNote
 
 _SHOWN: Final = ("has joined", "has sealed")
 
@@ -41,7 +41,7 @@ class Progress:
         if self._live and not self._quiet:
             self._live.stop()
 
-    def add_note(self, note: dict[str, Any]) -> None:
+    def add_note(self, note: WatchedNote) -> None:
         """Add a note and show what it changes."""
         self.tally.add_note(note)
         if self._quiet:
@@ -52,27 +52,27 @@ class Progress:
         if line:
             self._console.print(line, markup=False, soft_wrap=True, style="red" if self.tally.warnings else None)
 
-    def _format_line(self, note: dict[str, Any]) -> str | None:
-        match note["kind"]:
-            case "answered" if note["what"] == "sealed" and not self._live:
-                site = self.tally.sites[note["site"]]
-                waited = self.tally.now - self.tally.rounds[note["round"]].asked
+    def _format_line(self, note: WatchedNote) -> str | None:
+        match note:
+            case ReplyReceived(site=name, what="sealed", round=int(number)) if not self._live:
+                site = self.tally.sites[name]
+                waited = self.tally.now - self.tally.rounds[number].asked
                 return (
-                    f"round {note['round']:>3}  {note['site']:<12} sealed after {waited:.1f} s; so far "
+                    f"round {number:>3}  {name:<12} sealed after {waited:.1f} s; so far "
                     f"{_format_epsilon(site.epsilon):<16} bytes up {site.bytes_up:>9,}  down {site.bytes_down:>9,}"
                 )
-            case "committed":
+            case RoundDone():
                 left = self.tally.seconds_left
                 rest = "" if left is None else f"; about {format_seconds(left)} left"
-                return f"round {note['round']} of {self.tally.exchanges or '?'} is done{rest}"
-            case "figures":
+                return f"round {note.round} of {self.tally.exchanges or '?'} is done{rest}"
+            case FiguresOpened():
                 return _format_figures(note)
-            case "study" if self.tally.warnings:
+            case StudyBegan() if self.tally.warnings:
                 return "; ".join(self.tally.warnings)
-            case "note" if note["site"] and note["text"] not in _SHOWN:
-                return f"{note['site']}: {note['text']}"
-            case "note" if not note["site"] and not note["text"].endswith(" is committed"):
-                return str(note["text"])
+            case Remark(site=None) if not note.text.endswith(" is committed"):
+                return note.text
+            case Remark(site=str(name)) if note.text not in _SHOWN:
+                return f"{name}: {note.text}"
         return None
 
     def _build_table(self) -> Table:
@@ -97,9 +97,7 @@ class Progress:
         return None if left is None else f"about {format_seconds(left)} left"
 
 
-def _format_figures(note: dict[str, Any]) -> str:
-    facts = {name: value for name, value in note.items() if name in EvaluationResult.model_fields}
-    found = EvaluationResult.model_validate(facts)
+def _format_figures(found: FiguresOpened) -> str:
     names = ("AUROC", "accuracy", "sensitivity", "specificity")
     figures = (found.auroc, found.accuracy, found.sensitivity, found.specificity)
     shown = ", ".join(f"{name} {format_figure(each)}" for name, each in zip(names, figures, strict=True))

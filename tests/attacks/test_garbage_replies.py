@@ -1,6 +1,6 @@
 """A pinned site answers with garbage, signed or not, at every step of a study: it is that site's loss, and named.
 
-The coordinator's process goes on, the honest sites finish, and none of them is blamed.
+The coordinator's process continues, the honest sites finish, and none of them is blamed.
 """
 
 import json
@@ -18,6 +18,7 @@ from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.refusal_codes import RefusalCode
+from server.study.notes import Remark
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.simulator import Simulator
@@ -140,7 +141,7 @@ def test_surrogate_at_every_reply_of_a_kind_ends_nobody(found: Found, kind: type
 
 def require_named(simulator: Simulator) -> None:
     """Notes say that the liar's replies were refused, and blame nobody else."""
-    texts = [(note.get("site"), note.get("text", "")) for _, note in simulator.journal.read_notes()]
+    texts = [(note.site, note.text) for note in simulator.journal.read_notes() if isinstance(note, Remark)]
     assert any(site == LIAR and "its reply is refused" in text for site, text in texts)
     assert not [text for site, text in texts if site in HONEST and "absent" in text]
     assert set(simulator.journal.read_history().out) <= {LIAR}
@@ -214,5 +215,7 @@ def test_problem_that_orders_the_operators_terminal_about_is_refused(found: Foun
     simulator.transport.replies = replies
     simulator.run(seconds=10)
     require_finished(simulator, *HONEST)
-    assert not any("\x1b" in str(note) for _, note in simulator.journal.read_notes())
+    texts = [text for note in simulator.journal.read_notes() for _, text in note if isinstance(text, str)]
+    assert texts
+    assert not any("\x1b" in text for text in texts)
     require_named(simulator)

@@ -16,6 +16,7 @@ from privacy.protocol.messages import Joined, Opened, Problem, Sealed
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.signed import Signed
+from server.study.notes import Remark
 from tests.attacks.test_lone_updates import looks_random, slots_of
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
@@ -119,7 +120,7 @@ def test_lead_of_the_coordinators_choice_gives_it_no_lone_update(mallory: Mallor
 
 
 def test_keys_of_an_ended_epoch_seal_nothing(mallory: Mallory) -> None:
-    """The coordinator goes on with a key about which it has just learnt a bit: the site has dropped it for good."""
+    """The coordinator continues with a key about which it has just learnt a bit: the site has dropped it for good."""
     committed, aggregate = mallory.honest_round()
     mallory.open("ash", committed, bytes(len(aggregate)))
     require_refused(mallory.train("ash", 2), "epoch-lost", "no session key for epoch 1")
@@ -217,9 +218,11 @@ def test_lead_whose_grant_nobody_can_open_leads_last_and_puts_nobody_out(found: 
     simulator.run(seconds=5)
     require_finished(simulator, *THREE)
     assert simulator.journal.read_history().out == {}
-    notes = [note for _, note in simulator.journal.read_notes() if "do not open" in note.get("text", "")]
-    assert notes[0]["site"] == "elm"
-    assert "the keys that it wrapped do not open at ash" in notes[0]["text"]
+    notes = [
+        note for note in simulator.journal.read_notes() if isinstance(note, Remark) and "do not open" in note.text
+    ]
+    assert notes[0].site == "elm"
+    assert "the keys that it wrapped do not open at ash" in notes[0].text
 
 
 def test_site_that_refuses_every_leads_keys_is_out_itself(found: Found) -> None:

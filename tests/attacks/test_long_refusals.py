@@ -40,7 +40,7 @@ def asked_to_join(simulator: Simulator, launch: SignedLaunch) -> Reply:
     ids=["long", "very long", "many", "control characters"],
 )
 def test_refusal_of_any_length_is_written_down_and_sent(found: Found, options: dict[str, Any]) -> None:
-    """A launch whose refusal quotes more than an entry or a reply takes: the site refuses and goes on."""
+    """A launch whose refusal quotes more than an entry or a reply takes: the site refuses and continues."""
     simulator = found(small_terms())
     study = simulator.study
     reply = asked_to_join(simulator, launched(simulator, options))

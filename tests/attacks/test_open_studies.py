@@ -80,7 +80,7 @@ def test_open_study_is_labelled_wherever_it_is_shown(simulator: Simulator) -> No
     require_finished(simulator)
     require_safe(simulator)
     tally = Tally()
-    for _, note in simulator.journal.read_notes():
+    for note in simulator.journal.read_notes():
         tally.add_note(note)
     assert NOT_SEALED in tally.warnings
     for name in FOUR:

@@ -1,4 +1,4 @@
-"""A site that is broken or lies: it is named and lost, and the others go on with the same integers."""
+"""A site that is broken or lies: it is named and lost, and the others continue with the same integers."""
 
 from collections.abc import Callable
 from typing import cast
@@ -18,6 +18,7 @@ from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released,
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
 from privacy.signed import Signed
+from server.study.notes import Remark
 from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -108,8 +109,8 @@ def ash_says(simulator: Simulator, kind: type[Reply], lie: Lie, times: int = 1) 
 
 
 def notes_about_ash(simulator: Simulator) -> str:
-    notes = [note for _, note in simulator.journal.read_notes() if note.get("site") == "ash"]
-    return "\n".join(note["text"] for note in notes if "text" in note)
+    remarks = [note for note in simulator.journal.read_notes() if isinstance(note, Remark)]
+    return "\n".join(note.text for note in remarks if note.site == "ash")
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)

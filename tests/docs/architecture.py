@@ -36,7 +36,7 @@ ROOMS: Final = {
     "server/federation": "folder config certificates testimony",
     "server/superlink": "process program gate database control_api process_tags output_log bundle server_app run grid",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
-    "events journal witness crash_marks figures draft_file check check_result",
+    "events notes journal witness crash_marks figures draft_file check check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
     "server/demo": "demo hospitals local_federation processes result report",

@@ -1,4 +1,4 @@
-"""The coordinator dies, or stands still, and goes on: nobody trains twice, nobody pays twice."""
+"""The coordinator dies, or is stopped, and continues: nobody trains twice, nobody pays twice."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_study_that_is_stopped_stands_still_and_goes_on_when_resumed(
         each for each in wood.consilium("study", "list", "--json").json["studies"] if each["study"] == study
     )
     assert listed["standing"] == "stopped"
-    assert listed["why"] == f"the operator stopped the study; go on with: consilium study resume {study}"
+    assert listed["why"] == f"the operator stopped the study; continue with: consilium study resume {study}"
     wait_for("the study's run to end", lambda: len(wood.of_superlink()) == 2)  # SuperLink, SuperExec, no ServerApp
     assert len(wood.history(study).committed) == listed["rounds"]["applied"]
     assert wood.consilium("study", "resume", study).code == 0

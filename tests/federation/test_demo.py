@@ -21,6 +21,7 @@ from models.catalogue import build
 from privacy.command_line import INTERRUPTED
 from privacy.study import read_terms
 from server.study.journal import Journal
+from server.study.notes import ReplyReceived, RequestSent
 
 pytestmark = pytest.mark.federation
 
@@ -112,9 +113,9 @@ def test_released_model_scored_by_scikit_learn_gives_the_printed_figures(
 
 def test_bytes_are_those_of_the_messages(result: dict[str, Any], kept_folder: Path) -> None:
     with Journal(kept_folder / "coordinator" / "studies" / result["study"]) as journal:
-        notes = [note for _, note in journal.read_notes() if note.get("round", 9) <= 3]
-    for key, kind in (("bytes_up", "answered"), ("bytes_down", "asked")):
-        moved = sum(note["bytes"] for note in notes if note["kind"] == kind)
+        notes = list(journal.read_notes())
+    for key, kind in (("bytes_up", ReplyReceived), ("bytes_down", RequestSent)):
+        moved = sum(note.bytes for note in notes if isinstance(note, kind) and (note.round or 9) <= 3)
         assert result[key] == round(moved / (3 * len(HOSPITALS)))
     explained = command("consilium", "study", "check", kept_folder / "study.yaml", "--json").json
     assert explained["bytes_up"] < result["bytes_up"] < 1.2 * explained["bytes_up"]

@@ -1,4 +1,4 @@
-"""A site's agent or its training process dies: the study waits or goes on, and what was paid stays paid once."""
+"""A site's agent or its training process dies: the study waits or continues, and what was paid stays paid once."""
 
 import os
 import signal
@@ -19,6 +19,7 @@ from privacy.secure_aggregation.quantise import dequantise
 from privacy.secure_aggregation.round_layout import make_grid
 from privacy.study import Terms
 from server.study.journal import Journal
+from server.study.notes import ReplyReceived
 
 pytestmark = pytest.mark.federation
 
@@ -119,9 +120,9 @@ def has_sealed(wood: Running, study: str, name: str, number: int) -> bool:
     """Whether the coordinator has a site's sealed update of a round."""
     with Journal(wood.folder / COORDINATOR / "studies" / study) as journal:
         return any(
-            note["kind"] == "answered" and note["site"] == name and note.get("round") == number
-            for _, note in journal.read_notes()
-            if note.get("what") == "sealed"
+            note.what == "sealed" and note.site == name and note.round == number
+            for note in journal.read_notes()
+            if isinstance(note, ReplyReceived)
         )
 
 

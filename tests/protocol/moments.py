@@ -8,7 +8,7 @@ THREE = ("ash", "birch", "cedar")
 
 
 def in_phase(simulator: Simulator, phase: Phase, number: int = 1) -> None:
-    """Go on until the study is in ``phase`` of round ``number``."""
+    """Continue until the study is in ``phase`` of round ``number``."""
 
     def there() -> bool:
         attempt = simulator.journal.read_history().attempt

@@ -9,6 +9,7 @@ from benchmarks.small_study import small_terms, without_privacy
 from privacy.study import Terms
 from server.study.events import Event
 from server.study.journal import Journal
+from server.study.notes import ReplyReceived, StudyNote
 from server.study.runner import HANDLING_FILE
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -51,9 +52,9 @@ class MortalJournal(Journal):
         self.fuse.burn()
         return super().find_aggregate_path(number)
 
-    def append_note(self, note: dict[str, Any]) -> None:
+    def append_note(self, note: StudyNote) -> None:
         super().append_note(note)
-        if note["kind"] == "answered":
+        if isinstance(note, ReplyReceived):
             self.fuse.burn()
 
 

@@ -1,4 +1,4 @@
-"""Sites that vanish before they have sealed: the others go on, never below the minimum."""
+"""Sites that vanish before they have sealed: the others continue, never below the minimum."""
 
 from itertools import chain, combinations
 

@@ -1,4 +1,4 @@
-"""A study that will not go on gives its allowance back, and what was paid stays paid; nothing of it leaves any more."""
+"""A study that is given up returns its allowance, and what was paid stays paid; nothing more of it leaves."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,8 +9,7 @@ from client.study.held_budget import give_back_abandoned, list_holds
 from privacy.ledger.entries import Ending, Return
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release
 from server.results.read import read_results, read_summary
-from server.study.events import GaveUp, Resumed
-from server.study.journal import StudyStatus
+from server.study.events import GaveUp, Resumed, StudyStatus
 from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_safe
@@ -21,7 +20,7 @@ LATER = datetime.now(UTC) + timedelta(days=31)
 
 
 def give_up(simulator: Simulator) -> None:
-    """The operator gives up a study that stands still."""
+    """The operator gives up a study that is stopped."""
     simulator.journal.record(GaveUp())
     simulator.journal.record(Resumed())
     simulator.restart_coordinator()

@@ -19,6 +19,7 @@ from server.results.documents import StudyResults, StudySummary
 from server.results.read import read_results, read_summary
 from server.study.events import Finished, RoundVoid, SiteClosed, SiteOut, SiteReadmitted
 from server.study.figures import find_known_totals
+from server.study.notes import FiguresOpened
 from server.watch.progress import Progress
 from tests.privacy.head_makers import standing
 from tests.protocol.conftest import Found
@@ -82,9 +83,9 @@ def test_figures_are_told_to_whoever_watches_once_each_also_after_a_restart(foun
     simulator.run(lambda: 2 in simulator.journal.read_history().committed)
     simulator.restart_coordinator()
     simulator.run()
-    told = [note for _, note in simulator.journal.read_notes() if note["kind"] == "figures"]
-    assert [note["after_round"] for note in told] == [1, 2]
-    assert told[0]["auroc"]["value"] == compute_metrics(simulator.state("ash").evaluations[0].counts).auroc
+    told = [note for note in simulator.journal.read_notes() if isinstance(note, FiguresOpened)]
+    assert [note.after_round for note in told] == [1, 2]
+    assert told[0].auroc.value == compute_metrics(simulator.state("ash").evaluations[0].counts).auroc
 
 
 def test_study_in_progress_counts_its_rounds_and_the_time_left(found: Found) -> None:
@@ -234,7 +235,7 @@ def test_watching_shows_figures_and_the_time_left(found: Found, capsys: pytest.C
     simulator = found(small_terms(evaluation=EVERY))
     simulator.run()
     with Progress() as progress:
-        for _, note in simulator.journal.read_notes():
+        for note in simulator.journal.read_notes():
             progress.add_note(note)
     said = capsys.readouterr().err
     assert "round 1 of 3 is done; about" in said

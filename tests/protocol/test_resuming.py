@@ -1,4 +1,4 @@
-"""What the operator is told of a study that waits or stands still, and what resuming it takes."""
+"""What the operator is told of a study that waits or is stopped, and what resuming it takes."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from benchmarks.small_study import small_terms
 from privacy.errors import FederationError
 from server.control.coordinator import Coordinator
 from server.results.read import read_summary
-from server.study.journal import StudyStatus
+from server.study.events import StudyStatus
 from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished

@@ -159,7 +159,7 @@ def test_site_refuses_to_train_after_the_end_whoever_asks(found: Found) -> None:
 
 
 def test_coordinator_that_forgot_the_rule_gets_no_further_round(found: Found) -> None:
-    """Its terms have no patience: it goes on asking, and comes to stand still; then it is put right."""
+    """Its terms have no patience: it continues asking, and is stopped; then it is put right."""
     simulator = found(still())
     patient = simulator.conductor.machine._state.terms
     forgetful = patient.evaluation.model_copy(update={"patience": None})

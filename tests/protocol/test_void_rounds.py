@@ -71,7 +71,7 @@ def test_site_out_of_a_running_study_is_readmitted_and_catches_up(found: Found) 
     in_phase(simulator, Phase.SEALING, 3)
     (simulator.journal.folder / "stop").touch()
     simulator.run()
-    assert f"go on with: consilium study resume {simulator.study}" in (
+    assert f"continue with: consilium study resume {simulator.study}" in (
         simulator.journal.read_history().stopped or ""
     )
     simulator.resume("birch")

@@ -13,6 +13,7 @@ from privacy.ledger.entries import Recover
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import COORDINATOR
+from server.study.notes import Remark
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 from tests.protocol.mallory import Mallory, require_refused
@@ -167,7 +168,9 @@ def test_head_of_another_sites_ledger_is_that_sites_loss(simulator: Simulator) -
 
     simulator.transport.replies = lie
     simulator.run(seconds=10)
-    assert any("its reply is refused" in note.get("text", "") for _, note in simulator.journal.read_notes())
+    assert any(
+        "its reply is refused" in note.text for note in simulator.journal.read_notes() if isinstance(note, Remark)
+    )
     assert all("ash" not in each.committed.cohort for each in committed(simulator).values())
 
 

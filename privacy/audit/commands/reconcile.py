@@ -169,7 +169,7 @@ def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[
             yield _make_remark(
                 ledger_state,
                 f"it paid for round {number} of '{study}', of which the coordinator shows no sum: the study ended or "
-                "stands still in it, or the coordinator keeps it back",
+                "is stopped in it, or the coordinator keeps it back",
             )
         elif round_seen is not None and ledger_state.name not in round_seen.heads:
             yield _make_remark(

@@ -40,7 +40,8 @@ def test_studies_in_progress_are_named_before_the_key_is_changed(folder: Path) -
     admitted(folder, rounds=1)
     done = site(folder, "key", "change", typed="n\n")
     assert (
-        "the study 'small-00000000' is in progress; this site cannot go on with it under another key" in done.stderr
+        "the study 'small-00000000' is in progress; this site cannot continue with it under another key"
+        in done.stderr
     )
 
 

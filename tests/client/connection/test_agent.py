@@ -288,7 +288,7 @@ GARBAGE: dict[str, tuple[tuple[str, bytes], ...]] = {
 
 @pytest.mark.parametrize("what", GARBAGE)
 def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> None:
-    """An enrolled node uploads objects that Flower cannot inflate: the coordinator's process goes on, and names it."""
+    """An enrolled node uploads objects that Flower cannot inflate: the coordinator survives, and names it."""
     key, node = loopback.key(f"garbage-{len(what)}")
     told: list[AgentEvent] = []
     link = CoordinatorLink(

@@ -303,7 +303,7 @@ def test_wrapped_key_or_keyring_with_a_bit_changed_does_not_open(sites: dict[str
     "keyring", [[], {}, {"keys": {}}, {"keys": {"x": "AAAA"}}, {"keys": {"1": "AAAA"}}, {"keys": {"1": 7}}, "key"]
 )
 def test_keyring_that_holds_no_study_key_is_refused(keyring: Any) -> None:
-    """The lead wraps what it likes; whatever it is, the member refuses it as a message and goes on."""
+    """The lead wraps what it likes; whatever it is, the member refuses it as a message and continues."""
     birch, session = member("birch"), SessionKey()
     offers = {"birch": birch.make_offer(1, 0, 60)}
     lead = KeyOffer(

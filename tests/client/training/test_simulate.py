@@ -31,7 +31,7 @@ def test_simulate_with_ruinous_noise_is_another_mechanism(tmp_path: Path) -> Non
 
 
 def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
-    """Seen in public reports: the losses are infinite, and the run goes on and ends well."""
+    """Seen in public reports: the losses are infinite, and the run continues and ends well."""
     files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
     terms = small_terms(training={**TRAINING, "learning_rate": 1e38})
     with pytest.raises(TrainingError, match=r"learning_rate \(1e\+38\) is too large"):

@@ -206,7 +206,7 @@ def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) 
         for mine, theirs in zip(here.run(TrainRound(start, 1, None, KEY)), (update, own), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-7)
         again, _ = child.run(TrainRound(start, 2, None, KEY, None, own))
-        assert not np.allclose(again, update), "it goes on from the own layers that it is given"
+        assert not np.allclose(again, update), "it continues from the own layers that it is given"
         np.testing.assert_array_equal(child.run(TrainRound(start, 1, None, KEY))[0], update)
         moved = start + update
         assert child.run(ScoreModel(moved, None, own)) == here.run(ScoreModel(moved, None, own))

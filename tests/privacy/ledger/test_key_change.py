@@ -35,7 +35,7 @@ def ledger_state(path: Path) -> Path:
 def test_new_key_opens_the_ledger_and_the_old_one_does_not(ledger_state: Path) -> None:
     with Ledger.open(ledger_state, OTHER_KEY) as ledger:
         assert [entry.number for entry in ledger.read_entries()] == [1, 2, 3, 4, 5, 6]
-        ledger.record_refusal("a", "test", "and goes on")
+        ledger.record_refusal("a", "test", "and continues")
     with pytest.raises(LedgerError, match=f"expected the ledger of the key {KEY.public.typed}, got that of"):
         Ledger.open(ledger_state, KEY)
 

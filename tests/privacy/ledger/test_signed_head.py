@@ -103,7 +103,7 @@ def test_head_of_another_ledger_is_not_noted(path: Path, fields: dict[str, objec
         with pytest.raises(LedgerError, match=sentence):
             ledger.record_checkpoint(head_with(ledger, fields), WITNESS.public)
         assert ledger.head.number == 3
-        ledger.record_refusal("a", "test", "it goes on")
+        ledger.record_refusal("a", "test", "it continues")
 
 
 def test_head_that_nobody_signed_is_not_noted(path: Path) -> None:

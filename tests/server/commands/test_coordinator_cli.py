@@ -404,7 +404,7 @@ def test_watch_of_a_study_that_stands_still_ends_with_its_reason(folder: Path) -
     ]
     server = ControlServer(folder, {}, {"watch": lambda _: iter(notes)})
     try:
-        with pytest.raises(StoppedError, match="the study 'small' stands still: 2 sites left"):
+        with pytest.raises(StoppedError, match="the study 'small' is stopped: 2 sites left"):
             coordinator(folder, "study", "watch", "small")
         done = CliRunner().invoke(cli, ["--dir", str(folder), "study", "watch", "small", "--json"])
     finally:

@@ -36,7 +36,7 @@ def count(arguments: Document) -> Iterator[Document]:
 
 
 class Endless:
-    """A stream that goes on until somebody stops listening."""
+    """A stream that continues until somebody stops listening."""
 
     def __init__(self) -> None:
         self.left = threading.Event()

@@ -1,26 +1,38 @@
 """A study's notes added up, and shown."""
 
-from typing import Any
-
 import pytest
 
 from server.results.tally import WITHOUT_PRIVACY, Tally
+from server.study.events import StudyStatus
+from server.study.notes import (
+    Heartbeat,
+    Remark,
+    ReplyReceived,
+    RequestSent,
+    RoundDone,
+    RoundVoided,
+    StudyBegan,
+    StudyStopped,
+    WatchedNote,
+    WatchEnded,
+)
+from server.study.sites import SiteStatus
 from server.watch.progress import Progress
 
-NOTES: list[dict[str, Any]] = [
-    {"time": 0.0, "kind": "asked", "site": "ash", "what": "join", "bytes": 1000},
-    {"time": 1.0, "kind": "answered", "site": "ash", "what": "joined", "bytes": 100},
-    {"time": 10.0, "kind": "asked", "site": "ash", "what": "train", "round": 1, "attempt": 1, "bytes": 2000},
-    {"time": 10.5, "kind": "asked", "site": "birch", "what": "train", "round": 1, "attempt": 1, "bytes": 3000},
-    {"time": 12.0, "kind": "answered", "site": "ash", "what": "sealed", "round": 1, "bytes": 400, "epsilon": 0.5},
-    {"time": 13.0, "kind": "answered", "site": "birch", "what": "sealed", "round": 1, "bytes": 500, "epsilon": 0.6},
-    {"time": 13.5, "kind": "asked", "site": "ash", "what": "release", "round": 1, "attempt": 1, "bytes": 10},
-    {"time": 14.0, "kind": "answered", "site": "ash", "what": "released", "round": 1, "attempt": 1, "bytes": 20},
-    {"time": 15.0, "kind": "committed", "round": 1, "attempt": 1, "sites": ["ash", "birch"]},
+NOTES: list[WatchedNote] = [
+    RequestSent(time=0.0, site="ash", what="join", bytes=1000),
+    ReplyReceived(time=1.0, site="ash", what="joined", bytes=100),
+    RequestSent(time=10.0, site="ash", what="train", round=1, attempt=1, bytes=2000),
+    RequestSent(time=10.5, site="birch", what="train", round=1, attempt=1, bytes=3000),
+    ReplyReceived(time=12.0, site="ash", what="sealed", round=1, bytes=400, epsilon=0.5),
+    ReplyReceived(time=13.0, site="birch", what="sealed", round=1, bytes=500, epsilon=0.6),
+    RequestSent(time=13.5, site="ash", what="release", round=1, attempt=1, bytes=10),
+    ReplyReceived(time=14.0, site="ash", what="released", round=1, attempt=1, bytes=20),
+    RoundDone(time=15.0, round=1, attempt=1, sites=("ash", "birch")),
 ]
 
 
-def tally(notes: list[dict[str, Any]]) -> Tally:
+def tally(notes: list[WatchedNote]) -> Tally:
     found = Tally()
     for note in notes:
         found.add_note(note)
@@ -55,20 +67,33 @@ def test_price_stays_when_a_reply_names_none() -> None:
 
 
 def test_void_rounds_are_listed() -> None:
-    found = tally([*NOTES, {"time": 20.0, "kind": "void", "round": 2, "sites": ["ash"]}])
+    found = tally([*NOTES, RoundVoided(time=20.0, round=2, sites=("ash",))])
     assert found.void == [2]
 
 
-@pytest.mark.parametrize("kind", ["beat", "end", "stopped", "something-new"])
-def test_other_notes_only_move_the_clock(kind: str) -> None:
-    found = tally([*NOTES, {"time": 99.0, "kind": kind}])
+@pytest.mark.parametrize(
+    "note",
+    [
+        Heartbeat(time=99.0),
+        WatchEnded(time=99.0, standing=StudyStatus.FINISHED, why=""),
+        StudyStopped(time=99.0, why="the operator stopped the study"),
+    ],
+)
+def test_other_notes_only_move_the_clock(note: WatchedNote) -> None:
+    found = tally([*NOTES, note])
     assert found.now == 99.0
     assert found.rounds == tally(NOTES).rounds
 
 
+def test_remark_without_a_status_leaves_the_sites_status() -> None:
+    out = Remark(site="ash", text="is out", standing=SiteStatus.OUT, why="twice")
+    found = tally([out, Remark(site="ash", text="a sentence")])
+    assert (found.sites["ash"].standing, found.sites["ash"].why) == (SiteStatus.OUT, "twice")
+
+
 def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        for note in [*NOTES, {"kind": "note", "site": None, "text": "[bold]round 1 is done[/bold]"}]:
+        for note in [*NOTES, Remark(text="[bold]round 1 is done[/bold]")]:
             progress.add_note(note)
     output = capfd.readouterr()
     assert output.out == ""
@@ -83,7 +108,7 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.Ca
 
 def test_progress_says_when_there_is_no_privacy(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        progress.add_note({"kind": "study", "private": False, "sealed": True, "exchanges": 3})
+        progress.add_note(StudyBegan(private=False, sealed=True, exchanges=3))
     assert WITHOUT_PRIVACY in capfd.readouterr().err
 
 

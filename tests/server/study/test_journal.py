@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import FederationError
-from server.study.events import EpochAsked, Finished, Resumed, Stopped
-from server.study.journal import Journal, StudyStatus
+from server.study.events import EpochAsked, Finished, Resumed, Stopped, StudyStatus
+from server.study.journal import Journal
+from server.study.notes import Remark
 from tests.privacy.launch_makers import golden_launch
 
 
@@ -78,11 +79,11 @@ def test_request_numbers_of_two_processes_are_never_the_same(folder: Path) -> No
 def test_notes_are_read_from_where_one_left_off(folder: Path) -> None:
     with Journal(folder) as journal:
         for text in ("one", "two", "three"):
-            journal.append_note({"kind": "note", "text": text})
-        (first, _), *rest = journal.read_notes()
-        assert [note["text"] for _, note in rest] == ["two", "three"]
-        assert [note["text"] for _, note in journal.read_notes(after=first)] == ["two", "three"]
-        times = [note["time"] for _, note in journal.read_notes()]
+            journal.append_note(Remark(text=text))
+        first, *rest = journal.read_notes()
+        assert [note.text for note in rest if isinstance(note, Remark)] == ["two", "three"]
+        assert list(journal.read_notes(after=first.number)) == rest
+        times = [note.time for note in journal.read_notes()]
     assert times == sorted(times)
 
 

@@ -1,4 +1,4 @@
-"""A server app for tests that ends as a study does which cannot go on."""
+"""A server app for tests that ends as a study does which cannot continue."""
 
 from pathlib import Path
 
