@@ -268,9 +268,13 @@ class Running:
         assert not self.history(study).finished, f"{study} was over before the fault"
 
     def wait_until_training(self, study: str, name: str, number: int) -> Path:
-        """Wait until a site is in the middle of training a round; the file of the round's draw."""
+        """Wait until a site has paid a round, which it then trains; the file of the round's draw."""
         draw = self.folder / name / "studies" / study / f"draw-{number:05d}.key"
-        wait_for(f"{name} to train round {number}", lambda: draw.exists() and draw.stat().st_size)
+        # The draw is durable before the round is paid: without the second look a kill may come between the two.
+        wait_for(
+            f"{name} to train round {number}",
+            lambda: draw.exists() and draw.stat().st_size and number in self.paid(name, study)[0],
+        )
         return draw
 
     def finish(self, study: str, timeout_s: float = 120.0) -> History:

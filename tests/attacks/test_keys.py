@@ -64,7 +64,7 @@ def test_grant_that_leaves_the_site_out_is_not_taken(mallory: Mallory) -> None:
     assert reply.code == "epoch-lost"
 
 
-def test_old_epochs_messages_are_refused_once_a_site_has_gone_on(mallory: Mallory) -> None:
+def test_old_epochs_messages_are_refused_once_a_site_has_moved_on(mallory: Mallory) -> None:
     """Sites are asked to seal under an old key again, which somebody who has left since may hold.
 
     A site that has a newer epoch's keys seals under no older one: neither a new attempt nor a new round.
@@ -73,7 +73,7 @@ def test_old_epochs_messages_are_refused_once_a_site_has_gone_on(mallory: Mallor
     assert isinstance(mallory.train("birch", epoch=2, keys=parcel), Sealed)
     for number, attempt in ((1, 2), (2, 1)):
         old = mallory.train("birch", number, attempt, epoch=1, keys=mallory.keys[1])
-        require_refused(old, "epoch-lost", "gone on to key epoch 2 and seals nothing under epoch 1")
+        require_refused(old, "epoch-lost", "moved to key epoch 2 and seals nothing under epoch 1")
     assert mallory.simulator.trained["birch", 2] == 0
 
 
@@ -85,7 +85,7 @@ def test_old_epoch_is_not_taken_up_again_after_the_newer_one_has_ended(mallory: 
     committed = mallory.committed(epoch=2)
     size = 2 * 28_672
     require_unexplained(mallory, "ash", mallory.open("ash", committed, bytes(size)), "expected ")
-    require_refused(mallory.train("ash", attempt=2, epoch=1, keys=mallory.keys[1]), "epoch-lost", "gone on to")
+    require_refused(mallory.train("ash", attempt=2, epoch=1, keys=mallory.keys[1]), "epoch-lost", "moved to")
 
 
 def test_round_of_an_old_epoch_can_still_be_opened(mallory: Mallory) -> None:

@@ -102,10 +102,10 @@ def test_member_of_a_newer_epoch_has_no_masks_for_an_older_one(sites: dict[str, 
     """It can still open what was sealed under the older one."""
     keyed(sites, 1)
     keyed(sites, 2)
-    with pytest.raises(EpochLostError, match="gone on to key epoch 2 and seals nothing under epoch 1"):
+    with pytest.raises(EpochLostError, match="moved to key epoch 2 and seals nothing under epoch 1"):
         sites["birch"].find_pair_secrets(1)
     sites["birch"].end_epoch(2)
-    with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
+    with pytest.raises(EpochLostError, match="moved to key epoch 2"):
         sites["birch"].find_pair_secrets(1)
     assert sites["birch"].find_study_key(1).commitment == sites["cedar"].find_study_key(1).commitment
 
@@ -143,7 +143,7 @@ def test_restarted_member_gets_the_earlier_key_in_the_next_epoch(sites: dict[str
     sites["birch"].confirm_study_key(1, sites[LEAD].find_study_key(1).commitment)
     assert sites["birch"].find_study_key(1).to_bytes() == old
     assert holds(sites["birch"]) == (1, 2)
-    with pytest.raises(EpochLostError, match="gone on to key epoch 2"):
+    with pytest.raises(EpochLostError, match="moved to key epoch 2"):
         sites["birch"].find_pair_secrets(1)
 
 
