@@ -1,6 +1,7 @@
 """Run stock Flower: the same SuperLink, ``flower-supernode`` at every site, an app that the bundle ships.
 
-Nothing is tuned: a SuperNode asks for messages at its default interval, and starts a process for each message.
+Nothing is tuned: a SuperNode asks for messages at its default interval, and starts a process for each message. Arrays
+are sent in pieces of Consilium's size, because our SuperLink's gate refuses requests of Flower's own size.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from privacy.keys import generate_node_key
+from privacy.protocol.flower_records import PIECE_BYTES
 from server.federation.certificates import create_authority, issue_server_certificate
 from server.superlink.bundle import pack_bundle
 from server.superlink.control_api import RunState
@@ -24,6 +26,7 @@ from server.superlink.process_tags import stop_tagged
 _APP: Final = Path(__file__).parent / "stock_app"
 _MARK: Final = "CONSILIUM_BENCHMARK"
 _LOOK_EVERY_S: Final = 0.5
+_PIECES: Final = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(PIECE_BYTES)}
 _PROJECT: Final = """
 [project]
 name = "stock"
@@ -70,6 +73,7 @@ class StockFlower:
 @contextmanager
 def stock_flower(folder: Path, sites: int) -> Iterator[StockFlower]:
     """Start a SuperLink and ``sites`` SuperNodes in ``folder``; stop them at the end."""
+    os.environ.update(_PIECES)  # for the process of the server app, which the SuperLink starts
     tls = create_authority(folder, "stock")
     issue_server_certificate(tls)
     with SuperLink(folder, tls, find_free_port()) as superlink:
