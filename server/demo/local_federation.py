@@ -125,7 +125,7 @@ class LocalFederation:
         config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
         config["policy"]["without_privacy"] = [self.terms.data.name] if epsilon is None else []
         if epsilon is not None:
-            config["policy"]["epsilon_per_study"] = epsilon
+            config["policy"]["epsilon_per_study"] = epsilon + (evaluation.epsilon or 0.0)
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def _admit(self, name: str) -> None:
