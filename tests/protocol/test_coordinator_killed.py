@@ -7,10 +7,12 @@ import pytest
 
 from benchmarks.small_study import small_terms, without_privacy
 from privacy.study import Terms
+from server.results.read import read_results
 from server.study.events import Event
 from server.study.journal import Journal
 from server.study.notes import ReplyReceived, StudyNote
 from server.study.runner import HANDLING_FILE
+from server.study.sites import SiteStatus
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import committed
@@ -125,6 +127,10 @@ def test_site_over_whose_replies_the_coordinator_dies_twice_is_out(found: Found)
     simulator.run(seconds=5)
     assert "died 2 times over a reply of its" in simulator.journal.read_history().out["ash"]
     assert committed(simulator)[2].committed.cohort == ("birch", "cedar", "elm")
+    shown = read_results(simulator.federation.find_study_folder(simulator.study)).sites
+    assert [(site.name, site.state) for site in shown if site.state is not SiteStatus.CLOSED] == [
+        ("ash", SiteStatus.OUT)
+    ]
 
 
 def test_reply_that_is_handled_leaves_no_mark(found: Found) -> None:
