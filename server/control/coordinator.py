@@ -19,7 +19,7 @@ from server.federation.folder import Federation
 from server.results.read import read_summary
 from server.study.events import GaveUp, Resumed, SiteReadmitted, StudyStatus
 from server.study.journal import Journal
-from server.study.notes import Heartbeat, WatchEnded, write_note
+from server.study.notes import Heartbeat, WatchEnded
 from server.study.runner import STOP_FILE
 from server.study.state import StudyState
 from server.superlink.process import SuperLink
@@ -233,12 +233,11 @@ class Coordinator:
                 standing = journal.read_status()
                 for note in journal.read_notes(after=last):
                     last = note.number
-                    yield write_note(note)
+                    yield note.model_dump(mode="json")
                 now = time.time()
                 if standing is not StudyStatus.OPEN:
-                    yield write_note(
-                        WatchEnded(time=now, standing=standing, why=journal.read_history().stopped or "")
-                    )
+                    ended = WatchEnded(time=now, standing=standing, why=journal.read_history().stopped or "")
+                    yield ended.model_dump(mode="json")
                     return
-                yield write_note(Heartbeat(time=now))
+                yield Heartbeat(time=now).model_dump(mode="json")
                 time.sleep(_WATCH_EVERY_S)

@@ -113,13 +113,13 @@ StudyNote = (
 
 
 class Heartbeat(_Note):
-    """The coordinator runs, and has nothing new; only who watches gets it."""
+    """The coordinator runs, and nothing is new; only a watcher gets it."""
 
     kind: Literal["beat"] = "beat"
 
 
 class WatchEnded(_Note):
-    """The study is finished, waits or is stopped; the last that who watches gets."""
+    """The study is finished or stopped: the last note that a watcher gets."""
 
     kind: Literal["end"] = "end"
     standing: StudyStatus
@@ -144,7 +144,7 @@ def read_note(fields: dict[str, Any]) -> StudyNote:
 
 
 def read_watched_note(fields: dict[str, Any]) -> WatchedNote:
-    """Read a note as ``consilium study watch`` gets it.
+    """Read a note of the stream that ``consilium study watch`` follows.
 
     Raises:
         FederationError: its kind is unknown, or it is damaged.
@@ -159,8 +159,3 @@ def _read(kinds: TypeAdapter[N], fields: dict[str, Any]) -> N:
         raise FederationError(
             "a note of the study is damaged, or of another version of Consilium; restart the coordinator with this one"
         ) from None
-
-
-def write_note(note: WatchedNote) -> dict[str, Any]:
-    """Write a note as JSON fields."""
-    return note.model_dump(mode="json")
