@@ -4,7 +4,7 @@ Two sums of the same updates, or of the same totals, over cohorts that differ by
 With noise of its own that difference is private. Without noise (``privacy.epsilon: none``, or exact totals over
 test patients) it is the site's update, or its patients' histogram, exactly. So:
 
-* from one model, a site lets a bare sum be opened in one cohort only, whatever the round's number, the attempt, or
+* from one model, a site lets a noiseless sum be opened in one cohort only, whatever the round's number, the attempt, or
   the result of the sum;
 * a model is identified by its digest: a round that does not move the model makes a new number of the same model.
 
@@ -18,32 +18,32 @@ from privacy.errors import RefusedError
 from privacy.refusal_codes import RefusalCode
 
 
-def make_bare_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
-    """Return the change of the state that records a bare sum's cohort; empty where the sum has noise.
+def make_noiseless_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
+    """Return the change of the state that records a noiseless sum's cohort; empty where the sum has noise.
 
     Run by a site that is about to release.
     """
     if not context.terms.opens_without_noise(number, context.state.base):
         return {}
     return {
-        "bare_sums": {
-            **context.state.bare_sums,
+        "noiseless_sums": {
+            **context.state.noiseless_sums,
             digest_of_model(context.store.read_model()): compute_digest(cohort),
         }
     }
 
 
 def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
-    """Refuse a bare sum of a model from which this site has released one in another cohort.
+    """Refuse a noiseless sum of a model from which this site has released one in another cohort.
 
     Run by a site before it seals.
 
     Raises:
-        RefusedError: ``release-refused``: it has released a bare sum from this model in another cohort.
+        RefusedError: ``release-refused``: it has released a noiseless sum from this model in another cohort.
     """
-    if not context.state.bare_sums or not context.terms.opens_without_noise(number, context.state.base):
+    if not context.state.noiseless_sums or not context.terms.opens_without_noise(number, context.state.base):
         return
-    before = context.state.bare_sums.get(digest_of_model(context.store.read_model()))
+    before = context.state.noiseless_sums.get(digest_of_model(context.store.read_model()))
     if before is not None and before != compute_digest(cohort):
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED,

@@ -189,7 +189,7 @@ class Participation:
             self._context.ledger.record_incident(self._context.launch.study, "void-round", sentence, number)
 
     def _require_unreleased(self, request: Train) -> None:
-        """Refuse another attempt of a round after its release, and a bare sum of another cohort."""
+        """Refuse another attempt of a round after its release, and a noiseless sum of another cohort."""
         released = self._context.state.released
         if released is not None and released.round > request.round:
             raise RefusedError(RefusalCode.STALE, f"this site has released its mask of round {released.round}")

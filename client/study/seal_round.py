@@ -20,7 +20,7 @@ from client.study.context import StudyContext
 from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import RoundWork
-from client.study.noiseless_sums import make_bare_sum_change
+from client.study.noiseless_sums import make_noiseless_sum_change
 from client.study.state import ReleasedSeed
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
@@ -205,7 +205,7 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
         ),
-        **make_bare_sum_change(context, request.round, attempt.kept.cohort),
+        **make_noiseless_sum_change(context, request.round, attempt.kept.cohort),
     )
     return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
 

@@ -65,7 +65,7 @@ class StudyState(Document):
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
-    bare_sums: dict[str, str] = Field(default_factory=dict)
+    noiseless_sums: dict[str, str] = Field(default_factory=dict)
     """For each model, by digest, the digest of the one cohort in which a sum without noise was released from it."""
     counted: Counted | None = None
     evaluations: tuple[Evaluated, ...] = ()
