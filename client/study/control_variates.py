@@ -80,12 +80,14 @@ def compute_local_work(
         before.update(zip(each.sites, each.patients, strict=True))
 
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits
-    def weight(counts: Mapping[str, int]) -> float:
+    def sum_weights(counts: Mapping[str, int]) -> float:
         return sum(compute_weight(context.terms, counts[name], reference) for name in sorted(counts))
 
-    whole = weight({**before, **patients})
+    whole = sum_weights({**before, **patients})
     return LocalWork(
-        compute_step_length(context.terms, number), share=weight(patients) / whole, kept=weight(before) / whole
+        compute_step_length(context.terms, number),
+        share=sum_weights(patients) / whole,
+        kept=sum_weights(before) / whole,
     )
 
 

@@ -141,14 +141,14 @@ def read_mean_update(terms: Terms, parameters: int, opened: NDArray[np.int64], f
     """
     match find_noise_mode(terms):
         case NoiseMode.LOCAL:
-            return _mean_of_updates(terms, opened, facts)
+            return _compute_mean_of_updates(terms, opened, facts)
         case NoiseMode.GLOBAL_STEP:
-            return _global_step(terms, parameters, opened, facts)
+            return _compute_global_step(terms, parameters, opened, facts)
         case NoiseMode.SITE_UPDATE:
-            return _mean_of_sites(terms, parameters, opened, facts)
+            return _compute_mean_of_sites(terms, parameters, opened, facts)
 
 
-def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
+def _compute_mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
     grid, sites = make_grid(terms, facts.halvings, facts.noise_multiplier), len(facts.patients)
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits
     weight = sum(compute_weight(terms, facts.patients[name], facts.reference) for name in sorted(facts.patients))
@@ -160,7 +160,9 @@ def _mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: PublicRound
     )
 
 
-def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
+def _compute_global_step(
+    terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound
+) -> MeanUpdate:
     """Take one gradient step on the cohort's noised sum, divided by its expected lot: never by the true one."""
     noise, training = _make_noise(terms, parameters, facts), terms.training
     lot = training.sampling_rate * sum(facts.patients.values())  # public, unlike the patients that were drawn
@@ -170,7 +172,9 @@ def _global_step(terms: Terms, parameters: int, opened: NDArray[np.int64], facts
     )
 
 
-def _mean_of_sites(terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound) -> MeanUpdate:
+def _compute_mean_of_sites(
+    terms: Terms, parameters: int, opened: NDArray[np.int64], facts: PublicRound
+) -> MeanUpdate:
     """Divide the sum by how many sites of the cohort were expected to count: how many did is secret."""
     privacy, norm, sites = terms.privacy, facts.clipping_norm, len(facts.patients)
     assert norm is not None, "whole updates are clipped, which the terms check"

@@ -68,9 +68,9 @@ class Coordinator:
             control = ControlServer(
                 self._federation.folder,
                 {
-                    "sites": self._sites,
+                    "sites": self._list_sites,
                     "launch": self._launch,
-                    "studies": self._studies,
+                    "studies": self._list_studies,
                     "stop": self._stop,
                     "resume": self._resume,
                     "give-up": self._give_up,
@@ -144,7 +144,7 @@ class Coordinator:
 
     # What the operator may ask -----------------------------------------------------------------------------
 
-    def _sites(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _list_sites(self, _: dict[str, Any]) -> dict[str, Any]:
         nodes = self._federation.read_nodes()
         try:
             online = self._superlink.control.list_nodes()
@@ -161,7 +161,7 @@ class Coordinator:
         terms = parse_terms(arguments["terms"])
         return {"study": self._federation.launch(terms, arguments["parameters"], arguments["sites"])}
 
-    def _studies(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _list_studies(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"studies": [self._summarise_study(study) for study in self._federation.list_studies()]}
 
     def _summarise_study(self, study: str) -> dict[str, Any]:

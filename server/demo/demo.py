@@ -152,7 +152,7 @@ def _compare_with_simulations(federation: LocalFederation, private: bool) -> tup
     """Train each hospital alone and all pooled, by the sites' own code on the source tables; return mean AUROCs."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
 
-    def simulated(trains: list[Path], private: bool) -> float | None:
+    def simulate(trains: list[Path], private: bool) -> float | None:
         train = [word for path in trains for word in ("--train", str(path))]
         how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
         command = [find_program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
@@ -160,8 +160,8 @@ def _compare_with_simulations(federation: LocalFederation, private: bool) -> tup
         return None if None in found else fmean(found)
 
     with ThreadPoolExecutor(2) as pool:
-        alone = {name: pool.submit(simulated, [train], private) for name, (train, _) in federation.tables.items()}
-        pooled = pool.submit(simulated, [train for train, _ in federation.tables.values()], False)
+        alone = {name: pool.submit(simulate, [train], private) for name, (train, _) in federation.tables.items()}
+        pooled = pool.submit(simulate, [train for train, _ in federation.tables.values()], False)
         return (
             tuple(Alone(site=name, auroc=future.result()) for name, future in alone.items()),
             Pooled(auroc=pooled.result()),

@@ -124,7 +124,7 @@ class Closing:
         held = {**words, **history.held}
         statements = {name: signed.statement for name, signed in held.items()}
         cohort = history.committed[history.base].committed.cohort
-        counts = Counter(_model_of(each) for name, each in statements.items() if name in cohort)
+        counts = Counter(_read_model_fields(each) for name, each in statements.items() if name in cohort)
         model, count = counts.most_common(1)[0] if counts else (None, 0)
         quorum = state.terms.cohort.compute_quorum(len(cohort))
         # In a later round that became void, the headers matched: its cohort holds the same model.
@@ -145,7 +145,7 @@ class Closing:
         self._waits = False
         actions = [] if held == history.held else state.record(ModelsHeld(held=held))
         for site in ready:
-            if site.name in statements and _model_of(statements[site.name]) != model:
+            if site.name in statements and _read_model_fields(statements[site.name]) != model:
                 actions += state.exclude(site, "holds another model than the others at the end")
         return actions
 
@@ -160,6 +160,6 @@ class Closing:
         return [*state.record(Finished()), Note(f"the study is finished{left}")]
 
 
-def _model_of(held: HeldModel) -> tuple[int, int, str]:
+def _read_model_fields(held: HeldModel) -> tuple[int, int, str]:
     """Return the fields of ``held`` that are equal if two sites hold the same model."""
     return held.epoch, held.base, held.model

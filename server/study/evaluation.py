@@ -85,4 +85,4 @@ class TotalsOpening:
                 )
             )
         state.take_counts(evaluated)
-        return [*actions, *self._transitions.next_step(now)]
+        return [*actions, *self._transitions.begin_next_step(now)]

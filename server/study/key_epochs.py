@@ -168,7 +168,7 @@ class KeyEpochs:
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = state.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
-        return [*recorded, *self._transitions.next_step(now)]
+        return [*recorded, *self._transitions.begin_next_step(now)]
 
     def refuse_grant(self, member: SiteView) -> list[Action]:
         """Count a failure of the epoch's lead, once an epoch: ``member`` cannot open what it wrapped."""
@@ -214,7 +214,7 @@ class KeyEpochs:
         """Stop if too few sites can take part; if no round follows and no site is left, end the study."""
         state = self._state
         if state.is_complete:
-            return [] if state.list_eligible_sites() else self._transitions.next_step(now)
+            return [] if state.list_eligible_sites() else self._transitions.begin_next_step(now)
         return state.stop_if_too_few()
 
     def _raise_epoch_number(self) -> list[Action]:

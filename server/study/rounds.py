@@ -206,7 +206,7 @@ class Rounds:
         # The aggregate is stored before the event is recorded: a committed round always has its aggregate.
         actions: list[Action] = [Commit(committed, collection.seeds)]
         actions += self._state.record(RoundCommitted(committed=committed))
-        return [*actions, Note(f"round {asked.round} is committed"), *self._transitions.next_step(now)]
+        return [*actions, Note(f"round {asked.round} is committed"), *self._transitions.begin_next_step(now)]
 
     def handle_lost_sites(self, sites: list[SiteView], now: float) -> list[Action]:
         """Handle lost sites of the cohort: before release begin a new attempt, after it mark the round void."""
@@ -251,7 +251,7 @@ class Rounds:
         for name in self._collection.asked.cohort if self._collection else ():
             state.sites[name].question = None
         self._collection = None
-        return [*actions, Note(f"round {number} is void"), *self._transitions.next_step(now)]
+        return [*actions, Note(f"round {number} is void"), *self._transitions.begin_next_step(now)]
 
 
 def describe_first_difference(headers: list[Header]) -> str | None:

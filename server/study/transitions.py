@@ -1,14 +1,14 @@
 """Decide which step of a study follows another.
 
-====================================================  =======================  =====================================
-when                                                  transition               what begins
-====================================================  =======================  =====================================
-a key epoch has its keys; a round is committed or     :meth:`~.next_step`      see below
+====================================================  =========================  =====================================
+when                                                  transition                 what begins
+====================================================  =========================  =====================================
+a key epoch has its keys; a round is committed or     :meth:`~.begin_next_step`  see below
 void; the totals that decide on another round are
 known
-a round, or the opening of totals, has too few        :meth:`~.begin_epoch`    ``KEY_EPOCH``
+a round, or the opening of totals, has too few        :meth:`~.begin_epoch`      ``KEY_EPOCH``
 members left, or lacks a member that it needs
-====================================================  =======================  =====================================
+====================================================  =========================  =====================================
 
 The next step is the first of these whose condition holds:
 
@@ -65,7 +65,7 @@ class Transitions:
         """Set the function that begins each step."""
         self._begin = begin
 
-    def next_step(self, now: float) -> list[Action]:
+    def begin_next_step(self, now: float) -> list[Action]:
         """Begin the step that follows the finished one."""
         return self._begin[choose_next_step(self._state)](now)
 

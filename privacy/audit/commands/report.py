@@ -64,7 +64,7 @@ def _make_pld_figure() -> SecondFigure:
         raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
 
     @cache  # studies of the same terms have the same plan
-    def priced(events: tuple[AnyEvent, ...], delta: float) -> float:
+    def price(events: tuple[AnyEvent, ...], delta: float) -> float:
         return compute_pld_epsilon(events, delta)
 
-    return lambda events, delta: priced(tuple(events), delta)
+    return lambda events, delta: price(tuple(events), delta)
