@@ -11,7 +11,7 @@ Rules:
 import difflib
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -118,7 +118,7 @@ def read_document(path: Path, kind: type[D], error: type[Error], hint: str) -> D
 
 def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:
     location: Location = mistake["loc"]
-    where = ".".join(str(part) for part in location)
+    where = ".".join(str(part) for part in _drop_tags(kind, location))
     match mistake["type"]:
         case "extra_forbidden":
             known = _list_known_keys(kind, location[:-1])
@@ -130,10 +130,20 @@ def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:
         case "value_error":
             message = str(mistake["ctx"]["error"])
             return f"{where}: {message}" if where else message
+        case "union_tag_not_found" | "union_tag_invalid" as without:
+            return _describe_tag(where, mistake["ctx"], missing=without == "union_tag_not_found")
         case "string_type":
             return f"{where}: expected text; put it in quotes if YAML reads it as a number, yes or no"
         case kind_of_mistake:
             return f"{where}: {_describe_expected(kind_of_mistake, mistake.get('ctx', {}), mistake['msg'])}"
+
+
+def _describe_tag(where: str, context: Mapping[str, Any], missing: bool) -> str:
+    """Describe what is wrong with the key that chooses among the models of a union."""
+    key = "type" if "type" in str(context.get("discriminator")) else "kind"
+    if missing:
+        return f"{where}.{key}: missing"
+    return f"{where}.{key}: expected {context['expected_tags']}, got '{context['tag']}'"
 
 
 def _describe_expected(kind: str, bounds: Mapping[str, Any], words: str) -> str:
@@ -189,18 +199,37 @@ def make_text_field(pattern: str, words: str) -> Any:
     return Field(pattern=pattern)
 
 
+def _drop_tags(kind: Any, location: Location) -> Location:
+    """Return the path as it is in the file: without the tags by which a model of a union is chosen."""
+    return tuple(part for part, is_tag, _ in _follow(kind, location) if not is_tag)
+
+
 def _list_known_keys(kind: Any, location: Location) -> list[str]:
-    """List the keys of the model at ``location`` within ``kind``; several models of a union are merged."""
+    """List the keys of the model at ``location`` within ``kind``."""
     models = [kind]
-    for part in location:
-        step: list[Any] = []
-        for model in models:
-            if isinstance(part, str) and part in model.model_fields:
-                step += _find_models(model.model_fields[part].annotation)
-            else:  # an index in a list, or a union's tag
-                step.append(model)
-        models = step
+    for _, _, models in _follow(kind, location):  # noqa: B007 - the last ones
+        pass
     return sorted({key for model in models for key in model.model_fields})
+
+
+def _follow(kind: Any, location: Location) -> Iterator[tuple[int | str, bool, list[Any]]]:
+    """Yield each part of ``location``, whether it is the tag of a union, and the models that it leads to."""
+    models: list[Any] = [kind]
+    for part in location:
+        inside = [model for model in models if isinstance(part, str) and part in model.model_fields]
+        tagged = [model for model in models if len(models) > 1 and _has_tag(model, part)]
+        is_tag = bool(tagged) and not inside
+        if inside:
+            models = [each for model in inside for each in _find_models(model.model_fields[str(part)].annotation)]
+        elif tagged:
+            models = tagged
+        yield part, is_tag, models
+
+
+def _has_tag(model: Any, tag: int | str) -> bool:
+    """Return whether ``tag`` chooses ``model`` among those of a union."""
+    fields = [model.model_fields[name] for name in ("kind", "type") if name in model.model_fields]
+    return any(tag in typing.get_args(field.annotation) for field in fields)
 
 
 def _find_models(annotation: Any) -> list[Any]:

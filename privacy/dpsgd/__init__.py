@@ -1,14 +1,11 @@
 """Compute gradients by differentially private SGD whose unit is the patient.
 
->>> from types import SimpleNamespace
 >>> import torch
->>> from privacy.dpsgd import DpSgd, Mechanism
+>>> from privacy.dpsgd import DpSgd, Mechanism, TensorRecords
 >>> from privacy.randomness import from_os
->>> records = SimpleNamespace(  # four records of three patients
-...     features=torch.rand(4, 5), labels=torch.ones(4), patient=torch.tensor([0, 0, 1, 2]), patients=3
-... )
->>> def squared_error(outputs, labels):
-...     return (outputs[:, 0] - labels).square()
+>>> records = TensorRecords(torch.rand(4, 5), torch.ones(4), patient=torch.tensor([0, 0, 1, 2]))
+>>> def squared_error(outputs, targets):  # of each record
+...     return (outputs[:, 0] - targets).square()
 >>> mechanism = Mechanism(sampling_rate=0.5, public_patients=10, clipping_norm=1.0, noise_multiplier=1.1)
 >>> engine = DpSgd(torch.nn.Linear(5, 1), squared_error, mechanism, from_os())
 >>> engine.compute_gradient(records).shape  # five weights and a bias, with noise
@@ -35,7 +32,11 @@ a gradient that is not finite             that patient counts as zero; the other
 a lot larger or smaller than expected     divided by the expected lot, which is public, all the same
 a lot that does not fit in memory         summed in batches of whole patients, always to the same sum
 a patient who does not fit in memory      summed in parts, then clipped
-memory that runs out                      smaller batches, the same lot again; never another draw
+memory that runs out                      smaller batches, the same lot again from the same seed; never another lot
+dropout, other randomness of the module,  drawn from generators that the secret stream seeds, once a lot; the
+and of the augmentation                   guarantee then rests on 63 bits that nobody can guess (``torch_randomness``)
+several views of a record                 a patient's gradient is the mean over records and views, then clipped
+a record of several tensors               the module and the loss get them by name; everything else is the same
 a layer that mixes records                refused by name (:func:`check_module`)
 a weight used outside its layer, a loss   refused before a study starts, by name (:func:`run_self_test`)
 or a layer that looks at several records
@@ -53,26 +54,34 @@ a frozen parameter                        neither computed nor counted
 How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
 site.
 
-Read in this order: ``engine``, ``mechanism``, ``batching``, ``ghost_clipping``, ``activations``, ``record_axes``,
-``grad_sample/registry``, ``grad_sample/patient_gradients``, ``grad_sample/outer_products``,
-``grad_sample/convolution``, ``grad_sample/fallback``, ``norms``; then ``layer_checks``, ``self_test``,
-``opacus_reference``.
+Read in this order: ``records``, ``named_tensors``, ``engine``, ``mechanism``, ``torch_randomness``, ``batching``,
+``ghost_clipping``, ``activations``, ``record_axes``, ``grad_sample/registry``, ``grad_sample/patient_gradients``,
+``grad_sample/outer_products``, ``grad_sample/convolution``, ``grad_sample/fallback``, ``norms``; then
+``layer_checks``, ``example``, ``self_test``, ``opacus_reference``.
 """
 
-from privacy.dpsgd.engine import DpSgd, Records
+from privacy.dpsgd.engine import Augment, DpSgd
+from privacy.dpsgd.example import Example, Spec
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import Loss
 from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
-from privacy.dpsgd.self_test import Example, run_self_test
+from privacy.dpsgd.named_tensors import Inputs, Targets
+from privacy.dpsgd.records import Records, TensorRecords
+from privacy.dpsgd.self_test import run_self_test
 
 __all__ = [
     "CLIP_MARGIN",
+    "Augment",
     "DpSgd",
     "Example",
+    "Inputs",
     "Loss",
     "Mechanism",
     "Records",
+    "Spec",
+    "Targets",
+    "TensorRecords",
     "add_noise",
     "check_module",
     "run_self_test",

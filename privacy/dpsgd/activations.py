@@ -130,6 +130,8 @@ class Capture:
                 output_axis=place.output,
             )
             calls.append(call)
+            if not torch.is_grad_enabled():
+                return output  # a step of sampling, say, through which no gradient flows
             tapped: torch.Tensor = output
             # parameters do not require gradients, so the first layer's output does not either
             if not output.requires_grad:

@@ -92,9 +92,9 @@ class Batch:
         """One over the number of records of the record's patient; (records,) float64."""
         return torch.from_numpy(np.repeat(1.0 / self.sizes, self.sizes))
 
-    def keep_patients(self, kept: NDArray[np.bool_]) -> Self:
-        """Return the batch with the ``kept`` patients only; ``kept`` is (patients,)."""
-        return type(self)(self.rows[np.repeat(kept, self.sizes)], self.sizes[kept])
+    def repeat_records(self, views: int) -> Self:
+        """Return the batch with every record ``views`` times, side by side."""
+        return type(self)(np.repeat(self.rows, views), self.sizes * views)
 
     def split_records(self, limit: int) -> Iterator[Self]:
         """Yield a single patient's records, ``limit`` at a time, as batches of one patient."""

@@ -2,9 +2,15 @@
 
 Rules:
 
-* Sampling and noise come from a :class:`privacy.randomness.KeyStream` alone, never from torch's generator.
-* When memory runs out, the physical batch is halved and the same lot is summed again: memory never leads to another
-  draw.
+* Sampling and noise come from a :class:`privacy.randomness.KeyStream` alone, never from torch's generator. What the
+  module or the augmentation draws comes from generators that are seeded from the same stream, once a lot
+  (:mod:`privacy.dpsgd.torch_randomness`).
+* When memory runs out, the physical batch is halved and the same lot is summed again, from the same seed: memory
+  never leads to another lot.
+* With ``views`` every record enters so many times, side by side; a patient's gradient is the mean over records and
+  views before it is clipped, so a patient still moves the sum by at most C ("augmentation multiplicity", De et al.
+  2022, "Unlocking high-accuracy differentially private image classification through scale", arXiv 2204.13650). A
+  physical batch counts views.
 * A patient with more records than a physical batch is summed in a vector of its own, then clipped.
 * The sum over a lot of n patients is checked before its noise: apart from rounding it cannot be longer than n C. If
   it is, this program has a defect, and the lot is summed again with every patient in a vector of its own. The step
@@ -13,9 +19,10 @@ Rules:
 * Noise is added in slices in float64, so a large model needs one vector of its size and no more.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +34,10 @@ from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, compute_c
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
 from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
+from privacy.dpsgd.named_tensors import Inputs, Targets, find_device, select_rows
 from privacy.dpsgd.norms import add_scaled, compute_l2_norm
+from privacy.dpsgd.records import Records
+from privacy.dpsgd.torch_randomness import draw_seed, make_generator, may_be_random, seed_torch
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
@@ -40,25 +50,21 @@ _ROUNDING: Final = 1e-3  # by which part rounding may make a sum longer than n C
 _log = logging.getLogger(__name__)
 
 
-class Records(Protocol):
-    """Records on the training device, grouped by patient: ``patient`` is in rising order."""
+Augment = Callable[[Any, Any, torch.Generator], tuple[Inputs, Targets]]
+"""(inputs, targets, generator) -> both with each record changed by its own draw from the generator.
 
-    features: torch.Tensor  # (records, ...)
-    labels: torch.Tensor  # (records, ...)
-    patient: torch.Tensor  # (records,) int64 in 0..patients-1
-    patients: int
+It has no other randomness, treats records alike and leaves their number as it is; :func:`run_self_test` tests it.
+"""
 
 
 class Clipper(Protocol):
     """A way to sum the clipped gradients of patients."""
 
-    def estimate_record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, inputs: Inputs) -> int:
         """Estimate how much memory one record takes."""
         ...
 
-    def add_clipped(
-        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
-    ) -> None:
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
         """Add each patient's gradient, clipped to ``norm``, to ``into`` (P,)."""
         ...
 
@@ -67,16 +73,20 @@ class DpSgd:
     """Private gradients of one module. The caller keeps the module and updates its parameters.
 
     Args:
-        module: maps features to outputs, each record for itself.
+        module: maps inputs to outputs, each record for itself. A layer that is random in another way than dropout
+            says so with an attribute ``draws_randomly = True``, and does not draw in evaluation mode.
         loss: of each record.
         mechanism: the public numbers.
         stream: secret randomness for sampling and noise.
         method: ``book-keeping`` (ghost clipping); ``opacus``, the reference; ``auto``: the first one that can.
-        batch_bytes: memory for a physical batch, about; it does not change the result.
+        batch_bytes: memory for a physical batch, about; it changes nothing but what a random module draws.
         precision: type of the passes (``torch.autocast``), for example bfloat16; clipping stays in float32.
+        views: how often each record of a chosen patient enters.
+        augment: changes each view of a record by its own draw; None: views differ by what the module draws.
 
     Raises:
         TermsError: the module has a layer without per-sample gradients.
+        ValueError: less than one view.
     """
 
     def __init__(
@@ -88,7 +98,11 @@ class DpSgd:
         method: Method = "auto",
         batch_bytes: int = BATCH_BYTES,
         precision: torch.dtype | None = None,
+        views: int = 1,
+        augment: Augment | None = None,
     ) -> None:
+        if views < 1:
+            raise ValueError(f"expected at least one view of a record, got {views}")
         check_module(module)
         self._lens = BatchLoss(module, loss, precision)
         self._trainable = Trainable(module)
@@ -96,7 +110,10 @@ class DpSgd:
         self._mechanism = mechanism
         self._stream = stream
         self._batch_bytes = batch_bytes
-        self._limit: int | None = None  # records in a physical batch, once known
+        self._views = views
+        self._augment = augment
+        self._draws: torch.Generator | None = None  # of the augmentation, in the present lot
+        self._limit: int | None = None  # views of records in a physical batch, once known
 
     def compute_gradient(self, records: Records) -> torch.Tensor:
         """Return the noised gradient of one step over the expected lot; (P,) on the records' device."""
@@ -119,8 +136,9 @@ class DpSgd:
             TrainingError: there is not enough memory for a single record.
         """
         total = self._trainable.make_zeros()
-        counts = np.bincount(records.patient.cpu().numpy(), minlength=records.patients)
-        self._sum_in_memory(records, counts, chosen, total)
+        is_random = self._augment is not None or may_be_random(self._lens.module)
+        seed = draw_seed(self._stream) if is_random else None
+        self._sum_in_memory(records, chosen, total, seed)
         norm = self._mechanism.clipping_norm
         # written with not, so that a sum that is not a number is caught as well
         if norm is not None and not float(compute_l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
@@ -129,53 +147,80 @@ class DpSgd:
                 "please report it; it is summed again, patient by patient"
             )
             total.zero_()
-            self._sum_in_memory(records, counts, chosen, total, apart=True)
+            self._sum_in_memory(records, chosen, total, seed, apart=True)
         return total
 
     def _sum_in_memory(
         self,
         records: Records,
-        counts: NDArray[np.int64],
         chosen: NDArray[np.int64],
         total: torch.Tensor,
+        seed: int | None,
         apart: bool = False,
     ) -> None:
-        while not _fits(lambda: self._sum_batches(records, counts, chosen, total, apart)):
+        while not _fits(lambda: self._sum_from_seed(records, chosen, total, seed, apart)):
             if self._limit == 1 or self._limit is None:
                 raise TrainingError("there is not enough memory for the gradient of a single record")
             self._limit //= 2  # for all later lots too
             _log.info("not enough memory; from now on %d records at a time", self._limit)
             total.zero_()
 
-    def _sum_batches(
-        self,
-        records: Records,
-        counts: NDArray[np.int64],
-        chosen: NDArray[np.int64],
-        total: torch.Tensor,
-        apart: bool,
+    def _sum_from_seed(
+        self, records: Records, chosen: NDArray[np.int64], total: torch.Tensor, seed: int | None, apart: bool
     ) -> None:
-        if len(chosen) and self._limit is None:
-            self._limit = max(1, self._batch_bytes // self._clipper.estimate_record_bytes(records.features))
-        for batch in make_batches(counts, chosen, 1 if apart else self._limit or 1):
+        """Sum the lot once, from the beginning of what ``seed`` makes the module and the augmentation draw."""
+        with contextlib.nullcontext() if seed is None else seed_torch(seed, total.device):
+            if self._augment is not None:
+                # torch's generator, which the seed filled, gives this one a seed of its own
+                self._draws = make_generator(int(torch.randint(2**63 - 1, ())), total.device)
+            self._sum_batches(records, chosen, total, apart)
+
+    def _sum_batches(self, records: Records, chosen: NDArray[np.int64], total: torch.Tensor, apart: bool) -> None:
+        for batch in self._make_batches(records, chosen, apart):
             self._add_batch(records, batch, total, apart)
+
+    def _make_batches(self, records: Records, chosen: NDArray[np.int64], apart: bool) -> Iterator[Batch]:
+        counts = records.counts
+        if self._limit is None and counts[chosen].any():
+            self._limit = max(1, self._batch_bytes // self._estimate_record_bytes(records))
+        limit = 1 if apart else (self._limit or 1) // self._views
+        for batch in make_batches(counts, chosen, max(1, limit)):
+            yield batch if self._views == 1 else batch.repeat_records(self._views)
+
+    def _estimate_record_bytes(self, records: Records) -> int:
+        inputs, targets = records.select(np.zeros(1, np.int64))
+        if self._augment is not None:  # it may change a record's size; what it draws here decides nothing
+            inputs, _ = self._augment(inputs, targets, make_generator(0, find_device(inputs)))
+        return self._clipper.estimate_record_bytes(inputs)
 
     def _add_batch(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
         """Add a batch's gradients; ``apart``: it is one patient, who is summed in a vector of its own."""
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
         if norm is not None and batch.records <= limit and not apart:
-            self._clipper.add_clipped(*_select_records(records, batch), batch, norm, total)
+            self._clipper.add_clipped(*self._select_records(records, batch), batch, norm, total)
             return
         into = total if norm is None else torch.zeros_like(total)
         parts = [batch] if batch.records <= limit else batch.split_records(limit)
         for part in parts:
             # a part weighs its records one over its own number; they must weigh one over the patient's number
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
-            add_unclipped(self._lens, self._trainable, *_select_records(records, part), weights, into)
+            add_unclipped(self._lens, self._trainable, *self._select_records(records, part), weights, into)
         # a gradient that is not finite counts as zero
         if norm is not None and torch.isfinite(length := compute_l2_norm(into)):
             add_scaled(total, into, float(compute_clip_factors(length, norm)))
+
+    def _select_records(self, records: Records, batch: Batch) -> tuple[Inputs, Targets]:
+        if self._views == 1:
+            inputs, targets = records.select(batch.rows)
+        else:  # each record is read once, also from a file
+            rows, places = np.unique(batch.rows, return_inverse=True)
+            repeats = torch.from_numpy(places)
+            inputs, targets = (select_rows(tensors, repeats) for tensors in records.select(rows))
+        if self._augment is not None:
+            assert self._draws is not None
+            inputs, targets = self._augment(inputs, targets, self._draws)
+        return inputs, targets
 
 
 def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Clipper:
@@ -200,11 +245,6 @@ def choose_clipper(lens: BatchLoss, trainable: Trainable, method: Method) -> Cli
     if method == "auto":
         _log.info("gradients come from Opacus, which is slower: %s", reason)
     return hooks
-
-
-def _select_records(records: Records, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = torch.from_numpy(batch.rows).to(records.features.device)
-    return records.features[rows], records.labels[rows]
 
 
 def _fits(compute: Callable[[], None]) -> bool:

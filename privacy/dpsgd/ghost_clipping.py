@@ -14,8 +14,8 @@ one over their number. For every batch:
 times that. Where float32 would be less exact (near both ends of its range, and where the rows of a patient cancel)
 norm and sum are float64 (:mod:`privacy.dpsgd.grad_sample.outer_products`).
 
-A patient whose norm is not finite is left out and the batch is computed again without them, so the others are not
-affected.
+A patient whose norm is not finite is left out: the numbers of that patient count as zero. Those of the others stay,
+so that what a random module drew for them does not depend on the one who is left out.
 """
 
 from typing import Final
@@ -24,15 +24,19 @@ import torch
 
 from privacy.dpsgd.activations import Capture
 from privacy.dpsgd.batching import Batch
+from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
 from privacy.dpsgd.grad_sample.patient_gradients import PatientGradients
 from privacy.dpsgd.grad_sample.registry import grad_sampler_of
 from privacy.dpsgd.loss import BatchLoss
+from privacy.dpsgd.named_tensors import Inputs, Shapes, Targets, describe_shapes, find_device
 from privacy.dpsgd.norms import use_exact_float32
 from privacy.dpsgd.record_axes import RecordAxes, find_record_axes
+from privacy.dpsgd.torch_randomness import seed_torch
 from privacy.dpsgd.trainable import Trainable, find_owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
+_BUILT_COPIES: Final = 3  # of a gradient that is built for each patient: as it is computed, joined, and kept
 
 
 class GhostClipping:
@@ -52,20 +56,25 @@ class GhostClipping:
         self._names = find_owners(lens.module, trainable.parameters)
         layers = dict(lens.module.named_modules())
         self._layers = {name: layers[name] for name in self._names}
-        self._surveys: dict[torch.Size, RecordAxes] = {}
+        self._built_bytes: int = _BUILT_COPIES * sum(
+            parameter.nbytes
+            for layer in self._layers.values()
+            if grad_sampler_of(layer) is compute_vmap_gradients
+            for parameter in layer.parameters(recurse=False)
+            if parameter.requires_grad
+        )
+        self._surveys: dict[Shapes, RecordAxes] = {}
 
-    def estimate_record_bytes(self, features: torch.Tensor) -> int:
-        """Estimate how much memory one record takes in both passes."""
-        return self._find_record_axes(features).record_bytes
+    def estimate_record_bytes(self, inputs: Inputs) -> int:
+        """Estimate how much memory one record takes: both passes, and gradients that are built for a patient."""
+        return self._find_record_axes(inputs).record_bytes + self._built_bytes
 
-    def add_clipped(
-        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
-    ) -> None:
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
         """Add the patients' gradients, each clipped to ``norm``, to ``into`` (P,).
 
         Args:
-            features: (records, ...) in the batch's order.
-            labels: (records, ...).
+            inputs: of the records, in the batch's order.
+            targets: of the records.
             batch: the patients of the records.
             norm: C.
             into: the flat sum.
@@ -73,30 +82,28 @@ class GhostClipping:
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
-        shares = self._compute_patient_gradients(features, labels, batch)
+        shares = self._compute_patient_gradients(inputs, targets, batch)
         with use_exact_float32():
-            norms = torch.zeros(batch.patients, dtype=torch.float64, device=features.device)
+            norms = torch.zeros(batch.patients, dtype=torch.float64, device=into.device)
             for share in shares.values():
                 norms = torch.hypot(norms, share.compute_norms())  # (patients,)
-            usable = torch.isfinite(norms)
-            if usable.all():
-                factors = compute_clip_factors(norms, norm)
-                views = self._trainable.make_views(into)
-                while shares:  # popitem, so that the memory of each share is free once it is added
-                    name, share = shares.popitem()
-                    share.add(factors, views[name])
-                return
-        del shares  # their memory is free before the batch is computed again
-        if usable.any():
-            kept = usable[batch.owner.to(usable.device)]
-            self.add_clipped(features[kept], labels[kept], batch.keep_patients(usable.cpu().numpy()), norm, into)
+            unusable = ~torch.isfinite(norms)
+            if unusable.any():
+                for share in shares.values():
+                    share.leave_out(unusable)
+                norms = norms.masked_fill(unusable, 0.0)
+            factors = compute_clip_factors(norms, norm)
+            views = self._trainable.make_views(into)
+            while shares:  # popitem, so that the memory of each share is free once it is added
+                name, share = shares.popitem()
+                share.add(factors, views[name])
 
     def _compute_patient_gradients(
-        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch
+        self, inputs: Inputs, targets: Targets, batch: Batch
     ) -> dict[str, PatientGradients]:
-        capture = Capture(self._lens.module, self._layers, self._find_record_axes(features))
+        capture = Capture(self._lens.module, self._layers, self._find_record_axes(inputs))
         with capture():
-            torch.autograd.backward(self._lens.compute_total_loss(features, labels, batch.weights))
+            torch.autograd.backward(self._lens.compute_total_loss(inputs, targets, batch.weights))
         shares: dict[str, PatientGradients] = {}
         with torch.no_grad():
             for name, layer in self._layers.items():
@@ -106,11 +113,12 @@ class GhostClipping:
                     shares |= {self._names[name][local]: share for local, share in found.items()}
         return shares
 
-    def _find_record_axes(self, features: torch.Tensor) -> RecordAxes:
-        shape = features.shape[1:]
-        if shape not in self._surveys:
-            self._surveys[shape] = find_record_axes(self._lens.module, self._layers, features)
-        return self._surveys[shape]
+    def _find_record_axes(self, inputs: Inputs) -> RecordAxes:
+        shapes = describe_shapes(inputs)
+        if shapes not in self._surveys:
+            with seed_torch(0, find_device(inputs)):  # the calls draw nothing from what the lot's seed gives
+                self._surveys[shapes] = find_record_axes(self._lens.module, self._layers, inputs)
+        return self._surveys[shapes]
 
 
 def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
@@ -121,13 +129,13 @@ def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
 def add_unclipped(
     lens: BatchLoss,
     trainable: Trainable,
-    features: torch.Tensor,
-    labels: torch.Tensor,
+    inputs: Inputs,
+    targets: Targets,
     weights: torch.Tensor,
     into: torch.Tensor,
 ) -> None:
     """Add the gradient of the weighted sum of the records' losses to ``into`` (P,), without clipping."""
-    total = lens.compute_total_loss(features, labels, weights)
+    total = lens.compute_total_loss(inputs, targets, weights)
     found = torch.autograd.grad(total, list(trainable.parameters.values()), allow_unused=True)
     for view, gradient in zip(trainable.make_views(into).values(), found, strict=True):
         if gradient is not None:

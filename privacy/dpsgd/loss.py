@@ -1,16 +1,21 @@
-"""Compute a study's loss on a batch as a weighted sum of the losses of its records."""
+"""Compute a study's loss on a batch as a weighted sum of the losses of its records.
+
+The module is called on the inputs as they are, one tensor or a mapping. What it returns goes to the loss as it is.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
+from privacy.dpsgd.named_tensors import Inputs, Targets, find_device
 from privacy.errors import TermsError
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(outputs, labels) -> the loss of each record, (records,)."""
+Loss = Callable[[Any, Any], torch.Tensor]
+"""(outputs of the module, targets) -> the loss of each record, (records,)."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,14 @@ class BatchLoss:
     loss: Loss
     precision: torch.dtype | None = None
 
-    def compute_total_loss(
-        self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
-    ) -> torch.Tensor:
+    def compute_total_loss(self, inputs: Inputs, targets: Targets, weights: torch.Tensor) -> torch.Tensor:
         """Return the weighted sum of the records' losses; a scalar.
 
         Raises:
             TermsError: the loss does not give one number for each record.
         """
-        with self._cast(features.device):
-            losses = self.loss(self.module(features), labels)
+        with self._cast(find_device(inputs)):
+            losses = self.loss(self.module(inputs), targets)
         if losses.shape != weights.shape:
             raise TermsError(
                 f"the loss must give one number for each record, expected shape {tuple(weights.shape)}, "

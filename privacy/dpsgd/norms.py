@@ -33,7 +33,9 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
 
     It is the root of a dot product: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
-    squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
+    # a few rows at a time, because vecdot holds all products at once
+    parts = torch.split(rows, max(1, _LONG // max(1, rows.shape[1])))
+    squared = torch.cat([torch.linalg.vecdot(part, part) for part in parts]).double()
     if not (enough := _find_reliable_squares(squared, rows)).all():
         places = (~enough).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):

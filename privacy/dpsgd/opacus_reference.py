@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import torch
 from opacus.grad_sample import GradSampleModule
+from torch import nn
 
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.ghost_clipping import compute_clip_factors
 from privacy.dpsgd.grad_sample.patient_gradients import Materialised, sum_by_patient
 from privacy.dpsgd.loss import BatchLoss
+from privacy.dpsgd.named_tensors import Inputs, Targets, map_tensors
 from privacy.dpsgd.norms import compute_row_norms
 from privacy.dpsgd.record_axes import describe_layer
 from privacy.dpsgd.trainable import Trainable, find_owners
@@ -38,34 +40,44 @@ class OpacusHooks:
         self._lens = lens
         self._trainable = trainable
 
-    def estimate_record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, inputs: Inputs) -> int:
         """Estimate how much memory one record takes."""
         return self._trainable.count * self._trainable.dtype.itemsize * _COPIES
 
-    def add_clipped(
-        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
-    ) -> None:
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
         """Add the patients' gradients, as :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped` does."""
-        patients = sum_by_patient(self._compute_record_gradients(features, labels, batch), batch)  # (patients, P)
+        patients = sum_by_patient(self._compute_record_gradients(inputs, targets, batch), batch)  # (patients, P)
         usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
         kept.add(compute_clip_factors(kept.compute_norms(), norm), into)
 
-    def _compute_record_gradients(self, features: torch.Tensor, labels: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def _compute_record_gradients(self, inputs: Inputs, targets: Targets, batch: Batch) -> torch.Tensor:
         """Compute the gradient of each record, times its weight; (records, P)."""
         parameters = self._trainable.parameters.values()
         hooked = GradSampleModule(self._lens.module, loss_reduction="sum", strict=False)
         try:
-            given = features.detach().clone()
-            if given.is_floating_point():
-                given.requires_grad_()  # Opacus uses torch's backward hooks, which need such an input
+            given = map_tensors(_copy_to_differentiate, inputs)
             seen = BatchLoss(hooked, self._lens.loss, self._lens.precision)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Full backward hook is firing")  # raised for an input of integers
-                torch.autograd.backward(seen.compute_total_loss(given, labels, batch.weights))
-            each = [cast(Any, parameter).grad_sample.flatten(1) for parameter in parameters]
+                torch.autograd.backward(seen.compute_total_loss(given, targets, batch.weights))
+            each = [_read_record_gradients(parameter, batch.records) for parameter in parameters]
         finally:
             hooked.to_standard_module()
+            for layer in self._lens.module.modules():  # what Opacus leaves behind where a pass fails
+                vars(layer).pop("activations", None)
+                vars(layer).pop("max_batch_len", None)
             for parameter in parameters:
                 parameter.grad = None
         return torch.cat(each, dim=1).to(self._trainable.dtype)
+
+
+def _read_record_gradients(parameter: nn.Parameter, records: int) -> torch.Tensor:
+    """Return the gradient of each record, (records, numbers); zeros if the parameter does not move the loss."""
+    found: torch.Tensor | None = cast(Any, parameter).grad_sample
+    return parameter.new_zeros(records, parameter.numel()) if found is None else found.flatten(1)
+
+
+def _copy_to_differentiate(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy an input; numbers require a gradient, because the backward hooks of Opacus need such an input."""
+    return tensor.detach().clone().requires_grad_(tensor.is_floating_point())

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from privacy.dpsgd.named_tensors import Inputs, count_record_bytes, repeat_first_record
 from privacy.errors import TermsError
 
 _FEW, _MORE = 2, 3  # records in the two calls
@@ -42,19 +43,19 @@ class RecordAxes:
     record_bytes: int
 
 
-def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor) -> RecordAxes:
+def find_record_axes(module: nn.Module, layers: Mapping[str, nn.Module], inputs: Inputs) -> RecordAxes:
     """Find the axes of records in every call of ``layers``.
 
     Args:
         module: the whole model.
         layers: the layers of interest, by their names in the module.
-        features: (records, ...), at least one record.
+        inputs: at least one record.
 
     Raises:
         TermsError: a layer is called on something that does not grow with the records.
     """
-    few, few_bytes = _collect_shapes(module, layers, features, _FEW)
-    more, more_bytes = _collect_shapes(module, layers, features, _MORE)
+    few, few_bytes = _collect_shapes(module, layers, inputs, _FEW)
+    more, more_bytes = _collect_shapes(module, layers, inputs, _MORE)
     axes = {}
     for name in layers:
         if len(few[name]) != len(more[name]):
@@ -75,11 +76,11 @@ _Shape = tuple[int, ...] | None
 
 
 def _collect_shapes(
-    module: nn.Module, layers: Mapping[str, nn.Module], features: torch.Tensor, records: int
+    module: nn.Module, layers: Mapping[str, nn.Module], inputs: Inputs, records: int
 ) -> tuple[dict[str, list[tuple[list[_Shape], _Shape]]], int]:
     """Return the shapes of inputs and output of every call on ``records`` records, and the bytes of all outputs."""
     seen: dict[str, list[tuple[list[_Shape], _Shape]]] = {name: [] for name in layers}
-    held = features[:1].nbytes * records
+    held = count_record_bytes(inputs) * records
 
     def look(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -89,7 +90,7 @@ def _collect_shapes(
 
     def weigh(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         nonlocal held
-        held += output.nbytes if isinstance(output, torch.Tensor) else 0
+        held += _count_bytes(output)
 
     with contextlib.ExitStack() as stack:
         for name, layer in layers.items():
@@ -97,12 +98,20 @@ def _collect_shapes(
         for layer in module.modules():
             stack.enter_context(remove_at_end(layer.register_forward_hook(weigh)))
         with torch.no_grad():
-            module(features[:1].expand(records, *features.shape[1:]).clone())
+            module(repeat_first_record(inputs, records))
     return seen, held
 
 
 def _read_shape(value: Any) -> _Shape:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+
+
+def _count_bytes(output: Any) -> int:
+    if isinstance(output, torch.Tensor):
+        return output.nbytes
+    if isinstance(output, Mapping):
+        return sum(_count_bytes(value) for value in output.values())
+    return sum(_count_bytes(value) for value in output) if isinstance(output, tuple | list) else 0
 
 
 def _find_axes(layer: str, few: tuple[list[_Shape], _Shape], more: tuple[list[_Shape], _Shape]) -> Axes:

@@ -6,121 +6,165 @@ clipped, without a warning.
 
 So the engine is compared, parameter by parameter, with autograd on one record after the other: for a patient with
 one record, a patient with three, and both together. Once the bound is so large that nothing is clipped, and the
-sums must agree. Once the bound clips both patients, and the norms must agree.
+sums must agree. Once the bound clips both patients, and the norms must agree. This is done without the engine's own
+check of a sum, which would hide a norm that is wrong. Then both patients are summed as training sums a lot, wherever
+its noise is added (:meth:`privacy.dpsgd.DpSgd.sum_lot`): in one batch; in batches of two records, so that the patient
+with three is summed in parts; and after memory ran out in the middle of the lot.
 
-Records are drawn from a fixed seed; nothing here reads a site's data. Dropout is switched off for the test. If the
-model is still random, it is put into evaluation mode.
+Records are drawn from a fixed seed (:mod:`privacy.dpsgd.example`); nothing here reads a site's data.
+
+What is random is switched off for the test: dropout, and layers with ``draws_randomly``, are put into evaluation
+mode. If the model is still random, all of it is. A model that is random even then is refused: one record after the
+other and all at once would draw differently, whatever the seed. An augmentation is tested apart: another record must
+not change what becomes of the first ones.
 """
 
 import contextlib
+import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
 from privacy.dpsgd.batching import make_batches
-from privacy.dpsgd.engine import Method, Records, choose_clipper
+from privacy.dpsgd.engine import Augment, DpSgd, Method, choose_clipper
+from privacy.dpsgd.example import Example
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN, add_unclipped
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
+from privacy.dpsgd.mechanism import Mechanism
+from privacy.dpsgd.named_tensors import Inputs, Targets, list_tensors, select_rows
 from privacy.dpsgd.norms import compute_l2_norm
+from privacy.dpsgd.records import TensorRecords
+from privacy.dpsgd.torch_randomness import make_generator, seed_torch
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError
+from privacy.randomness import KeyStream
 
 TOLERANCE: Final = 1e-4  # of a parameter's gradient
 _BESIDE: Final = 1e-5  # of the whole gradient: a smaller part of it cannot be distinguished from rounding
 _COUNTS: Final = np.array([1, 3])  # records of the two patients
-_SEED: Final = 20221015
+_RECORDS: Final = int(_COUNTS.sum())
+_LARGE, _LEAST = 1e30, 1e-30  # clipping norms of a mechanism
+_FEW, _SOME = 2, 3  # records in a batch: less than a patient has; as many as the second patient has, so first comes
+# the other one, and memory runs out in the middle of the lot
 
 
-@dataclass(frozen=True)
-class Example:
-    """Shapes and types of a record.
-
-    Attributes:
-        features: shape of a record's features.
-        labels: shape of its label; () for one number.
-        features_dtype: type of the features; floating point is drawn from [-1, 1], integers are 0 or 1.
-        labels_dtype: type of the labels, which are 0 or 1.
-    """
-
-    features: tuple[int, ...]
-    labels: tuple[int, ...] = ()
-    features_dtype: torch.dtype = torch.float32
-    labels_dtype: torch.dtype = torch.float32
-
-    @classmethod
-    def from_records(cls, records: Records) -> Self:
-        """Read the shapes and types of ``records``, and none of their values."""
-        features, labels = records.features, records.labels
-        return cls(tuple(features.shape[1:]), tuple(labels.shape[1:]), features.dtype, labels.dtype)
-
-    def draw(self, records: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw invented records and labels, always the same ones."""
-        random = torch.Generator().manual_seed(_SEED)
-        if self.features_dtype.is_floating_point:
-            features = torch.rand((records, *self.features), generator=random) * 2 - 1
-        else:
-            features = torch.randint(0, 2, (records, *self.features), generator=random)
-        labels = torch.randint(0, 2, (records, *self.labels), generator=random)
-        return features.to(device, self.features_dtype), labels.to(device, self.labels_dtype)
-
-
-def run_self_test(module: nn.Module, loss: Loss, example: Example, method: Method = "auto") -> None:
+def run_self_test(
+    module: nn.Module, loss: Loss, example: Example, method: Method = "auto", augment: Augment | None = None
+) -> None:
     """Compare the engine with a loop, on invented records.
 
     Args:
         module: the model; its parameters must not all be zero.
         loss: of each record.
-        example: shapes and types of a record.
+        example: shapes, types and ranges of a record.
         method: the engine, see :class:`privacy.dpsgd.DpSgd`.
+        augment: the augmentation, if there is one.
 
     Raises:
-        TermsError: a patient's gradient is not the one that is clipped; names the parameter.
+        TermsError: a patient's gradient is not the one that is clipped; names the parameter. Or the gradient of an
+            invented record is no finite number, the model is random in evaluation mode, or the augmentation mixes
+            records.
     """
     check_module(module)
     trainable = Trainable(module)
     device = next(iter(trainable.parameters.values())).device
-    features, labels = example.draw(int(_COUNTS.sum()), device)
-    with _switch_off_randomness(module, features):
-        patients = _compute_gradients_one_by_one(BatchLoss(module, loss), trainable, features, labels)
-        clipper = choose_clipper(BatchLoss(module, loss), trainable, method)
+    inputs, targets = example.draw(_RECORDS, device)
+    if augment is not None:
+        _require_separate_augmentation(augment, inputs, targets, device)
+        inputs, targets = augment(inputs, targets, make_generator(0, device))
+    with _mute_engine(), _switch_off_randomness(module, inputs):
+        lens = BatchLoss(module, loss)
+        patients, sizes = _compute_gradients_one_by_one(lens, trainable, inputs, targets)
         norms = [float(compute_l2_norm(patient)) for patient in patients]
+        if not all(math.isfinite(norm) for norm in norms):
+            raise TermsError(
+                "the gradient of an invented record is not a finite number; a model needs one for any inputs of the "
+                "data contract, also where a mask is set at one place only"
+            )
         tight = min(norms) / 2  # clips both patients
-        for norm in (math.inf, tight) if tight > 0 else (math.inf,):
+        for norm in (_LARGE, tight) if tight > _LEAST else (_LARGE,):
             factors = [min(1.0, CLIP_MARGIN * norm / own) if own > 0 else 1.0 for own in norms]
-            for chosen in ([0], [1], [0, 1]):
-                got = trainable.make_zeros()
-                for batch in make_batches(_COUNTS, np.array(chosen), int(_COUNTS.sum())):
-                    clipper.add_clipped(features[batch.rows], labels[batch.rows], batch, norm, got)
-                want = torch.stack([factors[patient] * patients[patient] for patient in chosen]).sum(0)
-                _require_equal_gradients(trainable, got, want)
+            wanted = [factor * patient for factor, patient in zip(factors, patients, strict=True)]
+            for chosen, got in _compute_sums(lens, trainable, inputs, targets, method, norm):
+                want = torch.stack([wanted[one] for one in chosen]).sum(0)
+                _require_equal_gradients(trainable, got, want, sum(factors[one] * sizes[one] for one in chosen))
+
+
+def _compute_sums(
+    lens: BatchLoss, trainable: Trainable, inputs: Inputs, targets: Targets, method: Method, norm: float
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Yield clipped sums, (P,) each, beside the patients whose sum it is."""
+    clipper = choose_clipper(lens, trainable, method)
+    for chosen in ([0], [1], [0, 1]):
+        total = trainable.make_zeros()
+        for batch in make_batches(_COUNTS, np.array(chosen), _RECORDS):
+            rows = torch.from_numpy(batch.rows)
+            clipper.add_clipped(select_rows(inputs, rows), select_rows(targets, rows), batch, norm, total)
+        yield chosen, total
+    records = TensorRecords(inputs, targets, np.repeat(np.arange(len(_COUNTS)), _COUNTS))
+    mechanism, record_bytes = Mechanism(1.0, len(_COUNTS), norm, 0.0), clipper.estimate_record_bytes(inputs)
+    for loss, limit in ((lens.loss, _RECORDS), (lens.loss, _FEW), (_RunOutOfMemoryOnce(lens.loss), _SOME)):
+        engine = DpSgd(lens.module, loss, mechanism, KeyStream(bytes(32)), method, limit * record_bytes)
+        yield chosen, engine.sum_lot(records, np.array(chosen))
+
+
+class _RunOutOfMemoryOnce:
+    """A loss that finds no memory the first time it is of more than one record."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss, self._failed = loss, False
+
+    def __call__(self, outputs: Any, targets: Any) -> torch.Tensor:
+        losses = self._loss(outputs, targets)
+        if len(losses) > 1 and not self._failed:
+            self._failed = True
+            raise MemoryError
+        return losses
+
+
+@contextlib.contextmanager
+def _mute_engine() -> Iterator[None]:
+    """Keep the engine from logging inside the block, where memory only seems to run out."""
+    log = logging.getLogger(DpSgd.__module__)
+    log.addFilter(_drop)
+    try:
+        yield
+    finally:
+        log.removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _compute_gradients_one_by_one(
-    lens: BatchLoss, trainable: Trainable, features: torch.Tensor, labels: torch.Tensor
-) -> list[torch.Tensor]:
-    """Compute each patient's mean gradient, record after record; (P,) each."""
-    patients, record = [], 0
+    lens: BatchLoss, trainable: Trainable, inputs: Inputs, targets: Targets
+) -> tuple[list[torch.Tensor], list[float]]:
+    """Compute each patient's mean gradient, (P,), record after record, and the mean norm of the records' own."""
+    patients, sizes, record = list[torch.Tensor](), list[float](), 0
     for count in _COUNTS.tolist():
-        total = trainable.make_zeros()
+        total, size = trainable.make_zeros(), 0.0
         weight = torch.full((1,), 1.0 / count, dtype=torch.float64)
         for one in range(record, record + count):
-            add_unclipped(lens, trainable, features[one : one + 1], labels[one : one + 1], weight, total)
+            some, alone = slice(one, one + 1), trainable.make_zeros()
+            add_unclipped(lens, trainable, select_rows(inputs, some), select_rows(targets, some), weight, alone)
+            total, size = total + alone, size + float(compute_l2_norm(alone))
         record += count
         patients.append(total)
-    return patients
+        sizes.append(size)
+    return patients, sizes
 
 
-def _require_equal_gradients(trainable: Trainable, got: torch.Tensor, want: torch.Tensor) -> None:
-    whole = float(compute_l2_norm(want))
+def _require_equal_gradients(trainable: Trainable, got: torch.Tensor, want: torch.Tensor, size: float) -> None:
+    """Compare two gradients, (P,); ``size`` is how long what was summed is: where it cancels, rounding stays."""
     parts = zip(trainable.make_views(got).items(), trainable.make_views(want).values(), strict=True)
     for (name, ours), theirs in parts:
-        allowed = TOLERANCE * float(compute_l2_norm(theirs.flatten())) + _BESIDE * whole
+        allowed = TOLERANCE * float(compute_l2_norm(theirs.flatten())) + _BESIDE * size
         off = float(compute_l2_norm((ours - theirs).flatten()))
         if not off <= allowed:
             raise TermsError(
@@ -130,19 +174,44 @@ def _require_equal_gradients(trainable: Trainable, got: torch.Tensor, want: torc
             )
 
 
+def _require_separate_augmentation(
+    augment: Augment, inputs: Inputs, targets: Targets, device: torch.device
+) -> None:
+    first, places = (
+        slice(0, _RECORDS - 1),
+        torch.tensor([*range(_RECORDS - 1), 0]),
+    )  # the last record is another one
+    kept = augment(inputs, targets, make_generator(0, device))
+    changed = augment(select_rows(inputs, places), select_rows(targets, places), make_generator(0, device))
+    if not all(
+        _are_equal(select_rows(own, first), select_rows(other, first))
+        for own, other in zip(kept, changed, strict=True)
+    ):
+        raise TermsError(
+            "the augmentation of a record changes with another record; each must depend on itself alone"
+        )
+
+
 @contextlib.contextmanager
-def _switch_off_randomness(module: nn.Module, features: torch.Tensor) -> Iterator[None]:
-    """Switch off the module's randomness inside the block, and restore the module afterwards."""
+def _switch_off_randomness(module: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Switch off the module's randomness inside the block, and restore the module afterwards.
+
+    Raises:
+        TermsError: it cannot be switched off.
+    """
     modes = {layer: layer.training for layer in module.modules()}
     buffers = {buffer: buffer.clone() for buffer in module.buffers()}
-    with torch.random.fork_rng(devices=[]):
+    with seed_torch(0, list_tensors(inputs)[0].device):
         try:
             for layer in modes:
-                if isinstance(layer, nn.modules.dropout._DropoutNd):
+                if isinstance(layer, nn.modules.dropout._DropoutNd) or getattr(layer, "draws_randomly", False):
                     layer.training = False
-            with torch.no_grad():
-                if not torch.equal(module(features[:1]), module(features[:1])):
-                    module.eval()
+            if _gives_other_outputs(module, inputs):
+                module.eval()
+                if _gives_other_outputs(module, inputs):
+                    raise TermsError(
+                        "the model is random in evaluation mode; let it draw only where self.training is true"
+                    )
             yield
         finally:
             for layer, mode in modes.items():
@@ -150,3 +219,24 @@ def _switch_off_randomness(module: nn.Module, features: torch.Tensor) -> Iterato
             with torch.no_grad():
                 for buffer, old in buffers.items():  # such as running statistics
                     buffer.copy_(old)
+
+
+def _gives_other_outputs(module: nn.Module, inputs: Inputs) -> bool:
+    """Return whether a second call gives other outputs than the first."""
+    with torch.no_grad():
+        return not _are_equal(module(inputs), module(inputs))
+
+
+def _are_equal(these: Any, those: Any) -> bool:
+    """Return whether tensors, or mappings or sequences of them, are equal; NaN equals NaN."""
+    if isinstance(these, torch.Tensor):
+        return (
+            torch.equal(torch.nan_to_num(these), torch.nan_to_num(those))
+            if these.is_floating_point()
+            else torch.equal(these, those)
+        )
+    if isinstance(these, Mapping):
+        return all(_are_equal(these[name], those[name]) for name in these)
+    if isinstance(these, tuple | list):
+        return all(_are_equal(one, other) for one, other in zip(these, those, strict=True))
+    return bool(these == those)

@@ -1,8 +1,8 @@
 """The papers of studies: what an export holds of each study beside the ledger, so that a reader knows its purpose.
 
-A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose,
-columns, label, terms, invited sites), and the figures of the totals that the site has opened. The site signs the
-whole paper.
+A ledger has digests only. A paper is the launch that the site admitted, as the coordinator signed it (purpose, data,
+task, terms, invited sites), and the figures of the totals that the site has opened, with their titles. The site signs
+the whole paper.
 
 Rules, each checked when an export is read:
 
@@ -10,15 +10,16 @@ Rules, each checked when an export is read:
 * the launch is signed by the key that the paper names as the coordinator's. The reader must check whether this key
   has countersigned the ledger, and so belongs to the ledger's coordinator;
 * the ledger's site is among those invited;
+* scores have the figures that the paper lists, and no others;
 * a study has at most one paper. A missing paper proves nothing, because nothing of the ledger depends on it.
 
 The figures are claims of the site: the ledger does not hold them. They can be compared with the papers of other
 sites.
 """
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from privacy import labels
 from privacy.document import Document
@@ -28,10 +29,9 @@ from privacy.keys import PublicKey
 from privacy.ledger.state import LedgerState
 from privacy.signed import Signed, Statement
 from privacy.study.launch import Launch, SignedLaunch
+from privacy.study.tasks.figures import MOST_FIGURES, FigureFacts, FigureName
 
 MAX_PAPER_BYTES: Final = 4 << 20
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Scores(Document):
@@ -39,11 +39,8 @@ class Scores(Document):
 
     after_round: Annotated[int, Field(ge=0, le=10_000)]
     patients: Annotated[int, Field(ge=0, le=2**53 - 1)]
-    threshold: Share
-    auroc: Share | None
-    accuracy: Share | None
-    sensitivity: Share | None
-    specificity: Share | None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None
+    figures: dict[FigureName, float | None] = Field(max_length=MOST_FIGURES)
 
 
 class Paper(Statement):
@@ -54,7 +51,15 @@ class Paper(Statement):
     version: Literal[1] = 1
     launch: SignedLaunch
     coordinator: KeyText
+    figures: tuple[FigureFacts, ...] = Field(default=(), max_length=MOST_FIGURES)
     scores: tuple[Scores, ...] = Field(default=(), max_length=10_000)
+
+    @model_validator(mode="after")
+    def _listed_figures(self) -> Self:
+        names = {each.name for each in self.figures}
+        if len(names) < len(self.figures) or any(set(each.figures) != names for each in self.scores):
+            raise ValueError("figures: scores have exactly the figures that the paper lists, each once")
+        return self
 
     @property
     def said(self) -> Launch:

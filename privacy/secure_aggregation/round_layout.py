@@ -12,6 +12,7 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import Grid
 from privacy.study import Placement, Terms, Unit, Weights
 from privacy.study.launch import Launch
+from privacy.study.tasks.task import count_cells
 
 
 def layout_of(launch: Launch, number: int, base: int) -> Layout:
@@ -23,7 +24,7 @@ def layout_of(launch: Launch, number: int, base: int) -> Layout:
     terms = launch.terms
     return Layout(
         parameters=count_sealed_values(terms, launch.parameters) if terms.trains(number) else 0,
-        counts=2 * terms.evaluation.bins if terms.evaluates(number, base) else 0,
+        counts=count_cells(terms.cell_groups) if terms.evaluates(number, base) else 0,
         bits=terms.secure_aggregation.bits,
         maximum_sites=terms.cohort.maximum,
         scheme=terms.secure_aggregation.scheme,
@@ -61,7 +62,7 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
     training, privacy = terms.training, terms.privacy
     each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
     return compute_range_of_updates(
-        learning_rate=training.learning_rate,
+        learning_rate=training.largest_learning_rate,
         steps=training.local_steps,
         lots=training.accumulate,
         sampling_rate=training.sampling_rate,

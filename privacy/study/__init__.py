@@ -7,9 +7,12 @@ its file; the rules between parts are in ``terms.py``.
 
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
 from privacy.study.aggregation import Cohort, SchemeName, SecureAggregation
+from privacy.study.data.arrays import ArraysContract
 from privacy.study.data.columns import Category, Number
 from privacy.study.data.contract import DataContract
+from privacy.study.data.kinds import AnyContract
 from privacy.study.data.labels import BinaryLabel
+from privacy.study.data.table import TableContract
 from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
 from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
 from privacy.study.model import Adapters, Model
@@ -21,6 +24,8 @@ __all__ = [
     "MAX_SITES",
     "Adapters",
     "AdaptiveClipping",
+    "AnyContract",
+    "ArraysContract",
     "BinaryLabel",
     "Category",
     "Choice",
@@ -45,6 +50,7 @@ __all__ = [
     "ServerRule",
     "Sha256",
     "SiteName",
+    "TableContract",
     "Terms",
     "Training",
     "Unit",

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from privacy.document import Document
 from privacy.fields import LayerName, Name, Positive, Sha256
+from privacy.study.data.tensors import TensorName
 
 
 class Adapters(Document):
@@ -30,6 +31,7 @@ class Model(Document):
     """A model of the catalogue with its options, which the catalogue checks.
 
     Attributes:
+        inputs: for an input of the model, the tensor of the data that it takes, where their names differ.
         start: SHA-256 of a safetensors file of public weights, which every site has; None starts from random values
             drawn from the digest of the terms.
         frozen: layers that are not trained.
@@ -40,6 +42,7 @@ class Model(Document):
 
     name: Name
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: dict[TensorName, TensorName] = Field(default_factory=dict)
     start: Sha256 | None = None
     frozen: tuple[LayerName, ...] = ()
     trained: tuple[LayerName, ...] = ()

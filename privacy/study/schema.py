@@ -1,16 +1,18 @@
 """Build the JSON schema of a study file, for editors: each key with its type, its meaning and how to choose it.
 
 It is the schema of the terms, with the two keys that may replace another (``training.local_epochs`` and
-``evaluation.every``), and the guidance of ``privacy/study/guide.py``. Rules between keys are not in it: ``consilium
-study check`` checks them.
+``evaluation.every``), what stages and a table's label may stand for, and the guidance of ``privacy/study/guide/``.
+Rules between keys are not in it: ``consilium study check`` checks them.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from privacy.study.guide import KEYS, PARTS
 from privacy.study.terms import Terms
 
 Schema = dict[str, Any]
+_OF_STAGES: Final = ("rounds", "learning_rate")
+"""The keys of training that its stages may stand for."""
 
 
 def build_study_schema() -> Schema:
@@ -30,6 +32,10 @@ def build_study_schema() -> Schema:
         {"type": "integer", "minimum": 1},
         "Stands for rounds: after every so many rounds, and after the last one.",
     )
+    training = schema["$defs"]["Training"]
+    training["required"] = [name for name in training["required"] if name not in _OF_STAGES]
+    training["anyOf"] = [{"required": list(_OF_STAGES)}, {"required": ["stages"]}]
+    schema["required"] = [name for name in schema["required"] if name != "task"]  # a table's label says it
     for name, part in {"Terms": schema, **schema["$defs"]}.items():
         for key, value in part.get("properties", {}).items():
             value.pop("title", None)

@@ -19,7 +19,7 @@ What depends on a site's patients (delta against their number, too few of them) 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,11 +28,23 @@ from privacy.document import Document, parse, read_yaml
 from privacy.errors import TermsError
 from privacy.fields import Name
 from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, SecureAggregation
-from privacy.study.data.contract import DataContract
-from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
+from privacy.study.data.kinds import AnyContract
+from privacy.study.evaluation import Choice, CountedRecords, Evaluation, ReleaseChoice
 from privacy.study.guarantee import Placement, Privacy, Unit
 from privacy.study.model import Model
+from privacy.study.tasks.kinds import AnyTask
+from privacy.study.tasks.task import CellGroup, count_cells
 from privacy.study.training import Training, Weights
+
+MOST_CELLS: Final = 20_000
+"""The most cells that sealed totals may have."""
+_TASK_OF_LABEL: Final = {
+    "binary": "binary",
+    "class": "multiclass",
+    "number": "regression",
+    "several": "multilabel",
+    "survival": "survival",
+}
 
 
 class Terms(Document):
@@ -42,7 +54,8 @@ class Terms(Document):
     name: Name
     purpose: str = Field(min_length=1, max_length=2000)
     model: Model
-    data: DataContract
+    data: AnyContract
+    task: AnyTask
     training: Training
     privacy: Privacy
     cohort: Cohort
@@ -60,12 +73,23 @@ class Terms(Document):
         if "rounds" in rest:
             raise ValueError("evaluation.every and evaluation.rounds say the same thing twice; keep one of them")
         training = fields.get("training")
-        every, last = evaluation["every"], training.get("rounds") if isinstance(training, Mapping) else None
+        every, last = evaluation["every"], _read_rounds(training)
         if type(every) is not int or every < 1:
             raise ValueError(f"evaluation.every: expected a whole number of rounds, got {every!r}")
         if type(last) is not int or not 1 <= last <= 10_000:
             raise ValueError("evaluation.every needs training.rounds, a whole number up to 10000")
         return {**fields, "evaluation": {**rest, "rounds": sorted({*range(every, last + 1, every), last})}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_of_label(cls, fields: Any) -> Any:
+        """Without a task, it is the usual one for the kind of a table's label."""
+        data = fields.get("data") if isinstance(fields, Mapping) else None
+        label = data.get("label") if isinstance(data, Mapping) else None
+        if "task" in fields or not isinstance(label, Mapping):
+            return fields
+        kind = _TASK_OF_LABEL.get(label.get("kind", "binary"))
+        return fields if kind is None else {**fields, "task": {"kind": kind}}
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +104,17 @@ class Terms(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._require_evaluation_in_order()
+        misfit = self.task.find_misfit(self.data)
+        if misfit is not None:
+            raise ValueError(f"task: {misfit}")
+        augmentation = self.training.augmentation
+        misfit = None if augmentation is None else augmentation.find_misfit(self.data)
+        if misfit is not None:
+            raise ValueError(f"training.augmentation: {misfit}")
+        if self.evaluation.rounds and (cells := count_cells(self.cell_groups)) > MOST_CELLS:
+            raise ValueError(
+                f"evaluation.bins: totals of {cells} cells, expected at most {MOST_CELLS}; write fewer bins"
+            )
         if self.privacy.unit is Unit.RECORD and self.data.records_per_patient > MOST_RECORDS:
             raise ValueError(
                 f"data.records_per_patient is {self.data.records_per_patient}: with privacy.unit record a patient is "
@@ -181,6 +216,18 @@ class Terms(Document):
         return self.privacy.placement is Placement.DISTRIBUTED and self.privacy.unit is not Unit.SITE
 
     @property
+    def cell_groups(self) -> tuple[CellGroup, ...]:
+        """The groups of cells of the sealed totals.
+
+        Where every record of a patient counts, a patient changes each cell by up to so many times as much.
+        """
+        groups = self.task.list_cell_groups(self.data, self.evaluation.bins)
+        if self.evaluation.records is CountedRecords.LAST:
+            return groups
+        each = self.data.records_per_patient
+        return tuple(group._replace(squared_sensitivity=group.squared_sensitivity * each**2) for group in groups)
+
+    @property
     def last_round(self) -> int:
         """The last exchange: one more than the training rounds if the final model is evaluated."""
         return self.training.rounds + (self.training.rounds in self.evaluation.rounds)
@@ -199,6 +246,17 @@ class Terms(Document):
     def evaluates(self, number: int, base: int) -> bool:
         """Return whether round ``number``, from the model after round ``base``, carries totals of that model."""
         return base in self.evaluation.rounds or not self.trains(number)
+
+
+def _read_rounds(training: Any) -> Any:
+    """Read the number of rounds from the written part ``training``, which may leave it to its stages."""
+    if not isinstance(training, Mapping):
+        return None
+    stages = training.get("stages")
+    if "rounds" in training or not isinstance(stages, list | tuple):
+        return training.get("rounds")
+    rounds = [stage.get("rounds") if isinstance(stage, Mapping) else None for stage in stages]
+    return sum(rounds) if all(type(each) is int for each in rounds) else None
 
 
 def read_terms(path: Path) -> Terms:

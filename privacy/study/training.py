@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 
 from privacy.document import Document
 from privacy.fields import LearningRate, Positive, ServerRate
+from privacy.study.augmentation import Augmentation
+from privacy.study.stage import Stage
 
 
 class Weights(StrEnum):
@@ -58,7 +60,13 @@ class Training(Document):
             al. 2020).
         control_variates: whether local steps are corrected by the mean gradients of the other sites (SCAFFOLD,
             Karimireddy et al. 2020).
-        positive_weight: the weight of a record with a positive label in the loss; one with a negative label has 1.
+        weight_decay: decoupled: every step also shrinks the parameters by the learning rate times this (Loshchilov and
+            Hutter 2019).
+        augmentation: how records are varied each time they are trained on.
+        views: how many varied copies of each record enter a step; a patient's gradient is their mean, before it is
+            clipped (De et al. 2022).
+        stages: phases with their own objective, layers and learning rate; with them ``rounds`` and ``learning_rate``
+            may be left out.
     """
 
     rounds: int = Field(ge=1, le=10_000)
@@ -69,10 +77,26 @@ class Training(Document):
     schedule: Schedule = Schedule.CONSTANT
     proximal: float = Field(default=0.0, ge=0, le=1000)
     control_variates: bool = False
-    positive_weight: float = Field(default=1.0, ge=0.001, le=1000)
+    weight_decay: float = Field(default=0.0, ge=0, le=10)
+    augmentation: Augmentation | None = None
+    views: int = Field(default=1, ge=1, le=64)
     server_learning_rate: ServerRate = 1.0
     server: Server = Server()
     weights: Weights = Weights.PATIENTS
+    stages: tuple[Stage, ...] = Field(default=(), max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rounds_of_stages(cls, fields: Any) -> Any:
+        """With stages, take the number of rounds and the first learning rate from them."""
+        stages = fields.get("stages") if isinstance(fields, Mapping) else None
+        if not isinstance(stages, list | tuple) or not stages:
+            return fields
+        plain = [each if isinstance(each, Mapping) else each.model_dump() for each in stages]
+        rounds = [each.get("rounds") for each in plain]
+        if not all(type(each) is int for each in rounds):
+            return fields
+        return {"rounds": sum(rounds), "learning_rate": plain[0].get("learning_rate"), **fields}
 
     @model_validator(mode="before")
     @classmethod
@@ -94,6 +118,11 @@ class Training(Document):
     def _one_correction(self) -> Self:
         if self.control_variates and self.proximal:
             raise ValueError("control_variates and proximal both correct local steps; keep one of them")
+        if self.stages:
+            if self.control_variates:
+                raise ValueError("control_variates: a stage trains some layers only; leave it out with stages")
+            if (rounds := sum(stage.rounds for stage in self.stages)) != self.rounds:
+                raise ValueError(f"rounds is {self.rounds}, the stages have {rounds}; leave rounds out")
         return self
 
     @property
@@ -101,12 +130,32 @@ class Training(Document):
         """Lots drawn in a round at one site, which is how often the mechanism is invoked."""
         return self.local_steps * self.accumulate
 
+    def find_stage(self, number: int) -> Stage | None:
+        """Find the stage of round ``number``; None without stages."""
+        return self._find_place(number)[0]
+
     def compute_learning_rate(self, number: int) -> float:
-        """Compute the learning rate of round ``number``; the first round has the full rate."""
+        """Compute the learning rate of round ``number``; the first round, of a stage, has the full rate."""
+        stage, place = self._find_place(number)
+        full, rounds = (self.learning_rate, self.rounds) if stage is None else (stage.learning_rate, stage.rounds)
         match self.schedule:
             case Schedule.CONSTANT:
-                return self.learning_rate
+                return full
             case Schedule.LINEAR:
-                return self.learning_rate * (self.rounds - number + 1) / self.rounds
+                return full * (rounds - place + 1) / rounds
             case Schedule.INVERSE_SQRT:
-                return self.learning_rate / math.sqrt(number)
+                return full / math.sqrt(place)
+
+    @property
+    def largest_learning_rate(self) -> float:
+        """The largest learning rate of all rounds."""
+        return max((stage.learning_rate for stage in self.stages), default=self.learning_rate)
+
+    def _find_place(self, number: int) -> tuple[Stage | None, int]:
+        """Return the stage of round ``number``, and which of its rounds it is, from 1."""
+        place = number
+        for stage in self.stages:
+            if place <= stage.rounds:
+                return stage, place
+            place -= stage.rounds
+        return (self.stages[-1], self.stages[-1].rounds) if self.stages else (None, number)

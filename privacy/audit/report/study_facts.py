@@ -26,6 +26,7 @@ from privacy.audit.report.timeline import Study
 from privacy.keys import PublicKey
 from privacy.ledger.papers import Paper, Scores
 from privacy.study import SchemeName, Terms, Unit
+from privacy.study.summary import describe_inputs, describe_prediction
 
 NO_PAPER = (
     "not in this file. Purpose, columns, clipping norm and who took part stand in the terms whose digest is below; an "
@@ -35,7 +36,7 @@ _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole up
 
 
 def render_study_facts(reading: Reading, study: Study) -> Content:
-    """Render a study's purpose, columns, label, sites and results."""
+    """Render a study's purpose, prediction, data, sites and results."""
     paper = reading.papers.get(study.name)
     if paper is None:
         return render_facts(("What it was about", NO_PAPER))
@@ -43,8 +44,8 @@ def render_study_facts(reading: Reading, study: Study) -> Content:
     return [
         render_facts(
             ("Purpose", render_quote(terms.purpose)),
-            ("Predicted", _describe_label(terms)),
-            ("From the columns", ", ".join(feature.name for feature in terms.data.features)),
+            ("Predicted", describe_prediction(terms)),
+            ("From", ", ".join(describe_inputs(terms))),
             ("Model", f"{terms.model.name}, {format_count(paper.said.parameters, 'parameter')} trained together"),
             ("Sites invited", ", ".join(paper.said.names)),
             ("Launched by", _render_launcher(reading, paper)),
@@ -59,11 +60,6 @@ def render_study_facts(reading: Reading, study: Study) -> Content:
         ),
         _render_results(study, paper),
     ]
-
-
-def _describe_label(terms: Terms) -> str:
-    label = terms.data.label
-    return f"{label.name}: {', '.join(label.positive)} against {', '.join(label.negative)}"
 
 
 def _render_launcher(reading: Reading, paper: Paper) -> Content:
@@ -96,11 +92,11 @@ def _describe_clipping_norm(terms: Terms) -> str:
 def _render_results(study: Study, paper: Paper) -> Content:
     if not paper.scores:
         return render_element("p", "The site has opened no results of it.", class_="quiet")
-    columns = [Column("After round", True)]
-    columns += [Column(name, True) for name in ("AUROC", "Accuracy", "Sensitivity", "Specificity", "Test patients")]
+    titles = [f"{each.title[0].upper()}{each.title[1:]}" for each in paper.figures]
+    columns = [Column(title, True) for title in ("After round", *titles, "Test patients")]
 
     def row(each: Scores) -> Sequence[Content]:
-        figures = (each.auroc, each.accuracy, each.sensitivity, each.specificity)
+        figures = [each.figures[kind.name] for kind in paper.figures]
         shown = [NONE if figure is None else f"{figure:.3f}" for figure in figures]
         return f"{each.after_round:,}", *shown, f"{each.patients:,}"
 
@@ -109,9 +105,10 @@ def _render_results(study: Study, paper: Paper) -> Content:
         if paper.said.terms.evaluation.epsilon is None
         else "with noise, which these figures contain"
     )
-    thresholds = sorted({f"{each.threshold:g}" for each in paper.scores})
+    thresholds = sorted({f"{each.threshold:g}" for each in paper.scores if each.threshold is not None})
+    positive = f"; a score of {' or '.join(thresholds)} or more counts as positive" if thresholds else ""
     caption = (
-        f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}; a score of "
-        f"{' or '.join(thresholds)} or more counts as positive. The site’s word: the ledger does not hold results."
+        f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}{positive}. "
+        "The site’s word: the ledger does not hold results."
     )
     return render_table(caption, columns, paper.scores, row, 6, 100, cards=True)

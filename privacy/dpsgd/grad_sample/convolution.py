@@ -22,6 +22,7 @@ from privacy.dpsgd.grad_sample.outer_products import add_outer_products, compute
 from privacy.dpsgd.grad_sample.patient_gradients import (
     Materialised,
     PatientGradients,
+    clear_rows,
     find_unsafe_factors,
     map_in_slices,
     sum_by_patient,
@@ -65,6 +66,16 @@ class _Weight:
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        for one in self._passes:
+            one.leave_out(patients, self._batch)
+        for place, run in enumerate(self._batch.runs):
+            if place in self._built:
+                self._built[place].leave_out(patients[run.patients])
+            else:
+                self._apart[place] &= ~patients[run.patients]
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
@@ -139,7 +150,8 @@ class _Weight:
                 grouped = part.reshape(patients, part.shape[0] // patients, groups, -1, part.shape[2])
                 # (patients, rows, groups, width, positions) -> (patients * groups, rows * positions, width)
                 side.append(grouped.permute(0, 2, 1, 4, 3).flatten(0, 1).flatten(1, 2))
-        left, right = (torch.cat(side, dim=1) for side in sides)  # the rows of all calls
+        # the rows of all calls; those of a single one are not copied
+        left, right = (side[0] if len(side) == 1 else torch.cat(side, dim=1) for side in sides)
         return left, right
 
 
@@ -165,6 +177,10 @@ class _Pass:
         self._each = len(rows) // records
         small = rows if layer.transposed else gradient  # one window of the other tensor for each of its positions
         self.positions = self._each * small[0, 0].numel()  # of one record
+
+    def leave_out(self, patients: torch.Tensor, batch: Batch) -> None:
+        """Let the rows of some ``patients`` (patients,) bool be zero."""
+        self._rows, self._gradient = (clear_rows(rows, patients, batch) for rows in (self._rows, self._gradient))
 
     def compute_gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the gradient of the layer's weight over some records, each times its weight (records,)."""

@@ -48,6 +48,10 @@ class _Lookups:
         squared = torch.zeros(self._patients, dtype=torch.float64, device=self._sums.device)
         return squared.index_add_(0, self._found // self._entries, compute_row_norms(self._sums).square()).sqrt()
 
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        self._sums = self._sums.masked_fill(patients[self._found // self._entries, None], 0.0)
+
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         own = factors[self._found // self._entries]  # (pairs,)

@@ -29,7 +29,7 @@ from typing import Final
 import torch
 
 from privacy.dpsgd.batching import Batch, SizeGroup
-from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, find_unsafe_factors
+from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, clear_rows, find_unsafe_factors
 from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
 
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
@@ -53,6 +53,15 @@ class OuterProducts:
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        self._left, self._right = (clear_rows(side, patients, self._batch) for side in (self._left, self._right))
+        for place, run in enumerate(self._batch.runs):
+            if place in self._built:
+                self._built[place].leave_out(patients[run.patients])
+            else:
+                self._apart[place] &= ~patients[run.patients]
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""

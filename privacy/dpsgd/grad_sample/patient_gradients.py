@@ -23,6 +23,10 @@ class PatientGradients(Protocol):
         """
         ...
 
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Let the gradients of some ``patients`` (patients,) bool count as zero, whatever they are; after the norms."""
+        ...
+
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add the sum of the patients' gradients, each times its factor (patients,) float64, to ``into``."""
         ...
@@ -40,6 +44,12 @@ class Materialised:
         self._norms = compute_row_norms(self._gradients)
         return self._norms
 
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Leave patients out as in :class:`PatientGradients`."""
+        assert self._norms is not None, "norms come before patients are left out"
+        self._gradients = self._gradients.masked_fill(patients[:, None], 0.0)
+        self._norms = self._norms.masked_fill(patients, 0.0)
+
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add as in :class:`PatientGradients`: in float32 where that keeps the digits, else in float64."""
         assert self._norms is not None, "norms come before the sum"
@@ -53,6 +63,12 @@ class Materialised:
 def find_unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
     """Return which factors lose digits in float32, alone or times a row; (patients,)."""
     return factors < _SMALL
+
+
+def clear_rows(rows: torch.Tensor, patients: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return ``rows``, equally many for each record of the batch, with zeros for some ``patients`` (patients,) bool."""
+    owner = batch.owner.to(rows.device).repeat_interleave(len(rows) // batch.records)
+    return rows.masked_fill(patients[owner].view(-1, *[1] * (rows.dim() - 1)), 0.0)
 
 
 def sum_by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -1,40 +1,40 @@
-"""The table that every site of a study must have."""
+"""What every data contract has: a population, the patient, and the named tensors that a record becomes.
 
-from typing import Annotated, Self
+A contract is of one kind; ``table.py`` and ``arrays.py`` define the kinds, ``kinds.py`` chooses among them. Everything
+in a contract is public and chosen by the study's author.
+"""
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from privacy.document import Document
-from privacy.fields import Column, Name, Word
-from privacy.study.data.columns import Category, Number
-from privacy.study.data.labels import BinaryLabel
+from privacy.fields import Column, Name
+from privacy.study.data.tensors import Flags, Ids, Numbers
+
+Tensors = tuple[Numbers | Ids | Flags, ...]
 
 
 class DataContract(Document):
-    """The table every site must have: columns, public ranges and vocabularies.
+    """What every site's data must be. Of a patient with more than ``records_per_patient`` records, the first are used.
 
-    A missing number counts as the middle of its range, a missing category as no value. Both set the column's
-    missing-indicator. Of a patient with more than ``records_per_patient`` records, the first ones in file order are
-    used.
+    Attributes:
+        name: the population.
+        patient: the column, or array, that tells the patient of each record.
+        ranges_from: where ranges and vocabularies come from.
     """
 
     name: Name
     patient: Column
     ranges_from: str = Field(min_length=1, max_length=400)
-    features: tuple[Annotated[Number | Category, Field(discriminator="kind")], ...] = Field(min_length=1)
-    label: BinaryLabel
-    missing: tuple[Word, ...] = ("", "?")
     records_per_patient: int = Field(default=1, ge=1, le=10_000)
 
-    @model_validator(mode="after")
-    def _distinct_columns(self) -> Self:
-        columns = [self.patient, self.label.name, *(feature.name for feature in self.features)]
-        twice = sorted({column for column in columns if columns.count(column) > 1})
-        if twice:
-            raise ValueError(f"a column has one role; used twice: {', '.join(twice)}")
-        return self
+    def list_inputs(self) -> Tensors:
+        """List the tensors that models may take."""
+        raise NotImplementedError
 
-    @property
-    def inputs(self) -> int:
-        """Inputs per record: one for each numeric column, each vocabulary word, and each column's indicator."""
-        return sum(2 if feature.kind == "number" else 1 + len(feature.values) for feature in self.features)
+    def list_targets(self) -> Tensors:
+        """List the tensors that tasks may predict."""
+        raise NotImplementedError
+
+    def find_tensor(self, name: str) -> Numbers | Ids | Flags | None:
+        """Find an input or a target by its name."""
+        return next((each for each in (*self.list_inputs(), *self.list_targets()) if each.name == name), None)

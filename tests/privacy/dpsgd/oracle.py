@@ -23,6 +23,13 @@ class Table:
     patient: torch.Tensor
     patients: int
 
+    @property
+    def counts(self) -> Indices:
+        return np.bincount(self.patient.numpy(), minlength=self.patients).astype(np.int64)
+
+    def select(self, rows: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.features[torch.from_numpy(rows)], self.labels[torch.from_numpy(rows)]
+
     def without(self, patient: int) -> "Table":
         rows = self.patient != patient
         rest = self.patient[rows]

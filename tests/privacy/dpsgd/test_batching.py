@@ -35,12 +35,12 @@ def test_batches_hold_every_record_once(counts: list[int], limit: int, chosen: s
     assert sorted(seen) == np.flatnonzero(np.isin(owner, lot)).tolist()
 
 
-def test_batch_without_some_patients_keeps_the_others_records() -> None:
-    (batch,) = make_batches(np.array([1, 3, 2]), np.array([0, 1, 2]), 10)
-    assert batch.rows.tolist() == [0, 4, 5, 1, 2, 3]
-    rest = batch.keep_patients(np.array([True, False, True]))
-    assert rest.rows.tolist() == [0, 1, 2, 3]
-    assert rest.sizes.tolist() == [1, 3]
+def test_batch_of_two_views_holds_every_record_twice_side_by_side() -> None:
+    (batch,) = make_batches(np.array([1, 3, 2]), np.array([1, 2]), 10)
+    twice = batch.repeat_records(2)
+    assert twice.rows.tolist() == [4, 4, 5, 5, 1, 1, 2, 2, 3, 3]
+    assert twice.sizes.tolist() == [4, 6]
+    assert twice.weights.tolist() == [1 / 4] * 4 + [1 / 6] * 6
 
 
 def test_parts_of_a_large_patient_hold_all_records() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import DpSgd, Inputs, Mechanism, Targets
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
 from privacy.dpsgd.norms import add_scaled, compute_row_norms, use_exact_float32
@@ -236,12 +236,10 @@ class Unclipped:
     def __init__(self, value: float) -> None:
         self._value = value
 
-    def estimate_record_bytes(self, features: torch.Tensor) -> int:
+    def estimate_record_bytes(self, inputs: Inputs) -> int:
         return 100
 
-    def add_clipped(
-        self, features: torch.Tensor, labels: torch.Tensor, batch: Batch, norm: float, into: torch.Tensor
-    ) -> None:
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
         into += self._value
 
 

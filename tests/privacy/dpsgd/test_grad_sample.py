@@ -64,7 +64,7 @@ def test_lot_sum_in_small_batches_equals_the_loop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_lot_sum_patient_that_is_not_finite_touches_nobody(name: str) -> None:
+def test_lot_sum_patient_that_is_not_finite_touches_nobody(name: str, caplog: pytest.LogCaptureFixture) -> None:
     module, records = built(name), of_sizes(torch.tensor([1, 2, 1]), MODELS[name][1])
     step = step_of(module, 0.1)
     expected = step.sum_lot(records, np.array([0, 2]))
@@ -73,6 +73,7 @@ def test_lot_sum_patient_that_is_not_finite_touches_nobody(name: str) -> None:
     else:
         records.features[1] = torch.nan
     torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
+    assert not caplog.records  # it was right at once, not only where it was summed again patient by patient
 
 
 @pytest.mark.parametrize("name", ["linear", "conv2d", "group norm", "embedding", "layer norm", "instance norm"])
@@ -193,6 +194,32 @@ def test_raw_parameters_of_a_layer_that_takes_a_list_are_refused_by_name() -> No
 
     with pytest.raises(TermsError, match=r"layer 'layer' \(Lists\) owns parameters and takes a list"):
         step_of(Giving(), 1.0).sum_lot(of_sizes(torch.tensor([1, 2]), (6,)), np.array([0, 1]))
+
+
+def test_raw_parameters_in_calls_with_other_constants_equal_the_loop() -> None:
+    """Calls that differ in more than the records' rows are not run as one."""
+
+    class Weighted(Scale):
+        def forward(
+            self, features: torch.Tensor, other: torch.Tensor | None = None, power: int = 1
+        ) -> torch.Tensor:
+            return super().forward(features if other is None else features * other).pow(power)
+
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Weighted(6)
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            ones = torch.ones(6, dtype=features.dtype)
+            weighted = [self.layer(features, ones), self.layer(features, 2 * ones)]
+            powers = [self.layer(features, power=2), self.layer(features, power=3)]
+            return torch.stack([*weighted, *powers]).sum((0, 2))
+
+    torch.manual_seed(0)
+    module, records = Several(), of_sizes(torch.tensor([2, 1, 3]), (6,))
+    got = step_of(module, 0.5).sum_lot(records, everybody(records))
+    assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.5))
 
 
 def test_parameter_of_two_layers_is_refused_by_ledger_keeping() -> None:

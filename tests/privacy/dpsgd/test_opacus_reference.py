@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism
-from privacy.errors import TermsError
+from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Mean, built
 from tests.privacy.dpsgd.oracle import KEY, assert_as_the_loop, everybody, loop_sum, loss, network, of_sizes, table
@@ -35,6 +35,21 @@ def test_reference_gradient_that_is_not_finite_counts_as_zero() -> None:
     expected = step.sum_lot(records, everybody(records)[[0, 2]])
     records.features[1] = torch.nan
     torch.testing.assert_close(step.sum_lot(records, everybody(records)), expected)
+
+
+def test_reference_that_ran_out_of_memory_leaves_nothing_on_the_layers() -> None:
+    module, records = network(), table()
+
+    def full(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        raise MemoryError
+
+    with pytest.raises(TrainingError, match="not enough memory"):
+        DpSgd(module, full, PRIVATE, KeyStream(KEY), "opacus").sum_lot(records, everybody(records))
+    assert not [
+        name for layer in module.modules() for name in vars(layer) if name in ("activations", "max_batch_len")
+    ]
+    got = DpSgd(module, loss, PRIVATE, KeyStream(KEY), "opacus").sum_lot(records, everybody(records))
+    assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), 0.7))
 
 
 def test_weight_of_two_layers_falls_back_with_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

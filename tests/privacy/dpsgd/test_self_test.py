@@ -1,26 +1,29 @@
 """What the self-test lets through, and the mistakes it names."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from privacy.dpsgd import Example, run_self_test
+from privacy.dpsgd import Example, Spec, run_self_test
 from privacy.errors import TermsError
 from tests.privacy.dpsgd.models import MODELS, Mean, built
-from tests.privacy.dpsgd.oracle import loss, network, of_sizes, table
+from tests.privacy.dpsgd.named_models import Boltzmann, own_loss
+from tests.privacy.dpsgd.oracle import loss, network
 
 HONEST = [name for name in MODELS if not name.startswith("embedding")]  # words are made of whole numbers below
 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_self_test_of_an_honest_model_passes(name: str) -> None:
-    run_self_test(built(name), loss, Example(MODELS[name][1]))
+    run_self_test(built(name), loss, Example(Spec(MODELS[name][1])))
 
 
 def test_self_test_of_whole_numbers_and_classes_passes() -> None:
     module = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3))
-    example = Example((3,), features_dtype=torch.int64, labels_dtype=torch.int64)
+    example = Example(Spec((3,), torch.int64, 0, 4), Spec((), torch.int64, 0, 2))
     run_self_test(
         module, lambda outputs, labels: functional.cross_entropy(outputs, labels, reduction="none"), example
     )
@@ -29,11 +32,11 @@ def test_self_test_of_whole_numbers_and_classes_passes() -> None:
 def test_self_test_of_a_large_model_passes() -> None:
     """Norms over millions of numbers, where a norm in float32 would be off by more than the tolerance."""
     module = nn.Sequential(nn.Linear(30, 2500), nn.Tanh(), nn.Linear(2500, 2500), nn.Tanh(), Mean())
-    run_self_test(module, loss, Example((30,)))
+    run_self_test(module, loss, Example(Spec((30,))))
 
 
 def test_self_test_with_the_reference_passes() -> None:
-    run_self_test(network(), loss, Example((6,)), method="opacus")
+    run_self_test(network(), loss, Example(Spec((6,))), method="opacus")
 
 
 class Borrowing(nn.Module):
@@ -103,7 +106,7 @@ def test_self_test_of_a_gradient_that_would_be_wrong_names_the_parameter(
     with pytest.raises(
         TermsError, match=rf"parameter '{parameter}' has another gradient than the one that is clipped"
     ):
-        run_self_test(module, loss, Example(shape))
+        run_self_test(module, loss, Example(Spec(shape)))
 
 
 def test_self_test_of_a_loss_that_looks_at_the_batch_is_refused() -> None:
@@ -111,12 +114,12 @@ def test_self_test_of_a_loss_that_looks_at_the_batch_is_refused() -> None:
         return loss(logits, labels) * (1 + labels.mean())  # class weights from the batch
 
     with pytest.raises(TermsError, match="has another gradient than the one that is clipped"):
-        run_self_test(network(), weighted, Example((6,)))
+        run_self_test(network(), weighted, Example(Spec((6,))))
 
 
 def test_self_test_of_a_layer_that_mixes_records_is_refused_by_name() -> None:
     with pytest.raises(TermsError, match=r"layer '1' \(BatchNorm1d\) mixes records"):
-        run_self_test(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Mean()), loss, Example((6,)))
+        run_self_test(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Mean()), loss, Example(Spec((6,))))
 
 
 @pytest.mark.parametrize("functional_too", [False, True])
@@ -135,7 +138,7 @@ def test_self_test_of_a_model_with_dropout_passes_and_leaves_it_training(functio
     module = Dropping()
     module.inner[0].eval()
     state = torch.get_rng_state()
-    run_self_test(module, loss, Example((6,)))
+    run_self_test(module, loss, Example(Spec((6,))))
     assert module.training
     assert module.inner[1].training
     assert not module.inner[0].training
@@ -151,14 +154,107 @@ def test_self_test_leaves_the_module_as_it_was() -> None:
         module.get_buffer("calls").add_(1)
 
     module.register_forward_hook(count)
-    run_self_test(module, loss, Example((6,)))
+    run_self_test(module, loss, Example(Spec((6,))))
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
     assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
 
 
-def test_example_of_records_has_their_shapes_and_types() -> None:
-    assert Example.from_records(table()) == Example((6,), (), torch.float32, torch.float32)
-    assert Example.from_records(of_sizes(torch.tensor([1, 2]), (3, 4)).double()) == Example(
-        (3, 4), (), torch.float64, torch.float64
-    )
+class Noisy(nn.Module):
+    """Corrupts its input in training, or always."""
+
+    def __init__(self, always: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+        self._always = always
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn_like(features) if self.training or self._always else 0.0
+        found: torch.Tensor = self.layer(features + noise)
+        return found.squeeze(1)
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_self_test_of_a_model_that_draws_in_training_passes_and_leaves_it_training(declared: bool) -> None:
+    module = Noisy(always=False)
+    if declared:
+        module.__dict__["draws_randomly"] = True
+    run_self_test(module, loss, Example(Spec((6,))))
+    assert module.training
+
+
+def test_self_test_of_a_boltzmann_machine_in_training_passes() -> None:
+    module = Boltzmann()
+    run_self_test(module, own_loss, Example({"codes": Spec((6,), torch.bool)}, {}))
+    assert module.training
+
+
+def test_self_test_of_a_model_that_draws_in_evaluation_is_refused() -> None:
+    with pytest.raises(TermsError, match="random in evaluation mode"):
+        run_self_test(Noisy(always=True), loss, Example(Spec((6,))))
+
+
+def test_self_test_of_a_model_that_divides_by_an_empty_mask_is_refused() -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            late = inputs["mask"][:, 1:].float()
+            found: torch.Tensor = self.layer(
+                (late * inputs["series"][:, 1:]).sum(1, keepdim=True) / late.sum(1)[:, None]
+            )
+            return found.squeeze(1)
+
+    example = Example({"series": Spec((2,)), "mask": Spec((2,), torch.bool)})
+    with pytest.raises(TermsError, match="gradient of an invented record is not a finite number"):
+        run_self_test(Pooled(), loss, example)
+
+
+def test_self_test_of_an_augmentation_that_mixes_records_is_refused() -> None:
+    def mixed(
+        features: torch.Tensor, labels: torch.Tensor, draws: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return features + 0.1 * features.flip(0), labels
+
+    def mixed_labels(
+        features: torch.Tensor, labels: torch.Tensor, draws: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return features, labels + 0.1 * labels.flip(0)
+
+    def shaken(
+        features: torch.Tensor, labels: torch.Tensor, draws: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return features + torch.randn(features.shape, generator=draws), labels
+
+    run_self_test(network(), loss, Example(Spec((6,))), augment=shaken)
+    for wrong in (mixed, mixed_labels):
+        with pytest.raises(TermsError, match="augmentation of a record changes with another record"):
+            run_self_test(network(), loss, Example(Spec((6,))), augment=wrong)
+
+
+def test_self_test_of_a_model_that_keeps_something_between_batches_is_refused() -> None:
+    """Right in one batch, and wrong in parts or after memory ran out."""
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 1)
+            self.seen = 0
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            self.seen += len(features) == 2  # parts of two records only
+            found: torch.Tensor = self.layer(features)
+            return found.squeeze(1) * (1 + self.seen // 50)
+
+    module = Counting()
+    module.seen = 46
+    with pytest.raises(TermsError, match="has another gradient than the one that is clipped"):
+        run_self_test(module, loss, Example(Spec((6,))))
+
+
+def test_self_test_says_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    run_self_test(network(), loss, Example(Spec((6,))))
+    assert not caplog.records

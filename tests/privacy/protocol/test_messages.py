@@ -170,8 +170,8 @@ def test_body_that_is_not_canonical_is_refused(change: Any) -> None:
     ("change", "sentence"),
     [
         ({"consilium": 2}, "consilium: expected 1"),
-        ({"content": {"kind": "run", "base": 1}}, "content: input tag 'run' found"),
-        ({"content": {"base": 1}}, "content: unable to extract tag"),
+        ({"content": {"kind": "run", "base": 1}}, "content.kind: expected 'join', 'wrap', 'train'"),
+        ({"content": {"base": 1}}, "content.kind: missing"),
         ({"content": {"kind": "close", "base": 1, "loss": 0.5}}, "loss: unknown key"),
         ({"content": {"kind": "close", "base": -1}}, "base: expected at least 0"),
         ({"content": {"kind": "close", "base": (1 << 40) + 1}}, "base: expected at most"),

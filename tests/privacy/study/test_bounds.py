@@ -26,7 +26,10 @@ def number(low: float, high: float) -> dict[str, Any]:
         ({"training": {"server_learning_rate": 1e3}}, {"training": {"server_learning_rate": 1e30}}),
         ({"training": {"server": {**ADAM, "tau": 1e-9}}}, {"training": {"server": {**ADAM, "tau": 1e-300}}}),
         ({"training": {"proximal": 1000}}, {"training": {"proximal": 1e30}}),
-        ({"training": {"positive_weight": 0.001}}, {"training": {"positive_weight": 1e-300}}),
+        (
+            {"task": {"kind": "binary", "positive_weight": 0.001}},
+            {"task": {"kind": "binary", "positive_weight": 1e-300}},
+        ),
         ({"training": {"sampling_rate": 1e-9}}, {"training": {"sampling_rate": 1e-300}}),
         ({"secure_aggregation": {"value_range": 1e9}}, {"secure_aggregation": {"value_range": 2e39}}),
         ({"secure_aggregation": {"value_range": 1e-9}}, {"secure_aggregation": {"value_range": 1e-45}}),

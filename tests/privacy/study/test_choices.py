@@ -34,7 +34,7 @@ def terms_with(*changes: dict[str, dict[str, Any]]) -> Terms:
         [{"training": {"control_variates": True}}],
         [{"training": {"control_variates": True}}, OFF],
         [{"training": {"accumulate": 3}}],
-        [{"training": {"positive_weight": 4.5}}],
+        [{"task": {"kind": "binary", "positive_weight": 4.5}}],
         [SHARED],
         [SITES],
         [SITES, {"cohort": {"participation": 0.25}}],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from privacy.errors import TermsError
-from privacy.study import Terms, parse_terms, read_terms
+from privacy.study import TableContract, Terms, parse_terms, read_terms
 from tests.privacy.launch_makers import GOLDEN_TERMS, golden_terms
 from tests.privacy.vectors import generate
 
@@ -82,7 +82,7 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ("  bins: 10\n  epsilon: none\n", "", "evaluation.epsilon: missing; write none if test patients are not"),
         ("low: 20, high: 80", "low: 80, high: 20", "expected low < high, got 80 and 20"),
         ("low: 20, high: 80", "low: 20, high: 20", "expected low < high, got 20 and 20"),
-        ("kind: number", "kind: numeric", "does not match any of the expected tags: 'number', 'category'"),
+        ("kind: number", "kind: numeric", "data.features.0.kind: expected 'number', 'category', got 'numeric'"),
         ("values: [f, m]", "values: [f]", "values: expected at least 2 entries, got 1"),
         ("values: [f, m]", "values: [f, f]", "a value is listed twice"),
         ("values: [f, m]", "values: [no, f]", "values.0: expected text; put it in quotes if YAML reads it as a"),
@@ -210,5 +210,8 @@ def test_round_carries_totals_of_the_model_that_the_terms_name() -> None:
 
 
 def test_inputs_count_values_words_and_indicators() -> None:
-    assert golden_terms().data.inputs == (1 + 1) + (2 + 1)
+    contract = golden_terms().data
+    assert isinstance(contract, TableContract)
+    assert contract.width == (1 + 1) + (2 + 1)
+    assert [tensor.shape for tensor in contract.list_inputs()] == [(contract.width,)]
     assert golden_terms().training.lots == 3

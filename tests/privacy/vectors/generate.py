@@ -25,6 +25,7 @@ TERMS: dict[str, Any] = {
     "purpose": "A study that fits on a page.",
     "model": {
         "name": "mlp",
+        "inputs": {},
         "options": {"hidden": [4], "activation": "tanh"},
         "start": None,
         "frozen": [],
@@ -33,6 +34,7 @@ TERMS: dict[str, Any] = {
         "personal": [],
     },
     "data": {
+        "kind": "table",
         "name": "small",
         "patient": "id",
         "ranges_from": "Invented.",
@@ -40,10 +42,12 @@ TERMS: dict[str, Any] = {
             {"kind": "number", "name": "age", "low": 20, "high": 80},
             {"kind": "category", "name": "sex", "values": ["f", "m"]},
         ],
-        "label": {"name": "ill", "positive": ["yes"], "negative": ["no"]},
+        "scaled": "signed",
+        "label": {"kind": "binary", "name": "ill", "positive": ["yes"], "negative": ["no"]},
         "missing": ["", "?"],
         "records_per_patient": 1,
     },
+    "task": {"kind": "binary", "target": "label", "positive_weight": 1},
     "training": {
         "rounds": 4,
         "local_steps": 3,
@@ -53,10 +57,13 @@ TERMS: dict[str, Any] = {
         "schedule": "constant",
         "proximal": 0,
         "control_variates": False,
-        "positive_weight": 1,
+        "weight_decay": 0,
+        "augmentation": None,
+        "views": 1,
         "server_learning_rate": 1,
         "server": {"rule": "average", "beta1": 0.9, "beta2": 0.99, "tau": 0.001},
         "weights": "patients",
+        "stages": [],
     },
     "privacy": {
         "unit": "patient",
@@ -69,8 +76,8 @@ TERMS: dict[str, Any] = {
     },
     "cohort": {"minimum": 3, "maximum": 8, "colluders": 1, "participation": 1, "abandon_after_days": 30},
     "secure_aggregation": {"scheme": "bfv", "bits": 16, "value_range": 4},
-    "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none", "patience": None},
-    "release": {"to": "sites", "model": "last"},
+    "evaluation": {"rounds": [2, 4], "bins": 10, "epsilon": "none", "records": "last", "patience": None},
+    "release": {"to": "sites", "model": "last", "decay": 0.8},
 }
 
 

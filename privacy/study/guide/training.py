@@ -1,28 +1,15 @@
-"""Explain every key of a study file, and how to choose its value: for ``docs/study-file.md`` and for editors.
+"""Explain the keys of a study file beside data and task: model, training, privacy, cohort, evaluation, release."""
 
-Types, limits and defaults are not here: they are taken from the terms. A test fails for a key without an entry, and
-for an entry without a key.
-"""
+from typing import Final
 
-from typing import Final, NamedTuple
-
-
-class Guidance(NamedTuple):
-    """What a key means, and how to choose its value; ``choose`` is empty for a key that needs no choice."""
-
-    meaning: str
-    choose: str = ""
-
+from privacy.study.guide.guidance import Guidance
 
 PARTS: Final[dict[str, str]] = {
-    "Terms": "The file itself. Every mistake in it is named by `consilium study check FILE`, before anybody is asked.",
+    "Terms": "The file itself. Every mistake in it is named by `consilium study check FILE`, before anybody is "
+    "asked.",
     "Model": "`model`: what is learned, where it begins, and which of its layers are trained and shared.",
+    "Stage": "An entry of `training.stages`: a phase with its own objective, layers, rounds and learning rate.",
     "Adapters": "`model.adapters`: low-rank pairs (LoRA) trained beside frozen layers.",
-    "DataContract": "`data`: the table that every site must have. Everything in it is public and chosen by the author; "
-    "nothing may be measured on patients.",
-    "Number": "An entry of `data.features` with `kind: number`: scaled from its public range to [-1, 1].",
-    "Category": "An entry of `data.features` with `kind: category`: one-hot encoded.",
-    "BinaryLabel": "`data.label`: what is predicted.",
     "Training": "`training`: the work at a site between two sums, and how all move the shared model.",
     "Server": "`training.server`: how every site moves the shared model by the opened mean update.",
     "Privacy": "`privacy`: the promise to a patient of any site, for the whole study. `epsilon: none` stands alone.",
@@ -46,7 +33,11 @@ KEYS: Final[dict[str, Guidance]] = {
         "afterwards.",
     ),
     "Terms.model": Guidance("What is learned."),
-    "Terms.data": Guidance("The table that every site must have."),
+    "Terms.data": Guidance("The data that every site must have: a table, or arrays."),
+    "Terms.task": Guidance(
+        "What is predicted, and how it is judged.",
+        "Leave it out for a table: it follows from the kind of the label.",
+    ),
     "Terms.training": Guidance("How it is learned."),
     "Terms.privacy": Guidance("What is promised to training patients."),
     "Terms.cohort": Guidance("With how many sites."),
@@ -54,13 +45,18 @@ KEYS: Final[dict[str, Guidance]] = {
     "Terms.evaluation": Guidance("When and how the model is scored.", "Leave it out to score nothing."),
     "Terms.release": Guidance("Who gets which model."),
     "Model.name": Guidance(
-        "A model of the catalogue: `logistic` or `mlp`.",
-        "Begin with `logistic`. With privacy, noise grows with the number of parameters: a few thousand are many for a "
+        "A model of the catalogue: `consilium model list` has them, `consilium model show NAME` explains one.",
+        "Begin with `logistic`. With privacy, noise grows with the number of parameters: a few thousand are many "
+        "for a "
         "few hundred patients.",
     ),
     "Model.options": Guidance(
-        "What the model may be told: for `mlp` `hidden: [32]`, `activation: tanh` or `elu`, `norm: layer` or `none`.",
-        "One hidden layer of 16 to 64 is enough for most tables.",
+        "What the model may be told; `preset: small` or `preset: paper` takes a whole set, which further keys "
+        "change.",
+        "`preset: small` first. With `mlp`, one hidden layer of 16 to 64 is enough for most tables.",
+    ),
+    "Model.inputs": Guidance(
+        "Which tensor of the data an input of the model takes, where their names differ: `{image: radiograph}`."
     ),
     "Model.start": Guidance(
         "SHA-256 of a safetensors file of public weights, which every site must have before the study.",
@@ -78,60 +74,14 @@ KEYS: Final[dict[str, Guidance]] = {
     "Adapters.rank": Guidance("The rank of each pair.", "4 to 16; parameters, noise and bytes grow with it."),
     "Adapters.scale": Guidance("What the pair's product is multiplied by."),
     "Adapters.layers": Guidance("Which layers get a pair; left out: every one that is not trained whole."),
-    "DataContract.name": Guidance(
-        "The population: the people whose budget pays. Sites grant budgets by this name.",
-        "The same people, the same name, in every study; other people, another name.",
-    ),
-    "DataContract.patient": Guidance(
-        "The column that tells who a patient is.",
-        "It must tell one person from another in every file of the population: what is equal here is one person, with "
-        "one budget.",
-    ),
-    "DataContract.ranges_from": Guidance(
-        "Where the ranges and words below come from.",
-        "Name the publication, guideline or device; `our patients` would be a leak without a price.",
-    ),
-    "DataContract.features": Guidance(
-        "The columns that are learned from, each with `kind: number` or `kind: category`.",
-        "Fewer are better with privacy: each numeric column costs two inputs, one of them for being missing.",
-    ),
-    "DataContract.label": Guidance("The column that is predicted."),
-    "DataContract.missing": Guidance(
-        "The words that mean that a value is missing.",
-        'List every one that any site writes, and quote them: `["", "NA", "NULL", "."]`. A missing number counts as '
-        "the middle of its range, and the column's indicator is raised.",
-    ),
-    "DataContract.records_per_patient": Guidance(
-        "How many records of one patient may enter, the first ones of the file; the rest is dropped.",
-        "As many as most patients have. With `unit: patient` a patient's records are averaged into one, so that more "
-        "of them cost no privacy; with `unit: record` each is paid for.",
-    ),
-    "Number.kind": Guidance("Always `number`."),
-    "Number.name": Guidance("The column's name, exactly as in the file's header."),
-    "Number.low": Guidance(
-        "The lower end of its public range; a smaller value counts as this.",
-        "What medicine thinks possible, in the unit you name to the sites; not the least value that anybody measured.",
-    ),
-    "Number.high": Guidance(
-        "The upper end; a larger value counts as this.",
-        "A range ten times too wide squeezes all patients into a tenth of the scale, where the noise drowns them.",
-    ),
-    "Category.kind": Guidance("Always `category`."),
-    "Category.name": Guidance("The column's name, exactly as in the file's header."),
-    "Category.values": Guidance(
-        "Its public vocabulary. Any other word breaks the contract.",
-        "Quote what YAML would read as a number, yes or no. Each word is an input: group rare ones at the sites first.",
-    ),
-    "BinaryLabel.name": Guidance("The column that holds it."),
-    "BinaryLabel.positive": Guidance("The words that mean yes.", 'Quote numbers: `["1"]`.'),
-    "BinaryLabel.negative": Guidance("The words that mean no.", "Every record must have one of the two."),
     "Training.rounds": Guidance(
         "How many sums are opened, one after another.",
         "10 to 20 with local noise, where later rounds change little. With distributed noise a round is one step: 20 "
         "to 100. All are paid at admission; what an early end does not use goes back.",
     ),
     "Training.local_steps": Guidance(
-        "Steps of each site in a round. `local_epochs` may stand for it: so many passes over a site's patients, of one "
+        "Steps of each site in a round. `local_epochs` may stand for it: so many passes over a site's patients, "
+        "of one "
         "over the sampling rate steps each.",
         "5 to 20. Each step is noised and paid, so twice the steps need about 1.4 times the noise. With distributed "
         "noise over patients it is 1.",
@@ -148,7 +98,8 @@ KEYS: Final[dict[str, Guidance]] = {
     ),
     "Training.learning_rate": Guidance(
         "How far a step goes.",
-        "With clipping norm 1, 0.3 to 1 for local steps, and 1 to 3 for one distributed step a round. Try it on public "
+        "With clipping norm 1, 0.3 to 1 for local steps, and 1 to 3 for one distributed step a round. Try it on "
+        "public "
         "or invented data with `consilium-site simulate`: tuning on patients is a study of its own, and is paid for.",
     ),
     "Training.schedule": Guidance(
@@ -160,13 +111,34 @@ KEYS: Final[dict[str, Guidance]] = {
     ),
     "Training.control_variates": Guidance(
         "SCAFFOLD: local steps are corrected by what the other sites' gradients were.",
-        "Without privacy the best choice for sites that differ; with privacy it makes updates up to 1.4 times as long.",
+        "Without privacy the best choice for sites that differ; with privacy it makes updates up to 1.4 times as "
+        "long.",
     ),
-    "Training.positive_weight": Guidance(
-        "How much a record with a positive label counts; one with a negative label counts 1.",
-        "About negatives over positives, from published figures, where few are positive and sensitivity matters. "
-        "Scores are no probabilities any more.",
+    "Training.augmentation": Guidance(
+        "How records are varied each time they are trained on.",
+        "Leave it out first; it helps where a patient's records are few and the model is large.",
     ),
+    "Training.views": Guidance(
+        "How many varied copies of each record enter a step; a patient's gradient is their mean, before it is "
+        "clipped. It "
+        "costs time, and no privacy.",
+        "1, or 4 to 16 with an augmentation or dropout and a large lot (De et al. 2022).",
+    ),
+    "Training.weight_decay": Guidance(
+        "How fast parameters shrink, beside the gradient: by the learning rate times this in every step.",
+        "0; with privacy, noise and clipping already hold a model back.",
+    ),
+    "Training.stages": Guidance(
+        "Phases of one study, one after another; with them `rounds` and `learning_rate` may be left out.",
+        "For models with objectives of their own (`consilium model show NAME`): one stage of each, then one for "
+        "the task. "
+        "Every round of every stage is paid.",
+    ),
+    "Stage.name": Guidance("What the stage is called in tables and cards."),
+    "Stage.objective": Guidance("What it learns: one of the model's objectives, or `task`."),
+    "Stage.rounds": Guidance("How many rounds.", "Few for pre-training: it pays like the rest."),
+    "Stage.learning_rate": Guidance("How far a step goes in this stage.", "As `training.learning_rate`."),
+    "Stage.trained": Guidance("The only layers that it trains; left out: all of the objective."),
     "Training.server_learning_rate": Guidance(
         "How far the shared model follows the mean update.", "1; `adam` and `yogi` need a smaller one."
     ),
@@ -189,24 +161,28 @@ KEYS: Final[dict[str, Guidance]] = {
     ),
     "Privacy.neighbouring": Guidance("Which two data sets the promise compares."),
     "Privacy.placement": Guidance(
-        "`local`: each site adds all of the noise. `distributed`: sites add shares that sum to one mechanism's noise.",
+        "`local`: each site adds all of the noise. `distributed`: sites add shares that sum to one mechanism's "
+        "noise.",
         "`distributed` has the accuracy of central noise, and one step a round; it holds against so many insiders as "
         "`cohort.colluders` says. `local` needs fewer rounds and trusts nobody.",
     ),
     "Privacy.epsilon": Guidance(
-        "The most that a training patient pays in the whole study, or `none`: the model may then reveal its patients, "
+        "The most that a training patient pays in the whole study, or `none`: the model may then reveal its "
+        "patients, "
         "and these can never be in a private study again.",
         "1 to 3 are usual. Ask the sites first: their policy and what is left of their grant decide. "
         "`consilium study check FILE --runs 3` says what several runs cost together.",
     ),
     "Privacy.delta": Guidance(
         "The chance with which the promise may fail. Absent with `epsilon: none`.",
-        "Below one in the patients of the smallest site, or that site refuses: with 800 patients less than 0.00125, so "
+        "Below one in the patients of the smallest site, or that site refuses: with 800 patients less than "
+        "0.00125, so "
         "0.001.",
     ),
     "Privacy.clipping_norm": Guidance(
         "How long a patient's gradient may be, over all parameters; longer ones are scaled down.",
-        "1 for tables scaled as here, whatever the model. A smaller one needs a larger learning rate and gains nothing "
+        "1 for tables scaled as here, whatever the model. A smaller one needs a larger learning rate and gains "
+        "nothing "
         "more; the noise is a multiple of it.",
     ),
     "Privacy.adaptive_clipping": Guidance("Let the clipping norm follow the updates; with `unit: site` only."),
@@ -234,7 +210,8 @@ KEYS: Final[dict[str, Guidance]] = {
         "1 for few sites, 0.5 for many: what is drawn in secret costs less epsilon.",
     ),
     "Cohort.abandon_after_days": Guidance(
-        "After so many days without a word of the study a site closes the study's account: what was set aside is free "
+        "After so many days without a word of the study a site closes the study's account: what was set aside is "
+        "free "
         "again, and the study cannot continue there.",
         "30. Longer if a study may have to wait for people.",
     ),
@@ -244,15 +221,18 @@ KEYS: Final[dict[str, Guidance]] = {
     ),
     "SecureAggregation.bits": Guidance(
         "Bits of each rounded value; 24 where nothing is written and noise is distributed.",
-        "Leave it, unless `consilium study check` names another. With distributed noise a sum over all patients needs "
+        "Leave it, unless `consilium study check` names another. With distributed noise a sum over all patients "
+        "needs "
         "a wide range, and with few bits rounding makes the noise larger.",
     ),
     "SecureAggregation.value_range": Guidance(
         "The largest value that is sealed, or `auto`. With local noise: of one site's update, larger values are cut "
         "and sent later. With distributed noise: of the sum over all sites in one coordinate, in clipping norms; a "
         "larger sum wraps around and ruins the model, so a number that cannot hold it is refused.",
-        "`auto`: with distributed noise every round's range holds the noise and the lots of all sites, by their public "
-        "patient counts; with local noise it holds the longest update, and is refined from the first opened sum on. To "
+        "`auto`: with distributed noise every round's range holds the noise and the lots of all sites, by their "
+        "public "
+        "patient counts; with local noise it holds the longest update, and is refined from the first opened sum "
+        "on. To "
         "see it, or to check a number: `consilium study check --patients N`.",
     ),
     "Evaluation.rounds": Guidance(
@@ -263,24 +243,35 @@ KEYS: Final[dict[str, Guidance]] = {
         "Bins of the score, for each class; even.",
         "100 without noise. With `epsilon` every cell is noised, empty ones too: 10 to 20.",
     ),
+    "Evaluation.records": Guidance(
+        "Which records of a test patient count: the `last` one, or `all`.",
+        "`all` where every record has a label of its own, such as a patch or an image; with `epsilon` a patient "
+        "with up to "
+        "so many records then needs as many times the noise.",
+    ),
     "Evaluation.epsilon": Guidance(
-        "What each test patient pays for all evaluations together, or `none`: they are not protected, which sites must "
+        "What each test patient pays for all evaluations together, or `none`: they are not protected, which sites "
+        "must "
         "allow.",
         "1 for thousands of test patients; 2 to 4 for hundreds. `consilium study show` tells what the noise did.",
     ),
     "Evaluation.patience": Guidance(
-        "End the study after so many evaluations without a better AUROC.",
+        "End the study after so many evaluations without a better model, by the task's first figure.",
         "2 or 3, with an `epsilon` of the totals. What is not used goes back to the sites.",
     ),
     "ReleaseChoice.to": Guidance("Who gets the model: the sites."),
     "ReleaseChoice.model": Guidance(
-        "The last model, or the evaluated one with the best AUROC of opened totals.",
-        "`last`, unless totals are calm enough to choose by.",
+        "The `last` model, the `best` evaluated one by the first figure of opened totals, or the moving `average` "
+        "of all rounds.",
+        "`last`; `average` with noise and many rounds; `best` only where totals are calm enough to choose by.",
+    ),
+    "ReleaseChoice.decay": Guidance(
+        "How slowly the moving average follows the model.", "0.8 for ten rounds, 0.95 for a hundred."
     ),
 }
 
 THRESHOLD: Final = (
     "There is no key for the threshold: a score of 0.5 or more counts as positive wherever accuracy, sensitivity and "
-    "specificity are shown, and is named beside them. To move it, use `training.positive_weight`, or choose one of "
+    "specificity are shown, and is named beside them. To move it, use `task.positive_weight`, or choose one of "
     "your own when you use the released model."
 )
