@@ -1,53 +1,63 @@
-"""The models that a study may name, and the options of each.
+"""The models that a study may name: a list, one file each.
 
 Rules:
 
 * only models of this list are built: a site runs installed code, and the terms choose from it;
-* options are frozen; an unknown option is refused, and the message names the known ones;
-* every model suits per-sample gradients: no layer mixes records, and activations are smooth;
-* a model takes (records, inputs) float32 and returns one logit for each record, (records,).
+* a model's file is read when it is named; what a file must hold is in ``models/entry.py``.
 
-Options are checked without torch, so that checking a study file takes milliseconds. Torch is imported when a model
-is built.
-
->>> check("mlp", {"hidden": [64, 32]})
+>>> check_options("mlp", {"hidden": [64, 32]})
 MlpOptions(hidden=(64, 32), activation='elu', norm='none')
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from models.errors import ModelError
-from models.model import CatalogueEntry, Options
-from models.tabular.options import LogisticOptions, MlpOptions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from models.entry import ModelEntry, Options
 
-_CATALOGUE: Final[Mapping[str, CatalogueEntry]] = {
-    "logistic": CatalogueEntry(LogisticOptions, "models.tabular.logistic"),
-    "mlp": CatalogueEntry(MlpOptions, "models.tabular.mlp"),
+_FILES: Final[Mapping[str, str]] = {
+    "logistic": "models.tabular.logistic",
+    "mlp": "models.tabular.mlp",
+    "chest-xray-cnn": "models.imaging.chest_xray_cnn",
+    "ternausnet11": "models.imaging.ternausnet11",
+    "unet": "models.imaging.unet",
+    "lung-pattern-cnn": "models.imaging.lung_pattern_cnn",
+    "image-table": "models.imaging.image_table",
+    "gru-d": "models.records.gru_d",
+    "doctor-ai": "models.records.doctor_ai",
+    "med2vec": "models.records.med2vec",
+    "retain": "models.records.retain",
+    "dynamic-deephit": "models.longitudinal.dynamic_deephit",
+    "deep-patient": "models.records.deep_patient",
+    "dbn": "models.records.dbn",
+    "deepchrome": "models.genomics.deepchrome",
+    "attentive-chrome": "models.genomics.attentive_chrome",
+    "adage": "models.genomics.adage",
+    "deepdta": "models.drugs.deepdta",
 }
 
-NAMES: Final = tuple(_CATALOGUE)
+NAMES: Final = tuple(_FILES)
 
 
-def check(name: str, options: Mapping[str, Any]) -> Options:
+def find_model(name: str) -> "ModelEntry":
+    """Read the entry of the model ``name``.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name not in _FILES:
+        raise ModelError(f"model.name: there is no model '{name}'; known models: {', '.join(NAMES)}")
+    entry: ModelEntry = import_module(_FILES[name]).MODEL
+    return entry
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> "Options":
     """Check the options of the model ``name``.
 
     Raises:
         ModelError: the model is unknown, or does not take these options; the message lists every mistake.
     """
-    if name not in _CATALOGUE:
-        raise ModelError(f"model.name: there is no model '{name}'; known models: {', '.join(NAMES)}")
-    return _CATALOGUE[name].check(name, options)
-
-
-def build(name: str, options: Mapping[str, Any], inputs: int) -> "nn.Module":
-    """Build the model ``name`` for records of ``inputs`` numbers, on the CPU; its parameters are not set yet.
-
-    Raises:
-        ModelError: as :func:`check`.
-    """
-    checked = check(name, options)
-    return _CATALOGUE[name].build(checked, inputs)
+    return find_model(name).check_options(name, options)

@@ -4,51 +4,51 @@ Each site and the coordinator compute the same answer from the same opened total
 
 Rules:
 
-* models are compared by the AUROC of their totals, an exact fraction, so that rounding makes no two of them equal;
-* a greater AUROC is better; of equal ones the earliest stays the best;
-* an undefined AUROC (noise may leave a class without patients) is never the best, and counts as an evaluation that
-  brought no better one;
-* patience is counted from the first defined AUROC.
+* models are compared by their rank, the first figure of the task as an exact fraction, so that rounding makes no two
+  of them equal;
+* a greater rank is better; of equal ones the earliest stays the best;
+* a rank that is not defined (noise may leave a class without patients) is never the best, and counts as an evaluation
+  that brought no better one;
+* patience is counted from the first defined rank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from models.tasks.binary import compute_auroc
+from models.tasks.registry import make_task
+from privacy.study.terms import Terms
 
-HistogramCounts = Sequence[int]
+Ranks = Sequence[Fraction | None]
+"""The ranks of a study's evaluations, in the order of rounds; None for one that is not defined."""
 
 
-def find_best_evaluation(evaluations: Sequence[HistogramCounts]) -> int | None:
-    """Find the index of the best of ``evaluations``, given in the order of rounds; None if none has an AUROC.
+def rank_evaluations(terms: Terms, evaluations: Iterable[Sequence[int]]) -> Ranks:
+    """Compute the rank of each of ``evaluations``, opened totals of (cells,) each.
 
     Raises:
-        ValueError: totals are not twice an even number of bins.
+        ValueError: totals are not as many as the task has cells.
     """
+    task = make_task(terms.task, terms.data)
+    return [task.compute_rank(counts, terms.evaluation.bins) for counts in evaluations]
+
+
+def find_best_evaluation(ranks: Ranks) -> int | None:
+    """Find the index of the best evaluation; None if no rank is defined."""
     best: tuple[Fraction, int] | None = None
-    for place, totals in enumerate(evaluations):
-        figure = compute_auroc(totals)
-        if figure is not None and (best is None or figure > best[0]):
-            best = figure, place
+    for place, rank in enumerate(ranks):
+        if rank is not None and (best is None or rank > best[0]):
+            best = rank, place
     return None if best is None else best[1]
 
 
-def is_best(evaluations: Sequence[HistogramCounts]) -> bool:
-    """Return whether the last of ``evaluations`` is better than all before it.
-
-    Raises:
-        ValueError: as :func:`find_best_evaluation`.
-    """
-    return bool(evaluations) and find_best_evaluation(evaluations) == len(evaluations) - 1
+def is_best(ranks: Ranks) -> bool:
+    """Return whether the last evaluation is better than all before it."""
+    return bool(ranks) and find_best_evaluation(ranks) == len(ranks) - 1
 
 
-def is_out_of_patience(evaluations: Sequence[HistogramCounts], patience: int | None) -> bool:
-    """Return whether the last ``patience`` evaluations brought no better model; False if ``patience`` is None.
-
-    Raises:
-        ValueError: as :func:`find_best_evaluation`.
-    """
+def is_out_of_patience(ranks: Ranks, patience: int | None) -> bool:
+    """Return whether the last ``patience`` evaluations brought no better model; False if ``patience`` is None."""
     if patience is None:
         return False
-    best = find_best_evaluation(evaluations)
-    return best is not None and len(evaluations) - 1 - best >= patience
+    best = find_best_evaluation(ranks)
+    return best is not None and len(ranks) - 1 - best >= patience

@@ -1,17 +1,15 @@
-"""The last step of a model: from its output numbers to one logit for each record."""
+"""The last step of a model: from the numbers of its last layer to the outputs that the task asks for."""
+
+import math
 
 import torch
-from torch import nn
 
 
-class OneLogit(nn.Module):
-    """Layers with one output number for each record: (records, inputs) -> (records,)."""
+def count_outputs(outputs: tuple[int, ...]) -> int:
+    """Return how many numbers the last layer must give for each record; 1 for the shape ()."""
+    return math.prod(outputs)
 
-    def __init__(self, layers: nn.Sequential) -> None:
-        super().__init__()
-        self.layers = layers
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logits of ``features`` (records, inputs); (records,)."""
-        logits: torch.Tensor = self.layers(features)  # (records, 1)
-        return logits.squeeze(1)
+def shape_outputs(numbers: torch.Tensor, outputs: tuple[int, ...]) -> torch.Tensor:
+    """Arrange ``numbers`` (records, n) as (records, *outputs); () makes it (records,)."""
+    return numbers.reshape(len(numbers), *outputs)

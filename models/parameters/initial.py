@@ -14,6 +14,7 @@ RNN, GRU, LSTM               into the layer: Xavier uniform in               0; 
                              gate (Saxe et al. 2014)
 attention                    Xavier uniform, block by block                  0
 any other                    uniform in +-1/sqrt(fan-in)                     uniform in +-1/sqrt(fan-in)
+with ``initial_gain``        that times the gain (``models/layers/sigmoid``) as above
 ===========================  ==============================================  ======================================
 
 Rules:
@@ -112,7 +113,8 @@ def _draw_parameter(
         return _draw_recurrent(bits, layer, local, shape)
     if isinstance(layer, nn.MultiheadAttention | NonDynamicallyQuantizableLinear):  # the latter is its last layer
         return _draw_attention(bits, local, shape)
-    values: NDArray[np.float64] = _draw_uniform(bits, shape) / math.sqrt(fan_in)
+    gain: float = getattr(layer, "initial_gain", 1.0) if len(shape) > 1 else 1.0
+    values: NDArray[np.float64] = _draw_uniform(bits, shape) * gain / math.sqrt(fan_in)
     return values
 
 

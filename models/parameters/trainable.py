@@ -10,13 +10,19 @@ Rules:
 * at least one parameter must be trained and shared: else sites would train nothing together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torch import nn
 
 from models.errors import ModelError
-from models.parameters.flatten import Personal, count_personal_parameters, count_shared_parameters
+from models.parameters.flatten import (
+    Personal,
+    count_personal_parameters,
+    count_shared_parameters,
+    list_shared_parameters,
+)
 from models.parameters.lora import add_adapter, takes_adapter
 from privacy.study import Adapters, Model
 
@@ -35,7 +41,7 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
     Raises:
         ModelError: a name is not in the model, names contradict each other, or nothing is left to train together.
     """
-    every = _list_layers_with_parameters(module)
+    every = list_layers(module)
     personal = _find_named_layers(module, "personal", asked.personal)
     trained = _find_trained_layers(module, asked, every) | personal
     if both := personal & _find_named_layers(module, "frozen", asked.frozen):
@@ -53,6 +59,52 @@ def apply_layer_choice(module: nn.Module, asked: Model) -> None:
     if not count_shared_parameters(module):
         lost = "every layer is frozen" if not personal else "every layer that is trained is personal"
         raise ModelError(f"model: {lost}, so there is nothing to train together; leave one out")
+
+
+def find_stage_layers(module: nn.Module, where: str, names: Iterable[str]) -> frozenset[str]:
+    """Find the layers with trained parameters that ``names`` mean, for a stage of the terms' key ``where``.
+
+    Raises:
+        ModelError: a name is not in the model, or nothing of what is named is trained.
+    """
+    found = _find_named_layers(module, where, names)
+    trained = {name.rpartition(".")[0] for name, value in module.named_parameters() if value.requires_grad}
+    layers = {layer for layer in trained if layer in found or any(layer.startswith(f"{each}.") for each in found)}
+    if not layers:
+        raise ModelError(f"model.{where}: none of these layers is trained in this study: {', '.join(names)}")
+    return frozenset(layers)
+
+
+@contextmanager
+def train_only(module: nn.Module, layers: Collection[str] | None) -> Iterator[None]:
+    """Freeze inside the block what is trained outside of ``layers``; None freezes nothing."""
+    held = [
+        value
+        for name, value in module.named_parameters()
+        if layers is not None and value.requires_grad and name.rpartition(".")[0] not in layers
+    ]
+    for value in held:
+        value.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for value in held:
+            value.requires_grad_(True)
+
+
+def list_shared_ranges(module: nn.Module, layers: Collection[str]) -> tuple[tuple[int, int], ...]:
+    """List where the parameters of ``layers`` are in the shared vector: starts and ends, in rising order."""
+    ranges: list[tuple[int, int]] = []
+    start = 0
+    for name, value in list_shared_parameters(module).items():
+        end = start + value.numel()
+        if name.rpartition(".")[0] in layers:
+            if ranges and ranges[-1][1] == start:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
+        start = end
+    return tuple(ranges)
 
 
 def count_by_kind(module: nn.Module) -> ParameterCounts:
@@ -84,7 +136,7 @@ def _find_adapted_layers(module: nn.Module, adapters: Adapters, trained: set[str
 
 def _find_named_layers(module: nn.Module, where: str, names: Iterable[str]) -> set[str]:
     """Find the layers with parameters that ``names`` mean; ``where`` is the terms' key, for the message."""
-    every = _list_layers_with_parameters(module)
+    every = list_layers(module)
     found: set[str] = set()
     for name in names:
         wanted = every[-1] if name == "head" else name
@@ -99,7 +151,7 @@ def _find_named_layers(module: nn.Module, where: str, names: Iterable[str]) -> s
     return found
 
 
-def _list_layers_with_parameters(module: nn.Module) -> list[str]:
+def list_layers(module: nn.Module) -> list[str]:
     """List the layers that own parameters, in the model's order."""
     return [
         name for name, layer in module.named_modules() if next(layer.parameters(recurse=False), None) is not None

@@ -1,11 +1,11 @@
 """What terms may say about a model's layers, and small models to say it of."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from models.layers.heads import OneLogit
 from models.parameters.trainable import apply_layer_choice
 from privacy.study import Model
 
@@ -16,9 +16,21 @@ def asked(**choices: Any) -> Model:
     return Model(name="mlp", **start, **choices)
 
 
+class Convolutional(nn.Module):
+    """Layers from ``features`` to one logit a record."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(inputs["features"])
+        return logits.squeeze(1)
+
+
 def convolutional() -> nn.Module:
-    """(records, 2, 6, 6) -> (records,): windows, strides, paddings and dilations of several kinds."""
-    return OneLogit(
+    """``features`` (records, 2, 6, 6) -> (records,): windows, strides, paddings and dilations of several kinds."""
+    return Convolutional(
         nn.Sequential(
             nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),
             nn.GroupNorm(2, 4),

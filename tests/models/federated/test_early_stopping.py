@@ -1,15 +1,20 @@
 """The best evaluated model, and the end of patience, against plain readings of the rule."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.federated.early_stopping import find_best_evaluation, is_out_of_patience
-from models.tasks.binary import compute_metrics
+from benchmarks.small_study import small_terms
+from models.federated.early_stopping import find_best_evaluation, is_best, is_out_of_patience, rank_evaluations
+from models.tasks.binary import BinaryTask
+from models.tasks.registry import list_figures
 
 Totals = tuple[int, ...]
 
-UNDEFINED: Totals = (5, 5, 0, -3)
+TERMS = small_terms(evaluation={"bins": 4})
+UNDEFINED: Totals = (5, 5, 0, 0, 0, 0, 0, -3)
 """Noise has left no positive patient."""
 
 
@@ -22,8 +27,8 @@ some_totals = st.lists(st.integers(-2, 4), min_size=8, max_size=8).map(tuple)
 
 
 def test_auroc_of_the_tests_own_totals_is_as_said() -> None:
-    assert [compute_metrics(totals(wins)).auroc for wins in (0, 7, 10)] == [0.0, 0.7, 1.0]
-    assert compute_metrics(UNDEFINED).auroc is None
+    assert rank_evaluations(TERMS, map(totals, (0, 7, 10))) == [0, Fraction(7, 10), 1]
+    assert rank_evaluations(TERMS, [UNDEFINED]) == [None]
 
 
 @pytest.mark.parametrize(
@@ -39,8 +44,9 @@ def test_auroc_of_the_tests_own_totals_is_as_said() -> None:
     ],
 )
 def test_best_is_the_earliest_of_the_greatest(figures: list[int | None], best: int | None) -> None:
-    evaluations = [UNDEFINED if wins is None else totals(wins) for wins in figures]
-    assert find_best_evaluation(evaluations) == best
+    ranks = rank_evaluations(TERMS, [UNDEFINED if wins is None else totals(wins) for wins in figures])
+    assert find_best_evaluation(ranks) == best
+    assert is_best(ranks) == (best is not None and best == len(figures) - 1)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +65,8 @@ def test_best_is_the_earliest_of_the_greatest(figures: list[int | None], best: i
 def test_patience_ends_after_as_many_evaluations_without_a_better_one(
     figures: list[int | None], patience: int | None, ends_at: int | None
 ) -> None:
-    evaluations = [UNDEFINED if wins is None else totals(wins) for wins in figures]
-    over = [is_out_of_patience(evaluations[:seen], patience) for seen in range(len(evaluations) + 1)]
+    ranks = rank_evaluations(TERMS, [UNDEFINED if wins is None else totals(wins) for wins in figures])
+    over = [is_out_of_patience(ranks[:seen], patience) for seen in range(len(ranks) + 1)]
     assert (over.index(True) if True in over else None) == ends_at
 
 
@@ -69,10 +75,11 @@ def test_patience_is_over_exactly_when_the_last_ones_are_no_better_than_the_best
     evaluations: list[Totals], patience: int
 ) -> None:
     """Read off the sentence of the terms, with the figures that people are shown."""
-    figures = [compute_metrics(each).auroc for each in evaluations]
+    figures = [BinaryTask().compute_figures(each, 4)["auroc"] for each in evaluations]
     before = [figure for figure in figures[:-patience] if figure is not None]
     last = [figure for figure in figures[-patience:] if figure is not None]
-    assert is_out_of_patience(evaluations, patience) == (bool(before) and max(last, default=-1.0) <= max(before))
+    over = is_out_of_patience(rank_evaluations(TERMS, evaluations), patience)
+    assert over == (bool(before) and max(last, default=-1.0) <= max(before))
 
 
 def test_figures_that_floats_cannot_tell_apart_are_told_apart() -> None:
@@ -80,11 +87,19 @@ def test_figures_that_floats_cannot_tell_apart_are_told_apart() -> None:
     nearly, whole = totals(most - 2, most), totals(most - 1, most)
     close = (10**17, 0, 10**17 + 1, 0, 0, 1, 0, 0)
     closer = (10**17 + 1, 0, 10**17, 0, 0, 1, 0, 0)
-    assert find_best_evaluation([nearly, whole]) == 1
+    assert find_best_evaluation(rank_evaluations(TERMS, [nearly, whole])) == 1
     assert float(close[0] / sum(close[:4])) == float(closer[0] / sum(closer[:4]))
-    assert find_best_evaluation([close, closer]) == 1
+    assert find_best_evaluation(rank_evaluations(TERMS, [close, closer])) == 1
 
 
 def test_totals_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match="got 3 counts"):
-        is_out_of_patience([(1, 2, 3)], 1)
+    with pytest.raises(ValueError, match="expected 8 counts, got 3"):
+        rank_evaluations(TERMS, [(1, 2, 3)])
+
+
+def test_best_of_a_task_whose_figure_is_an_error_is_the_one_with_less() -> None:
+    terms = small_terms(task={"kind": "reconstruction"}, evaluation={"bins": 4})
+    assert list_figures(terms.task, terms.data)[0].lower_is_better
+    small, large = (5, 1, 0, 0), (0, 2, 3, 1)  # patients by their error
+    assert find_best_evaluation(rank_evaluations(terms, [large, small])) == 1
+    assert find_best_evaluation(rank_evaluations(terms, [small, large])) == 0

@@ -147,3 +147,39 @@ def test_bits_of_adam_are_those_of_one_number_at_a_time() -> None:
 def test_update_of_another_length_is_refused(rule: ServerRule) -> None:
     with pytest.raises(ValueError, match="expected an update of 3 values, got 2"):
         Optimiser(rule).advance(Optimiser(rule).make_initial_state(MODEL), np.zeros(2))
+
+
+@pytest.mark.parametrize("rule", list(ServerRule))
+def test_what_a_stage_does_not_train_keeps_its_values_and_moments(rule: ServerRule) -> None:
+    """Inside the ranges it is the rule on these values alone; outside nothing moves, whatever the update says."""
+    optimiser = Optimiser(rule, rate=0.7)
+    shared = optimiser.make_initial_state(MODEL)
+    alone = optimiser.make_initial_state(MODEL[1:2])
+    for update in UPDATES:
+        shared = optimiser.advance(shared, update, ranges=((1, 2),))
+        alone = optimiser.advance(alone, update[1:2])
+    parts = np.split(shared, optimiser.parts)
+    beginnings = np.split(optimiser.make_initial_state(MODEL), optimiser.parts)
+    for part, small, begin in zip(parts, np.split(alone, optimiser.parts), beginnings, strict=True):
+        assert part[1:2].tobytes() == small.tobytes()
+        assert part[[0, 2]].tobytes() == begin[[0, 2]].tobytes()
+
+
+@pytest.mark.parametrize("rule", list(ServerRule))
+def test_moving_average_is_that_of_the_models(rule: ServerRule) -> None:
+    optimiser, plain = Optimiser(rule, decay=0.8), Optimiser(rule)
+    shared, bare, average = optimiser.make_initial_state(MODEL), plain.make_initial_state(MODEL), MODEL
+    for update in UPDATES:
+        shared, bare = optimiser.advance(shared, update), plain.advance(bare, update)
+        average = 0.8 * average + 0.2 * plain.model_of(bare)
+    assert optimiser.model_of(shared).tobytes() == plain.model_of(bare).tobytes()
+    np.testing.assert_allclose(optimiser.average_of(shared), average, rtol=1e-14)
+
+
+def test_moving_average_stands_beside_a_control_variate() -> None:
+    optimiser, plain = Optimiser(control_variates=True, decay=0.5), Optimiser(control_variates=True)
+    shared, bare = optimiser.make_initial_state(MODEL), plain.make_initial_state(MODEL)
+    for update in UPDATES:
+        shared, bare = optimiser.advance(shared, update, WORK[1000]), plain.advance(bare, update, WORK[1000])
+    assert optimiser.variate_of(shared).tobytes() == plain.variate_of(bare).tobytes()
+    assert optimiser.model_of(shared).tobytes() == plain.model_of(bare).tobytes()

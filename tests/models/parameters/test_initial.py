@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.catalogue import build
 from models.parameters.flatten import list_shared_parameters, set_shared_parameters
 from models.parameters.initial import draw_initial_shared_parameters
 from models.parameters.vector import compute_vector_digest
+from tests.models.tables import build_for_table
 
 SEED = "5f" * 32
 
@@ -30,7 +30,7 @@ def test_norm_begins_as_the_identity_on_what_it_has_normalised(layer: nn.Module)
 
 
 def test_norm_in_a_model_of_the_catalogue_begins_at_one() -> None:
-    module = build("mlp", {"hidden": [6], "norm": "layer"}, inputs=4)
+    module = build_for_table("mlp", {"hidden": [6], "norm": "layer"}, 4)
     found = begun(module)
     assert set(found["layers.1.weight"]) == {1.0}
     assert len(set(found["layers.0.weight"].ravel())) == 24

@@ -10,14 +10,14 @@ import torch
 from safetensors.numpy import load, save_file
 from torch import nn
 
-from models.catalogue import build
 from models.parameters.flatten import list_trained_parameters
 from models.parameters.lora import Adapted, compute_plain_tensors, list_plain_names
 from models.parameters.pretrained import load_public_weights
 from models.parameters.weights_file import compute_weights_digest
-from privacy.dpsgd import DpSgd, Example, Mechanism, run_self_test
+from privacy.dpsgd import DpSgd, Example, Mechanism, Spec, TensorRecords, run_self_test
 from privacy.randomness import KeyStream
 from tests.models.choices import arranged, convolutional
+from tests.models.tables import build_for_table
 from tests.privacy.dpsgd.oracle import (
     KEY,
     Table,
@@ -68,7 +68,7 @@ def test_merged_weight_is_the_same_whatever_computes_it() -> None:
 
 
 def network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
-    mlp = build("mlp", {"hidden": [5, 4], "norm": "layer"}, inputs=6)
+    mlp = build_for_table("mlp", {"hidden": [5, 4], "norm": "layer"}, 6)
     match name:
         case "head only":
             return arranged(mlp, trained=["head"]), (6,)
@@ -89,6 +89,23 @@ def network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     return arranged(convolutional(), adapters={"rank": 2}, trained=["layers.1"], personal=["head"]), (2, 6, 6)
 
 
+class OfFeatures(nn.Module):
+    """A model of named tensors as the loop calls it: on the features alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model({"features": features})
+        return logits
+
+
+def named(records: Table) -> TensorRecords:
+    """The same records as the engine hands them to a model: by name."""
+    return TensorRecords({"features": records.features}, records.labels, records.patient, records.patients)
+
+
 NETWORKS = (
     "head only", "frozen first layer", "adapters", "adapter in the middle", "personal norms",
     "adapters and a personal head", "convolution, head only", "convolution, adapters", "convolution, all at once",
@@ -98,11 +115,11 @@ NETWORKS = (
 @pytest.mark.parametrize("name", NETWORKS)
 def test_plain_model_answers_as_the_arranged_one(name: str) -> None:
     module, shape = network(name)
-    plain = build("mlp", {"hidden": [5, 4], "norm": "layer"}, inputs=6) if shape == (6,) else convolutional()
+    plain = build_for_table("mlp", {"hidden": [5, 4], "norm": "layer"}, 6) if shape == (6,) else convolutional()
     tensors = {key: torch.from_numpy(value) for key, value in compute_plain_tensors(module).items()}
     plain.load_state_dict(tensors, strict=True)
-    features = torch.randn(5, *shape)
-    torch.testing.assert_close(plain(features), module(features), rtol=1e-5, atol=1e-5)
+    inputs = {"features": torch.randn(5, *shape)}
+    torch.testing.assert_close(plain(inputs), module(inputs), rtol=1e-5, atol=1e-5)
     assert list(list_plain_names(module).values()) == [key for key, _ in plain.named_parameters()]
 
 
@@ -113,19 +130,19 @@ def test_clipped_sum_is_that_of_a_loop_over_what_is_trained(name: str) -> None:
     records = of_sizes(torch.tensor([2, 1, 5, 1, 3, 2]), shape)
     norm = median_norm(module, records)
     step = DpSgd(module, loss, Mechanism(1.0, 10, norm, 1.0), KeyStream(KEY), "book-keeping")
-    got = step.sum_lot(records, everybody(records))
+    got = step.sum_lot(named(records), everybody(records))
     assert got.numel() == sum(parameter.numel() for parameter in list_trained_parameters(module).values())
-    assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm))
+    assert_as_the_loop(module, got, loop_sum(OfFeatures(module), records, everybody(records), norm))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_engine_tests_itself_on_adapted_and_frozen_models(name: str) -> None:
     module, shape = network(name)
-    run_self_test(module, loss, Example(shape))
+    run_self_test(module, loss, Example({"features": Spec(shape)}))
 
 
 def median_norm(module: nn.Module, records: Table) -> float:
-    return float(patient_gradients(module, records, everybody(records)).norm(dim=1).median()) * 1.01
+    return float(patient_gradients(OfFeatures(module), records, everybody(records)).norm(dim=1).median()) * 1.01
 
 
 def test_noise_of_a_frozen_layer_is_not_there() -> None:
@@ -133,7 +150,7 @@ def test_noise_of_a_frozen_layer_is_not_there() -> None:
     module = network("head only")[0]
     records = of_sizes(torch.tensor([1, 1]), (6,))
     step = DpSgd(module, loss, Mechanism(1e-9, 10, 1.0, 1.0), KeyStream(KEY))
-    assert step.compute_gradient(records).shape == (4 + 1,)
+    assert step.compute_gradient(named(records)).shape == (4 + 1,)
 
 
 class Positions(nn.Module):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.flatten import (
     Personal,
@@ -30,13 +29,14 @@ from models.parameters.flatten import (
 from models.parameters.initial import draw_initial_personal_parameters, draw_initial_shared_parameters
 from models.parameters.trainable import ParameterCounts, count_by_kind
 from tests.models.choices import arranged, convolutional
+from tests.models.tables import build_for_table
 
 LAYERS = {"layers.0": 5 * 4 + 4, "layers.2": 4 * 3 + 3, "layers.4": 3 + 1}
 """Of ``mlp`` on 5 inputs with hidden layers of 4 and 3."""
 
 
 def mlp(**choices: Any) -> nn.Module:
-    return arranged(build("mlp", {"hidden": [4, 3]}, inputs=5), **choices)
+    return arranged(build_for_table("mlp", {"hidden": [4, 3]}, 5), **choices)
 
 
 def names(parameters: dict[str, nn.Parameter]) -> list[str]:
@@ -232,6 +232,6 @@ def test_first_adapters_change_nothing() -> None:
     for name in ("0", "2"):
         layers = plain.get_submodule("layers")
         setattr(layers, name, layers.get_submodule(name).get_submodule("base"))
-    assert torch.equal(module(features), plain(features))
+    assert torch.equal(module({"features": features}), plain({"features": features}))
     downs = [parameter for name, parameter in list_shared_parameters(module).items() if ".down." in name]
     assert all(parameter.any() for parameter in downs), "if both factors were zero, nothing would ever move"

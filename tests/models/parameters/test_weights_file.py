@@ -15,7 +15,6 @@ from safetensors.torch import save_file as save_torch
 from torch import nn
 
 import models.parameters.weights_file
-from models.catalogue import build
 from models.errors import ModelError
 from models.parameters.flatten import read_shared_parameters, set_shared_parameters
 from models.parameters.initial import draw_initial_shared_parameters
@@ -24,6 +23,7 @@ from models.parameters.pretrained import load_public_weights
 from models.parameters.weights_file import compute_weights_digest, read_weights_shapes
 from privacy.canonical import compute_sha256
 from tests.models.choices import arranged
+from tests.models.tables import build_for_table
 
 OPTIONS = {"hidden": [4, 3]}
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
@@ -31,11 +31,11 @@ Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 def public() -> Tensors:
     """The weights of ``mlp`` on 5 inputs."""
-    return compute_plain_tensors(arranged(build("mlp", OPTIONS, inputs=5)))
+    return compute_plain_tensors(arranged(build_for_table("mlp", OPTIONS, 5)))
 
 
 def mlp(**choices: Any) -> nn.Module:
-    return arranged(build("mlp", OPTIONS, inputs=5), **choices)
+    return arranged(build_for_table("mlp", OPTIONS, 5), **choices)
 
 
 def written(folder: Path, tensors: Tensors) -> tuple[Path, str]:

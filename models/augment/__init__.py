@@ -1,0 +1,1 @@
+"""Variation of records in training, one kind of change in each file."""

@@ -1,0 +1,1 @@
+"""Models for drugs and their targets, one in each file."""

@@ -1,0 +1,1 @@
+"""Models for genomics, one in each file."""

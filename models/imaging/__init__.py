@@ -1,0 +1,1 @@
+"""Models for images, one in each file."""

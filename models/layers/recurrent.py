@@ -1,0 +1,99 @@
+"""Recurrent layers of linear layers, unrolled over time, so that every patient's gradient is seen.
+
+Rules:
+
+* a step that is not present leaves the state as it was. So padding after the last step changes nothing, and a series
+  that is turned round in time may begin with padding;
+* the first state is zero;
+* all steps go into the layer in one call of a linear layer; what comes from the state is one call a step.
+"""
+
+import torch
+from torch import nn
+
+_FORGET: float = 1.0
+"""Added to a forget gate's input, so that a new memory keeps its content (Jozefowicz et al. 2015)."""
+
+
+class GatedUnits(nn.Module):
+    """Gated recurrent units (GRU).
+
+    Source: Cho et al. 2014 (arXiv 1406.1078), equations 5 to 8: the reset gate is applied to the state, before the
+    matrix. torch's GRU applies it after the matrix and has a second bias.
+
+    Args:
+        inputs: how many numbers a step has.
+        width: how many units.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(inputs, 3 * width)  # update gate, reset gate, candidate
+        self.gates = nn.Linear(width, 2 * width, bias=False)
+        self.candidate = nn.Linear(width, width, bias=False)
+        self._width = width
+
+    def forward(
+        self, series: torch.Tensor, present: torch.Tensor, decay: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the state after every step; (records, time, width).
+
+        Args:
+            series: (records, time, inputs).
+            present: (records, time), which steps there are.
+            decay: (records, time, width), by which the state is multiplied before a step.
+        """
+        states: list[torch.Tensor] = []
+        state = series.new_zeros(len(series), self._width)
+        steps = self.input(series).split([2 * self._width, self._width], dim=2)
+        to_gates, to_candidate = (part.unbind(1) for part in steps)
+        decays = None if decay is None else decay.unbind(1)
+        for step, here in enumerate(present.unsqueeze(2).unbind(1)):  # (records, 1)
+            before = state if decays is None else decays[step] * state
+            update, reset = torch.sigmoid(to_gates[step] + self.gates(before)).chunk(2, dim=1)
+            candidate = torch.tanh(to_candidate[step] + self.candidate(reset * before))
+            state = torch.where(here, torch.lerp(candidate, before, update), state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+class LongShortTermMemory(nn.Module):
+    """Long short-term memory (LSTM) with a forget gate and without peepholes.
+
+    Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000 for the forget gate.
+
+    Args:
+        inputs: how many numbers a step has.
+        width: how many units.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(inputs, 4 * width)  # input, forget and output gate, candidate
+        self.state = nn.Linear(width, 4 * width, bias=False)
+        self._width = width
+
+    def forward(self, series: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Return the state after every step; (records, time, width).
+
+        Args:
+            series: (records, time, inputs).
+            present: (records, time), which steps there are.
+        """
+        states: list[torch.Tensor] = []
+        state = memory = series.new_zeros(len(series), self._width)
+        for step, here in zip(self.input(series).unbind(1), present.unsqueeze(2).unbind(1), strict=True):
+            enter, keep, leave, candidate = (step + self.state(state)).chunk(4, dim=1)
+            new = torch.sigmoid(keep + _FORGET) * memory + torch.sigmoid(enter) * torch.tanh(candidate)
+            memory = torch.where(here, new, memory)
+            state = torch.where(here, torch.sigmoid(leave) * torch.tanh(new), state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+def take_last_state(states: torch.Tensor) -> torch.Tensor:
+    """Return the state after the last present step, zero if there is none; (records, time, width) -> (records, width).
+
+    Steps that are not present keep the state, so it is the state at the end.
+    """
+    return states[:, -1]

@@ -1,0 +1,1 @@
+"""Models of patients who are followed over years."""

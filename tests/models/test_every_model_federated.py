@@ -1,0 +1,65 @@
+"""Every model of the catalogue learns in a federation in memory: real sites, ledgers, sealed sums, released models."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.numpy import load
+
+from client.training.local_steps import make_loss
+from models.catalogue import NAMES
+from models.fit import build_module
+from tests.models.generated_studies import (
+    GeneratedSite,
+    all_rows,
+    generated_site,
+    generated_terms,
+    write_generated_files,
+)
+from tests.simulator import FOUR, Simulator
+
+THREE = FOUR[:3]
+PATIENTS = {"attentive-chrome": 300}
+"""Training patients of a site, where 60 are too few to tell learning from noise: a recurrent network learns slowly."""
+
+
+@pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_three_sites_learn_it_sealed(name: str, distributed: bool, tmp_path: Path) -> None:
+    """The released model is the same at every site, and has a lower loss on other patients than the first one.
+
+    The noise is small here, so that a few rounds are enough to tell learning from chance.
+    """
+    terms = generated_terms(
+        name,
+        distributed=distributed,
+        rounds=20 if distributed else 3,
+        training={"sampling_rate": 0.8},
+        privacy={"epsilon": 100, "clipping_norm": 0.5 if name in PATIENTS else 1.0},
+        evaluation={"rounds": []},
+    )
+    patients = PATIENTS.get(name, 60)
+    simulator = Simulator(
+        tmp_path / "wood",
+        terms,
+        THREE,
+        lambda folder, _, number: write_generated_files(folder, terms, number, patients),
+    )
+    simulator.launch()
+    simulator.run()
+    models = [simulator.released_model(site) for site in THREE]
+    simulator.close()
+    assert models[0] == models[1] == models[2]
+    site = generated_site(tmp_path, terms, patients=60, records=1, seed=9)
+    before = mean_loss(site)
+    released = build_module(terms.model, terms.data, terms.task)
+    released.load_state_dict({key: torch.from_numpy(value) for key, value in load(models[0]).items()})
+    site.module = released
+    assert mean_loss(site) < before
+
+
+def mean_loss(site: GeneratedSite) -> float:
+    site.module.eval()
+    inputs, targets = site.records.select(all_rows(site))
+    with torch.no_grad():
+        return float(make_loss(site.terms)(site.module(inputs), targets).mean())
