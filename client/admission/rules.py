@@ -28,10 +28,11 @@ so that it is not refused in its ninth round of ten.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from client.site.config import Policy
+from client.site.config import ALL, Policy
 from client.site.registry import Registration
-from models import catalogue
+from models.catalogue import check_options
 from models.errors import ModelError
+from models.fit import check_fit
 from privacy.accounting.account import compute_most_patients
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
@@ -207,13 +208,14 @@ def _require_trusted_roster(
 
 
 def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
-    if terms.model.name not in policy.models:
+    if not {ALL, terms.model.name} & set(policy.models):
         yield RefusedError(
             RefusalCode.POLICY,
             f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
         )
     try:
-        catalogue.check(terms.model.name, terms.model.options)
+        check_options(terms.model.name, terms.model.options)
+        check_fit(terms.model, terms.data, terms.task)
     except ModelError as error:
         yield RefusedError(RefusalCode.POLICY, str(error))
     if terms.cohort.minimum < policy.minimum_sites:

@@ -7,20 +7,25 @@ Rules:
 * the words of a mistake are shown here, at their owner's terminal, and nowhere else.
 """
 
+import math
 from pathlib import Path
+from typing import Final
 
 import click
 
 from client.admission.rules import list_reasons_before_registration
 from client.commands.objections import data_object
-from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, inspect_files
+from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, TargetReport, inspect_files
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.refusal_codes import RefusalCode
-from privacy.study import Terms, read_terms
+from privacy.study import AnyContract, ArraysContract, BinaryLabel, TableContract, Terms, read_terms
+from privacy.study.data.tensors import describe_tensor
+
+_MOST_LISTED: Final = 20  # classes of a target
 
 _DIFFERENT_FROM = click.option(
     "--different-from",
@@ -35,13 +40,17 @@ _POPULATION = click.option(
 
 @click.group(cls=Commands)
 def data() -> None:
-    """Register tables, each a population of patients with one budget."""
+    """Register tables or arrays, each a population of patients with one budget."""
 
 
 @data.command("add")
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--train", required=True, type=click.Path(path_type=Path), help="CSV of the patients to learn from.")
-@click.option("--test", required=True, type=click.Path(path_type=Path), help="CSV of the held-out patients.")
+@click.option(
+    "--train", required=True, type=click.Path(path_type=Path), help="CSV or .npz of the patients to learn from."
+)
+@click.option(
+    "--test", required=True, type=click.Path(path_type=Path), help="CSV or .npz of the held-out patients."
+)
 @_POPULATION
 @_DIFFERENT_FROM
 @click.option("--despite", is_flag=True, help="Register the files despite warnings, without asking.")
@@ -55,7 +64,10 @@ def data_add(
     different_from: tuple[str, ...],
     despite: bool,
 ) -> None:
-    """Register two CSV files that keep STUDY.yaml's data contract, as patients of a population."""
+    """Register two files that keep STUDY.yaml's data contract, as patients of a population.
+
+    A contract of kind table takes CSV files, one of kind arrays takes .npz files (numpy.savez).
+    """
     contract = read_terms(study).data
     require_name(population or contract.name)
     report = inspect_files(
@@ -63,7 +75,7 @@ def data_add(
     ).report
     for table in (report.training, report.test):
         if table is not None:
-            say(_describe_table(table))
+            say(_describe_table(contract, table))
     for finding in report.findings:
         _report_finding(finding)
     report.require_no_mistakes()
@@ -116,7 +128,7 @@ def data_check(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        _print_report(report)
+        _print_report(terms.data, report)
     inspected.report.require_no_mistakes()
     if refusal is not None:
         raise refusal
@@ -174,20 +186,39 @@ def _ask_for_agreement(question: str) -> bool:
         return False
 
 
-def _print_report(report: CheckReport) -> None:
+def _print_report(contract: AnyContract, report: CheckReport) -> None:
     for where, table in (("training", report.training), ("test", report.test)):
         if table is None:
             continue
-        click.echo(f"{where}: {_describe_table(table)}")
-        rows = [
-            (each.name, str(each.missing), str(each.below), str(each.above), "constant" if each.constant else "")
-            for each in table.columns
-        ]
-        print_table(("column", "missing", "below the range", "above it", ""), rows)
+        click.echo(f"{where}: {_describe_table(contract, table)}")
+        if isinstance(contract, TableContract):
+            _print_columns(table)
+        else:
+            _print_arrays(contract, table)
         click.echo()
     for finding in report.findings:
         for line in _format_finding(finding):
             click.echo(line)
+
+
+def _print_columns(table: TableReport) -> None:
+    rows = [
+        (each.name, str(each.missing), str(each.below), str(each.above), "constant" if each.constant else "")
+        for each in table.columns
+    ]
+    print_table(("column", "missing", "below the range", "above it", ""), rows)
+
+
+def _print_arrays(contract: ArraysContract, table: TableReport) -> None:
+    rows = list[tuple[str, ...]]()
+    for each in table.columns:
+        tensor = contract.find_tensor(each.name)
+        assert tensor is not None
+        ends = ["" if end is None else f"{end:.6g}" for end in (each.lowest, each.highest)]
+        values = table.records * math.prod(tensor.shape)
+        clipped = [f"{count / values:.2%}" if count else "0" for count in (each.below, each.above)]
+        rows.append((each.name, describe_tensor(tensor), *ends, *clipped, "constant" if each.constant else ""))
+    print_table(("array", "type", "lowest", "highest", "below the range", "above it", ""), rows)
 
 
 def _report_finding(finding: TableFinding) -> None:
@@ -200,10 +231,23 @@ def _format_finding(finding: TableFinding) -> list[str]:
     return [f"{finding.level}: {where}{finding.sentence}", *(f"    {each}" for each in finding.shown)]
 
 
-def _describe_table(table: TableReport) -> str:
+def _describe_table(contract: AnyContract, table: TableReport) -> str:
     objecting = f", {table.objecting} of them object" if table.objecting else ""
-    return (
-        f"{Path(table.file).name}: {table.records} records of {table.patients} patients{objecting}; {table.used} "
-        f"records used, {table.dropped} dropped; labels of those used: {table.positive} positive, {table.negative} "
-        "negative"
+    targets = [_describe_target(contract, each) for each in table.targets if each.classes]
+    return "; ".join(
+        [
+            f"{Path(table.file).name}: {table.records} records of {table.patients} patients{objecting}",
+            f"{table.used} records used, {table.dropped} dropped",
+            *targets,
+        ]
     )
+
+
+def _describe_target(contract: AnyContract, target: TargetReport) -> str:
+    if isinstance(contract, TableContract) and isinstance(contract.label, BinaryLabel):
+        negative, positive = target.classes
+        return f"labels of those used: {positive} positive, {negative} negative"
+    listed = ", ".join(str(count) for count in target.classes[:_MOST_LISTED])
+    more = f" and {len(target.classes) - _MOST_LISTED} more" if len(target.classes) > _MOST_LISTED else ""
+    what = "in classes 0, 1, ..." if target.type == "id" else "with each flag"
+    return f"'{target.name}' of those used, {what}: {listed}{more}"

@@ -1,18 +1,20 @@
 """``consilium-site simulate``: train in one place on public tables, to compare a federation with."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 import click
 
-from models.tasks.binary import THRESHOLD, Metrics
+from models.tasks.registry import find_threshold, list_figures
+from privacy.canonical import Json
 from privacy.command_line import print_json, print_table
 from privacy.study import read_terms
 from privacy.study.cost import compute_study_noise
 
-_FIGURES = {"auroc": "AUROC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
+if TYPE_CHECKING:
+    from client.training.simulate import SimulatedRun
 
 
 @click.command()
@@ -43,20 +45,21 @@ def simulate(
     noise = compute_study_noise(terms) if private else None
     runs = simulated(terms, train, test, noise, repeats, start)
     if as_json:
-        print_json({"simulated": True, "private": private, "runs": [asdict(run) for run in runs]})
+        print_json({"simulated": True, "private": private, "runs": [_to_json(run) for run in runs]})
         return
     how = f"with noise for epsilon {terms.privacy.epsilon:g}" if private else "WITHOUT PRIVACY"
-    click.echo(f"simulated in one place, {how}, on {runs[0].patients:,} test patients, threshold {THRESHOLD:g}")
-    rows = [
-        (f"training {number}", *map(_format_figure, _list_figures(run))) for number, run in enumerate(runs, start=1)
-    ]
+    threshold, figures = find_threshold(terms.task), list_figures(terms.task, terms.data)
+    at = "" if threshold is None else f", threshold {threshold:g}"
+    click.echo(f"simulated in one place, {how}, on {runs[0].patients:,} test patients{at}")
+    values = [[run.figures[each.name] for each in figures] for run in runs]
+    rows = [(f"training {number}", *map(_format_figure, row)) for number, row in enumerate(values, start=1)]
     if len(runs) > 1:
-        rows.append(("mean and spread", *map(_format_mean, zip(*map(_list_figures, runs), strict=True))))
-    print_table(("", *_FIGURES.values()), rows)
+        rows.append(("mean and spread", *map(_format_mean, zip(*values, strict=True))))
+    print_table(("", *(each.title for each in figures)), rows)
 
 
-def _list_figures(run: Metrics) -> list[float | None]:
-    return [getattr(run, name) for name in _FIGURES]
+def _to_json(run: "SimulatedRun") -> Json:
+    return {"patients": run.patients, "figures": dict(run.figures)}
 
 
 def _format_figure(figure: float | None) -> str:

@@ -1,1 +1,1 @@
-"""A hospital's tables: read, checked against the contract, encoded; its patients and their objections."""
+"""A hospital's files: read, checked against the contract, made tensors; its patients and their objections."""

@@ -2,9 +2,8 @@
 
 Rules:
 
-* everything that is wrong is reported at once, by column and by count; never a value, never a patient;
-* ``client/data/adapters/csv.py`` decides what a word is, ``client/data/encoding.py`` which number it becomes,
-  ``client/data/table.py`` which records belong to one patient;
+* everything that is wrong is reported at once, by column or array and by count; never a value, never a patient;
+* ``client/data/site_data.py`` reads files of every kind, and decides which records belong to one patient;
 * a patient is in the training file or in the test file, never in both;
 * what is trained on is what was registered: the file's SHA-256 is checked at every read.
 
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.data.objections import Objections
-from client.data.table import Table, read_table
+from client.data.site_data import SiteData, read_data
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.errors import DataError, DataUnavailableError
-from privacy.study import DataContract
+from privacy.study import AnyContract
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class StudyFiles:
     of public weights that the study begins with, if it does.
     """
 
-    contract: DataContract
+    contract: AnyContract
     train: Path
     test: Path
     train_sha256: str
@@ -55,13 +54,13 @@ def compute_public_count(patients: int) -> int:
     return patients // PUBLIC_COUNT_STEP * PUBLIC_COUNT_STEP
 
 
-def make_study_files(contract: DataContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
+def make_study_files(contract: AnyContract, train: Path, test: Path) -> tuple[StudyFiles, frozenset[str]]:
     """Check both files and fix the data of a study; return them, and every patient's identifier.
 
     Raises:
-        DataError: as :func:`read_table`, or the files share patients, or there are too few.
+        DataError: as :func:`read_data`, or the files share patients, or there are too few.
     """
-    training, testing = read_table(contract, train), read_table(contract, test)
+    training, testing = read_data(contract, train), read_data(contract, test)
     _require_disjoint(training, testing)
     count = compute_public_count(training.patients.patients)
     files = StudyFiles(contract, train, test, training.sha256, testing.sha256, count)
@@ -87,8 +86,8 @@ def require_registered(files: StudyFiles) -> None:
             raise DataError(f"{path}: the file changed since it was registered; register the new data first")
 
 
-def read_study(files: StudyFiles) -> tuple[Table, Table]:
-    """Read the training and the test table: those registered, under the contract they were registered with.
+def read_study(files: StudyFiles) -> tuple[SiteData, SiteData]:
+    """Read the training and the test data: those registered, under the contract they were registered with.
 
     Patients who object are left out, even if all of them do.
 
@@ -96,18 +95,18 @@ def read_study(files: StudyFiles) -> tuple[Table, Table]:
         DataUnavailableError, DataError: as :func:`require_registered`.
     """
     require_registered(files)
-    training = read_table(files.contract, files.train, files.objections)
-    testing = read_table(files.contract, files.test, files.objections)
-    for path, table, registered in (
+    training = read_data(files.contract, files.train, files.objections)
+    testing = read_data(files.contract, files.test, files.objections)
+    for path, data, registered in (
         (files.train, training, files.train_sha256),
         (files.test, testing, files.test_sha256),
     ):
-        if table.sha256 != registered:  # replaced after require_registered read it
+        if data.sha256 != registered:  # replaced after require_registered read it
             raise DataError(f"{path}: the file changed since it was registered; register the new data first")
     _require_disjoint(training, testing)
     return training, testing
 
 
-def _require_disjoint(training: Table, testing: Table) -> None:
+def _require_disjoint(training: SiteData, testing: SiteData) -> None:
     if both := len(set(training.ids) & set(testing.ids)):
         raise DataError(f"{both} patients are in the training file and in the test file; keep each in one of them")

@@ -1,12 +1,13 @@
-"""Turn a table's words into numbers, by the study's contract and nothing else.
+"""Turn the words of a table's features into numbers, by the study's contract and nothing else.
 
 Rules:
 
 * only public choices shape the numbers: ranges and vocabularies of the contract, nothing measured on patients;
-* a number is scaled from its public range to [-1, 1] and clipped to it. A missing number is 0 (the middle), with
-  its indicator at 1;
+* a number is scaled from its public range, to [-1, 1] or to [0, 1] as the contract says, and clipped to it. A missing
+  number is the middle, 0 or 0.5, with its indicator at 1;
 * a category is one-hot. A missing one is all zeros, with its indicator at 1;
-* a patient is identified by the normal form of their identifier (``client/data/identifiers.py``);
+* a patient is identified by the normal form of their identifier (``client/data/identifiers.py``); labels are in
+  ``client/data/label_encoding.py``;
 * every mistake is found, not only the first; its sentence names column and count, never a value.
 """
 
@@ -14,29 +15,33 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.adapters.csv import Mistake, Words, list_places
+from client.data.adapters.csv import Words
 from client.data.identifiers import is_usable, normalise
-from privacy.study import Category, DataContract, Number
+from client.data.mistakes import Mistake, list_places
+from client.data.scaling import scale
+from privacy.study import Category, Number, TableContract
 
 Absent = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class ColumnCounts:
-    """What a feature's column holds, counted over all rows of the file.
+    """What a column of a table holds, or an array, counted over all rows or values of the file.
 
     Attributes:
-        name: the column.
-        rows: in the file.
+        name: of the column or array.
+        rows: rows of the column, or values of the array.
         missing: rows without a value.
         below: numbers below the lower end of the public range, clipped.
         above: numbers above the upper end, clipped.
         constant: whether all rows that have a value have the same one.
+        lowest: the lowest number, if there is one; for the owner's own terminal only.
+        highest: the highest number, likewise.
     """
 
     name: str
@@ -45,14 +50,16 @@ class ColumnCounts:
     below: int
     above: int
     constant: bool
+    lowest: float | None = field(default=None, repr=False)
+    highest: float | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A table as numbers, row by row; not usable where there are mistakes.
+    """The features of a table as numbers, row by row; not usable where there are mistakes.
 
     Attributes:
-        features: (rows, inputs) float32.
+        features: (rows, width) float32.
         counts: of each feature's column, in the contract's order.
         mistakes: what breaks the contract.
     """
@@ -62,7 +69,7 @@ class Encoded:
     mistakes: tuple[Mistake, ...]
 
 
-def encode_features(contract: DataContract, words: Words) -> Encoded:
+def encode_features(contract: TableContract, words: Words) -> Encoded:
     """Turn the features of ``words`` into numbers; columns that the file lacks are left out."""
     parts, counts, mistakes = list[NDArray[np.float64]](), list[ColumnCounts](), list[Mistake]()
     for feature in contract.features:
@@ -71,7 +78,9 @@ def encode_features(contract: DataContract, words: Words) -> Encoded:
         column = words.columns[feature.name]
         absent = np.array([word in contract.missing for word in column], dtype=bool)
         if isinstance(feature, Number):
-            encoded, (below, above) = _scale_numbers(feature, column, absent, words.lines, mistakes)
+            encoded, (below, above) = _scale_numbers(
+                feature, column, absent, words.lines, mistakes, contract.scaled
+            )
         else:
             encoded, (below, above) = _encode_one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
         parts += [encoded, absent[:, None].astype(np.float64)]  # (rows, 1 or vocabulary), (rows, 1)
@@ -83,17 +92,7 @@ def encode_features(contract: DataContract, words: Words) -> Encoded:
     return Encoded(features.astype(np.float32), tuple(counts), tuple(mistakes))
 
 
-def encode_labels(contract: DataContract, words: Words, mistakes: list[Mistake]) -> NDArray[np.float32]:
-    """Encode the labels, (rows,): 1 for a positive word, 0 for any other; a word that is neither is a mistake."""
-    label = contract.label
-    column = words.columns.get(label.name, ())
-    known = {*label.positive, *label.negative}
-    unknown = [row for row, word in enumerate(column) if word not in known]
-    _add_mistake(label.name, "are neither a positive nor a negative word", column, unknown, words.lines, mistakes)
-    return np.array([word in label.positive for word in column], dtype=np.float32)
-
-
-def name_patients(contract: DataContract, words: Words, mistakes: list[Mistake]) -> list[str]:
+def name_patients(contract: TableContract, words: Words, mistakes: list[Mistake]) -> list[str]:
     """Return the normal form of each row's patient, (rows,); a row that names no patient is a mistake."""
     column = words.columns.get(contract.patient, ())
     ids = [normalise(word) for word in column]
@@ -117,20 +116,40 @@ def read_number(word: str) -> float | None:
     return number if math.isfinite(number) and "_" not in word else None
 
 
-_NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
+NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
+
+
+def add_mistake(
+    column: str,
+    what: str,
+    words: Sequence[str],
+    rows: Sequence[int],
+    lines: Sequence[int],
+    mistakes: list[Mistake],
+) -> None:
+    """Add the mistake that ``rows`` of ``column`` are or have ``what``; nothing if there are no such rows."""
+    if rows:
+        counted = Counter(words[row] for row in rows)
+        sentence = f"column '{column}': {len(rows)} rows {what}"
+        mistakes.append(Mistake(sentence, column, list_places(words, lines, rows), counted))
 
 
 def _scale_numbers(
-    feature: Number, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
+    feature: Number,
+    words: Sequence[str],
+    absent: Absent,
+    lines: Sequence[int],
+    mistakes: list[Mistake],
+    scaled: Literal["signed", "unit"],
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """Scale a column to [-1, 1], (rows, 1), 0 where absent; count what was clipped at each end of the range."""
+    """Scale a column, (rows, 1), to the middle where absent; count what was clipped at each end of the range."""
     middle = (feature.low + feature.high) / 2
     numbers = [middle if gone else read_number(word) for word, gone in zip(words, absent, strict=True)]
     unreadable = [row for row, number in enumerate(numbers) if number is None]
-    _add_mistake(feature.name, _NOT_A_NUMBER, words, unreadable, lines, mistakes)
+    add_mistake(feature.name, NOT_A_NUMBER, words, unreadable, lines, mistakes)
     values = np.array([math.nan if number is None else number for number in numbers], dtype=np.float64)
-    scaled = 2.0 * (values - feature.low) / (feature.high - feature.low) - 1.0
-    inside = np.where(absent, 0.0, np.clip(scaled, -1.0, 1.0))
+    inside = scale(values, feature.low, feature.high, scaled)
+    inside[absent] = 0.0 if scaled == "signed" else 0.5
     return inside[:, None], (int((values < feature.low).sum()), int((values > feature.high).sum()))
 
 
@@ -141,20 +160,6 @@ def _encode_one_hot(
     place = {word: index for index, word in enumerate(feature.values)}
     indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     unknown = np.flatnonzero((indices < 0) & ~absent).tolist()
-    _add_mistake(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
+    add_mistake(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
     hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]  # (rows, vocabulary)
     return np.asarray(hot, dtype=np.float64)
-
-
-def _add_mistake(
-    column: str,
-    what: str,
-    words: Sequence[str],
-    rows: Sequence[int],
-    lines: Sequence[int],
-    mistakes: list[Mistake],
-) -> None:
-    if rows:
-        counted = Counter(words[row] for row in rows)
-        sentence = f"column '{column}': {len(rows)} rows {what}"
-        mistakes.append(Mistake(sentence, column, list_places(words, lines, rows), counted))

@@ -1,4 +1,4 @@
-"""Report what would be trained, and what is wrong or suspicious, before a table is registered; for its owner only.
+"""Report what would be trained, and what is wrong or suspicious, before files are registered; for their owner only.
 
 Rules:
 
@@ -6,29 +6,35 @@ Rules:
   decide;
 * a **mistake** breaks the contract, and the files cannot be registered. A **warning** is asked about before they
   are. A **note** is shown only;
-* sentences name columns, lines and counts. The words of a mistake are shown at the owner's terminal and are in no
-  document and no error (:attr:`Discrepancy.shown` is never written out).
+* sentences name columns or arrays, lines or records, and counts. The words of a mistake, and the lowest and highest
+  number of an array, are shown at the owner's terminal and are in no document and no error.
 """
 
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from client.data.adapters.csv import Mistake, read_words
+from client.data.contents import Contents
 from client.data.dataset import compute_public_count
-from client.data.encoding import ColumnCounts, encode_features, encode_labels, name_patients
+from client.data.encoding import ColumnCounts
+from client.data.examples import Array
+from client.data.mistakes import Mistake
 from client.data.objections import Objections
-from client.data.plausibility import describe_probable_meaning, find_suspicions, format_word
-from client.data.table import group_records, list_columns
+from client.data.plausibility import describe_probable_meaning, format_word
+from client.data.site_data import group_records, read_contents
 from privacy.document import Document
 from privacy.errors import DataError, DataUnavailableError
-from privacy.study import DataContract
+from privacy.study import AnyContract, TableContract
+from privacy.study.data.tensors import Flags, Ids
 
 Level = Literal["mistake", "warning", "note"]
 Where = Literal["training", "test", "both", "site"]
+_MOST_CLASSES: Final = 1000  # counted each
 
 
 class TableFinding(Document):
@@ -37,8 +43,9 @@ class TableFinding(Document):
     Attributes:
         level: whether it forbids the registration, is asked about, or is shown only.
         where: in which file, in both, or about this site.
-        sentence: what, by column and count.
-        lines: where the first few are.
+        sentence: what, by column or array and count.
+        lines: where the first few are, in a table; each line from 1.
+        records: where they are, in arrays; each record from 0.
         shown: the words there and their probable meaning, for the owner's terminal; in no document.
     """
 
@@ -46,17 +53,36 @@ class TableFinding(Document):
     where: Where
     sentence: str
     lines: tuple[int, ...] = ()
+    records: tuple[int, ...] = ()
     shown: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
 
 class ColumnReport(Document):
-    """Counts of a feature's column, over all rows of the file."""
+    """Counts of a feature's column, or of an array, over all of the file.
+
+    ``lowest`` and ``highest`` are the ends of an array's numbers, for the owner's terminal; in no document.
+    """
 
     name: str
     missing: int
     below: int
     above: int
     constant: bool
+    lowest: float | None = Field(default=None, exclude=True, repr=False)
+    highest: float | None = Field(default=None, exclude=True, repr=False)
+
+
+class TargetReport(Document):
+    """How often each class of a target occurs among the records that would be used.
+
+    Attributes:
+        name: of the tensor.
+        classes: for an id, the records of each; for flags, those of each in which it is set; empty if not counted.
+    """
+
+    name: str
+    type: Literal["number", "id", "flag"]
+    classes: tuple[int, ...]
 
 
 class TableReport(Document):
@@ -65,14 +91,13 @@ class TableReport(Document):
     Attributes:
         file: its path.
         sha256: of its bytes.
-        records: rows of the file.
+        records: all of the file.
         patients: people in it.
         objecting: people in it who object, and whose records are not used.
         used: records that would be used.
         dropped: records beyond the contract's ``records_per_patient``.
-        positive: used records with a positive label.
-        negative: used records with a negative one.
-        columns: every feature.
+        targets: what is predicted.
+        columns: every feature, or every array.
     """
 
     file: str
@@ -82,8 +107,7 @@ class TableReport(Document):
     objecting: int
     used: int
     dropped: int
-    positive: int
-    negative: int
+    targets: tuple[TargetReport, ...]
     columns: tuple[ColumnReport, ...]
 
 
@@ -135,7 +159,7 @@ class Inspected:
 
 
 def inspect_files(
-    contract: DataContract, train: Path, test: Path, objections: Objections | None = None
+    contract: AnyContract, train: Path, test: Path, objections: Objections | None = None
 ) -> Inspected:
     """Inspect both files as training would read them.
 
@@ -167,45 +191,57 @@ def inspect_files(
 
 
 def _inspect_file(
-    contract: DataContract, path: Path, where: Where, objections: Objections | None, found: list[TableFinding]
+    contract: AnyContract, path: Path, where: Where, objections: Objections | None, found: list[TableFinding]
 ) -> tuple[TableReport | None, Set[str]]:
     """Report one file and its patients; append the findings to ``found``."""
     try:
-        words = read_words(path, list_columns(contract))
+        contents = read_contents(contract, path)
     except DataUnavailableError:
         raise
     except DataError as error:
         found.append(_make_finding("mistake", where, str(error).removeprefix(f"{path}: ")))
         return None, frozenset()
-    mistakes = list(words.mistakes)
-    ids, labels = name_patients(contract, words, mistakes), encode_labels(contract, words, mistakes)
-    encoded = encode_features(contract, words)
-    for mistake in (*mistakes, *encoded.mistakes):
+    for mistake in contents.mistakes:
         found.append(_make_mistake_finding(contract, mistake, where))
-    found += [_make_finding("warning", where, each) for each in find_suspicions(contract, words, encoded.counts)]
-    everybody = frozenset(ids)
-    if contract.patient not in words.columns or contract.label.name not in words.columns:
+    found += [_make_finding("warning", where, each) for each in contents.find_warnings()]
+    found += [_make_finding("note", where, each) for each in contents.notes]
+    everybody = frozenset(contents.ids)
+    if not contents.ids or len(contents.targets) < len(contract.list_targets()):
         return None, everybody
-    kept, _, names = group_records(ids, contract.records_per_patient, objections)
+    kept, _, names = group_records(contents.ids, contract.records_per_patient, objections)
     of_them = set(names)
-    eligible = sum(name in of_them for name in ids)
+    eligible = sum(name in of_them for name in contents.ids)
     report = TableReport(
         file=str(path),
-        sha256=words.sha256,
-        records=len(ids),
+        sha256=contents.sha256,
+        records=len(contents.ids),
         patients=len(everybody),
         objecting=len(everybody) - len(names),
         used=len(kept),
         dropped=eligible - len(kept),
-        positive=int(labels[kept].sum()),
-        negative=int((labels[kept] == 0).sum()),
-        columns=tuple(_make_column_report(count) for count in encoded.counts),
+        targets=_count_classes(contract, contents, kept),
+        columns=tuple(_make_column_report(count) for count in contents.counts),
     )
     found += _list_record_findings(contract, report, where)
     return report, everybody
 
 
-def _list_record_findings(contract: DataContract, report: TableReport, where: Where) -> Iterator[TableFinding]:
+def _count_classes(contract: AnyContract, contents: Contents, kept: NDArray[np.int64]) -> tuple[TargetReport, ...]:
+    """Count the classes of every target among the records ``kept``; a mistaken value counts in none."""
+    reports = list[TargetReport]()
+    for tensor in contract.list_targets():
+        classes: NDArray[np.int64] = np.empty(0, np.int64)
+        array: Array = contents.targets[tensor.name]
+        if isinstance(tensor, Ids) and not tensor.shape and tensor.values <= _MOST_CLASSES:
+            ids = array[kept]
+            classes = np.bincount(ids[(ids >= 0) & (ids < tensor.values)], minlength=tensor.values)
+        elif isinstance(tensor, Flags) and len(tensor.shape) <= 1 and sum(tensor.shape) <= _MOST_CLASSES:
+            classes = np.atleast_1d(array[kept].sum(axis=0, dtype=np.int64))
+        reports.append(TargetReport(name=tensor.name, type=tensor.type, classes=tuple(classes.tolist())))
+    return tuple(reports)
+
+
+def _list_record_findings(contract: AnyContract, report: TableReport, where: Where) -> Iterator[TableFinding]:
     if report.dropped:
         level: Level = "warning" if report.dropped * 2 > report.records else "note"
         yield _make_finding(
@@ -220,21 +256,23 @@ def _list_record_findings(contract: DataContract, report: TableReport, where: Wh
         )
     for column in report.columns:
         if column.constant:
-            yield _make_finding("note", where, f"column '{column.name}': the same in every row that has a value")
+            what = "column" if isinstance(contract, TableContract) else "array"
+            whole = "row that has a value" if isinstance(contract, TableContract) else "record"
+            yield _make_finding("note", where, f"{what} '{column.name}': the same in every {whole}")
 
 
-def _make_mistake_finding(contract: DataContract, mistake: Mistake, where: Where) -> TableFinding:
-    lines = [f"line {place.line}: {format_word(place.word)}" for place in mistake.places]
-    hint = (
-        describe_probable_meaning(contract, mistake.column, mistake.words)
-        if mistake.column and mistake.words
-        else ""
-    )
+def _make_mistake_finding(contract: AnyContract, mistake: Mistake, where: Where) -> TableFinding:
+    lines = [f"{mistake.unit} {place.number}: {format_word(place.word)}" for place in mistake.places]
+    hint = ""
+    if isinstance(contract, TableContract) and mistake.column and mistake.words:
+        hint = describe_probable_meaning(contract, mistake.column, mistake.words)
+    numbers = tuple(place.number for place in mistake.places)
     return TableFinding(
         level="mistake",
         where=where,
         sentence=mistake.sentence,
-        lines=tuple(place.line for place in mistake.places),
+        lines=numbers if mistake.unit == "line" else (),
+        records=numbers if mistake.unit == "record" else (),
         shown=(*lines, *([hint] if hint else [])),
     )
 
@@ -245,5 +283,11 @@ def _make_finding(level: Level, where: Where, sentence: str) -> TableFinding:
 
 def _make_column_report(count: ColumnCounts) -> ColumnReport:
     return ColumnReport(
-        name=count.name, missing=count.missing, below=count.below, above=count.above, constant=count.constant
+        name=count.name,
+        missing=count.missing,
+        below=count.below,
+        above=count.above,
+        constant=count.constant,
+        lowest=count.lowest,
+        highest=count.highest,
     )

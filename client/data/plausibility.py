@@ -11,14 +11,15 @@ Rules:
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.data.adapters.csv import Words, simplify_spelling
 from client.data.encoding import ColumnCounts, read_number
-from privacy.study import Category, DataContract, Number
+from privacy.study import Category, Number, TableContract
+from privacy.study.data.labels import BinaryLabel, ClassLabel, NumberLabel, SeveralLabels, SurvivalLabel
 
 _FACTORS: Final = {
     1000.0: "a thousand",
@@ -49,18 +50,42 @@ _LIMIT: Final = re.compile(r"[<>\u2264\u2265]=?\s*[0-9].*")
 _UNIT: Final = re.compile(r"-?[0-9.]+\s*(%|[^\W\d_]|[^\W\d_]{2,}.*)")
 
 
-def find_suspicions(contract: DataContract, words: Words, counts: Sequence[ColumnCounts]) -> Iterator[str]:
-    """Yield a sentence for each thing in a file's columns that is probably not meant."""
-    numbers = {feature.name: feature for feature in contract.features if isinstance(feature, Number)}
+class _Range(NamedTuple):
+    """A column of numbers and its public range."""
+
+    name: str
+    low: float
+    high: float
+
+
+def find_suspicions(
+    contract: TableContract,
+    words: Words,
+    counts: Sequence[ColumnCounts],
+    target_counts: Sequence[ColumnCounts] = (),
+) -> Iterator[str]:
+    """Yield a sentence for each thing in a file's columns that is probably not meant.
+
+    Args:
+        contract: what the columns mean.
+        words: the columns.
+        counts: of each feature's column.
+        target_counts: of each column of numbers of the label.
+    """
+    numbers = {
+        feature.name: _Range(feature.name, feature.low, feature.high)
+        for feature in contract.features
+        if isinstance(feature, Number)
+    }
     for count in counts:
         if count.missing * 2 > count.rows:
             yield f"column '{count.name}': {count.missing} of {count.rows} missing"
         if count.name in numbers and count.missing < count.rows:
             yield from _warn_about_numbers(numbers[count.name], words.columns[count.name], contract.missing, count)
-    label = words.columns.get(contract.label.name, ())
-    meant = {word in contract.label.positive for word in label}
-    if len(meant) == 1 and set(label) <= {*contract.label.positive, *contract.label.negative}:
-        yield f"column '{contract.label.name}': the label is the same in all {len(label)} rows: nothing can be learnt"
+    for count in target_counts:
+        yield from _warn_about_target(contract, words.columns[count.name], count)
+    for name, groups, what in _list_word_labels(contract):
+        yield from _warn_about_classes(name, words.columns.get(name, ()), groups, what)
     rounded = sum(_ROUNDED_ID.fullmatch(word) is not None for word in words.columns.get(contract.patient, ()))
     if rounded:
         yield (
@@ -69,18 +94,19 @@ def find_suspicions(contract: DataContract, words: Words, counts: Sequence[Colum
         )
 
 
-def describe_probable_meaning(contract: DataContract, column: str, words: Mapping[str, int]) -> str:
+def describe_probable_meaning(contract: TableContract, column: str, words: Mapping[str, int]) -> str:
     """Describe how mistaken ``words`` of ``column`` were probably meant, with their counts; may name words."""
     known = _find_vocabulary(contract, column)
     hints = list[str]()
     missing = {word: count for word, count in words.items() if word.casefold() in _MISSING}
-    if missing and column != contract.label.name:
+    is_label = column in contract.label.list_columns()
+    if missing and not is_label:
         named = ", ".join(f"{format_word(word)} {count} times" for word, count in missing.items())
         listed = ", ".join(f'"{word}"' for word in (*contract.missing, *missing))
         hints.append(
             f"{named}: if it means missing, the study's author adds it to the contract: missing: [{listed}]"
         )
-    if column == contract.label.name and any(not word or word.casefold() in _MISSING for word in words):
+    if is_label and any(not word or word.casefold() in _MISSING for word in words):
         hints.append("a row without a label cannot be used: leave it out")
     if known is None:
         hints += [hint for pattern, hint in _NUMBER_HINTS if any(pattern.fullmatch(word) for word in words)]
@@ -107,7 +133,7 @@ _NUMBER_HINTS: Final = (
 
 
 def _warn_about_numbers(
-    feature: Number, column: Sequence[str], missing: Sequence[str], count: ColumnCounts
+    feature: _Range, column: Sequence[str], missing: Sequence[str], count: ColumnCounts
 ) -> Iterator[str]:
     present = [word for word in column if word not in missing]
     read = [(word, number) for word in present if (number := read_number(word)) is not None]
@@ -132,7 +158,50 @@ def _warn_about_numbers(
         )
 
 
-def _describe_other_units(feature: Number, values: NDArray[np.float64]) -> str:
+def _warn_about_target(contract: TableContract, column: Sequence[str], count: ColumnCounts) -> Iterator[str]:
+    """Yield what is probably not meant in a column of numbers that is predicted."""
+    label = contract.label
+    assert isinstance(label, NumberLabel | SurvivalLabel)
+    low, high = (label.low, label.high) if isinstance(label, NumberLabel) else (0.0, label.longest)
+    if count.constant:
+        yield f"column '{count.name}': the label is the same in all {count.rows} rows: nothing can be learnt"
+    warnings = list(_warn_about_numbers(_Range(count.name, low, high), column, (), count))
+    beyond = count.below + count.above
+    if beyond and not any("beyond the range" in each for each in warnings):
+        what = "count as censored there" if isinstance(label, SurvivalLabel) else "clipped"
+        yield f"column '{count.name}': {beyond} of {count.rows} beyond the range {low:g} to {high:g}, {what}"
+    yield from warnings
+
+
+def _list_word_labels(contract: TableContract) -> Iterator[tuple[str, Sequence[Sequence[str]], str]]:
+    """Yield each column of words of the label, the groups of words that mean the same, and what a group is."""
+    match contract.label:
+        case BinaryLabel(name=name, negative=negative, positive=positive):
+            yield name, (positive, negative), "classes"
+        case ClassLabel(name=name, classes=classes):
+            yield name, classes, "classes"
+        case SeveralLabels(columns=columns):
+            for each in columns:
+                yield each.name, (each.positive, each.negative), "classes"
+        case SurvivalLabel(event=event, censored=censored, causes=causes):
+            yield event, (censored, *causes), "outcomes"
+
+
+def _warn_about_classes(
+    name: str, column: Sequence[str], groups: Sequence[Sequence[str]], what: str
+) -> Iterator[str]:
+    """Yield a sentence if the rows of a label are all of one group, or of a group there are none."""
+    place = {word: index for index, group in enumerate(groups) for word in group}
+    meant = {place.get(word) for word in column}
+    if not meant or None in meant:  # nothing to say beside the mistake
+        return
+    if len(meant) == 1:
+        yield f"column '{name}': the label is the same in all {len(column)} rows: nothing can be learnt"
+    elif nobody := len(groups) - len(meant):
+        yield f"column '{name}': {nobody} of {len(groups)} {what} occur in no row"
+
+
+def _describe_other_units(feature: _Range, values: NDArray[np.float64]) -> str:
     """Describe the factor that would bring most of the numbers into the range, if there is one."""
     best, sentence = _FITS, ""
     for factor, words in _FACTORS.items():
@@ -143,12 +212,12 @@ def _describe_other_units(feature: Number, values: NDArray[np.float64]) -> str:
     return sentence
 
 
-def _is_in_corner(feature: Number, values: NDArray[np.float64]) -> bool:
+def _is_in_corner(feature: _Range, values: NDArray[np.float64]) -> bool:
     width = (feature.high - feature.low) * _CORNER
     return float(values.max()) <= feature.low + width or float(values.min()) >= feature.high - width
 
 
-def _count_points_for_thousands(feature: Number, read: Sequence[tuple[str, float]]) -> int:
+def _count_points_for_thousands(feature: _Range, read: Sequence[tuple[str, float]]) -> int:
     """Count numbers whose point probably separates thousands; 0 if the others of the column contradict.
 
     Every number with a point has three digits after it. In addition, either all others are whole and below 1000,
@@ -167,10 +236,11 @@ def _count_points_for_thousands(feature: Number, read: Sequence[tuple[str, float
     return len(dotted) if meant and (beyond or feature.high >= 100 * max(number for _, number in dotted)) else 0
 
 
-def _find_vocabulary(contract: DataContract, column: str) -> tuple[str, ...] | None:
+def _find_vocabulary(contract: TableContract, column: str) -> tuple[str, ...] | None:
     """Return the words that ``column`` may have; None if it has numbers."""
-    if column == contract.label.name:
-        return (*contract.label.positive, *contract.label.negative)
+    for name, groups, _ in _list_word_labels(contract):
+        if name == column:
+            return tuple(word for group in groups for word in group)
     found = [feature for feature in contract.features if feature.name == column]
     return found[0].values if found and isinstance(found[0], Category) else None
 

@@ -1,1 +1,1 @@
-"""Predictions of a released model on any table; no site, label or budget is needed."""
+"""Predictions of a released model on any table or arrays; no site, label or budget is needed."""

@@ -3,21 +3,24 @@
 ::
 
     {"contract": 1, "study": ..., "purpose": ..., "terms_sha256": ...,
-     "model": {"name": "mlp", "options": {...}, "file": "model.safetensors", "sha256": ..., "personal": [...]},
-     "data": {"patient": ..., "features": [{"kind": "number", "name": "age", "low": 20, "high": 80}, ...], "label":
-     ...,
-              "missing": [...], ...},
-     "inputs": ["age", "age is missing", "sex is f", ...],
-     "threshold": {"value": 0.5, "chosen": ...}, "positive_weight": 1}
+     "model": {"name": "mlp", "options": {...}, "inputs": {"features": "features"}, "file": "model.safetensors",
+     "sha256": ..., "personal": [...]},
+     "data": {"kind": "table", "patient": ..., "features": [{"kind": "number", "name": "age", "low": 20, "high": 80},
+     ...], "label": ..., "missing": [...], ...},
+     "task": {"kind": "binary", "target": "label", "positive_weight": 1},
+     "features": ["age", "age is missing", "sex is f", ...],
+     "threshold": {"value": 0.5, "chosen": ...}}
 
 Rules:
 
-* ``data`` is the study's data contract as the terms have it: columns, ranges, words, what counts as missing;
-* ``inputs`` names the numbers that the model takes, in their order; ``client/data/encoding.py`` makes them;
-* the model gives one logit; its sigmoid is the probability of a positive label. From the threshold on the
-  prediction is positive. No patient was looked at to choose the threshold;
-* with a ``positive_weight`` other than 1 the sigmoid is a score and no probability: positive labels weighed more in
-  training than their frequency;
+* ``data`` is the study's data contract as the terms have it: columns or arrays, ranges, words, what counts as missing;
+* ``model.inputs`` names the tensor of the data that each input of the model takes. ``features`` names the numbers of a
+  table's tensor ``features``, in their order, as ``client/data/encoding.py`` makes them; it is empty for arrays;
+* ``task`` says what the model's outputs mean: ``models/tasks/`` turns them into probabilities, values or times;
+* with a ``threshold`` a record whose score is at least its value is predicted as positive. No patient was looked at to
+  choose it;
+* with a ``task.positive_weight`` other than 1 a score is no probability: positive labels weighed more in training than
+  their frequency;
 * nothing in it was measured on patients: all of it is known before the study begins, except the model file's
   SHA-256.
 """
@@ -27,28 +30,35 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from models.tasks.binary import THRESHOLD
+from models.tasks.registry import find_threshold
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import ReleaseError, WireError
-from privacy.study import DataContract, Name, Sha256, Terms
+from privacy.study import AnyContract, Name, Sha256, TableContract, Terms
+from privacy.study.data.tensors import TensorName
+from privacy.study.tasks.kinds import AnyTask
 
 CONTRACT_FILE: Final = "contract.json"
 MODEL_FILE: Final = "model.safetensors"
+_CHOSEN: Final = "fixed before training; no patient was looked at to choose it"
 
 
 class ReleasedModel(Document):
-    """The model of the catalogue, and its file, in which ``personal`` layers have their first values."""
+    """The model of the catalogue, and its file, in which ``personal`` layers have their first values.
+
+    ``inputs`` has, for each input of the model, the tensor of the data that it takes.
+    """
 
     name: Name
     options: dict[str, Any]
+    inputs: dict[TensorName, TensorName]
     file: Literal["model.safetensors"] = MODEL_FILE
     sha256: Sha256
     personal: tuple[str, ...] = ()
 
 
 class Threshold(Document):
-    """The probability from which on a prediction is positive, and how it was chosen."""
+    """The score from which on a prediction is positive, and how it was chosen."""
 
     value: Annotated[float, Field(gt=0, lt=1)]
     chosen: str
@@ -62,14 +72,17 @@ class ReleaseContract(Document):
     purpose: str
     terms_sha256: Sha256
     model: ReleasedModel
-    data: DataContract
-    inputs: tuple[str, ...]
-    threshold: Threshold
-    positive_weight: float
+    data: AnyContract
+    task: AnyTask
+    features: tuple[str, ...]
+    threshold: Threshold | None
 
 
 def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContract:
     """Make the contract that says how the model of ``study`` is used."""
+    from models.fit import name_inputs  # with torch, which the command line does without until it predicts
+
+    threshold = find_threshold(terms.task)
     return ReleaseContract(
         study=study,
         purpose=terms.purpose,
@@ -77,18 +90,19 @@ def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContrac
         model=ReleasedModel(
             name=terms.model.name,
             options=dict(terms.model.options),
+            inputs=name_inputs(terms.model, terms.data),
             sha256=model_sha256,
             personal=tuple(terms.model.personal),
         ),
         data=terms.data,
-        inputs=name_inputs(terms.data),
-        threshold=Threshold(value=THRESHOLD, chosen="fixed before training; no patient was looked at to choose it"),
-        positive_weight=terms.training.positive_weight,
+        task=terms.task,
+        features=name_features(terms.data) if isinstance(terms.data, TableContract) else (),
+        threshold=None if threshold is None else Threshold(value=threshold, chosen=_CHOSEN),
     )
 
 
-def name_inputs(contract: DataContract) -> tuple[str, ...]:
-    """List the names of the numbers that a record becomes, in their order; (inputs,)."""
+def name_features(contract: TableContract) -> tuple[str, ...]:
+    """List the names of the numbers that a row becomes, in their order; (width,)."""
     names = list[str]()
     for feature in contract.features:
         if feature.kind == "number":

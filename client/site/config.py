@@ -1,24 +1,28 @@
 """The contents of ``site.yaml``: the site's name, its device, and its policy."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 
 from privacy.document import Document
 from privacy.study import Name, SiteName
 
+ALL: Final = "all"
+
 
 class Policy(Document):
     """What this site's data protection officer allows a study to do, whatever its budget.
 
     Attributes:
+        models: the models of the catalogue that a study may train here; ``all`` stands for every one, since each keeps
+            the same promise.
         epsilon_per_study: the most that training and evaluation may promise together.
         minimum_sites: the fewest sites a round may have.
         minimum_colluders: the least number of sites that may conspire with the coordinator without breaking a
             promise.
     """
 
-    models: tuple[Name, ...] = Field(default=("logistic", "mlp"), min_length=1)
+    models: tuple[Name, ...] = Field(default=(ALL,), min_length=1)
     epsilon_per_study: float = Field(default=3.0, gt=0)
     minimum_sites: int = Field(default=3, ge=3)
     minimum_colluders: int = Field(default=1, ge=0)

@@ -21,12 +21,12 @@ from client.site.registry import Registration
 from privacy.document import parse
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.refusal_codes import RefusalCode
-from privacy.study import DataContract
+from privacy.study import AnyContract
 
 
 def register_files(
     home: SiteFolder,
-    contract: DataContract,
+    contract: AnyContract,
     train: Path,
     test: Path,
     population: str | None = None,
@@ -37,8 +37,8 @@ def register_files(
     Args:
         home: the site.
         contract: what the files must keep.
-        train: CSV of the patients to learn from.
-        test: CSV of the held-out patients.
+        train: the file of the patients to learn from.
+        test: that of the held-out patients.
         population: the population of their patients.
         different_from: populations that people have said to be of other patients, whatever the identifiers are; the
             population itself if patients who are written alike within these files are different people.

@@ -8,7 +8,7 @@ from client.data.dataset import StudyFiles
 from client.data.objections import Objections
 from privacy.canonical import compute_digest
 from privacy.document import Document
-from privacy.study import DataContract, Name, Sha256
+from privacy.study import AnyContract, Name, Sha256
 
 
 class Registration(Document):
@@ -18,7 +18,7 @@ class Registration(Document):
     exactly this contract; a contract that only has the same name is another one.
     """
 
-    contract: DataContract
+    contract: AnyContract
     population: Name
     train: str
     test: str
@@ -50,11 +50,11 @@ class Registry(Document):
 
     registrations: dict[Sha256, Registration] = Field(default_factory=dict)
 
-    def find_exact(self, contract: DataContract) -> Registration | None:
+    def find_exact(self, contract: AnyContract) -> Registration | None:
         """Return the files that people registered under exactly this contract, if they did."""
         return self.registrations.get(contract.digest)
 
-    def find_nearest(self, contract: DataContract) -> Registration | None:
+    def find_nearest(self, contract: AnyContract) -> Registration | None:
         """Return the files under exactly this contract; else under one of the same name, to say how it differs."""
         named = (each for each in self.registrations.values() if each.contract.name == contract.name)
         return self.find_exact(contract) or next(named, None)

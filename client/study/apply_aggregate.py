@@ -17,15 +17,19 @@ Rules:
 * the shared model is advanced in float64 by plain element-wise steps: the same bits at every site.
 """
 
+import numpy as np
+
 from client.study.context import StudyContext
 from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
-from client.study.noise_modes import PublicRound, read_mean_update
+from client.study.noise_modes import NoiseMode, PublicRound, find_noise_mode, read_mean_update
 from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
 from client.study.state import AppliedRound
-from models.federated.early_stopping import is_best
-from models.federated.server_optimiser import make_optimiser
+from client.training.jobs import ListTrained
+from models.federated.early_stopping import is_best, rank_evaluations
+from models.federated.server_optimiser import LocalWork, make_optimiser
+from models.parameters.vector import Vector
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, SealingError, WireError
 from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
@@ -145,12 +149,15 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
         halvings, norm = mean.halvings, mean.clipping_norm
         edges = mark_edge(context, committed.round, mean.at_edge, len(opened.values))
         work = compute_local_work(context, committed.round, facts.patients, view.reference)
-        shared = make_optimiser(terms).advance(shared, mean.update, work)
+        shared = _advance_shared_model(context, committed.round, shared, mean.update, work)
+        if terms.training.find_stage(committed.round) is not terms.training.find_stage(committed.round + 1):
+            halvings = 0  # the next stage's updates may be longer
     evaluations, best = context.state.evaluations, context.state.best
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
         evaluations = (*evaluations, totals)
-        if terms.release.model is Choice.BEST and is_best([each.counts for each in evaluations]):
+        ranks = rank_evaluations(terms, [each.counts for each in evaluations])
+        if terms.release.model is Choice.BEST and is_best(ranks):
             best = context.store.keep_as_best()  # the totals are of the model before this round
     applied = AppliedRound(
         round=committed.round,
@@ -173,3 +180,14 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
     forget_variates(context)
     forget_personal_layers(context)
     context.forget_unneeded_secrets()
+
+
+def _advance_shared_model(
+    context: StudyContext, number: int, shared: Vector, update: Vector, work: LocalWork | None
+) -> Vector:
+    """Advance the shared state by a mean update; what the round's stage does not train keeps its values."""
+    optimiser, training = make_optimiser(context.terms), context.terms.training
+    if training.weight_decay and find_noise_mode(context.terms) is NoiseMode.GLOBAL_STEP:
+        shrinkage = np.float64(training.compute_learning_rate(number) * training.weight_decay)
+        update = update - optimiser.model_of(shared) * shrinkage  # sites made no steps of their own
+    return optimiser.advance(shared, update, work, context.training.run(ListTrained(number)))

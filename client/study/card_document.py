@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from client.study.state import AtEdge
 from privacy.document import Document
 from privacy.study import Adapters, Choice, Neighbouring, Placement, Unit
+from privacy.study.tasks.figures import FigureFacts, FigureName
 
 
 class ModelFacts(Document):
@@ -17,7 +18,7 @@ class ModelFacts(Document):
 
     name: str
     options: dict[str, JsonValue]
-    inputs: int
+    inputs: dict[str, str]
     parameters: int
     start: str | None
     frozen: tuple[str, ...]
@@ -54,25 +55,16 @@ class PrivacyFacts(Document):
     evaluation_epsilon: float | None
 
 
-class Noise(Document):
-    """What the public noise does to each figure: a root mean square difference; null where it is not defined."""
-
-    auroc: float | None
-    accuracy: float | None
-    sensitivity: float | None
-    specificity: float | None
-
-
 class EvaluationFacts(Document):
-    """Scores of the shared model on the test patients of a cohort."""
+    """Figures of the shared model on the test patients of a cohort; null where one is not defined.
+
+    ``noise`` is what the public noise does to each figure: a root mean square difference.
+    """
 
     after_round: int
-    auroc: float | None
-    accuracy: float | None
-    sensitivity: float | None
-    specificity: float | None
     patients: int
-    noise: Noise
+    figures: dict[FigureName, float | None]
+    noise: dict[FigureName, float | None]
 
 
 class LedgerFacts(Document):
@@ -93,12 +85,13 @@ class SiteFacts(Document):
 
 
 class ChoiceFacts(Document):
-    """Which model is released, and by which totals it was chosen."""
+    """Which model is released, and by which figure of which totals it was chosen."""
 
     asked: Choice
     after_round: int
     is_best: bool
-    auroc: float | None
+    figure: FigureName
+    value: float | None
     evaluations: int
     paid: bool
 
@@ -140,7 +133,9 @@ class ModelCard(Document):
     terms_sha256: str
     model: ModelFacts
     contract_sha256: str
-    threshold: float
+    task: str
+    threshold: float | None
+    figures: tuple[FigureFacts, ...]
     rounds: CardRounds
     privacy: PrivacyFacts
     evaluation: tuple[EvaluationFacts, ...]

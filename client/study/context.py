@@ -7,7 +7,7 @@ from client.study.key_epochs import Epochs
 from client.study.state import StudyState
 from client.study.store import StudyStore
 from client.training.interface import TrainingInterface
-from models.federated.early_stopping import is_out_of_patience
+from models.federated.early_stopping import is_out_of_patience, rank_evaluations
 from privacy.canonical import to_canonical
 from privacy.keys import SigningKey, compute_keyed_digest
 from privacy.ledger import Ledger
@@ -50,7 +50,7 @@ class StudyContext:
     def is_out_of_patience(self) -> bool:
         """Whether the totals that this site has opened end the study, by its terms."""
         opened = [each.counts for each in self.state.evaluations]
-        return is_out_of_patience(opened, self.terms.evaluation.patience)
+        return is_out_of_patience(rank_evaluations(self.terms, opened), self.terms.evaluation.patience)
 
     def find_last_part(self, base: int | None = None) -> int | None:
         """Return the last training round, up to round ``base``, whose cohort had this site; None before one.

@@ -4,7 +4,6 @@ Figures come from the terms, from opened totals and from the ledger, not from re
 """
 
 import math
-from dataclasses import asdict
 from typing import Final
 
 from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE
@@ -14,7 +13,6 @@ from client.study.card_document import (
     LedgerFacts,
     ModelCard,
     ModelFacts,
-    Noise,
     PrivacyFacts,
     SiteFacts,
 )
@@ -27,7 +25,8 @@ from client.study.released_model import (
     make_end_facts,
     make_launch_facts,
 )
-from models.tasks.binary import THRESHOLD, compute_metrics
+from models.fit import describe_inputs
+from models.tasks.registry import find_threshold, list_figures, make_task
 from models.tasks.uncertainty import estimate_noise_errors
 from privacy.protocol.headers import Evaluated
 from privacy.study import SchemeName, Unit
@@ -48,7 +47,9 @@ def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract
         terms_sha256=context.terms.digest,
         model=_make_model_facts(context, model_sha256),
         contract_sha256=contract_sha256,
-        threshold=THRESHOLD,
+        task=context.terms.task.kind,
+        threshold=find_threshold(context.terms.task),
+        figures=list_figures(context.terms.task, context.terms.data),
         rounds=CardRounds(
             planned=context.terms.training.rounds,
             applied=sum(context.terms.trains(each.round) for each in context.state.applied),
@@ -69,7 +70,7 @@ def _make_model_facts(context: StudyContext, sha256: str) -> ModelFacts:
     return ModelFacts(
         name=model.name,
         options=model.options,
-        inputs=context.terms.data.inputs,
+        inputs=describe_inputs(model, context.terms.data),
         parameters=context.launch.parameters,
         start=model.start,
         frozen=model.frozen,
@@ -101,11 +102,13 @@ def _make_privacy_facts(context: StudyContext) -> PrivacyFacts:
 
 
 def _make_evaluation_facts(context: StudyContext, totals: Evaluated) -> EvaluationFacts:
-    deviation = _compute_noise_deviation(context, totals.opened_in)
+    terms, deviation = context.terms, _compute_noise_deviation(context, totals.opened_in)
+    task, bins = make_task(terms.task, terms.data), terms.evaluation.bins
     return EvaluationFacts(
         after_round=totals.round,
-        **asdict(compute_metrics(totals.counts)),
-        noise=Noise(**asdict(estimate_noise_errors(totals.counts, deviation))),
+        patients=task.count_patients(totals.counts, bins),
+        figures=dict(task.compute_figures(totals.counts, bins)),
+        noise=dict(estimate_noise_errors(task, terms.cell_groups, totals.counts, bins, deviation)),
     )
 
 
@@ -146,7 +149,8 @@ def format_markdown(card: ModelCard) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| model | {model.name}, {model.parameters} parameters trained together, {model.inputs} inputs |",
+        f"| model | {model.name}, {model.parameters} parameters trained together, "
+        f"from {_format_inputs(model.inputs)} |",
         *_make_layer_rows(model),
         f"| file | `{MODEL_FILE}`, SHA-256 `{model.sha256}` |",
         f"| to use it | `{CONTRACT_FILE}` has columns, ranges, words and threshold: `consilium-site predict` |",
@@ -163,18 +167,30 @@ def format_markdown(card: ModelCard) -> str:
         "## Evaluation on the sites' held-out patients",
         "",
         *_warn_about_personal_scores(card),
-        f"A probability of {card.threshold:g} or more is a positive prediction, fixed before training: accuracy, "
-        "sensitivity and specificity are at that threshold.",
-        "",
-        "| after round | AUROC | accuracy | sensitivity | specificity | patients |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {each.after_round} | {_format_with_noise(each, 'auroc')} | {_format_with_noise(each, 'accuracy')} | "
-        f"{_format_with_noise(each, 'sensitivity')} | {_format_with_noise(each, 'specificity')} | {each.patients} |"
-        for each in card.evaluation
+        *_describe_threshold(card),
+        *_make_evaluation_table(card),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _describe_threshold(card: ModelCard) -> list[str]:
+    if card.threshold is None:
+        return []
+    return [
+        f"A probability of {card.threshold:g} or more is a positive prediction, fixed before training: figures that "
+        "count predictions are at that threshold.",
+        "",
+    ]
+
+
+def _make_evaluation_table(card: ModelCard) -> list[str]:
+    names = [each.name for each in card.figures]
+    headings = ("after round", *(each.title for each in card.figures), "patients")
+    rows = [
+        (str(each.after_round), *(_format_with_noise(each, name) for name in names), str(each.patients))
+        for each in card.evaluation
+    ]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, ("---",) * len(headings), *rows)]
 
 
 def _make_layer_rows(model: ModelFacts) -> list[str]:
@@ -207,7 +223,7 @@ def _warn_about_personal_scores(card: ModelCard) -> list[str]:
 
 
 def _compute_noise_deviation(context: StudyContext, number: int) -> float:
-    """Compute the standard deviation of all sites' noise in the totals of round ``number``; 0 without noise."""
+    """Compute the deviation of all sites' noise in the totals of round ``number``, at a scale of 1; 0 without noise."""
     sites = next(len(each.sites) for each in context.state.applied if each.round == number)
     # the sites' noises are independent: their variances add up
     return (context.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
@@ -215,9 +231,13 @@ def _compute_noise_deviation(context: StudyContext, number: int) -> float:
 
 def _format_with_noise(each: EvaluationFacts, name: str) -> str:
     """Format a figure, with the error that the noise in its totals gives it."""
-    value, noise = getattr(each, name), getattr(each.noise, name)
+    value, noise = each.figures[name], each.noise[name]
     return _format_figure(value) + (f" ± {noise:.3f}" if noise and value is not None else "")
 
 
 def _format_figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _format_inputs(inputs: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({what})" for name, what in inputs.items())

@@ -21,6 +21,7 @@ from client.study.local_round import do_round
 from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
 from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
+from models.tasks.registry import list_figures
 from privacy.errors import ProtocolError, RefusedError
 from privacy.protocol.headers import Committed
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
@@ -164,10 +165,11 @@ class Participation:
                 RefusalCode.STALE, f"round {request.round} is over here; this site has applied {state.base}"
             )
         if self._context.is_out_of_patience:
+            first = list_figures(terms.task, terms.data)[0]
             raise RefusedError(
                 RefusalCode.ENOUGH,
                 f"the study has ended after round {state.base}, by its own terms: {terms.evaluation.patience} "
-                "evaluations brought no better AUROC; this site trains no further",
+                f"evaluations brought no better {first.title}; this site trains no further",
             )
         if list(request.cohort) != sorted(set(request.cohort) & set(self._context.launch.names)):
             raise RefusedError(

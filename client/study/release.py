@@ -19,7 +19,7 @@ Rules:
 """
 
 import logging
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Final
 
 from safetensors.numpy import save
@@ -30,10 +30,11 @@ from client.study.model_card import format_markdown, make_card
 from client.study.personal_layers import OWN_LAYERS_FILE, load_personal_layers
 from client.study.released_model import Chosen, choose_model
 from client.training.jobs import ExportModel, ExportPersonal, ScoreModel
-from models.tasks.binary import compute_metrics
-from privacy.canonical import compute_sha256, to_canonical
+from models.tasks.registry import make_task
+from privacy.canonical import Json, compute_sha256, to_canonical
 from privacy.errors import StorageError
 from privacy.files import replace_file
+from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +76,16 @@ def _write_own_files(context: StudyContext, choice: Chosen) -> None:
 
 
 def _write_own_figures(context: StudyContext, choice: Chosen) -> None:
-    figures = {"global": asdict(compute_metrics(context.training.run(ScoreModel(choice.vector, None))))}
+    figures = {"global": _make_own_figures(context.terms, context.training.run(ScoreModel(choice.vector, None)))}
     if context.terms.model.personal:
         own = load_personal_layers(context, choice.round)
-        figures["local"] = asdict(compute_metrics(context.training.run(ScoreModel(choice.vector, None, own))))
+        counts = context.training.run(ScoreModel(choice.vector, None, own))
+        figures["local"] = _make_own_figures(context.terms, counts)
         layers = save(context.training.run(ExportPersonal(own)), metadata={"study": context.launch.study})
         replace_file(context.store.folder / OWN_LAYERS_FILE, layers, StorageError)
     replace_file(context.store.folder / OWN_FIGURES_FILE, to_canonical(figures) + b"\n", StorageError)
+
+
+def _make_own_figures(terms: Terms, counts: Sequence[int]) -> Json:
+    task, bins = make_task(terms.task, terms.data), terms.evaluation.bins
+    return {"patients": task.count_patients(counts, bins), "figures": dict(task.compute_figures(counts, bins))}

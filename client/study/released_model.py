@@ -3,7 +3,7 @@
 Rules:
 
 * the best model is the best evaluated one (``models/federated/early_stopping.py``), every site's same bytes; where
-  no evaluation has an AUROC there is no best one, and the last is released;
+  no evaluation has a first figure there is no best one, and the last is released;
 * the card says by which totals a model was chosen, and whether they were paid for;
 * when a study ends early depends on what was opened, so its promise stays that of all its rounds;
 * a chosen run is never shown as the only one: the card counts the launches that this site's ledger has seen, and
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from client.study.card_document import ChoiceFacts, EndFacts, LaunchFacts, ModelCard
 from client.study.context import StudyContext
 from models.parameters.vector import Vector
-from models.tasks.binary import compute_metrics
+from models.tasks.registry import make_task
 from privacy.ledger.launches import launches_of
 from privacy.study import Choice
 
@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
 
 
 def choose_model(context: StudyContext) -> Chosen:
-    """Return the model that the terms release: the best evaluated one, or the last.
+    """Return the model that the terms release: the best evaluated one, the moving average, or the last.
 
     Run by a site.
 
@@ -39,17 +39,21 @@ def choose_model(context: StudyContext) -> Chosen:
     if best is not None and kept is not None:
         return Chosen(best.round, kept)
     trained = [each.round for each in context.state.applied if context.terms.trains(each.round)]
-    return Chosen(max(trained, default=0), context.store.read_model())
+    averaged = context.terms.release.model is Choice.AVERAGE
+    return Chosen(max(trained, default=0), context.store.read_average() if averaged else context.store.read_model())
 
 
 def make_choice_facts(context: StudyContext, choice: Chosen) -> ChoiceFacts:
-    """Return which model is released, and by which totals it was chosen."""
+    """Return which model is released, and by which figure of which totals it was chosen."""
     terms, totals = context.terms, {each.round: each.counts for each in context.state.evaluations}
+    task, counts = make_task(terms.task, terms.data), totals.get(choice.round)
+    first = task.figures[0].name
     return ChoiceFacts(
         asked=terms.release.model,
         after_round=choice.round,
         is_best=context.state.best is not None,
-        auroc=compute_metrics(totals[choice.round]).auroc if choice.round in totals else None,
+        figure=first,
+        value=None if counts is None else task.compute_figures(counts, terms.evaluation.bins)[first],
         evaluations=len(totals),
         paid=terms.evaluation.epsilon is not None,
     )
@@ -82,24 +86,27 @@ def make_launch_facts(context: StudyContext) -> LaunchFacts:
 def make_choice_rows(card: ModelCard) -> list[str]:
     """Make rows of the card's table from the same facts."""
     ended, rounds = card.ended, card.rounds
-    rows = [f"| chosen | {_describe_choice(card.choice)} |"]
+    title = next(each.title for each in card.figures if each.name == card.choice.figure)
+    rows = [f"| chosen | {_describe_choice(card.choice, title)} |"]
     if ended.early:
         rows.append(
             f"| ended | early, after round {ended.after_round} of {rounds.planned}: {ended.patience} "
-            "evaluations brought no better AUROC. That depended on results, so the promise below is that of all "
+            f"evaluations brought no better {title}. That depended on results, so the promise below is that of all "
             "planned rounds; what was not used went back to the grant |"
         )
     return [*rows, f"| launches | {_describe_launches(card.launches, private=card.privacy.private)} |"]
 
 
-def _describe_choice(choice: ChoiceFacts) -> str:
+def _describe_choice(choice: ChoiceFacts, title: str) -> str:
     after = f"the model after round {choice.after_round}"
+    if choice.asked == Choice.AVERAGE:
+        return f"the moving average of the shared models up to round {choice.after_round}"
     if choice.asked != Choice.BEST:
         return f"{after}, the last one"
     if not choice.is_best:
-        return f"{after}, the last one: no evaluation had an AUROC to choose by"
+        return f"{after}, the last one: no evaluation gave a figure to choose by ({title})"
     how = "that test patients' budget paid for" if choice.paid else "**without noise, which nobody paid for**"
-    return f"{after}, the best of {choice.evaluations} evaluated (AUROC {choice.auroc:.3f}), by totals {how}"
+    return f"{after}, the best of {choice.evaluations} evaluated ({title} {choice.value:.3f}), by totals {how}"
 
 
 def _describe_launches(launches: LaunchFacts, *, private: bool) -> str:

@@ -97,6 +97,14 @@ class StudyStore:
         """
         return make_optimiser(self.launch.terms).model_of(self.read_shared())
 
+    def read_average(self) -> Vector:
+        """Read the moving average of the shared models; (P,).
+
+        Raises:
+            SiteConfigError: as :meth:`read_shared`.
+        """
+        return make_optimiser(self.launch.terms).average_of(self.read_shared())
+
     def read_shared_variate(self) -> Vector:
         """Read the shared control variate that belongs to the model; (P,).
 

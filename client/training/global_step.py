@@ -6,15 +6,16 @@ process that trains, which rounds it and adds its share of the noise (``privacy/
 
 from __future__ import annotations
 
+import numpy as np
 from torch import nn
 
 from client.training.device import Device
 from client.training.device_records import DeviceRecords
-from client.training.local_steps import make_loss, require_usable, run_self_test_once
-from client.training.study_model import make_model_to_train
+from client.training.local_steps import begin_stage, make_engine, require_usable, run_self_test_once
+from client.training.study_model import list_trained_ranges, make_model_to_train
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import Vector
-from privacy.dpsgd import DpSgd, Mechanism, sample_patients
+from privacy.dpsgd import Mechanism, sample_patients
 from privacy.randomness import KeyStream
 from privacy.study import Terms
 
@@ -26,6 +27,7 @@ def compute_global_step(
     public_patients: int,
     device: Device,
     stream: KeyStream,
+    number: int = 1,
     model: nn.Module | None = None,
 ) -> Vector:
     """Compute the clipped sum over a fresh sample of the site's patients; (P,).
@@ -39,6 +41,7 @@ def compute_global_step(
         public_patients: the registered, rounded patient count.
         device: where to compute, and in which precision.
         stream: secret randomness.
+        number: the round, which decides the stage.
         model: the study's model as it begins; without it, one that needs no public weights is built.
 
     Raises:
@@ -47,11 +50,20 @@ def compute_global_step(
     """
     require_usable(start, terms)
     module = make_model_to_train(terms, model).to(device.device)
-    run_self_test_once(records, terms, device.device)
+    run_self_test_once(terms, device.device)
     set_shared_parameters(module, start)
     rate = terms.training.sampling_rate
     # no noise here: the caller rounds the sum first, then adds this site's share
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    private = DpSgd(module, make_loss(terms), mechanism, stream, precision=device.precision)
-    total = private.sum_lot(records, sample_patients(records.patients, rate, stream))
-    return total.cpu().double().numpy()  # (P,)
+    with begin_stage(module, terms, number):
+        private = make_engine(module, terms, mechanism, stream, device.precision)
+        total = private.sum_lot(records, sample_patients(records.patients, rate, stream)).cpu().double().numpy()
+        ranges = list_trained_ranges(module, terms, number)
+    if ranges is None:
+        return total  # (P,)
+    whole = np.zeros_like(start)
+    begin = 0
+    for first, last in ranges:
+        whole[first:last] = total[begin : begin + last - first]
+        begin += last - first
+    return whole

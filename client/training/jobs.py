@@ -10,7 +10,8 @@ job                       what is done                                          
 :class:`ExportPersonal`   name the tensors of the personal layers; no record        tensors by name
 :class:`TrainRound`       local training of one round, with the site's own noise    :class:`TrainedRound`
 :class:`ShareRound`       a share of the sum that the cohort noises together        :class:`SharedRound`
-:class:`ScoreModel`       count test patients by class and score                    (2 * bins,)
+:class:`ScoreModel`       count what test patients add to the totals                (cells,)
+:class:`ListTrained`      tell which shared parameters a round trains; no record    ranges, or None for all
 ========================  ========================================================  ===============================
 """
 
@@ -119,7 +120,7 @@ class ShareRound(Job[SharedRound]):
 
 @dataclass(frozen=True)
 class ScoreModel(Job[tuple[int, ...]]):
-    """Count the test patients by class and score bin; (2 * bins,).
+    """Count what the test patients add to the cells of the totals; (cells,).
 
     Attributes:
         model: (P,) the shared model.
@@ -132,3 +133,10 @@ class ScoreModel(Job[tuple[int, ...]]):
     noise_multiplier: float | None
     personal: Vector | None = None
     key: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ListTrained(Job["tuple[tuple[int, int], ...] | None"]):
+    """List where the parameters that round ``number`` trains are in the shared vector; None: everywhere."""
+
+    number: int

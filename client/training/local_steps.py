@@ -31,9 +31,11 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from client.training.device import Device
-from client.training.device_records import DeviceRecords
-from client.training.scoring import BATCH
-from client.training.study_model import build_model, make_model_to_train, make_task
+from client.training.device_records import DeviceRecords, Tensors
+from client.training.study_model import build_model, find_layers, make_model_to_train
+from models.augment.augmentation import make_augmentation
+from models.fit import name_inputs, set_objective
+from models.outputs import make_record_loss
 from models.parameters.flatten import (
     list_trained_parameters,
     pad_personal,
@@ -42,11 +44,15 @@ from models.parameters.flatten import (
     set_personal_parameters,
     set_shared_parameters,
 )
+from models.parameters.trainable import train_only
 from models.parameters.vector import Vector
-from privacy.dpsgd import DpSgd, Example, Loss, Mechanism, run_self_test
+from models.tasks.registry import make_task
+from privacy.dpsgd import Augment, DpSgd, Example, Loss, Mechanism, Spec, run_self_test
 from privacy.errors import TrainingError
 from privacy.randomness import KeyStream, from_os
 from privacy.study import Terms, Unit
+from privacy.study.data.tensors import Flags, Ids, Numbers
+from privacy.study.stage import TASK_OBJECTIVE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,6 +65,7 @@ _LARGEST: Final = 1e9
 """The largest parameter of a usable model. Four layers of such weights still multiply to a finite float32."""
 
 _SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64 as a whole
+_LOSS_RECORDS, _LOSS_BATCH = 4096, 64  # of the loss in the site's log
 _tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
@@ -120,7 +127,7 @@ def train(
         DivergedError: the parameters left the numbers that a model can compute with.
     """
     module = make_model_to_train(terms, model).to(device.device)
-    run_self_test_once(records, terms, device.device)
+    run_self_test_once(terms, device.device)
     set_shared_parameters(module, start)
     if personal is not None:
         set_personal_parameters(module, personal)
@@ -132,14 +139,14 @@ def train(
         noise_multiplier=noise_multiplier,
     )
     began = time.perf_counter()
-    with _limit_threads(_count_parameters(module)):
+    with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
         _run_local_steps(
             module, records, mechanism, terms, device.precision, stream or from_os(), number, correction
         )
+        loss = _compute_loss(module, records, make_loss(terms))
     update, own = read_shared_parameters(module) - begin, read_personal_parameters(module)
     require_usable(update, terms)
     require_usable(own, terms)
-    loss = _compute_loss(module, records, make_loss(terms))
     if not math.isfinite(loss):  # from records without noise: no answer may show it
         _log.warning(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
@@ -170,6 +177,16 @@ def _find_clipping_norm(terms: Terms) -> float | None:
 
 
 @contextlib.contextmanager
+def begin_stage(module: nn.Module, terms: Terms, number: int) -> Iterator[None]:
+    """Train inside the block what the stage of round ``number`` trains, for its objective."""
+    stage = terms.training.find_stage(number)
+    set_objective(module, TASK_OBJECTIVE if stage is None else stage.objective)
+    module.train()
+    with train_only(module, find_layers(module, terms, number)):
+        yield
+
+
+@contextlib.contextmanager
 def _limit_threads(parameters: int) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if parameters < _ONE_THREAD else threads)
@@ -193,9 +210,10 @@ def _run_local_steps(
 
     ``proximal`` pulls every step back to where the steps began; ``correction`` is the same in each.
     """
-    private = DpSgd(module, make_loss(terms), mechanism, stream, precision=precision)
+    private = make_engine(module, terms, mechanism, stream, precision)
     parameters = list(list_trained_parameters(module).values())
     rate, proximal = terms.training.compute_learning_rate(number), terms.training.proximal
+    decay = terms.training.weight_decay
     with torch.no_grad():
         begin = parameters_to_vector(parameters)
     pulled = None if correction is None else torch.from_numpy(pad_personal(module, correction)).to(begin)
@@ -205,10 +223,40 @@ def _run_local_steps(
             gradient.add_(pulled)
         with torch.no_grad():
             for here, pull, origin in _list_slices(parameters, gradient, begin):
-                # w <- w - rate * (g + mu (w - w0)): the proximal term of FedProx, Li et al. 2020
+                # w <- w - rate * (g + mu (w - w0) + d w): FedProx's proximal term (Li et al. 2020), and decoupled
+                # weight decay (Loshchilov and Hutter 2019)
                 moved = here.double()
-                moved -= rate * (pull.double() + proximal * (moved - origin.double()))
+                moved -= rate * (pull.double() + proximal * (moved - origin.double()) + decay * moved)
                 here.copy_(moved)
+
+
+def make_engine(
+    module: nn.Module, terms: Terms, mechanism: Mechanism, stream: KeyStream, precision: torch.dtype | None
+) -> DpSgd:
+    """Make the engine of a study: its loss, and how often and how varied a record enters."""
+    return DpSgd(
+        module,
+        make_loss(terms),
+        mechanism,
+        stream,
+        precision=precision,
+        views=terms.training.views,
+        augment=make_augment(terms),
+    )
+
+
+def make_augment(terms: Terms) -> Augment | None:
+    """Make the function that varies records of the model's inputs and of the targets; None without augmentation."""
+    choice = terms.training.augmentation
+    if choice is None:
+        return None
+    vary, sources = make_augmentation(choice), name_inputs(terms.model, terms.data)
+
+    def augment(inputs: Tensors, targets: Tensors, draws: torch.Generator) -> tuple[Tensors, Tensors]:
+        varied, aims = vary({sources[name]: value for name, value in inputs.items()}, targets, draws)
+        return {name: varied[source] for name, source in sources.items()}, dict(aims)
+
+    return augment
 
 
 def _compute_mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
@@ -232,7 +280,7 @@ def _count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.device) -> None:
+def run_self_test_once(terms: Terms, device: torch.device) -> None:
     """Run the engine's self-test with the arbitrary parameters of a new module, once for a study and process.
 
     Nothing is tested where no patient is clipped: without privacy, and with the site as unit.
@@ -243,26 +291,56 @@ def run_self_test_once(records: DeviceRecords, terms: Terms, device: torch.devic
     """
     if _find_clipping_norm(terms) is None or terms.digest in _tested:
         return
-    module = build_model(terms).to(device)
-    with _limit_threads(_count_parameters(module)):
-        run_self_test(module, make_loss(terms), Example.from_records(records))
+    with _limit_threads(_count_parameters(build_model(terms))):
+        for number in _list_first_rounds(terms):
+            module = build_model(terms).to(device)
+            with begin_stage(module, terms, number):
+                run_self_test(module, make_loss(terms), make_example(terms))
     _tested.add(terms.digest)
+
+
+def make_example(terms: Terms) -> Example:
+    """Return shapes, types and ranges of a record, by the contract: nothing of it is read from records."""
+    tensors = {each.name: each for each in (*terms.data.list_inputs(), *terms.data.list_targets())}
+    sources = name_inputs(terms.model, terms.data)
+    return Example(
+        inputs={name: _specify(tensors[source]) for name, source in sources.items()},
+        targets={name: _specify(tensors[name]) for name in terms.task.list_targets()},
+    )
+
+
+def _specify(tensor: Numbers | Ids | Flags) -> Spec:
+    match tensor:
+        case Numbers():
+            low, high = tensor.range
+            return Spec(tensor.shape, torch.float32, low, high)
+        case Ids():
+            return Spec(tensor.shape, torch.int64, 0, tensor.values - 1)
+        case Flags():
+            return Spec(tensor.shape, torch.bool, 0, 1)
+
+
+def _list_first_rounds(terms: Terms) -> list[int]:
+    """List the first round of each stage; the first round without stages."""
+    rounds = [stage.rounds for stage in terms.training.stages]
+    return [1 + sum(rounds[:place]) for place in range(len(rounds))] or [1]
 
 
 def make_loss(terms: Terms) -> Loss:
     """Return the loss of the study, which gives one value for each record."""
-    return make_task(terms).compute_losses
+    return make_record_loss(make_task(terms.task, terms.data))
 
 
 def _compute_loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
-    """Compute the mean loss over all records, in batches.
-
-    At once, the activations of a large table would fill the device.
-    """
+    """Compute the mean loss over the first records, in batches; NaN without records."""
+    count = min(records.records, _LOSS_RECORDS)
+    rows = np.arange(count)
     total = 0.0
+    module.eval()
     with torch.no_grad():
-        for features, labels in zip(
-            torch.split(records.features, BATCH), torch.split(records.labels, BATCH), strict=True
-        ):
-            total += float(loss(module(features), labels).double().sum())
-    return total / len(records.labels) if len(records.labels) else math.nan
+        for part in np.array_split(rows, max(1, math.ceil(count / _LOSS_BATCH))):
+            if len(part):
+                inputs, targets = records.select(part)
+                total += float(loss(module(inputs), targets).double().sum())
+    module.train()
+    return total / count if count else math.nan

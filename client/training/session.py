@@ -11,6 +11,7 @@ from client.training.jobs import (
     ExportPersonal,
     FirstModel,
     Job,
+    ListTrained,
     R,
     ScoreModel,
     SharedRound,
@@ -70,7 +71,7 @@ class TrainingSession:
         patients = training.patients
         if self._terms.privacy.unit is Unit.RECORD:
             patients = treat_records_as_patients(patients)
-        return DeviceRecords(patients, self._device.device), testing.patients
+        return DeviceRecords(patients, self._terms, self._device.device), testing.patients
 
     @property
     def _training(self) -> "DeviceRecords":
@@ -96,6 +97,8 @@ class TrainingSession:
                 answer = self._share_round(job)
             case ScoreModel():
                 answer = self._score_model(job)
+            case ListTrained():
+                answer = self._list_trained(job)
             case _:
                 raise TypeError(f"{type(job).__name__} is no job of a training session")
         return cast("R", answer)
@@ -152,22 +155,25 @@ class TrainingSession:
         if self._terms.privacy.unit is Unit.SITE:
             total, personal = compute_site_update(*own, job.number, job.noise.clipping_norm, self._module, personal)
         else:
-            total = compute_global_step(*own, self._module)
+            total = compute_global_step(*own, job.number, self._module)
         _log.info("round %d: a share with noise of %d squared grid units", job.number, job.variance)
         return SharedRound(make_noised_share(total, job.noise, job.variance, stream), personal)
 
     def _score_model(self, job: ScoreModel) -> tuple[int, ...]:
         from client.training.scoring import add_noise_to_counts, count_scores
-        from client.training.study_model import make_task
         from privacy.randomness import KeyStream, from_os
 
         self._set_parameters(job.model, job.personal)
-        counts = count_scores(self._module, self._testing, self._terms.evaluation.bins, make_task(self._terms))
+        counts = count_scores(self._module, self._testing, self._terms)
         if job.noise_multiplier is not None:
-            counts = add_noise_to_counts(
-                counts, job.noise_multiplier, from_os() if job.key is None else KeyStream(job.key)
-            )
+            stream = from_os() if job.key is None else KeyStream(job.key)
+            counts = add_noise_to_counts(counts, job.noise_multiplier, self._terms, stream)
         return tuple(counts.tolist())
+
+    def _list_trained(self, job: ListTrained) -> tuple[tuple[int, int], ...] | None:
+        from client.training.study_model import list_trained_ranges
+
+        return list_trained_ranges(self._module, self._terms, job.number)
 
     def _set_parameters(self, vector: Vector, personal: Vector | None) -> None:
         from models.parameters.flatten import set_personal_parameters, set_shared_parameters

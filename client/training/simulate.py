@@ -4,25 +4,34 @@ For public or invented data only: no ledger is asked, no budget is spent, and po
 exists to avoid. Steps, noise and scoring are exactly those of a site, so the figures can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from client.data.dataset import compute_public_count
-from client.data.examples import Patients
-from client.data.table import read_table
+from client.data.examples import Array, Patients
+from client.data.site_data import read_data
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import require_usable, train
 from client.training.scoring import count_scores
-from client.training.study_model import begin_model, make_first_model
+from client.training.study_model import begin_model, list_trained_ranges, make_first_model
 from models.federated.server_optimiser import make_optimiser
 from models.parameters.flatten import read_personal_parameters, set_personal_parameters, set_shared_parameters
-from models.tasks.binary import Metrics, compute_metrics
+from models.task import Values
+from models.tasks.registry import make_task
 from privacy.errors import TermsError
-from privacy.study import Terms, Unit
+from privacy.study import Choice, Terms, Unit
+
+
+class SimulatedRun(NamedTuple):
+    """The figures of one simulated training, and the number of test patients."""
+
+    figures: Values
+    patients: int
 
 
 def simulate(
@@ -32,7 +41,7 @@ def simulate(
     noise_multiplier: float | None,
     repeats: int = 1,
     weights: Path | None = None,
-) -> tuple[Metrics, ...]:
+) -> tuple[SimulatedRun, ...]:
     """Train all rounds of ``terms`` on the pooled ``train_files`` and score on the pooled ``test_files``.
 
     Args:
@@ -54,8 +63,8 @@ def simulate(
             "the study's unit is the site: its noise is over whole updates of many sites, and one table is none of "
             "them; compare with training without privacy (--not-private)"
         )
-    training = pool_patients([read_table(terms.data, path).patients for path in train_files])
-    testing = pool_patients([read_table(terms.data, path).patients for path in test_files])
+    training = pool_patients([read_data(terms.data, path).patients for path in train_files])
+    testing = pool_patients([read_data(terms.data, path).patients for path in test_files])
     studied = terms if noise_multiplier is not None else _remove_privacy(terms)
     return tuple(_train_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
 
@@ -64,32 +73,47 @@ def pool_patients(parts: Sequence[Patients]) -> Patients:
     """Pool the patients of all ``parts``, which are taken to be different persons."""
     offsets = np.cumsum([0, *(part.patients for part in parts)])  # (parts + 1,)
     return Patients(
-        features=np.concatenate([part.features for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
+        inputs=_join([part.inputs for part in parts], parts),
+        targets=_join([part.targets for part in parts], parts),
         patient=np.concatenate([part.patient + offset for part, offset in zip(parts, offsets[:-1], strict=True)]),
         patients=int(offsets[-1]),
     )
 
 
+def _join(arrays: Sequence[Mapping[str, Array]], parts: Sequence[Patients]) -> dict[str, Array]:
+    if len(parts) == 1:
+        return dict(arrays[0])
+    return {
+        name: np.concatenate(
+            [each[name][np.arange(part.records)] for each, part in zip(arrays, parts, strict=True)]
+        )
+        for name in arrays[0]
+    }
+
+
 def _train_once(
     terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
-) -> Metrics:
+) -> SimulatedRun:
     public_patients = compute_public_count(training.patients)
     optimiser = replace(make_optimiser(terms), control_variates=False)  # they correct sites towards each other
     shared = optimiser.make_initial_state(make_first_model(terms, weights))
     module, _ = begin_model(terms, weights)
-    personal, records = read_personal_parameters(module), DeviceRecords(training, CPU.device)
+    personal, records = read_personal_parameters(module), DeviceRecords(training, terms, CPU.device)
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
             model, terms, records, public_patients, noise_multiplier, CPU,
             number=number, model=module, personal=personal,
         )  # fmt: skip
-        shared, personal = optimiser.advance(shared, trained.update), trained.personal
+        ranges = list_trained_ranges(module, terms, number)
+        shared, personal = optimiser.advance(shared, trained.update, ranges=ranges), trained.personal
     require_usable(optimiser.model_of(shared), terms)
-    set_shared_parameters(module, optimiser.model_of(shared))
+    averaged = terms.release.model is Choice.AVERAGE
+    set_shared_parameters(module, optimiser.average_of(shared) if averaged else optimiser.model_of(shared))
     set_personal_parameters(module, personal)
-    return compute_metrics(count_scores(module, testing, terms.evaluation.bins).tolist())
+    counts, task = count_scores(module, testing, terms).tolist(), make_task(terms.task, terms.data)
+    bins = terms.evaluation.bins
+    return SimulatedRun(task.compute_figures(counts, bins), task.count_patients(counts, bins))
 
 
 def _remove_privacy(terms: Terms) -> Terms:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from torch import nn
 
-from models.catalogue import build
 from models.errors import ModelError
+from models.fit import build_study_module, find_layers_of_round
 from models.parameters.flatten import set_personal_parameters
 from models.parameters.initial import draw_initial_personal_parameters, draw_initial_shared_parameters
 from models.parameters.pretrained import load_public_weights
-from models.parameters.trainable import apply_layer_choice
+from models.parameters.trainable import list_shared_ranges
 from models.parameters.vector import Vector
-from models.task import Task
-from models.tasks.binary import BinaryTask
 from privacy.errors import RefusedError, TermsError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
@@ -23,14 +21,13 @@ def build_model(terms: Terms) -> nn.Module:
     """Build the study's model with arbitrary parameters, its layers frozen, adapted and set apart as the terms say.
 
     Raises:
-        TermsError: the catalogue has no such model, it does not take these options, or has no such layers.
+        TermsError: the catalogue has no such model, it does not take these options, does not fit data and task, or has
+            no such layers.
     """
     try:
-        module = build(terms.model.name, terms.model.options, terms.data.inputs)
-        apply_layer_choice(module, terms.model)
+        return build_study_module(terms)
     except ModelError as cause:
         raise TermsError(str(cause)) from None
-    return module
 
 
 def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, frozenset[str]]:
@@ -84,6 +81,23 @@ def make_model_to_train(terms: Terms, model: nn.Module | None) -> nn.Module:
     return begin_model(terms)[0] if model is None else copy.deepcopy(model)
 
 
-def make_task(terms: Terms) -> Task:
-    """Return what the study's model is trained for."""
-    return BinaryTask(terms.training.positive_weight)
+def list_trained_ranges(module: nn.Module, terms: Terms, number: int) -> tuple[tuple[int, int], ...] | None:
+    """List where the parameters that round ``number`` trains are in the shared vector; None: everywhere.
+
+    Raises:
+        TermsError: the model lacks the objective or the layers of the round's stage.
+    """
+    layers = find_layers(module, terms, number)
+    return None if layers is None else list_shared_ranges(module, layers)
+
+
+def find_layers(module: nn.Module, terms: Terms, number: int) -> frozenset[str] | None:
+    """Find the layers that are trained in round ``number``; None: all that the terms train.
+
+    Raises:
+        TermsError: as :func:`list_trained_ranges`.
+    """
+    try:
+        return find_layers_of_round(module, terms, number)
+    except ModelError as cause:
+        raise TermsError(str(cause)) from None

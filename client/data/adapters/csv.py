@@ -6,8 +6,7 @@ Rules:
   is read once and in pieces, so that a device, or a line without an end, is refused before it fills the memory;
 * nothing is guessed: semicolons, a header in other letter case, a line above the header are named, not accepted;
 * a word is the text of the field without spaces around it, in Unicode NFC; other columns may hold anything;
-* a :class:`Mistake` and an error name columns, lines and counts, never a word. The words of a mistake are beside
-  it, for the owner's own terminal (``client/data/inspection.py``) and nothing else.
+* mistakes and errors name columns, lines and counts, never a word (``client/data/mistakes.py``).
 """
 
 import csv
@@ -21,13 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
+from client.data.mistakes import MAX_PLACES, Mistake, Place
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_TABLE_BYTES: Final = 4 << 30
 MAX_FIELD: Final = 16 << 20  # characters: a discharge letter fits; the text after an unclosed quote need not fit
-MAX_PLACES: Final = 5  # kept of each mistake
 _LINES_ABOVE_HEADER: Final = 20
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _OTHER_FORMATS: Final = {
@@ -37,30 +36,6 @@ _OTHER_FORMATS: Final = {
     b"\xff\xfe": "it looks like UTF-16",
     b"\xfe\xff": "it looks like UTF-16",
 }
-
-
-class Place(NamedTuple):
-    """The place of a mistake: the line on which the row begins, and the word there."""
-
-    line: int
-    word: str
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One way in which a table breaks its contract.
-
-    Attributes:
-        sentence: what, by column and count; may go to a log.
-        column: the column that it is about, if it is about one.
-        places: the first few; only for the owner's own terminal.
-        words: how often each mistaken word occurs; only for the owner's own terminal, and for its hints.
-    """
-
-    sentence: str
-    column: str | None = None
-    places: tuple[Place, ...] = field(default=(), repr=False)
-    words: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +75,6 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-
-
-def list_places(words: Sequence[str], lines: Sequence[int], rows: Sequence[int]) -> tuple[Place, ...]:
-    """List the first few of ``rows`` by their lines and words."""
-    return tuple(Place(lines[row], words[row]) for row in rows[:MAX_PLACES])
 
 
 def simplify_spelling(name: str) -> str:

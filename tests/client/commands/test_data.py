@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,8 +13,11 @@ from client.cli import cli
 from client.data.dataset import read_study
 from client.data.inspection import CheckReport
 from client.site.folder import SiteFolder
+from client.site.register_data import register_files
 from privacy.errors import DataError, RefusedError, SiteConfigError, UnknownPatientsError
+from privacy.study import parse_terms
 from tests.client.commands.terminal import script, site, with_data
+from tests.client.data.named_arrays import make_arrays, make_contract, write_arrays
 
 
 def test_data_are_registered_with_a_rounded_count(folder: Path) -> None:
@@ -122,6 +126,7 @@ def test_data_check_as_json_is_a_document_with_lines_and_counts(folder: Path) ->
         "level": "mistake",
         "where": "training",
         "lines": [66],
+        "records": [],
         "sentence": "column 'age': 1 rows are not a number (decimal point, no units)",
     }
     assert (document["training"]["records"], document["test"]["records"]) == (65, 30)
@@ -174,6 +179,66 @@ def test_data_check_takes_the_registered_files(folder: Path) -> None:
         site(folder, "data", "check", str(folder.parent / "study.yaml"))
     with_data(folder)
     assert "keep the contract 'small'" in site(folder, "data", "check", str(folder.parent / "study.yaml")).stderr
+
+
+# Arrays ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arrays_folder(folder: Path) -> Path:
+    """The site with a study on arrays, and two files of them, beside it."""
+    terms = {**small_terms().model_dump(mode="json"), "data": make_contract().model_dump(mode="json")}
+    changes = {"model": {"name": "mlp", "options": {"hidden": [3]}}, "task": {"kind": "multiclass"}}
+    write_study(folder.parent / "study.yaml", parse_terms({**terms, **changes}))
+    write_arrays(folder.parent / "train.npz", **make_arrays(30))
+    write_arrays(folder.parent / "test.npz", **make_arrays(12, "q"))
+    return folder
+
+
+def run_on_arrays(folder: Path, command: str, *options: str) -> Result:
+    beside = folder.parent
+    files = ["--train", str(beside / "train.npz"), "--test", str(beside / "test.npz")]
+    return CliRunner().invoke(
+        cli, ["--dir", str(folder), "data", command, str(beside / "study.yaml"), *files, *options]
+    )
+
+
+def test_arrays_are_registered_and_their_patients_have_a_budget(arrays_folder: Path) -> None:
+    done = run_on_arrays(arrays_folder, "add")
+    assert "train.npz: 30 records of 30 patients; 30 records used, 0 dropped" in done.stderr
+    assert "'label' of those used, in classes 0, 1, ...: 10, 10, 10" in done.stderr
+    registered = SiteFolder(arrays_folder).load_registry().find_exact(make_contract())
+    assert registered is not None
+    training, testing = read_study(registered.to_study_files())
+    assert (training.patients.patients, testing.patients.records, registered.public_patients) == (30, 12, 30)
+    other = make_contract(name="others")
+    with pytest.raises(RefusedError, match="42 of these 42 patients are in the population 'scans'"):
+        register_files(SiteFolder(arrays_folder), other, Path(registered.train), Path(registered.test))
+
+
+def test_arrays_are_checked_like_a_table(arrays_folder: Path) -> None:
+    arrays = make_arrays(30)
+    arrays["image"] = arrays["image"].astype(np.float32) + 0.5
+    arrays["image"][2, 0, 0] = 256
+    arrays["codes"][7, 1] = 4711
+    write_arrays(arrays_folder.parent / "train.npz", **arrays)
+    done = run_on_arrays(arrays_folder, "check")
+    assert "mistake: training file: array 'codes': 1 values in 1 records are outside the vocabulary" in done.stdout
+    assert "    record 7: '4711'" in done.stdout
+    assert "warning: training file: array 'image': " in done.stdout
+    table = [line.split() for line in done.stdout.splitlines() if line.startswith("image ")]
+    assert table[0][:3] == ["image", "number,", "3x4"]
+    assert table[0][4] == "256"
+    document = run_on_arrays(arrays_folder, "check", "--json").stdout
+    assert json.loads(document)["findings"][0]["records"] == [7]
+    assert "4711" not in document + str(done.exception)
+    assert isinstance(done.exception, DataError)
+
+
+def test_arrays_with_suspicious_targets_are_registered_only_when_people_say_so(arrays_folder: Path) -> None:
+    write_arrays(arrays_folder.parent / "train.npz", **{**make_arrays(30), "label": np.zeros(30, dtype=int)})
+    assert isinstance(run_on_arrays(arrays_folder, "add").exception, RefusedError)
+    assert run_on_arrays(arrays_folder, "add", "--despite").exit_code == 0
 
 
 # Populations -----------------------------------------------------------------------------------------------

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 
 from benchmarks.small_study import CONTRACT, small_files, small_terms, write_csv, write_patients
 from client.data.dataset import compute_public_count, make_study_files, read_study
-from client.data.table import read_table
+from client.data.site_data import read_data
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError
-from privacy.study import DataContract
+from privacy.study import TableContract
 
-SMALL = DataContract.model_validate(CONTRACT)
-TWICE = DataContract.model_validate({**CONTRACT, "records_per_patient": 2})
+SMALL = TableContract.model_validate(CONTRACT)
+TWICE = TableContract.model_validate({**CONTRACT, "records_per_patient": 2})
 
 
 def test_table_becomes_numbers_by_public_choices_alone(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["a,50,f,yes", "b,20,m,no", "c,?,,never", "d,200,f,no", "e, 35 ,m,no"])
-    table = read_table(SMALL, path)
-    assert table.patients.features.tolist() == [
+    table = read_data(SMALL, path)
+    assert table.patients.inputs["features"][:].tolist() == [
         # age, age missing, f, m, sex missing
         [0.0, 0.0, 1.0, 0.0, 0.0],
         [-1.0, 0.0, 0.0, 1.0, 0.0],
@@ -27,30 +27,31 @@ def test_table_becomes_numbers_by_public_choices_alone(tmp_path: Path) -> None:
         [1.0, 0.0, 1.0, 0.0, 0.0],
         [-0.5, 0.0, 0.0, 1.0, 0.0],
     ]
-    assert table.patients.labels.tolist() == [1, 0, 0, 0, 0]
-    assert table.patients.features.dtype == table.patients.labels.dtype == np.float32
-    assert table.patients.features.shape[1] == SMALL.inputs
+    assert table.patients.targets["label"][:].tolist() == [1, 0, 0, 0, 0]
+    assert table.patients.inputs["features"].dtype == np.float32
+    assert table.patients.targets["label"].dtype == np.int64
+    assert table.patients.inputs["features"].shape[1] == SMALL.width
     assert (table.clipped, table.ids, table.patients.patients) == (1, ("a", "b", "c", "d", "e"), 5)
 
 
 def test_table_digest_is_that_of_the_file(tmp_path: Path) -> None:
     path = write_patients(tmp_path / "t.csv", 3, "p")
-    assert read_table(SMALL, path).sha256 == compute_sha256(path.read_bytes())
+    assert read_data(SMALL, path).sha256 == compute_sha256(path.read_bytes())
 
 
 def test_table_records_are_grouped_by_patient_and_cut_in_file_order(tmp_path: Path) -> None:
     rows = ["a,20,f,no", "b,30,f,no", "a,40,f,no", "c,50,f,no", "a,60,f,yes", "b,70,f,yes"]
-    patients = read_table(TWICE, write_csv(tmp_path / "t.csv", rows)).patients
-    ages = (patients.features[:, 0] * 30 + 50).round().tolist()
+    patients = read_data(TWICE, write_csv(tmp_path / "t.csv", rows)).patients
+    ages = (patients.inputs["features"][:][:, 0] * 30 + 50).round().tolist()
     assert ages == [20, 40, 30, 70, 50]
     assert patients.patient.tolist() == [0, 0, 1, 1, 2]
-    assert patients.labels.tolist() == [0, 0, 0, 1, 0]
+    assert patients.targets["label"][:].tolist() == [0, 0, 0, 1, 0]
     assert patients.patients == 3
 
 
 def test_table_patient_in_two_unicode_forms_is_one_patient(tmp_path: Path) -> None:
     rows = ["Zo\u00e9,50,f,yes", "Zoe\u0301 ,20,m,no", "\uff11,30,f,no", "1,40,f,no"]
-    table = read_table(TWICE, write_csv(tmp_path / "t.csv", rows))
+    table = read_data(TWICE, write_csv(tmp_path / "t.csv", rows))
     assert table.ids == ("Zo\u00e9", "1")
     assert table.patients.patient.tolist() == [0, 0, 1, 1]
 
@@ -58,7 +59,7 @@ def test_table_patient_in_two_unicode_forms_is_one_patient(tmp_path: Path) -> No
 def test_table_reads_a_byte_order_mark_quotes_and_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('\ufeffid,note,ill,sex,age\r\n"a","x, ""y""\nz",yes,f,50\r\n\r\n'.encode())
-    assert read_table(SMALL, path).patients.features[0, 0] == 0.0
+    assert read_data(SMALL, path).patients.inputs["features"][:][0, 0] == 0.0
 
 
 @given(st.lists(st.floats(-1000, 1000), min_size=1, max_size=20))
@@ -67,8 +68,8 @@ def test_table_scaled_numbers_stay_in_range_and_order(
 ) -> None:
     path = tmp_path_factory.mktemp("scaled") / "t.csv"
     write_csv(path, [f"{row},{age!r},f,no" for row, age in enumerate(sorted(ages))])
-    table = read_table(SMALL, path)
-    scaled = table.patients.features[:, 0]
+    table = read_data(SMALL, path)
+    scaled = table.patients.inputs["features"][:][:, 0]
     assert (np.abs(scaled) <= 1).all()
     assert (np.diff(scaled) >= 0).all()
     assert table.clipped == sum(not 20 <= age <= 80 for age in ages)
@@ -92,24 +93,24 @@ def test_table_that_breaks_the_contract_is_refused_by_column_and_count(
     tmp_path: Path, rows: list[str], sentence: str
 ) -> None:
     with pytest.raises(DataError, match=sentence) as caught:
-        read_table(SMALL, write_csv(tmp_path / "t.csv", rows))
+        read_data(SMALL, write_csv(tmp_path / "t.csv", rows))
     for value in ("3 years", "1e999", "perhaps", " x", "F,"):
         assert value not in str(caught.value)
 
 
 def test_table_with_several_mistakes_lists_them_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'ill': 1 rows.*'age': 1 rows.*'sex': 1 rows"):
-        read_table(SMALL, write_csv(tmp_path / "t.csv", ["a,x,y,z"]))
+        read_data(SMALL, write_csv(tmp_path / "t.csv", ["a,x,y,z"]))
 
 
 def test_table_without_columns_names_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="breaks the contract 'small': lacks 2 columns of the contract: ill, age"):
-        read_table(SMALL, write_csv(tmp_path / "t.csv", ["a,f"], header="id,sex"))
+        read_data(SMALL, write_csv(tmp_path / "t.csv", ["a,f"], header="id,sex"))
 
 
 def test_table_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names a column twice: age"):
-        read_table(SMALL, write_csv(tmp_path / "t.csv", ["a,1,2,f,no"], header="id,age,age,sex,ill"))
+        read_data(SMALL, write_csv(tmp_path / "t.csv", ["a,1,2,f,no"], header="id,age,age,sex,ill"))
 
 
 @pytest.mark.parametrize(
@@ -119,16 +120,16 @@ def test_table_of_other_bytes_is_refused(tmp_path: Path, content: bytes, sentenc
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=sentence):
-        read_table(SMALL, path)
+        read_data(SMALL, path)
 
 
 def test_table_that_is_not_there_cannot_be_read_now(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match=r"none\.csv: cannot be read: No such file"):
-        read_table(SMALL, tmp_path / "none.csv")
+        read_data(SMALL, tmp_path / "none.csv")
 
 
 def test_table_shows_no_record_when_printed(tmp_path: Path) -> None:
-    table = read_table(SMALL, write_csv(tmp_path / "t.csv", ["secret-id,50,f,yes"]))
+    table = read_data(SMALL, write_csv(tmp_path / "t.csv", ["secret-id,50,f,yes"]))
     assert "secret-id" not in repr(table)
     assert "array" not in repr(table)
 

@@ -10,22 +10,22 @@ from benchmarks.small_study import CONTRACT, write_csv
 from client.data.adapters.csv import read_words
 from client.data.encoding import encode_features
 from client.data.plausibility import describe_probable_meaning, find_suspicions, format_word
-from client.data.table import list_columns
-from privacy.study import DataContract
+from client.data.site_data import read_contents
+from privacy.study import TableContract
 
-SMALL = DataContract.model_validate(CONTRACT)
+SMALL = TableContract.model_validate(CONTRACT)
 
 
-def contract(low: float = 20, high: float = 80, **changes: Any) -> DataContract:
+def contract(low: float = 20, high: float = 80, **changes: Any) -> TableContract:
     age, sex = CONTRACT["features"]
-    return DataContract.model_validate(
+    return TableContract.model_validate(
         {**CONTRACT, "features": [{**age, "low": low, "high": high}, sex], **changes}
     )
 
 
-def suspicions(folder: Path, ages: list[str], of: DataContract = SMALL, label: str = "") -> list[str]:
+def suspicions(folder: Path, ages: list[str], of: TableContract = SMALL, label: str = "") -> list[str]:
     rows = [f"p{row},{age},f,{label or ('yes' if row % 2 else 'no')}" for row, age in enumerate(ages)]
-    words = read_words(write_csv(folder / "t.csv", rows), list_columns(of))
+    words = read_words(write_csv(folder / "t.csv", rows), of.list_columns())
     return list(find_suspicions(of, words, encode_features(of, words).counts))
 
 
@@ -94,7 +94,7 @@ def test_label_of_words_that_nobody_knows_is_a_mistake_and_not_suspicious(tmp_pa
 
 def test_identifiers_that_a_spreadsheet_has_rounded_are_suspicious(tmp_path: Path) -> None:
     rows = ["1.23457E+11,50,f,yes", "1,2E+5,50,f,no".replace("1,2", "1.2"), "12,50,f,no", "1E5,50,f,no"]
-    words = read_words(write_csv(tmp_path / "t.csv", rows), list_columns(SMALL))
+    words = read_words(write_csv(tmp_path / "t.csv", rows), SMALL.list_columns())
     (sentence,) = find_suspicions(SMALL, words, encode_features(SMALL, words).counts)
     assert sentence.startswith("column 'id': 2 patients are numbers that a spreadsheet has rounded")
 
@@ -130,3 +130,71 @@ def test_word_is_shown_so_that_it_cannot_steer_a_terminal() -> None:
     assert format_word("\x1b[31mred\u202e") == "'\\x1b[31mred\\x202e'"
     assert format_word("") == "nothing"
     assert len(format_word("x" * 200)) == 42
+
+
+# Labels of other kinds -------------------------------------------------------------------------------------
+
+CLASSES = {"kind": "class", "name": "ill", "classes": [["0"], ["1", "one"], ["2"]]}
+NUMBER = {"kind": "number", "name": "ill", "low": 0, "high": 10}
+SURVIVAL = {
+    "kind": "survival", "time": "days", "longest": 10, "event": "ill", "censored": ["0"], "causes": [["1"], ["2"]],
+}  # fmt: skip
+SEVERAL = {
+    "kind": "several",
+    "columns": [{"name": n, "positive": ["1"], "negative": ["0"]} for n in ("days", "ill")],
+}
+
+
+def warnings(folder: Path, label: dict[str, Any], rows: list[str]) -> list[str]:
+    of = contract(label=label)
+    path = write_csv(
+        folder / "t.csv", [f"p{row},50,f,{end}" for row, end in enumerate(rows)], "id,age,sex,days,ill"
+    )
+    contents = read_contents(of, path)
+    assert contents.mistakes == ()
+    return list(contents.find_warnings())
+
+
+@pytest.mark.parametrize(
+    ("label", "rows", "expected"),
+    [
+        (CLASSES, ["x,0", "x,one", "x,2"], []),
+        (CLASSES, ["x,0", "x,one", "x,1"], ["column 'ill': 1 of 3 classes occur in no row"]),
+        (CLASSES, ["x,1", "x,one"], ["column 'ill': the label is the same in all 2 rows: nothing can be learnt"]),
+        (NUMBER, ["x,1", "x,9"], []),
+        (NUMBER, ["x,3", "x,3.0"], ["column 'ill': the label is the same in all 2 rows: nothing can be learnt"]),
+        (NUMBER, ["x,1", "x,2", "x,11"], ["column 'ill': 1 of 3 beyond the range 0 to 10, clipped"]),
+        (
+            NUMBER, ["x,1000", "x,9000", "x,5000"],
+            ["column 'ill': 3 of 3 beyond the range, clipped; divided by a thousand, they would be in it: other "
+             "units?"],
+        ),
+        (SURVIVAL, ["1,0", "2,1", "3,2"], []),
+        (SURVIVAL, ["1,0", "20,1", "3,2"], ["column 'days': 1 of 3 beyond the range 0 to 10, count as censored there"]),
+        (SURVIVAL, ["1,0", "2,2"], ["column 'ill': 1 of 3 outcomes occur in no row"]),
+        (SEVERAL, ["0,1", "1,0"], []),
+        (SEVERAL, ["0,1", "0,0"], ["column 'days': the label is the same in all 2 rows: nothing can be learnt"]),
+    ],
+)  # fmt: skip
+def test_label_of_another_kind_is_suspicious_if_it_teaches_nothing_or_is_clipped(
+    tmp_path: Path, label: dict[str, Any], rows: list[str], expected: list[str]
+) -> None:
+    assert warnings(tmp_path, label, rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "column", "hint"),
+    [
+        (CLASSES, "ill", "the contract knows '0', '1', 'one', '2'"),
+        (SURVIVAL, "ill", "the contract knows '0', '1', '2'"),
+        (SURVIVAL, "days", "a row without a label cannot be used"),
+        (SEVERAL, "days", "the contract knows '1', '0'"),
+        (NUMBER, "ill", "a row without a label cannot be used"),
+    ],
+)
+def test_mistaken_word_of_a_label_is_followed_by_what_the_contract_knows(
+    label: dict[str, Any], column: str, hint: str
+) -> None:
+    found = describe_probable_meaning(contract(label=label), column, {"NA": 1})
+    assert hint in found
+    assert "missing:" not in found

@@ -72,7 +72,7 @@ def test_new_site_has_a_policy_that_protects(home: SiteFolder) -> None:
     config = home.config
     assert (config.name, config.device) == ("ash", "auto")
     assert config.policy == Policy(
-        models=("logistic", "mlp"),
+        models=("all",),
         epsilon_per_study=3.0,
         minimum_sites=3,
         minimum_patients=50,

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from benchmarks.small_study import small_terms, write_patients
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.site.folder import SiteFolder
 from client.site.public_weights import PublicWeights
 from client.training.device import CPU
@@ -104,6 +104,6 @@ def test_weights_that_changed_since_they_were_added_are_refused(file: Path) -> N
 
 def test_training_that_needs_weights_never_begins_with_others(tmp_path: Path) -> None:
     """Whoever forgets to hand the model over gets no random one."""
-    patients = read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+    patients = read_data(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
     with pytest.raises(RefusedError, match="cannot be used: not here"):
-        train(np.zeros(6), started(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
+        train(np.zeros(6), started(), DeviceRecords(patients, started(), CPU.device), 40, 1.0, CPU)

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.small_study import small_terms, without_privacy
+from benchmarks.small_study import make_patients, read_columns, small_terms, without_privacy
 from client.data.examples import Patients
 from client.study.control_variates import compute_step_length
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
-from client.training.local_steps import train
+from client.training.local_steps import make_loss, train
 from client.training.study_model import build_model, make_first_model
 from models.federated.server_optimiser import LocalWork, make_optimiser
 from models.parameters.flatten import set_shared_parameters
-from models.tasks.binary import compute_record_losses
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms
@@ -31,16 +30,17 @@ def hospital(seed: int, slope: float, offset: float) -> Patients:
     features = random.normal(size=(100, 5)).astype(np.float32)
     features[:, 0] += offset
     chance = 1 / (1 + np.exp(-(3 * slope * features[:, 0] + 3 * (1 - slope) * features[:, 1] - offset)))
-    labels = (random.random(100) < chance).astype(np.float32)
-    return Patients(features=features, labels=labels, patient=np.arange(100), patients=100)
+    labels = random.random(100) < chance
+    return make_patients(features, labels)
 
 
 def loss(model: Vector, hospitals: list[Patients]) -> float:
     """Mean cross-entropy over all, in float64."""
     total = []
     for each in hospitals:
-        logit = each.features.astype(np.float64) @ model[:-1] + model[-1]
-        total.append(np.logaddexp(0, logit) - logit * each.labels)
+        features, labels = read_columns(each)
+        logit = features.astype(np.float64) @ model[:-1] + model[-1]
+        total.append(np.logaddexp(0, logit) - logit * labels)
     return float(np.mean(total))
 
 
@@ -58,7 +58,7 @@ def federated(terms: Terms, hospitals: list[Patients]) -> tuple[Vector, Vector, 
                 train(
                     model,
                     terms,
-                    DeviceRecords(patients, CPU.device),
+                    DeviceRecords(patients, terms, CPU.device),
                     100,
                     None,
                     CPU,
@@ -79,8 +79,9 @@ def apart() -> list[Patients]:
 @pytest.fixture(scope="module")
 def least(apart: list[Patients]) -> float:
     """The least loss there is, by Newton's method on the pooled patients."""
-    features = np.hstack([np.vstack([each.features for each in apart]).astype(np.float64), np.ones((200, 1))])
-    labels = np.concatenate([each.labels for each in apart])
+    columns = [read_columns(each) for each in apart]
+    features = np.hstack([np.vstack([each for each, _ in columns]).astype(np.float64), np.ones((200, 1))])
+    labels = np.concatenate([each for _, each in columns])
     model = np.zeros(6)
     for _ in range(30):
         chance = 1 / (1 + np.exp(-(features @ model)))
@@ -113,12 +114,19 @@ def test_own_variate_is_the_mean_of_the_noised_gradients(apart: list[Patients], 
     terms = small_terms(training=training)
     start, pull = make_first_model(terms), np.array([1.0, -2.0, 0.5, 0.0, 3.0, -1.0])
     update = train(
-        start, terms, DeviceRecords(apart[0], CPU.device), 100, 1.5, CPU, KeyStream(bytes(32)), correction=pull
+        start,
+        terms,
+        DeviceRecords(apart[0], terms, CPU.device),
+        100,
+        1.5,
+        CPU,
+        KeyStream(bytes(32)),
+        correction=pull,
     ).update
 
     module = build_model(terms)
-    private = DpSgd(module, compute_record_losses, Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
-    records, model, noised = DeviceRecords(apart[0], CPU.device), start, []
+    private = DpSgd(module, make_loss(terms), Mechanism(0.5, 100, 1.0, 1.5), KeyStream(bytes(32)))
+    records, model, noised = DeviceRecords(apart[0], terms, CPU.device), start, []
     for _ in range(4):
         set_shared_parameters(module, model)
         lots = [private.compute_gradient(records).double().numpy() for _ in range(accumulate)]
@@ -143,7 +151,7 @@ def test_noise_in_variates_makes_updates_larger_and_cancels_in_the_sum(apart: li
             updates[site] = train(
                 start,
                 terms,
-                DeviceRecords(apart[0], CPU.device),
+                DeviceRecords(apart[0], terms, CPU.device),
                 10,
                 1e-9,
                 CPU,

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.small_study import small_terms, write_patients
 from client.data.examples import Patients
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.site.config import SiteConfig
 from client.training.device import CPU, Device
 from client.training.device_records import DeviceRecords
@@ -24,7 +24,7 @@ BFLOAT16 = Device.choose("cpu", "bfloat16")
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Patients:
     path = write_patients(tmp_path_factory.mktemp("table") / "table.csv", 40, "a", seed=1)
-    return read_table(small_terms().data, path).patients
+    return read_data(small_terms().data, path).patients
 
 
 def test_auto_takes_what_is_there() -> None:
@@ -58,7 +58,7 @@ def test_bfloat16_trains_nearly_the_same_from_the_same_draw(patients: Patients) 
         train(
             make_first_model(terms),
             terms,
-            DeviceRecords(patients, hardware.device),
+            DeviceRecords(patients, terms, hardware.device),
             40,
             1e-3,
             hardware,
@@ -73,10 +73,16 @@ def test_bfloat16_trains_nearly_the_same_from_the_same_draw(patients: Patients) 
 def test_bfloat16_keeps_a_patient_within_the_clipping_norm(patients: Patients, tmp_path: Path) -> None:
     """One lone patient, one step, next to no noise: the step is no longer than the clipping norm allows."""
     terms = small_terms(training={"local_steps": 1, "sampling_rate": 1.0, "learning_rate": 1.0})
-    lone = read_table(terms.data, write_patients(tmp_path / "one.csv", 1, "a", seed=3)).patients
+    lone = read_data(terms.data, write_patients(tmp_path / "one.csv", 1, "a", seed=3)).patients
     norm = terms.privacy.clipping_norm
     assert norm is not None
     update = train(
-        make_first_model(terms), terms, DeviceRecords(lone, BFLOAT16.device), 1, 1e-8, BFLOAT16, KeyStream(KEY)
+        make_first_model(terms),
+        terms,
+        DeviceRecords(lone, terms, BFLOAT16.device),
+        1,
+        1e-8,
+        BFLOAT16,
+        KeyStream(KEY),
     ).update
     assert np.linalg.norm(update) <= norm * (1 + 1e-6)

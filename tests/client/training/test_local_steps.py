@@ -1,6 +1,7 @@
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.small_study import small_terms, without_privacy, write_patients
+from benchmarks.small_study import make_patients, read_columns, small_terms, without_privacy, write_patients
 from client.admission.rules import compute_price
 from client.data.examples import Patients
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.global_step import compute_global_step
@@ -31,22 +32,32 @@ KEY = b"a key of 32 bytes, for tests now"
 
 @pytest.fixture
 def patients(tmp_path: Path) -> Patients:
-    return read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+    return read_data(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+
+
+def as_tensors(patients: Patients) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """What a model takes of all records, and their labels as float32."""
+    features, labels = read_columns(patients)
+    return {"features": torch.from_numpy(features)}, torch.from_numpy(labels).float()
+
+
+def label_loss(weight: float, logits: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return compute_record_losses(logits, targets["label"], weight)
 
 
 def test_train_without_privacy_on_everybody_equals_plain_gradient_descent(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5})
     start = make_first_model(terms)
-    got = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
+    got = train(start, terms, DeviceRecords(patients, terms, CPU.device), 40, None, CPU).update
 
     module = build_model(terms)
     set_shared_parameters(module, start)
     begin = read_shared_parameters(module)
-    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    inputs, labels = as_tensors(patients)
     descent = torch.optim.SGD(module.parameters(), lr=0.5)
     for _ in range(3):
         descent.zero_grad()
-        torch.autograd.backward(torch.nn.functional.binary_cross_entropy_with_logits(module(features), labels))
+        torch.autograd.backward(torch.nn.functional.binary_cross_entropy_with_logits(module(inputs), labels))
         descent.step()
     np.testing.assert_allclose(got, read_shared_parameters(module) - begin, atol=1e-6)
 
@@ -59,7 +70,7 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
         privacy={"epsilon": 3, "delta": 1e-3, "clipping_norm": 2.0},
     )
     update = train(
-        make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+        make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
     ).update
     expected = 0.5 * (1e-8 * 2.0) / (1e-9 * 10) * 2
     assert update.std() == pytest.approx(expected, rel=0.05)
@@ -68,7 +79,9 @@ def test_train_noise_has_the_size_of_the_terms(patients: Patients) -> None:
 def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
     terms = small_terms()
     first, second = (
-        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY))
+        train(
+            make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU, KeyStream(KEY)
+        )
         for _ in range(2)
     )
     assert first.update.tobytes() == second.update.tobytes()
@@ -77,14 +90,15 @@ def test_train_under_the_same_stream_is_the_same(patients: Patients) -> None:
 def test_train_draws_fresh_randomness_each_time(patients: Patients) -> None:
     terms = small_terms()
     first, second = (
-        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU) for _ in range(2)
+        train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU)
+        for _ in range(2)
     )
     assert first.update.tobytes() != second.update.tobytes()
 
 
 def test_train_with_the_least_step_size_hardly_moves(patients: Patients) -> None:
     terms = small_terms(training={"rounds": 2, "local_steps": 3, "sampling_rate": 0.5, "learning_rate": 1e-9})
-    update = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU).update
+    update = train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU).update
     assert update.dtype == np.float64
     assert np.abs(update).max() < 1e-8
 
@@ -96,7 +110,7 @@ def test_train_that_diverges_is_a_sentence(patients: Patients, rate: float) -> N
     with pytest.raises(
         DivergedError, match=rf"beyond 1e\+09.* learning_rate \({re.escape(f'{rate:g}')}\) is too large"
     ):
-        train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU)
+        train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU)
 
 
 @pytest.mark.parametrize("value", [2e9, np.inf, np.nan])
@@ -107,7 +121,7 @@ def test_shared_model_that_diverged_is_not_trained_from(patients: Patients, valu
         compute_global_step(
             np.full_like(make_first_model(together), value),
             together,
-            DeviceRecords(patients, CPU.device),
+            DeviceRecords(patients, together, CPU.device),
             40,
             CPU,
             KeyStream(KEY),
@@ -119,10 +133,13 @@ def test_loss_that_is_not_finite_is_told_in_the_log_and_decides_nothing(
 ) -> None:
     """It is computed from records without noise: the same bytes leave whether one record's loss is infinite or not."""
     terms = small_terms()
-    strange = Patients(patients.features.copy(), patients.labels, patients.patient, patients.patients)
-    strange.features[strange.patient == 3] = np.inf
+    features, labels = read_columns(patients)
+    features[patients.patient == 3] = np.inf
+    strange = make_patients(features, labels, patients.patient)
     key = bytes(32)
-    whole = train(make_first_model(terms), terms, DeviceRecords(strange, CPU.device), 40, 1.0, CPU, KeyStream(key))
+    whole = train(
+        make_first_model(terms), terms, DeviceRecords(strange, terms, CPU.device), 40, 1.0, CPU, KeyStream(key)
+    )
     assert np.isfinite(whole.update).all()
     assert not np.isfinite(whole.log["loss"])
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -136,8 +153,8 @@ class Borrowing(torch.nn.Module):
         super().__init__()
         self.first, self.second = torch.nn.Linear(inputs, inputs), torch.nn.Linear(inputs, inputs)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.second(torch.tanh(self.first(features)))
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        found: torch.Tensor = self.second(torch.tanh(self.first(inputs["features"])))
         return torch.nn.functional.linear(found, self.first.weight).sum(1)
 
 
@@ -145,13 +162,14 @@ class Borrowing(torch.nn.Module):
 def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains(
     patients: Patients, placement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logistic, "build", lambda options, inputs: Borrowing(inputs))
+    borrowing = replace(logistic.MODEL, build=lambda options, sizes, outputs: Borrowing(sizes["features"]))
+    monkeypatch.setattr(logistic, "MODEL", borrowing)
     terms = small_terms(training={"local_steps": 1}, privacy={"placement": placement})
     start = make_first_model(terms)
     step: dict[str, Callable[[], object]] = {
-        "local": lambda: train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU),
+        "local": lambda: train(start, terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU),
         "distributed": lambda: compute_global_step(
-            start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY)
+            start, terms, DeviceRecords(patients, terms, CPU.device), 40, CPU, KeyStream(KEY)
         ),
     }
     with pytest.raises(TermsError, match="another gradient than the one that is clipped"):
@@ -160,15 +178,20 @@ def test_model_whose_gradient_is_not_what_is_clipped_is_refused_before_it_trains
 
 def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> None:
     trained = train(
-        make_first_model(small_terms()), small_terms(), DeviceRecords(patients, CPU.device), 40, 1.0, CPU
+        make_first_model(small_terms()),
+        small_terms(),
+        DeviceRecords(patients, small_terms(), CPU.device),
+        40,
+        1.0,
+        CPU,
     )
     assert set(trained.log) == {"loss", "seconds"}
 
 
 def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
-    whole = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 40, None, CPU).update
-    half = train(make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 80, None, CPU).update
+    whole = train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, None, CPU).update
+    half = train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 80, None, CPU).update
     np.testing.assert_allclose(whole, 2 * half, rtol=1e-4, atol=1e-7)
 
 
@@ -190,7 +213,9 @@ def test_proximal_term_keeps_the_update_small_and_costs_nothing_else(patients: P
     start = make_first_model(free)
     far, near = (
         np.linalg.norm(
-            train(start, terms, DeviceRecords(patients, CPU.device), 60, 1e-2, CPU, KeyStream(bytes(32))).update
+            train(
+                start, terms, DeviceRecords(patients, terms, CPU.device), 60, 1e-2, CPU, KeyStream(bytes(32))
+            ).update
         )
         for terms in (free, held)
     )
@@ -202,7 +227,14 @@ def test_rate_follows_the_schedule(patients: Patients) -> None:
     start = make_first_model(terms)
     first, last = (
         train(
-            start, terms, DeviceRecords(patients, CPU.device), 60, 1.0, CPU, KeyStream(bytes(32)), number=number
+            start,
+            terms,
+            DeviceRecords(patients, terms, CPU.device),
+            60,
+            1.0,
+            CPU,
+            KeyStream(bytes(32)),
+            number=number,
         ).update
         for number in (1, 4)
     )
@@ -213,11 +245,11 @@ def test_accumulated_step_is_the_mean_of_the_gradients_of_its_lots(patients: Pat
     """A loop over lots in float64, on the same stream: each lot has a sample and noise of its own."""
     terms = small_terms(training={"local_steps": 2, "accumulate": 3, "learning_rate": 0.5})
     start = make_first_model(terms)
-    got = train(start, terms, DeviceRecords(patients, CPU.device), 40, 1.0, CPU, KeyStream(KEY)).update
+    got = train(start, terms, DeviceRecords(patients, terms, CPU.device), 40, 1.0, CPU, KeyStream(KEY)).update
 
     module, model = build_model(terms), start
-    private = DpSgd(module, compute_record_losses, Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
-    records = DeviceRecords(patients, CPU.device)
+    private = DpSgd(module, partial(label_loss, 1.0), Mechanism(0.5, 40, 1.0, 1.0), KeyStream(KEY))
+    records = DeviceRecords(patients, terms, CPU.device)
     for _ in range(2):
         set_shared_parameters(module, model)
         model = model - 0.5 * np.mean(
@@ -234,7 +266,13 @@ def test_accumulated_lots_average_their_noise(patients: Patients) -> None:
         training = {"local_steps": 1, "accumulate": lots, "sampling_rate": 1e-9, "learning_rate": 0.5}
         terms = small_terms(model=model, training=training)
         spread[lots] = train(
-            make_first_model(terms), terms, DeviceRecords(patients, CPU.device), 10, 1e-8, CPU, KeyStream(KEY)
+            make_first_model(terms),
+            terms,
+            DeviceRecords(patients, terms, CPU.device),
+            10,
+            1e-8,
+            CPU,
+            KeyStream(KEY),
         ).update.std()
     assert spread[1] / spread[16] == pytest.approx(4, rel=0.1)
 
@@ -249,7 +287,7 @@ def test_every_accumulated_lot_is_paid() -> None:
 
 
 def test_positive_weight_is_that_of_torch(patients: Patients) -> None:
-    logits, labels = torch.linspace(-3, 3, 40), torch.from_numpy(patients.labels)
+    logits, labels = torch.linspace(-3, 3, 40), as_tensors(patients)[1]
     weighted = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(3.5))(logits, labels)
     assert torch.equal(compute_record_losses(logits, labels, 3.5), weighted)
     plain = torch.nn.BCEWithLogitsLoss(reduction="none")(logits, labels)
@@ -258,36 +296,36 @@ def test_positive_weight_is_that_of_torch(patients: Patients) -> None:
 
 
 def test_training_with_a_positive_weight_equals_plain_gradient_descent(patients: Patients) -> None:
-    training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5, "positive_weight": 3.5}
-    terms = without_privacy(training=training)
+    training = {"rounds": 2, "local_steps": 3, "sampling_rate": 1.0, "learning_rate": 0.5}
+    terms = without_privacy(training=training, task={"kind": "binary", "positive_weight": 3.5})
     start = make_first_model(terms)
-    trained = train(start, terms, DeviceRecords(patients, CPU.device), 40, None, CPU)
+    trained = train(start, terms, DeviceRecords(patients, terms, CPU.device), 40, None, CPU)
 
     module = build_model(terms)
     set_shared_parameters(module, start)
-    features, labels = torch.from_numpy(patients.features), torch.from_numpy(patients.labels)
+    inputs, labels = as_tensors(patients)
     weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.5))
     descent = torch.optim.SGD(module.parameters(), lr=0.5)
     for _ in range(3):
         descent.zero_grad()
-        torch.autograd.backward(weighted(module(features), labels))
+        torch.autograd.backward(weighted(module(inputs), labels))
         descent.step()
     np.testing.assert_allclose(trained.update, read_shared_parameters(module) - start.astype(np.float32), atol=1e-6)
-    assert trained.log["loss"] == pytest.approx(float(weighted(module(features), labels).detach()), rel=1e-5)
+    assert trained.log["loss"] == pytest.approx(float(weighted(module(inputs), labels).detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [0.2, 1.0, 50.0])
 def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, weight: float) -> None:
     """The weight is inside the loss, so what one patient adds to the sum stays within C, and is that of autograd."""
-    terms = small_terms(training={"positive_weight": weight}, privacy={"clipping_norm": 0.3})
-    module, records = build_model(terms), DeviceRecords(patients, CPU.device)
+    terms = small_terms(task={"kind": "binary", "positive_weight": weight}, privacy={"clipping_norm": 0.3})
+    module, records = build_model(terms), DeviceRecords(patients, terms, CPU.device)
     set_shared_parameters(module, make_first_model(terms))
     private = DpSgd(module, make_loss(terms), Mechanism(1.0, 40, 0.3, 0.0), KeyStream(KEY))
     everybody = np.arange(patients.patients)
     for one in (0, 7, 23):
         alone = private.sum_lot(records, everybody[one : one + 1])
-        logit = module(records.features[one : one + 1])
-        loss = compute_record_losses(logit, records.labels[one : one + 1], weight).sum()
+        inputs, targets = records.select(everybody[one : one + 1])
+        loss = compute_record_losses(module(inputs), targets["label"], weight).sum()
         plain = torch.autograd.grad(loss, list(module.parameters()))
         whole = torch.cat([part.reshape(-1) for part in plain])
         bound = 0.3 * (1 - 1e-4)
@@ -298,16 +336,15 @@ def test_weighted_gradient_of_a_patient_is_clipped_alike(patients: Patients, wei
 def test_global_step_weighs_positive_labels_too(patients: Patients) -> None:
     """The distributed placement's clipped sum, beside the engine's under the weighted loss."""
     distributed = {"placement": "distributed"}
-    training = {"local_steps": 1, "sampling_rate": 1.0, "positive_weight": 4.0}
-    terms = small_terms(training=training, privacy=distributed)
+    training = {"local_steps": 1, "sampling_rate": 1.0}
+    terms = small_terms(training=training, privacy=distributed, task={"kind": "binary", "positive_weight": 4.0})
     start = make_first_model(terms)
-    got = compute_global_step(start, terms, DeviceRecords(patients, CPU.device), 40, CPU, KeyStream(KEY))
+    got = compute_global_step(start, terms, DeviceRecords(patients, terms, CPU.device), 40, CPU, KeyStream(KEY))
     module = build_model(terms)
     set_shared_parameters(module, start)
     mechanism = Mechanism(1.0, 40, 1.0, 0.0)
     for weight, same in ((4.0, True), (1.0, False)):
-        loss = partial(compute_record_losses, positive_weight=weight)
-        total = DpSgd(module, loss, mechanism, KeyStream(KEY)).sum_lot(
-            DeviceRecords(patients, CPU.device), np.arange(patients.patients)
+        total = DpSgd(module, partial(label_loss, weight), mechanism, KeyStream(KEY)).sum_lot(
+            DeviceRecords(patients, terms, CPU.device), np.arange(patients.patients)
         )
         assert np.allclose(got, total.double().numpy(), atol=1e-6) == same

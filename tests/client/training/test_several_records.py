@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.small_study import read_columns
 from client.data.examples import Patients
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
-from client.training.local_steps import train
+from client.training.local_steps import make_loss, train
 from client.training.scoring import count_scores
 from client.training.study_model import build_model, make_first_model
 from models.parameters.flatten import set_shared_parameters
-from models.tasks.binary import compute_metrics, compute_record_losses
+from models.tasks.binary import BinaryTask
 from privacy.accounting.calibration import compute_noise_multiplier
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import DpSgd, Mechanism, TensorRecords
 from privacy.randomness import KeyStream
 from privacy.study import Terms, parse_terms
 
@@ -57,6 +58,7 @@ def cirrhosis_terms(records_per_patient: int) -> Terms:
             "privacy": {"epsilon": 3, "delta": 1e-3, "clipping_norm": 1.0},
             "cohort": {"minimum": 3, "maximum": 8},
             "secure_aggregation": {"value_range": 8.0},
+            "evaluation": {"bins": 100},
         }
     )
 
@@ -77,7 +79,7 @@ def tables(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     read = []
     for name, rows in (("train", visits[~tested]), ("test", visits[tested])):
         rows.to_csv(folder / f"{name}.csv", index=False)
-        read.append(read_table(cirrhosis_terms(VISITS).data, folder / f"{name}.csv").patients)
+        read.append(read_data(cirrhosis_terms(VISITS).data, folder / f"{name}.csv").patients)
     return read[0], read[1]
 
 
@@ -86,7 +88,7 @@ def test_visits_are_grouped_under_their_patients(tables: tuple[Patients, Patient
     visits = np.bincount(training.patient)
     assert len(visits) == training.patients > 190
     assert visits.max() == VISITS
-    assert len(training.labels) > 4 * training.patients
+    assert training.records > 4 * training.patients
 
 
 def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_norm(
@@ -97,11 +99,9 @@ def test_every_patient_with_all_visits_moves_the_sum_by_at_most_the_clipping_nor
     module = build_model(terms)
     set_shared_parameters(module, make_first_model(terms))
     clipping_norm = 0.25
-    records = DeviceRecords(tables[0], CPU.device)
-    records.features, records.labels = records.features.double(), records.labels.double()
-    step = DpSgd(
-        module.double(), compute_record_losses, Mechanism(1.0, 200, clipping_norm, 1.0), KeyStream(bytes(32))
-    )
+    features, labels = read_columns(tables[0])
+    records = TensorRecords({"features": features.astype(np.float64)}, {"label": labels}, tables[0].patient)
+    step = DpSgd(module.double(), make_loss(terms), Mechanism(1.0, 200, clipping_norm, 1.0), KeyStream(bytes(32)))
     everybody = np.arange(records.patients)
     whole = step.sum_lot(records, everybody)
     moved = [
@@ -118,10 +118,11 @@ def test_private_training_on_visits_predicts_death(tables: tuple[Patients, Patie
     start = make_first_model(terms)
     stream = KeyStream(b"a key of 32 bytes, for tests now")
     noise = compute_noise_multiplier(3, 1e-3, terms.training.sampling_rate, terms.training.local_steps)
-    update = train(start, terms, DeviceRecords(training, CPU.device), 200, noise, CPU, stream).update
+    update = train(start, terms, DeviceRecords(training, terms, CPU.device), 200, noise, CPU, stream).update
     module = build_model(terms)
     set_shared_parameters(module, start + update)
-    got = compute_metrics(count_scores(module, testing, 100).tolist())
-    assert got.patients == testing.patients
-    assert got.auroc is not None
-    assert got.auroc > 0.8
+    task, counts = BinaryTask(), count_scores(module, testing, terms).tolist()
+    assert task.count_patients(counts, terms.evaluation.bins) == testing.patients
+    auroc = task.compute_figures(counts, terms.evaluation.bins)["auroc"]
+    assert auroc is not None
+    assert auroc > 0.8

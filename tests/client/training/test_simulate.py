@@ -1,13 +1,14 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.small_study import small_terms, write_patients, write_study
+from benchmarks.small_study import read_columns, small_terms, write_patients, write_study
 from client.cli import cli
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.training.simulate import pool_patients, simulate
 from privacy.errors import TrainingError
 
@@ -18,16 +19,17 @@ def test_simulate_learns_from_pooled_tables(tmp_path: Path) -> None:
     files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(3)]
     result = simulate(small_terms(training=TRAINING), files[:2], files[2:], None, repeats=2)
     assert len(result) == 2
-    for metrics in result:
-        assert metrics.patients == 60
-        assert metrics.auroc is not None
-        assert metrics.auroc > 0.85
+    for run in result:
+        assert run.patients == 60
+        auroc = run.figures["auroc"]
+        assert auroc is not None
+        assert auroc > 0.85
 
 
 def test_simulate_with_ruinous_noise_is_another_mechanism(tmp_path: Path) -> None:
     files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
     noisy = simulate(small_terms(training=TRAINING), files[:1], files[1:], 30.0, repeats=4)
-    assert len({metrics.auroc for metrics in noisy}) > 1
+    assert len({run.figures["auroc"] for run in noisy}) > 1
 
 
 def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
@@ -40,11 +42,13 @@ def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
 
 def test_pooled_keeps_patients_apart(tmp_path: Path) -> None:
     contract = small_terms().data
-    parts = [read_table(contract, write_patients(tmp_path / f"{n}.csv", 5 + n, "p")).patients for n in range(2)]
+    parts = [read_data(contract, write_patients(tmp_path / f"{n}.csv", 5 + n, "p")).patients for n in range(2)]
     together = pool_patients(parts)
     assert together.patients == 11
     assert together.patient.tolist() == list(range(11))
-    np.testing.assert_array_equal(together.features[5:], parts[1].features)
+    features, labels = read_columns(together)
+    for got, want in zip((features[5:], labels[5:]), read_columns(parts[1]), strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_command_prints_a_table_for_people_and_json_for_programs(tmp_path: Path) -> None:
@@ -54,10 +58,11 @@ def test_command_prints_a_table_for_people_and_json_for_programs(tmp_path: Path)
     words = ["simulate", str(study), "--train", str(train), "--test", str(test), "--private", "--repeats", "2"]
     said = CliRunner().invoke(cli, words, catch_exceptions=False).stdout.splitlines()
     assert said[0] == "simulated in one place, with noise for epsilon 3, on 60 test patients, threshold 0.5"
-    assert said[1].split() == ["AUROC", "accuracy", "sensitivity", "specificity"]
+    titles = ["AUROC", "average precision", "accuracy", "sensitivity", "specificity", "Brier score"]
+    assert re.split("  +", said[1].strip()) == [*titles, "calibration error"]
     assert [line.split()[0] for line in said[2:]] == ["training", "training", "mean"]
     assert all(len(word) <= 5 for word in said[2].split()[2:])
     found = json.loads(CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False).stdout)
-    assert [set(run) for run in found["runs"]] == [
-        {"auroc", "accuracy", "sensitivity", "specificity", "patients"}
-    ] * 2
+    assert [set(run) for run in found["runs"]] == [{"figures", "patients"}] * 2
+    names = {"auroc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "calibration"}
+    assert [set(run["figures"]) for run in found["runs"]] == [names] * 2

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.small_study import small_terms, without_privacy, write_patients
+from benchmarks.small_study import make_patients, read_columns, small_terms, without_privacy, write_patients
 from client.data.examples import Patients
-from client.data.table import read_table
+from client.data.site_data import read_data
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import train
@@ -43,7 +43,7 @@ def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vecto
     added, _ = compute_site_update(
         make_first_model(terms),
         terms,
-        DeviceRecords(patients, CPU.device),
+        DeviceRecords(patients, terms, CPU.device),
         40,
         CPU,
         stream,
@@ -57,7 +57,7 @@ def contribution_of(terms: Terms, patients: Patients, key: bytes) -> tuple[Vecto
 
 @pytest.fixture
 def patients(tmp_path: Path) -> Patients:
-    return read_table(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
+    return read_data(small_terms().data, write_patients(tmp_path / "t.csv", 40, "p")).patients
 
 
 def test_update_is_that_of_training_without_noise_scaled_to_the_norm(patients: Patients) -> None:
@@ -65,7 +65,9 @@ def test_update_is_that_of_training_without_noise_scaled_to_the_norm(patients: P
     terms, bare, key = site_terms(clipping_norm=0.01), without_privacy(training=TRAINING), bytes(32)
     stream = KeyStream(key)
     is_drawn(1.0, stream)
-    plain = train(make_first_model(terms), bare, DeviceRecords(patients, CPU.device), 40, None, CPU, stream).update
+    plain = train(
+        make_first_model(terms), bare, DeviceRecords(patients, terms, CPU.device), 40, None, CPU, stream
+    ).update
     added, _ = contribution_of(terms, patients, key)
     assert np.linalg.norm(plain) > 0.01
     np.testing.assert_allclose(added, plain / np.linalg.norm(plain) * 0.01, rtol=1e-9)
@@ -78,9 +80,9 @@ def test_patient_who_leaves_moves_the_sum_by_at_most_twice_the_norm(
     terms = site_terms({"learning_rate": 50.0, "local_steps": 20}, adaptive_clipping=adaptive)
     joint = compute_joint_norm(1.0, terms.privacy.adaptive_clipping)
     keep = patients.patient > 0
-    fewer = Patients(
-        patients.features[keep], patients.labels[keep], patients.patient[keep] - 1, patients.patients - 1
-    )
+    features, labels = read_columns(patients)
+    fewer = make_patients(features[keep], labels[keep], patients.patient[keep] - 1)
+    assert fewer.patients == patients.patients - 1
     for number in range(10):
         key = bytes([number]) * 32
         one, other = (contribution_of(terms, each, key)[0] for each in (patients, fewer))
@@ -119,7 +121,7 @@ def test_accumulation_and_proximal_steps_are_those_of_a_study_without_privacy(pa
     plain = train(
         make_first_model(terms),
         without_privacy(training=TRAINING | more),
-        DeviceRecords(patients, CPU.device),
+        DeviceRecords(patients, terms, CPU.device),
         40,
         None,
         CPU,

@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.small_study import CONTRACT, write_csv
 from client.data.adapters.csv import MAX_FIELD, MAX_TABLE_BYTES, read_words
-from client.data.table import read_table
+from client.data.site_data import read_data
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError
-from privacy.study import DataContract
+from privacy.study import TableContract
 
 NAMES = ("id", "age", "ill")
-SMALL = DataContract.model_validate(CONTRACT)
+SMALL = TableContract.model_validate(CONTRACT)
 
 
 def written(folder: Path, content: str | bytes) -> Path:
@@ -118,5 +118,5 @@ def test_table_mistake_shows_no_word_when_printed(tmp_path: Path) -> None:
     words = read_words(written(tmp_path, "id,age,ill\nsecret,1\nb,2,y\n"), NAMES)
     assert "secret" not in repr(words)
     with pytest.raises(DataError) as caught:
-        read_table(SMALL, write_csv(tmp_path / "u.csv", ["a,secret,f,yes"]))
+        read_data(SMALL, write_csv(tmp_path / "u.csv", ["a,secret,f,yes"]))
     assert "secret" not in str(caught.value) + repr(caught.value.__context__)
