@@ -14,6 +14,7 @@ from privacy.errors import FederationError
 from privacy.logs import log_to
 from privacy.process_lifetime import stop_on_signals
 from server.commands.demo import demo
+from server.commands.model import model
 from server.commands.sites import sites
 from server.commands.study import study
 from server.commands.testimony import testimony
@@ -76,7 +77,7 @@ def up(federation: Federation) -> None:
     say("stopped; studies continue with the next 'consilium up'")
 
 
-for command in (sites, study, testimony, demo):
+for command in (sites, study, model, testimony, demo):
     cli.add_command(command)
 
 

@@ -8,20 +8,35 @@ from privacy.command_line import print_json
 
 
 @click.command()
-@click.option("--data", type=click.Choice(["breast-cancer", "heart"]), default="breast-cancer", show_default=True)
-@click.option("--path", type=click.Path(path_type=Path), help="With heart: the folder of the four UCI files.")
+@click.option("--model", help="A model of the catalogue, on generated records, or on the hospitals of --data.")
+@click.option("--task", help="With --model: another of its tasks.")
+@click.option("--study", type=click.Path(path_type=Path), help="With --data: your own study file.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder with one folder for each hospital, with train and test files; or the four UCI heart files.",
+)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Make the federation here, not in /tmp.")
 @click.option("--keep", is_flag=True, help="Leave the folder for inspection.")
 @click.option("--epsilon", default="3", show_default=True, help="The study's epsilon, or 'none': no privacy.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the study's own number.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def demo(
-    data: str, path: Path | None, folder: Path | None, keep: bool, epsilon: str, rounds: int | None, as_json: bool
+    model: str | None,
+    task: str | None,
+    study: Path | None,
+    data: Path | None,
+    folder: Path | None,
+    keep: bool,
+    epsilon: str,
+    rounds: int | None,
+    as_json: bool,
 ) -> None:
-    """Four hospitals on this machine train one model together, for real."""
-    from server.demo.demo import Demo, DemoChoice
+    """Several hospitals on this machine train one model together, for real."""
+    from server.demo.demo import Demo
+    from server.demo.sources import DemoChoice
 
-    choice = DemoChoice(data=data, path=path, folder=folder, keep=keep, epsilon=epsilon, rounds=rounds)
+    choice = DemoChoice(model, task, study, data, folder, keep, epsilon, rounds)
     result = Demo(choice, quiet=as_json).run()
     if as_json:
         print_json(result.model_dump(mode="json"))

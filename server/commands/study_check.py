@@ -12,7 +12,7 @@ from server.federation.config import CONFIG_FILE
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
-    from server.study.check_result import RunsCost, SharedNoiseCheck, SiteUnitCheck, StudyCheck
+    from server.study.check_result import RunsCost, SharedNoiseCheck, SiteUnitCheck, StageCheck, StudyCheck
 
 
 @click.command()
@@ -78,6 +78,7 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
             ("first round", f"epsilon {privacy.epsilon_after_first_round:.3f} of it"),
             ("sites", f"with at most {privacy.smallest_population} patients each (1 / delta)"),
             ("test patients", "protected" if privacy.test_patients_protected else "NOT protected"),
+            ("sites must allow", _format_allowance(privacy.epsilon_in_all, privacy.test_patients_protected)),
             *_list_runs_rows(privacy.runs),
         ]
     else:
@@ -85,9 +86,10 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
             *_list_range_rows(found),
             ("privacy", "NONE: the model may reveal its patients; a site must allow that"),
         ]
+    parts = f"{found.ciphertexts} ciphertext{'' if found.ciphertexts == 1 else 's'}"
     moved = (
         f"{found.bytes_up:,} bytes up, {found.bytes_down:,} down "
-        f"({found.ciphertexts} ciphertexts; float32 would take {found.float32_bytes:,})"
+        f"({parts}; float32 would take {found.float32_bytes:,})"
     )
     if not found.sealed:
         moved += "; NOT SEALED: the coordinator can read every site's update"
@@ -95,13 +97,33 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
         moved += "; one value a slot, for so many bits and sites: at most 32 sites at 16 bits halve the bytes"
     rows = [
         ("study", f"{found.study}, SHA-256 {found.terms_sha256[:16]}..."),
-        ("model", f"{found.parameters:,} parameters, {found.inputs} inputs"),
+        ("model", f"{found.model}: {found.parameters:,} parameters"),
+        *(("" if place else "takes", f"{name}: {what}") for place, (name, what) in enumerate(found.inputs.items())),
+        ("learns", f"the task {found.task}, from {_format_shape(found.outputs)} a record"),
         *_list_layer_rows(found, weights),
         ("rounds", f"{found.rounds}, in {found.exchanges} exchanges"),
+        *(("" if place else "stages", _format_stage(stage)) for place, stage in enumerate(found.stages)),
         ("site and round", moved),
         *promise,
     ]
     print_table(("", ""), rows, () if privacy.private else {len(rows) - 1})
+
+
+def _format_allowance(epsilon: float, protected: bool) -> str:
+    """Format what the policy of every site must allow; by default a site allows an epsilon of 3."""
+    test_patients = "" if protected else ", and unprotected_test_patients"
+    return f"epsilon_per_study of {epsilon:g}{test_patients} (policy in site.yaml)"
+
+
+def _format_shape(shape: tuple[int, ...]) -> str:
+    return f"{'x'.join(map(str, shape))} outputs" if shape else "one output"
+
+
+def _format_stage(stage: "StageCheck") -> str:
+    return (
+        f"{stage.name}: {stage.rounds} rounds for '{stage.objective}' at rate {stage.learning_rate:g}, "
+        f"{stage.parameters:,} parameters"
+    )
 
 
 def _list_layer_rows(found: "StudyCheck", weights: Path | None) -> list[tuple[str, str]]:

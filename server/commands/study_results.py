@@ -14,7 +14,7 @@ from server.federation.folder import Federation
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def list_studies(federation: Federation, as_json: bool) -> None:
-    """Every study of this federation, with its newest AUROC."""
+    """Every study of this federation, with the figure of its newest evaluation."""
     from server.results.documents import StudySummary
     from server.results.text import LIST_HEADINGS, format_list_row
 
@@ -37,10 +37,10 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
     """
     from server.results.read import read_results
     from server.results.text import (
-        EVALUATION_HEADINGS,
         SITE_HEADINGS,
         explain_evaluations,
         format_evaluation_row,
+        list_evaluation_headings,
         list_facts,
         list_site_rows,
     )
@@ -55,8 +55,9 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
     print_table(("", ""), rows, alarming)
     click.echo("\non all sites' test patients")
     if found.evaluations:
-        print_table(EVALUATION_HEADINGS, [format_evaluation_row(each) for each in found.evaluations])
-        click.echo(explain_evaluations(found.evaluations))
+        evaluations = [format_evaluation_row(each, found.figures) for each in found.evaluations]
+        print_table(list_evaluation_headings(found.figures), evaluations)
+        click.echo(explain_evaluations(found.evaluations, found.figures[:1]))
     else:
         click.echo("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
     click.echo("")
@@ -80,8 +81,9 @@ def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> No
         print_json({"studies": [each.model_dump(mode="json") for each in several]})
         return
     print_table(("",) * (len(several) + 1), compare_studies(several))
-    if evaluations := [each.evaluations[-1] for each in several if each.evaluations]:
-        click.echo(explain_evaluations(evaluations))
+    if evaluated := [each for each in several if each.evaluations]:
+        newest = [each.evaluations[-1] for each in evaluated]
+        click.echo(explain_evaluations(newest, [each.figures[0] for each in evaluated]))
 
 
 @click.command()

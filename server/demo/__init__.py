@@ -1,1 +1,1 @@
-"""The demonstration: four hospitals on one machine, with the real programs."""
+"""The demonstration: several hospitals on one machine, with the real programs."""

@@ -1,7 +1,7 @@
-"""``consilium demo``: four hospitals on this machine train one model together, with the real programs.
+"""``consilium demo``: several hospitals on this machine train one model together, with the real programs.
 
-* All steps use the commands that people use: a federation is made; four sites make their own keys, pin each other,
-  register data, are granted a budget and connect; then a study runs.
+* All steps use the commands that people use: a federation is made; the sites make their own keys, pin each other,
+  register data, are granted a budget and connect; then a study runs (``server/demo/sources.py`` chooses which).
 * The federation is compared with each hospital alone and with all data pooled. These two are simulated from the
   source tables, outside the hospitals' folders and ledgers.
 """
@@ -13,42 +13,23 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Final
+from typing import Any
 
-import yaml
-
+from models.tasks.registry import list_figures
 from privacy.canonical import compute_sha256
 from privacy.command_line import say
 from privacy.errors import CoordinatorError, FederationError
 from privacy.process_lifetime import interrupt_on_signals, interrupt_with_parent
-from privacy.study import Terms, parse_terms
-from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_heart_hospitals
 from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.report import REPEATS, print_report
-from server.demo.result import Alone, DemoResult, Figures, HospitalBudget, Pooled
+from server.demo.result import Alone, DemoResult, HospitalBudget, Pooled, Trainings, summarise_trainings
+from server.demo.sources import DemoChoice, GeneratedHospital, choose_study
+from server.results.read import read_results
 from server.results.tally import Moved, Tally, average_rounds
 from server.study.check import check_study
 from server.watch.progress import Progress
-
-_EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
-_STUDIES: Final = {"breast-cancer": "breast_cancer.yaml", "heart": "heart.yaml"}
-_SEED: Final = 0
-
-
-@dataclass(frozen=True)
-class DemoChoice:
-    """The options of the demonstration."""
-
-    data: str
-    path: Path | None
-    folder: Path | None
-    keep: bool
-    epsilon: str
-    rounds: int | None
 
 
 class Demo:
@@ -57,8 +38,7 @@ class Demo:
     def __init__(self, choice: DemoChoice, *, quiet: bool) -> None:
         self._choice = choice
         self._quiet = quiet
-        self._terms = _read_terms(choice)
-        self._hospitals = _make_hospitals(choice)
+        self._terms, self._hospitals = choose_study(choice)
 
     def run(self) -> DemoResult:
         """Run the demonstration and return its figures.
@@ -70,9 +50,13 @@ class Demo:
         interrupt_with_parent()
         with self._make_folder() as folder, Processes() as processes:
             federation = LocalFederation(folder, self._terms, self._hospitals, self._report_step)
-            self._report_step("making a federation and four hospitals, each with its own keys, ledger and data")
+            self._report_step(
+                f"making a federation and {len(self._hospitals)} hospitals, each with its own keys, ledger and data"
+            )
             federation.make()
-            self._report_step("starting the coordinator (a Flower SuperLink over TLS) and four site agents")
+            self._report_step(
+                f"starting the coordinator (a Flower SuperLink over TLS) and {len(self._hospitals)} site agents"
+            )
             federation.start(processes)
             began = time.monotonic()
             with Progress(quiet=self._quiet) as progress:
@@ -113,17 +97,23 @@ class Demo:
             models.add(compute_sha256((release / "model.safetensors").read_bytes()))
         if len(models) != 1:
             raise CoordinatorError("the hospitals do not hold the same model")
-        final = cards[0]["evaluation"][-1] if cards[0]["evaluation"] else {}
+        final = cards[0]["evaluation"][-1]["figures"] if cards[0]["evaluation"] else {}
+        figures = list_figures(self._terms.task, self._terms.data)
         rounds = [each for number, each in tally.rounds.items() if self._terms.trains(number)]
         average = average_rounds([each for each in rounds if each.committed]) or Moved(0, 0, 0.0)
         private = self._terms.privacy.epsilon is not None
-        alone, pooled = _compare_with_simulations(federation, private)
+        evaluations = read_results(federation.folder / "coordinator" / "studies" / study).evaluations
+        alone, pooled = _compare_with_simulations(federation, private, figures[0].name)
         return DemoResult(
             study=study,
             private=private,
+            generated=any(isinstance(each, GeneratedHospital) for each in self._hospitals),
             rounds=cards[0]["rounds"]["planned"],
             seconds=round(seconds, 2),
-            federated=Figures(**{name: final.get(name) for name in Figures.model_fields}),
+            figures=figures,
+            federated={each.name: final.get(each.name) for each in figures},
+            chance=evaluations[-1].figures[figures[0].name].chance if evaluations else None,
+            test_patients_protected=self._terms.evaluation.epsilon is not None,
             alone=alone,
             pooled=pooled,
             sites=tuple(_read_budget(card, private) for card in cards),
@@ -148,43 +138,23 @@ def _read_budget(card: Mapping[str, Any], private: bool) -> HospitalBudget:
     )
 
 
-def _compare_with_simulations(federation: LocalFederation, private: bool) -> tuple[tuple[Alone, ...], Pooled]:
-    """Train each hospital alone and all pooled, by the sites' own code on the source tables; return mean AUROCs."""
+def _compare_with_simulations(
+    federation: LocalFederation, private: bool, figure: str
+) -> tuple[tuple[Alone, ...], Pooled]:
+    """Train each hospital alone and all pooled, by the sites' own code on the source tables; return their figures."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
 
-    def simulate(trains: list[Path], private: bool) -> float | None:
+    def simulate(trains: list[Path], private: bool) -> Trainings:
         train = [word for path in trains for word in ("--train", str(path))]
         how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
         command = [find_program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
-        found = [run["auroc"] for run in json.loads(run_to_end(command))["runs"]]
-        return None if None in found else fmean(found)
+        runs = json.loads(run_to_end(command))["runs"]
+        return summarise_trainings([run["figures"][figure] for run in runs])
 
     with ThreadPoolExecutor(2) as pool:
         alone = {name: pool.submit(simulate, [train], private) for name, (train, _) in federation.tables.items()}
         pooled = pool.submit(simulate, [train for train, _ in federation.tables.values()], False)
         return (
-            tuple(Alone(site=name, auroc=future.result()) for name, future in alone.items()),
-            Pooled(auroc=pooled.result()),
+            tuple(Alone(site=name, figure=figure, **each.result()._asdict()) for name, each in alone.items()),
+            Pooled(figure=figure, **pooled.result()._asdict()),
         )
-
-
-def _read_terms(choice: DemoChoice) -> Terms:
-    path = _EXAMPLES / _STUDIES[choice.data]
-    if not path.exists():
-        raise FederationError(f"{path}: not found; the demonstration runs from the source tree")
-    value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    value["privacy"]["epsilon"] = choice.epsilon
-    if choice.epsilon == "none":
-        value["privacy"] = {"epsilon": "none"}
-    if choice.rounds is not None:
-        value["training"]["rounds"] = choice.rounds
-        value["evaluation"]["rounds"] = sorted({max(1, choice.rounds // 2), choice.rounds})
-    return parse_terms(value)
-
-
-def _make_hospitals(choice: DemoChoice) -> tuple[Hospital, ...]:
-    if choice.data == "heart":
-        if choice.path is None:
-            raise FederationError("--data heart needs --path: the folder with the four files of the UCI collection")
-        return read_heart_hospitals(choice.path, _SEED)
-    return make_breast_cancer_hospitals(_SEED)

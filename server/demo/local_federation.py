@@ -13,11 +13,12 @@ from typing import Final
 
 import yaml
 
+from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.errors import CoordinatorError, FederationError
 from privacy.study import Terms
 from server.control.client import ControlClient
-from server.demo.hospitals import Hospital
 from server.demo.processes import Processes, find_program, run_to_end
+from server.demo.sources import DemoHospital
 from server.study.check import count_parameters
 from server.study.events import StudyStatus
 from server.study.notes import WatchEnded, read_watched_note
@@ -38,7 +39,7 @@ class LocalFederation:
     """
 
     def __init__(
-        self, folder: Path, terms: Terms, hospitals: Sequence[Hospital], tell: Callable[[str], None]
+        self, folder: Path, terms: Terms, hospitals: Sequence[DemoHospital], tell: Callable[[str], None]
     ) -> None:
         self.folder = folder
         self.terms = terms
@@ -113,20 +114,14 @@ class LocalFederation:
         """Make a site and its join request, as its engineer does; return its identity key as people type it."""
         home = self.folder / name
         key = run_to_end([find_program("consilium-site"), "init", str(home), "--name", name]).strip()
-        self._set_policy(home)
+        _set_policy(home, self.terms)
         self._run_site_command(name, "join", "--request", str(self.folder / f"{name}.request"))
         return key
 
-    def _set_policy(self, home: Path) -> None:
-        """Write the policy into site.yaml that the hospital's data protection officer would set for this study."""
-        path = home / "site.yaml"
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        evaluation, epsilon = self.terms.evaluation, self.terms.privacy.epsilon
-        config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
-        config["policy"]["without_privacy"] = [self.terms.data.name] if epsilon is None else []
-        if epsilon is not None:
-            config["policy"]["epsilon_per_study"] = epsilon + (evaluation.epsilon or 0.0)
-        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    def allow(self, terms: Terms) -> None:
+        """Let every hospital's data protection officer allow a study of ``terms``."""
+        for name in self.tables:
+            _set_policy(self.folder / name, terms)
 
     def _admit(self, name: str) -> None:
         """Enrol a site, as the coordinator's operator does."""
@@ -162,6 +157,19 @@ class LocalFederation:
     def _restart_ended_processes(self, processes: Processes) -> None:
         for name in processes.restart_ended():
             self._tell(f"'{name}' had ended and was started again")
+
+
+def _set_policy(home: Path, terms: Terms) -> None:
+    """Write the policy into site.yaml that the hospital's data protection officer would set for a study."""
+    path = home / "site.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    evaluation, epsilon = terms.evaluation, terms.privacy.epsilon
+    config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
+    config["policy"]["without_privacy"] = [terms.data.name] if epsilon is None else []
+    config["policy"]["minimum_patients"] = PUBLIC_COUNT_STEP  # public data sets may be small
+    if epsilon is not None:
+        config["policy"]["epsilon_per_study"] = epsilon + (evaluation.epsilon or 0.0)
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def _run_side_by_side(work: Callable[[str], None], names: list[str]) -> None:

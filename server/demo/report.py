@@ -1,5 +1,10 @@
-"""The result of the demonstration as tables on stdout."""
+"""Print the result of the demonstration as tables on stdout.
 
+* What was simulated is marked, and says its spread; the federation's figures are those of one study.
+* Whoever is not protected is named: training without privacy in the titles, test patients below the figures.
+"""
+
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
@@ -9,8 +14,11 @@ from server.demo.result import DemoResult
 from server.results.tally import WITHOUT_PRIVACY, Tally
 from server.study.check_result import StudyCheck
 
-REPEATS: Final = 5
-"""Simulated trainings for each figure that the federation is compared with; their mean is shown."""
+REPEATS: Final = 8
+"""Simulated trainings for each figure that the federation is compared with."""
+
+
+GENERATED: Final = ", which are generated: nobody's"
 
 
 def print_report(result: DemoResult, tally: Tally, explained: StudyCheck) -> None:
@@ -26,20 +34,45 @@ def print_report(result: DemoResult, tally: Tally, explained: StudyCheck) -> Non
 
 def _build_quality_table(result: DemoResult, bare: str) -> Table:
     table = Table(
-        title=f"on all hospitals' held-out patients{bare}",
+        title=f"on all hospitals' held-out patients{GENERATED if result.generated else ''}{bare}",
         title_justify="left",
-        caption=f"simulated: from the source tables, outside the hospitals' ledgers; means of {REPEATS} trainings",
+        caption=_explain_comparison(result),
         caption_justify="left",
     )
-    for heading in ("model", "AUROC", "accuracy", "sensitivity", "specificity"):
+    for heading in ("model", "figure", "", ""):
         table.add_column(heading)
-    federated = result.federated
-    table.add_row("federated", *(_format_figure(value) for _, value in federated), style="bold")
-    same = "same budget" if result.private else "no privacy"
-    for alone in result.alone:
-        table.add_row(f"{alone.site} alone, {same}", _format_figure(alone.auroc), "", "", "simulated")
-    table.add_row("pooled, no privacy", _format_figure(result.pooled.auroc), "", "", "simulated")
+    first, *others = result.figures
+    table.add_row("federated", first.title, _format_figure(result.federated[first.name]), "one study", style="bold")
+    for each in others:
+        table.add_row("", each.title, _format_figure(result.federated[each.name]), "")
+    pooled = "pooled, no privacy", result.pooled.value, result.pooled.spread
+    for name, value, spread in (
+        *((f"{each.site} alone", each.value, each.spread) for each in result.alone),
+        pooled,
+    ):
+        table.add_row(name, first.title, _format_mean(value, spread), "simulated")
+    table.add_row("gain over one alone", first.title, _format_gains(result.compute_gains()), "", style="bold")
     return table
+
+
+def _explain_comparison(result: DemoResult) -> str:
+    """Explain what was simulated, what the signs mean, and whom nothing protects."""
+    first = result.figures[0]
+    same = "with the same budget" if result.private else "without privacy too"
+    lines = [
+        f"alone: on one hospital's patients, {same}",
+        "simulated: from the source tables, outside the hospitals' ledgers; "
+        f"mean ± standard deviation of {REPEATS} trainings",
+        "gain: the least and the greatest over the hospitals; positive where the federation is better "
+        f"({'lower' if first.lower_is_better else 'higher'} {first.title})",
+    ]
+    if result.chance is not None:
+        lines.append(
+            f"other test patients, as many, would move the federated {first.title} by about {result.chance:.3f}"
+        )
+    if not result.test_patients_protected:
+        lines.append("test patients are NOT protected here (evaluation.epsilon: none)")
+    return "\n".join(lines)
 
 
 def _build_budget_table(result: DemoResult, bare: str) -> Table:
@@ -80,3 +113,11 @@ def _build_movement_table(result: DemoResult, tally: Tally, explained: StudyChec
 
 def _format_figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _format_mean(value: float | None, spread: float | None) -> str:
+    return _format_figure(value) + ("" if spread is None else f" ± {spread:.3f}")
+
+
+def _format_gains(gains: Sequence[float]) -> str:
+    return f"{min(gains):+.3f} to {max(gains):+.3f}" if gains else "-"

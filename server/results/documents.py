@@ -10,6 +10,7 @@ Rules:
 from pydantic import JsonValue
 
 from privacy.study import Choice, Placement, Unit
+from privacy.study.tasks.figures import FigureFacts, FigureName, FigureTitle
 from server.study.events import StudyStatus
 from server.study.figures import EvaluationResult, Figure, Shown
 from server.study.sites import SiteStatus as SiteStanding
@@ -40,8 +41,12 @@ class TermsSummary(Shown):
     options: dict[str, JsonValue]
     parameters: int
     """Number of parameters that are trained together."""
-    label: str
-    columns: tuple[str, ...]
+    task: str
+    """The kind of the task."""
+    predicts: str
+    """What is predicted, in words."""
+    inputs: dict[str, str]
+    """What it is predicted from, by name: columns of a table, or types and shapes of arrays."""
     local_steps: int
     sampling_rate: float
     learning_rate: float
@@ -116,12 +121,22 @@ class StudyResults(Shown):
     terms: TermsSummary
     privacy: Promise
     rounds: RoundsSummary
+    figures: tuple[FigureFacts, ...]
+    """What the figures of evaluations are called, in their order; the first one chooses the best model."""
     evaluations: tuple[EvaluationResult, ...]
     remarks: tuple[str, ...]
     """Warnings that belong to the figures."""
     released: ReleasedSummary
     sites: tuple[SiteResult, ...]
     movement: Movement
+
+
+class NewestFigure(Shown):
+    """The figure that chooses the best model, of the newest evaluation."""
+
+    name: FigureName
+    title: FigureTitle
+    figure: Figure
 
 
 class StudySummary(Shown):
@@ -137,5 +152,5 @@ class StudySummary(Shown):
     """Sites that take no part until they are re-admitted, and why."""
     epsilon: float | None
     """The promised one; null without privacy."""
-    auroc: Figure | None
-    """Of the newest evaluation."""
+    figure: NewestFigure | None
+    """Null before an evaluation."""

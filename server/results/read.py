@@ -4,7 +4,7 @@ Rules:
 
 * a figure comes from totals that all members of a cohort have opened alike, or from public quantities;
 * where sites that closed reported different totals, no figure of them is shown, and a remark says so;
-* accuracy, sensitivity and specificity are shown with their threshold only, and every figure with its noise;
+* a figure that depends on a threshold is shown with it only, and every figure with its noise;
 * training rounds are counted, not exchanges: the closing evaluation does not count, and a void round is not
   applied.
 """
@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.federated.early_stopping import find_best_evaluation
+from models.federated.early_stopping import find_best_evaluation, rank_evaluations
+from models.tasks.registry import list_figures
 from privacy import study
 from privacy.protocol.headers import Evaluated
 from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.study import Choice
 from privacy.study.launch import Launch
+from privacy.study.summary import describe_inputs, describe_prediction
 from server.results.documents import (
     Movement,
+    NewestFigure,
     Promise,
     ReleasedSummary,
     RoundsSummary,
@@ -59,6 +62,7 @@ def read_results(folder: Path) -> StudyResults:
         terms=_build_terms(launch),
         privacy=_build_promise(launch.terms),
         rounds=rounds,
+        figures=list_figures(launch.terms.task, launch.terms.data),
         evaluations=tuple(compute_evaluation_result(launch.terms, history, each) for each in totals),
         remarks=(*tally.warnings, *remarks),
         released=_build_released(launch.terms, history, totals),
@@ -83,7 +87,6 @@ def read_summary(folder: Path) -> StudySummary:
         launch, history = journal.read_launch().statement, journal.read_history()
         standing = _read_status(history, journal)
     totals, _ = find_known_totals(launch.terms, history)
-    newest = compute_evaluation_result(launch.terms, history, totals[-1]).auroc if totals else None
     return StudySummary(
         study=launch.study,
         standing=standing,
@@ -92,8 +95,14 @@ def read_summary(folder: Path) -> StudySummary:
         sites=launch.names,
         out=dict(history.out),
         epsilon=launch.terms.privacy.epsilon,
-        auroc=newest,
+        figure=_build_newest_figure(launch.terms, history, totals[-1]) if totals else None,
     )
+
+
+def _build_newest_figure(terms: study.Terms, history: History, totals: Evaluated) -> NewestFigure:
+    first = list_figures(terms.task, terms.data)[0]
+    figure = compute_evaluation_result(terms, history, totals).figures[first.name]
+    return NewestFigure(name=first.name, title=first.title, figure=figure)
 
 
 def _count_rounds(terms: study.Terms, history: History, evaluated: int) -> RoundsSummary:
@@ -117,8 +126,9 @@ def _build_terms(launch: Launch) -> TermsSummary:
         model=terms.model.name,
         options=terms.model.options,
         parameters=launch.parameters,
-        label=terms.data.label.name,
-        columns=tuple(feature.name for feature in terms.data.features),
+        task=terms.task.kind,
+        predicts=describe_prediction(terms),
+        inputs=describe_inputs(terms),
         local_steps=terms.training.local_steps,
         sampling_rate=terms.training.sampling_rate,
         learning_rate=terms.training.learning_rate,
@@ -143,7 +153,9 @@ def _build_promise(terms: study.Terms) -> Promise:
 
 def _build_released(terms: study.Terms, history: History, totals: Sequence[Evaluated]) -> ReleasedSummary:
     last = max((number for number in history.committed if terms.trains(number)), default=0)
-    best = find_best_evaluation([each.counts for each in totals]) if terms.release.model is Choice.BEST else None
+    best = None
+    if terms.release.model is Choice.BEST:
+        best = find_best_evaluation(rank_evaluations(terms, [each.counts for each in totals]))
     return ReleasedSummary(choice=terms.release.model, after_round=last if best is None else totals[best].round)
 
 

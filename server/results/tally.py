@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Final, NamedTuple, assert_never
 
+from privacy.study.tasks.figures import FigureFacts
 from server.study.notes import (
     FiguresOpened,
     Heartbeat,
@@ -98,6 +99,8 @@ class Tally:
     void: list[int] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     """Warnings that every display of the study shows."""
+    figures: tuple[FigureFacts, ...] = ()
+    """What the study's figures are called, in their order."""
     exchanges: int = 0
     """Of the whole study, the closing evaluation included; 0 before it is known."""
     now: float = 0.0
@@ -118,7 +121,7 @@ class Tally:
             case StudyBegan():
                 bare, plain = not note.private, not note.sealed
                 self.warnings = (WITHOUT_PRIVACY,) * bare + (NOT_SEALED,) * plain
-                self.exchanges = note.exchanges
+                self.exchanges, self.figures = note.exchanges, note.figures
             case RequestSent():
                 self._add_request(note)
             case ReplyReceived():

@@ -9,23 +9,15 @@ Rules:
 from collections.abc import Sequence
 
 from privacy.study import Choice, Unit
+from privacy.study.tasks.figures import FigureFacts
 from server.results.documents import RoundsSummary, StudyResults, StudySummary
 from server.results.tally import WITHOUT_PRIVACY
 from server.study.figures import EvaluationResult, Figure
 
 Rows = list[tuple[str, ...]]
 
-EVALUATION_HEADINGS = (
-    "after round",
-    "AUROC",
-    "accuracy",
-    "sensitivity",
-    "specificity",
-    "test patients",
-    "by chance",
-)
 SITE_HEADINGS = ("site", "", "rounds", "patients (about)", "epsilon spent", "")
-LIST_HEADINGS = ("study", "", "rounds", "epsilon", "AUROC", "")
+LIST_HEADINGS = ("study", "", "rounds", "epsilon", "newest figure", "")
 _CLIPPED = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "update of a site"}
 
 
@@ -36,7 +28,7 @@ def list_facts(found: StudyResults) -> Rows:
         ("study", f"{found.study}: {found.standing}" + (f" ({found.why})" if found.why else "")),
         ("purpose", terms.purpose),
         ("terms", f"SHA-256 {terms.sha256}"),
-        ("predicts", f"{terms.label}, from {len(terms.columns)} columns: {_format_names(terms.columns)}"),
+        ("predicts", f"{terms.predicts}; from {len(terms.inputs)} inputs: {_format_names(tuple(terms.inputs))}"),
         ("model", f"{terms.model}, {terms.parameters:,} parameters trained together"),
         (
             "training",
@@ -60,17 +52,22 @@ def list_facts(found: StudyResults) -> Rows:
     return [*rows, *(("NOTE", remark) for remark in found.remarks)]
 
 
-def format_evaluation_row(each: EvaluationResult) -> tuple[str, ...]:
-    """Format one evaluation under :data:`EVALUATION_HEADINGS`."""
-    figures = (each.auroc, each.accuracy, each.sensitivity, each.specificity)
-    chance = "-" if each.auroc.chance is None else f"± {each.auroc.chance:.3f}"
+def list_evaluation_headings(figures: Sequence[FigureFacts]) -> tuple[str, ...]:
+    """List the headings of evaluations with these figures."""
+    return ("after round", *(each.title for each in figures), "test patients", "by chance")
+
+
+def format_evaluation_row(each: EvaluationResult, figures: Sequence[FigureFacts]) -> tuple[str, ...]:
+    """Format one evaluation under :func:`list_evaluation_headings`."""
+    shown = [format_figure(each.figures[kind.name]) for kind in figures]
+    first = each.figures[figures[0].name].chance
     mostly = " MOSTLY NOISE" if each.mostly_noise else ""
-    return (str(each.after_round), *map(format_figure, figures), f"{each.patients}{mostly}", chance)
+    return str(each.after_round), *shown, f"{each.patients}{mostly}", "-" if first is None else f"± {first:.3f}"
 
 
-def explain_evaluations(evaluations: Sequence[EvaluationResult]) -> str:
-    """Explain the columns of evaluations in one sentence."""
-    thresholds = sorted({each.threshold for each in evaluations})
+def explain_evaluations(evaluations: Sequence[EvaluationResult], firsts: Sequence[FigureFacts]) -> str:
+    """Explain the columns of evaluations, of studies with these first figures, in one sentence."""
+    thresholds = sorted({each.threshold for each in evaluations if each.threshold is not None})
     noise = max(each.noise_deviation for each in evaluations)
     how = (
         f"± is how far the noise in the totals ({noise:.1f} patients a cell) moves a figure"
@@ -78,10 +75,9 @@ def explain_evaluations(evaluations: Sequence[EvaluationResult]) -> str:
         else "there is no noise in these totals"
     )
     scores = " or ".join(f"{each:g}" for each in thresholds)
-    return (
-        f"a score of {scores} or more counts as positive; {how}; by chance: how far other test patients, as many, "
-        "would move the AUROC"
-    )
+    positive = f"a score of {scores} or more counts as positive; " if scores else ""
+    names = " or ".join(dict.fromkeys(each.title for each in firsts))
+    return f"{positive}{how}; by chance: how far other test patients, as many, would move the {names}"
 
 
 def list_site_rows(found: StudyResults) -> Rows:
@@ -102,9 +98,9 @@ def list_site_rows(found: StudyResults) -> Rows:
 def format_list_row(each: StudySummary) -> tuple[str, ...]:
     """Format one study under :data:`LIST_HEADINGS`."""
     epsilon = "NONE" if each.epsilon is None else f"{each.epsilon:g}"
-    auroc = "-" if each.auroc is None else format_figure(each.auroc)
+    newest = "-" if each.figure is None else f"{each.figure.title} {format_figure(each.figure.figure)}"
     out = "; ".join(f"{name} is out: {why}" for name, why in sorted(each.out.items()))
-    return each.study, each.standing, format_rounds(each.rounds), epsilon, auroc, each.why or out
+    return each.study, each.standing, format_rounds(each.rounds), epsilon, newest, each.why or out
 
 
 def compare_studies(several: Sequence[StudyResults]) -> Rows:
@@ -113,29 +109,37 @@ def compare_studies(several: Sequence[StudyResults]) -> Rows:
         ("", *(each.study for each in several)),
         ("standing", *(each.standing for each in several)),
         ("model", *(f"{each.terms.model}, {each.terms.parameters:,}" for each in several)),
-        ("predicts", *(each.terms.label for each in several)),
+        ("predicts", *(each.terms.predicts for each in several)),
         ("sites", *(str(len(each.sites)) for each in several)),
         ("rounds", *(format_rounds(each.rounds) for each in several)),
         ("epsilon, delta", *(_format_epsilon(each) for each in several)),
         ("test patients", *(_format_test_epsilon(each) for each in several)),
         ("epsilon spent", *(_format_most_spent(each) for each in several)),
     ]
-    newest = [each.evaluations[-1] if each.evaluations else None for each in several]
-    for place, heading in enumerate(EVALUATION_HEADINGS):
-        cells = ["-" if each is None else format_evaluation_row(each)[place] for each in newest]
-        rows.append((heading, *cells))
-    thresholds = ["-" if each is None else f"{each.threshold:g}" for each in newest]
+    newest = [_list_newest_cells(each) for each in several]
+    titles = dict.fromkeys(kind.title for each in several for kind in each.figures)  # in order, each once
+    for heading in ("after round", *titles, "test patients", "by chance", "threshold"):
+        rows.append((heading, *(cells.get(heading, "-") for cells in newest)))
     bytes_up = ["-" if each.movement.bytes_up is None else f"{each.movement.bytes_up:,}" for each in several]
     bytes_down = ["-" if each.movement.bytes_down is None else f"{each.movement.bytes_down:,}" for each in several]
     a_round = [each.movement.seconds_per_round for each in several]
     return [
         *rows,
-        ("threshold", *thresholds),
         ("bytes up, site and round", *bytes_up),
         ("bytes down", *bytes_down),
         ("a round", *("-" if each is None else format_seconds(each) for each in a_round)),
         ("released", *(f"after round {each.released.after_round}" for each in several)),
     ]
+
+
+def _list_newest_cells(found: StudyResults) -> dict[str, str]:
+    """List the newest evaluation's cells by their headings; empty before an evaluation."""
+    if not found.evaluations:
+        return {}
+    newest = found.evaluations[-1]
+    row = format_evaluation_row(newest, found.figures)
+    cells = dict(zip(list_evaluation_headings(found.figures), row, strict=True))
+    return cells if newest.threshold is None else {**cells, "threshold": f"{newest.threshold:g}"}
 
 
 def format_rounds(counted: RoundsSummary) -> str:
@@ -176,7 +180,9 @@ def _format_promise(found: StudyResults) -> str:
 
 def _format_released(found: StudyResults) -> str:
     chosen, after = found.released.choice, f"the model after round {found.released.after_round}"
-    how = "the last one" if chosen is Choice.LAST else "by the best AUROC of opened totals"
+    if chosen is Choice.AVERAGE:
+        return f"the moving average of the shared models up to round {found.released.after_round}"
+    how = "the last one" if chosen is Choice.LAST else f"by the best {found.figures[0].title} of opened totals"
     return f"{after}, {how}"
 
 

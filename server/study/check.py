@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from models.catalogue import build
 from models.errors import ModelError
+from models.fit import build_study_module, describe_inputs, find_layers_of_round
 from models.parameters.pretrained import load_public_weights
-from models.parameters.trainable import apply_layer_choice, count_by_kind
+from models.parameters.trainable import count_by_kind, list_shared_ranges
 from privacy.accounting.epsilon import epsilon_of, is_cut_short
 from privacy.accounting.events import SiteUpdates, repeat_event
 from privacy.errors import TermsError
@@ -18,12 +18,14 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.round_layout import compute_update_range, count_sealed_values, make_shared_noise
 from privacy.study import Placement, Terms
 from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
+from privacy.study.tasks.task import count_cells
 from server.study.check_result import (
     NoPrivacyCheck,
     PrivacyCheck,
     RunsCost,
     SharedNoiseCheck,
     SiteUnitCheck,
+    StageCheck,
     StudyCheck,
 )
 
@@ -56,11 +58,9 @@ def require_weights(terms: Terms, file: Path) -> None:
 
 def _build_model(terms: Terms) -> nn.Module:
     try:
-        module = build(terms.model.name, terms.model.options, terms.data.inputs)
-        apply_layer_choice(module, terms.model)
+        return build_study_module(terms)
     except ModelError as error:
         raise TermsError(str(error)) from None
-    return module
 
 
 def check_study(
@@ -81,8 +81,9 @@ def check_study(
         TermsError: the model cannot be built.
         BudgetError: no noise reaches the wanted epsilon.
     """
-    layers = count_by_kind(_build_model(terms))
-    cells = 2 * terms.evaluation.bins if terms.evaluation.rounds else 0
+    module = _build_model(terms)
+    layers = count_by_kind(module)
+    cells = count_cells(terms.cell_groups) if terms.evaluation.rounds else 0
     aggregation = terms.secure_aggregation
     values = count_sealed_values(terms, layers.shared)
     layout = Layout(values, cells, aggregation.bits, terms.cohort.maximum, scheme=aggregation.scheme)
@@ -97,7 +98,12 @@ def check_study(
         personal=layers.personal,
         frozen=layers.frozen,
         start=terms.model.start,
-        inputs=terms.data.inputs,
+        model=terms.model.name,
+        inputs=describe_inputs(terms.model, terms.data),
+        task=terms.task.kind,
+        outputs=terms.task.compute_output_shape(terms.data),
+        cells=cells,
+        stages=_list_stages(module, terms),
         rounds=terms.training.rounds,
         exchanges=terms.last_round,
         bytes_up=layout.sealed_bytes,
@@ -111,6 +117,24 @@ def check_study(
         privacy=privacy,
         problems=(shares.problem,) if shares and shares.problem else (),
     )
+
+
+def _list_stages(module: nn.Module, terms: Terms) -> tuple[StageCheck, ...]:
+    stages, first = [], 1
+    for stage in terms.training.stages:
+        layers = find_layers_of_round(module, terms, first)
+        ranges = ((0, count_by_kind(module).shared),) if layers is None else list_shared_ranges(module, layers)
+        stages.append(
+            StageCheck(
+                name=stage.name,
+                objective=stage.objective,
+                rounds=stage.rounds,
+                learning_rate=stage.learning_rate,
+                parameters=sum(end - start for start, end in ranges),
+            )
+        )
+        first += stage.rounds
+    return tuple(stages)
 
 
 def _check_privacy(
@@ -137,6 +161,7 @@ def _check_privacy(
         smallest_population=round(1 / promise.delta),
         runs=None if runs is None else RunsCost(**compute_price_of_runs(terms, runs)._asdict()),
         test_patients_protected=not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
+        epsilon_in_all=promise.epsilon + (terms.evaluation.epsilon or 0.0),
     )
 
 

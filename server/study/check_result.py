@@ -76,12 +76,25 @@ class PrivacyCheck(Shown):
     """One over delta: the greatest number of patients that a site may have."""
     runs: RunsCost | None
     test_patients_protected: bool
+    epsilon_in_all: float
+    """Training and evaluation together: what a site's policy must allow (``epsilon_per_study``)."""
 
 
 class NoPrivacyCheck(Shown):
     """A study without differential privacy."""
 
     private: Literal[False] = False
+
+
+class StageCheck(Shown):
+    """A stage of training."""
+
+    name: str
+    objective: str
+    rounds: int
+    learning_rate: float
+    parameters: int
+    """Number of shared parameters that the stage trains."""
 
 
 class StudyCheck(Shown):
@@ -95,7 +108,15 @@ class StudyCheck(Shown):
     frozen: int
     start: str | None
     """SHA-256 of the public weights."""
-    inputs: int
+    model: str
+    inputs: dict[str, str]
+    """Type and shape of every input of the model."""
+    task: str
+    outputs: tuple[int, ...]
+    """Shape of what the model gives for each record; empty for one number."""
+    cells: int
+    """Cells of the totals; 0 without evaluations."""
+    stages: tuple[StageCheck, ...]
     rounds: int
     exchanges: int
     """Rounds, and the closing evaluation if there is one."""

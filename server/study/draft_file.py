@@ -6,7 +6,7 @@ Rules:
   word of a patient. Ranges measured on patients would be results about them, without a budget spent;
 * only if people say that the table is public, ranges and words are copied too, with the name of the file beside
   them;
-* the contract of a released model, or of another study, is public and is copied whole;
+* the contract of a released model, or of another study, is public and is copied whole, whatever its kind;
 * what people must write is marked ``FILL``; ``study check`` refuses the file until it is filled in.
 """
 
@@ -25,7 +25,8 @@ import yaml
 from privacy.canonical import from_canonical
 from privacy.document import parse
 from privacy.errors import TermsError, WireError
-from privacy.study import DataContract, read_terms
+from privacy.study import AnyContract, TableContract, read_terms
+from privacy.study.data.kinds import ContractFile
 
 MAX_ROWS: Final = 100_000  # read at most
 _MAX_WORDS: Final = 20  # of a category; a column with more is text
@@ -81,7 +82,7 @@ def read_columns(path: Path) -> TableColumns:
     )
 
 
-def read_contract(path: Path) -> DataContract:
+def read_contract(path: Path) -> AnyContract:
     """Read the data contract of a released model (``contract.json``) or of a study file.
 
     Raises:
@@ -96,17 +97,23 @@ def read_contract(path: Path) -> DataContract:
     except WireError as error:
         raise TermsError(f"{path}: not the contract of a released model: {error}") from None
     data = value.get("data") if isinstance(value, dict) else None
-    return parse(data, DataContract, TermsError, f"{path}: data")
+    return parse({"data": data}, ContractFile, TermsError, str(path)).data
 
 
-def write_from_contract(name: str, contract: DataContract, source: Path) -> str:
+def write_from_contract(name: str, contract: AnyContract, source: Path) -> str:
     """Write the text of a study file with the data contract ``contract``, which is from ``source``."""
     data = yaml.safe_dump(
         {"data": contract.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, default_flow_style=None,
         width=110,
     )  # fmt: skip
+    is_table = isinstance(contract, TableContract)
     return "\n".join(
-        [*_format_head(name), f"# The data contract of {source.name}, as it is.", data.rstrip(), *_format_tail()]
+        [
+            *_format_head(name, is_table=is_table),
+            f"# The data contract of {source.name}, as it is.",
+            data.rstrip(),
+            *_format_tail(),
+        ]
     )
 
 
@@ -135,8 +142,9 @@ def write_from_table(
         column.name for column in table.columns if column.kind == "text" and column.name not in (patient, label)
     ]
     lines = [
-        *_format_head(name),
+        *_format_head(name, is_table=True),
         "data:",
+        "  kind: table",
         f"  name: {name}",
         f"  patient: {_quote(patient)}" if patient else "  patient:  # FILL: the column that names the patient",
         *_format_ranges_from(source, public=public),
@@ -178,7 +186,7 @@ def _parse_number(word: str) -> float | None:
     return number if math.isfinite(number) and "_" not in word else None
 
 
-def _format_head(name: str) -> Iterator[str]:
+def _format_head(name: str, *, is_table: bool) -> Iterator[str]:
     yield "# A study file. Fill in what is marked FILL, then: consilium study check FILE"
     yield "# Every key, its limits and how to choose it: docs/study-file.md"
     yield "consilium: 1"
@@ -186,7 +194,13 @@ def _format_head(name: str) -> Iterator[str]:
     yield "purpose:  # FILL: why the study is done, in words; hospitals and auditors read it"
     yield ""
     yield "model:"
-    yield "  name: logistic  # or mlp, with options: {hidden: [32]}"
+    if is_table:
+        yield "  name: logistic  # or mlp, with options: {hidden: [32]}"
+    else:
+        yield "  name:  # FILL: a model that takes the tensors of the data"
+        yield ""
+        yield "task:"
+        yield "  kind:  # FILL: what is predicted: binary, multiclass, ..."
     yield ""
 
 

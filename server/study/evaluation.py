@@ -12,6 +12,7 @@ Rules:
 * members that opened different totals stop the study.
 """
 
+from models.tasks.registry import list_figures
 from privacy.protocol.headers import Evaluated
 from privacy.protocol.messages import Opened
 from server.study.actions import Action, Note
@@ -78,10 +79,11 @@ class TotalsOpening:
                 )
         actions = state.record(TotalsOpened(evaluated=evaluated))
         if state.out_of_patience:
+            chosen_by = list_figures(state.terms.task, state.terms.data)[0]
             actions.append(
                 Note(
                     f"the study ends after round {committed.round}: {state.terms.evaluation.patience} evaluations "
-                    "brought no better AUROC"
+                    f"brought no better {chosen_by.title}"
                 )
             )
         state.take_counts(evaluated)

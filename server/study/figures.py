@@ -1,15 +1,20 @@
 """The figures of a study's opened totals, with the effect of noise and chance."""
 
-from dataclasses import asdict
-
 from pydantic import ConfigDict
 
-from models.tasks.binary import THRESHOLD, compute_metrics
-from models.tasks.uncertainty import estimate_chance_errors, estimate_noise_errors, is_mostly_noise
+from models.tasks.registry import find_threshold, make_task
+from models.tasks.uncertainty import (
+    compute_first_deviation,
+    estimate_chance_errors,
+    estimate_noise_errors,
+    is_mostly_noise,
+)
 from privacy import study
 from privacy.document import Document
 from privacy.protocol.headers import Evaluated
 from privacy.study.cost import compute_evaluation_noise
+from privacy.study.tasks.figures import FigureName
+from privacy.study.tasks.task import count_cells
 from server.study.events import History
 
 
@@ -39,17 +44,15 @@ class EvaluationResult(Shown):
     sites: tuple[str, ...]
     """The sites whose test patients were counted."""
     patients: int
-    """Test patients counted, after negative cells were set to zero; noise included."""
-    threshold: float
-    """A score of at least this is a positive prediction; accuracy, sensitivity and specificity depend on it."""
+    """Test patients counted, or their records where the terms count all; negative cells are zero, noise is included."""
+    threshold: float | None
+    """A score of at least this is a positive prediction; null for a task without positive predictions."""
     noise_deviation: float
-    """Standard deviation of the noise in each cell of the totals, in patients; 0 without noise."""
+    """Standard deviation of the noise in each cell that counts patients, in patients; 0 without noise."""
     mostly_noise: bool
     """Whether noise is expected to add more patients than were counted: then ``noise`` is only a lower bound."""
-    auroc: Figure
-    accuracy: Figure
-    sensitivity: Figure
-    specificity: Figure
+    figures: dict[FigureName, Figure]
+    """The task's figures by name."""
 
 
 def find_known_totals(terms: study.Terms, history: History) -> tuple[list[Evaluated], list[str]]:
@@ -80,7 +83,7 @@ def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
     return (
         totals.round in terms.evaluation.rounds
         and totals.opened_in in history.committed
-        and len(totals.counts) == 2 * terms.evaluation.bins
+        and len(totals.counts) == count_cells(terms.cell_groups)
     )
 
 
@@ -90,18 +93,20 @@ def compute_evaluation_result(terms: study.Terms, history: History, totals: Eval
     noise = compute_evaluation_noise(terms)
     # Every site of the cohort adds its own noise, so that the variances add up.
     deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
-    values, by_noise = compute_metrics(totals.counts), asdict(estimate_noise_errors(totals.counts, deviation))
-    by_chance = asdict(estimate_chance_errors(totals.counts))
+    task, groups, bins = make_task(terms.task, terms.data), terms.cell_groups, terms.evaluation.bins
+    by_noise = estimate_noise_errors(task, groups, totals.counts, bins, deviation)
+    by_chance = estimate_chance_errors(task, groups, totals.counts, bins)
     figures = {
-        name: Figure(value=getattr(values, name), noise=by_noise[name], chance=by_chance[name]) for name in by_noise
+        name: Figure(value=value, noise=by_noise[name], chance=by_chance[name])
+        for name, value in task.compute_figures(totals.counts, bins).items()
     }
     return EvaluationResult(
         after_round=totals.round,
         opened_in=totals.opened_in,
         sites=sites,
-        patients=values.patients,
-        threshold=THRESHOLD,
-        noise_deviation=deviation,
-        mostly_noise=is_mostly_noise(totals.counts, deviation),
-        **figures,
+        patients=task.count_patients(totals.counts, bins),
+        threshold=find_threshold(terms.task),
+        noise_deviation=compute_first_deviation(groups, deviation),
+        mostly_noise=is_mostly_noise(groups, totals.counts, deviation),
+        figures=figures,
     )

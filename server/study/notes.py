@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from privacy.document import Document
 from privacy.errors import FederationError
 from privacy.refusal_codes import RefusalCode
+from privacy.study.tasks.figures import FigureFacts
 from server.study.events import StudyStatus
 from server.study.figures import EvaluationResult
 from server.study.sites import SiteStatus
@@ -38,6 +39,8 @@ class StudyBegan(_Note):
     sealed: bool
     exchanges: int
     """Exchanges of the whole study, the closing evaluation included."""
+    figures: tuple[FigureFacts, ...]
+    """What the figures of totals are called, in their order; the first one chooses the best model."""
 
 
 class RequestSent(_Note):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from models.tasks.registry import list_figures
 from privacy.canonical import compute_sha256
 from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
 from privacy.files import replace_file
@@ -143,7 +144,8 @@ class StudyRunner:
         """Start the study, or continue it."""
         terms = self._launch.terms
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
-        self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round))
+        figures = list_figures(terms.task, terms.data)
+        self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round, figures=figures))
         self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
 
     def _exclude_deadly_sites(self) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from enum import StrEnum
 from math import inf
 
-from models.federated.early_stopping import is_out_of_patience
+from models.federated.early_stopping import is_out_of_patience, rank_evaluations
 from privacy.mechanisms.value_range import count_most_patients
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
+from privacy.study.tasks.task import count_cells
 from server.study.actions import Action, Ask, Note, Record
 from server.study.events import Event, History, SiteOut, Stopped
 from server.study.sites import SHUT, PendingRequest, SiteStatus, SiteView
@@ -92,7 +93,7 @@ class StudyState:
     def out_of_patience(self) -> bool:
         """Whether early stopping ends the study, by the totals that all members have opened."""
         opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
-        return is_out_of_patience(opened, self.terms.evaluation.patience)
+        return is_out_of_patience(rank_evaluations(self.terms, opened), self.terms.evaluation.patience)
 
     @property
     def unopened(self) -> Committed | None:
@@ -150,7 +151,7 @@ class StudyState:
         return (
             evaluated is not None
             and (evaluated.round, evaluated.opened_in) == (trained_from, base)
-            and len(evaluated.counts) == 2 * self.terms.evaluation.bins
+            and len(evaluated.counts) == count_cells(self.terms.cell_groups)
         )
 
     # Actions -----------------------------------------------------------------------------------------------

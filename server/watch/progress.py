@@ -66,7 +66,7 @@ class Progress:
                 rest = "" if left is None else f"; about {format_seconds(left)} left"
                 return f"round {note.round} of {self.tally.exchanges or '?'} is done{rest}"
             case FiguresOpened():
-                return _format_figures(note)
+                return self._format_figures(note)
             case StudyBegan() if self.tally.warnings:
                 return "; ".join(self.tally.warnings)
             case Remark(site=None) if not note.text.endswith(" is committed"):
@@ -96,16 +96,16 @@ class Progress:
         left = self.tally.seconds_left
         return None if left is None else f"about {format_seconds(left)} left"
 
-
-def _format_figures(found: FiguresOpened) -> str:
-    names = ("AUROC", "accuracy", "sensitivity", "specificity")
-    figures = (found.auroc, found.accuracy, found.sensitivity, found.specificity)
-    shown = ", ".join(f"{name} {format_figure(each)}" for name, each in zip(names, figures, strict=True))
-    mostly = "; MOSTLY NOISE" if found.mostly_noise else ""
-    return (
-        f"after round {found.after_round}, on the sites' test patients: {shown} (positive from {found.threshold:g} on; "
-        f"± by noise){mostly}"
-    )
+    def _format_figures(self, found: FiguresOpened) -> str:
+        known = [
+            (each.title, found.figures[each.name]) for each in self.tally.figures if each.name in found.figures
+        ]
+        shown = ", ".join(f"{title} {format_figure(each)}" for title, each in known)
+        positive = "" if found.threshold is None else f"positive from {found.threshold:g} on; "
+        mostly = "; MOSTLY NOISE" if found.mostly_noise else ""
+        return (
+            f"after round {found.after_round}, on the sites' test patients: {shown} ({positive}± by noise){mostly}"
+        )
 
 
 def _format_epsilon(value: float | None) -> str:

@@ -353,7 +353,11 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
                 "sites": ["ash"],
                 "out": {},
                 "epsilon": None,
-                "auroc": {"value": 0.75, "noise": 0.125, "chance": None},
+                "figure": {
+                    "name": "mae",
+                    "title": "mean error",
+                    "figure": {"value": 0.75, "noise": 0.125, "chance": None},
+                },
                 "why": "",
             }
         ]
@@ -365,7 +369,7 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
         assert f"ash   online  {key}" in coordinator(folder, "sites").stdout
         assert json.loads(coordinator(folder, "study", "list", "--json").stdout) == studies
         assert (
-            "small-00000000  open  3 of 10, 1 void, 6 left  NONE     0.750 ± 0.125"
+            "small-00000000  open  3 of 10, 1 void, 6 left  NONE     mean error 0.750 ± 0.125"
             in coordinator(folder, "study", "list").stdout
         )
     finally:
@@ -393,7 +397,7 @@ def test_launch_sends_the_terms_and_prints_the_study(folder: Path) -> None:
         server.close()
     assert [each["sites"] for each in taken] == [["ash", "elm"], []]
     assert taken[0]["terms"] == small_terms().model_dump(mode="json")
-    assert taken[0]["parameters"] == small_terms().data.inputs + 1
+    assert taken[0]["parameters"] == (1 + 1) + (2 + 1) + 1  # each column with its indicator, and the bias
 
 
 def test_watch_of_a_study_that_stands_still_ends_with_its_reason(folder: Path) -> None:

@@ -108,7 +108,7 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capfd: pytest.Ca
 
 def test_progress_says_when_there_is_no_privacy(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress() as progress:
-        progress.add_note(StudyBegan(private=False, sealed=True, exchanges=3))
+        progress.add_note(StudyBegan(private=False, sealed=True, exchanges=3, figures=()))
     assert WITHOUT_PRIVACY in capfd.readouterr().err
 
 

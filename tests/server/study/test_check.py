@@ -11,21 +11,22 @@ from dp_accounting.rdp import RdpAccountant
 from safetensors.numpy import save_file
 
 from benchmarks.small_study import small_terms, without_privacy
-from models.catalogue import build
 from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, TermsError
 from privacy.secure_aggregation.layout import Layout
 from privacy.study import Terms, read_terms
 from privacy.study.cost import compute_evaluation_noise
 from server.study.check import check_study, count_parameters, require_weights
+from tests.models.tables import build_for_table
 from tests.privacy.vectors.ledger.mechanisms import ORDERS, charge, limit
 
 
 def test_parameters_are_those_of_the_built_model() -> None:
     terms = small_terms(model={"name": "mlp", "options": {"hidden": [4, 3]}})
-    built = build("mlp", {"hidden": [4, 3]}, terms.data.inputs)
+    width = 2 + 3  # a number and a category of two words, each with its missing-indicator
+    built = build_for_table("mlp", {"hidden": [4, 3]}, width)
     assert count_parameters(terms) == sum(parameter.numel() for parameter in built.parameters())
-    assert count_parameters(small_terms()) == small_terms().data.inputs + 1
+    assert count_parameters(small_terms()) == width + 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_every_sealing_that_terms_allow_is_explained(bits: int, maximum: int) ->
     assert found["ciphertexts"] >= 1
 
 
-@pytest.mark.parametrize("name", ["breast_cancer", "heart"])
+@pytest.mark.parametrize("name", ["breast_cancer", "tabular/logistic"])
 def test_examples_are_explained(repository: Path, name: str) -> None:
     found = check_study(read_terms(repository / "examples" / f"{name}.yaml")).model_dump(by_alias=True)
     assert found["privacy"]["private"]

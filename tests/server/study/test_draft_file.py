@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.small_study import small_terms
 from privacy.errors import TermsError
-from privacy.study import Category, Number, Terms, read_terms
+from privacy.study import Category, Number, TableContract, Terms, parse_terms, read_terms
 from server.cli import cli
 from server.study.draft_file import make_study_name
 
@@ -22,6 +22,8 @@ FILLED = {
     "values": '["f", "m"]',
     "positive": '["yes"]',
     "negative": '["no"]',
+    "name": "mlp",
+    "kind": "binary",
 }
 
 
@@ -51,6 +53,7 @@ def test_study_begun_from_a_table_has_its_columns_and_none_of_its_values(table: 
         assert value not in done.stdout.replace(FILLED["positive"], "")
     terms = filled_in(done.stdout, tmp_path)
     assert (terms.name, terms.data.name, terms.data.patient) == ("ward-3-export", "ward-3-export", "patient id")
+    assert isinstance(terms.data, TableContract)
     assert terms.data.features == (
         Number(kind="number", name="age", low=0, high=100),
         Category(kind="category", name="sex", values=("f", "m")),
@@ -80,6 +83,7 @@ def test_study_that_is_not_filled_in_is_refused_at_every_marked_place(table: Pat
 def test_study_begun_from_a_public_table_has_its_ranges_and_words(table: Path, tmp_path: Path) -> None:
     done = new(table, "--patient", "patient id", "--label", "ill", "--public", "--name", "apples")
     terms = filled_in(done.stdout, tmp_path)
+    assert isinstance(terms.data, TableContract)
     age, sex, _ = terms.data.features
     assert age == Number(kind="number", name="age", low=4, high=61)
     assert sex == Category(kind="category", name="sex", values=("f", "m"))
@@ -97,6 +101,34 @@ def test_study_begun_from_a_contract_has_its_table(tmp_path: Path, name: str) ->
     done = new(source, "--name", "again")
     assert filled_in(done.stdout, tmp_path).data == other.data
     assert new(source, "--public").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["contract.json", "other.yaml"])
+def test_study_begun_from_a_contract_of_arrays_asks_for_model_and_task(tmp_path: Path, name: str) -> None:
+    arrays = {
+        "kind": "arrays", "name": "spectra", "ranges_from": "invented",
+        "inputs": [{"type": "number", "name": "spectrum", "shape": [5], "low": 0, "high": 4}],
+        "targets": [{"type": "id", "name": "label", "values": 2}],
+    }  # fmt: skip
+    model = {"name": "mlp", "options": {"hidden": [3]}}
+    other = parse_terms(
+        {**small_terms().model_dump(mode="json"), "data": arrays, "task": {"kind": "binary"}, "model": model}
+    )
+    source = tmp_path / name
+    source.write_bytes(
+        other.to_bytes() if name == "other.yaml" else b'{"contract":1,"data":' + other.data.to_bytes() + b"}\n"
+    )
+    done = new(source, "--name", "again")
+    assert re.findall(r"(\w+):  # FILL:", done.stdout) == ["purpose", "name", "kind"]
+    terms = filled_in(done.stdout, tmp_path)
+    assert (terms.data, terms.task.kind, terms.model.name) == (other.data, "binary", "mlp")
+
+
+def test_contract_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "contract.json"
+    source.write_bytes(b'{"contract":1,"data":{"kind":"scrolls"}}\n')
+    with pytest.raises(TermsError, match=r"contract\.json: data"):
+        new(source)
 
 
 @pytest.mark.parametrize(

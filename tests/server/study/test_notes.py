@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from privacy.errors import FederationError
 from privacy.refusal_codes import RefusalCode
+from privacy.study.tasks.figures import FigureFacts
 from server.study.events import StudyStatus
 from server.study.figures import Figure
 from server.study.notes import (
@@ -37,13 +38,22 @@ FIGURES = FiguresOpened(
     threshold=0.5,
     noise_deviation=0.0,
     mostly_noise=False,
-    auroc=Figure(value=None, noise=None, chance=None),
-    accuracy=Figure(value=0.5, noise=0.0, chance=0.1),
-    sensitivity=Figure(value=0.5, noise=0.0, chance=0.1),
-    specificity=Figure(value=0.5, noise=0.0, chance=0.1),
+    figures={
+        "auroc": Figure(value=None, noise=None, chance=None),
+        "accuracy": Figure(value=0.5, noise=0.0, chance=0.1),
+    },
 )
 STORED: list[WatchedNote] = [
-    StudyBegan(private=True, sealed=True, exchanges=4, phase=Phase.JOINING),
+    StudyBegan(
+        private=True,
+        sealed=True,
+        exchanges=4,
+        figures=(
+            FigureFacts(name="auroc", title="AUROC"),
+            FigureFacts(name="mae", title="error", lower_is_better=True),
+        ),
+        phase=Phase.JOINING,
+    ),
     RequestSent(site="ash", what="train", bytes=10, round=1, attempt=2),
     ReplyReceived(site="ash", what="problem", bytes=10, code=RefusalCode.BUDGET, text="it is used up"),
     RoundDone(round=1, attempt=1, sites=("ash", "birch")),
