@@ -28,6 +28,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ledger $(ARGS)
+	$(BIN)/python -m benchmarks.models $(ARGS)
 	$(BIN)/python -m benchmarks.round $(ARGS)
 	$(BIN)/python -m benchmarks.sealing $(ARGS)
 

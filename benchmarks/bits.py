@@ -27,7 +27,7 @@ from client.study.noise_modes import PublicRound, read_mean_update, round_update
 from client.training.jobs import FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from models.parameters.vector import Vector, add_scaled
-from models.tasks.binary import compute_metrics
+from models.tasks.registry import make_task
 from privacy.command_line import print_json, print_table, say
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.round_layout import compute_weight, make_grid
@@ -36,6 +36,7 @@ from privacy.study.cost import compute_study_noise
 from server.demo.hospitals import Hospital, make_breast_cancer_hospitals, read_heart_hospitals
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
+_STUDIES: Final = {"breast_cancer": "breast_cancer.yaml", "heart": "tabular/logistic.yaml"}
 _BITS: Final = (8, 12, 16)
 _EPSILONS: Final = (3.0, None)
 
@@ -148,7 +149,7 @@ def federated(terms: Terms, sites: Sequence[Site], bits: int | None, seed: int) 
             mean, halvings = opened.update, opened.halvings
         model = add_scaled(model, mean, terms.training.server_learning_rate)
     counts = np.sum([site.trainer.run(ScoreModel(model, None)) for site in sites], axis=0)
-    auroc = compute_metrics(counts.tolist()).auroc
+    auroc = make_task(terms.task, terms.data).compute_figures(counts.tolist(), terms.evaluation.bins)["auroc"]
     assert auroc is not None
     return Outcome(auroc, saturated)
 
@@ -173,7 +174,7 @@ def _hospitals(name: str, heart: Path | None, seed: int) -> tuple[Hospital, ...]
 
 
 def _terms(name: str, epsilon: float | None) -> Terms:
-    value = yaml.safe_load((_EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    value = yaml.safe_load((_EXAMPLES / _STUDIES[name]).read_text(encoding="utf-8"))
     if epsilon is None:
         value["privacy"] = {"epsilon": "none"}
     else:

@@ -98,7 +98,7 @@ def _online(federation: Running, light: subprocess.Popen[bytes]) -> int:
     federation.pid(COORDINATOR)
     assert light.poll() is None, "the light sites have ended; light.log says why"
     said = federation.consilium("sites", "--json")
-    return sum(site["online"] for site in said.json["sites"]) if said.code == 0 else 0
+    return sum(site["online"] is True for site in said.json["sites"]) if said.code == 0 else 0
 
 
 def _asked(federation: Running, study: str) -> bool:

@@ -26,7 +26,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -42,23 +41,13 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from privacy.command_line import print_json, print_table, say
-from privacy.dpsgd import DpSgd, Mechanism, add_noise
+from privacy.dpsgd import DpSgd, Mechanism, TensorRecords, add_noise
 from privacy.randomness import from_os
 
 BAR: Final = 2.0
 _RATE: Final = 1e-3
 _NORM: Final = 1.0
 _NOISES: Final = 10_000_000
-
-
-@dataclass
-class Table:
-    """Records with one record for each patient."""
-
-    features: torch.Tensor
-    labels: torch.Tensor
-    patient: torch.Tensor
-    patients: int
 
 
 Step = Callable[[NDArray[np.int64]], None]
@@ -125,11 +114,10 @@ def _compared(
 ) -> dict[str, float]:
     records = 4 * batch
     torch.manual_seed(0)
-    table = Table(
+    table = TensorRecords(
         torch.randn(records, *shape, device=device),
         torch.randint(0, 2, (records,), device=device),
-        torch.arange(records, device=device),
-        records,
+        torch.arange(records),
     )
     ways = {
         "plain_ms": _plain(build().to(device), table),
@@ -160,10 +148,10 @@ def _compared(
     }
 
 
-def _plain(module: nn.Module, table: Table) -> Step:
+def _plain(module: nn.Module, table: TensorRecords) -> Step:
     def step(lot: NDArray[np.int64]) -> None:
-        features, labels = _batch(table, lot)
-        torch.autograd.backward(cross_entropy(module(features), labels))
+        features, labels = table.select(lot)
+        torch.autograd.backward(_losses(module(features), labels).mean())
         with torch.no_grad():
             for parameter in module.parameters():
                 assert parameter.grad is not None
@@ -173,7 +161,7 @@ def _plain(module: nn.Module, table: Table) -> Step:
     return step
 
 
-def _ours(module: nn.Module, table: Table) -> Step:
+def _ours(module: nn.Module, table: TensorRecords) -> Step:
     engine = DpSgd(module, _losses, Mechanism(0.25, table.patients, _NORM, 1.0), from_os(), "book-keeping")
 
     def step(lot: NDArray[np.int64]) -> None:
@@ -182,7 +170,7 @@ def _ours(module: nn.Module, table: Table) -> Step:
     return step
 
 
-def _hooks(module: nn.Module, table: Table) -> Step:
+def _hooks(module: nn.Module, table: TensorRecords) -> Step:
     hooked = GradSampleModule(module, loss_reduction="sum")
     descent = torch.optim.SGD(hooked.parameters(), lr=_RATE)
     optimizer = DPOptimizer(
@@ -190,7 +178,7 @@ def _hooks(module: nn.Module, table: Table) -> Step:
     )
 
     def step(lot: NDArray[np.int64]) -> None:
-        features, labels = _batch(table, lot)
+        features, labels = table.select(lot)
         optimizer.zero_grad()
         torch.autograd.backward(_losses(hooked(features), labels).sum())
         optimizer.step()
@@ -198,7 +186,7 @@ def _hooks(module: nn.Module, table: Table) -> Step:
     return step
 
 
-def _ghost(module: nn.Module, table: Table) -> Step:
+def _ghost(module: nn.Module, table: TensorRecords) -> Step:
     hooked = GradSampleModuleFastGradientClipping(module, max_grad_norm=_NORM, use_ghost_clipping=True)
     descent = torch.optim.SGD(hooked.parameters(), lr=_RATE)
     optimizer = DPOptimizerFastGradientClipping(
@@ -207,7 +195,7 @@ def _ghost(module: nn.Module, table: Table) -> Step:
     criterion = DPLossFastGradientClipping(hooked, optimizer, nn.CrossEntropyLoss(reduction="mean"))
 
     def step(lot: NDArray[np.int64]) -> None:
-        features, labels = _batch(table, lot)
+        features, labels = table.select(lot)
         optimizer.zero_grad()
         criterion(hooked(features), labels).backward()
         optimizer.step()
@@ -215,13 +203,8 @@ def _ghost(module: nn.Module, table: Table) -> Step:
     return step
 
 
-def _losses(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _losses(outputs: torch.Tensor, labels: Any) -> torch.Tensor:
     return cross_entropy(outputs, labels, reduction="none")
-
-
-def _batch(table: Table, lot: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = torch.from_numpy(lot).to(table.features.device)
-    return table.features[rows], table.labels[rows]
 
 
 def _move(module: nn.Module, total: torch.Tensor, rate: float) -> None:
@@ -272,7 +255,7 @@ def _wide(device: torch.device) -> dict[str, float]:
         module = nn.Sequential(
             nn.Linear(12758, 8182), nn.ReLU(), nn.Linear(8182, 4096), nn.ReLU(), nn.Linear(4096, 1), nn.Flatten(0)
         )
-        table = Table(torch.randn(64, 12758), torch.ones(64), torch.arange(64), 64)
+        table = TensorRecords(torch.randn(64, 12758), torch.ones(64), torch.arange(64))
     engine = DpSgd(module, _binary, Mechanism(1.0, 64, _NORM, 1.0), from_os())
     times = [_timed(lambda: _move(module, engine.compute_gradient(table), _RATE), device) for _ in range(3)]
     if device.type == "cuda":

@@ -21,7 +21,7 @@ from client.connection.link import AgentEvent
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
 from client.study.request_handler import RequestHandler
-from client.training.jobs import ExportModel, FirstModel, Job, R, ScoreModel, TrainedRound, TrainRound
+from client.training.jobs import ExportModel, FirstModel, Job, ListTrained, R, ScoreModel, TrainedRound, TrainRound
 from client.training.study_model import build_model
 from models.parameters.flatten import count_shared_parameters, set_shared_parameters
 from models.parameters.lora import compute_plain_tensors
@@ -30,6 +30,7 @@ from privacy.errors import TrainingError
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
+from privacy.study.tasks.task import count_cells
 
 _PATIENCE_S: Final = 3600.0
 
@@ -40,7 +41,7 @@ class LightTraining:
     def __init__(self, terms: Terms) -> None:
         self._module = build_model(terms)
         self._parameters = count_shared_parameters(self._module)
-        self._bins = terms.evaluation.bins
+        self._cells = count_cells(terms.cell_groups)
 
     def run(self, job: Job[R]) -> R:
         """Answer a job; see :class:`client.training.interface.TrainingInterface`."""
@@ -54,7 +55,9 @@ class LightTraining:
             case TrainRound():
                 answer = TrainedRound(np.full(self._parameters, 0.01), np.zeros(0))
             case ScoreModel():
-                answer = (1,) * (2 * self._bins)
+                answer = (1,) * self._cells
+            case ListTrained():
+                answer = None  # every parameter, in every round
             case _:
                 raise TrainingError("light sites take part in studies without privacy only")
         return cast("R", answer)

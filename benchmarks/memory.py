@@ -16,6 +16,12 @@ def resident_mb(pids: Iterable[int]) -> float:
     return sum(_resident_kb(pid) for pid in pids) / 1024
 
 
+def read_status_mb(name: str) -> float:
+    """Return a size of this process, in MiB: ``VmRSS``, what is resident, or ``VmHWM``, the most that ever was."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
+
+
 def _resident_kb(pid: int) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

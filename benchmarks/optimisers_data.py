@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.small_study import make_patients
 from benchmarks.utility_data import DATA, Array, Records, federation, pooled, study
 from client.data.dataset import compute_public_count
 from client.data.examples import Patients
@@ -167,8 +168,7 @@ def _skewed(labels: Array, random: np.random.Generator) -> list[Rows]:
 
 
 def _patients(records: Records) -> Patients:
-    count = records.patients
-    return Patients(records.features.astype(np.float32), records.labels.astype(np.float32), np.arange(count), count)
+    return make_patients(records.features, records.labels)
 
 
 @lru_cache(maxsize=1)

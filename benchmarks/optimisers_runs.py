@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_steps import Site, local_update, lot_sum
+from benchmarks.small_study import read_columns
 from benchmarks.utility_training import roomy_noise
 from client.study.control_variates import compute_step_length
 from client.study.noise_modes import PublicRound, make_round_noise, read_mean_update, round_update
@@ -47,12 +48,13 @@ def pooled_patients(federation: Federation) -> Federation:
 def aurocs(terms: Terms, federation: Federation) -> list[float]:
     """Compute the AUROC of all sites' held-out patients together, after every round."""
     module = build_model(terms)
-    features = torch.from_numpy(federation.held_out.features)
+    features, labels = read_columns(federation.held_out)
+    inputs = {"features": torch.from_numpy(features)}
     found = []
     for model in trained(terms, federation):
         set_shared_parameters(module, model)
         with torch.no_grad():
-            found.append(float(roc_auc_score(federation.held_out.labels, module(features).numpy())))
+            found.append(float(roc_auc_score(labels, module(inputs).numpy())))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from benchmarks.small_study import read_columns
 from client.data.examples import Patients
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
@@ -45,7 +46,8 @@ class Site:
     @classmethod
     def of(cls, patients: Patients, public_patients: int) -> "Site":
         """Make a site of ``patients``."""
-        return cls(patients.features.astype(np.float64), patients.labels.astype(np.float64), public_patients)
+        features, labels = read_columns(patients)
+        return cls(features.astype(np.float64), labels.astype(np.float64), public_patients)
 
 
 def local_update(
@@ -134,7 +136,7 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     theirs = train(
         start,
         terms,
-        DeviceRecords(patients, CPU.device),
+        DeviceRecords(patients, terms, CPU.device),
         public_patients,
         noise,
         CPU,
@@ -144,7 +146,7 @@ def check_against_the_product(terms: Terms, patients: Patients, public_patients:
     _assert_close(local_update(terms, start, site, noise, fresh(), 1, correction), theirs, "local steps")
     if noise is not None:
         theirs = compute_global_step(
-            start, terms, DeviceRecords(patients, CPU.device), public_patients, CPU, fresh()
+            start, terms, DeviceRecords(patients, terms, CPU.device), public_patients, CPU, fresh()
         )
         _assert_close(lot_sum(terms, start, site, fresh()), theirs, "global steps")
 

@@ -28,7 +28,7 @@ import click
 from benchmarks.running_federation import COORDINATOR, Running, running
 from benchmarks.small_study import small_terms, without_privacy
 from benchmarks.stock import stock_flower
-from models.catalogue import build
+from models.fit import build_study_module
 from models.parameters.flatten import count_shared_parameters
 from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
@@ -91,7 +91,7 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
     whole = median(tally.seconds for tally in rounds)
     slowest = median(max(seconds) for seconds in zip(*own, strict=True))
     return {
-        "parameters": count_shared_parameters(build(terms.model.name, terms.model.options, terms.data.inputs)),
+        "parameters": count_shared_parameters(build_study_module(terms)),
         "rounds": len(rounds),
         "round_s": round(whole, 3),
         "own_work_s": round(slowest, 3),

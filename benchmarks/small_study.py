@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from client.data.dataset import StudyFiles, make_study_files
+from client.data.examples import Patients
 from privacy.study import Terms, parse_terms
 
 CONTRACT: dict[str, Any] = {
@@ -43,6 +45,21 @@ def small_terms(**changes: dict[str, Any]) -> Terms:
 def without_privacy(**changes: dict[str, Any]) -> Terms:
     """The small study without privacy."""
     return small_terms(**{"privacy": {"epsilon": "none", "delta": None, "clipping_norm": None}, **changes})
+
+
+def make_patients(
+    features: NDArray[np.floating], labels: NDArray[np.generic], patient: NDArray[np.int64] | None = None
+) -> Patients:
+    """Patients of a table: (records, features), (records,) and (records,); a patient each without ``patient``."""
+    owners = np.arange(len(labels)) if patient is None else patient
+    inputs, targets = {"features": features.astype(np.float32)}, {"label": labels.astype(np.int64)}
+    return Patients(inputs, targets, owners, int(owners[-1]) + 1 if len(owners) else 0)
+
+
+def read_columns(patients: Patients) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The features, (records, features), and the labels, (records,), of a table's patients."""
+    rows = np.arange(patients.records)
+    return patients.inputs["features"][rows], patients.targets["label"][rows]
 
 
 def write_study(path: Path, terms: Terms) -> Path:

@@ -1,12 +1,12 @@
 """The federations whose utility is measured: public tables and images; each seed splits the patients again.
 
-* ``wisconsin``: the diagnostic table of examples/breast_cancer.yaml. With 4 sites it is divided as in the
-  demonstration (different sizes and case mix), with 10 and 20 at random in equal parts. A quarter of each site is
+* ``wisconsin``: the diagnostic table of examples/breast_cancer.yaml. With 4 sites it is divided by class
+  (different sizes and shares of malignant cases), with 10 and 20 at random in equal parts. A quarter of each site is
   held out.
 * ``heart``: the four hospitals of the UCI heart disease collection, prepared as FLamby prepares it (du Terrail et
   al. 2022, "FLamby: datasets and benchmarks for cross-silo federated learning"): the columns slope, ca and thal are
   left out, and patients who miss another value, which leaves 740. 66 % are trained on, stratified by outcome within
-  a hospital. Numbers are scaled by the public ranges of examples/heart.yaml, not by measured values.
+  a hospital. Numbers are scaled by the public ranges of examples/tabular/logistic.yaml, not by measured values.
 * ``pneumonia``: PneumoniaMNIST (Yang et al. 2023, "MedMNIST v2"), 28 x 28 chest X-rays. The training images are
   divided at random in equal parts; every site has a part of the official test images.
 
@@ -24,16 +24,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from benchmarks.small_study import read_columns
 from client.data.dataset import compute_public_count
-from client.data.table import read_table
-from privacy.study import DataContract, Terms, read_terms
+from client.data.site_data import read_data
+from privacy.study import TableContract, Terms, read_terms
 from server.demo.hospitals import make_breast_cancer_hospitals, read_heart_hospitals
 
 _ROOT: Final = Path(__file__).parent.parent
 DATA: Final = _ROOT.parent / "shared" / "data"
 HEART_PATIENTS: Final = 740
 _MOSTLY_MISSING: Final = ("slope", "ca", "thal")
-_STUDIES: Final = {"wisconsin": "breast_cancer.yaml", "heart": "heart.yaml"}
+_STUDIES: Final = {"wisconsin": "breast_cancer.yaml", "heart": "tabular/logistic.yaml"}
 _TRAINED_ON: Final = {"wisconsin": 0.75, "heart": 0.66}
 
 Array = NDArray[np.float64]
@@ -83,8 +84,14 @@ def pooled(parts: list[Records]) -> Records:
 def study(dataset: str) -> Terms:
     """Read the example study of a table, with the columns that are used here."""
     terms = read_terms(_ROOT / "examples" / _STUDIES[dataset])
-    kept = tuple(feature for feature in terms.data.features if feature.name not in _MOSTLY_MISSING)
-    return terms.model_copy(update={"data": terms.data.model_copy(update={"features": kept})})
+    contract = _read_contract(terms)
+    kept = tuple(feature for feature in contract.features if feature.name not in _MOSTLY_MISSING)
+    return terms.model_copy(update={"data": contract.model_copy(update={"features": kept})})
+
+
+def _read_contract(terms: Terms) -> TableContract:
+    assert isinstance(terms.data, TableContract)
+    return terms.data
 
 
 def federation(dataset: str, sites: int, seed: int) -> tuple[Site, ...] | None:
@@ -138,12 +145,12 @@ def _wisconsin_table() -> tuple[Records, dict[str, int]]:
     tables = [part for hospital in make_breast_cancer_hospitals(0) for part in (hospital.train, hospital.test)]
     whole = pd.concat(tables).sort_values("patient")
     ids = {name: row for row, name in enumerate(whole["patient"])}
-    return _encoded(whole, study("wisconsin").data), ids
+    return _encoded(whole, _read_contract(study("wisconsin"))), ids
 
 
 @lru_cache(maxsize=1)
 def _heart_tables() -> tuple[Records, ...]:
-    contract = study("heart").data
+    contract = _read_contract(study("heart"))
     needed = [feature.name for feature in contract.features]
     tables = []
     for hospital in read_heart_hospitals(DATA / "heart"):
@@ -155,13 +162,13 @@ def _heart_tables() -> tuple[Records, ...]:
     return tuple(tables)
 
 
-def _encoded(table: Any, contract: DataContract) -> Records:
+def _encoded(table: Any, contract: TableContract) -> Records:
     """Encode a table as a site does."""
     with tempfile.TemporaryDirectory(prefix="utility-") as folder:
         path = Path(folder) / "table.csv"
         table.to_csv(path, index=False)
-        patients = read_table(contract, path).patients
-    return Records(patients.features.astype(np.float64), patients.labels.astype(np.float64))
+        features, labels = read_columns(read_data(contract, path).patients)
+    return Records(features.astype(np.float64), labels.astype(np.float64))
 
 
 @lru_cache(maxsize=1)

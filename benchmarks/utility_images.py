@@ -15,35 +15,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.utility_data import Array, Records
-from models.layers.heads import OneLogit
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.initial import draw_initial_shared_parameters
 from models.tasks.binary import compute_record_losses
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import DpSgd, Mechanism, TensorRecords
 from privacy.randomness import KeyStream
-
-
-class _OnDevice:
-    """Records as tensors."""
-
-    def __init__(self, records: Records) -> None:
-        self.features = torch.from_numpy(records.features.astype(np.float32))
-        self.labels = torch.from_numpy(records.labels.astype(np.float32))
-        self.patient = torch.arange(records.patients)
-        self.patients = records.patients
 
 
 def network() -> nn.Module:
     """Build the network: (patients, 1, 28, 28) -> (patients,) logits."""
-    return OneLogit(
-        nn.Sequential(
-            nn.Conv2d(1, 8, 3, stride=2, padding=1),  # (patients, 8, 14, 14)
-            nn.Tanh(),
-            nn.Conv2d(8, 16, 3, stride=2, padding=1),  # (patients, 16, 7, 7)
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(16 * 7 * 7, 1),
-        )
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),  # (patients, 8, 14, 14)
+        nn.Tanh(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),  # (patients, 16, 7, 7)
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(16 * 7 * 7, 1),
+        nn.Flatten(0),
     )
 
 
@@ -52,7 +40,7 @@ class Convolutional:
     """The network as a learner."""
 
     module: nn.Module = field(default_factory=network)
-    seen: WeakKeyDictionary[Records, _OnDevice] = field(default_factory=WeakKeyDictionary)
+    seen: WeakKeyDictionary[Records, TensorRecords] = field(default_factory=WeakKeyDictionary)
 
     def first(self, seed: int) -> Array:
         """Draw the shared model before the first step, (P,)."""
@@ -72,10 +60,12 @@ class Convolutional:
         """Compute the logit of each patient, (patients,)."""
         set_shared_parameters(self.module, model)
         with torch.no_grad():
-            found: Array = self.module(self._device(records).features).double().numpy()
+            features, _ = self._device(records).select(np.arange(records.patients))
+            found: Array = self.module(features).double().numpy()
         return found
 
-    def _device(self, records: Records) -> _OnDevice:
+    def _device(self, records: Records) -> TensorRecords:
         if records not in self.seen:
-            self.seen[records] = _OnDevice(records)
+            features, labels = (each.astype(np.float32) for each in (records.features, records.labels))
+            self.seen[records] = TensorRecords(features, labels, np.arange(records.patients))
         return self.seen[records]

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from benchmarks.small_study import make_patients
 from benchmarks.utility_data import Array, Records
 from benchmarks.utility_training import CLIPPING_NORM, Task, descended
 from client.data.dataset import compute_public_count
-from client.data.examples import Patients
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
-from client.training.local_steps import train
-from models.catalogue import build
+from client.training.local_steps import make_loss, train
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.initial import draw_initial_shared_parameters
-from models.tasks.binary import compute_record_losses
+from models.tabular.logistic import MODEL as LOGISTIC
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
 from privacy.randomness import KeyStream
 from privacy.study import Terms
@@ -42,7 +42,7 @@ class Logistic:
     def first(self, seed: int) -> Array:
         """Draw the shared model before the first step, (inputs + 1,)."""
         return draw_initial_shared_parameters(
-            build("logistic", {}, self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest()
+            _build(self.inputs), hashlib.sha256(f"utility {seed}".encode()).hexdigest()
         )
 
     def lot_sum(
@@ -75,20 +75,14 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         AssertionError: they differ.
     """
     count, start = records.patients, task.learner.first(task.seed)
-    patients = Patients(
-        records.features.astype(np.float32),
-        records.labels.astype(np.float32),
-        np.arange(count, dtype=np.int64),
-        count,
-    )
-    module = build("logistic", {}, records.features.shape[1])
+    patients = make_patients(records.features, records.labels)
+    module = _build(records.features.shape[1])
     set_shared_parameters(module, start)
     rate, public = task.schedule.sampling_rate, compute_public_count(count)
     chosen = np.arange(0, count, 2, dtype=np.int64)
-    private = DpSgd(
-        module, compute_record_losses, Mechanism(rate, public, CLIPPING_NORM, 0.0), KeyStream(bytes(32))
-    )
-    theirs = private.sum_lot(DeviceRecords(patients, CPU.device), chosen).numpy()
+    device_records = DeviceRecords(patients, terms, CPU.device)
+    private = DpSgd(module, make_loss(terms), Mechanism(rate, public, CLIPPING_NORM, 0.0), KeyStream(bytes(32)))
+    theirs = private.sum_lot(device_records, chosen).numpy()
     _assert_close(task.learner.lot_sum(start, records, chosen, CLIPPING_NORM), theirs, "clipped sums")
     changed: dict[str, Any] = {
         "local_steps": task.schedule.local_steps,
@@ -96,11 +90,13 @@ def check_against_the_product(task: Task, records: Records, terms: Terms) -> Non
         "learning_rate": task.learning_rate,
     }
     studied = terms.model_copy(update={"training": terms.training.model_copy(update=changed)})
-    update = train(
-        start, studied, DeviceRecords(patients, CPU.device), public, task.noise, CPU, KeyStream(bytes(32))
-    ).update
+    update = train(start, studied, device_records, public, task.noise, CPU, KeyStream(bytes(32))).update
     ours = descended(task, start, records, task.schedule.local_steps, KeyStream(bytes(32))) - start
     _assert_close(ours, update, "steps with noise")
+
+
+def _build(inputs: int) -> nn.Module:
+    return LOGISTIC.build(LOGISTIC.options(), {"features": inputs}, ())
 
 
 def _assert_close(ours: Array, theirs: Array, what: str) -> None:

@@ -47,12 +47,20 @@ from server.study.timeouts import Timeouts
 PATIENCE = Timeouts(join_s=60, seal_s=600, release_s=60, ask_again_s=5)
 FOUR = ("ash", "birch", "cedar", "elm")
 Change = Callable[[str, Envelope], Envelope | None]
+WriteFiles = Callable[[Path, str, int], tuple[Path, Path]]
+"""(folder, name of the site, its number) -> the training and the test file."""
 Vector = NDArray[np.float64]
 
 
 def asked_epsilon(terms: Terms) -> float:
     """What training and evaluation ask for together."""
     return (terms.privacy.epsilon or 0.0) + (terms.evaluation.epsilon or 0.0)
+
+
+def write_small_files(folder: Path, name: str, number: int) -> tuple[Path, Path]:
+    """The tables of the small study: the sites differ in size."""
+    train = write_patients(folder / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
+    return train, write_patients(folder / "test.csv", 30, f"{name}-b", seed=100 + number)
 
 
 class PowerCut(BaseException):
@@ -172,8 +180,11 @@ class Simulator:
     A ``folder`` that is there holds a federation that was founded for the same terms: it is gone on with.
     """
 
-    def __init__(self, folder: Path, terms: Terms, names: tuple[str, ...] = FOUR) -> None:
+    def __init__(
+        self, folder: Path, terms: Terms, names: tuple[str, ...] = FOUR, write_files: WriteFiles = write_small_files
+    ) -> None:
         self.folder = folder
+        self.write_files = write_files
         self.terms = terms
         self.names = names
         self.trained: Counter[tuple[str, int]] = Counter()
@@ -212,14 +223,13 @@ class Simulator:
         }
         site_file.write_text(yaml.safe_dump(config))
         home.accept_admission(self.federation.enrol(home.make_join_request()))
-        train = write_patients(home.folder / "train.csv", 60 + 10 * number, f"{name}-a", seed=number)
-        test = write_patients(home.folder / "test.csv", 30, f"{name}-b", seed=100 + number)
-        register_files(home, self.terms.data, train, test)
+        register_files(home, self.terms.data, *self.write_files(home.folder, name, number))
         with home.open_ledger() as ledger:
             typical = small_terms() if self.terms.privacy.epsilon is None else self.terms
+            grant = max(6.0, asked_epsilon(self.terms))
             event = make_training_event(typical, compute_study_noise(typical))
             plan = (Planned(purpose=Purpose.TRAIN, event=event, times=typical.training.rounds),)
-            ledger.grant(self.terms.data.name, 6.0, 1e-3, choose_order(6.0, 1e-3, plan))
+            ledger.grant(self.terms.data.name, grant, 1e-3, choose_order(grant, 1e-3, plan))
 
     def _pin_each_other(self) -> None:
         keys = {name: home.load_identity().public.text for name, home in self.homes.items()}

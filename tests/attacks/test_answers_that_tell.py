@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from benchmarks.small_study import small_terms, write_patients
-from client.data.examples import Patients
+from benchmarks.small_study import make_patients, small_terms, write_patients
 from client.site.register_data import register_files
 from client.study.release import OWN_FIGURES_FILE
 from client.training.scoring import add_noise_to_counts, count_scores
-from models.catalogue import build
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.lora import compute_plain_tensors
 from models.parameters.vector import Vector
@@ -24,6 +22,7 @@ from privacy.canonical import compute_sha256
 from privacy.protocol.messages import Problem
 from privacy.randomness import KeyStream
 from server.study.state import Phase
+from tests.models.tables import build_for_table
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator
 
@@ -39,18 +38,19 @@ def steered() -> Vector:
 
 
 def test_score_that_is_no_number_lands_in_the_lowest_bin() -> None:
-    module = build("mlp", OPTIONS, 5)
+    module = build_for_table("mlp", OPTIONS, 5)
     set_shared_parameters(module, steered())
-    features = np.zeros((3, 5), dtype=np.float32)
+    features = np.zeros((3, 5))
     features[1:, 0] = 0.99
-    labels = np.array([1, 1, 0], dtype=np.float32)
-    counts = count_scores(module, Patients(features, labels, np.arange(3, dtype=np.int64), 3), 10)
+    counts = count_scores(module, make_patients(features, np.array([1, 1, 0])), small_terms())  # of 10 bins
     negatives, positives = counts.reshape(2, 10)
     assert (negatives[0], positives[0], positives[5], counts.sum()) == (1, 1, 1, 3)
 
 
 def test_noised_total_beyond_its_field_is_cut_after_the_noise() -> None:
-    counts = add_noise_to_counts(np.zeros(200, dtype=np.int64), 3e9, KeyStream(bytes(32)))
+    counts = add_noise_to_counts(
+        np.zeros(200, dtype=np.int64), 3e9, small_terms(evaluation={"bins": 100}), KeyStream(bytes(32))
+    )
     assert (counts.min(), counts.max()) == (-(1 << 31), (1 << 31) - 1)
 
 
@@ -60,7 +60,7 @@ def test_model_steered_to_no_number_for_one_patient_changes_no_answer(
     found: Found, tmp_path: Path, rounds: list[int], old: bool
 ) -> None:
     """The author steers by the public weights that the study begins with."""
-    module = build("mlp", OPTIONS, 5)
+    module = build_for_table("mlp", OPTIONS, 5)
     set_shared_parameters(module, steered())
     file = tmp_path / "steered.safetensors"
     save_file(compute_plain_tensors(module), file)

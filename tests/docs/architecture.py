@@ -15,55 +15,71 @@ PACKAGES: Final = ("privacy", "models", "client", "server")
 
 ROOMS: Final = {
     "client": "cli",
-    "client/commands": "key peer data objections approve budget study_table weights ledger status withdraw predict "
-    "simulate confirm",
+    "client/commands": "key peer data objections approve budget study_table weights ledger status withdraw "
+    "predict simulate confirm",
     "client/connection": "service agent link tls_trust client_app",
     "client/site": "folder config peers registry register_data public_weights running key_rotation",
-    "client/data": "dataset table encoding identifiers examples inspection plausibility patient_register objections",
-    "client/data/adapters": "csv",
+    "client/data": "dataset site_data contents table encoding label_encoding named_arrays scaling lazy_array "
+    "identifiers examples inspection mistakes plausibility patient_register objections",
+    "client/data/adapters": "csv arrays",
     "client/admission": "rules explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
-    "client/study": "request_handler context participation problem key_epochs kept_secrets witness_check local_round "
-    "room_check noise_modes control_variates personal_layers cut_values noiseless_sums seal_round apply_aggregate "
-    "state store round_files held_models released_model release model_card card_document papers held_budget "
-    "activity_log",
+    "client/study": "request_handler context participation problem key_epochs kept_secrets witness_check "
+    "local_round room_check noise_modes control_variates personal_layers cut_values noiseless_sums seal_round "
+    "apply_aggregate state store round_files held_models released_model release model_card card_document papers "
+    "held_budget activity_log",
     "client/training": "jobs interface worker session device device_records study_model local_steps global_step "
     "site_update scoring simulate",
     "client/prediction": "release_contract predict",
     "server": "cli",
-    "server/commands": "sites study study_new study_check study_results study_schema testimony demo connect",
+    "server/commands": "sites study study_new study_check study_results study_schema model testimony demo connect",
     "server/control": "channel client server coordinator",
     "server/federation": "folder config certificates testimony",
-    "server/superlink": "process program gate database control_api process_tags output_log bundle server_app run grid",
+    "server/superlink": "process program gate database control_api process_tags output_log bundle server_app run "
+    "grid",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
     "events notes journal witness crash_marks figures draft_file check check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
-    "server/demo": "demo hospitals local_federation processes result report",
-    "privacy/study": "terms model training guarantee aggregation evaluation cost launch guide schema",
-    "privacy/study/data": "contract columns labels",
+    "server/demo": "demo sources hospitals local_federation processes result report",
+    "privacy/study": "terms model training stage augmentation guarantee aggregation evaluation cost launch "
+    "summary schema",
+    "privacy/study/data": "kinds contract tensors table columns labels arrays",
+    "privacy/study/tasks": "kinds task figures binary classes multiclass ordinal multilabel number_target "
+    "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding",
+    "privacy/study/guide": "guidance training data tasks augmentation",
     "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter "
     "account figures",
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise site_clipping",
-    "privacy/dpsgd": "engine mechanism batching loss trainable activations record_axes ghost_clipping norms "
-    "layer_checks self_test opacus_reference",
-    "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation convolution "
-    "fallback",
-    "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening process_pool",
+    "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
+    "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
+    "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "
+    "convolution fallback",
+    "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
+    "process_pool",
     "privacy/secure_aggregation/schemes": "scheme registry bfv bfv_parameters plain",
     "privacy/protocol": "enrolment envelope messages key_messages headers flower_records",
-    "privacy/ledger": "ledger transaction state rules entries signing approvals totals signed_head recovery launches "
-    "papers database export testimony",
+    "privacy/ledger": "ledger transaction state rules entries signing approvals totals signed_head recovery "
+    "launches papers database export testimony",
     "privacy/audit": "cli read_ledger",
     "privacy/audit/commands": "verify report reconcile whatif",
-    "privacy/audit/report": "timeline findings page population_section study_section study_facts charts formatting "
-    "html",
+    "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
+    "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
     "key_derivation randomness files sqlite_file exchanged_files address proxy logs process_lifetime command_line",
-    "models": "catalogue model task errors",
-    "models/tabular": "options logistic mlp",
-    "models/layers": "heads",
-    "models/tasks": "binary uncertainty",
+    "models": "catalogue entry fit task outputs describe errors",
+    "models/tabular": "logistic mlp",
+    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet ternausnet11 image_table",
+    "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
+    "models/longitudinal": "dynamic_deephit",
+    "models/genomics": "deepchrome attentive_chrome adage",
+    "models/drugs": "deepdta",
+    "models/layers": "heads sigmoid image_blocks segmentation fusion recurrent masked_softmax visit_outputs",
+    "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
+    "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
+    "number_losses precision uncertainty",
+    "models/augment": "augmentation draws flips resampling translation intensity sequences words",
+    "models/generated": "study records",
     "models/parameters": "trainable flatten vector initial pretrained weights_file lora",
     "models/federated": "server_optimiser early_stopping",
 }

@@ -47,7 +47,7 @@ def test_every_key_has_guidance_and_every_guidance_a_key() -> None:
             "Training.local_steps",
         ),
         *("Training.rounds", "Privacy.clipping_norm", "Privacy.epsilon", "Privacy.delta", "Cohort.colluders"),
-        *("Cohort.minimum", "DataContract.missing", "DataContract.records_per_patient", "Evaluation.bins"),
+        *("Cohort.minimum", "TableContract.missing", "TableContract.records_per_patient", "Evaluation.bins"),
     ],
 )
 def test_key_that_people_had_to_guess_says_how_to_choose_it(key: str) -> None:

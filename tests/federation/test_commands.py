@@ -98,7 +98,8 @@ def test_list_says_that_the_study_is_finished(wood: Running, study: str) -> None
 def test_show_says_what_came_of_the_study(wood: Running, study: str) -> None:
     shown = ok(wood.consilium("study", "show", study, "--json")).json
     card = json.loads((wood.folder / "ash" / "studies" / study / "release" / "card.json").read_bytes())
-    assert shown["evaluations"][-1]["auroc"]["value"] == card["evaluation"][-1]["auroc"]
+    values = {name: each["value"] for name, each in shown["evaluations"][-1]["figures"].items()}
+    assert values == card["evaluation"][-1]["figures"]
     assert shown["movement"]["bytes_up"] > 10_000
 
 

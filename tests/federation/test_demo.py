@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
 from benchmarks.running_federation import Running, Said, command, processes_with, wait_for
-from client.data.table import read_table
-from models.catalogue import build
+from client.data.site_data import read_data
+from models.fit import build_study_module
 from privacy.command_line import INTERRUPTED
 from privacy.study import read_terms
 from server.study.journal import Journal
@@ -25,12 +26,21 @@ from server.study.notes import ReplyReceived, RequestSent
 
 pytestmark = pytest.mark.federation
 
-HOSPITALS = ("university", "city", "county", "coast")
+HOSPITALS = ("screening", "county", "clinic", "referral")
 KEYS = {
-    *("study", "private", "rounds", "seconds", "federated", "alone", "pooled", "sites", "parameters"),
-    *("bytes_up", "bytes_down", "seconds_per_round", "model_sha256", "dir"),
+    *("study", "private", "generated", "rounds", "seconds", "figures", "federated", "alone", "pooled", "sites"),
+    *(
+        "parameters",
+        "chance",
+        "test_patients_protected",
+        "bytes_up",
+        "bytes_down",
+        "seconds_per_round",
+        "model_sha256",
+        "dir",
+    ),
 }
-FIGURES = {"auroc", "accuracy", "sensitivity", "specificity"}
+FIGURES = ["auroc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "calibration"]
 
 
 def demo(temporary: Path, *words: str | Path) -> Said:
@@ -54,7 +64,7 @@ def check_kept(result: dict[str, Any], folder: Path, hospitals: tuple[str, ...])
         assert card["model"]["sha256"] == result["model_sha256"]
         assert card["model"]["parameters"] == result["parameters"]
         assert card["site"]["patients_about"] == site["patients"]
-        assert {name: card["evaluation"][-1][name] for name in result["federated"]} == result["federated"]
+        assert card["evaluation"][-1]["figures"] == result["federated"]
         rounds = list(range(1, result["rounds"] + 1))
         assert kept.paid(site["name"], result["study"]) == (rounds, rounds)
         assert card["site"]["epsilon_spent_by_this_study"] == site["epsilon"]
@@ -78,14 +88,19 @@ def result(kept_folder: Path) -> dict[str, Any]:
 
 def test_json_has_the_documented_keys(result: dict[str, Any]) -> None:
     assert set(result) == KEYS
-    assert set(result["federated"]) == FIGURES
-    assert set(result["pooled"]) == {"auroc"}
+    assert [each["name"] for each in result["figures"]] == FIGURES
+    assert set(result["federated"]) == set(FIGURES)
+    assert set(result["pooled"]) == {"figure", "value", "spread"}
     assert [each["site"] for each in result["alone"]] == list(HOSPITALS)
     for each in result["alone"]:
-        assert set(each) == {"site", "auroc"}
+        assert set(each) == {"site", "figure", "value", "spread"}
     for site in result["sites"]:
         assert set(site) == {"name", "patients", "epsilon", "delta", "epsilon_left"}
-    assert all(0.4 < each["auroc"] <= 1 for each in [*result["alone"], result["pooled"]])
+    compared = [*result["alone"], result["pooled"]]
+    assert all(each["figure"] == "auroc" and 0.4 < each["value"] <= 1 for each in compared)
+    assert all(0 <= each["spread"] < 0.5 for each in compared)
+    assert 0 < result["chance"] < 0.1
+    assert result["test_patients_protected"] is False
     assert (result["private"], result["rounds"], result["parameters"]) == (True, 3, 61)
     assert 0 < 3 * result["seconds_per_round"] < result["seconds"]
 
@@ -100,15 +115,17 @@ def test_released_model_scored_by_scikit_learn_gives_the_printed_figures(
 ) -> None:
     """On the source tables' test patients, without bins."""
     terms = read_terms(kept_folder / "study.yaml")
-    model = build(terms.model.name, terms.model.options, terms.data.inputs)
-    release = kept_folder / "city" / "studies" / result["study"] / "release" / "model.safetensors"
+    model = build_study_module(terms)
+    release = kept_folder / "county" / "studies" / result["study"] / "release" / "model.safetensors"
     model.load_state_dict(load_file(release))
-    tests = [read_table(terms.data, kept_folder / "source" / name / "test.csv").patients for name in HOSPITALS]
-    labels = torch.cat([torch.from_numpy(test.labels) for test in tests])
+    tests = [read_data(terms.data, kept_folder / "source" / name / "test.csv").patients for name in HOSPITALS]
+    labels = np.concatenate([test.targets["label"] for test in tests])
+    features = np.concatenate([test.inputs["features"] for test in tests])
     with torch.no_grad():
-        scores = torch.sigmoid(model(torch.cat([torch.from_numpy(test.features) for test in tests])))
+        scores = torch.sigmoid(model({"features": torch.from_numpy(features)})).numpy()
     assert result["federated"]["accuracy"] == pytest.approx(accuracy_score(labels, scores >= 0.5))
     assert result["federated"]["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.01)
+    assert result["federated"]["brier"] == pytest.approx(brier_score_loss(labels, scores), abs=0.01)
 
 
 def test_bytes_are_those_of_the_messages(result: dict[str, Any], kept_folder: Path) -> None:
@@ -175,10 +192,10 @@ def test_heart_study_of_four_real_hospitals_ends_and_leaves_nothing(repository: 
     folder = repository.parent / "shared" / "data" / "heart"
     if not folder.is_dir():
         pytest.skip("shared/data/heart is not here")
-    result = demo(short_folder, "--data", "heart", "--path", folder, "--rounds", "1").json
+    result = demo(short_folder, "--data", folder, "--rounds", "1").json
     assert [site["name"] for site in result["sites"]] == ["cleveland", "budapest", "zurich", "long-beach"]
     assert (result["rounds"], result["dir"]) == (1, None)
-    assert set(result["federated"]) == FIGURES
+    assert set(result["federated"]) == set(FIGURES)
     assert list(short_folder.iterdir()) == []
 
 

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.running_federation import Running, running, wait_for
 from benchmarks.small_study import small_terms
 from client.study.store import StudyStore
-from models.catalogue import build
 from models.parameters.lora import compute_plain_tensors
 from privacy.canonical import compute_sha256
 from tests.models.choices import arranged
+from tests.models.tables import build_for_table
 
 pytestmark = pytest.mark.federation
 
@@ -37,7 +37,7 @@ def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def public(tmp_path: Path) -> Path:
     """A body that somebody has published; its head was for something else and is not in it."""
-    tensors = compute_plain_tensors(arranged(build("mlp", MODEL["options"], inputs=5)))
+    tensors = compute_plain_tensors(arranged(build_for_table("mlp", MODEL["options"], 5)))
     file = tmp_path / "public.safetensors"
     save_file({name: part for name, part in tensors.items() if not name.startswith("layers.6")}, file)
     return file

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.running_federation import Running, running
 from benchmarks.small_study import small_terms, write_study
-from models.federated.early_stopping import find_best_evaluation, is_out_of_patience
+from models.federated.early_stopping import find_best_evaluation, is_out_of_patience, rank_evaluations
 
 pytestmark = pytest.mark.federation
 
@@ -40,12 +40,12 @@ def study(wood: Running) -> str:
 def test_study_ends_after_the_exchange_that_the_totals_say(wood: Running, study: str) -> None:
     history = wood.history(study)
     opened = [history.totals[number] for number in sorted(history.totals)]
-    counts = [each.counts for each in opened]
-    assert is_out_of_patience(counts, 1)
-    assert not is_out_of_patience(counts[:-1], 1)
+    ranks = rank_evaluations(TERMS, [each.counts for each in opened])
+    assert is_out_of_patience(ranks, 1)
+    assert not is_out_of_patience(ranks[:-1], 1)
     end = opened[-1].opened_in
     assert max(history.committed) == end < TERMS.last_round
-    best = find_best_evaluation(counts)
+    best = find_best_evaluation(ranks)
     assert best is not None
     wood.released(study)
     for name in SITES:

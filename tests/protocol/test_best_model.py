@@ -78,7 +78,8 @@ def test_released_model_is_the_best_evaluated_one_at_every_site(found: Found, ro
         )
         choice = card(simulator, name)["choice"]
         assert (choice["after_round"], choice["evaluations"], choice["is_best"]) == (number, rounds, True)
-        assert choice["auroc"] == pytest.approx(max(each["auroc"] for each in card(simulator, name)["evaluation"]))
+        figures = [each["figures"]["auroc"] for each in card(simulator, name)["evaluation"]]
+        assert (choice["figure"], choice["value"]) == ("auroc", pytest.approx(max(figures)))
     assert len({(folder(simulator, name) / "release" / "model.safetensors").read_bytes() for name in FOUR}) == 1
 
 
@@ -193,13 +194,14 @@ def test_without_any_auroc_all_rounds_are_trained_and_the_last_model_is_released
         "asked": "best",
         "after_round": 3,
         "is_best": False,
-        "auroc": None,
+        "figure": "auroc",
+        "value": None,
         "evaluations": 3,
         "paid": False,
     }
     assert not facts["ended"]["early"]
     words = (folder(simulator, "ash") / "release" / "card.md").read_text()
-    assert "the model after round 3, the last one: no evaluation had an AUROC to choose by" in words
+    assert "the model after round 3, the last one: no evaluation gave a figure to choose by (AUROC)" in words
 
 
 def test_best_model_that_was_altered_is_not_released(found: Found) -> None:

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, load_file, save
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.small_study import small_terms, without_privacy
-from client.data.table import read_table
+from benchmarks.small_study import read_columns, small_terms, without_privacy
+from client.data.site_data import read_data
 from client.study.personal_layers import OWN_LAYERS_FILE
 from client.study.store import StudyStore
 from client.training.study_model import begin_model, build_model, make_first_model
-from models.catalogue import build
 from models.parameters.flatten import count_personal_parameters, count_shared_parameters, set_shared_parameters
 from models.parameters.lora import compute_plain_tensors
 from privacy.canonical import compute_sha256
@@ -27,6 +26,7 @@ from privacy.protocol.messages import Sealed
 from privacy.study import Terms
 from server.study.state import Phase
 from tests.models.choices import arranged
+from tests.models.tables import build_for_table
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import THREE, committed, in_phase, make_void, trained_once
@@ -78,7 +78,7 @@ def public(tmp_path: Path) -> Path:
 
 
 def public_bytes(lacking: str = "-") -> bytes:
-    tensors = compute_plain_tensors(arranged(build("mlp", MLP["options"], inputs=5)))
+    tensors = compute_plain_tensors(arranged(build_for_table("mlp", MLP["options"], 5)))
     return save({name: part for name, part in tensors.items() if lacking not in name})
 
 
@@ -140,7 +140,7 @@ def test_combination_works(found: Found, public: Path, part: str, placement: str
     assert simulator.store("ash").launch.parameters == parameters
     assert simulator.store("ash").read_model().size == parameters
     got, moved = released(simulator), moves(terms)
-    plain = build("mlp", MLP["options"], inputs=5)
+    plain = build_for_table("mlp", MLP["options"], 5)
     plain.load_state_dict({name: torch.from_numpy(part) for name, part in got.items()})
     if "start" in PARTS[part][0]:
         begun = load(public.read_bytes())
@@ -149,7 +149,7 @@ def test_combination_works(found: Found, public: Path, part: str, placement: str
 
 def moves(terms: Terms) -> set[str]:
     """The tensors of the plain model that training together may change."""
-    every = dict(build("mlp", MLP["options"], inputs=5).named_parameters())
+    every = dict(build_for_table("mlp", MLP["options"], 5).named_parameters())
     chosen = terms.model
     trained = {"head": "layers.3"}
     if chosen.adapters is not None:
@@ -422,19 +422,20 @@ def first_module(terms: Terms) -> torch.nn.Module:
 
 
 def table(simulator: Simulator, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    patients = read_table(simulator.terms.data, simulator.homes[name].folder / "train.csv").patients
-    return torch.from_numpy(patients.features).double(), torch.from_numpy(patients.labels).double()
+    patients = read_data(simulator.terms.data, simulator.homes[name].folder / "train.csv").patients
+    features, labels = read_columns(patients)
+    return torch.from_numpy(features).double(), torch.from_numpy(labels).double()
 
 
 def descended(
     start: dict[str, torch.Tensor], features: torch.Tensor, labels: torch.Tensor, steps: int, rate: float
 ) -> dict[str, torch.Tensor]:
-    module = build("mlp", MLP["options"], inputs=5).double()
+    module = build_for_table("mlp", MLP["options"], 5).double()
     module.load_state_dict(start)
     descent = torch.optim.SGD(module.parameters(), lr=rate)
     for _ in range(steps):
         descent.zero_grad()
-        torch.autograd.backward(binary_cross_entropy_with_logits(module(features), labels))
+        torch.autograd.backward(binary_cross_entropy_with_logits(module({"features": features}), labels))
         descent.step()
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.optimisers_data import Federation
 from benchmarks.optimisers_runs import trained
 from benchmarks.small_study import without_privacy
-from client.data.table import read_table
+from client.data.site_data import read_data
 from models.parameters.vector import Vector
 from privacy.study import Terms
 from tests.protocol.conftest import Found
@@ -43,7 +43,7 @@ def test_model_is_that_of_a_federation_in_memory(found: Found, optimiser: str) -
     simulator = found(terms)
     simulator.run(lambda: simulator.all_have(0))
     start = simulator.store("ash").read_model()
-    tables = (read_table(terms.data, home.folder / "train.csv") for home in simulator.homes.values())
+    tables = (read_data(terms.data, home.folder / "train.csv") for home in simulator.homes.values())
     sites = tuple(table.patients for table in tables)
     simulator.run(lambda: simulator.all_have(ROUNDS))
     *_, model = islice(trained(terms, Begun("small", 0, sites, sites[0], start)), ROUNDS)

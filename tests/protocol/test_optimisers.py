@@ -42,7 +42,7 @@ WAYS: dict[str, Sections] = {
     "proximal": {"training": {"proximal": 0.1}},
     "control variates": {"training": {"control_variates": True}},
     "accumulate": {"training": {"accumulate": 2}},
-    "positive weight": {"training": {"positive_weight": 3}},
+    "positive weight": {"task": {"kind": "binary", "positive_weight": 3}},
 }
 
 REFUSED: dict[tuple[str, str], str] = {

@@ -61,10 +61,12 @@ def test_export_carries_the_launch_and_the_opened_figures(simulator: Simulator, 
     (paper,) = papers.values()
     assert paper.said == simulator.journal.read_launch().statement
     card = simulator.homes["ash"].find_study_folder(simulator.study) / "release" / "card.json"
-    for mine, theirs in zip(paper.scores, json.loads(card.read_bytes())["evaluation"], strict=True):
-        assert (mine.after_round, mine.auroc, mine.patients) == (
+    said = json.loads(card.read_bytes())
+    assert [each.model_dump() for each in paper.figures] == said["figures"]
+    for mine, theirs in zip(paper.scores, said["evaluation"], strict=True):
+        assert (mine.after_round, mine.figures, mine.patients) == (
             theirs["after_round"],
-            theirs["auroc"],
+            theirs["figures"],
             theirs["patients"],
         )
 
@@ -121,7 +123,7 @@ def other_launch(simulator: Simulator, key: SigningKey, **changes: Any) -> Signe
 
 def test_paper_whose_byte_was_changed_is_refused(export: Path) -> None:
     def change(lines: list[dict[str, Any]]) -> None:
-        lines[place(lines)]["paper"]["statement"]["scores"][0]["auroc"] = 0.99
+        lines[place(lines)]["paper"]["statement"]["scores"][0]["figures"]["auroc"] = 0.99
 
     with pytest.raises(LedgerError, match=r"line \d+: the paper of a study is not signed by the ledger's key"):
         verify_export(rewritten(export, change))
@@ -179,8 +181,9 @@ def test_site_that_signs_the_launch_itself_is_shown_as_no_witness_of_its_ledger(
         (lambda lines: lines.append(lines[place(lines)]), "something follows the trailer"),
         (lambda lines: lines[place(lines)].update(paper=3), "the paper"),
         (lambda lines: lines[place(lines)]["paper"]["statement"].update(secret=1), "unknown key"),
+        (lambda lines: lines[place(lines)]["paper"]["statement"]["figures"].pop(), "figures that the paper lists"),
     ],
-    ids=["twice", "first", "entry-after", "after-the-trailer", "no-paper", "more"],
+    ids=["twice", "first", "entry-after", "after-the-trailer", "no-paper", "more", "unlisted-figure"],
 )
 def test_export_whose_papers_are_out_of_place_is_refused(
     export: Path, change: Callable[[list[dict[str, Any]]], None], said: str

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.small_study import small_terms
-from models.federated.early_stopping import is_out_of_patience
+from models.federated.early_stopping import is_out_of_patience, rank_evaluations
 from privacy.protocol.envelope import Envelope
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -96,7 +96,7 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
         require_finished(simulator, *history.closed)
         states = [simulator.state(name) for name in history.closed]
         assert all((state.evaluations, state.best) == (states[0].evaluations, states[0].best) for state in states)
-        opened = [each.counts for each in states[0].evaluations]
+        opened = rank_evaluations(simulator.terms, [each.counts for each in states[0].evaluations])
         patience = simulator.terms.evaluation.patience
         assert not any(is_out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
         over = max([*history.committed, *history.void]) == simulator.terms.last_round

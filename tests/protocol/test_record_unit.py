@@ -43,5 +43,5 @@ def test_records_are_drawn_one_by_one(found: Found, tmp_path: Path) -> None:
     registration = register_files(home, simulator.terms.data, tmp_path / "several.csv", home.folder / "test.csv")
     trainer = TrainingSession(simulator.terms, registration.to_study_files(), "cpu")
     table, _ = read_study(registration.to_study_files())
-    assert trainer._training.patients == 2 * table.patients.patients == len(table.patients.labels)
+    assert trainer._training.patients == 2 * table.patients.patients == table.patients.records
     assert trainer._public_patients == 3 * registration.public_patients

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.small_study import small_terms, without_privacy
-from models.tasks.binary import compute_metrics
+from models.tasks.binary import BinaryTask
 from privacy.errors import FederationError
 from privacy.keys import SigningKey
 from privacy.protocol.headers import Evaluated
@@ -26,7 +26,7 @@ from tests.protocol.conftest import Found
 from tests.simulator import Simulator
 
 EVERY = {"rounds": [1, 2], "epsilon": 2.0}
-FIGURES = ("auroc", "accuracy", "sensitivity", "specificity")
+FIGURES = ("auroc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "calibration")
 
 
 def consilium(simulator: Simulator, *words: str) -> Result:
@@ -57,8 +57,9 @@ def test_results_are_those_of_every_sites_card(found: Found, terms: Terms) -> No
     assert [each.after_round for each in shown.evaluations] == list(terms.evaluation.rounds)
     for name in simulator.names:
         for mine, theirs in zip(shown.evaluations, card(simulator, name)["evaluation"], strict=True):
-            assert {each: getattr(mine, each).value for each in FIGURES} == {each: theirs[each] for each in FIGURES}
-            assert {each: getattr(mine, each).noise for each in FIGURES} == theirs["noise"]
+            assert set(mine.figures) == set(FIGURES)
+            assert {name: each.value for name, each in mine.figures.items()} == theirs["figures"]
+            assert {name: each.noise for name, each in mine.figures.items()} == theirs["noise"]
             assert mine.patients == theirs["patients"]
     assert {each.name: each.epsilon_spent for each in shown.sites} == {
         name: card(simulator, name)["site"]["epsilon_spent_by_this_study"] for name in simulator.names
@@ -74,8 +75,8 @@ def test_noise_of_figures_is_that_of_all_sites_of_the_cohort(found: Found) -> No
     assert of_a_site is not None
     shown = results(simulator).evaluations[0]
     assert shown.noise_deviation == pytest.approx(2 * of_a_site)  # four sites' variances add up
-    assert shown.auroc.noise is not None
-    assert shown.auroc.noise > 0.01
+    assert shown.figures["auroc"].noise is not None
+    assert shown.figures["auroc"].noise > 0.01
 
 
 def test_figures_are_told_to_whoever_watches_once_each_also_after_a_restart(found: Found) -> None:
@@ -85,7 +86,10 @@ def test_figures_are_told_to_whoever_watches_once_each_also_after_a_restart(foun
     simulator.run()
     told = [note for note in simulator.journal.read_notes() if isinstance(note, FiguresOpened)]
     assert [note.after_round for note in told] == [1, 2]
-    assert told[0].auroc.value == compute_metrics(simulator.state("ash").evaluations[0].counts).auroc
+    own = BinaryTask().compute_figures(
+        simulator.state("ash").evaluations[0].counts, simulator.terms.evaluation.bins
+    )
+    assert {name: each.value for name, each in told[0].figures.items()} == own
 
 
 def test_study_in_progress_counts_its_rounds_and_the_time_left(found: Found) -> None:
@@ -211,7 +215,7 @@ def test_compare_lays_studies_side_by_side(found: Found) -> None:
     lines = {line[:24].strip(): line.split() for line in said.splitlines()}
     assert [first, simulator.study] == lines[""]
     values = [
-        f"{each.evaluations[-1].auroc.value:.3f}"
+        f"{each.evaluations[-1].figures['auroc'].value:.3f}"
         for each in (read_results(simulator.federation.find_study_folder(n)) for n in (first, simulator.study))
     ]
     assert lines["AUROC"][1:] == values
@@ -240,4 +244,5 @@ def test_watching_shows_figures_and_the_time_left(found: Found, capsys: pytest.C
     said = capsys.readouterr().err
     assert "round 1 of 3 is done; about" in said
     assert "after round 1, on the sites' test patients: AUROC" in said
+    assert said.index("AUROC") < said.index("specificity") < said.index("Brier score"), "in the task's order"
     assert "so far epsilon" in said

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.small_study import small_terms, without_privacy
-from client.data.table import read_table
+from benchmarks.small_study import read_columns, small_terms, without_privacy
+from client.data.site_data import read_data
 from client.study.store import StudyStore
 from models.federated.server_optimiser import make_optimiser
 from privacy.study import Terms
@@ -39,10 +39,10 @@ class Hospital:
     """A logistic regression's gradient on one hospital's table, in float64."""
 
     def __init__(self, simulator: Simulator, name: str) -> None:
-        table = read_table(simulator.terms.data, simulator.homes[name].folder / "train.csv").patients
-        ones = np.ones((len(table.features), 1))
-        self.inputs = np.hstack([table.features.astype(np.float64), ones])
-        self.labels = table.labels.astype(np.float64)
+        table = read_data(simulator.terms.data, simulator.homes[name].folder / "train.csv").patients
+        features, labels = read_columns(table)
+        self.inputs = np.hstack([features.astype(np.float64), np.ones((len(features), 1))])
+        self.labels = labels.astype(np.float64)
 
     def gradient(self, model: Vector) -> Vector:
         chance = 1 / (1 + np.exp(-(self.inputs @ model)))

@@ -1,0 +1,128 @@
+"""Run the example study of models on real data: federated at several epsilons, alone and pooled.
+
+``python -m benchmarks.model_studies MODEL=DIR ... [--out docs/models.json] [--repeats 3] [--epsilons 3,8,none]``
+writes the figures of ``docs/models.md``. ``DIR`` has one folder for each hospital, as the script beside the study
+makes it. For each model one federation of real processes is made, and one study is launched for each epsilon, the one
+without privacy last. On the same files each hospital alone (with the largest epsilon) and all pooled (without privacy)
+are simulated by the sites' own code. Models that are in the document already and are not named stay as they are.
+"""
+
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+import click
+
+from client.training.simulate import simulate
+from models.catalogue import find_model
+from models.tasks.registry import list_figures
+from privacy.command_line import say
+from privacy.study import Terms
+from privacy.study.cost import compute_study_noise
+from server.demo.local_federation import LocalFederation
+from server.demo.processes import Processes
+from server.demo.sources import DemoChoice, choose_study
+from server.results.tally import average_rounds
+from server.watch.progress import Progress
+
+OUT: Final = Path("docs/models.json")
+
+
+@click.command()
+@click.argument("pairs", metavar="MODEL=DIR...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
+@click.option(
+    "--repeats", default=3, show_default=True, type=click.IntRange(2, 100), help="Simulated trainings each."
+)
+@click.option("--epsilons", default="3,8,none", show_default=True, help="In rising order; none last.")
+def main(pairs: tuple[str, ...], out: Path, repeats: int, epsilons: str) -> None:
+    """Measure the example studies of models on real data."""
+    for pair in pairs:
+        name, _, data = pair.partition("=")
+        say(f"{name} ...")
+        found = measure_study(name, Path(data), repeats, epsilons.split(","))
+        say(json.dumps(found))
+        known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
+        rest = [each for each in known["studies"] if each["model"] != name]
+        known["studies"] = [*rest, found]
+        out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> dict[str, Any]:
+    """Run the study of ``name`` on the hospitals of ``data`` for each epsilon; simulate alone and pooled."""
+    choice = DemoChoice(name, None, None, data, None, False, epsilons[-1], None)
+    largest = next(each for each in reversed(epsilons) if each != "none")
+    terms, hospitals = choose_study(replace(choice, epsilon=largest))
+    first = list_figures(terms.task, terms.data)[0]
+    federated: dict[str, float | None] = {}
+    moved: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="consilium-") as folder, Processes() as processes:
+        federation = LocalFederation(Path(folder), terms, hospitals, say)
+        federation.make()
+        federation.start(processes)
+        for epsilon in epsilons:
+            asked, _ = choose_study(replace(choice, epsilon=epsilon))
+            federation.allow(asked)
+            federated[epsilon], moved = _run_study(federation, processes, asked, first.name)
+        processes.stop()
+        tables = list(federation.tables.values())
+        trains, tests = [train for train, _ in tables], [test for _, test in tables]
+        noise = compute_study_noise(terms)
+        began = time.perf_counter()
+        alone = [_simulate(terms, [train], tests, noise, repeats, first.name) for train in trains]
+        pooled = _simulate(terms, trains, tests, None, repeats, first.name)
+        say(f"simulated in {time.perf_counter() - began:.0f} s")
+    return {
+        "model": name,
+        "data": data.name,
+        "domain": find_model(name).domain,
+        "sites": len(tables),
+        "figure": first.title,
+        "lower_is_better": first.lower_is_better,
+        "federated": federated,
+        "alone": _summarise([value for values in alone for value in values]),
+        "pooled": _summarise(pooled),
+        **moved,
+    }
+
+
+def _run_study(
+    federation: LocalFederation, processes: Processes, terms: Terms, figure: str
+) -> tuple[float | None, dict[str, float]]:
+    federation.terms = terms
+    with Progress(quiet=True) as progress:
+        study = federation.run_study(processes, progress)
+    name = next(iter(federation.tables))
+    card = json.loads((federation.folder / name / "studies" / study / "release" / "card.json").read_bytes())
+    rounds = [each for number, each in progress.tally.rounds.items() if terms.trains(number) and each.committed]
+    average = average_rounds(rounds)
+    assert average is not None
+    moved = {
+        "parameters": card["model"]["parameters"],
+        "bytes_up": average.bytes_up,
+        "bytes_down": average.bytes_down,
+        "seconds_per_round": round(average.seconds, 2),
+    }
+    return (card["evaluation"][-1]["figures"][figure] if card["evaluation"] else None), moved
+
+
+def _simulate(
+    terms: Terms, trains: list[Path], tests: list[Path], noise: float | None, repeats: int, figure: str
+) -> list[float]:
+    runs = simulate(terms, trains, tests, noise, repeats)
+    return [value for run in runs if (value := run.figures[figure]) is not None]
+
+
+def _summarise(values: list[float]) -> dict[str, float | None]:
+    return {
+        "mean": fmean(values) if values else None,
+        "spread": stdev(values) if len(values) > 1 else None,
+    }
+
+
+if __name__ == "__main__":
+    main()

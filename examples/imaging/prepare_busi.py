@@ -1,0 +1,123 @@
+"""Turn the breast ultrasound images of BUSI into the files of three sites, for unet and image-table.
+
+    python examples/imaging/prepare_busi.py busi64.npz OUTPUT
+
+The file has the arrays image (images, 64, 64) of 0..255, mask (images, 64, 8) with the bits of each row of the
+lesion's mask, label (0 normal, 1 benign, 2 malignant) and size (images, 2), the pixels of the original image: the
+published images and masks, shrunk. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and
+``test.npz``.
+
+The studies are ``unet.yaml`` and ``image_table.yaml``.
+
+Rules:
+
+* images without a lesion are left out: there is nothing to delineate, and their labels would be told by their
+  empty masks;
+* an image that is all but the same as an earlier one (a correlation above 0.99) is left out: it is of the same
+  lesion, and could be in training and in testing;
+* the file does not tell whose an image is, so every image counts as a patient. Of a woman with several images each
+  is protected for itself only, and figures are somewhat too good;
+* images and masks are halved to 32 pixels; a pixel of which at least half is lesion belongs to it;
+* the numbers beside the image are those of an examination, before any tissue is taken: width and height of the
+  image and of the lesion, mean brightness of both, each over a largest value chosen here. A sonographer measures a
+  lesion; here it is measured on the mask, whose makers may have known the diagnosis, so that figures may be too
+  good;
+* sites differ in how many of their lesions are malignant: the first has half of the benign and a sixth of the
+  malignant ones, the last one the reverse. Every fourth image of a site and label is for testing.
+
+Source: Al-Dhabyani, Gomaa, Khaled and Fahmy 2020, Dataset of breast ultrasound images, Data in Brief 28:104863.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+SHARES = {  # of the images with each label, which part goes to which site
+    1: (3 / 6, 2 / 6, 1 / 6),  # benign
+    2: (1 / 6, 2 / 6, 3 / 6),  # malignant
+}
+LARGEST = (
+    1200,
+    1200,
+    255,
+    64,
+    64,
+    255,
+)  # of the features, in their order, in pixels and grey values: 1 as a number
+ALIKE = 0.99  # the correlation above which two images count as one
+TEST = 4  # of so many images one is for testing
+SEED = 1  # of the order in which images are dealt to the sites
+
+
+def find_distinct(images: np.ndarray) -> np.ndarray:
+    """Find the images, (images, height, width), that are unlike all that are kept before; their numbers."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    correlations = flat @ flat.T
+    kept = list[int]()
+    for number, row in enumerate(correlations):
+        if not (row[kept] > ALIKE).any():
+            kept.append(number)
+    return np.array(kept)
+
+
+def halve(pixels: np.ndarray) -> np.ndarray:
+    """Average squares of two by two pixels of (images, height, width)."""
+    images, height, width = pixels.shape
+    halved: np.ndarray = pixels.reshape(images, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    return halved
+
+
+def measure(image: np.ndarray, mask: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Measure images and masks, (images, 64, 64), of originals of ``size`` (images, 2); (images, 6)."""
+    lesion_width, lesion_height = mask.any(axis=1).sum(axis=1), mask.any(axis=2).sum(axis=1)
+    lesion_brightness = (image * mask).sum(axis=(1, 2)) / mask.sum(axis=(1, 2))
+    columns = [*size.T, image.mean(axis=(1, 2)), lesion_width, lesion_height, lesion_brightness]
+    features: np.ndarray = np.stack(columns, axis=1) / LARGEST
+    return features.astype(np.float32)
+
+
+def deal(labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Deal images with these labels, (images,), to the sites; the numbers for training and for testing of each."""
+    draws = np.random.default_rng(SEED)
+    sites: list[tuple[list[np.ndarray], list[np.ndarray]]] = [([], []) for _ in SHARES[1]]
+    for label, shares in SHARES.items():
+        numbers = draws.permutation(np.flatnonzero(labels == label))
+        ends = np.round(np.cumsum(shares)[:-1] * len(numbers)).astype(int)
+        for (trained, tested), part in zip(sites, np.split(numbers, ends), strict=True):
+            is_test = np.arange(len(part)) % TEST == TEST - 1
+            trained.append(part[~is_test])
+            tested.append(part[is_test])
+    return [(np.sort(np.concatenate(trained)), np.sort(np.concatenate(tested))) for trained, tested in sites]
+
+
+def main() -> None:
+    """Read the file and write the files of the sites."""
+    parser = argparse.ArgumentParser(description="Make the files of three sites from the BUSI ultrasound images.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("output", type=Path)
+    asked = parser.parse_args()
+    with np.load(asked.file) as arrays:
+        published = {name: arrays[name] for name in arrays}
+    lesions = np.flatnonzero(published["label"] > 0)
+    lesions = lesions[find_distinct(published["image"][lesions])]
+    image = published["image"][lesions]
+    mask = np.unpackbits(published["mask"][lesions], axis=-1)  # (images, 64, 64)
+    records = {
+        "patient": np.array([f"image-{number}" for number in lesions]),
+        "image": np.round(halve(image))[:, None].astype(np.uint8),  # (images, 1, 32, 32)
+        "mask": halve(mask) >= 0.5,  # (images, 32, 32)
+        "features": measure(image, mask, published["size"][lesions]),  # (images, 6)
+        "label": published["label"][lesions] - 1,  # 0 benign, 1 malignant
+    }
+    for site, (trained, tested) in enumerate(deal(published["label"][lesions])):
+        folder = asked.output / f"site-{site + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, numbers in (("train", trained), ("test", tested)):
+            np.savez(folder / f"{name}.npz", **{key: values[numbers] for key, values in records.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""``docs/models.md``, made from the catalogue and measured results: ``python -m tests.docs.models_page`` writes it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import fill
+from typing import Any, Final
+
+from models.describe import ModelDescription, describe_catalogue
+from tests.docs.pages import ROOT
+
+PAGE: Final[Path] = ROOT / "docs" / "models.md"
+RESULTS: Final[Path] = ROOT / "docs" / "models.json"
+
+_HEAD: Final = """\
+# Models
+
+The models that a study may name (`model.name`), made from the catalogue by `python -m tests.docs.models_page`. The same
+facts: `consilium model list`, `consilium model show NAME`. A model is one file in `models/`; how to add one is in
+[CONTRIBUTING](../CONTRIBUTING.md). What a record is, and what a patient is, decides what the privacy is about: where a
+record is a gene or a compound, as in some of the public data below, epsilon is that of the gene or the compound.
+"""
+_RESULTS_HEAD: Final = """\
+## On real data
+
+Each study of `examples/` with `consilium demo --model NAME --data DIR`: real processes, sealed, one run for each
+epsilon; the data were divided into sites by the script beside the study. Alone and pooled are simulated on the same
+records, mean and standard deviation of three trainings each: alone is the mean over the sites, with epsilon 8; pooled
+is without privacy. `s` is seconds a round on two CPU cores, shared with other work.
+"""
+
+
+def page() -> str:
+    """The page as the catalogue is now."""
+    found = describe_catalogue()
+    return "\n".join([_HEAD, *_overview(found), *_results(), *(line for each in found for line in _section(each))])
+
+
+def _overview(found: tuple[ModelDescription, ...]) -> Iterator[str]:
+    yield "| model | domain | tasks | inputs | parameters (`paper`) |"
+    yield "| --- | --- | --- | --- | --- |"
+    for each in found:
+        paper = next(one.parameters for one in each.parameters if one.preset == "paper")
+        inputs = ", ".join(f"`{one.name}`" for one in each.inputs)
+        yield f"| [{each.name}](#{each.name}) | {each.domain} | {', '.join(each.tasks)} | {inputs} | {paper:,} |"
+    yield ""
+
+
+def _results() -> Iterator[str]:
+    if not RESULTS.exists():
+        return
+    measured: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    yield _RESULTS_HEAD
+    headings = ("model", "data", "sites", "figure", "no privacy", "epsilon 8", "epsilon 3", "alone", "pooled")
+    yield f"| {' | '.join(headings)} | parameters | bytes up | s |"
+    yield "| --- " * (len(headings) + 3) + "|"
+    for each in measured["studies"]:
+        figures = [_figure(each["federated"].get(epsilon)) for epsilon in ("none", "8", "3")]
+        yield (
+            f"| {each['model']} | {each['data']} | {each['sites']} | {each['figure']} | {' | '.join(figures)} | "
+            f"{_mean(each['alone'])} | {_mean(each['pooled'])} | {each['parameters']:,} | {each['bytes_up']:,} | "
+            f"{each['seconds_per_round']:.1f} |"
+        )
+    yield ""
+    for remark in measured.get("remarks", ()):
+        yield fill(f"* {remark}", 118, subsequent_indent="  ")
+    yield ""
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _mean(pair: dict[str, float | None]) -> str:
+    return "-" if pair["mean"] is None else f"{pair['mean']:.3f} ± {pair['spread']:.3f}"
+
+
+def _section(each: ModelDescription) -> Iterator[str]:
+    yield f"## {each.name}\n"
+    repository = f" Code of the authors: <{each.repository}>." if each.repository else ""
+    yield fill(
+        f"{each.title}. {each.citation}.{repository} Tasks: {', '.join(each.tasks)}.", 118, break_long_words=False
+    )
+    if each.figures:
+        yield "\n" + fill(each.figures, 118)
+    yield ""
+    for one in each.inputs:
+        yield fill(f"* takes `{one.name}` ({one.form}): {one.meaning}", 118, subsequent_indent="  ")
+    for count in each.parameters:
+        sizes = ", ".join(f"{axis} {length}" for axis, length in count.sizes.items())
+        outputs = "x".join(map(str, count.outputs)) or "1"
+        yield fill(
+            f"* `{count.preset}` has {count.parameters:,} parameters with {sizes} and {outputs} outputs",
+            118,
+            subsequent_indent="  ",
+        )
+    for objective, layers in each.objectives.items():
+        yield fill(f"* objective `{objective}` trains {', '.join(f'`{one}`' for one in layers)}", 118)
+    yield (
+        "\n| option | " + " | ".join(f"`{preset}`" for preset in each.options[0].presets) + " |"
+        if each.options
+        else ""
+    )
+    if each.options:
+        yield "| --- " * (1 + len(each.options[0].presets)) + "|"
+        for option in each.options:
+            yield f"| `{option.name}` | " + " | ".join(_value(value) for value in option.presets.values()) + " |"
+        yield ""
+    if each.replaced:
+        yield "| what the paper used | here | why |"
+        yield "| --- | --- | --- |"
+        for change in each.replaced:
+            yield f"| {change.paper} | {change.here} | {change.why} |"
+        yield ""
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

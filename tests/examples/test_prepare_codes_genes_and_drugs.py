@@ -1,0 +1,134 @@
+"""The scripts that make files of public data: what they write keeps the contract of the studies beside them."""
+
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.data.site_data import read_data
+from privacy.study import Terms, read_terms
+
+SOURCES = {
+    "records/prepare_diabetes130_codes.py": "diabetes130",
+    "genomics/prepare_histone.py": "histone",
+    "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
+    "drugs/prepare_davis.py": "dta",
+}
+STUDIES = {
+    "records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"),
+    "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
+    "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
+    "drugs/prepare_davis.py": ("drugs/deepdta.yaml",),
+}
+
+
+def find_source(repository: Path, script: str) -> Path:
+    folder = repository.parent / "shared" / "data" / SOURCES[script]
+    if not folder.exists():
+        pytest.skip(f"shared/data/{SOURCES[script]} is not here")
+    return folder
+
+
+Prepare = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def prepare(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Runs a script once, and returns the folder with what it wrote."""
+
+    @cache
+    def run(script: str) -> Path:
+        source, target = find_source(repository, script), tmp_path_factory.mktemp("sites")
+        program = [sys.executable, str(repository / "examples" / script), str(source), str(target)]
+        subprocess.run(program, check=True, capture_output=True)
+        return target
+
+    return run
+
+
+def read_study(repository: Path, study: str) -> Terms:
+    return read_terms(repository / "examples" / study)
+
+
+def load(folder: Path, name: str, array: str) -> list[np.ndarray]:
+    """One array of every site."""
+    found = []
+    for site in sorted(folder.iterdir()):
+        with np.load(site / name) as arrays:
+            found.append(arrays[array])
+    return found
+
+
+@pytest.mark.parametrize("script", SOURCES)
+def test_files_keep_the_contract_and_no_patient_is_in_two_of_them(
+    script: str, repository: Path, prepare: Prepare
+) -> None:
+    folder = prepare(script)
+    patients = load(folder, "train.npz", "patient") + load(folder, "test.npz", "patient")
+    sites = sorted(path.name for path in folder.iterdir())
+    assert len(patients) == 2 * len(sites)
+    ids = [set(part.tolist()) for part in patients]
+    assert sum(map(len, ids)) == len(set.union(*ids))
+    for study in STUDIES[script]:
+        terms = read_study(repository, study)
+        files = [folder / site / name for name in ("train.npz", "test.npz") for site in sites]
+        assert [read_data(terms.data, path).patients.patients for path in files] == [len(each) for each in ids]
+
+
+def test_diabetes_visits_that_are_the_last_have_no_record(prepare: Prepare) -> None:
+    folder = prepare("records/prepare_diabetes130_codes.py")
+    patients = np.concatenate(load(folder, "train.npz", "patient") + load(folder, "test.npz", "patient"))
+    label = np.concatenate(load(folder, "train.npz", "label") + load(folder, "test.npz", "label"))
+    assert len(set(patients.tolist())) == 11_741
+    assert len(patients) == 32_902 - 11_741
+    assert label.mean() == pytest.approx(0.269, abs=0.001)
+
+
+def test_diabetes_first_record_is_the_first_row_of_the_table(repository: Path, prepare: Prepare) -> None:
+    """Patient 0: first visit 428, 401 and 250 after 5 days, female, 70 to 80; second visit 584, 404 and 585."""
+    script = "records/prepare_diabetes130_codes.py"
+    folder = prepare(script)
+    prepared = runpy.run_path(str(repository / "examples" / script))
+    names, diseases = prepared["list_features"](), list(prepared["DISEASES"])
+    with np.load(folder / "site-1" / "test.npz") as arrays:
+        assert arrays["patient"][0] == "patient-0"
+        said = {name for name, value in zip(names, arrays["features"][0], strict=True) if value}
+        following = {group for group, value in zip(diseases, arrays["diseases"][0], strict=True) if value}
+    assert {name for name in said if name.startswith("diagnosis")} == {
+        "diagnosis 42",
+        "diagnosis 40",
+        "diagnosis 25",
+    }
+    assert {"gender Female", "age [70-80)", "metformin given", "time_in_hospital >= 5"} <= said
+    assert {"metformin changed", "time_in_hospital >= 8"}.isdisjoint(said)
+    assert following == {"58", "40"}
+
+
+def test_histone_signals_are_the_logarithms_of_the_reads(prepare: Prepare) -> None:
+    folder = prepare("genomics/prepare_histone.py")
+    genes, signals = load(folder, "train.npz", "patient"), load(folder, "train.npz", "signals")
+    assert sum(map(len, genes)) == 400
+    (found,) = [
+        values[ids.tolist().index("ENSG00000130749")]
+        for ids, values in zip(genes, signals, strict=True)
+        if "ENSG00000130749" in ids
+    ]
+    # the first two bins of the file have 1, 1, 0, 1, 0 and 1, 0, 0, 1, 1 reads of the five marks
+    np.testing.assert_allclose(found[:, 0], np.log1p([2, 1, 0, 2, 1]), rtol=1e-6)
+
+
+def test_davis_pairs_are_those_of_the_table(repository: Path, prepare: Prepare) -> None:
+    folder = prepare("drugs/prepare_davis.py")
+    affinity = np.concatenate(load(folder, "train.npz", "affinity") + load(folder, "test.npz", "affinity"))
+    assert len(affinity) == 68 * 442
+    assert (affinity == 5).mean() == pytest.approx(0.696, abs=0.001)
+    table = np.loadtxt(find_source(repository, "drugs/prepare_davis.py") / "davis_kd_nM.txt")
+    first = load(folder, "test.npz", "affinity")[0][:442]  # the first compound is a test compound of site 1
+    np.testing.assert_allclose(np.sort(first), np.sort(9 - np.log10(table[0])), rtol=1e-6)
+    compounds, patients = load(folder, "train.npz", "compound")[0], load(folder, "train.npz", "patient")[0]
+    assert len({row.tobytes() for row in compounds}) == len(set(patients.tolist()))
