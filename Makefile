@@ -16,8 +16,14 @@ CODE := privacy models client server tests benchmarks
 demo: $(READY)
 	$(BIN)/consilium demo $(ARGS)
 
+# Without ARGS: first, on two cores, the tests that start no federation; then those that do, one after another.
 test: $(READY)
+ifeq ($(ARGS),)
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not federation'
+	$(BIN)/pytest -m federation
+else
 	$(BIN)/pytest $(ARGS)
+endif
 
 check: $(READY)
 	$(BIN)/ruff format --check $(CODE)

@@ -49,7 +49,7 @@ def begin_model(terms: Terms, weights: Path | None = None) -> tuple[nn.Module, f
         try:
             if weights is None:
                 raise ModelError("not here")
-            given = load_public_weights(module, weights, start)
+            given = load_public_weights(module, weights, start, terms.model.weight_names)
         except ModelError as cause:
             raise RefusedError(
                 RefusalCode.WEIGHTS,

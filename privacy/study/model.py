@@ -34,6 +34,8 @@ class Model(Document):
         inputs: for an input of the model, the tensor of the data that it takes, where their names differ.
         start: SHA-256 of a safetensors file of public weights, which every site has; None starts from random values
             drawn from the digest of the terms.
+        weight_names: for layers of the model, the layers of that file whose weights they begin with; for weights of
+            another library, whose other tensors are ignored.
         frozen: layers that are not trained.
         trained: the only layers that are trained.
         adapters: trained beside frozen layers; without ``trained`` they are all that is trained.
@@ -44,6 +46,7 @@ class Model(Document):
     options: dict[str, JsonValue] = Field(default_factory=dict)
     inputs: dict[TensorName, TensorName] = Field(default_factory=dict)
     start: Sha256 | None = None
+    weight_names: dict[LayerName, LayerName] = Field(default_factory=dict)
     frozen: tuple[LayerName, ...] = ()
     trained: tuple[LayerName, ...] = ()
     adapters: Adapters | None = None
@@ -51,6 +54,8 @@ class Model(Document):
 
     @model_validator(mode="after")
     def _frozen_from_public_weights(self) -> Self:
+        if self.weight_names and self.start is None:
+            raise ValueError("weight_names needs start: it names layers of a file of public weights")
         if self.frozen and self.trained:
             raise ValueError("frozen and trained say the same thing twice; keep one of them")
         if self.frozen and self.adapters:

@@ -51,7 +51,7 @@ def require_weights(terms: Terms, file: Path) -> None:
     if terms.model.start is None:
         raise TermsError(f"{file}: the study '{terms.name}' begins with no public weights (model.start)")
     try:
-        load_public_weights(_build_model(terms), file, terms.model.start)
+        load_public_weights(_build_model(terms), file, terms.model.start, terms.model.weight_names)
     except ModelError as error:
         raise TermsError(f"{file}: {error}") from None
 

@@ -62,6 +62,12 @@ KEYS: Final[dict[str, Guidance]] = {
         "SHA-256 of a safetensors file of public weights, which every site must have before the study.",
         "Use it wherever a public model fits: what need not be learned from patients costs them nothing.",
     ),
+    "Model.weight_names": Guidance(
+        "Which layer of the file each layer of the model begins with, for weights of another library: `{encoder.0.0: "
+        "features.0}` takes the first convolution of torchvision's VGG. Layers not named begin at random values.",
+        "`consilium model show NAME` lists the layers; `consilium study check FILE --weights FILE` says what does not "
+        "fit.",
+    ),
     "Model.frozen": Guidance("Layers that are not trained; needs `start`."),
     "Model.trained": Guidance(
         "The only layers that are trained; needs `start`.", "`[head]` is the cheapest way to use a public model."

@@ -200,3 +200,45 @@ def test_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
         ModelError, match="4294967297 bytes are too many for public weights, expected at most 4294967296"
     ):
         compute_weights_digest(file)
+
+
+# Weights of another library ----------------------------------------------------------------------------------
+
+
+def foreign() -> Tensors:
+    """The same weights as another library names them, with a tensor that the model has no use for."""
+    renamed = {
+        name.replace("layers.0.", "features.0.").replace("layers.2.", "features.3."): value
+        for name, value in public().items()
+    }
+    return {
+        **{name: value for name, value in renamed.items() if name.startswith("features")},
+        "classifier.weight": np.ones((2, 2), np.float32),
+    }
+
+
+NAMES = {"layers.0": "features.0", "layers.2": "features.3"}
+
+
+def test_named_layers_begin_with_the_layers_of_another_library(tmp_path: Path) -> None:
+    module = mlp(trained=["head"])
+    given = load_public_weights(module, *written(tmp_path, foreign()), NAMES)
+    assert given == {"layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"}
+    for name, value in compute_plain_tensors(module).items():
+        if name in given:
+            assert np.array_equal(value, public()[name])
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ({"layers.9": "features.0"}, "model.weight_names: the model has no layer 'layers.9' with tensors"),
+        ({"layers.0": "stem"}, "has no tensor 'stem.weight', which model.weight_names takes for 'layers.0.weight'"),
+        ({"layers.0": "features.3"}, "tensor 'features.3.weight' has shape (3, 4), the model's has (4, 5)"),
+        ({"layers.0": "features.0"}, "has no tensor 'layers.2.bias', which is frozen"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path: Path, names: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_public_weights(mlp(trained=["head"]), *written(tmp_path, foreign()), names)
+    assert sentence in str(caught.value)

@@ -28,6 +28,7 @@ TERMS: dict[str, Any] = {
         "inputs": {},
         "options": {"hidden": [4], "activation": "tanh"},
         "start": None,
+        "weight_names": {},
         "frozen": [],
         "trained": [],
         "adapters": None,
