@@ -39,6 +39,10 @@ def build_study_module(terms: Terms) -> "nn.Module":
 
     module = build_module(terms.model, terms.data, terms.task)
     apply_layer_choice(module, terms.model)
+    if terms.training.control_variates and find_model(terms.model.name).task_layers:
+        raise ModelError(
+            f"training.control_variates: '{terms.model.name}' has layers that only some objectives train; leave it out"
+        )
     first = 1
     for stage in terms.training.stages:
         find_layers_of_round(module, terms, first)

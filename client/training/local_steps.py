@@ -295,7 +295,7 @@ def run_self_test_once(terms: Terms, device: torch.device) -> None:
         for number in _list_first_rounds(terms):
             module = build_model(terms).to(device)
             with begin_stage(module, terms, number):
-                run_self_test(module, make_loss(terms), make_example(terms))
+                run_self_test(module, make_loss(terms), make_example(terms), augment=make_augment(terms))
     _tested.add(terms.digest)
 
 

@@ -135,3 +135,12 @@ def test_stage_that_trains_nothing_of_its_objective_is_refused() -> None:
     terms = staged({"name": "one", "objective": "layer-1", "rounds": 1, "learning_rate": 0.1, "trained": ["head"]})
     with pytest.raises(ModelError, match="stage 'one' trains no layer of its objective 'layer-1'"):
         build_study_module(terms)
+
+
+def test_control_variates_of_a_model_that_trains_some_layers_only_are_refused() -> None:
+    value = write_generated_study("dbn")
+    value["training"] = {"rounds": 1, "local_steps": 1, "sampling_rate": 0.5, "learning_rate": 0.1}
+    value["training"]["control_variates"] = True
+    value["evaluation"] = {}
+    with pytest.raises(ModelError, match="'dbn' has layers that only some objectives train; leave it out"):
+        build_study_module(parse_terms(value))

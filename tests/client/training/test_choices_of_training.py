@@ -91,3 +91,18 @@ def test_views_of_noisy_records_draw_from_the_secret_stream(tmp_path: Path) -> N
     first, again = trained(terms, patients), trained(terms, patients)
     assert first.tobytes() == again.tobytes()
     assert trained(terms, patients, KEY[::-1]).tobytes() != first.tobytes()
+
+
+def test_private_study_with_augmentation_passes_its_self_test(tmp_path: Path) -> None:
+    """The engine's self-test runs with the study's own augmentation, before anything is trained."""
+    steps = [
+        {"kind": "rotate", "tensors": ["image", "mask"], "degrees": 15},
+        {"kind": "noise", "tensors": ["image"], "deviation": 0.1},
+    ]
+    value = write_generated_study("unet")
+    value["training"] |= {"rounds": 1, "local_steps": 1, "augmentation": {"steps": steps}, "views": 2}
+    value["evaluation"] = {}
+    terms = parse_terms(value)
+    records = DeviceRecords(patients_of(tmp_path, terms), terms, CPU.device)
+    update = train(first_model(terms), terms, records, 20, 1.0, CPU, KeyStream(KEY)).update
+    assert np.isfinite(update).all()
