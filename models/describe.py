@@ -2,22 +2,14 @@
 
 from typing import Any
 
-from pydantic import ConfigDict
-
 from models.catalogue import NAMES, find_model
 from models.entry import ModelEntry
 from models.fit import describe_input
 from models.parameters.trainable import list_layers
-from privacy.document import Document
+from privacy.document import Shown
 
 
-class _Shown(Document):
-    """A document for people; the docstring of a field is its description in the JSON schema."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class InputDescription(_Shown):
+class InputDescription(Shown):
     """An input of a model."""
 
     name: str
@@ -26,14 +18,14 @@ class InputDescription(_Shown):
     meaning: str
 
 
-class OptionDescription(_Shown):
+class OptionDescription(Shown):
     """An option of a model, with its value in each preset."""
 
     name: str
     presets: dict[str, Any]
 
 
-class CountDescription(_Shown):
+class CountDescription(Shown):
     """The exact number of parameters of a preset, for inputs of these sizes and so many outputs."""
 
     preset: str
@@ -42,7 +34,7 @@ class CountDescription(_Shown):
     parameters: int
 
 
-class ReplacementDescription(_Shown):
+class ReplacementDescription(Shown):
     """What the paper used that per-patient privacy forbids, what is here instead, and why."""
 
     paper: str
@@ -50,7 +42,7 @@ class ReplacementDescription(_Shown):
     why: str
 
 
-class ModelDescription(_Shown):
+class ModelDescription(Shown):
     """Everything a researcher needs to know of a model before writing a study."""
 
     name: str

@@ -153,9 +153,9 @@ def measure_sizes(entry: ModelEntry, model: Model, contract: DataContract) -> di
     Raises:
         ModelError: an input has another type or shape than the model takes.
     """
-    sizes: dict[str, int] = {}
+    sizes, bound = dict[str, int](), bind_inputs(entry, model, contract)
     for wanted in entry.inputs:
-        tensor = bind_inputs(entry, model, contract)[wanted.name]
+        tensor = bound[wanted.name]
         if tensor.type != wanted.type or len(tensor.shape) != len(wanted.axes):
             raise _describe_difference(model, wanted, tensor)
         lengths: list[tuple[str | int, int]] = list(zip(wanted.axes, tensor.shape, strict=True))

@@ -50,6 +50,12 @@ class Document(BaseModel):
         return compute_digest(self.model_dump(mode="json"))
 
 
+class Shown(Document):
+    """A document for people; the docstring of a field is its description in the JSON schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
 D = TypeVar("D", bound=Document)
 
 

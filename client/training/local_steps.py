@@ -291,9 +291,9 @@ def run_self_test_once(terms: Terms, device: torch.device) -> None:
     """
     if _find_clipping_norm(terms) is None or terms.digest in _tested:
         return
-    with _limit_threads(_count_parameters(build_model(terms))):
+    module = build_model(terms).to(device)
+    with _limit_threads(_count_parameters(module)):
         for number in _list_first_rounds(terms):
-            module = build_model(terms).to(device)
             with begin_stage(module, terms, number):
                 run_self_test(module, make_loss(terms), make_example(terms), augment=make_augment(terms))
     _tested.add(terms.digest)

@@ -9,10 +9,11 @@ Rules:
 
 from pydantic import JsonValue
 
+from privacy.document import Shown
 from privacy.study import Choice, Placement, Unit
 from privacy.study.tasks.figures import FigureFacts, FigureName, FigureTitle
 from server.study.events import StudyStatus
-from server.study.figures import EvaluationResult, Figure, Shown
+from server.study.figures import EvaluationResult, Figure
 from server.study.sites import SiteStatus as SiteStanding
 
 

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from privacy.document import Shown
 from privacy.fields import Count
 from privacy.study import Placement, Unit
-from server.study.figures import Shown
 
 
 class RunsCost(Shown):

@@ -1,7 +1,5 @@
 """The figures of a study's opened totals, with the effect of noise and chance."""
 
-from pydantic import ConfigDict
-
 from models.tasks.registry import find_threshold, make_task
 from models.tasks.uncertainty import (
     compute_first_deviation,
@@ -10,18 +8,12 @@ from models.tasks.uncertainty import (
     is_mostly_noise,
 )
 from privacy import study
-from privacy.document import Document
+from privacy.document import Shown
 from privacy.protocol.headers import Evaluated
 from privacy.study.cost import compute_evaluation_noise
 from privacy.study.tasks.figures import FigureName
 from privacy.study.tasks.task import count_cells
 from server.study.events import History
-
-
-class Shown(Document):
-    """A document for people; the docstring of a field is its description in the JSON schema."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Figure(Shown):
