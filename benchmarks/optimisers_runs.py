@@ -33,11 +33,13 @@ from models.federated.server_optimiser import LocalWork, make_optimiser
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.vector import Vector
 from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.keys import SigningKey
 from privacy.mechanisms.distributed_noise import make_noised_share
+from privacy.program import read_program
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.round_layout import compute_weight, layout_of, make_grid
 from privacy.study import Placement, Terms
-from privacy.study.launch import Launch
+from privacy.study.launch import Launch, sign_order
 
 
 def pooled_patients(federation: Federation) -> Federation:
@@ -87,12 +89,18 @@ def fitted(terms: Terms, federation: Federation) -> Terms:
 def round_bytes(terms: Terms, federation: Federation) -> int:
     """Compute the sealed bytes that a site sends and receives in a round of training."""
     names = [f"site-{place}" for place in range(len(federation.sites))]
-    value: dict[str, Any] = {
+    named: dict[str, Any] = {
         "federation": "benchmark",
-        "terms": fitted(terms, federation),
-        "roster": [{"name": name, "identity": name.ljust(43, "-")} for name in names],
         "parameters": len(federation.first(terms)),
         "nonce": "0" * 32,
+    }
+    fit = fitted(terms, federation)
+    value: dict[str, Any] = {
+        **named,
+        "terms": fit,
+        "roster": [{"name": name, "identity": name.ljust(43, "-")} for name in names],
+        "program": read_program(),
+        "order": sign_order(SigningKey.generate(), "local", terms=fit, sites=names, **named),
     }
     layout = layout_of(Launch.model_validate(value), 1, 0)
     return layout.sealed_bytes + layout.aggregate_bytes

@@ -22,13 +22,14 @@ from typing import Any, Final
 import yaml
 
 from benchmarks.small_study import write_patients
-from client.site.config import Policy
 from client.site.folder import SiteFolder
+from client.site.policy import AutomaticRule, Policy
 from client.site.register_data import register_files
 from privacy.canonical import compute_sha256
 from privacy.study import Terms
 from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
+from server.federation.members import Members
 from server.study.events import History, StudyStatus
 from server.study.journal import Journal
 from server.superlink.process import find_free_port
@@ -128,9 +129,14 @@ class Running:
                     home.pin_peer(peer, homes[peer].load_identity().public)
 
     def _make_site(self, name: str, number: int, federation: Federation) -> SiteFolder:
-        policy = Policy(unprotected_test_patients=True, without_privacy=(POPULATION,), open_sealing=True)
+        policy = Policy(
+            unprotected_test_patients=True,
+            without_privacy=(POPULATION,),
+            open_sealing=True,
+            automatic=(AutomaticRule(name="every-study", epsilon_at_most=100, without_privacy=True),),
+        )
         home = SiteFolder.create(self.folder / name, name, device="cpu", policy=policy)
-        home.accept_admission(federation.enrol(home.make_join_request()))
+        home.accept_admission(Members(federation).enrol(home.make_join_request()))
         self.write_tables(name, number)
         return home
 
@@ -202,7 +208,9 @@ class Running:
     def trainer(self, name: str) -> int:
         """The one training process of a site."""
         spawned = [
-            pid for pid in children(self.pid(name)) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid
+            for pid in children(self.pid(name))
+            if b"client.training.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         assert len(spawned) == 1, f"expected one training process of {name}, got {spawned}"
         return spawned[0]

@@ -9,21 +9,26 @@ from typing import Any
 
 import click
 
-from client.commands.approve import approve, revoke
+from client.commands.approve import approve, refuse, revoke
+from client.commands.backup import backup, restore
 from client.commands.budget import budget
+from client.commands.check import check
+from client.commands.consortium import consortium
 from client.commands.data import data
+from client.commands.doctor import doctor
+from client.commands.evidence import evidence
+from client.commands.join import join
 from client.commands.key import key
 from client.commands.ledger import ledger
 from client.commands.peer import peer
+from client.commands.policy import policy
 from client.commands.predict import predict
+from client.commands.release import release
 from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
 from client.site.folder import SiteFolder
 from privacy.command_line import Commands, print_json, print_table, run, say
-from privacy.errors import SiteConfigError
-from privacy.keys import PublicKey
-from privacy.protocol.enrolment import SignedAdmission, read_enrolment
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,30 +53,14 @@ def cli(context: click.Context, folder: Path) -> None:
 @click.option("--name", required=True, help="What others call this site: lower-case letters, digits, hyphens.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def init(folder: Path, name: str, device: str) -> None:
-    """Make a site in DIR: its keys, its ledger, its policy (site.yaml)."""
+    """Make a site in DIR: its keys, its ledger, its policy (policy.yaml)."""
     home = SiteFolder.create(folder, name, device)
-    say(f"made the site '{name}' in {folder}; read {folder}/site.yaml and set its policy")
+    say(
+        f"made the site '{name}' in {folder}, where every study waits for a person; read {folder}/policy.yaml and "
+        "set its policy"
+    )
     say("its identity key, to be compared with other sites' people:")
     click.echo(home.load_identity().public.typed)
-
-
-@cli.command()
-@click.option("--request", type=click.Path(path_type=Path), help="Write the join request to this file.")
-@click.option("--admission", type=click.Path(path_type=Path), help="Take in the coordinator's answer.")
-@click.pass_obj
-def join(home: SiteFolder, request: Path | None, admission: Path | None) -> None:
-    """Join a coordinator: hand over a request, take in its admission. Keys never leave the site."""
-    if (request is None) == (admission is None):
-        raise click.UsageError("give either --request FILE (first) or --admission FILE (with the answer)")
-    if request is not None:
-        _write_new_file(request, home.make_join_request().to_bytes() + b"\n")
-        say(f"wrote {request}; it contains public keys only; hand it to the coordinator's operator")
-        return
-    assert admission is not None
-    statement = home.accept_admission(read_enrolment(admission, SignedAdmission, SiteConfigError))
-    say(f"joined '{statement.federation}' at {statement.address}")
-    say("compare the coordinator's identity key with its operator before you start:")
-    click.echo(PublicKey.from_text(statement.coordinator).typed)
 
 
 @cli.command()
@@ -97,6 +86,7 @@ def status(home: SiteFolder, as_json: bool) -> None:
             ("data", ", ".join(facts["populations"]) or "none registered"),
             ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
             *((f"study {each['study']}", _describe_standing(each)) for each in facts["studies"]),
+            *((f"study {each['study']}", _describe_waiting(each)) for each in facts["waiting"]),
         ],
     )
 
@@ -110,9 +100,17 @@ def _describe_running(link: dict[str, Any] | None) -> str:
     return f"{since}, not connected: {link['sentence'] or 'it is being tried'}"
 
 
+def _describe_waiting(waiting: dict[str, Any]) -> str:
+    return f"waits for a person since {waiting['since']}: consilium-site approve {waiting['study']}"
+
+
 def _describe_standing(study: dict[str, Any]) -> str:
     rounds = f"round {study['applied']} of {study['rounds']}"
     match study["state"]:
+        case "withheld":
+            return (
+                f"{rounds}, finished; its model waits for a person: consilium-site release approve {study['study']}"
+            )
         case "finished":
             return f"{rounds}, finished; its model is in {study['release']}"
         case "ended":
@@ -122,26 +120,41 @@ def _describe_standing(study: dict[str, Any]) -> str:
 
 
 @cli.command()
+@click.option("--log-json", is_flag=True, help="Log JSON, one object a line, on stderr and in log/site.log.")
 @click.pass_obj
-def up(home: SiteFolder) -> None:
+def up(home: SiteFolder, log_json: bool) -> None:
     """Connect to the coordinator and take part in studies until stopped (Ctrl-C)."""
     from client.connection.service import serve_site
 
-    serve_site(home)
+    serve_site(home, log_json=log_json)
 
 
-for noun in (peer, data, weights, budget, approve, revoke, withdraw, ledger, key, predict, simulate):
+for noun in (
+    join,
+    policy,
+    peer,
+    consortium,
+    data,
+    weights,
+    budget,
+    approve,
+    refuse,
+    revoke,
+    withdraw,
+    ledger,
+    key,
+    release,
+    predict,
+    simulate,
+    check,
+    backup,
+    restore,
+    doctor,
+    evidence,
+):
     cli.add_command(noun)
 
 
 def main() -> None:
     """Run the console script."""
     run(cli, "consilium-site")
-
-
-def _write_new_file(path: Path, data: bytes) -> None:
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise SiteConfigError(f"{path}: cannot be written: {error.strerror}") from None

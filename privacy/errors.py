@@ -18,11 +18,14 @@
     │   ├── TrainingError       local training failed
     │   ├── LinkError           the site cannot reach or stay with its coordinator
     │   ├── ContradictionError  records that contradict each other
-    │   └── ReleaseError        a released model's folder cannot be used
+    │   ├── ReleaseError        a released model's folder cannot be used
+    │   └── SiteHealthError     a check of the site is red
     ├── CoordinatorError      the coordinator's operator must act
     │   ├── FederationError     the federation's folder or an enrolment file
     │   ├── SuperLinkError      the Flower SuperLink does not start or answer
-    │   └── StoppedError        a study cannot continue
+    │   ├── StoppedError        a study cannot continue
+    │   ├── RefusedCallError    a call of the control plane that its caller may not make
+    │   └── CoordinatorHealthError  a check of the coordinator is red
     └── ProtocolError         another party sent something that is refused
         ├── WireError           a message that is malformed, unsigned, replayed or too large
         └── SealingError        a ciphertext, mask or aggregate that must not be used
@@ -154,6 +157,12 @@ class ReleaseError(SiteError):
     exit_code = 33
 
 
+class SiteHealthError(SiteError):
+    """A check of the site is red; its line names the next step."""
+
+    exit_code = 34
+
+
 class CoordinatorError(Error):
     """The coordinator's operator must act."""
 
@@ -176,6 +185,18 @@ class StoppedError(CoordinatorError):
     """A study cannot continue."""
 
     exit_code = 43
+
+
+class RefusedCallError(CoordinatorError):
+    """A call of the control plane that its caller may not make, or whose order is not valid."""
+
+    exit_code = 44
+
+
+class CoordinatorHealthError(CoordinatorError):
+    """A check of the coordinator is red; its line names the next step."""
+
+    exit_code = 45
 
 
 class ProtocolError(Error):

@@ -29,6 +29,10 @@ def _refuse_coordinator_name(name: str) -> str:
 SiteName = Annotated[Name, AfterValidator(_refuse_coordinator_name)]
 
 
+Contact = Annotated[str, make_text_field(r"^[^\x00-\x1f\x7f]{0,200}$", "a line of at most 200 characters")]
+"""Whom to call: a name, a telephone number, an address for e-mail; on one line."""
+
+
 def _normalise_word(word: str) -> str:
     if word != word.strip():
         raise ValueError("has spaces around it, which a table's words are read without; write it without them")

@@ -100,6 +100,17 @@ def take_lock(path: Path) -> int | None:
     return descriptor
 
 
+@contextlib.contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` while the block runs; wait for whoever holds it now."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in the folder durable, so that a power cut does not undo a new name or a rename."""
     descriptor = os.open(folder, os.O_RDONLY)

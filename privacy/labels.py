@@ -48,6 +48,14 @@ SEED_COMMITMENT: Final = "consilium sealing v1 07 seed commitment"  # 27
 PATIENT: Final = "consilium patient v1"  # 28
 PATIENTS: Final = "consilium patients v1"  # 29
 OBJECTIONS: Final = "consilium objections v1"  # 30
+LAUNCH_ORDER: Final = "consilium launch order v1"  # 31, an operator
+HOOK_EVENT: Final = "consilium hook event v1"  # 32, a site, for its own programs
+CONSORTIUM_MEMBERS: Final = "consilium consortium members v1"  # 36, a consortium
+CONSORTIUM_REVOCATION: Final = "consilium consortium revocation v1"  # 37, a consortium
+SITE_TESTIMONY: Final = "consilium site testimony v1"  # 38, a site
+CONTROL_ORDER: Final = "consilium control order v1"  # 41, a site, an operator or an auditor
+SPOKEN: Final = "consilium spoken fingerprint v1"  # 42, of a join request
+EVIDENCE: Final = "consilium evidence v1"  # 43, a site
 
 
 def make_prefix(label: str) -> bytes:

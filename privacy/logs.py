@@ -6,8 +6,12 @@ Rules:
   so that a busy week does not displace them. Both are bounded in size, and only their owner can read them.
 * Other libraries log every call: of these only warnings and errors are kept.
 * A message that repeats is written once an hour.
+* With ``--log-json`` a line is one JSON object (``time`` in UTC, ``level``, ``logger``, ``message``, and ``exception``
+  where there is one). What :data:`SHOWN` names goes to stderr too, for a container's collector. All else stays in
+  the files, since a site's log may hold figures that never leave.
 """
 
+import json
 import logging
 import os
 import time
@@ -20,17 +24,40 @@ MOST_BYTES: Final = 5_000_000
 FILES: Final = 4
 """How many older files are kept beside the current one."""
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+SHOWN: Final = (
+    "activity",
+    "client.connection.message_listener",
+    "client.connection.service",
+    "client.site.hooks",
+    "privacy.metrics",
+    "server",
+)
+"""Loggers whose lines hold nothing computed from records, nor what an unexpected error says."""
 _AGAIN_S: Final = 3600.0
 _TALKATIVE: Final = ("httpx", "httpcore", "flwr", "grpc", "urllib3", "matplotlib")
 
 
-def log_to(folder: Path, name: str) -> None:
-    """Write this process's log to ``folder``, and nowhere else."""
+def log_to(folder: Path, name: str, *, as_json: bool = False) -> None:
+    """Write this process's log to ``folder``, and nowhere else; with ``as_json`` as JSON, and some to stderr."""
     for each in _TALKATIVE:
         logging.getLogger(each).setLevel(logging.WARNING)
-    handlers = [open_bounded_log(folder / f"{name}.log"), open_bounded_log(folder / f"{name}-problems.log")]
+    handlers: list[logging.Handler] = [
+        open_bounded_log(folder / f"{name}.log"),
+        open_bounded_log(folder / f"{name}-problems.log"),
+    ]
     handlers[1].setLevel(logging.WARNING)
+    if as_json:
+        handlers.append(logging.StreamHandler())
+        handlers[2].addFilter(_NotAgain())
+        handlers[2].addFilter(lambda record: may_be_shown(record.name))
+        for handler in handlers:
+            handler.setFormatter(_JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+
+
+def may_be_shown(logger: str) -> bool:
+    """Return whether the lines of this logger may be seen outside the installation's own folder."""
+    return any(logger == each or logger.startswith(f"{each}.") for each in SHOWN)
 
 
 def open_bounded_log(path: Path, line: str = LINE) -> RotatingFileHandler:
@@ -49,6 +76,24 @@ class _OwnersAlone(RotatingFileHandler):
             return os.open(path, flags, 0o600)
 
         return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+
+
+class _JsonLines(logging.Formatter):
+    """Formats a record as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a name that JSON cannot hold is escaped, so that the line stays one."""
+        milliseconds = int(record.created * 1000)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+        fields = {
+            "time": f"{moment}.{milliseconds % 1000:03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
 
 
 class _NotAgain(logging.Filter):

@@ -1,8 +1,9 @@
-"""Find the proxy for a coordinator by the rules of the environment, and make an HTTP client that uses it.
+"""Find the proxy for a coordinator by the site's setting or the environment, and make an HTTP client that uses it.
 
 Rules:
 
-* The loopback interface is never reached through a proxy, whatever the environment says.
+* The loopback interface is never reached through a proxy, whatever setting and environment say.
+* A proxy that :func:`set_proxy` has set for this process counts alone; else the environment counts.
 * ``https_proxy``, then ``all_proxy``, name the proxy (lower case before upper case). HTTP and HTTPS proxies are
   used.
 * ``no_proxy`` is a list of what is reached directly: ``*``, names (with all names below them), addresses, networks
@@ -16,8 +17,10 @@ import ipaddress
 import re
 import ssl
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 
@@ -38,14 +41,51 @@ class Proxy:
         return join_address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """The proxy of this process, and what is reached without it."""
+
+    proxy: Proxy
+    direct: tuple[str, ...]
+
+
+class _Process:
+    """This process, whose proxy can be set."""
+
+    setting: _Setting | None = None
+
+
+_process: Final = _Process()
+
+
+def set_proxy(url: str | None, direct: Iterable[str] = (), user: str = "", password: str = "") -> None:
+    """Set the proxy of this process, for all its connections from now on.
+
+    Args:
+        url: of the proxy, without user and password; None lets the environment count again.
+        direct: what is reached without it, each as an entry of ``no_proxy``.
+        user: the proxy's user name, if it asks for one.
+        password: and their password.
+    """
+    if url is None:
+        _process.setting = None
+        return
+    parts = urlsplit(url)
+    if user:
+        parts = parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}")
+    _process.setting = _Setting(Proxy(urlunsplit(parts)), tuple(direct))
+
+
 def find_proxy(host: str, port: int) -> Proxy | None:
-    """Find the proxy by which this environment reaches ``host``; None if it is reached directly.
+    """Find the proxy by which this process reaches ``host``; None if it is reached directly.
 
     Raises:
         LinkError: the environment names a proxy that cannot be used.
     """
     if is_loopback(host):
         return None
+    if (setting := _process.setting) is not None:
+        return None if any(_covers(each, host, port) for each in setting.direct) else setting.proxy
     environment = urllib.request.getproxies_environment()
     found = environment.get("https") or environment.get("all")
     if not found or any(_covers(each, host, port) for each in re.split(r"[,\s]+", environment.get("no", ""))):

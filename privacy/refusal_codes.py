@@ -14,6 +14,8 @@ class RefusalCode(StrEnum):
     # the study is not admitted: client/admission/rules.py
     FEDERATION = "federation"
     ROSTER = "roster"
+    ORDER = "order"
+    PROGRAM = "program"
     POLICY = "policy"
     APPROVAL = "approval"
     WEIGHTS = "weights"

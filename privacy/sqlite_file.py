@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from privacy.files import hold_lock
+
 _TIMEOUT_S: Final = 30.0  # while another process writes
 
 
@@ -46,18 +48,41 @@ def open_file(path: Path, form: SqliteFormat, *, create: bool = False) -> sqlite
         sqlite3.Error: it cannot be opened, or is no SQLite file.
         OtherFormatError: it is another application's, or of another version.
     """
+    if create and not (path.exists() and path.stat().st_size):
+        # Two processes that begin one file would each find it locked by the other.
+        try:
+            with hold_lock(path.with_name(f".{path.name}.lock")):
+                return _open_file(path, form, create=True)
+        except OSError as error:
+            raise sqlite3.OperationalError(error.strerror) from None
+    return _open_file(path, form, create=create)
+
+
+def _open_file(path: Path, form: SqliteFormat, *, create: bool) -> sqlite3.Connection:
     connection = connect(path, "mode=rwc" if create else "mode=rw", _TIMEOUT_S)
     try:
         enable_write_ahead_log(connection)
         found = read_format(connection)
         if create and found == (0, 0):
-            create_tables(connection, form)
-        elif found != (form.application_id, form.version):
+            found = _create_once(connection, form)
+        if found != (form.application_id, form.version):
             raise OtherFormatError(*found)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _create_once(connection: sqlite3.Connection, form: SqliteFormat) -> tuple[int, int]:
+    """Create the tables, unless another process was first; return the format that the file has now."""
+    try:
+        create_tables(connection, form)
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if read_format(connection) == (0, 0):
+            raise
+    return read_format(connection)
 
 
 def enable_write_ahead_log(connection: sqlite3.Connection) -> bool:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.small_study import small_terms, write_patients
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
+from client.site.policy import POLICY_FILE
 from client.site.register_data import register_files
 from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
@@ -38,6 +39,7 @@ from privacy.study import COORDINATOR, Terms
 from privacy.study.cost import compute_study_noise, make_training_event
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
+from server.federation.members import Members
 from server.study.check import count_parameters
 from server.study.events import AttemptAsked, Resumed, SiteReadmitted
 from server.study.journal import Journal
@@ -50,6 +52,16 @@ Change = Callable[[str, Envelope], Envelope | None]
 WriteFiles = Callable[[Path, str, int], tuple[Path, Path]]
 """(folder, name of the site, its number) -> the training and the test file."""
 Vector = NDArray[np.float64]
+
+
+EVERY_STUDY = {"name": "every-study", "epsilon_at_most": 100, "without_privacy": True}
+"""A rule under which no study waits for a person."""
+
+
+def change_policy(home: SiteFolder, **changes: object) -> None:
+    """What the data protection officer writes into the policy, while the site runs or before."""
+    file = home.folder / POLICY_FILE
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
 
 
 def asked_epsilon(terms: Terms) -> float:
@@ -94,6 +106,8 @@ class MemoryTransport:
         self.offline: set[str] = set()
         """Like ``cut_off``, but the network says so."""
         self.restarted: list[str] = []
+        self.removed: list[str] = []
+        """Sites that the coordinator's operator has removed from the federation."""
         self.requests: Change = lambda _, envelope: envelope
         self.replies: Change = lambda _, envelope: envelope
         self.slow: Callable[[str, Envelope], bool] = lambda _, envelope: False
@@ -147,6 +161,9 @@ class MemoryTransport:
 
     def give_up(self, message: str) -> None:
         """What is on its way arrives all the same."""
+
+    def find_removed_sites(self) -> list[str]:
+        return self.removed
 
     def find_restarted_sites(self) -> list[str]:
         """Sites that were restarted, once the network reaches them."""
@@ -214,15 +231,14 @@ class Simulator:
 
     def _make_site(self, name: str, number: int) -> None:
         home = SiteFolder.create(self.folder / name, name)
-        site_file = home.folder / "site.yaml"
-        config = yaml.safe_load(site_file.read_text())
-        config["policy"] |= {
-            "unprotected_test_patients": True,
-            "without_privacy": [self.terms.data.name] if self.terms.privacy.epsilon is None else [],
-            "epsilon_per_study": max(3.0, asked_epsilon(self.terms)),
-        }
-        site_file.write_text(yaml.safe_dump(config))
-        home.accept_admission(self.federation.enrol(home.make_join_request()))
+        change_policy(
+            home,
+            unprotected_test_patients=True,
+            without_privacy=[self.terms.data.name] if self.terms.privacy.epsilon is None else [],
+            epsilon_per_study=max(3.0, asked_epsilon(self.terms)),
+            automatic=[EVERY_STUDY],
+        )
+        home.accept_admission(Members(self.federation).enrol(home.make_join_request()))
         register_files(home, self.terms.data, *self.write_files(home.folder, name, number))
         with home.open_ledger() as ledger:
             typical = small_terms() if self.terms.privacy.epsilon is None else self.terms

@@ -8,13 +8,15 @@ Rules:
 * which sites take part is not judged: this is known only when the study is launched.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from typing import NamedTuple
 
+from client.admission.decisions import find_automatic_rule
+from client.admission.quotas import EarlierStudy
 from client.admission.rules import Price, compute_price, list_refusal_reasons
-from client.site.config import Policy
+from client.site.policy import Policy
 from client.site.registry import Registration
 from privacy.accounting.account import Account
 from privacy.accounting.figures import round_down, round_up
@@ -85,7 +87,10 @@ class Explanation(Document):
     population: str | None
     cost: Cost | None
     runs: RunsCost | None
+    persons: int
+    """How many people must still agree to a launch; 0 where a rule of the policy or an approval admits it."""
     admitted: bool
+    """Whether nothing but that is against it."""
     reasons: tuple[Reason, ...]
 
 
@@ -97,6 +102,8 @@ def explain_study(
     approved: bool,
     account: Account | None,
     weights: Collection[str] = (),
+    device: str = "auto",
+    earlier: Sequence[EarlierStudy] = (),
     runs: int | None = None,
 ) -> Explanation:
     """Explain what ``terms`` would cost here, and list every reason for which this site would refuse them.
@@ -105,14 +112,22 @@ def explain_study(
         terms: the study.
         policy: this site's rules.
         registration: its files for the study's contract.
-        approved: whether these terms are approved.
+        approved: whether people have approved these terms ahead of a launch.
         account: a copy of the population's account, which is changed; None if the ledger does not know the files.
         weights: SHA-256 of the public weights that this site has.
+        device: what ``site.yaml`` lets training run on.
+        earlier: studies that were admitted here, for the quotas.
         runs: if given, also compute what so many runs would cost together.
     """
     figures = None if account is None else account.budget
     against = list_refusal_reasons(
-        terms, policy=policy, registration=registration, approved=approved, account=figures, weights=weights
+        terms,
+        policy=policy,
+        registration=registration,
+        account=figures,
+        weights=weights,
+        device=device,
+        earlier=earlier,
     )
     reasons = [Reason(code=each.code, sentence=str(each)) for each in against]
     price = cost = together = None
@@ -137,6 +152,7 @@ def explain_study(
         population=None if registration is None else registration.population,
         cost=cost,
         runs=together,
+        persons=0 if find_automatic_rule(terms, None, policy) else max(0, policy.persons - int(approved)),
         admitted=not reasons,
         reasons=tuple(reasons),
     )

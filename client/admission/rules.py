@@ -6,11 +6,14 @@ A study is admitted when all of these rules hold. The first one that does not ho
 code               the rule
 =================  ====================================================================================
 federation         the launch is for the federation this site joined, signed by the pinned coordinator
-roster             this site is on the roster with its own key, every other member is a pinned peer
-policy             the site's data protection officer allows the model, the epsilon of training and evaluation
-                   together, the number of sites and of conspiring ones, and, where the study asks for it, no
-                   privacy or unprotected test patients
-approval           the data protection officer has approved these terms, where the policy asks for it
+roster             this site is on the roster with its own key, every other member is a peer with the key that people
+                   here have pinned, or that the consortium they trust vouches for today
+order              an operator has ordered exactly this launch
+program            the launch is for the program that this site runs: version and code
+policy             the site's data protection officer allows the operator, the model, the unit and the placement, the
+                   epsilon of training and evaluation together (a study's, an operator's, a year's), the number of
+                   sites and of conspiring ones, the device, the bytes of a round, and, where the study asks for it,
+                   no privacy or unprotected test patients
 weights            the public weights that the terms begin with are at this site, and fit the model
 data               data are registered under exactly the study's contract, with enough patients, as the ledger
                    knows them; a contract that only has the same name is another one
@@ -20,34 +23,38 @@ noise              distributed noise: the range holds the noise and this site's 
                    share is at least three grid units (the others' patients: ``client/study/room_check.py``)
 =================  ====================================================================================
 
+Whether people must agree as well is decided after these rules (``client/admission/decisions.py``): a study waits for
+a person only if nothing else is against it.
+
 The noise is calibrated so that the study alone costs its epsilon (``privacy/study/cost.py``). What it costs the
 population is decided by the ledger, at the order of the grant. The whole study is priced by that rule at admission,
 so that it is not refused in its ninth round of ten.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from client.site.config import ALL, Policy
+from client.admission.policy_bounds import list_policy_reasons
+from client.admission.quotas import EarlierStudy, list_quota_reasons
+from client.site.policy import Policy
 from client.site.registry import Registration
-from models.catalogue import check_options
-from models.errors import ModelError
-from models.fit import check_fit
 from privacy.accounting.account import compute_most_patients
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
+from privacy.program import Program, read_program
 from privacy.protocol.enrolment import Admission
 from privacy.refusal_codes import RefusalCode
-from privacy.study import DataContract, Placement, SchemeName, Terms
+from privacy.study import DataContract, Placement, Terms
 from privacy.study.cost import (
     compute_evaluation_noise,
     compute_study_noise,
     make_evaluation_event,
     make_training_event,
 )
-from privacy.study.launch import Launch, SignedLaunch
+from privacy.study.launch import Launch, SignedLaunch, verify_order
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,13 @@ def admit(
     pinned: Mapping[str, PublicKey],
     policy: Policy,
     registration: Registration | None,
-    approved: bool,
     account: Budget | None,
     weights: Collection[str] = (),
+    doubts: Mapping[str, str] | None = None,
+    device: str = "auto",
+    earlier: Sequence[EarlierStudy] = (),
+    now: datetime | None = None,
+    program: Program | None = None,
 ) -> Price:
     """Check a launch against every rule of this site, and return the price of the study.
 
@@ -81,24 +92,39 @@ def admit(
         site: this site's name.
         identity: its key.
         admission: the coordinator's admission of this site.
-        pinned: its peers' keys.
+        pinned: its peers' keys: pinned by its people, or vouched for by a consortium that they trust.
         policy: its rules.
         registration: its files for the study's contract, or for another one of the same name.
-        approved: whether the ledger says that these terms were approved.
         account: the budget of the population to which these files belong, if the ledger knows the files.
         weights: SHA-256 of the public weights that this site has.
+        doubts: by name, why a peer is not believed although people or the consortium have named it.
+        device: what ``site.yaml`` lets training run on.
+        earlier: studies that were admitted here, for the quotas.
+        now: UTC, for the quotas; the machine's clock if it is not given.
+        program: what this site runs; what is installed if it is not given.
 
     Raises:
         RefusedError: the first rule that does not hold.
     """
     launch = _verify_launch(signed, admission)
-    _require_trusted_roster(launch, site, identity, pinned)
+    _require_trusted_roster(launch, site, identity, pinned, doubts or {})
+    operator = _require_ordered(launch, policy)
+    _require_program(launch, program)
     against = list_refusal_reasons(
-        launch.terms, policy=policy, registration=registration, approved=approved, account=account, weights=weights
+        launch.terms,
+        policy=policy,
+        registration=registration,
+        account=account,
+        weights=weights,
+        operator=operator,
+        device=device,
+        earlier=earlier,
+        now=now,
     )
     for reason in against:
         raise reason
     price = compute_price(launch.terms)
+    _require_small_rounds(launch, policy)
     _require_usable_shares(launch, price, 0 if registration is None else registration.public_patients)
     return price
 
@@ -130,17 +156,21 @@ def list_refusal_reasons(
     *,
     policy: Policy,
     registration: Registration | None,
-    approved: bool,
     account: Budget | None,
     weights: Collection[str] = (),
+    operator: PublicKey | None = None,
+    device: str = "auto",
+    earlier: Sequence[EarlierStudy] = (),
+    now: datetime | None = None,
 ) -> Iterator[RefusedError]:
     """List every reason for which this site refuses ``terms``, in the table's order.
 
     Run by a site. It does not matter who launches the study. Whether the price fits into what is left is decided by
     the ledger.
     """
-    yield from _list_policy_reasons(terms, policy, None if registration is None else registration.population)
-    yield from _list_approval_reasons(terms, policy, approved)
+    yield from list_policy_reasons(terms, policy, None if registration is None else registration.population)
+    yield from _list_device_reasons(policy, device)
+    yield from list_quota_reasons(terms, operator, policy, earlier, now or datetime.now(UTC))
     yield from _list_weights_reasons(terms, weights)
     yield from _list_data_reasons(terms, policy, registration)
     if registration is not None:
@@ -154,7 +184,7 @@ def list_reasons_before_registration(
 
     Run by a site.
     """
-    yield from _list_policy_reasons(terms, policy, registration.population)
+    yield from list_policy_reasons(terms, policy, registration.population)
     yield from _list_data_reasons(terms, policy, registration)
 
 
@@ -184,8 +214,56 @@ def _verify_launch(signed: SignedLaunch, admission: Admission) -> Launch:
     return launch
 
 
+def _require_ordered(launch: Launch, policy: Policy) -> PublicKey:
+    """Check who ordered the launch, and return their key."""
+    try:
+        order = verify_order(launch)
+    except WireError as error:
+        raise RefusedError(RefusalCode.ORDER, str(error)) from None
+    operator = PublicKey.from_text(order.key)
+    if policy.operators and policy.find_operator(operator) is None:
+        raise RefusedError(
+            RefusalCode.POLICY,
+            f"'{order.operator}' launched it with the key {operator.typed}, which is not under 'operators' of this "
+            "site's policy; compare the key with them, then add it",
+        )
+    return operator
+
+
+def _require_program(launch: Launch, program: Program | None) -> None:
+    """Check that the launch is for the program that this site runs."""
+    own, asked = program or read_program(), launch.program
+    if own.version != asked.version:
+        raise RefusedError(
+            RefusalCode.PROGRAM,
+            f"the study is for version {asked.version}, this site runs {own.version}; install {asked.version} here, or "
+            "have the study launched by a coordinator of this version",
+        )
+    if own != asked:
+        raise RefusedError(
+            RefusalCode.PROGRAM,
+            f"the study is for {asked.short}, this site runs {own.short}: the same version with other code; install it "
+            "anew at the one that was changed",
+        )
+
+
+def _require_small_rounds(launch: Launch, policy: Policy) -> None:
+    """Check the bytes of a round, which public numbers alone decide."""
+    if policy.megabytes_per_round is None:
+        return
+    # imported late: it loads tenseal, without which a command that only shows a budget starts in half the time
+    from privacy.secure_aggregation.round_layout import layout_of
+
+    size = layout_of(launch, 1, 0).sealed_bytes / 1e6
+    if size > policy.megabytes_per_round:
+        raise RefusedError(
+            RefusalCode.POLICY,
+            f"a round's sealed update has {size:.1f} MB, this site allows {policy.megabytes_per_round:g}",
+        )
+
+
 def _require_trusted_roster(
-    launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey]
+    launch: Launch, site: str, identity: PublicKey, pinned: Mapping[str, PublicKey], doubts: Mapping[str, str]
 ) -> None:
     keys = {member.name: member.identity for member in launch.roster}
     if keys.get(site) != identity.text:
@@ -193,6 +271,8 @@ def _require_trusted_roster(
     for name, key in keys.items():
         if name == site:
             continue
+        if name in doubts:
+            raise RefusedError(RefusalCode.ROSTER, doubts[name])
         if name not in pinned:
             raise RefusedError(
                 RefusalCode.ROSTER,
@@ -202,67 +282,18 @@ def _require_trusted_roster(
         if pinned[name].text != key:
             raise RefusedError(
                 RefusalCode.ROSTER,
-                f"the roster gives '{name}' another key than the one this site has pinned: "
-                f"{PublicKey.from_text(key).typed}, pinned is {pinned[name].typed}",
+                f"the roster gives '{name}' another key than the one this site has pinned, or its consortium names: "
+                f"{PublicKey.from_text(key).typed}, here it is {pinned[name].typed}",
             )
 
 
-def _list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
-    if not {ALL, terms.model.name} & set(policy.models):
+def _list_device_reasons(policy: Policy, device: str) -> Iterator[RefusedError]:
+    wanted = {"auto": ("cpu", "cuda")}.get(device, (device,))
+    if not set(wanted) <= set(policy.devices):
         yield RefusedError(
             RefusalCode.POLICY,
-            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
-        )
-    try:
-        check_options(terms.model.name, terms.model.options)
-        check_fit(terms.model, terms.data, terms.task)
-    except ModelError as error:
-        yield RefusedError(RefusalCode.POLICY, str(error))
-    if terms.cohort.minimum < policy.minimum_sites:
-        yield RefusedError(
-            RefusalCode.POLICY,
-            f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
-        )
-    if terms.secure_aggregation.scheme is SchemeName.OPEN and not policy.open_sealing:
-        yield RefusedError(
-            RefusalCode.POLICY,
-            "the study's updates are not sealed (secure_aggregation.scheme: open), which this site does not allow",
-        )
-    if terms.cohort.colluders < policy.minimum_colluders:
-        yield RefusedError(
-            RefusalCode.POLICY,
-            f"the study protects against {terms.cohort.colluders} sites that conspire with the coordinator, this site "
-            f"asks for {policy.minimum_colluders}",
-        )
-    epsilon = terms.privacy.epsilon
-    if epsilon is None and population not in policy.without_privacy:
-        yield RefusedError(
-            RefusalCode.POLICY,
-            "the study has no privacy (epsilon: none), which this site does not allow for these patients: once trained "
-            "on, they can never be in a study with privacy again; whoever means it lists their population under "
-            "policy.without_privacy in site.yaml",
-        )
-    scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
-    if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
-        asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
-        yield RefusedError(
-            RefusalCode.POLICY,
-            f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
-        )
-    bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
-    if epsilon is not None and bare and not policy.unprotected_test_patients:
-        yield RefusedError(
-            RefusalCode.POLICY,
-            "the study's evaluation does not protect test patients, which this site does not allow",
-        )
-
-
-def _list_approval_reasons(terms: Terms, policy: Policy, approved: bool) -> Iterator[RefusedError]:
-    if policy.approval == "each-study" and not approved:
-        yield RefusedError(
-            RefusalCode.APPROVAL,
-            f"this site approves each study by hand and has not approved the terms {terms.digest[:16]}; "
-            "run: consilium-site approve STUDY.yaml --by NAME",
+            f"this site may train on {' or '.join(policy.devices)} only, and site.yaml says device: {device}; its "
+            "engineers set another device there",
         )
 
 

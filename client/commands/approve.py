@@ -1,34 +1,169 @@
-"""``consilium-site approve`` and ``revoke``: the data protection officer approves studies of exactly these terms.
+"""``consilium-site approve``, ``refuse`` and ``revoke``: people decide about studies.
 
-An approval is for one study, or for as many as are named. Each admission uses one up; what is unused can be taken
-back. ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
+* About a study that waits, by its identifier: the decision is for exactly that launch.
+* Ahead of a launch, by its STUDY.yaml: an approval is for one launch of exactly these terms, or for as many as are
+  named. Each admission uses one up; what is unused can be taken back.
+
+``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
 
-from client.commands.confirm import read_machine_account, require_confirmation
+from client.commands.confirm import ask_at_terminal, read_machine_account, require_confirmation
+from client.commands.decision_table import print_decision_table
 from client.commands.study_table import NEVER_AGAIN, explain_at_site, print_explanation
 from client.site.folder import SiteFolder
+from client.study.waiting_studies import WaitingStudies, WaitingStudy
 from privacy.command_line import say
-from privacy.study import read_terms
+from privacy.errors import SiteConfigError
+from privacy.ledger.entries import About, Choice, Review
+from privacy.study import Terms, read_terms
+
+_STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 
 
 @click.command()
-@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.argument("study", metavar="STUDY")
 @click.option("--by", "name", required=True, help="Who says yes; it stands in the ledger.")
+@click.option("--reviewed-by", metavar="SITE", help="The site on whose review you rely.")
+@click.option("--reviewed", metavar="SHA256", help="The terms that it has reviewed.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="For so many launches.")
 @click.option("--further", is_flag=True, help="Add to an approval of these terms that is not used up.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, yes: bool) -> None:
-    """Approve exactly these terms, after showing what they would cost; for a policy 'approval: each-study'.
+def approve(
+    home: SiteFolder,
+    study: str,
+    name: str,
+    reviewed_by: str | None,
+    reviewed: str | None,
+    runs: int,
+    further: bool,
+    yes: bool,
+) -> None:
+    """Agree to STUDY, after showing what it is and what it costs.
 
-    One approval admits one launch (or --runs of them). A study that is closed before it has paid anything gives its
-    approval back; 'consilium-site revoke' takes back what is unused.
+    STUDY is a study that waits here ('consilium-site status' lists them), or a STUDY.yaml ahead of a launch. An
+    approval ahead admits one launch of exactly these terms, or --runs of them; 'consilium-site revoke' takes back what
+    is unused.
+    """
+    review = _read_review(reviewed_by, reviewed)
+    if _is_file(study):
+        if review is not None:
+            raise click.UsageError(
+                "--reviewed is for a study that waits; an approval ahead of a launch has no place for it"
+            )
+        _approve_ahead(home, read_terms(Path(study)), name, runs, further, yes)
+        return
+    if runs != 1 or further:
+        raise click.UsageError("--runs and --further are for an approval ahead of a launch, by a STUDY.yaml")
+    waiting = _show(home, study)
+    question = "Agree to it?"
+    if waiting.launch.statement.terms.privacy.epsilon is None:
+        require_confirmation("Approve a study without privacy?", yes)
+    else:
+        ask_at_terminal(question, yes)
+    with home.open_ledger() as ledger:
+        _require_same(home, waiting)
+        account = read_machine_account()
+        ledger.decide(study, About.ADMISSION, Choice.APPROVE, name, reviewed=review, account=account)
+        state = ledger.read_state()
+        asked, decided = (
+            state.decisions.find_required(study),
+            state.decisions.list_decisions(study, About.ADMISSION),
+        )
+    agreed = sum(each.choice is Choice.APPROVE for each in decided)
+    needed = 1 if asked is None else asked.persons
+    refused = [each.by for each in decided if each.choice is Choice.REFUSE]
+    if refused:
+        say(f"approved by {name}; it stays refused as long as {', '.join(refused)} refuses it")
+    elif agreed < needed:
+        say(f"approved by {name}: {agreed} of {needed} have agreed; it waits for another person")
+    else:
+        say(f"approved by {name}; the coordinator hears of it the next time it asks")
+
+
+@click.command()
+@click.argument("study", metavar="STUDY")
+@click.option("--by", "name", required=True, help="Who says no; it stands in the ledger.")
+@click.option("--why", help="Your reason; the coordinator's operator reads it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def refuse(home: SiteFolder, study: str, name: str, why: str | None, yes: bool) -> None:
+    """Refuse STUDY, which waits here; one refusal is enough.
+
+    The same person can still agree to it later, while the coordinator asks for it.
+    """
+    waiting = _show(home, study)
+    ask_at_terminal("Refuse it?", yes)
+    with home.open_ledger() as ledger:
+        _require_same(home, waiting)
+        ledger.decide(study, About.ADMISSION, Choice.REFUSE, name, why=why, account=read_machine_account())
+    say(f"refused by {name}; the coordinator hears of it the next time it asks")
+
+
+@click.command()
+@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
+@click.option("--by", "name", required=True, help="Who takes it back; it stands in the ledger.")
+@click.pass_obj
+def revoke(home: SiteFolder, study: Path, name: str) -> None:
+    """Take back what is unused of the approvals of exactly these terms.
+
+    Studies that were admitted continue; 'consilium-site withdraw' leaves one.
     """
     terms = read_terms(study)
+    with home.open_ledger() as ledger:
+        ledger.revoke(terms.digest, name, read_machine_account())
+    say(f"revoked: no further study of the terms {terms.digest[:16]} is admitted until they are approved again")
+
+
+def _is_file(study: str) -> bool:
+    """Return whether ``study`` is meant as a file: an identifier has no dot and no folder."""
+    return _STUDY_ID.fullmatch(study) is None
+
+
+def _read_review(site: str | None, terms: str | None) -> Review | None:
+    if (site is None) is not (terms is None):
+        raise click.UsageError("--reviewed-by and --reviewed belong together: who has reviewed, and which terms")
+    if site is None or terms is None:
+        return None
+    try:
+        return Review(site=site, terms=terms)
+    except ValueError:
+        raise click.UsageError(
+            "expected the name of a site, and the 64 digits of the terms that it has reviewed"
+        ) from None
+
+
+def _show(home: SiteFolder, study: str) -> WaitingStudy:
+    """Print everything about a study that waits, and return it."""
+    if _is_file(study):
+        raise SiteConfigError(f"expected a study that waits here, such as lungs-1a2b3c4d, got '{study}'")
+    waiting = WaitingStudies(home).require(study)
+    with home.open_ledger() as ledger:
+        print_decision_table(home, ledger.read_state(), waiting)
+        print_explanation(explain_at_site(home, ledger, waiting.launch.statement.terms, about_to_approve=True))
+    return waiting
+
+
+def _require_same(home: SiteFolder, shown: WaitingStudy) -> None:
+    """Refuse to decide about something else than what was shown.
+
+    Raises:
+        SiteConfigError: it waits no longer, or another launch does.
+    """
+    now = WaitingStudies(home).require(shown.study)
+    if now.launch != shown.launch:
+        raise SiteConfigError(
+            f"'{shown.study}' is another launch now than the one that was shown; look at it again"
+        )
+
+
+def _approve_ahead(home: SiteFolder, terms: Terms, name: str, runs: int, further: bool, yes: bool) -> None:
     with home.open_ledger() as ledger:
         unused = ledger.read_state().count_approved_runs(terms.digest)
         if unused and not further:
@@ -48,20 +183,5 @@ def approve(home: SiteFolder, study: Path, name: str, runs: int, further: bool, 
     say(f"approved: the terms {terms.digest[:16]}, by {name}, for {launches}; a change of the study needs another")
     if not explanation.admitted:
         say("this site would still refuse the study, for the reasons above")
-    if home.config.policy.approval == "automatic":
-        say("this site's policy admits without approval; set 'approval: each-study' in site.yaml to be asked")
-
-
-@click.command()
-@click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--by", "name", required=True, help="Who takes it back; it stands in the ledger.")
-@click.pass_obj
-def revoke(home: SiteFolder, study: Path, name: str) -> None:
-    """Take back what is unused of the approvals of exactly these terms.
-
-    Studies that were admitted continue; 'consilium-site withdraw' leaves one.
-    """
-    terms = read_terms(study)
-    with home.open_ledger() as ledger:
-        ledger.revoke(terms.digest, name, read_machine_account())
-    say(f"revoked: no further study of the terms {terms.digest[:16]} is admitted until they are approved again")
+    if explanation.persons:
+        say("this site's policy asks for a second person, who decides when the study waits")

@@ -171,7 +171,7 @@ def _list_policy_findings(
         test_sha256=report.test.sha256,
         public_patients=report.public_patients,
     )
-    reasons = list_reasons_before_registration(terms, home.config.policy, prospect)
+    reasons = list_reasons_before_registration(terms, home.policy, prospect)
     return [
         TableFinding(level="note", where="site", sentence=f"would refuse the study: {reason}") for reason in reasons
     ]

@@ -1,4 +1,4 @@
-"""``consilium-site ledger``: the ledger in words, its export for an auditor, and its recovery after a loss."""
+"""``consilium-site ledger``: the ledger in words, its export, testimony of others' ledgers, recovery after a loss."""
 
 import json
 import os
@@ -142,6 +142,17 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
     trailer = json.loads(last)["trailer"]
     say(f"wrote {trailer['count']} entries to {file}; give it to the auditor, and this head over another channel:")
     click.echo(trailer["head"])
+
+
+@ledger.command("testimony")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Write to this new file.")
+@click.pass_obj
+def ledger_testimony(home: SiteFolder, out: Path) -> None:
+    """Write what this site has seen of other sites' ledgers, signed, for an auditor ('consilium-audit reconcile')."""
+    from client.study.peer_testimony import write_site_testimony
+
+    count = write_site_testimony(home, out)
+    say(f"wrote {out}, {count} headers of other sites; check it with: consilium-audit reconcile {out} LEDGER...")
 
 
 @ledger.command("recover")

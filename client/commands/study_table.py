@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from client.admission.explain import Explanation, explain_study
+from client.admission.quotas import list_earlier_studies
 from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say
 from privacy.ledger import Ledger
@@ -30,11 +31,13 @@ def explain_at_site(
     )
     return explain_study(
         terms,
-        policy=home.config.policy,
+        policy=home.policy,
         registration=registration,
         approved=about_to_approve or state.count_approved_runs(terms.digest) > 0,
         account=state.find_account(registration.population) if registration is not None and known else None,
         weights=home.open_public_weights().list_held(),
+        device=home.config.device,
+        earlier=list_earlier_studies(state),
         runs=runs,
     )
 
@@ -50,10 +53,19 @@ def print_explanation(explanation: Explanation) -> None:
         *_make_runs_rows(explanation),
     ]
     if explanation.admitted:
-        rows.append(("verdict", "this site would admit it"))
+        rows.append(("verdict", _describe_verdict(explanation)))
     rows += [("refused" if place == 0 else "", why) for place, why in enumerate(_format_reasons(explanation))]
     print_table(("", ""), rows)
     say("who takes part is judged when the study is launched")
+
+
+def _describe_verdict(explanation: Explanation) -> str:
+    match explanation.persons:
+        case 0:
+            return "this site would admit it"
+        case 1:
+            return "this site would admit it once a person has agreed"
+    return f"this site would admit it once {explanation.persons} people have agreed"
 
 
 def _describe_promise(explanation: Explanation) -> str:

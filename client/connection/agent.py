@@ -14,10 +14,12 @@ Rules:
 
 import contextlib
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
@@ -37,8 +39,13 @@ from client.connection.link import (
     RunOverError,
     StoppingError,
 )
+from client.connection.message_listener import MessageListener
 from privacy.errors import WireError
 from privacy.protocol.flower_records import Limit
+
+_IDLE_AFTER_S: Final = 60.0
+"""Without a message, before an agent with a listener looks rarely."""
+_IDLE_POLL_S: Final = 300.0
 
 
 def serve(
@@ -50,6 +57,9 @@ def serve(
     on_event: Callable[[AgentEvent], None],
     stop: threading.Event,
     blob_bytes: Callable[[], int],
+    tls: ssl.SSLContext | None = None,
+    listener: MessageListener | None = None,
+    memory: Path | None = None,
 ) -> None:
     """Answer the coordinator's messages until ``stop`` is set.
 
@@ -61,6 +71,9 @@ def serve(
         on_event: called from this and other threads, never from two at once; must be quick.
         stop: ends the agent after the current message.
         blob_bytes: returns how many bytes a message's blobs may have now, at most.
+        tls: with the site's own certificate, for a gateway; without it the authority alone is trusted.
+        listener: tells when a message waits; without it the agent looks often.
+        memory: the file by which an agent takes over from one that was killed on this machine.
 
     Raises:
         LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment
@@ -70,22 +83,37 @@ def serve(
     """
     _limit_logging()
     app = make_client_app(answer)
-    with contextlib.closing(CoordinatorLink(address, ca_certificate, node_key, on_event, stop)) as link:
+    with contextlib.closing(
+        CoordinatorLink(address, ca_certificate, node_key, on_event, stop, tls, memory)
+    ) as link:
         while not stop.is_set():
             with contextlib.suppress(StoppingError, LostError):
                 link.activate()
                 with link.send_heartbeats():
-                    _answer_messages(link, app, stop, blob_bytes)
+                    _answer_messages(link, app, stop, blob_bytes, listener)
 
 
 def _answer_messages(
-    link: "CoordinatorLink", app: ClientApp, stop: threading.Event, blob_bytes: Callable[[], int]
+    link: "CoordinatorLink",
+    app: ClientApp,
+    stop: threading.Event,
+    blob_bytes: Callable[[], int],
+    listener: MessageListener | None,
 ) -> None:
-    """Pull messages: often after one has come, less and less often while none comes."""
+    """Pull messages: often after one has come, less and less often while none comes, or when the listener says so."""
     shortest, longest = POLL_S
     heard = time.monotonic()
-    # the pause is a tenth of the time since the last message, within POLL_S
-    while not stop.wait(min(longest, max(shortest, (time.monotonic() - heard) / 10))):
+    while not stop.is_set():
+        silent_s = time.monotonic() - heard
+        link.idle = listener is not None and listener.listening and silent_s > _IDLE_AFTER_S
+        # the pause is a tenth of the time since the last message, within POLL_S
+        pause_s = _IDLE_POLL_S if link.idle else min(longest, max(shortest, silent_s / 10))
+        if listener is None:
+            stop.wait(pause_s)
+        else:
+            listener.wait(pause_s)
+        if stop.is_set():
+            return
         try:
             waiting = link.pull_messages()
         except (LinkRefusedError, RunOverError) as error:

@@ -17,6 +17,7 @@ Rules:
 
 import contextlib
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +60,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from client.connection.tls_trust import explain_refusal, make_tls_context
+from client.connection.node_memory import NodeMemory
+from client.connection.tls_trust import describe_old_tls, explain_refusal, make_tls_context
 from privacy.address import is_loopback, split_address
 from privacy.errors import LinkError
 from privacy.keys import convert_node_key_to_pem, format_node_key, load_node_key
@@ -69,6 +71,9 @@ from privacy.proxy import find_proxy, make_http_client
 HEARTBEAT_INTERVAL_S: Final = 10.0
 """Flower counts a node as online for twice this time after a heartbeat; it accepts no shorter interval."""
 _BEAT_S: Final = 3.0
+IDLE_INTERVAL_S: Final = 90.0
+"""As :data:`HEARTBEAT_INTERVAL_S`, for a site in which nothing goes on: it costs the coordinator next to nothing."""
+_IDLE_BEAT_S: Final = 75.0
 POLL_S: Final = (0.1, 2.0)
 RETRY_S: Final = (0.2, 5.0)
 _CALL_S: Final = 20.0
@@ -78,9 +83,7 @@ _PIECES_AT_A_TIME: Final = 1
 """One, since the coordinator holds in memory what all sites send at once."""
 _UNKNOWN_S: Final = 5.0
 """A coordinator that has just started answers shortly before it has registered its sites."""
-_GATEWAY: Final = (
-    "; a coordinator listens on its own machine's loopback interface only, unless its operator publishes it there"
-)
+_GATEWAY: Final = "; check that its gateway runs, and that this network lets connections out to it"
 _random: Final = random.SystemRandom()
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -140,6 +143,8 @@ class CoordinatorLink:
         node_key: Path,
         on_event: Callable[[AgentEvent], None],
         stop: threading.Event,
+        tls: ssl.SSLContext | None = None,
+        memory: Path | None = None,
     ) -> None:
         key = load_node_key(node_key)
         host, port = split_address(address)
@@ -148,8 +153,11 @@ class CoordinatorLink:
             f"https://{address}", interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
         )
         self.client._client.close()  # Flower's client takes proxies from the environment, by its own rules
-        self.client._client = make_http_client(host, port, make_tls_context(ca_certificate), _CALL_S)
+        self.client._client = make_http_client(host, port, tls or make_tls_context(ca_certificate), _CALL_S)
         self.node = Node()
+        self.idle = False
+        """Whether nothing is going on, so that heartbeats may be rare."""
+        self._memory = None if memory is None else NodeMemory(memory)
         self._public_key = convert_node_key_to_pem(format_node_key(key))
         self._address = address
         self._ca_certificate = ca_certificate
@@ -200,6 +208,8 @@ class CoordinatorLink:
     def _describe_outage(self, error: httpx.TransportError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return explain_refusal(self._address, self._ca_certificate)
+        if "PROTOCOL_VERSION" in str(error) or "UNSUPPORTED_PROTOCOL" in str(error):
+            return describe_old_tls(self._address)
         return str(error) or type(error).__name__
 
     def wait(self, reason: str, delay_s: float) -> None:
@@ -222,8 +232,12 @@ class CoordinatorLink:
                 activated = self.call(self.client.ActivateNode, request)
             except LostError:
                 reason = "the coordinator does not accept this site's signature: check that the clocks agree"
+            except RunOverError:
+                reason = "something on the way to the coordinator forbids the connection (HTTP status 403)"
             except LinkRefusedError as error:
                 if self._is_busy(error):
+                    if self._take_over():
+                        continue
                     reason = (
                         "this site's node counts as online: another agent holds its key, "
                         f"or one was killed less than {2 * HEARTBEAT_INTERVAL_S:.0f} s ago"
@@ -235,9 +249,20 @@ class CoordinatorLink:
                         raise LinkError(f"{reason}; send it the join request and wait for its admission") from None
             else:
                 self.node = Node(node_id=activated.node_id)
+                if self._memory is not None:
+                    self._memory.keep(activated.node_id)
                 self.report(Kind.ONLINE, f"connected to {self._address}{self._way} as node {activated.node_id}")
                 return
             self.wait(f"{reason}; trying again", 1.0)
+
+    def _take_over(self) -> bool:
+        """Sign the node off that an agent of this folder left online when it was killed; once for each process."""
+        node_id = None if self._memory is None else self._memory.take()
+        if node_id is None:
+            return False
+        with contextlib.suppress(LinkRefusedError, LostError):
+            self.call(self.client.DeactivateNode, DeactivateNodeRequest(node_id=node_id))
+        return True
 
     def _is_busy(self, refusal: LinkRefusedError) -> bool:
         """Return whether a refused node is one that the coordinator knows.
@@ -259,12 +284,14 @@ class CoordinatorLink:
     def send_heartbeats(self) -> Iterator[None]:
         """Send heartbeats while the block runs; a failed one is ignored, since the next call notices the outage."""
         ended = threading.Event()
-        beat = SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=HEARTBEAT_INTERVAL_S)
 
         def send_beats() -> None:
-            while not ended.wait(_BEAT_S):
+            while not ended.wait(_IDLE_BEAT_S if self.idle else _BEAT_S):
+                interval = IDLE_INTERVAL_S if self.idle else HEARTBEAT_INTERVAL_S
                 with contextlib.suppress(httpx.HTTPError, ValueError):
-                    self.client.SendNodeHeartbeat(beat)
+                    self.client.SendNodeHeartbeat(
+                        SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=interval)
+                    )
 
         thread = threading.Thread(target=send_beats, name="heartbeat", daemon=True)
         thread.start()

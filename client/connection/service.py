@@ -11,61 +11,86 @@ from collections.abc import Callable
 
 from client.connection.agent import serve
 from client.connection.link import AgentEvent, Kind
-from client.connection.tls_trust import describe_near_expiry
+from client.connection.message_listener import MessageListener
+from client.connection.metrics import CountingActivity, SiteMetrics
+from client.connection.renewal import connect_to_control_plane, keep_renewing
+from client.connection.tls_trust import describe_near_expiry, make_tls_context
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
+from client.site.proxy import use_proxy
 from client.site.running import Connection, format_now, lock_for_serving, write_connection
 from client.study.activity_log import ActivityLog
 from client.study.request_handler import RequestHandler
 from client.study.witness_check import find_rollback
-from client.training.worker import Worker
+from client.training.interface import TrainingInterface
+from client.training.launchers.choose import Place, describe_launcher, make_training
 from privacy.command_line import say
-from privacy.errors import Error
+from privacy.errors import Error, SiteConfigError
 from privacy.logs import log_to
+from privacy.metrics import serve_metrics
 from privacy.process_lifetime import stop_on_signals
 from privacy.study import Terms
 
 
-def serve_site(home: SiteFolder) -> None:
+def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
     """Take part in studies until stopped by a signal (``privacy/process_lifetime.py``).
 
     Raises:
-        SiteConfigError: the folder is not that of a site that has joined, or another process serves it.
+        SiteConfigError: the folder is not that of a site that has joined, another process serves it, or training
+            cannot be confined as ``site.yaml`` requires.
         LinkError: the coordinator does not know this site.
         LedgerError, KeyFileError: the ledger or a key does not verify.
     """
     config, admission = home.config, home.load_admission()
+    use_proxy(config.proxy)
 
-    def training_for(terms: Terms, files: StudyFiles) -> Worker:
-        return Worker(terms, files, config.device, home.log_path, config.precision)
+    where = describe_launcher(config.launcher)
+    place = Place(config.name, home.folder, home.log_path, config.device, config.precision)
+    stop = threading.Event()
+
+    def training_for(terms: Terms, files: StudyFiles) -> TrainingInterface:
+        return make_training(config.launcher, place, terms, files, stop)
 
     with lock_for_serving(home):
-        log_to(home.folder / "log", "site")
-        stop = threading.Event()
+        log_to(home.folder / "log", "site", as_json=log_json)
         stop_on_signals(stop)
-        activity = ActivityLog(say)
+        activity = CountingActivity(_show_nothing if log_json else say)
         write_connection(home, Connection(running_since=format_now()))
         site = RequestHandler(home, training_for, activity)
         try:
             activity.report(f"'{site.name}' serves {home.folder}")
+            activity.report(where)
             for warning in _list_warnings(home):
                 activity.report(warning, level=logging.WARNING)
-            on_event = _make_event_reporter(home, activity)
-            serve(
-                admission.address,
-                home.ca_path,
-                home.node_key_path,
-                site.answer,
-                on_event=on_event,
-                stop=stop,
-                blob_bytes=site.compute_blob_limit,
-            )
+            metrics = SiteMetrics(home, activity)
+            on_event = _make_event_reporter(home, activity, metrics)
+            credential = home.credentials.path
+            tls = make_tls_context(home.ca_path, credential)
+            keep_renewing(home, stop, activity.report, lambda: tls.load_cert_chain(credential))
+            listener = MessageListener(lambda: connect_to_control_plane(home), stop)
+            with serve_metrics(config.metrics_port, metrics.collect, SiteConfigError, metrics.close):
+                serve(
+                    admission.address,
+                    home.ca_path,
+                    home.node_key_path,
+                    site.answer,
+                    on_event=on_event,
+                    stop=stop,
+                    blob_bytes=site.compute_blob_limit,
+                    tls=tls,
+                    listener=listener,
+                    memory=home.folder / "node.json",
+                )
         except Error as error:
             logging.getLogger(__name__).error("%s", error)
             raise
         finally:
             site.close()
         activity.report(f"'{site.name}' has stopped")
+
+
+def _show_nothing(line: str) -> None:
+    """Show nothing: the log has the line, and goes to the screen itself."""
 
 
 def _list_warnings(home: SiteFolder) -> list[str]:
@@ -79,10 +104,13 @@ def _list_warnings(home: SiteFolder) -> list[str]:
     return warnings
 
 
-def _make_event_reporter(home: SiteFolder, activity: ActivityLog) -> Callable[[AgentEvent], None]:
+def _make_event_reporter(
+    home: SiteFolder, activity: ActivityLog, metrics: SiteMetrics
+) -> Callable[[AgentEvent], None]:
     started = format_now()
 
     def on_event(event: AgentEvent) -> None:
+        metrics.count(event)
         match event.kind:
             case Kind.ONLINE:
                 write_connection(home, Connection(running_since=started, connected_since=format_now()))

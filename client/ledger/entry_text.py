@@ -12,11 +12,14 @@ from privacy.accounting.plan import Planned, describe_event
 from privacy.accounting.renyi import NANO
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
+    About,
     Allow,
     Approve,
     Body,
     Checkpoint,
+    Choice,
     Clock,
+    Decide,
     Ending,
     Entry,
     Evaluate,
@@ -28,6 +31,7 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    Require,
     Reserve,
     Return,
     Revoke,
@@ -94,6 +98,10 @@ def _describe_body(body: Body) -> str:
         case Revoke():
             author = _describe_author(body.by, body.account)
             return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{author}"
+        case Require():
+            return _describe_requirement(body)
+        case Decide():
+            return _describe_decision(body)
         case Allow():
             return _describe_admission(body)
         case Reserve():
@@ -142,6 +150,29 @@ def _describe_author(who: str | None, account: str | None) -> str:
     """Describe who entered it, by the name they gave, and the account that the command ran under."""
     said = "" if who is None else f", by {who}"
     return said if account is None else f"{said} (account {account})"
+
+
+def _describe_requirement(body: Require) -> str:
+    people = "one person" if body.persons == 1 else f"{body.persons} people"
+    asked = f"the policy's rule '{body.rule}' admits it" if body.rule else f"{people} must agree"
+    release = "; its model waits for a person too" if body.release else ""
+    key = PublicKey.from_text(body.operator_key).typed
+    return (
+        f"judged the launch {body.launch[:16]} of '{body.study}', ordered by '{body.operator}' ({key}): "
+        f"{asked}{release}; policy {body.policy[:16]}"
+    )
+
+
+def _describe_decision(body: Decide) -> str:
+    choice = "approved" if body.choice is Choice.APPROVE else "refused"
+    what = (
+        "the launch of"
+        if body.about is About.ADMISSION
+        else f"the release of the model {(body.model or '')[:16]} of"
+    )
+    reviewed = "" if body.reviewed is None else f", relying on the review of '{body.reviewed.site}'"
+    why = "" if body.why is None else f": {body.why}"
+    return f"{choice} {what} '{body.study}'{_describe_author(body.by, body.account)}{reviewed}{why}"
 
 
 def _describe_admission(body: Allow) -> str:

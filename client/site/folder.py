@@ -2,15 +2,21 @@
 
 ::
 
-    site.yaml        who the site is and what it allows (the data protection officer's file)
+    site.yaml        who the site is, and where its training runs
+    policy.yaml      what it allows (the data protection officer's file)
     identity.key     Ed25519; signs everything the site sends, and its ledger
     node.key         P-384; Flower's node authentication
+    tls.pem          TLS key and certificate for the federation's gateway (privacy/client_certificate.py)
+    invitation.json  what the coordinator's operator handed over, and join-request.json, the answer to it, until the
+                     admission has come
     admission.json   the coordinator's answer to the join request
-    peers.json       identity keys of other sites that this site's people have compared and pinned
+    peers.json       identity keys of other sites that this site's people have compared and pinned, and the consortium
+                     that they trust
     data.json        registered data: files, digests, public counts, populations
     patients/        which patient is in which population, as keyed digests
     ledger.sqlite    the ledger
     witnessed.json   its newest head that the coordinator has countersigned
+    peers.sqlite     what this site has seen of other sites' ledgers
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
@@ -29,10 +35,13 @@ from typing import Final, TypeVar
 import yaml
 
 from client.data.patient_register import PatientRegister
-from client.site.config import Policy, SiteConfig
+from client.site.config import SiteConfig
 from client.site.peers import Peers
+from client.site.policy import POLICY_FILE, Policy
+from client.site.policy_file import read_policy, write_policy
 from client.site.public_weights import PublicWeights
 from client.site.registry import Registration, Registry
+from privacy.client_certificate import CredentialFiles, Role, Subject
 from privacy.document import Document, parse, read_document, read_yaml
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.files import create_folder, replace_file, require_private
@@ -40,6 +49,7 @@ from privacy.keys import PublicKey, SigningKey, format_node_key, generate_node_k
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
 from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
+from privacy.protocol.invitation import Invitation
 
 SITE_FILE: Final = "site.yaml"
 
@@ -60,12 +70,7 @@ class SiteFolder:
         Raises:
             SiteConfigError: the folder is not empty or cannot be written.
         """
-        config = parse(
-            {"name": name, "device": device, "policy": (policy or Policy()).model_dump(mode="json")},
-            SiteConfig,
-            SiteConfigError,
-            "site",
-        )
+        config = parse({"name": name, "device": device}, SiteConfig, SiteConfigError, "site")
         with create_folder(folder, SiteConfigError):
             home = cls(folder)
             identity = SigningKey.generate()
@@ -74,6 +79,7 @@ class SiteFolder:
             (folder / SITE_FILE).write_text(
                 _SITE_YAML + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             )
+            write_policy(folder, policy or Policy())
             (folder / "studies").mkdir()
             (folder / "log").mkdir()
             PatientRegister.create(folder / "patients")
@@ -86,6 +92,13 @@ class SiteFolder:
         path = self._find_file(SITE_FILE)
         require_private(self.folder, SiteConfigError)
         return read_yaml(path, SiteConfig, SiteConfigError)
+
+    @property
+    def policy(self) -> Policy:
+        """The contents of ``policy.yaml``, read anew each time."""
+        path = self._find_file(POLICY_FILE)
+        require_private(self.folder, SiteConfigError)
+        return read_policy(path)
 
     def load_identity(self) -> SigningKey:
         """Load the site's identity.
@@ -150,18 +163,35 @@ class SiteFolder:
             )
         return ledger
 
-    def make_join_request(self) -> SignedJoinRequest:
-        """Make the signed join request: what the coordinator needs to know of this site; nothing secret."""
-        identity = self.load_identity()
+    @property
+    def credentials(self) -> CredentialFiles:
+        """The TLS key and certificate of this site."""
+        return CredentialFiles(self.folder)
+
+    def make_join_request(self, contact: str = "", invitation: Invitation | None = None) -> SignedJoinRequest:
+        """Make the signed join request: what the coordinator needs to know of this site; nothing secret.
+
+        Raises:
+            SiteConfigError: the invitation is for another site.
+        """
+        identity, name = self.load_identity(), self.config.name
+        if invitation is not None and (invitation.name, invitation.role) != (name, Role.SITE):
+            raise SiteConfigError(
+                f"the invitation is for the {invitation.role} '{invitation.name}', this site is '{name}'; ask for yours"
+            )
         request = JoinRequest(
-            name=self.config.name,
+            name=name,
             identity=identity.public.text,
             node_key=format_node_key(load_node_key(self.node_key_path)),
+            tls_request=self.credentials.make_request(name),
+            coordinator=None if invitation is None else invitation.coordinator,
+            authority=None if invitation is None else invitation.authority_digest,
+            contact=contact,
         )
         return SignedJoinRequest.sign(identity, request)
 
     def accept_admission(self, admission: SignedAdmission) -> Admission:
-        """Verify and store the coordinator's answer to the join request.
+        """Verify and store the coordinator's answer to the join request, and the certificate that it holds.
 
         Raises:
             SiteConfigError: it is for another site, another key, or not signed by the coordinator it names.
@@ -178,20 +208,55 @@ class SiteFolder:
             admission.verify(PublicKey.from_text(statement.coordinator))
         except WireError as error:
             raise SiteConfigError(f"the admission is damaged: {error}") from None
+        trusted = self.load_peers().consortium
+        if trusted is not None and trusted.key.text == statement.coordinator:
+            raise SiteConfigError(
+                f"the coordinator's key is that of the consortium '{trusted.name}', which this site trusts to say who "
+                "its peers are: whoever coordinates must not decide that; nothing was changed"
+            )
+        subject = Subject(statement.federation, Role.SITE, statement.name)
+        self.credentials.accept(statement.certificate, subject, SiteConfigError)
         # the authority first: where an admission is stored, its certificate is stored too
         replace_file(self.ca_path, statement.ca_certificate.encode("ascii"), SiteConfigError)
         replace_file(self.folder / "admission.json", admission.to_bytes(), SiteConfigError)
+        self.invitation_path.unlink(missing_ok=True)
+        (self.folder / "join-request.json").unlink(missing_ok=True)
         return statement
+
+    def make_invited_request(self, contact: str, invitation: Invitation) -> SignedJoinRequest:
+        """Make the join request that answers ``invitation``, once: later calls return the same one.
+
+        Raises:
+            SiteConfigError: the invitation is for another site.
+        """
+        path = self._find_file("join-request.json")
+        if path.exists():
+            known = self._read(path, SignedJoinRequest)
+            if known.statement.authority == invitation.authority_digest and self.credentials.next_key.exists():
+                return known
+        signed = self.make_join_request(contact, invitation)
+        replace_file(path, signed.to_bytes(), SiteConfigError)
+        return signed
+
+    @property
+    def invitation_path(self) -> Path:
+        """The file of an invitation whose admission has not come yet."""
+        return self.folder / "invitation.json"
 
     def load_admission(self) -> Admission:
         """Load the coordinator's answer to the join request."""
         path = self.folder / "admission.json"
         if not path.exists():
             raise SiteConfigError(
-                f"{self.folder}: the site has not joined a coordinator yet; hand over the request of "
-                "'consilium-site join --request FILE' and come back with 'consilium-site join --admission FILE'"
+                f"{self.folder}: the site has not joined a coordinator yet; with an invitation: consilium-site join "
+                "INVITATION; by files: 'consilium-site join --request FILE', and then 'join --admission FILE'"
             )
         return self._read(path, SignedAdmission).statement
+
+    @property
+    def peer_heads_path(self) -> Path:
+        """The file of what this site has seen of other sites' ledgers."""
+        return self._find_file("peers.sqlite")
 
     def load_witnessed(self) -> Countersigned | None:
         """Load the newest head of the ledger that the coordinator has countersigned; None if there is none."""
@@ -217,7 +282,7 @@ class SiteFolder:
         Raises:
             SiteConfigError: as :meth:`Peers.pin`.
         """
-        self._write_peers(self.load_peers().pin(name, key, self.load_identity().public))
+        self.write_peers(self.load_peers().pin(name, key, self.load_identity().public))
 
     def forget_peer(self, name: str) -> None:
         """Remove the pinned key of ``name``.
@@ -225,9 +290,25 @@ class SiteFolder:
         Raises:
             SiteConfigError: it is not pinned.
         """
-        self._write_peers(self.load_peers().forget(name))
+        self.write_peers(self.load_peers().forget(name))
 
-    def _write_peers(self, peers: Peers) -> None:
+    def trust_consortium(self, name: str, key: PublicKey) -> None:
+        """Pin ``key``, which people have compared, as the key of the consortium ``name``.
+
+        Raises:
+            SiteConfigError: as :meth:`Peers.trust_consortium`.
+        """
+        strangers = {"this site": self.load_identity().public}
+        if (self.folder / "admission.json").exists():
+            strangers["the coordinator"] = PublicKey.from_text(self.load_admission().coordinator)
+        self.write_peers(self.load_peers().trust_consortium(name, key, strangers))
+
+    def write_peers(self, peers: Peers) -> None:
+        """Replace the file of the peers.
+
+        Raises:
+            SiteConfigError: it cannot be written.
+        """
         replace_file(self.folder / "peers.json", peers.to_bytes(), SiteConfigError)
 
     def load_registry(self) -> Registry:
@@ -258,5 +339,5 @@ class SiteFolder:
 
 
 _SITE_YAML: Final = """\
-# Who this site is, and what it allows. The policy is read anew for every study, the rest when the site starts.
+# Who this site is, and where its training runs; read when the site starts. What it allows is in policy.yaml.
 """

@@ -6,7 +6,8 @@ Rules:
   to the same end;
 * the old key signs the change in the ledger, and the new one the ledger's head: it stays one ledger;
 * until all is done the site does nothing else (``SiteFolder.load_identity`` refuses);
-* the coordinator admitted the old key, and peers have pinned it: people must give the new one to both.
+* the node key and the TLS key lay beside the old key: they are made anew too;
+* the coordinator admitted the old keys, and peers have pinned the identity: people must give the new ones to both.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from client.site.folder import SiteFolder
 from privacy.errors import LedgerError
 from privacy.files import move_file
-from privacy.keys import SigningKey
+from privacy.keys import SigningKey, generate_node_key
 from privacy.ledger import Ledger
 
 
@@ -27,7 +28,13 @@ class Rotation:
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
         """The steps, in their order."""
-        return (self.make_key, self.change_ledger_key, self.forget_admission, self.replace_key)
+        return (
+            self.make_key,
+            self.change_ledger_key,
+            self.forget_admission,
+            self.replace_node_key,
+            self.replace_key,
+        )
 
     @property
     def interrupted(self) -> bool:
@@ -56,6 +63,15 @@ class Rotation:
     def forget_admission(self) -> None:
         """Remove the coordinator's admission, which is of the old key."""
         self._home.forget_admission()
+
+    def replace_node_key(self) -> None:
+        """Make a new node key, and drop the TLS key and certificate; harmless if it is done twice."""
+        draft = self._home.node_key_path.with_name("node.key.draft")
+        draft.unlink(missing_ok=True)
+        generate_node_key(draft)
+        move_file(draft, self._home.node_key_path)
+        self._home.credentials.path.unlink(missing_ok=True)
+        self._home.credentials.next_key.unlink(missing_ok=True)
 
     def replace_key(self) -> None:
         """Make the new key the identity."""

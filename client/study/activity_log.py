@@ -69,8 +69,7 @@ class ActivityLog:
             self.report(f"{study}: {what}; {_format_spent(context)} so far", about=study)
         elif isinstance(request, Close):
             self.report(
-                f"{study}: finished; {_format_spent(context)} in all; "
-                f"the model is in {context.store.folder / 'release'}",
+                f"{study}: finished; {_format_spent(context)} in all; {_describe_model(context)}",
                 about=study,
             )
 
@@ -78,6 +77,12 @@ class ActivityLog:
         """Report that a request was refused."""
         what = {"join": "admission", "train": "a round"}.get(kind, kind)
         self.report(f"{study}: refuses {what} ({code}): {sentence}", about=study, level=logging.WARNING)
+
+
+def _describe_model(context: StudyContext) -> str:
+    if context.state.withheld is not None:
+        return f"the model waits for a person: consilium-site release approve {context.launch.study}"
+    return f"the model is in {context.store.folder / 'release'}"
 
 
 def _format_spent(context: StudyContext) -> str:

@@ -4,9 +4,10 @@ Checks, in this order:
 
 1. the headers are the cohort's, signed, and of one view;
 2. the key they commit to is held; a key of an earlier epoch is accepted from here on;
-3. the view is of this study, this round and the model that this site holds;
-4. the ciphertext opens;
-5. its count, checks and ranges hold (``privacy/secure_aggregation/opening.py``).
+3. the heads of the sites' ledgers contradict nothing that was seen of them (``client/study/witness_peers.py``);
+4. the view is of this study, this round, the model that this site holds and the last round's headers;
+5. the ciphertext opens;
+6. its count, checks and ranges hold (``privacy/secure_aggregation/opening.py``).
 
 Rules:
 
@@ -26,6 +27,7 @@ from client.study.noise_modes import NoiseMode, PublicRound, find_noise_mode, re
 from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
 from client.study.state import AppliedRound
+from client.study.witness_peers import require_consistent_heads
 from client.training.jobs import ListTrained
 from models.federated.early_stopping import is_best, rank_evaluations
 from models.federated.server_optimiser import LocalWork, make_optimiser
@@ -46,7 +48,7 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
 
     Raises:
         RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
-            is also written in the ledger.
+            is also written in the ledger; as :func:`client.study.witness_peers.require_consistent_heads`.
         EpochLostError: the key of the round's epoch is not held.
     """
     if committed.round <= context.state.base:
@@ -64,6 +66,7 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
         raise _record_refusal(context, committed, error) from None
     context.epochs.confirm_study_key(view.epoch, view.key)
     study_key = context.epochs.find_study_key(committed.epoch)
+    require_consistent_heads(context, committed.headers)
     try:
         _require_own_view(context, committed, view)
         opened = open_aggregate(
@@ -78,6 +81,8 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) ->
             context.store.save(ended_epochs=context.epochs.end_epoch(committed.epoch))
             context.keep_keys()
         raise _record_refusal(context, committed, error) from None
+    # before the state: the next view holds the digest of these headers
+    context.peer_heads.record_committed(context.launch.study, committed.round, committed.attempt)
     _advance(context, committed, headers, opened)
 
 
@@ -123,6 +128,7 @@ def _require_own_view(context: StudyContext, committed: Committed, view: View) -
         model=context.digest_shared_model(committed.epoch),
         key=context.epochs.find_study_key(committed.epoch).commitment,
         layout=context.digest_shape(committed.round, view.room),
+        headers=context.digest_last_headers(),
     )
 
 

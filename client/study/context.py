@@ -4,14 +4,19 @@ from dataclasses import dataclass
 
 from client.study.kept_secrets import KeptSecrets, find_epochs_to_keep
 from client.study.key_epochs import Epochs
+from client.study.peer_heads import PeerHeads
 from client.study.state import StudyState
 from client.study.store import StudyStore
 from client.training.interface import TrainingInterface
 from models.federated.early_stopping import is_out_of_patience, rank_evaluations
 from privacy.canonical import to_canonical
+from privacy.errors import RefusedError
 from privacy.keys import SigningKey, compute_keyed_digest
 from privacy.ledger import Ledger
-from privacy.protocol.headers import Evaluated, HeadReference
+from privacy.ledger.signed_head import LedgerHead
+from privacy.ledger.signing import Head
+from privacy.protocol.headers import Evaluated, HeadReference, LostHead, compute_headers_digest
+from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.quantise import Grid
 from privacy.secure_aggregation.round_layout import compute_shape_digest, make_grid
 from privacy.study import Terms
@@ -20,7 +25,7 @@ from privacy.study.launch import Launch
 
 @dataclass(frozen=True)
 class StudyContext:
-    """One site in one study: its name and keys, its files and ledger, and its trainer."""
+    """One site in one study: its name and keys, its files, its ledger, what it knows of others', and its trainer."""
 
     site: str
     identity: SigningKey
@@ -30,6 +35,7 @@ class StudyContext:
     training: TrainingInterface
     epochs: Epochs
     kept: KeptSecrets
+    peer_heads: PeerHeads
 
     @property
     def launch(self) -> Launch:
@@ -77,9 +83,30 @@ class StudyContext:
             self.keep_keys()
 
     def read_head(self) -> HeadReference:
-        """Return the ledger's head: number and hash of its last entry."""
-        head = self.ledger.head
-        return HeadReference(number=head.number, hash=head.hash)
+        """Return the ledger's head: number and hash of its last entry, and what it took over from a lost one."""
+        return self.refer_to(self.ledger.head)
+
+    def refer_to(self, head: Head | LedgerHead) -> HeadReference:
+        """Return what others are shown of a head of this site's ledger."""
+        lost = self.ledger.read_state().recovered
+        recovered = None if lost is None else LostHead(number=lost.number, hash=lost.hash)
+        return HeadReference(number=head.number, hash=head.hash, recovered=recovered)
+
+    def digest_last_headers(self) -> str:
+        """Digest the headers of the round that this site has applied last.
+
+        Raises:
+            RefusedError: ``lost`` if what this site has seen of others' ledgers is lost, or older than its study.
+        """
+        headers = self.peer_heads.read_committed(self.launch.study, self.state.base)
+        if self.state.base and not headers:
+            raise RefusedError(
+                RefusalCode.LOST,
+                f"what this site has seen of the others' ledgers in round {self.state.base} is lost (peers.sqlite); "
+                f"this site's people restore it from their backup, or end the study here: consilium-site withdraw "
+                f"{self.launch.study}",
+            )
+        return compute_headers_digest(headers)
 
     def digest_shape(self, number: int, room: int) -> str:
         """Digest what a cohort must agree on before it seals round ``number``, with ``room`` for patients."""

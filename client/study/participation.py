@@ -20,9 +20,11 @@ from client.study.key_epochs import EpochLostError
 from client.study.local_round import do_round
 from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
+from client.study.release_folder import publish_release
 from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
 from models.tasks.registry import list_figures
 from privacy.errors import ProtocolError, RefusedError
+from privacy.program import read_program
 from privacy.protocol.headers import Committed
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened, Release, Released, Sealed, Train
@@ -51,7 +53,7 @@ class Participation:
     def join(self, request: Join) -> Joined:
         """Offer a session key for the epoch; asked again, the same one."""
         offer = self._context.epochs.make_offer(request.epoch, self.base, self._context.patients)
-        return Joined(offer=offer, ledger=self._context.ledger.sign_head())
+        return Joined(offer=offer, ledger=self._context.ledger.sign_head(), program=read_program())
 
     def wrap(self, request: Wrap) -> Wrappings:
         """Draw the epoch's study key and wrap it for the members, as the lead."""
@@ -101,10 +103,10 @@ class Participation:
         held = None if request.sign_held is None else sign_held_model(self._context, request.sign_held)
         return Opened(base=self.base, evaluated=self._context.find_totals(self.base), held=held)
 
-    def close(self, request: Close) -> Closed:
+    def close(self, request: Close, *, waits: bool = False) -> Closed:
         """Compare the sites' models, write the model and its card, and return what the study did not use.
 
-        Asked again, the same answer.
+        If its release ``waits`` for a person, the model is kept unpublished. Asked again, the same answer.
 
         Raises:
             RefusedError: ``behind`` if a round is still to be opened; as
@@ -119,8 +121,11 @@ class Participation:
             require_same_model(context, request.held)
             context.ledger.give_back(context.launch.study)
             model_sha256 = write_release(context)
-            context.ledger.record_release(context.launch.study, model_sha256)
-            context.store.save(closed=True)  # last: an interrupted close is done again
+            if not waits:
+                context.ledger.record_release(context.launch.study, model_sha256)
+                publish_release(context.store.folder)
+            # last: an interrupted close is done again
+            context.store.save(closed=True, withheld=model_sha256 if waits else None)
             context.store.forget_rounding_residual()
             context.store.forget_variates(upto=context.terms.last_round)
         self._sealed = None

@@ -2,6 +2,7 @@
 
 ::
 
+    studies/NAME/unpublished/                 what release/ gets once the ledger has the release; a person may decide
     studies/NAME/release/model.safetensors    named tensors, float32; the same bytes at every site
     studies/NAME/release/contract.json        how the model is used (``client/prediction/release_contract.py``)
     studies/NAME/release/card.json, card.md   the card: the same facts twice (``client/study/model_card.py``)
@@ -28,6 +29,7 @@ from client.prediction.release_contract import CONTRACT_FILE, MODEL_FILE, make_c
 from client.study.context import StudyContext
 from client.study.model_card import format_markdown, make_card
 from client.study.personal_layers import OWN_LAYERS_FILE, load_personal_layers
+from client.study.release_folder import UNPUBLISHED
 from client.study.released_model import Chosen, choose_model
 from client.training.jobs import ExportModel, ExportPersonal, ScoreModel
 from models.tasks.registry import make_task
@@ -43,11 +45,11 @@ OWN_FIGURES_FILE: Final = "own-figures.json"
 
 
 def write_release(context: StudyContext) -> str:
-    """Write the released model, its card, and the site's own figures; return the SHA-256 of the model file.
+    """Write the model, its card, and the site's own figures, unpublished; return the SHA-256 of the model file.
 
     Run by a site. Every site writes the same bytes of the model file.
     """
-    folder = context.store.folder / "release"
+    folder = context.store.folder / UNPUBLISHED
     folder.mkdir(exist_ok=True)
     choice = choose_model(context)
     model = save(context.training.run(ExportModel(choice.vector)), metadata={"study": context.launch.study})

@@ -10,6 +10,8 @@ Rules:
 * a study is judged before a record is read: a launch is for a contract that people registered, or it is refused.
   Neither the refusal nor its absence depends on what a file holds;
 * the policy is read anew for every study; one that cannot be read now decides nothing;
+* a study within every rule waits until people have agreed to it, if the policy asks for people: nothing is paid, set
+  aside or trained before (``client/admission/decisions.py``). The answer is then ``waiting``, not a refusal;
 * a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
   keeps running: it takes part again as soon as it can. Nothing is recorded as a decision;
 * a round that is paid in the ledger, and whose result is missing in the study's folder, is not worked on a second
@@ -24,15 +26,19 @@ One file, although it is long: admission, answers and endings look at the same f
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from client.admission.decisions import Standing, judge_decisions, make_requirement
+from client.admission.quotas import list_earlier_studies
 from client.admission.rules import admit
 from client.data.dataset import StudyFiles, require_registered
-from client.site.config import Policy
 from client.site.folder import SiteFolder
+from client.site.hooks import EventKind, Hooks
+from client.site.policy import Policy
 from client.site.registry import Registration
 from client.study.activity_log import ActivityLog
 from client.study.context import StudyContext
@@ -40,9 +46,11 @@ from client.study.held_budget import give_back_abandoned
 from client.study.kept_secrets import KeptSecrets, forget_kept_secrets
 from client.study.key_epochs import EpochLostError, Epochs
 from client.study.participation import Participation
+from client.study.peer_heads import PeerHeads
 from client.study.problem import describe_error
 from client.study.state import StudyState
 from client.study.store import StudyStore, make_first_shared
+from client.study.waiting_studies import WaitingStudies
 from client.study.witness_check import require_not_behind, require_witnessed
 from client.training.interface import TrainingInterface
 from client.training.jobs import FirstModel
@@ -62,15 +70,27 @@ from privacy.errors import (
     WireError,
 )
 from privacy.keys import PublicKey
-from privacy.ledger.entries import Ending
+from privacy.ledger.entries import About, Choice, Ending
 from privacy.ledger.ledger import read_utc_time
+from privacy.program import read_program
 from privacy.protocol.envelope import Body, Envelope, make_envelope, open_envelope
 from privacy.protocol.key_messages import Wrap
-from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train
+from privacy.protocol.messages import (
+    Close,
+    GivenUp,
+    GiveUp,
+    Join,
+    Open,
+    Problem,
+    Release,
+    Reply,
+    Train,
+    Waiting,
+)
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_largest_aggregate
 from privacy.study import COORDINATOR, Terms
-from privacy.study.launch import SignedLaunch
+from privacy.study.launch import Launch, SignedLaunch
 
 _log = logging.getLogger(__name__)
 _REFUSALS: Final = (
@@ -112,7 +132,12 @@ class RequestHandler:
         self._admission = home.load_admission()
         self._coordinator = PublicKey.from_text(self._admission.coordinator)
         self._ledger = home.open_ledger()
+        self._peer_heads = PeerHeads(home.peer_heads_path)
         self._training_for = training_for
+        self._policy = home.policy
+        self._program = read_program()  # now: what is installed later does not run yet
+        self._waiting = WaitingStudies(home)
+        self.hooks = Hooks(self._config.hooks, self._config.name, self._identity)
         self._trainings: dict[str, TrainingInterface] = {}
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
@@ -126,11 +151,13 @@ class RequestHandler:
         return self._config.name
 
     def close(self) -> None:
-        """End the trainers and close the ledger."""
+        """End the trainers and close the ledger and the file of seen heads."""
         for training in self._trainings.values():
             training.close()
         self._trainings.clear()
+        self.hooks.close()
         self._ledger.close()
+        self._peer_heads.close()
 
     def compute_blob_limit(self) -> int:
         """Return the most bytes that a request's blob may have.
@@ -181,6 +208,7 @@ class RequestHandler:
             if isinstance(error, TrainingError):
                 sentence = "training or scoring failed here; the training log says why"
                 self._ledger.record_incident(body.study, "training-failed", sentence)
+                self.hooks.tell(EventKind.INCIDENT, sentence, body.study)
         participation = self._participations.get(body.study)
         base = None if participation is None else participation.base
         return Problem(code=said.code, sentence=said.sentence, base=base), ()
@@ -197,21 +225,26 @@ class RequestHandler:
             return self._give_up(request, body.study), ()
         self._require_not_over(body.study)
         if isinstance(request, Join):
-            return self._admit_if_new(request, body.study).join(request), ()
+            found = self._admit_if_new(request, body.study)
+            return (found if isinstance(found, Waiting) else found.join(request)), ()
         participation = self._find_participation(body.study)
         match request:
             case Wrap():
                 return participation.wrap(request), ()
             case Train():
                 require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
+                self._require_time(participation)
+                began = time.monotonic()
                 sealed, sealed_blob = participation.train(request, blob)
+                self._note_duration(participation, (time.monotonic() - began) / 60)
                 return sealed, (sealed_blob,)
             case Release():
                 return participation.release(request), ()
             case Open():
                 return participation.open(request, blob), ()
             case Close():
-                closed = participation.close(request)
+                closed = participation.close(request, waits=self._keeps_release(body.study))
+                self._tell_of_end(participation)
                 self._end_training(body.study)
                 return closed, ()
         raise WireError(f"a site does not answer '{request.kind}'")
@@ -239,6 +272,7 @@ class RequestHandler:
         folder = self._home.find_study_folder(study)
         if StudyStore.exists(folder) and StudyStore(folder).launch.digest != request.launch:
             raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
+        self._waiting.forget_if_given_up(study, request.launch)
         if self._ledger.read_state().find_allowance(study) is not None:
             self._ledger.give_back(study, Ending.GIVEN_UP)
         forget_kept_secrets(folder)
@@ -269,21 +303,23 @@ class RequestHandler:
         if now - self._freed < timedelta(hours=1) and now >= self._freed:
             return
         self._freed = now
+        for study in self._waiting.forget_abandoned():
+            _log.warning("%s: nobody has asked for it for as long as its terms allow; it waits no longer", study)
         for study in give_back_abandoned(self._ledger, self._home, now):
             _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
             forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
 
-    def _admit_if_new(self, request: Join, study: str) -> Participation:
-        """Return the site's part in the study; admit the study if it is new here."""
+    def _admit_if_new(self, request: Join, study: str) -> Participation | Waiting:
+        """Return the site's part in the study, admitted now if it is new here, or that it waits for people."""
         launch = request.launch.statement
         if launch.study != study:
             raise WireError("a launch came in a message of another study")
         require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
         folder = self._home.find_study_folder(study)
         new = not StudyStore.exists(folder)
-        if new:
-            self._admit(request.launch, folder)
+        if new and (waiting := self._admit(request.launch, folder)) is not None:
+            return waiting
         if StudyStore(folder).launch.digest != launch.digest:
             raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
         return self._find_participation(study, new=new)
@@ -300,31 +336,51 @@ class RequestHandler:
         epochs = Epochs(store.launch, self.name, self._identity, kept.load_keys(), store.state.ended_epochs)
         return Participation(
             StudyContext(
-                self.name, self._identity, store.state.patients, store, self._ledger, training, epochs, kept
+                self.name,
+                self._identity,
+                store.state.patients,
+                store,
+                self._ledger,
+                training,
+                epochs,
+                kept,
+                self._peer_heads,
             )
         )
 
-    def _admit(self, signed: SignedLaunch, folder: Path) -> None:
-        """Judge the study by every rule of this site, set its whole price aside, and create its folder."""
+    def _admit(self, signed: SignedLaunch, folder: Path) -> Waiting | None:
+        """Judge the study by every rule of this site, set its whole price aside, and create its folder.
+
+        If people must decide first, keep the launch for them and return this answer; nothing else is done.
+        """
         launch = signed.statement
         try:
             self._require_study_whole(launch.study)
             registration = self._home.load_registry().find_nearest(launch.terms.data)
             objections = self._home.open_patient_register().load_objections()
             policy = self._read_policy()
+            believed = self._home.load_peers().find_believed(f"{read_utc_time():%Y-%m-%d}", self.name)
             price = admit(
                 signed,
                 site=self.name,
                 identity=self._identity.public,
                 admission=self._admission,
-                pinned=self._home.load_peers().pinned,
+                pinned=believed.keys,
+                doubts=believed.doubts,
                 policy=policy,
                 registration=registration,
-                approved=self._ledger.read_state().count_approved_runs(launch.terms.digest) > 0,
                 account=None if registration is None else self._find_budget(registration),
                 weights=self._home.open_public_weights().list_held(),
+                device=self._config.device,
+                earlier=list_earlier_studies(self._ledger.read_state()),
+                now=read_utc_time(),
+                program=self._program,
             )
             assert registration is not None
+            self._ledger.require(make_requirement(launch, policy))
+            standing = self._judge(launch)
+            if not standing.admitted:
+                return self._wait(signed, policy, standing)
             files = registration.to_study_files(objections, self._find_weights(launch.terms))
             _require_registered_files(files)
             training = self._training_for(launch.terms, files)
@@ -336,13 +392,14 @@ class RequestHandler:
                 registration.population,
                 price.plan,
                 launch.terms.digest,
-                approval=policy.approval == "each-study",
+                approval=standing.uses_approval,
             )
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else RefusalCode.BUDGET
             if isinstance(error, TermsError):
                 code = RefusalCode.POLICY
             self._ledger.record_refusal(launch.study, code, str(error))
+            self._waiting.forget(launch.study)
             self._end_training(launch.study)
             raise RefusedError(code, str(error)) from None
         state = StudyState(
@@ -354,24 +411,118 @@ class RequestHandler:
             evaluation_noise_multiplier=price.evaluation_noise_multiplier,
         )
         StudyStore.create(folder, signed, state, shared)
+        self._waiting.forget(launch.study)
         self._activity.report_admission(launch)
+        self._tell_if_low(registration.population)
+        return None
 
-    def _read_policy(self) -> Policy:
-        """Read the policy as ``site.yaml`` has it now: people change it while the site runs.
+    def _judge(self, launch: Launch) -> Standing:
+        """Judge what people have decided about ``launch``.
 
         Raises:
-            StorageError: it cannot be read now, or names another site. Nothing is decided.
+            RefusedError: ``approval``: one of them refused it.
+        """
+        state = self._ledger.read_state()
+        required = state.decisions.find_required(launch.study)
+        assert required is not None, "it was recorded before"
+        standing = judge_decisions(required, state)
+        if standing.refused:
+            decisions = state.decisions.list_decisions(launch.study, About.ADMISSION)
+            why = "; ".join(each.why for each in decisions if each.choice is Choice.REFUSE and each.why)
+            raise RefusedError(
+                RefusalCode.APPROVAL, f"people of this site have refused it{f': {why}' if why else ''}"
+            )
+        return standing
+
+    def _wait(self, signed: SignedLaunch, policy: Policy, standing: Standing) -> Waiting:
+        """Keep a launch for this site's people, and return the answer to the coordinator."""
+        study = signed.statement.study
+        new = self._waiting.find(study) is None
+        kept = self._waiting.keep(signed)
+        agreed = len(standing.agreed)
+        sentence = f"its people have not decided yet: {agreed} of {standing.required} agreed"
+        self._activity.report(
+            f"{study}: waits for a decision ({agreed} of {standing.required} agreed): consilium-site approve {study}",
+            about=study,
+        )
+        if new:
+            self.hooks.tell(
+                EventKind.APPROVAL_WANTED, f"'{study}' waits for a decision of this site's people", study
+            )
+        return Waiting(since=kept.since, contact=policy.contact, sentence=sentence)
+
+    def _require_time(self, participation: Participation) -> None:
+        """Refuse to train outside the policy's hours, and after a round that took longer than it allows.
+
+        Raises:
+            RefusedError: ``unavailable``: nothing was done, and the site can be asked again.
+        """
+        policy = self._read_last_policy()
+        if not policy.allows_hour(datetime.now().astimezone().time()):
+            raise RefusedError(
+                RefusalCode.UNAVAILABLE, f"this site trains at {' and '.join(policy.hours)} only; ask again then"
+            )
+        took, most = participation.context.state.longest_round_minutes, policy.minutes_per_round
+        if most is not None and took > most:
+            raise RefusedError(
+                RefusalCode.UNAVAILABLE,
+                f"a round took longer than the {most:g} minutes that this site allows; its people decide what follows",
+            )
+
+    def _note_duration(self, participation: Participation, minutes: float) -> None:
+        """Note how long a round took, where the policy bounds it; a round that took too long is an incident."""
+        most, context = self._policy.minutes_per_round, participation.context
+        if most is None or minutes <= context.state.longest_round_minutes:
+            return
+        context.store.save(longest_round_minutes=minutes)
+        if minutes > most:
+            sentence = f"a round took longer than the {most:g} minutes that the policy allows"
+            self._ledger.record_incident(context.launch.study, "long-round", sentence)
+            self.hooks.tell(EventKind.INCIDENT, sentence, context.launch.study)
+
+    def _keeps_release(self, study: str) -> bool:
+        """Return whether the model of ``study`` waits for a person: as asked at its admission, or by the policy now."""
+        asked = self._ledger.read_state().decisions.find_required(study)
+        return asked is not None and (asked.release or self._read_last_policy().release == "person")
+
+    def _tell_of_end(self, participation: Participation) -> None:
+        study = participation.context.launch.study
+        if participation.context.state.withheld is not None:
+            what = f"'{study}' has ended; its model is not released before somebody agrees"
+            self.hooks.tell(EventKind.APPROVAL_WANTED, what, study)
+        self.hooks.tell(EventKind.STUDY_FINISHED, f"'{study}' has ended", study)
+
+    def _tell_if_low(self, population: str) -> None:
+        """Tell the hook if the budget of ``population`` is below the site's mark."""
+        left = self._ledger.read_state().find_account(population).budget.epsilon_left
+        if left < (mark := self.hooks.config.budget_below):
+            what = f"of the budget of '{population}' epsilon {left:.3f} is left, less than the mark {mark:g}"
+            self.hooks.tell(EventKind.BUDGET_LOW, what)
+
+    def _read_policy(self) -> Policy:
+        """Read the policy as ``policy.yaml`` has it now: people change it while the site runs.
+
+        Raises:
+            StorageError: it cannot be read now, or ``site.yaml`` names another site. Nothing is decided.
         """
         try:
-            config = self._home.config
+            config, policy = self._home.config, self._home.policy
         except SiteConfigError as error:
             raise StorageError(str(error)) from None
         if config.name != self.name:
             raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
-        if config.policy != self._config.policy:
-            self._activity.report("site.yaml has changed: its policy is in force from this study on")
-            self._config = config
-        return config.policy
+        if policy != self._policy:
+            self._activity.report("policy.yaml has changed: it is in force from now on")
+        self._policy = policy
+        return policy
+
+    def _read_last_policy(self) -> Policy:
+        """Read the policy; while it cannot be read, return the last one that could."""
+        try:
+            return self._read_policy()
+        except StorageError as error:
+            self._activity.report(str(error), about="policy", level=logging.WARNING)
+            return self._policy
 
     def _find_weights(self, terms: Terms) -> Path | None:
         """Return the file of the public weights that the study begins with; None if it begins without."""

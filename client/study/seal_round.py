@@ -8,7 +8,8 @@ Rules:
   round is applied, so that a restarted site can still release (``client/study/kept_secrets.py``);
 * a restarted site has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
 * the seed is released for one attempt of a round, ever. The headers of the whole cohort must be signed by its
-  members, show the same view as this site's own, and be as many as the terms demand.
+  members, show the same view as this site's own, be as many as the terms demand, and contradict nothing that was seen
+  of a site's ledger.
 """
 
 import os
@@ -22,10 +23,11 @@ from client.study.key_epochs import EpochLostError
 from client.study.local_round import RoundWork
 from client.study.noiseless_sums import make_noiseless_sum_change
 from client.study.state import ReleasedSeed
+from client.study.witness_peers import require_consistent_heads, require_no_refused
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
 from privacy.ledger.signed_head import LedgerHead
-from privacy.protocol.headers import Header, HeadReference, View, verify_headers
+from privacy.protocol.headers import Header, View, verify_headers
 from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Train
 from privacy.refusal_codes import RefusalCode
@@ -87,7 +89,9 @@ def require_keys(context: StudyContext, request: Train) -> RoundKeys:
 
     Raises:
         EpochLostError: they are lost.
+        RefusedError: a site of the cohort has contradicted itself in this study.
     """
+    require_no_refused(context, request.cohort)
     epochs = context.epochs
     return RoundKeys(
         epochs.find_study_key(request.epoch),
@@ -115,6 +119,7 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         reference=request.reference,
         room=request.room,
         patients=compute_counts_digest(keys.patients),
+        headers=context.digest_last_headers(),
     )
     own_seed = os.urandom(32)  # fresh for every attempt: a mask is a one-time pad
     blob = seal(
@@ -135,9 +140,10 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         patients=context.patients,
         blob=compute_sha256(blob),
         own_mask=commit_to_seed(own_seed),
-        ledger=HeadReference(number=ledger_state.statement.number, hash=ledger_state.statement.hash),
+        ledger=context.refer_to(ledger_state.statement),
         epsilon_spent=context.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
+        seen=context.peer_heads.list_newest(set(request.cohort) - {context.site}),
     )
     kept = KeptAttempt(
         round=request.round,
@@ -173,7 +179,8 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
 
     Raises:
         RefusedError: ``epoch-lost`` if this site has no mask for the attempt; ``release-refused`` if the headers
-            are not one consistent view of the cohort it sealed for, or another attempt was released.
+            are not one consistent view of the cohort it sealed for, a ledger's head contradicts what was seen of that
+            ledger, or another attempt was released.
     """
     if attempt is None or (attempt.kept.round, attempt.kept.attempt) != (request.round, request.attempt):
         raise RefusedError(
@@ -195,6 +202,7 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED, "the header sent back for this site is not the one it signed"
         )
+    require_consistent_heads(context, request.headers)
     released = context.state.released
     if released is not None and released.round == request.round and released.attempt != request.attempt:
         raise RefusedError(

@@ -73,4 +73,8 @@ class StudyState(Document):
     applied: tuple[AppliedRound, ...] = ()
     ended_epochs: tuple[int, ...] = ()
     """Key epochs of which an aggregate did not open here: their keys are not used again."""
+    longest_round_minutes: float = 0.0
+    """How long the longest round took so far, where the policy bounds it."""
+    withheld: str | None = None
+    """SHA-256 of the model whose release waits for a person; None if none does."""
     closed: bool = False

@@ -13,7 +13,8 @@ class TrainingInterface(Protocol):
 
         Raises:
             TermsError: the model cannot be built.
-            RefusedError: ``weights``: the study's public weights cannot be used.
+            RefusedError: ``weights``: the study's public weights cannot be used; ``unavailable``: the queue in which
+                this site trains cannot be used now.
             DataUnavailableError: the files cannot be read now.
             DataError: the files changed since they were registered.
             TrainingError: the device is not available, or training failed.

@@ -1,46 +1,55 @@
 """Run training in a warm child process: torch, the data and the device are loaded once and kept.
 
-The agent holds keys, ledger and network; the child holds records and the device.
+The agent holds keys, ledger and network; the child holds records and the device, and is confined
+(``client/training/confinement.py``).
 
 Rules:
 
-* this module imports no torch; the child does;
-* one request at a time over a pipe. An :class:`~privacy.errors.Error` is passed on as itself, anything else as a
-  sentence that names its class only (its text could hold a value; the log has it in full);
-* a child that crashed is reported in a :class:`~privacy.errors.TrainingError`, and the next call starts another;
+* this module imports no torch; the child does (``client/training/child.py``);
+* one job at a time over a socket, as documents and arrays. What the child answers is bounded and checked
+  (``client/training/answer_format.py``), and never unpickled: the child is not trusted with the site's process;
+* words of a child that sees the data do not leave. What refuses the study's terms, before any record is read, is asked
+  a second time of a child that sees none: what that one says may leave;
+* a job that reads records goes to a child that was told who objects, or to none;
+* a child that crashed, or took longer than it may, is reported in a :class:`~privacy.errors.TrainingError`, and the
+  next call starts another. So does a file that could not be read, since it may have come back under the same name;
 * a child ends when its parent does, however the parent ended, even in the middle of a step;
 * everything the child prints goes to the log file, which stays at the site.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import BinaryIO, Final, NamedTuple, Self, cast
 
 from client.data.dataset import StudyFiles
+from client.site.launcher import Confinement
+from client.training import frames
+from client.training.answer_format import compute_most_bytes, read_answer
+from client.training.confinement import choose_confinement, confine, make_environment
+from client.training.job_format import make_setup, pack, reads_records, rekey_objections, split_job
 from client.training.jobs import Job, R
-from client.training.session import TrainingSession
-from privacy.errors import Error, TrainingError
-from privacy.process_lifetime import leave_terminal_to_parent
+from privacy.errors import DataUnavailableError, RefusedError, TermsError, TrainingError
 from privacy.study import Terms
 
 _log = logging.getLogger(__name__)
 _LOG_BYTES: Final = 10_000_000
 _STOP_S: Final = 5.0  # a child that has not stopped by then is killed
+_PROGRAM: Final = (sys.executable, "-m", "client.training.child")
 
 
 class Worker:
-    """A :class:`TrainingSession` in a child process.
+    """A :class:`~client.training.session.TrainingSession` in a child process.
 
     The child starts at the first call, and again after it crashed. Use as a context manager.
 
@@ -50,13 +59,28 @@ class Worker:
         device: ``auto``, ``cpu`` or ``cuda``.
         log_file: the child's output is appended here.
         precision: ``float32`` or ``bfloat16`` (``client/training/device.py``).
+        confinement: how much the site insists on.
+        site_folder: the folder of keys and ledger, which a confined child never sees.
+        limit_s: a job that takes longer is ended, in seconds; None never.
+        program: what the child runs; a descriptor's number is added.
     """
 
     def __init__(
-        self, terms: Terms, files: StudyFiles, device: str, log_file: Path, precision: str = "float32"
+        self,
+        terms: Terms,
+        files: StudyFiles,
+        device: str,
+        log_file: Path,
+        precision: str = "float32",
+        *,
+        confinement: Confinement = Confinement.AVAILABLE,
+        site_folder: Path | None = None,
+        limit_s: float | None = None,
+        program: Sequence[str] = _PROGRAM,
     ) -> None:
-        self._setup = _Setup(terms, files, device, precision)
-        self._log_file = log_file
+        self._terms, self._files, self._device, self._precision = terms, files, device, precision
+        self._log_file, self._confinement, self._site_folder = log_file, confinement, site_folder
+        self._limit_s, self._program = limit_s, program
         self._child: _Child | None = None
 
     def __enter__(self) -> Self:
@@ -76,117 +100,145 @@ class Worker:
         """Do the work of ``job`` in the child; see :class:`~client.training.interface.TrainingInterface`.
 
         Raises:
-            TrainingError: the child crashed; the next job starts another.
+            TrainingError: the child crashed, took too long, or answered something else; the next job starts another.
         """
-        if self._child is None:
-            self._child = self._start()
+        needs_records = reads_records(job)
+        if self._child is None or (needs_records and not self._child.leaves_out):
+            self.close()
+            self._child = self._start(leaves_out=needs_records)
         try:
-            self._child.pipe.send(job)
-            succeeded, answer = self._child.pipe.recv()
+            return self._ask(self._child, job)
+        except (TermsError, RefusedError):
+            if needs_records:
+                raise
+        # the child sees files, so its words must not leave: they are asked of one that sees none
+        self.close()
+        self._child = self._start(leaves_out=False, with_files=False)
+        try:
+            return self._ask(self._child, job)
+        finally:
+            self.close()
+
+    def _ask(self, child: _Child, job: Job[R]) -> R:
+        """Give ``job`` to a child, and check its answer."""
+        request, arrays, draw = split_job(job)
+        late = threading.Event()
+        watch = None if self._limit_s is None else threading.Timer(self._limit_s, _end, (child.process, late))
+        try:
+            if watch is not None:
+                watch.daemon = True
+                watch.start()
+            frames.send(child.stream, *pack(request, arrays))
+            frames.send(child.stream, draw)
+            data = frames.receive(child.stream, compute_most_bytes(request, arrays, self._terms))
         except (EOFError, OSError):
-            sentence = _describe_exit(self._child.process, self._log_file)
+            sentence = self._describe_end(child.process, is_late=late.is_set())
             self.close()
             raise TrainingError(sentence) from None
-        if not succeeded:
-            raise _rebuild_error(*answer)
-        return cast("R", answer)
+        except frames.TooLongError as error:
+            self.close()
+            raise TrainingError(f"the training process answers with {error}; it was ended") from None
+        finally:
+            if watch is not None:
+                watch.cancel()
+        try:
+            return cast("R", read_answer(data, request, arrays, self._terms, with_records=child.with_files))
+        except DataUnavailableError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the child; a later call starts another."""
         child, self._child = self._child, None
         if child is None:
             return
-        child.pipe.close()  # the child reads the end of the pipe and leaves
-        child.process.join(_STOP_S)
-        if child.process.is_alive():
+        child.stream.close()  # the child reads the end of the socket and leaves
+        try:
+            child.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
             child.process.kill()
-            child.process.join()
-        child.process.close()
+            child.process.wait()
 
-    def _start(self) -> _Child:
-        spawn = multiprocessing.get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(
-            target=_serve, args=(theirs, self._setup, self._log_file), name="consilium-trainer", daemon=True
-        )
-        process.start()
-        theirs.close()  # or the end of the pipe would not show here when the child ends
-        return _Child(process, ours)
+    def _start(self, *, leaves_out: bool, with_files: bool = True) -> _Child:
+        """Start a child.
 
+        Args:
+            leaves_out: whether it is told who objects, for which the site reads identifiers.
+            with_files: whether it sees the study's data.
+        """
+        files = rekey_objections(self._files) if leaves_out else replace(self._files, objections=None)
+        found = choose_confinement(self._confinement)
+        ours, theirs = socket.socketpair()
+        with theirs, _open_log(self._log_file) as log:
+            command = confine(
+                [*self._program, str(theirs.fileno())],
+                found.in_force,
+                _list_visible(files, with_data=with_files),
+                self._site_folder,
+                graphics=self._device != "cpu",
+            )
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(theirs.fileno(),),
+                    cwd="/",
+                    env=make_environment(),
+                    start_new_session=True,  # Ctrl-C is for the site, which lets the job end
+                )
+            except OSError as error:
+                ours.close()
+                raise TrainingError(f"the training process does not start: {error.strerror}") from None
+        objections = self._files.objections
+        child = _Child(process, ours, with_files, leaves_out or objections is None or not objections.since)
+        setup = make_setup(self._terms, files, self._device, self._precision)
+        try:
+            frames.send(child.stream, *pack(setup, {}))
+        except OSError:  # it ended at once; the job that follows reports it
+            _log.debug("the training process ended before its setup")
+        return child
 
-class _Setup(NamedTuple):
-    """The arguments of a session."""
-
-    terms: Terms
-    files: StudyFiles
-    device: str
-    precision: str
+    def _describe_end(self, process: subprocess.Popen[bytes], *, is_late: bool) -> str:
+        """Describe in one sentence how a child ended."""
+        end = f"{self._log_file} has its last lines; the next call starts a new one"
+        if is_late:
+            return f"the training process took longer than {self._limit_s:g} s and was ended; {end}"
+        try:
+            code = process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            return f"the training process closed its connection, and was ended; {end}"
+        number = -code if code < 0 else code - 128  # bubblewrap reports a signal as a shell does
+        if number in set(signal.Signals):
+            cause = f"was ended by {signal.Signals(number).name}"
+            hint = " (often the sign of too little memory)" if number == signal.SIGKILL else ""
+        else:
+            cause, hint = f"ended with exit code {code}", ""
+        return f"the training process {cause}{hint}; {end}"
 
 
 class _Child(NamedTuple):
-    process: SpawnProcess
-    pipe: Connection
+    process: subprocess.Popen[bytes]
+    stream: socket.socket
+    with_files: bool
+    leaves_out: bool
+    """Whether it may read records: it knows who objects, or nobody does."""
 
 
-def _describe_exit(process: SpawnProcess, log_file: Path) -> str:
-    """Describe in one sentence how a child ended."""
-    process.join(_STOP_S)
-    code = process.exitcode
-    if code is not None and code < 0:
-        cause = f"was ended by {signal.Signals(-code).name}"
-        hint = " (often the sign of too little memory)" if -code == signal.SIGKILL else ""
-    else:
-        cause, hint = f"ended with exit code {code}", ""
-    return f"the training process {cause}{hint}; {log_file} has its last lines; the next call starts a new one"
+def _list_visible(files: StudyFiles, *, with_data: bool) -> list[Path]:
+    weights = [] if files.weights is None else [files.weights]
+    return [files.train, files.test, *weights] if with_data else weights
 
 
-def _rebuild_error(kind: type[Error], parts: tuple[Any, ...], attributes: dict[str, Any]) -> Error:
-    """Rebuild an error of the child, whatever arguments its constructor takes."""
-    error = kind.__new__(kind)
-    error.args = parts
-    error.__dict__.update(attributes)
-    return error
+def _end(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    process.kill()
 
 
-def _serve(pipe: Connection, setup: _Setup, log_file: Path) -> None:
-    """Answer jobs in the child until the pipe ends."""
-    leave_terminal_to_parent()
-    _write_everything_to(log_file)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    session: TrainingSession | None = None
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            os._exit(0)  # all is written; an orderly shutdown of torch would take seconds
-        try:
-            session = session or TrainingSession(*setup)
-            answer: tuple[bool, object] = (True, session.run(job))
-        except Error as error:
-            answer = (False, (type(error), error.args, error.__dict__))
-        except Exception as error:
-            _log.exception("%s failed", type(job).__name__)
-            sentence = f"local training failed with {type(error).__name__}; see {log_file}"
-            answer = (False, (TrainingError, (sentence,), {}))
-        with contextlib.suppress(OSError):  # the parent has ended; the next recv raises
-            pipe.send(answer)
-
-
-def _write_everything_to(log_file: Path) -> None:
-    """Send what Python, torch and drivers print to the log file."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
-        log_file.replace(log_file.with_name(f"{log_file.name}.1"))
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(descriptor, stream.fileno())
-    os.close(descriptor)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _open_log(path: Path) -> BinaryIO:
+    """Open the log to append to it; of a long one the end stays beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_name(f"{path.name}.1"))
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

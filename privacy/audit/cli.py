@@ -6,8 +6,9 @@ Exit codes:
 * 2: the command was written wrongly;
 * 25: a budget has no room for what was asked;
 * 26: a ledger cannot be verified (the message names the first wrong entry and the rule it breaks);
-* 29: ledgers and testimonies contradict each other;
-* 31: a ledger cannot be read now.
+* 29: ledgers, testimonies and packs of evidence contradict each other;
+* 31: a ledger cannot be read now;
+* 61: a pack of evidence was changed, is another site's, or is too old.
 """
 
 from typing import NoReturn
@@ -17,6 +18,7 @@ import click
 from privacy.audit.commands.reconcile import reconcile
 from privacy.audit.commands.report import report
 from privacy.audit.commands.verify import verify
+from privacy.audit.commands.verify_evidence import verify_evidence
 from privacy.audit.commands.whatif import whatif
 from privacy.command_line import Commands, run
 
@@ -31,6 +33,7 @@ cli.add_command(verify)
 cli.add_command(report)
 cli.add_command(reconcile)
 cli.add_command(whatif)
+cli.add_command(verify_evidence)
 
 
 def main() -> NoReturn:

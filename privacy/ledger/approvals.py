@@ -21,6 +21,7 @@ class _Approval:
     number: int
     terms: str
     runs: int
+    by: str
     used: int = 0
     revoked: bool = False
 
@@ -38,11 +39,16 @@ class Approvals:
 
     def add(self, number: int, body: Approve) -> None:
         """Add the approval of entry ``number``."""
-        self._approvals[number] = _Approval(number, body.terms, body.runs)
+        self._approvals[number] = _Approval(number, body.terms, body.runs, body.by)
 
     def find(self, terms: str) -> int | None:
         """Return the entry of the oldest approval of these terms that has a run left; None if none has."""
         return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
+
+    def find_approver(self, number: int | None) -> str | None:
+        """Return who gave the approval of entry ``number``; None if that is no approval."""
+        found = None if number is None else self._approvals.get(number)
+        return None if found is None else found.by
 
     def count_runs(self, terms: str) -> int:
         """Return how many studies of these terms may still be admitted."""

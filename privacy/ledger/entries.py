@@ -7,6 +7,8 @@ Rules:
 * A body names public quantities only: terms, noise, counts that the site has made public. It never holds a record.
 
 ``docs/ledger.md`` shows the bytes.
+
+One file, although it is long: the list of kinds is closed, and is read as one.
 """
 
 import json
@@ -130,6 +132,94 @@ class Revoke(Body):
     terms: Digest
     by: Person
     account: MachineAccount | None = None
+
+
+class Require(Body):
+    """What the site's policy asks of one launch of a study, before it is admitted. The newest one of a study holds.
+
+    Attributes:
+        persons: how many people must agree.
+        rule: the policy's rule by which nobody needs to; None where somebody does.
+        release: whether the release of its model waits for a person.
+        operator: under which name its operator ordered the launch.
+        operator_key: the key that signed the order.
+        epsilon: what training and evaluation ask for together; None without privacy.
+        policy: SHA-256 of the policy that was in force.
+    """
+
+    kind: ClassVar[str] = "require"
+
+    study: StudyName
+    launch: Digest
+    terms: Digest
+    persons: Annotated[int, Field(ge=0, le=2)]
+    rule: Name | None
+    release: bool
+    operator: Name
+    operator_key: Key
+    epsilon: Annotated[float, Field(gt=0, le=200)] | None
+    policy: Digest
+
+    @model_validator(mode="after")
+    def _rule_or_persons(self) -> "Require":
+        if (self.persons == 0) is (self.rule is None):
+            raise ValueError(
+                "rule: a rule by which nobody needs to agree, or people who must; not both, not neither"
+            )
+        return self
+
+
+class About(StrEnum):
+    """What a decision is about."""
+
+    ADMISSION = "admission"
+    RELEASE = "release"
+
+
+class Choice(StrEnum):
+    """What a person decided."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"
+
+
+class Review(Document):
+    """The review of a study by the people of another site, on which a decision relies."""
+
+    site: Name
+    terms: Digest
+    """What they have reviewed."""
+
+
+class Decide(Body):
+    """A person decides about one launch of a study, or about the release of its model.
+
+    Attributes:
+        model: SHA-256 of the model that is to be released; None for an admission.
+        reviewed: the review of another site that the person relied on.
+        why: their reason, in their words.
+    """
+
+    kind: ClassVar[str] = "decide"
+
+    study: StudyName
+    launch: Digest
+    terms: Digest
+    about: About
+    choice: Choice
+    model: Digest | None = None
+    reviewed: Review | None = None
+    why: Sentence | None = None
+    by: Person
+    account: MachineAccount | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Decide":
+        if (self.about is About.RELEASE) is (self.model is None):
+            raise ValueError("model: a decision about a release names it, and no other decision does")
+        if self.reviewed is not None and self.reviewed.terms != self.terms:
+            raise ValueError("reviewed: the other site has reviewed other terms than these")
+        return self
 
 
 class Allow(Body):
@@ -332,6 +422,8 @@ BODIES: Final[dict[str, type[Body]]] = {
         Grant,
         Approve,
         Revoke,
+        Require,
+        Decide,
         Allow,
         Reserve,
         Settle,

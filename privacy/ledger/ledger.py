@@ -29,11 +29,14 @@ from privacy.errors import Error, LedgerError, RefusedError, StorageError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.database import TIMEOUT_S, open_file, read_signed_entries, translate_errors
 from privacy.ledger.entries import (
+    About,
     Allow,
     Approve,
     Body,
     Checkpoint,
+    Choice,
     Clock,
+    Decide,
     Ending,
     Entry,
     Evaluate,
@@ -44,8 +47,10 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    Require,
     Reserve,
     Return,
+    Review,
     Revoke,
     Settle,
     read_entry,
@@ -273,6 +278,57 @@ class Ledger:
             LedgerError: no run is unused, or the ledger cannot take it.
         """
         self._add(Revoke, terms=terms_digest, by=by, account=account)
+
+    def require(self, required: Require) -> None:
+        """Record what the policy asks of a launch; if that is the newest about this study already, nothing changes.
+
+        Raises:
+            LedgerError: the ledger cannot take it.
+        """
+
+        def body(ledger_state: LedgerState) -> Body | None:
+            return None if ledger_state.decisions.find_required(required.study) == required else required
+
+        self._record(body)
+
+    def decide(
+        self,
+        study: str,
+        about: About,
+        choice: Choice,
+        by: str,
+        *,
+        model: str | None = None,
+        reviewed: Review | None = None,
+        why: str | None = None,
+        account: str | None = None,
+    ) -> None:
+        """Record what ``by`` decides about the launch of ``study`` that waits, or about the release of its ``model``.
+
+        Raises:
+            RefusedError: ``approval``: nobody was asked about this study.
+            LedgerError: the other site reviewed other terms, or the ledger cannot take it.
+        """
+
+        def body(ledger_state: LedgerState) -> Body:
+            asked = ledger_state.decisions.find_required(study)
+            if asked is None:
+                raise RefusedError(RefusalCode.APPROVAL, f"nobody was asked about the study '{study}'")
+            return _make_body(
+                Decide,
+                study=study,
+                launch=asked.launch,
+                terms=asked.terms,
+                about=about,
+                choice=choice,
+                model=model,
+                reviewed=None if reviewed is None else reviewed.model_dump(),
+                why=None if why is None else fit_sentence(why),
+                by=by,
+                account=account,
+            )
+
+        self._record(body)
 
     def accept_clock(self, by: str, account: str | None = None) -> None:
         """Record that, as ``by`` says, the clock is right although it is behind the last entry.

@@ -30,7 +30,8 @@ class Rule(StrEnum):
     BUDGET = "budget"
     """The grant has room; the study's plan names the round."""
     APPROVAL = "approval"
-    """An approval that a study uses is of its terms, has a run left, and was not revoked."""
+    """An approval that a study uses is of its terms, has a run left, and was not revoked; people have agreed to a
+    launch, and to a release, as the policy asked."""
     WITNESS = "witness"
     """A head that a witness has signed is of this ledger, in it, and true; a recovered head is not in it."""
 

@@ -7,6 +7,7 @@
   continued without losing what was spent (``recover``).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -68,6 +69,22 @@ class Seen(Statement):
     hash: Digest
     head: Digest
     """Digest of the whole :class:`LedgerHead`, with its totals."""
+
+
+def is_lost_and_taken_over(number: int, recovered: str | None, recoveries: Sequence[tuple[int, str]]) -> bool:
+    """Return whether a ledger was restored after a head that it does not hold, and took over that head or a later one.
+
+    Args:
+        number: the number of the head.
+        recovered: the hash of the last recovery before it; None if there was none.
+        recoveries: number and hash of each lost head that the ledger has taken over, in order.
+    """
+    # only recoveries after the one that the head names can have lost it
+    before = [None, *(hash_ for _, hash_ in recoveries)]
+    if recovered not in before:
+        return False
+    following = recoveries[before.index(recovered) :]
+    return bool(following) and number <= following[0][0]
 
 
 class Countersigned(Document):

@@ -19,12 +19,14 @@ from privacy.errors import BudgetError, Error, LedgerError, RefusedError, Storag
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
 from privacy.ledger.approvals import Approvals
+from privacy.ledger.decisions import Decisions
 from privacy.ledger.entries import (
     Allow,
     Approve,
     Body,
     Checkpoint,
     Clock,
+    Decide,
     Ending,
     Entry,
     Evaluate,
@@ -35,6 +37,7 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    Require,
     Reserve,
     Return,
     Revoke,
@@ -78,6 +81,7 @@ class LedgerState:
         self._working: set[str] = set()
         """Studies that have paid for something."""
         self._approvals = Approvals()
+        self._decisions = Decisions()
         self._heard: dict[str, tuple[Entry, Entry]] = {}
         """The first and the last entry about the progress of each study."""
 
@@ -247,6 +251,15 @@ class LedgerState:
         """Return how many studies of these terms the approvals still allow."""
         return self._approvals.count_runs(terms)
 
+    def find_approver(self, number: int) -> str | None:
+        """Return who gave the approval of entry ``number``; None if that is no approval."""
+        return self._approvals.find_approver(number)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What was asked of people about launches, and what they decided; for reading only."""
+        return self._decisions
+
     def find_admission_entry(self, study: str) -> Entry | None:
         """Return the entry that admitted ``study``; None if it was not admitted."""
         return self._heard[study][0] if study in self._heard else None
@@ -330,6 +343,11 @@ class LedgerState:
                 self._restore_approval(body.study)
             case ModelRelease():
                 self.find_account_of_study(body.study)
+                self._decisions.require_released(body)
+            case Require():
+                self._decisions.require(body)
+            case Decide():
+                self._decisions.add(body)
             case Refuse():
                 self._refused[body.study] = body
             case Checkpoint():
@@ -386,6 +404,7 @@ class LedgerState:
             require_equal("charge", body.charge, 0)
         require_equal("curve", body.curve, compute_plan_curve(body.plan))
         self._approvals.require(body)
+        self._decisions.require_admitted(body, self._approvals.find_approver(body.approval))
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
         self._approvals.use(body.approval)
@@ -441,6 +460,7 @@ class LedgerState:
         witnessed = None if self.witnessed is None else self.witnessed.number
         take_over_lost_accounts(self.accounts, head, compute_paid_since(self.accounts, self._history, witnessed))
         self._approvals.revoke_all()
+        self._decisions.end_all()
         self.unsettled.clear()
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)

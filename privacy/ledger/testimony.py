@@ -3,34 +3,26 @@
 An auditor compares it with the sites' ledgers: what one side has and the other lacks, terms that differ, two heads
 of one ledger.
 
-Rules, as for a ledger's export:
-
-* There is one canonical JSON line for each item; the first is the opening.
-* The last line is a signed trailer with the number of items and the hash over all of them, so that a changed, moved
-  or missing line is noticed.
+A file of signed lines (``privacy/signed_lines.py``). What sites testify of each other has another form
+(``privacy/protocol/site_testimony.py``).
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from privacy import labels
-from privacy.canonical import from_canonical
 from privacy.document import Document, parse
-from privacy.errors import Error, LedgerError, WireError
-from privacy.exchanged_files import normalise_line
+from privacy.errors import LedgerError, WireError
 from privacy.fields import Digest, KeyText
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.entries import Round, StudyName
 from privacy.ledger.signed_head import Countersigned, Number
-from privacy.signed import Signed, Statement
+from privacy.signed_lines import Trailer, format_lines, read_lines
 from privacy.study import Name
-
-MAX_LINE_BYTES: Final = 4 << 20
 
 
 class Opening(Document):
@@ -88,13 +80,10 @@ class _Line(Document):
     item: Item
 
 
-class TestimonyTrailer(Statement):
-    """The last line: how many items there are, and the SHA-256 over all their lines."""
+class TestimonyTrailer(Trailer):
+    """The last line of a coordinator's testimony."""
 
     label: ClassVar[str] = labels.TESTIMONY
-
-    count: Number
-    items: Digest
 
 
 @dataclass
@@ -120,16 +109,7 @@ def format_testimony(
 
     Run by a coordinator.
     """
-    count, everything = 0, hashlib.sha256()
-    for item in items:
-        line = item.to_bytes() + b"\n"
-        count += 1
-        everything.update(line)
-        yield line
-    yield (
-        Signed[TestimonyTrailer].sign(key, TestimonyTrailer(count=count, items=everything.hexdigest())).to_bytes()
-        + b"\n"
-    )
+    return format_lines(items, key, TestimonyTrailer)
 
 
 def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
@@ -145,26 +125,14 @@ def read_testimony(path: Path, key: PublicKey | None = None) -> Testimony:
         LedgerError: naming the first line that is wrong, or that the end is missing.
     """
     testimony: Testimony | None = None
-    count, everything, whole = 0, hashlib.sha256(), False
-    for number, line in enumerate(_read_lines(path), start=1):
-        try:
-            if whole:
-                raise LedgerError("something follows the trailer")
-            value = from_canonical(line.removesuffix(b"\n"))
-            if testimony is not None and isinstance(value, dict) and "statement" in value:
-                _check_trailer(value, testimony, count, everything.hexdigest())
-                whole = True
-                continue
-            item = parse({"item": value}, _Line, LedgerError, "the item").item
-            testimony = _add_item(testimony, item)
-        except Error as error:
-            raise LedgerError(f"{path}: line {number}: {error}") from None
-        except Exception as error:  # the file comes from another party: any bytes are possible
-            raise LedgerError(f"{path}: line {number}: it cannot be read ({type(error).__name__})") from error
-        count += 1
-        everything.update(line)
-    if testimony is None or not whole:
-        raise LedgerError(f"{path}: ends without its signed trailer: its tail was cut off; ask for the whole file")
+
+    def take(value: object) -> PublicKey:
+        nonlocal testimony
+        testimony = _add_item(testimony, parse({"item": value}, _Line, LedgerError, "the item").item)
+        return testimony.key
+
+    read_lines(path, TestimonyTrailer, take)
+    assert testimony is not None  # without an opening there is no trailer
     if key is not None and testimony.key != key:
         raise LedgerError(
             f"{path}: expected the testimony of the key {key.typed}, got that of {testimony.key.typed}"
@@ -194,26 +162,3 @@ def _add_item(testimony: Testimony | None, item: Item) -> Testimony:
                 raise LedgerError("a countersignature is not by the key that the opening names") from None
             testimony.heads.append(item.countersigned)
     return testimony
-
-
-def _check_trailer(value: object, testimony: Testimony, count: int, items: str) -> None:
-    signed = parse(value, Signed[TestimonyTrailer], LedgerError, "the trailer")
-    try:
-        trailer = signed.verify(testimony.key)
-    except WireError:
-        raise LedgerError("the trailer is not signed by the key that the opening names") from None
-    if (trailer.count, trailer.items) != (count, items):
-        raise LedgerError(f"the trailer promises {trailer.count} items, or others than the {count} that are here")
-
-
-def _read_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES):
-                if not line.endswith(b"\n"):
-                    raise LedgerError(f"{path}: cut off or too long: expected a newline at the end of every line")
-                number += 1
-                yield normalise_line(line, number)
-    except OSError as error:
-        raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,50 +1,105 @@
-"""Enrolment by two files that people exchange: a site's join request, and the coordinator's admission.
+"""Enrol a site or a person: its join request, and the coordinator's admission. By the network or by two files.
 
-* Both are public: they name only the public halves of keys.
-* People check where a file comes from. The operator compares the site's identity key, and the site engineer
-  compares the coordinator's, each over another channel.
+* Both are public: they hold only the public halves of keys, and a certificate.
+* A request that answers an invitation names the coordinator's key and the authority that the invitation named. The
+  fingerprint that two people read to each other covers the whole request (:func:`format_fingerprint`): it differs if
+  the invitation or the request was replaced on its way.
+* Without an invitation, people compare the identity keys of both sides over another channel.
 """
 
+import hashlib
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from privacy import labels
 from privacy.address import Address
+from privacy.client_certificate import MAX_PEM_CHARACTERS, Role
 from privacy.document import parse
 from privacy.errors import Error
 from privacy.exchanged_files import read_exchanged_document
-from privacy.fields import KeyText
+from privacy.fields import Contact, Digest, KeyText
+from privacy.labels import make_prefix
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
+from privacy.typed_keys import ALPHABET
+
+Pem = Annotated[str, Field(max_length=MAX_PEM_CHARACTERS, pattern=r"^[\x20-\x7e\n]+$")]
+
+_FINGERPRINT_CHARACTERS: Final = 20
+"""Five bits each: to find another request with the same 100 bits is out of reach."""
+_GROUP: Final = 5
 
 
 class JoinRequest(Statement):
-    """A site's claim of its name and its public keys. Signed by the site."""
+    """A party's claim of its name and its public keys. Signed by the party.
+
+    Attributes:
+        name: under which it wants to be enrolled.
+        role: as what.
+        identity: its Ed25519 key.
+        node_key: of Flower's node authentication; a site's only.
+        tls_request: the signing request for its TLS certificate (PKCS #10, PEM).
+        coordinator: the coordinator's identity key, as the invitation gave it.
+        authority: SHA-256 of the authority's certificate (PEM) in the invitation.
+        contact: whom to call about this installation.
+    """
 
     label: ClassVar[str] = labels.JOIN_REQUEST
 
     name: SiteName
+    role: Role = Role.SITE
     identity: KeyText
-    node_key: str = Field(pattern=r"^ecdsa-sha2-nistp384 \S+$", max_length=400)
+    node_key: str | None = Field(default=None, pattern=r"^ecdsa-sha2-nistp384 \S+$", max_length=400)
+    tls_request: Pem
+    coordinator: KeyText | None = None
+    authority: Digest | None = None
+    contact: Contact = ""
+
+    @model_validator(mode="after")
+    def _has_the_keys_of_its_role(self) -> Self:
+        if self.role is Role.GATEWAY:
+            raise ValueError("a gateway is not enrolled: the coordinator makes its certificate")
+        if (self.node_key is None) is (self.role is Role.SITE):
+            raise ValueError("node_key: a site has one, and nobody else")
+        return self
 
 
 class Admission(Statement):
-    """The coordinator's permission for the site ``name`` to connect, with its address and key. Signed by it."""
+    """The coordinator's permission for ``name`` to connect, with its address, key and certificate. Signed by it."""
 
     label: ClassVar[str] = labels.ADMISSION
 
     federation: Name
     name: Name
+    role: Role = Role.SITE
     identity: KeyText
     coordinator: KeyText
     address: Address
     ca_certificate: str = Field(max_length=20_000, pattern=r"^[\x20-\x7e\n]+$")
+    certificate: Pem
+    """The party's own TLS certificate, for the key of its request."""
+    contact: Contact = ""
+    """Whom to call about the coordinator."""
 
 
 SignedJoinRequest = Signed[JoinRequest]
 SignedAdmission = Signed[Admission]
+
+
+def format_fingerprint(request: JoinRequest) -> str:
+    """Format what two people read to each other about a join request: four groups of five characters."""
+    digest = hashlib.sha256(make_prefix(labels.SPOKEN) + request.to_bytes()).digest()
+    number = int.from_bytes(digest)
+    characters = [ALPHABET[number >> (256 - 5 * (place + 1)) & 31] for place in range(_FINGERPRINT_CHARACTERS)]
+    text = "".join(characters)
+    return "-".join(text[place : place + _GROUP] for place in range(0, _FINGERPRINT_CHARACTERS, _GROUP))
+
+
+def normalise_fingerprint(text: str) -> str:
+    """Return a fingerprint as people type it without what makes no difference: capitals, blanks, hyphens, o and 0."""
+    return "".join(text.split()).replace("-", "").lower().translate(str.maketrans("oil", "011"))
 
 
 def read_enrolment(path: Path, kind: type[Signed], error: type[Error]) -> Signed:  # type: ignore[type-arg]

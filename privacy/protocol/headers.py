@@ -4,6 +4,9 @@
 * Sites compare the headers of the cohort before any of them releases its mask seed. Masks cancel only if the views
   are equal.
 * Every figure in a header is a function of public quantities.
+* Sites are witnesses of each other's ledgers: a header shows the head of its site's ledger, and says which heads of the
+  others' ledgers its site has seen. A view holds the digest of the last round's headers: all of a cohort have seen the
+  same ones, or their masks do not cancel.
 """
 
 from collections.abc import Mapping
@@ -12,6 +15,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from privacy import labels
+from privacy.canonical import compute_digest
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.fields import Count, Digest, StudyId
@@ -25,11 +29,25 @@ MAX_HEAD_BYTES: Final = 1 << 19
 Total = Annotated[int, Field(ge=-(1 << 40), le=1 << 40)]
 
 
+class LostHead(Document):
+    """The newest entry of a ledger that was lost, which its successor has taken over."""
+
+    number: Count
+    hash: Digest
+
+
 class HeadReference(Document):
     """The last entry of a site's ledger: how many there are, and the hash of the last."""
 
     number: Count
     hash: Digest
+    recovered: LostHead | None = None
+    """What the ledger last took over from a lost one; None if it was never restored. Numbers start lower again then."""
+
+    @property
+    def lineage(self) -> str:
+        """What tells a restored ledger from the one before: the hash of the lost head, or nothing."""
+        return "" if self.recovered is None else self.recovered.hash
 
 
 class Evaluated(Document):
@@ -65,6 +83,8 @@ class View(Document):
     """With distributed noise over patients: how many patients the range of the round's sum holds. Otherwise 0."""
     patients: Digest
     """Digest of the cohort's public patient counts in the key epoch: it shows that a site signed two counts."""
+    headers: Digest
+    """Digest of the headers of round ``base``: it shows that a site signed two headers."""
 
 
 class Header(Statement):
@@ -84,6 +104,8 @@ class Header(Statement):
     """What this study has cost so far at this site, a function of public quantities; None without privacy."""
     totals: Digest | None
     """Digest of the :class:`Evaluated` in the last opened aggregate, if it held totals."""
+    seen: dict[Name, HeadReference] = Field(default_factory=dict, max_length=MAX_SITES)
+    """The newest head that this site has seen of the ledger of each other site of the cohort, in any study."""
 
 
 class Committed(Document):
@@ -99,6 +121,11 @@ class Committed(Document):
     def view(self) -> View:
         """The view of the first header. The round is committed only if all of them have the same one."""
         return next(iter(self.headers.values())).statement.view
+
+
+def compute_headers_digest(headers: Mapping[str, Signed[Header]]) -> str:
+    """Digest what the headers of a committed round say; before the first round there are none."""
+    return compute_digest({name: signed.statement.digest for name, signed in headers.items()})
 
 
 def verify_headers(

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from privacy import labels
 from privacy.document import Document
-from privacy.fields import Count, Digest, StudyId
+from privacy.fields import Contact, Count, Digest, StudyId
 from privacy.ledger.signed_head import Countersigned, LedgerHead
+from privacy.program import Program
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.key_messages import KeyOffer, KeyParcel, Wrap, Wrappings
 from privacy.refusal_codes import RefusalCode
@@ -117,6 +118,22 @@ class Joined(Document):
     kind: Literal["joined"] = "joined"
     offer: Signed[KeyOffer]
     ledger: Signed[LedgerHead]
+    program: Program
+    """The program that the site runs, as it says."""
+
+
+class Waiting(Document):
+    """Reply to :class:`Join`: the study is within this site's rules, and its people have not decided yet.
+
+    Nothing is paid or set aside. The coordinator asks again later.
+    """
+
+    kind: Literal["waiting"] = "waiting"
+    since: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    """When this site was first asked, UTC, by its clock."""
+    contact: Contact
+    """Whom to call, as this site's policy says; it may be empty."""
+    sentence: Sentence
 
 
 class Sealed(Document):
@@ -178,4 +195,4 @@ class Problem(Document):
 
 
 Request = Join | Wrap | Train | Release | Open | Close | GiveUp
-Reply = Joined | Wrappings | Sealed | Released | Opened | Closed | GivenUp | Problem
+Reply = Joined | Waiting | Wrappings | Sealed | Released | Opened | Closed | GivenUp | Problem

@@ -1,16 +1,25 @@
 """The launch of a study: its terms and its roster, signed by the coordinator. A site admits or refuses it.
 
-The roster names every invited site with its identity key. The coordinator's signature does not protect against the
-coordinator: a site compares each member with the keys that its own data protection officer has pinned.
+* The roster names every invited site with its identity key. The coordinator's signature does not protect against the
+  coordinator: a site compares each member with the keys that its own data protection officer has pinned.
+* Who launched it has signed an order over the terms, the model's size and the sites. The coordinator passes it on, and
+  every site verifies it against the launch (:func:`verify_order`). Which operators a site trusts is in its policy.
+* The launch has the order's nonce: one order is one launch, and a site takes part in no second one of it.
 """
 
-from typing import ClassVar, Final, Self
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
 from privacy import labels
 from privacy.document import Document
-from privacy.fields import KeyText
+from privacy.errors import WireError
+from privacy.fields import Digest, KeyText
+from privacy.keys import PublicKey, SigningKey
+from privacy.program import Program
 from privacy.signed import Signed, Statement
 from privacy.study import MAX_SITES, Name, SiteName, Terms
 
@@ -25,8 +34,36 @@ class Member(Document):
     identity: KeyText
 
 
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class LaunchOrder(Statement):
+    """An operator's order to launch exactly this study over exactly these sites. Signed by the operator.
+
+    Attributes:
+        terms: digest of the terms.
+        operator: under which name the operator is known to the coordinator; sites go by the key.
+        time: when it was signed, UTC, by the operator's clock.
+        nonce: makes two orders of the same study different.
+    """
+
+    label: ClassVar[str] = labels.LAUNCH_ORDER
+
+    federation: Name
+    terms: Digest
+    parameters: int = Field(ge=1, le=2_000_000_000)
+    sites: tuple[SiteName, ...] = Field(min_length=1, max_length=MAX_SITES)
+    operator: Name
+    key: KeyText
+    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    nonce: Nonce
+
+
+SignedOrder = Signed[LaunchOrder]
+
+
 class Launch(Statement):
-    """One study of one federation. ``nonce`` makes two launches of the same terms different."""
+    """One study of one federation. ``nonce`` is the order's; it makes two launches of the same terms different."""
 
     label: ClassVar[str] = labels.LAUNCH
 
@@ -35,7 +72,10 @@ class Launch(Statement):
     roster: tuple[Member, ...] = Field(min_length=1, max_length=MAX_SITES)
     parameters: int = Field(ge=1, le=2_000_000_000)
     """Number of shared parameters of the model: it gives the sealed vector's shape, and every site checks it."""
-    nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
+    nonce: Nonce
+    order: SignedOrder
+    program: Program
+    """The program that the study is for: a site that runs another one refuses."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -63,3 +103,57 @@ class Launch(Statement):
 
 
 SignedLaunch = Signed[Launch]
+
+
+def sign_order(
+    key: SigningKey,
+    operator: str,
+    *,
+    federation: str,
+    terms: Terms,
+    parameters: int,
+    sites: Iterable[str],
+    nonce: str | None = None,
+    time: datetime | None = None,
+) -> SignedOrder:
+    """Sign an order to launch ``terms`` over ``sites``, now and with a fresh nonce unless they are given.
+
+    Run by an operator.
+    """
+    order = LaunchOrder(
+        federation=federation,
+        terms=terms.digest,
+        parameters=parameters,
+        sites=tuple(sorted(sites)),
+        operator=operator,
+        key=key.public.text,
+        time=f"{time or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        nonce=secrets.token_hex(16) if nonce is None else nonce,
+    )
+    return SignedOrder.sign(key, order)
+
+
+def verify_order(launch: Launch) -> LaunchOrder:
+    """Verify that the operator whom ``launch`` names has ordered exactly this launch, and return the order.
+
+    Run by a site, and by the coordinator before it signs the launch.
+
+    Raises:
+        WireError: it is not signed by the key that it names, or is for another launch; the first difference is named.
+    """
+    order = launch.order.statement
+    try:
+        launch.order.verify(PublicKey.from_text(order.key))
+    except WireError:
+        raise WireError("the launch order is not signed by the operator's key that it names") from None
+    ordered = {
+        "federation": (order.federation, launch.federation),
+        "terms": (order.terms, launch.terms.digest),
+        "number of parameters": (order.parameters, launch.parameters),
+        "sites": (order.sites, launch.names),
+        "nonce": (order.nonce, launch.nonce),
+    }
+    for what, (asked, launched) in ordered.items():
+        if asked != launched:
+            raise WireError(f"the operator '{order.operator}' ordered another launch: the {what} differ")
+    return order

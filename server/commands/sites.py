@@ -1,80 +1,62 @@
-"""``consilium sites``: list, enrol and remove sites."""
+"""``consilium sites``: list the enrolled sites, and who is online."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from privacy.command_line import Commands, print_json, print_table, say
-from privacy.errors import FederationError
+from privacy.command_line import print_json, print_table, say
 from privacy.keys import PublicKey
-from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment
 from server.commands.connect import connect_to_coordinator
 from server.federation.folder import Federation
 
+if TYPE_CHECKING:
+    from server.federation.profile import Profile
 
-@click.group(cls=Commands, invoke_without_command=True)
+
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def sites(context: click.Context, as_json: bool) -> None:
-    """List the enrolled sites, their identity keys, and who is online."""
-    if context.invoked_subcommand is not None:
-        return
-    federation: Federation = context.obj
-    _ = federation.config
-    enrolled = {
-        name: PublicKey.from_text(site.identity).typed for name, site in sorted(federation.read_sites().items())
-    }
-    online = _list_online_sites(federation)
+@click.pass_obj
+def sites(place: "Federation | Profile", as_json: bool) -> None:
+    """List the enrolled sites: who is online, identity keys, and the program that each said to run."""
+    found = _list_sites(place)
     if as_json:
-        print_json(
-            {
-                "sites": [
-                    {"name": name, "identity": key, "online": None if online is None else name in online}
-                    for name, key in enrolled.items()
-                ]
-            }
-        )
+        print_json({"sites": found})
         return
-    unknown = "?" if online is None else "-"
     print_table(
-        ("site", "", "identity key"),
-        [(name, "online" if name in (online or ()) else unknown, key) for name, key in enrolled.items()],
+        ("site", "", "identity key", "program", "contact"),
+        [
+            (
+                each["name"],
+                {True: "online", False: "-", None: "?"}[each["online"]],
+                each["identity"],
+                each["program"] or "-",
+                each["contact"],
+            )
+            for each in found
+        ],
     )
-    if online is None:
+    if any(each["online"] is None for each in found):
         say("who is online is not known: the coordinator does not run; start it with: consilium up")
 
 
-def _list_online_sites(federation: Federation) -> list[str] | None:
-    """List the sites that are online; None if the coordinator does not run."""
-    from server.control.channel import NotRunningError
+def _list_sites(place: "Federation | Profile") -> list[dict[str, Any]]:
+    """List the sites; who is online is None if the coordinator does not run."""
+    from privacy.control.channel import NotRunningError
 
     try:
-        sites = connect_to_coordinator(federation).call("sites")["sites"]
+        found: list[dict[str, Any]] = connect_to_coordinator(place).call("ListSites")["items"]
     except NotRunningError:
-        return None
-    return [site["name"] for site in sites if site["online"]]
-
-
-@sites.command("admit")
-@click.argument("request", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Write the admission to this file.")
-@click.pass_obj
-def sites_admit(federation: Federation, request: Path, out: Path) -> None:
-    """Enrol the site that made REQUEST; write the admission that goes back to it."""
-    signed = read_enrolment(request, SignedJoinRequest, FederationError)
-    admission = federation.enrol(signed)
-    try:
-        out.write_bytes(admission.to_bytes() + b"\n")
-    except OSError as error:
-        raise FederationError(f"{out}: cannot be written: {error.strerror}") from None
-    say(f"enrolled '{admission.statement.name}'; hand {out} back to it. Its identity key:")
-    click.echo(PublicKey.from_text(admission.statement.identity).typed)
-
-
-@sites.command("forget")
-@click.argument("name")
-@click.pass_obj
-def sites_forget(federation: Federation, name: str) -> None:
-    """Enrol the site NAME no more, so that it can come back with a new key. Its studies keep its old one."""
-    federation.forget(name)
-    say(f"'{name}' is no longer enrolled; admit its new request with: consilium sites admit REQUEST --out FILE")
+        if not isinstance(place, Federation):
+            raise
+        programs = place.read_programs()
+        return [
+            {
+                "name": name,
+                "program": programs[name].short if name in programs else None,
+                "online": None,
+                "identity": PublicKey.from_text(site.identity).typed,
+                "contact": site.contact,
+            }
+            for name, site in sorted(place.read_sites().items())
+        ]
+    return found

@@ -5,18 +5,22 @@ Commands that only read are in ``server/commands/study_results.py``.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from privacy.command_line import Commands, print_json, say
 from privacy.errors import FederationError
 from privacy.study import read_terms
-from server.commands.connect import connect_to_coordinator
+from server.commands.connect import connect_to_coordinator, list_site_names, sign_launch
 from server.commands.study_check import check, count_known_patients, require_no_problem
 from server.commands.study_new import new
 from server.commands.study_results import compare, list_studies, show, watch
 from server.commands.study_schema import schema
-from server.federation.folder import Federation
+
+if TYPE_CHECKING:
+    from server.federation.folder import Federation
+    from server.federation.profile import Profile
 
 
 @click.group(cls=Commands)
@@ -35,17 +39,20 @@ study.add_command(schema)
 @click.option("--despite", is_flag=True, help="Launch although 'study check' finds a PROBLEM.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def study_launch(federation: Federation, file: Path, names: tuple[str, ...], despite: bool, as_json: bool) -> None:
+def study_launch(
+    place: "Federation | Profile", file: Path, names: tuple[str, ...], despite: bool, as_json: bool
+) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
     from server.study.check import check_study
 
     terms = read_terms(file)
-    invited = len(set(names or federation.read_sites())) or None
-    found = check_study(terms, patients=count_known_patients(federation, terms, names), sites=invited)
+    invited = sorted(set(names) or list_site_names(place))
+    found = check_study(terms, patients=count_known_patients(place, terms, names), sites=len(invited) or None)
     if not despite:
         require_no_problem(found, "sites would refuse it; --despite launches it all the same")
-    launched = connect_to_coordinator(federation).call(
-        "launch", terms=terms.model_dump(mode="json"), parameters=found.parameters, sites=list(names)
+    order = sign_launch(place, terms, found.parameters, invited)
+    launched = connect_to_coordinator(place).call(
+        "Launch", terms=terms.model_dump(mode="json"), parameters=found.parameters, sites=invited, order=order
     )
     if as_json:
         print_json(launched)
@@ -62,9 +69,9 @@ study.add_command(watch)
 @study.command("stop")
 @click.argument("name", metavar="STUDY")
 @click.pass_obj
-def study_stop(federation: Federation, name: str) -> None:
+def study_stop(place: "Federation | Profile", name: str) -> None:
     """Stop STUDY after what it is doing now; nothing is lost, and 'resume' continues it."""
-    standing = connect_to_coordinator(federation).call("stop", study=name)["standing"]
+    standing = connect_to_coordinator(place).call("StopStudy", study=name)["standing"]
     if standing == "open":
         say(f"'{name}' stops after what it is doing now; continue with: consilium study resume {name}")
     elif standing == "stopped":
@@ -77,9 +84,9 @@ def study_stop(federation: Federation, name: str) -> None:
 @click.argument("name", metavar="STUDY")
 @click.option("--readmit", multiple=True, metavar="SITE", help="Let a site that is out take part again; repeat.")
 @click.pass_obj
-def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) -> None:
+def study_resume(place: "Federation | Profile", name: str, readmit: tuple[str, ...]) -> None:
     """Resume a stopped STUDY."""
-    connect_to_coordinator(federation).call("resume", study=name, readmit=list(readmit))
+    connect_to_coordinator(place).call("ResumeStudy", study=name, readmit=list(readmit))
     say(f"'{name}' continues")
 
 
@@ -87,7 +94,7 @@ def study_resume(federation: Federation, name: str, readmit: tuple[str, ...]) ->
 @click.argument("name", metavar="STUDY")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def study_give_up(federation: Federation, name: str, yes: bool) -> None:
+def study_give_up(place: "Federation | Profile", name: str, yes: bool) -> None:
     """Give up a stopped STUDY: every site closes its account, and what it has not used is free again.
 
     For a study that could not begin, or will not continue. No model is released, and it cannot be resumed. A site that
@@ -95,5 +102,5 @@ def study_give_up(federation: Federation, name: str, yes: bool) -> None:
     """
     if not yes and sys.stdin.isatty():
         click.confirm(f"'{name}' ends for good, at every site, without a model. Give it up?", abort=True, err=True)
-    connect_to_coordinator(federation).call("give-up", study=name)
+    connect_to_coordinator(place).call("GiveUpStudy", study=name)
     say(f"'{name}' is given up; its sites are being told (see: consilium study watch {name})")

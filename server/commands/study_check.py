@@ -8,10 +8,12 @@ import click
 from privacy.command_line import print_json, print_table
 from privacy.errors import TermsError
 from privacy.study import Terms, read_terms
+from server.commands.connect import connect_to_coordinator
 from server.federation.config import CONFIG_FILE
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.profile import Profile
     from server.study.check_result import RunsCost, SharedNoiseCheck, SiteUnitCheck, StageCheck, StudyCheck
 
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def check(
-    federation: Federation,
+    place: "Federation | Profile",
     file: Path,
     weights: Path | None,
     runs: int | None,
@@ -38,7 +40,7 @@ def check(
     from server.study.check import check_study, require_weights
 
     terms = read_terms(file)
-    found = check_study(terms, runs, count_known_patients(federation, terms, ()) if patients is None else patients)
+    found = check_study(terms, runs, count_known_patients(place, terms, ()) if patients is None else patients)
     if weights is not None:
         require_weights(terms, weights)
     if as_json:
@@ -48,11 +50,15 @@ def check(
     require_no_problem(found, "nothing can be launched like this")
 
 
-def count_known_patients(federation: Federation, terms: Terms, names: tuple[str, ...]) -> int | None:
+def count_known_patients(place: "Federation | Profile", terms: Terms, names: tuple[str, ...]) -> int | None:
     """Sum the known patients of the named sites (of all enrolled ones if none is named); None if none are known."""
-    if not (federation.folder / CONFIG_FILE).exists():
-        return None
-    return sum(federation.read_known_patients(terms.data, names or federation.read_sites()).values()) or None
+    if isinstance(place, Federation):
+        if not (place.folder / CONFIG_FILE).exists():
+            return None
+        return sum(place.read_known_patients(terms.data, names or place.read_sites()).values()) or None
+    contract = terms.data.model_dump(mode="json")
+    answer = connect_to_coordinator(place).call("CountPatients", contract=contract, sites=list(names))
+    return answer["patients"] or None
 
 
 def require_no_problem(found: "StudyCheck", otherwise: str) -> None:
@@ -112,7 +118,7 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
 def _format_allowance(epsilon: float, protected: bool) -> str:
     """Format what the policy of every site must allow; by default a site allows an epsilon of 3."""
     test_patients = "" if protected else ", and unprotected_test_patients"
-    return f"epsilon_per_study of {epsilon:g}{test_patients} (policy in site.yaml)"
+    return f"epsilon_per_study of {epsilon:g}{test_patients} (policy.yaml)"
 
 
 def _format_shape(shape: tuple[int, ...]) -> str:

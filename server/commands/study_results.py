@@ -1,24 +1,27 @@
 """``consilium study list``, ``show``, ``compare`` and ``watch``: progress and results of studies."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from privacy.command_line import print_json, print_table, say
 from privacy.errors import FederationError, StoppedError
-from server.commands.connect import connect_to_coordinator
+from server.commands.connect import connect_to_coordinator, read_study_results
 from server.federation.folder import Federation
+
+if TYPE_CHECKING:
+    from server.federation.profile import Profile
 
 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def list_studies(federation: Federation, as_json: bool) -> None:
+def list_studies(place: "Federation | Profile", as_json: bool) -> None:
     """Every study of this federation, with the figure of its newest evaluation."""
     from server.results.documents import StudySummary
     from server.results.text import LIST_HEADINGS, format_list_row
 
-    studies = _read_summaries(federation)
+    studies = _read_summaries(place)
     if as_json:
         print_json({"studies": studies})
         return
@@ -29,13 +32,12 @@ def list_studies(federation: Federation, as_json: bool) -> None:
 @click.argument("name", metavar="STUDY")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def show(federation: Federation, name: str, as_json: bool) -> None:
+def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
     """Show what STUDY is, how its model does on the sites' test patients, and what it costs.
 
     Figures come from opened totals only; whatever noise they carry is named beside them. Works while the
     coordinator is stopped, too.
     """
-    from server.results.read import read_results
     from server.results.text import (
         SITE_HEADINGS,
         explain_evaluations,
@@ -45,7 +47,7 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
         list_site_rows,
     )
 
-    found = read_results(federation.require_study_folder(name))
+    found = read_study_results(place, name)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -68,15 +70,14 @@ def show(federation: Federation, name: str, as_json: bool) -> None:
 @click.argument("names", metavar="STUDY...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> None:
+def compare(place: "Federation | Profile", names: tuple[str, ...], as_json: bool) -> None:
     """Studies side by side: results of the newest evaluation, promises and costs.
 
     The best of several studies costs what all of them cost; each site's ledger charges every one.
     """
-    from server.results.read import read_results
     from server.results.text import compare_studies, explain_evaluations
 
-    several = [read_results(federation.require_study_folder(name)) for name in names]
+    several = [read_study_results(place, name) for name in names]
     if as_json:
         print_json({"studies": [each.model_dump(mode="json") for each in several]})
         return
@@ -90,17 +91,17 @@ def compare(federation: Federation, names: tuple[str, ...], as_json: bool) -> No
 @click.argument("name", metavar="STUDY")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @click.pass_obj
-def watch(federation: Federation, name: str, as_json: bool) -> None:
+def watch(place: "Federation | Profile", name: str, as_json: bool) -> None:
     """Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left."""
     from server.study.events import StudyStatus
     from server.study.notes import Heartbeat, WatchEnded, read_watched_note
     from server.watch.progress import Progress
 
     with Progress(quiet=as_json) as progress:
-        for fields in connect_to_coordinator(federation).stream("watch", study=name, after=0):
-            note = read_watched_note(fields)
+        for fields in connect_to_coordinator(place).stream("WatchStudy", study=name, after=0):
+            note = read_watched_note(fields["document"])
             if as_json and not isinstance(note, Heartbeat):
-                print_json(fields)
+                print_json(fields["document"])
             progress.add_note(note)
             if isinstance(note, WatchEnded) and note.standing is StudyStatus.STOPPED:
                 raise StoppedError(f"the study '{name}' is stopped: {note.why}")
@@ -108,15 +109,17 @@ def watch(federation: Federation, name: str, as_json: bool) -> None:
         say(f"results: consilium study show {name}")
 
 
-def _read_summaries(federation: Federation) -> list[dict[str, Any]]:
+def _read_summaries(place: "Federation | Profile") -> list[dict[str, Any]]:
     """Read all summaries from the coordinator's process, which knows why a run failed; else from the disk."""
     from server.results.read import read_summary
 
-    federation.config  # noqa: B018 - whether this is a federation's folder
     try:
-        found: list[dict[str, Any]] = connect_to_coordinator(federation).call("studies")["studies"]
+        found: list[dict[str, Any]] = connect_to_coordinator(place).call("ListStudies")["items"]
     except FederationError as error:
+        if not isinstance(place, Federation):
+            raise
+        _ = place.config  # raises if this is not a federation's folder
         say(f"{error}; no study continues without it")
-        folders = [federation.find_study_folder(study) for study in federation.list_studies()]
+        folders = [place.find_study_folder(study) for study in place.list_studies()]
         found = [read_summary(folder).model_dump(mode="json") for folder in folders]
     return found

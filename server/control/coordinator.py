@@ -2,45 +2,39 @@
 
 * If a Flower run ends before its study, the next run continues the study from the journal.
 * If the SuperLink ends, it is started again; processes that a killed coordinator left are stopped first.
-* A site that is enrolled meanwhile is registered at once.
+* A site that is enrolled meanwhile is registered at once, and the node of a removed one is taken away at once.
 * Certificates are renewed before they expire.
+
+What people may ask of it is in ``server/control/study_calls.py`` and ``server/control/membership.py``.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Final
 
 from privacy.errors import FederationError, SuperLinkError
-from privacy.study import parse_terms
+from privacy.metrics import serve_metrics
+from server.control.membership import Membership
+from server.control.message_calls import MessageCalls
+from server.control.metrics import CoordinatorMetrics
+from server.control.runs import Runs
 from server.control.server import ControlServer
+from server.control.study_calls import StudyCalls
 from server.federation.folder import Federation
-from server.results.read import read_summary
-from server.study.events import GaveUp, Resumed, SiteReadmitted, StudyStatus
+from server.study.events import StudyStatus
 from server.study.journal import Journal
-from server.study.notes import Heartbeat, WatchEnded
-from server.study.runner import STOP_FILE
-from server.study.state import StudyState
+from server.superlink.message_marks import MessageMarks
 from server.superlink.process import SuperLink
 from server.superlink.server_app import FOLDER, STUDY
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S: Final = 0.5
+_LOOK_EVERY_S: Final = 1.0
 _RENEW_EVERY_S: Final = 24 * 3600.0
 _RETRY_S: Final = (1.0, 60.0)  # back-off after a run that ended early: the first wait, doubled up to the second
 _WATCH_EVERY_S: Final = 0.2
-
-
-class _Run:
-    """The Flower run of a study, and the back-off after a run that ended early."""
-
-    def __init__(self) -> None:
-        self.id: int | None = None
-        self.wait_s = _RETRY_S[0]
-        self.not_before = 0.0
-        self.why = ""
 
 
 class Coordinator:
@@ -48,12 +42,12 @@ class Coordinator:
 
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
-        self._superlink = SuperLink(
-            federation.folder, federation.tls, federation.config.port, federation.config.listens_at
-        )
-        self._runs: dict[str, _Run] = {}
+        host, port = federation.config.superlink
+        self._superlink = SuperLink(federation.folder, federation.tls, port, host)
+        self._runs = Runs()
+        self._finished: set[str] = set()
+        self._registered: dict[str, str] | None = None
         self._activations: dict[str, str] = {}
-        self._lock = threading.Lock()
         self._renewed = time.time()
 
     def serve(self, stop: threading.Event) -> None:
@@ -65,23 +59,30 @@ class Coordinator:
         """
         with self._superlink:
             self._register_sites()
-            control = ControlServer(
-                self._federation.folder,
-                {
-                    "sites": self._list_sites,
-                    "launch": self._launch,
-                    "studies": self._list_studies,
-                    "stop": self._stop,
-                    "resume": self._resume,
-                    "give-up": self._give_up,
-                },
-                {"watch": self._watch},
-            )
+            self._messages = MessageCalls(MessageMarks(self._federation.message_marks_path))
+            self._control = self._open_control()
             try:
-                while not stop.wait(_LOOK_EVERY_S):
-                    self._keep_everything_running()
+                with self._serve_metrics():
+                    while not stop.wait(_LOOK_EVERY_S):
+                        self._keep_everything_running()
             finally:
-                control.close()
+                self._messages.close()
+                self._control.close()
+
+    def _serve_metrics(self) -> AbstractContextManager[None]:
+        metrics = CoordinatorMetrics(self._federation, self._superlink.control.list_nodes)
+        return serve_metrics(
+            self._federation.config.metrics_port, metrics.collect, FederationError, metrics.forget_studies
+        )
+
+    def _open_control(self) -> ControlServer:
+        membership = Membership(self._federation, self._superlink)
+        studies = StudyCalls(self._federation, self._runs)
+        config = self._federation.config
+        port = None if config.control_port is None else (config.listen, config.control_port)
+        handlers = {**membership.handlers, **studies.handlers}
+        streamers = {**membership.streamers, **studies.streamers, **self._messages.streamers}
+        return ControlServer(self._federation, handlers, streamers, port)
 
     def _keep_everything_running(self) -> None:
         try:
@@ -91,8 +92,9 @@ class Coordinator:
                 self._superlink.stop()
                 self._superlink.start()
             self._register_sites()
-            self._record_activations()
-            for study in self._federation.list_studies():
+            if open_studies := self._list_open_studies():
+                self._record_activations()
+            for study in open_studies:
                 self._continue_study(study)
         except SuperLinkError as error:
             _log.warning("%s", error)
@@ -106,12 +108,20 @@ class Coordinator:
             for sentence in sentences:
                 _log.warning("%s", sentence)
             self._superlink.stop()
+            self._control.close()
+            self._control = self._open_control()
 
     def _register_sites(self) -> None:
-        known, sites = self._federation.read_nodes(), self._federation.read_sites()
-        if set(known) != set(sites):
-            nodes = {name: self._superlink.control.register_node(site.node_key) for name, site in sites.items()}
-            self._federation.write_nodes(nodes)
+        """Register the nodes of enrolled sites with the SuperLink; remove those of sites that are not enrolled now."""
+        keys = {name: site.node_key for name, site in self._federation.read_sites().items()}
+        if keys == self._registered:
+            return
+        api, known = self._superlink.control, self._federation.read_nodes()
+        nodes = {name: api.register_node(key) for name, key in keys.items()}
+        for node in set(known.values()) - set(nodes.values()):
+            api.unregister_node(node)
+        self._federation.write_nodes(nodes)
+        self._registered = keys
 
     def _record_activations(self) -> None:
         """Record when agents came online: runs cannot see that, and a restarted site has lost its question."""
@@ -121,123 +131,21 @@ class Coordinator:
             self._federation.write_activations(seen)
             self._activations = seen
 
+    def _list_open_studies(self) -> list[str]:
+        """List the studies that are open; the journal of a finished one is not read again."""
+        found = []
+        for study in self._federation.list_studies():
+            if study in self._finished:
+                continue
+            with Journal(self._federation.find_study_folder(study)) as journal:
+                status = journal.read_status()
+            if status is StudyStatus.OPEN:
+                found.append(study)
+            elif status is StudyStatus.FINISHED:
+                self._finished.add(study)
+        return found
+
     def _continue_study(self, study: str) -> None:
         """Start a run for an open study that has none."""
-        with Journal(self._federation.find_study_folder(study)) as journal:
-            if journal.read_status() is not StudyStatus.OPEN:
-                return
-        with self._lock:
-            run = self._runs.setdefault(study, _Run())
-            now = time.monotonic()
-            if run.id is not None:
-                status = self._superlink.control.read_run_status(run.id)
-                if not status.state.finished:
-                    return
-                run.id, run.not_before, run.why = None, now + run.wait_s, status.reason
-                run.wait_s = min(2 * run.wait_s, _RETRY_S[1])
-                _log.warning("%s: its run ended early: %s", study, status.reason or status.state)
-            if now >= run.not_before:
-                run.id = self._superlink.control.start_run(
-                    {FOLDER: str(self._federation.folder.resolve()), STUDY: study}
-                )
-                _log.info("%s: run %d", study, run.id)
-
-    # What the operator may ask -----------------------------------------------------------------------------
-
-    def _list_sites(self, _: dict[str, Any]) -> dict[str, Any]:
-        nodes = self._federation.read_nodes()
-        try:
-            online = self._superlink.control.list_nodes()
-        except SuperLinkError:  # it is restarting
-            online = {}
-        return {
-            "sites": [
-                {"name": name, "online": online.get(nodes.get(name, -1), False)}
-                for name, site in sorted(self._federation.read_sites().items())
-            ]
-        }
-
-    def _launch(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        terms = parse_terms(arguments["terms"])
-        return {"study": self._federation.launch(terms, arguments["parameters"], arguments["sites"])}
-
-    def _list_studies(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"studies": [self._summarise_study(study) for study in self._federation.list_studies()]}
-
-    def _summarise_study(self, study: str) -> dict[str, Any]:
-        summary, run = read_summary(self._federation.find_study_folder(study)), self._runs.get(study)
-        if run is not None and not summary.why:
-            summary = summary.model_copy(update={"why": run.why})
-        return summary.model_dump(mode="json")
-
-    def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
-            standing = journal.read_status()
-            if standing is StudyStatus.OPEN:
-                (journal.folder / STOP_FILE).touch()
-        return {"standing": standing}
-
-    def _resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
-            history = journal.read_history()
-            if journal.read_status() is StudyStatus.FINISHED:
-                raise FederationError(f"the study '{arguments['study']}' is finished; launch a new one")
-            for site in arguments["readmit"]:
-                if site not in history.out:
-                    out = ", ".join(sorted(history.out)) or "none"
-                    raise FederationError(f"'{site}' is not out of this study; sites that are out: {out}")
-            if history.stopped is None:
-                raise FederationError(
-                    "the study runs; before sites are re-admitted, stop it: "
-                    f"consilium study stop {arguments['study']}"
-                )
-            readmitted = [SiteReadmitted(site=site) for site in arguments["readmit"]]
-            self._require_enough(journal, readmitted)
-            for event in readmitted:
-                journal.record(event)
-            # Before Resumed: a run that finds the stop file stops the study again.
-            (journal.folder / STOP_FILE).unlink(missing_ok=True)
-            journal.record(Resumed())
-        with self._lock:
-            self._runs.pop(arguments["study"], None)
-        return {}
-
-    def _require_enough(self, journal: Journal, readmitted: list[SiteReadmitted]) -> None:
-        """Refuse to resume a study that would stop again at once because too few sites may take part."""
-        history = journal.read_history()
-        for event in readmitted:
-            history.apply(event)
-        lack = StudyState(journal.read_launch(), history, self._federation.timeouts).describe_lack()
-        if lack is not None:
-            raise FederationError("; ".join(lack))
-
-    def _give_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
-            if journal.read_status() is StudyStatus.FINISHED:
-                raise FederationError(f"the study '{arguments['study']}' is finished; there is nothing to give up")
-            if journal.read_status() is not StudyStatus.STOPPED:
-                raise FederationError(f"the study runs; stop it first: consilium study stop {arguments['study']}")
-            (journal.folder / STOP_FILE).unlink(missing_ok=True)
-            journal.record(GaveUp())
-            journal.record(Resumed())  # so that a run starts, which informs every site
-        with self._lock:
-            self._runs.pop(arguments["study"], None)
-        return {}
-
-    def _watch(self, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield a study's notes after a number, oldest first, until the study is finished or stopped."""
-        with Journal(self._federation.require_study_folder(arguments["study"])) as journal:
-            last = arguments["after"]
-            while True:
-                # The status is read before the notes, so that the last notes are not missed.
-                standing = journal.read_status()
-                for note in journal.read_notes(after=last):
-                    last = note.number
-                    yield note.model_dump(mode="json")
-                now = time.time()
-                if standing is not StudyStatus.OPEN:
-                    ended = WatchEnded(time=now, standing=standing, why=journal.read_history().stopped or "")
-                    yield ended.model_dump(mode="json")
-                    return
-                yield Heartbeat(time=now).model_dump(mode="json")
-                time.sleep(_WATCH_EVERY_S)
+        config: dict[str, str | int] = {FOLDER: str(self._federation.folder.resolve()), STUDY: study}
+        self._runs.keep_running(study, self._superlink.control, config)

@@ -1,69 +1,218 @@
-"""Server of the operator API, in the coordinator's process."""
+"""Serve the control plane: over the Unix socket in the federation's folder, and over TLS behind the gateway.
 
+For each call, in this order: limits of size and rate, who calls (``server/control/caller.py``), whether they may
+(``privacy/control/calls.py``), their signed order (``privacy/control/order.py``), the audit log, the call itself, its
+outcome into the audit log. An expected error is answered as its sentence and exit code; any other one as its class.
+"""
+
+import contextlib
+import datetime
+import getpass
 import json
-from collections.abc import Iterator
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Final
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from privacy.errors import Error, FederationError
-from server.control.channel import (
-    SERVICE,
-    WATCHERS,
-    Call,
-    Document,
-    Stream,
-    from_bytes,
-    make_socket_address,
-    to_bytes,
+from privacy.address import join_address
+from privacy.canonical import compute_sha256
+from privacy.client_certificate import Role
+from privacy.control.calls import CALLS, CONTROL, ENROLMENT
+from privacy.control.channel import MAX_MESSAGE_BYTES, make_socket_address
+from privacy.control.flat_messages import parse_message, to_fields, to_message
+from privacy.control.order import OrderBook
+from privacy.errors import Error, FederationError, RefusedCallError
+from privacy.keys import PublicKey, read_secret
+from privacy.study import MAX_SITES
+from server.control.caller import Caller, identify_caller, read_order, require_right
+from server.control.rate_limit import RateLimit
+from server.federation.folder import Federation
+
+Fields = dict[str, Any]
+Handler = Callable[[Fields, Caller], Fields]
+Streamer = Callable[[Fields, Caller], Iterator[Fields]]
+
+WATCHERS: Final = 16
+"""Streams of people at a time; each holds a thread. Beside them, each site may have one."""
+_THREADS: Final = 2 * WATCHERS + 2 * MAX_SITES
+STREAMS_OF_A_SITE: Final = 2
+"""One, and one that the coordinator does not know to be dead yet."""
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_concurrent_streams", _THREADS),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    ("grpc.so_reuseport", 0),
 )
+_log = logging.getLogger(__name__)
 
 
 class ControlServer:
-    """The server of ``calls`` and ``streams``, each by its name, until closed."""
+    """The server of the control plane of ``federation``, until closed.
 
-    def __init__(self, folder: Path, calls: dict[str, Call], streams: dict[str, Stream]) -> None:
-        address = make_socket_address(folder)
-        Path(address.removeprefix("unix:")).unlink(missing_ok=True)
-        handlers = {name: _make_unary_handler(call) for name, call in calls.items()}
-        handlers |= {name: _make_streaming_handler(stream) for name, stream in streams.items()}
-        self._server = grpc.server(ThreadPoolExecutor(WATCHERS))
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        try:
-            self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise FederationError(f"{folder}: the coordinator cannot open its socket there") from None
+    Args:
+        federation: its folder, which says who is enrolled.
+        handlers: the calls with one answer, by name.
+        streamers: the calls with a stream of answers.
+        port: of the TLS listener for the gateway, and its interface; None for the Unix socket alone.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        handlers: dict[str, Handler],
+        streamers: dict[str, Streamer],
+        port: tuple[str, int] | None = None,
+    ) -> None:
+        self._federation = federation
+        self._orders = OrderBook(federation.config.federation)
+        self._members_rate, self._nobody_rate = RateLimit(60, 20), RateLimit(30, 2)
+        self._streams = threading.BoundedSemaphore(WATCHERS)
+        self._streams_of_sites: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS)
+        for service in (ENROLMENT, CONTROL):
+            methods = {n: self._make_unary(n, each) for n, each in handlers.items() if CALLS[n].service == service}
+            methods |= {
+                n: self._make_stream(n, each) for n, each in streamers.items() if CALLS[n].service == service
+            }
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+        state = health.HealthServicer()
+        state.set("", health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(state, self._server)
+        self._listen(port)
         self._server.start()
 
     def close(self) -> None:
         """Stop serving."""
         self._server.stop(grace=0.5).wait()
 
-
-def _make_unary_handler(call: Call) -> grpc.RpcMethodHandler:
-    def answer(arguments: Document, context: grpc.ServicerContext) -> Document:
+    def _listen(self, port: tuple[str, int] | None) -> None:
+        address = make_socket_address(self._federation.folder)
+        Path(address.removeprefix("unix:")).unlink(missing_ok=True)
         try:
-            return call(arguments)
-        except Error as error:
-            context.abort(grpc.StatusCode.ABORTED, _format_error(error))
-            raise
-
-    return grpc.unary_unary_rpc_method_handler(answer, from_bytes, to_bytes)
-
-
-def _make_streaming_handler(stream: Stream) -> grpc.RpcMethodHandler:
-    def answer(arguments: Document, context: grpc.ServicerContext) -> Iterator[Document]:
+            self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise FederationError(
+                f"{self._federation.folder}: the coordinator cannot open its socket there"
+            ) from None
+        if port is None:
+            return
+        tls = self._federation.tls
+        credentials = grpc.ssl_server_credentials(
+            [(read_secret(tls.key), tls.certificate.read_bytes())], tls.ca.read_bytes(), require_client_auth=True
+        )
         try:
-            for document in stream(arguments):
-                if not context.is_active():
-                    return
-                yield document
-        except Error as error:
-            context.abort(grpc.StatusCode.ABORTED, _format_error(error))
+            self._server.add_secure_port(join_address(*port), credentials)
+        except RuntimeError:
+            raise FederationError(
+                f"{join_address(*port)} cannot be listened on; free that port, or name another one in coordinator.yaml "
+                "(control_port)"
+            ) from None
 
-    return grpc.unary_stream_rpc_method_handler(answer, from_bytes, to_bytes)
+    def _make_unary(self, name: str, handler: Handler) -> grpc.RpcMethodHandler:
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            with _answer_errors(name, context):
+                fields, caller = self._admit(name, request, context)
+                record = self._begin_record(name, fields, request, caller, context)
+                try:
+                    found = handler(fields, caller)
+                except Error as error:
+                    record(f"refused: {error}")
+                    raise
+                record("done")
+                answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
+                return answered
+            raise AssertionError  # an error has ended the call
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _make_stream(self, name: str, streamer: Streamer) -> grpc.RpcMethodHandler:
+        def answer(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            with _answer_errors(name, context):
+                fields, caller = self._admit(name, request, context)
+                with self._take_stream(caller):
+                    for each in streamer(fields, caller):
+                        if not context.is_active():
+                            return
+                        yield to_message(CALLS[name].answer, each).SerializeToString()
+
+        return grpc.unary_stream_rpc_method_handler(answer)
+
+    @contextlib.contextmanager
+    def _take_stream(self, caller: Caller) -> Iterator[None]:
+        """Hold one of the streams that are allowed at a time: of a site its own, of people one of all."""
+        if caller.role is Role.SITE:
+            with self._lock:
+                ours = self._streams_of_sites.get(caller.name, 0)
+                if ours >= STREAMS_OF_A_SITE:
+                    raise RefusedCallError(f"'{caller.name}' has {ours} streams open already; try again later")
+                self._streams_of_sites[caller.name] = ours + 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._streams_of_sites[caller.name] -= 1
+            return
+        if not self._streams.acquire(blocking=False):
+            raise RefusedCallError(f"{WATCHERS} streams are open, and no more are allowed; try again later")
+        try:
+            yield
+        finally:
+            self._streams.release()
+
+    def _admit(self, name: str, request: bytes, context: grpc.ServicerContext) -> tuple[Fields, Caller]:
+        """Check everything about a call before it is made; return its arguments and its caller."""
+        caller = identify_caller(context, self._federation, datetime.datetime.now(datetime.UTC))
+        if not caller.is_local:
+            rate = self._nobody_rate if caller.role is None else self._members_rate
+            rate.take(f"{caller.role} {caller.name}", time.monotonic())
+        call = require_right(name, caller)
+        if call.changes and caller.identity is not None:
+            key = PublicKey.from_text(caller.identity)
+            self._orders.verify(read_order(context), key, caller.name, name, request, time.time())
+        return to_fields(parse_message(call.request, request)), caller
+
+    def _begin_record(
+        self, name: str, fields: Fields, request: bytes, caller: Caller, context: grpc.ServicerContext
+    ) -> Callable[[str], None]:
+        """Write that a call was asked for; return a function that writes its outcome."""
+        if not CALLS[name].changes:
+            return lambda outcome: None
+        log, order = self._federation.open_audit_log(), read_order(context)
+
+        def record(outcome: str) -> None:
+            log.append(
+                time=time.time(),
+                role=str(caller.role or ""),
+                name=caller.name,
+                account=getpass.getuser() if caller.is_local else "",
+                call=name,
+                about=str(fields.get("study") or fields.get("name") or ""),
+                request=compute_sha256(request),
+                outcome=outcome[:500],
+                order="" if order is None else order.decode("utf-8"),
+            )
+
+        record("asked")
+        return record
 
 
-def _format_error(error: Error) -> str:
-    return json.dumps({"exit_code": error.exit_code, "sentence": str(error)})
+@contextlib.contextmanager
+def _answer_errors(name: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """Answer an error of the block as gRPC's status."""
+    try:
+        yield
+    except Error as error:
+        answer = json.dumps({"exit_code": error.exit_code, "sentence": str(error)})
+        context.abort(grpc.StatusCode.ABORTED, answer)
+    except Exception as error:
+        _log.exception("the call %s failed", name)
+        context.abort(grpc.StatusCode.INTERNAL, type(error).__name__)

@@ -14,9 +14,9 @@ from typing import Final
 import yaml
 
 from privacy.accounting.account import PUBLIC_COUNT_STEP
+from privacy.control.channel import ControlClient
 from privacy.errors import CoordinatorError, FederationError
 from privacy.study import Terms
-from server.control.client import ControlClient
 from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.sources import DemoHospital
 from server.study.check import count_parameters
@@ -90,15 +90,15 @@ class LocalFederation:
         Raises:
             CoordinatorError: the study stopped.
         """
-        study: str = ControlClient(self._coordinator).call(
-            "launch", terms=self.terms.model_dump(mode="json"), parameters=count_parameters(self.terms), sites=[]
+        study: str = ControlClient.local(self._coordinator).call(
+            "Launch", terms=self.terms.model_dump(mode="json"), parameters=count_parameters(self.terms), sites=[]
         )["study"]
         self._tell(f"the study {study} is launched")
         last = 0
         while True:
             try:
-                for fields in ControlClient(self._coordinator).stream("watch", study=study, after=last):
-                    note = read_watched_note(fields)
+                for fields in ControlClient.local(self._coordinator).stream("WatchStudy", study=study, after=last):
+                    note = read_watched_note(fields["document"])
                     last = max(last, note.number)
                     progress.add_note(note)
                     if isinstance(note, WatchEnded):
@@ -127,7 +127,7 @@ class LocalFederation:
         """Enrol a site, as the coordinator's operator does."""
         request, admission = self.folder / f"{name}.request", self.folder / f"{name}.admission"
         at = ("--dir", str(self._coordinator))
-        run_to_end([find_program("consilium"), *at, "sites", "admit", str(request), "--out", str(admission)])
+        run_to_end([find_program("consilium"), *at, "admit", str(request), "--out", str(admission)])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
         """Read a site's admission, pin its peers, register its data and grant its budget."""
@@ -149,7 +149,7 @@ class LocalFederation:
 
     def _are_all_online(self) -> bool:
         try:
-            sites = ControlClient(self._coordinator).call("sites")["sites"]
+            sites = ControlClient.local(self._coordinator).call("ListSites")["items"]
         except FederationError:
             return False
         return bool(sites) and all(site["online"] for site in sites)
@@ -160,16 +160,23 @@ class LocalFederation:
 
 
 def _set_policy(home: Path, terms: Terms) -> None:
-    """Write the policy into site.yaml that the hospital's data protection officer would set for a study."""
-    path = home / "site.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Write the policy that the hospital's data protection officer would set for a study that needs no person."""
+    path = home / "policy.yaml"
+    policy = yaml.safe_load(path.read_text(encoding="utf-8"))
     evaluation, epsilon = terms.evaluation, terms.privacy.epsilon
-    config["policy"]["unprotected_test_patients"] = evaluation.epsilon is None
-    config["policy"]["without_privacy"] = [terms.data.name] if epsilon is None else []
-    config["policy"]["minimum_patients"] = PUBLIC_COUNT_STEP  # public data sets may be small
-    if epsilon is not None:
-        config["policy"]["epsilon_per_study"] = epsilon + (evaluation.epsilon or 0.0)
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    asked = policy["epsilon_per_study"] if epsilon is None else epsilon + (evaluation.epsilon or 0.0)
+    policy["epsilon_per_study"] = asked
+    policy["unprotected_test_patients"] = evaluation.epsilon is None
+    policy["without_privacy"] = [terms.data.name] if epsilon is None else []
+    policy["minimum_patients"] = PUBLIC_COUNT_STEP  # public data sets may be small
+    rule = {
+        "name": "this-study",
+        "studies": [terms.name],
+        "epsilon_at_most": asked,
+        "without_privacy": epsilon is None,
+    }
+    policy["automatic"] = [rule]
+    path.write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
 
 
 def _run_side_by_side(work: Callable[[str], None], names: list[str]) -> None:

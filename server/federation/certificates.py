@@ -1,7 +1,8 @@
 """The federation's certificate authority, by which sites recognise the coordinator's server.
 
-* One EC P-256 authority per federation, valid for ten years, signs server certificates and nothing else (path
-  length 0). Sites trust this authority alone, and no public one.
+* One EC P-256 authority per federation, valid for ten years, signs the certificates of servers and of members
+  (``server/federation/client_certificates.py``), and no other authority (path length 0). Sites trust this authority
+  alone, and no public one.
 * A server certificate names ``localhost``, ``127.0.0.1``, ``::1`` and the names that the caller gives.
 * Only the owner can read the key files (0600).
 * A server certificate is renewed in time, automatically and with a new key. Sites trust the authority, and need
@@ -89,12 +90,12 @@ def renew_in_time(files: TlsFiles, names: Collection[str], now: datetime.datetim
     """
     said = []
     # A new server certificate must end before the authority does.
-    authority, key = _load_authority(files)
-    if not authority.not_valid_before_utc <= now or now + _make_days(SERVER_DAYS) > authority.not_valid_after_utc:
+    authority, key = load_authority(files)
+    if not authority.not_valid_before_utc <= now or now + make_days(SERVER_DAYS) > authority.not_valid_after_utc:
         replace_file(files.ca, _make_authority_certificate(authority.subject, key, now), FederationError)
         said.append(
             f"the authority's certificate ({_format_validity(authority)}) is renewed with the same key; before it "
-            "runs out, hand every site a new admission: consilium sites admit REQUEST --out FILE"
+            "runs out, hand every site a new admission: consilium admit REQUEST --out FILE"
         )
     wrong = _find_reason_to_renew(files, key, names, now)
     if wrong:
@@ -127,7 +128,7 @@ def _find_reason_to_renew(
         return f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC (is this clock right?)"
     if now > certificate.not_valid_after_utc:
         return f"ran out on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if now + _make_days(RENEW_DAYS) > certificate.not_valid_after_utc:
+    if now + make_days(RENEW_DAYS) > certificate.not_valid_after_utc:
         return f"runs out on {certificate.not_valid_after_utc:%Y-%m-%d}"
     return ""
 
@@ -135,9 +136,9 @@ def _find_reason_to_renew(
 def _make_authority_certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> bytes:
     """Make the authority's self-signed certificate, as PEM."""
     certificate = (
-        _make_builder(name, name, key, now, now + _make_days(AUTHORITY_DAYS))
+        make_builder(name, name, key.public_key(), now, now + make_days(AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_make_key_usage(signs_certificates=True), critical=True)
+        .add_extension(make_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -153,18 +154,18 @@ def issue_server_certificate(
         FederationError: the authority's files do not belong together, or a certificate cannot contain a name.
         KeyFileError: the authority's key is missing or readable by others.
     """
-    authority, authority_key = _load_authority(files)
+    authority, authority_key = load_authority(files)
     now = now or _read_clock()
-    ends = min(now + _make_days(SERVER_DAYS), authority.not_valid_after_utc)
+    ends = min(now + make_days(SERVER_DAYS), authority.not_valid_after_utc)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Consilium coordinator")])
     issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
-        _make_builder(subject, authority.subject, key, now, ends)
+        make_builder(subject, authority.subject, key.public_key(), now, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_make_key_usage(signs_certificates=False), critical=True)
+        .add_extension(make_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_make_general_names(names)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(make_general_names(names)), critical=False)
         .add_extension(issuer_id, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -174,18 +175,19 @@ def issue_server_certificate(
     replace_file(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), FederationError)
 
 
-def _make_builder(
+def make_builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     now: datetime.datetime,
     ends: datetime.datetime,
 ) -> x509.CertificateBuilder:
+    """Begin a certificate for ``key``, valid from a little before ``now``, since other clocks may be behind."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(ends)
@@ -196,7 +198,8 @@ def _read_clock() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def _make_days(count: int) -> datetime.timedelta:
+def make_days(count: int) -> datetime.timedelta:
+    """Return so many days."""
     return datetime.timedelta(days=count)
 
 
@@ -208,7 +211,13 @@ def _load_certificate(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def _load_authority(files: TlsFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def load_authority(files: TlsFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Load the authority's certificate and key.
+
+    Raises:
+        FederationError: they cannot be read, or do not belong together.
+        KeyFileError: the key is missing or readable by others.
+    """
     try:
         certificate = _load_certificate(files.ca)
         key = serialization.load_pem_private_key(read_secret(files.ca_key), password=None)
@@ -221,7 +230,12 @@ def _load_authority(files: TlsFiles) -> tuple[x509.Certificate, ec.EllipticCurve
     return certificate, key
 
 
-def _make_general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+def make_general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    """Return host names and addresses as a certificate has them, with those of this machine.
+
+    Raises:
+        FederationError: one is neither a host name nor an address.
+    """
     return [_make_general_name(name) for name in dict.fromkeys((*ALWAYS_NAMED, *names))]
 
 
@@ -236,7 +250,8 @@ def _make_general_name(name: str) -> x509.GeneralName:
         raise FederationError(f"{name!r} is neither a host name nor an address") from None
 
 
-def _make_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def make_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Return what a certificate's key is for: to sign certificates, or to sign in a TLS handshake."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

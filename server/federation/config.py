@@ -1,17 +1,30 @@
-"""The coordinator's configuration file and its list of enrolled sites."""
+"""The coordinator's configuration file and its list of enrolled sites and people.
 
-from typing import Final
+Two arrangements:
+
+* **on one machine**: no ``control_port``. The SuperLink listens at ``port`` of the loopback interface, and sites on the
+  same machine connect to it directly.
+* **behind a gateway**: sites and people connect to ``host:port``, which the gateway publishes. The SuperLink listens at
+  ``superlink_port``, the control plane at ``control_port``, of the loopback interface or, where the gateway is in
+  another container, of ``listen``.
+"""
+
+from typing import Final, Literal
 
 from pydantic import Field
 
 from privacy.address import Host, is_loopback, join_address
+from privacy.client_certificate import Role
 from privacy.document import Document
-from privacy.fields import KeyText
+from privacy.fields import Contact, KeyText
 from privacy.study import Name
+from server.federation.client_certificates import RevokedCertificate
 from server.study.timeouts import Timeouts
 
 LOOPBACK: Final = "127.0.0.1"
 CONFIG_FILE: Final = "coordinator.yaml"
+SUPERLINK_PORT: Final = 9092
+CONTROL_PORT: Final = 9093
 
 
 class TimeoutsConfig(Document):
@@ -22,6 +35,7 @@ class TimeoutsConfig(Document):
     release_s: float = Field(default=Timeouts.release_s, gt=0)
     offline_s: float = Field(default=Timeouts.offline_s, gt=0)
     wait_s: float = Field(default=Timeouts.wait_s, gt=0)
+    approval_s: float = Field(default=Timeouts.approval_s, gt=0)
     ask_again_s: float = Field(default=Timeouts.ask_again_s, gt=0)
     forgiven_voids: int = Field(default=Timeouts.forgiven_voids, ge=0, le=1000)
 
@@ -30,9 +44,17 @@ class CoordinatorConfig(Document):
     """``coordinator.yaml``: the configuration of the coordinator."""
 
     federation: Name
-    host: Host = "127.0.0.1"
-    """Where sites reach the coordinator; a name in the server's certificate."""
+    host: Host = LOOPBACK
+    """Where sites reach the coordinator or its gateway; a name in the server's certificate."""
     port: int = Field(ge=1, le=65535)
+    superlink_port: int = Field(default=SUPERLINK_PORT, ge=1, le=65535)
+    control_port: int | None = Field(default=None, ge=1, le=65535)
+    listen: Literal["127.0.0.1", "0.0.0.0", "::"] = LOOPBACK  # noqa: S104 - behind a gateway, in its own network
+    """The interfaces at which SuperLink and control plane listen for the gateway."""
+    contact: Contact = ""
+    """Whom sites call about the coordinator."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where Prometheus on this machine reads metrics (``privacy/metrics.py``); nowhere without it."""
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
     @property
@@ -41,30 +63,59 @@ class CoordinatorConfig(Document):
         return join_address(self.host, self.port)
 
     @property
-    def listens_at(self) -> str:
-        """The address of the loopback interface at which the SuperLink listens."""
+    def behind_gateway(self) -> bool:
+        """Whether a gateway publishes the coordinator."""
+        return self.control_port is not None
+
+    @property
+    def superlink(self) -> tuple[str, int]:
+        """Where the SuperLink listens."""
+        if self.behind_gateway:
+            return self.listen, self.superlink_port
         named = self.host.endswith("localhost")
-        return self.host if is_loopback(self.host) and not named else LOOPBACK
+        return (self.host if is_loopback(self.host) and not named else LOOPBACK), self.port
 
     @property
     def reach(self) -> str:
-        """A sentence if only this machine reaches the coordinator although ``host`` names another; else empty."""
+        """A sentence about who can reach the coordinator, if that needs one; else empty."""
+        if self.behind_gateway:
+            return f"sites reach it at {self.address} through a gateway, which needs the folder gateway/ alone"
         if is_loopback(self.host):
             return ""
         return (
-            f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}, and nothing "
-            f"of ours publishes it at {self.address} yet"
+            f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}; for a "
+            f"gateway that publishes it at {self.address}, set control_port in {CONFIG_FILE} (docs/deployment.md)"
         )
 
 
 class EnrolledSite(Document):
-    """A site that may connect: its identity key and its node key."""
+    """A site that may connect: its identity key, its node key, and the certificates that were issued to it."""
 
     identity: KeyText
     node_key: str
+    contact: Contact = ""
+    serials: tuple[str, ...] = ()
+
+
+class EnrolledPerson(Document):
+    """An operator or auditor who may connect."""
+
+    role: Literal[Role.OPERATOR, Role.AUDITOR]
+    identity: KeyText
+    contact: Contact = ""
+    serials: tuple[str, ...] = ()
 
 
 class Enrolment(Document):
-    """``sites.json``: the enrolled sites, by name."""
+    """``sites.json``: the enrolled sites and people by name, and the certificates that are revoked."""
 
     sites: dict[Name, EnrolledSite] = Field(default_factory=dict)
+    people: dict[Name, EnrolledPerson] = Field(default_factory=dict)
+    revoked: tuple[RevokedCertificate, ...] = ()
+
+    def find(self, role: Role, name: str) -> EnrolledSite | EnrolledPerson | None:
+        """Find who is enrolled under ``name`` in ``role``."""
+        if role is Role.SITE:
+            return self.sites.get(name)
+        person = self.people.get(name)
+        return person if person is not None and person.role is role else None

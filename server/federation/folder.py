@@ -2,10 +2,14 @@
 
 ::
 
-    coordinator.yaml   name, address, port, timeouts
+    coordinator.yaml   name, address, ports, timeouts
     identity.key       Ed25519; signs launches and every request
+    operator.key       Ed25519; signs the launch orders of the operator at this machine
     ca.* server.*      certificate authority and TLS certificate (server/federation/certificates.py)
-    sites.json         enrolled sites and their public keys
+    gateway/           what the gateway sees (server/federation/gateway_files.py)
+    sites.json         enrolled sites and people, their public keys, revoked certificates
+    invitations.json   who is invited, and the requests that came (server/federation/invitations.py)
+    audit.sqlite       who changed what (server/federation/audit_log.py)
     superlink/         Flower's state and logs
     witness.sqlite     every head of a site's ledger that was seen, countersigned
     studies/STUDY/     a study's journal and aggregates
@@ -14,7 +18,6 @@ Nothing here can open an update: the coordinator has no study key.
 """
 
 import datetime
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +29,30 @@ from privacy.canonical import from_canonical, to_canonical
 from privacy.document import read_document, read_yaml
 from privacy.errors import FederationError, WireError
 from privacy.files import create_folder, replace_file, require_private
-from privacy.keys import PublicKey, SigningKey, convert_node_key_to_pem
-from privacy.protocol.enrolment import Admission, SignedAdmission, SignedJoinRequest
+from privacy.keys import SigningKey
+from privacy.program import Program, read_program
 from privacy.study import DataContract, Terms
-from privacy.study.launch import MAX_LAUNCH_BYTES, Launch, Member, SignedLaunch
+from privacy.study.launch import (
+    MAX_LAUNCH_BYTES,
+    Launch,
+    Member,
+    SignedLaunch,
+    SignedOrder,
+    sign_order,
+    verify_order,
+)
+from server.federation.audit_log import AuditLog
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate, renew_in_time
 from server.federation.config import CONFIG_FILE, CoordinatorConfig, EnrolledSite, Enrolment
+from server.federation.gateway_files import GatewayFiles
+from server.federation.invitations import Invitations
 from server.study.journal import Journal
 from server.study.timeouts import Timeouts
 from server.study.witness import Witness
+
+OPERATOR_KEY: Final = "operator.key"
+LOCAL_OPERATOR: Final = "local"
+"""The name of the operator at the coordinator's own machine."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,12 @@ class Federation:
         """
         with create_folder(folder, FederationError):
             SigningKey.generate().save(folder / "identity.key")
-            issue_server_certificate(create_authority(folder, config.federation), [config.host])
+            SigningKey.generate().save(folder / OPERATOR_KEY)
+            files = create_authority(folder, config.federation)
+            issue_server_certificate(files, [config.host])
+            if config.behind_gateway:
+                now = datetime.datetime.now(datetime.UTC)
+                GatewayFiles(folder / "gateway").write(files, config.federation, [config.host], (), now)
             (folder / "studies").mkdir()
             (folder / "superlink").mkdir(exist_ok=True)
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -91,67 +114,44 @@ class Federation:
             FederationError: the authority's files cannot be used.
             KeyFileError: the authority's key is missing or readable by others.
         """
-        return renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
+        said = renew_in_time(self.tls, [self.config.host], datetime.datetime.now(datetime.UTC))
+        self.write_gateway_files()
+        return said
+
+    def write_gateway_files(self) -> None:
+        """Write what the gateway sees, if there is one: its certificate, and the revoked certificates."""
+        config = self.config
+        if config.behind_gateway:
+            now = datetime.datetime.now(datetime.UTC)
+            revoked = self.read_enrolment().revoked
+            GatewayFiles(self.folder / "gateway").write(self.tls, config.federation, [config.host], revoked, now)
+
+    def open_audit_log(self) -> AuditLog:
+        """Open the log of who changed what."""
+        return AuditLog(self.folder / "audit.sqlite")
+
+    def open_invitations(self) -> Invitations:
+        """Open the invitations."""
+        return Invitations(self.folder)
 
     def open_witness(self) -> Witness:
         """Open the record of ledger heads that this coordinator has seen and countersigned."""
         return Witness(self.folder / "witness.sqlite", self.load_identity())
 
-    def read_sites(self) -> dict[str, EnrolledSite]:
-        """Read the enrolled sites, by name."""
+    def read_enrolment(self) -> Enrolment:
+        """Read who is enrolled, and which certificates are revoked."""
         path = self.folder / "sites.json"
         if not path.exists():
-            return {}
-        return read_document(path, Enrolment, FederationError, "restore it from your backup").sites
+            return Enrolment()
+        return read_document(path, Enrolment, FederationError, "restore it from your backup")
 
-    def enrol(self, signed: SignedJoinRequest) -> SignedAdmission:
-        """Enrol the site that made this request and return its admission; for an enrolled site nothing changes.
+    def read_sites(self) -> dict[str, EnrolledSite]:
+        """Read the enrolled sites, by name."""
+        return self.read_enrolment().sites
 
-        Raises:
-            FederationError: the request is damaged, the name is enrolled with other keys, or a key with another
-                name.
-        """
-        try:
-            request = signed.verify(PublicKey.from_text(signed.statement.identity))
-            convert_node_key_to_pem(request.node_key)
-        except WireError as error:
-            raise FederationError(f"the join request is damaged: {error}") from None
-        new = EnrolledSite(identity=request.identity, node_key=request.node_key)
-        sites = self.read_sites()
-        known = sites.get(request.name)
-        if known not in (None, new):
-            raise FederationError(
-                f"a site '{request.name}' is enrolled with other keys; if its people changed its key, run: "
-                f"consilium sites forget {request.name}; a new installation takes another name"
-            )
-        for name, site in sites.items():
-            if name != request.name and (site.identity == new.identity or site.node_key == new.node_key):
-                raise FederationError(f"the keys of this request are enrolled as '{name}' already")
-        replace_file(
-            self.folder / "sites.json", Enrolment(sites={**sites, request.name: new}).to_bytes(), FederationError
-        )
-        config, identity = self.config, self.load_identity()
-        admission = Admission(
-            federation=config.federation,
-            name=request.name,
-            identity=request.identity,
-            coordinator=identity.public.text,
-            address=config.address,
-            ca_certificate=self.tls.ca.read_text(encoding="ascii"),
-        )
-        return SignedAdmission.sign(identity, admission)
-
-    def forget(self, name: str) -> None:
-        """Remove ``name``, so that it can be enrolled with another key; studies it has joined keep the old key.
-
-        Raises:
-            FederationError: it is not enrolled.
-        """
-        sites = self.read_sites()
-        if name not in sites:
-            raise FederationError(f"'{name}' is not enrolled; enrolled sites: {', '.join(sorted(sites)) or 'none'}")
-        left = {other: site for other, site in sites.items() if other != name}
-        replace_file(self.folder / "sites.json", Enrolment(sites=left).to_bytes(), FederationError)
+    def write_enrolment(self, enrolment: Enrolment) -> None:
+        """Store who is enrolled."""
+        replace_file(self.folder / "sites.json", enrolment.to_bytes(), FederationError)
 
     def read_nodes(self) -> dict[str, int]:
         """Read Flower's node id of each site that is registered with the SuperLink."""
@@ -181,6 +181,11 @@ class Federation:
         replace_file(self._activations_path, to_canonical(activations), FederationError)
 
     @property
+    def message_marks_path(self) -> Path:
+        """The folder of marks that a message waits for a site (``server/superlink/message_marks.py``)."""
+        return self.folder / "superlink" / "waiting"
+
+    @property
     def _activations_path(self) -> Path:
         return self.folder / "superlink" / "activations.json"
 
@@ -188,13 +193,28 @@ class Federation:
     def _nodes_path(self) -> Path:
         return self.folder / "superlink" / "nodes.json"
 
-    def launch(self, terms: Terms, parameters: int, names: list[str]) -> str:
+    def load_operator(self) -> SigningKey:
+        """Load the key that signs the orders of the operator at this machine; make it if there is none."""
+        path = self.folder / OPERATOR_KEY
+        if not path.exists():
+            SigningKey.generate().save(path)
+        return SigningKey.load(path)
+
+    def launch(self, terms: Terms, parameters: int, names: list[str], order: SignedOrder | None = None) -> str:
         """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and create its journal.
 
+        Args:
+            terms: the study.
+            parameters: the number of the model's shared parameters.
+            names: the sites; not needed with an order, which names them.
+            order: the order of the operator who launches it; without one, the operator at this machine orders it.
+
         Raises:
-            FederationError: a site is not enrolled, the terms do not allow this number of sites, or the launch is
-                too large for a message.
+            FederationError: a site is not enrolled, the terms do not allow this number of sites, the launch is too
+                large for a message, or the order is for another study, or was used before.
         """
+        if order is not None:
+            names = list(order.statement.sites)
         enrolled = self.read_sites()
         unknown = sorted(set(names) - set(enrolled))
         if unknown:
@@ -208,13 +228,29 @@ class Federation:
                 f"{len(invited)} sites are invited, the terms allow {minimum} to {maximum} (cohort); "
                 "enrol more sites or name them with --site"
             )
+        federation = self.config.federation
+        if order is None:
+            order = sign_order(
+                self.load_operator(),
+                LOCAL_OPERATOR,
+                federation=federation,
+                terms=terms,
+                parameters=parameters,
+                sites=invited,
+            )
         launch = Launch(
-            federation=self.config.federation,
+            federation=federation,
             terms=terms,
             roster=tuple(Member(name=name, identity=enrolled[name].identity) for name in invited),
             parameters=parameters,
-            nonce=secrets.token_hex(16),
+            nonce=order.statement.nonce,
+            order=order,
+            program=read_program(),
         )
+        try:
+            verify_order(launch)
+        except WireError as error:
+            raise FederationError(f"{error}; order it again: consilium study launch") from None
         signed = SignedLaunch.sign(self.load_identity(), launch)
         if (size := len(signed.to_bytes())) > MAX_LAUNCH_BYTES:
             raise FederationError(
@@ -233,6 +269,14 @@ class Federation:
                 if parcel is not None and journal.read_launch().statement.terms.data == contract:
                     known |= {name: signed.statement.patients for name, signed in parcel.offers.items()}
         return {name: known[name] for name in names if name in known}
+
+    def read_programs(self) -> dict[str, Program]:
+        """Read which program each site said to run when it last joined a study."""
+        programs: dict[str, Program] = {}
+        for study in self.list_studies():
+            with Journal(self.find_study_folder(study)) as journal:
+                programs |= journal.read_history().programs
+        return programs
 
     def find_study_folder(self, study: str) -> Path:
         """Return the folder of a study's journal."""
@@ -257,5 +301,6 @@ class Federation:
 
 
 _CONFIG_YAML: Final = """\
-# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds.
+# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds. With a gateway in
+# front, superlink_port and control_port are where the gateway finds it (docs/deployment.md).
 """

@@ -19,9 +19,16 @@ def write_testimony(federation: Federation, path: Path) -> None:
     """
     if path.exists():
         raise FederationError(f"{path}: there is a file already; name another one")
-    replace_file(
-        path, b"".join(format_testimony(_list_items(federation), federation.load_identity())), FederationError
-    )
+    replace_file(path, b"".join(format_federation_testimony(federation)), FederationError)
+
+
+def format_federation_testimony(federation: Federation) -> Iterator[bytes]:
+    """Yield the lines of the signed testimony.
+
+    Raises:
+        FederationError: a journal cannot be read.
+    """
+    yield from format_testimony(_list_items(federation), federation.load_identity())
 
 
 def _list_items(federation: Federation) -> Iterator[Opening | StudySeen | RoundSeen | VoidSeen | HeadSeen]:

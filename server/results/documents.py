@@ -78,9 +78,15 @@ class SiteResult(Shown):
     state: SiteStanding
     """The status of the site in the study, as far as it is known."""
     why: str
-    """Why it is out, is absent or has refused."""
+    """Why it is out, is absent, has refused or has not decided."""
+    waits_since: str | None
+    """Since when its people are asked, where they have not decided; UTC, by the site's clock."""
+    contact: str | None
+    """Whom to call about the decision, as the site says; it may be empty."""
     patients_about: int | None
     """The patient count that the site makes public."""
+    program: str | None
+    """The program that it runs, version and digest of its code, as it says; null before it has joined."""
     rounds: int
     """Number of sums that contain its update."""
     epsilon_spent: float | None
@@ -151,6 +157,8 @@ class StudySummary(Shown):
     """The invited sites."""
     out: dict[str, str]
     """Sites that take no part until they are re-admitted, and why."""
+    deciding: dict[str, str]
+    """Sites whose people have not decided yet, with since when, and whom to call."""
     epsilon: float | None
     """The promised one; null without privacy."""
     figure: NewestFigure | None

@@ -94,6 +94,10 @@ def read_summary(folder: Path) -> StudySummary:
         rounds=_count_rounds(launch.terms, history, len(totals)),
         sites=launch.names,
         out=dict(history.out),
+        deciding={
+            name: f"since {each.since}{f', call {each.contact}' if each.contact else ''}"
+            for name, each in history.deciding.items()
+        },
         epsilon=launch.terms.privacy.epsilon,
         figure=_build_newest_figure(launch.terms, history, totals[-1]) if totals else None,
     )
@@ -175,11 +179,17 @@ def _build_site_result(name: str, history: History, tally: Tally) -> SiteResult:
         why = ""
     elif state is SiteStanding.OUT:  # by the newest note, but no longer by the history
         state, why = SiteStanding.EXPECTED, "re-admitted"
+    deciding = history.deciding.get(name)
+    if deciding is not None:
+        state, why = SiteStanding.DECIDING, deciding.sentence
     return SiteResult(
         name=name,
         state=state,
         why=why,
+        waits_since=None if deciding is None else deciding.since,
+        contact=None if deciding is None else deciding.contact,
         patients_about=newest.patients if newest else None,
+        program=history.programs[name].short if name in history.programs else None,
         rounds=len(headers),
         epsilon_spent=spent,
     )

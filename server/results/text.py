@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from privacy.study import Choice, Unit
 from privacy.study.tasks.figures import FigureFacts
-from server.results.documents import RoundsSummary, StudyResults, StudySummary
+from server.results.documents import RoundsSummary, SiteResult, StudyResults, StudySummary
 from server.results.tally import WITHOUT_PRIVACY
 from server.study.figures import EvaluationResult, Figure
 
@@ -89,7 +89,7 @@ def list_site_rows(found: StudyResults) -> Rows:
             str(each.rounds),
             "-" if each.patients_about is None else f"{each.patients_about:,}",
             "-" if each.epsilon_spent is None else f"{each.epsilon_spent:.3f}",
-            each.why,
+            _format_why(each),
         )
         for each in found.sites
     ]
@@ -100,7 +100,10 @@ def format_list_row(each: StudySummary) -> tuple[str, ...]:
     epsilon = "NONE" if each.epsilon is None else f"{each.epsilon:g}"
     newest = "-" if each.figure is None else f"{each.figure.title} {format_figure(each.figure.figure)}"
     out = "; ".join(f"{name} is out: {why}" for name, why in sorted(each.out.items()))
-    return each.study, each.standing, format_rounds(each.rounds), epsilon, newest, each.why or out
+    deciding = "; ".join(
+        f"people have not decided at {name} ({why})" for name, why in sorted(each.deciding.items())
+    )
+    return each.study, each.standing, format_rounds(each.rounds), epsilon, newest, each.why or out or deciding
 
 
 def compare_studies(several: Sequence[StudyResults]) -> Rows:
@@ -161,6 +164,13 @@ def format_seconds(count: float) -> str:
     if count < 120:
         return f"{count:.1f} s" if count < 10 else f"{count:.0f} s"
     return f"{count / 60:.0f} min" if count < 7200 else f"{count / 3600:.1f} h"
+
+
+def _format_why(site: SiteResult) -> str:
+    """Format why a site does not take part, and whom to call about a decision that is missing."""
+    if site.waits_since is None:
+        return site.why
+    return f"{site.why}; since {site.waits_since}{f', call {site.contact}' if site.contact else ''}"
 
 
 def _format_names(names: Sequence[str], most: int = 8) -> str:

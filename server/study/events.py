@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from privacy.canonical import from_canonical
 from privacy.document import Document
 from privacy.errors import FederationError, WireError
+from privacy.program import Program
 from privacy.protocol.headers import Committed, Evaluated
 from privacy.protocol.key_messages import KeyParcel
 from privacy.protocol.messages import Closed, HeldModel
@@ -73,10 +74,38 @@ class TotalsOpened(Document):
 
 
 class WaitBegan(Document):
-    """Too few sites are here for a round; the study waits for the absent ones."""
+    """Too few sites are here for a round, or people at sites have not decided; the study waits for them."""
 
     kind: Literal["wait-began"] = "wait-began"
     why: str
+    deciding: bool = False
+    """Whether it waits for decisions."""
+
+
+class SiteDeciding(Document):
+    """The people of a site have not decided yet whether they admit the study."""
+
+    kind: Literal["site-deciding"] = "site-deciding"
+    site: Name
+    since: str
+    """When the site was first asked, UTC, as it says."""
+    contact: str
+    sentence: str
+
+
+class SiteProgram(Document):
+    """A site has joined with this program, as it says."""
+
+    kind: Literal["site-program"] = "site-program"
+    site: Name
+    program: Program
+
+
+class SiteDecided(Document):
+    """The people of a site have decided, or it has found another reason to refuse."""
+
+    kind: Literal["site-decided"] = "site-decided"
+    site: Name
 
 
 class RoundVoid(Document):
@@ -150,6 +179,9 @@ Event = (
     | RoundCommitted
     | TotalsOpened
     | WaitBegan
+    | SiteDeciding
+    | SiteDecided
+    | SiteProgram
     | RoundVoid
     | SiteOut
     | SiteReadmitted
@@ -206,6 +238,10 @@ class History:
     """How many rounds each site has made void since it was last admitted."""
     waiting: str | None = None
     """Why the study waits; None while it does not."""
+    programs: dict[str, Program] = field(default_factory=dict)
+    """The program of each site that has joined, as it says."""
+    deciding: dict[str, SiteDeciding] = field(default_factory=dict)
+    """The sites whose people have not decided yet."""
     out: dict[str, str] = field(default_factory=dict)
     closed: dict[str, Closed] = field(default_factory=dict)
     held: dict[str, Signed[HeldModel]] = field(default_factory=dict)
@@ -227,6 +263,12 @@ class History:
                 self.released, self.waiting = self.attempt, None
             case WaitBegan():
                 self.waiting = event.why
+            case SiteDeciding():
+                self.deciding[event.site] = event
+            case SiteProgram():
+                self.programs[event.site] = event.program
+            case SiteDecided():
+                self.deciding.pop(event.site, None)
             case RoundCommitted():
                 self.committed[event.committed.round] = event
             case TotalsOpened():
@@ -236,6 +278,7 @@ class History:
                 self.voids_by.update(event.sites)
             case SiteOut():
                 self.out[event.site] = event.why
+                self.deciding.pop(event.site, None)
             case SiteReadmitted():
                 self.out.pop(event.site, None)
                 self.voids_by.pop(event.site, None)
@@ -249,6 +292,7 @@ class History:
                 self.stopped = None
             case GaveUp():
                 self.given_up = True
+                self.deciding.clear()
             case Finished():
                 self.finished, self.waiting = True, None
 

@@ -24,7 +24,7 @@ from privacy.errors import FederationError
 from privacy.files import replace_file, take_lock
 from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
 from privacy.study.launch import SignedLaunch
-from server.study.events import Event, History, StudyStatus, parse_event
+from server.study.events import Event, History, StudyStatus, WaitBegan, parse_event
 from server.study.notes import StudyNote, read_note
 
 _FORMAT: Final = SqliteFormat(
@@ -117,17 +117,18 @@ class Journal:
         )
 
     def compute_waited_s(self) -> float:
-        """Compute for how many seconds the study has waited for sites; 0 if it does not wait."""
+        """Compute for how many seconds the study has waited for sites, or for decisions; 0 if it does not wait."""
         rows = self._connection.execute(
-            "SELECT kind, time FROM event "
+            "SELECT kind, time, body FROM event "
             "WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped') "
             "ORDER BY number DESC"
         )
-        began = None
-        for kind, when in rows:
-            if kind != "wait-began":
+        began, newest = None, None
+        for kind, when, body in rows:
+            event = parse_event(body) if kind == "wait-began" else None
+            if not isinstance(event, WaitBegan) or newest not in (None, event.deciding):
                 break
-            began = when
+            began, newest = when, event.deciding
         return 0.0 if began is None else max(0.0, time.time() - began)
 
     def take_next_number(self) -> int:

@@ -6,13 +6,17 @@ Phases:
 * ``wrapping``: when every expected site has joined, or the time is over and enough have, the lead is asked to wrap
   the keys. The lead is the member that holds the most of the earlier keys that others lack. So a site that missed
   a round can open it. A site that failed as lead is chosen last;
-* ``waiting``: too few sites are here because others are away. The study continues by itself when they are back.
+* ``waiting``: too few sites are here because others are away, or people at sites have not decided yet. The study
+  continues by itself when they are back, and when all have decided.
 
 Rules:
 
 * an epoch's number is recorded before sites are asked;
 * an epoch is never wrapped twice. If its lead fails, a new epoch begins, because that lead still has the key that
   it drew;
+* a site whose people have not decided yet is neither lost nor late: before the first keys the study waits for its
+  decision, as long as ``approval_s`` allows. It is asked again after a pause that grows with the time that it has
+  taken (:func:`compute_decision_pause`). Once a study has keys, it goes on without such a site, which may still join;
 * a site that was away is asked to join the next epoch; its offer is kept until the next round begins;
 * the study stops after ``wait_s`` of waiting, counted over restarts of the coordinator;
 * what a member claims to have opened and to hold affects only that member: no other site fails or waits because of
@@ -30,14 +34,18 @@ from itertools import zip_longest
 from typing import Final
 
 from privacy.protocol.key_messages import MAX_EARLIER, KeyParcel, Wrap, Wrappings, compute_offers_digest
-from privacy.protocol.messages import Join, Joined, Problem
+from privacy.protocol.messages import Join, Joined, Problem, Waiting
 from server.study.actions import Action, Note
-from server.study.events import EpochAsked, EpochKeyed, WaitBegan
+from server.study.events import EpochAsked, EpochKeyed, SiteDecided, SiteDeciding, SiteProgram, WaitBegan
 from server.study.sites import SiteStatus, SiteView
 from server.study.state import Phase, StudyState
 from server.study.transitions import Transitions
 
 _GATHERING: Final = (Phase.JOINING, Phase.WAITING)
+
+_PAUSE_SHARE: Final = 480
+"""A site is asked again after 1/480 of the time that its people have taken: after four hours every 30 s."""
+_LONGEST_PAUSE_S: Final = 600.0
 
 MAX_FAILURES_AS_LEAD: Final = 3
 """After so many failures as lead, the earlier keys that a site claims to hold no longer count."""
@@ -89,19 +97,42 @@ class KeyEpochs:
                 [site], "its public patient count is not the one it has given before", now
             )
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
+        decided = self._mark_decided(site)
+        if state.history.programs.get(site.name) != reply.program:
+            decided += state.record(SiteProgram(site=site.name, program=reply.program))
+        if site.standing is SiteStatus.DECIDING:  # it gets the keys before the next step, as one that was away
+            site.standing, site.why = SiteStatus.ABSENT, ""
         match state.phase:
             case Phase.JOINING | Phase.WAITING:
                 site.standing = SiteStatus.EXPECTED
-                return [Note("has joined", site.name), *self._stop_or_wrap(now)]
+                return [*decided, Note("has joined", site.name), *self._stop_or_wrap(now)]
             case Phase.CLOSING:
-                return [Note("is back", site.name), *self.begin(now)]
+                return [*decided, Note("is back", site.name), *self.begin(now)]
             case _:
-                return [Note("is back", site.name)]
+                return [*decided, Note("is back", site.name)]
+
+    def handle_waiting(self, site: SiteView, reply: Waiting, now: float) -> list[Action]:
+        """Handle that a site's people have not decided yet whether they admit the study."""
+        state = self._state
+        if site.standing is not SiteStatus.DECIDING:
+            site.standing, site.deciding_since = SiteStatus.DECIDING, now
+        site.question, site.offer, site.has_keys, site.why = None, None, False, reply.sentence
+        site.ask_at = now + compute_decision_pause(now - site.deciding_since, state.timeouts.ask_again_s)
+        said = SiteDeciding(site=site.name, since=reply.since, contact=reply.contact, sentence=reply.sentence)
+        actions: list[Action] = []
+        if state.history.deciding.get(site.name) != said:
+            call = f"; call {reply.contact}" if reply.contact else ""
+            actions = [*state.record(said), Note(f"waits since {reply.since}: {reply.sentence}{call}", site.name)]
+        return actions + self._stop_or_wrap(now) if state.phase in _GATHERING else actions
+
+    def _mark_decided(self, site: SiteView) -> list[Action]:
+        decided = site.name in self._state.history.deciding
+        return self._state.record(SiteDecided(site=site.name)) if decided else []
 
     def handle_refused(self, site: SiteView, reply: Problem, now: float) -> list[Action]:
         """Handle a site's refusal of the study by its own rules."""
         site.standing, site.why, site.question = SiteStatus.REFUSED, reply.sentence, None
-        actions: list[Action] = [Note(f"refuses: {reply.sentence}", site.name)]
+        actions: list[Action] = [*self._mark_decided(site), Note(f"refuses: {reply.sentence}", site.name)]
         if self._state.phase not in _GATHERING:
             return actions
         return actions + self._stop_or_wrap(now)
@@ -123,6 +154,14 @@ class KeyEpochs:
         state = self._state
         if state.phase is Phase.JOINING:
             return self._stop_or_wrap(now, waited=True) or self._wait(now)
+        if state.phase is Phase.WAITING and (undecided := state.list_undecided_sites()):
+            days = state.timeouts.approval_s / 86_400
+            names = ", ".join(site.name for site in undecided)
+            return state.stop(
+                f"after {days:.3g} days of waiting: {self._describe_undecided()}",
+                f"to wait on, run: {state.format_resume_command()}; to go on without {names}, give it up with: "
+                f"consilium study give-up {state.study}, and launch it over the others",
+            )
         if state.phase is Phase.WAITING:
             days = state.timeouts.wait_s / 86_400
             return state.stop(
@@ -133,13 +172,25 @@ class KeyEpochs:
         return self.handle_lost_sites(lead, "has not wrapped the keys in time", now)
 
     def _wait(self, now: float) -> list[Action]:
-        """Wait for absent sites: too few have joined, and with the absent ones there would be enough."""
-        state, why = self._state, self._describe_who_is_here()
-        state.phase = Phase.WAITING
-        state.deadline = now + max(0.0, state.timeouts.wait_s - state.waited_s)
+        """Wait for decisions, or for absent sites: too few have joined, and with these there would be enough."""
+        state, deciding = self._state, bool(self._state.list_undecided_sites())
+        why = self._describe_undecided() if deciding else self._describe_who_is_here()
+        if state.waits_for_decisions is not deciding:
+            state.waits_for_decisions, state.waiting_since, state.waited_s = deciding, None, 0.0
+        if state.waiting_since is None:
+            state.waiting_since = now
+        most_s = state.timeouts.approval_s if deciding else state.timeouts.wait_s
+        state.phase, state.deadline = Phase.WAITING, state.waiting_since + max(0.0, most_s - state.waited_s)
         if state.history.waiting == why:
             return []
-        return [*state.record(WaitBegan(why=why)), Note(f"waits: {why}")]
+        return [*state.record(WaitBegan(why=why, deciding=deciding)), Note(f"waits: {why}")]
+
+    def _describe_undecided(self) -> str:
+        said = [self._state.history.deciding[site.name] for site in self._state.list_undecided_sites()]
+        names = [
+            f"{each.site} (since {each.since}{f', call {each.contact}' if each.contact else ''})" for each in said
+        ]
+        return f"people have not decided at {', '.join(names)}"
 
     def _describe_who_is_here(self) -> str:
         state = self._state
@@ -164,7 +215,7 @@ class KeyEpochs:
             return self.handle_lost_sites([site], "its key grant does not answer what was asked", now)
         if set(grant.wrapped) != set(asked.offers) - {site.name}:
             return self.handle_lost_sites([site], "its key grant is not for exactly the other members", now)
-        site.question, state.waited_s = None, 0.0
+        site.question, state.waited_s, state.waiting_since = None, 0.0, None
         parcel = KeyParcel(offers=asked.offers, grant=reply.grant)
         recorded = state.record(EpochKeyed(parcel=parcel))
         self.enrol(parcel)
@@ -189,7 +240,7 @@ class KeyEpochs:
                 site.base, site.patients = max(site.base, offer.base), offer.patients
 
     def look_for_absent(self, now: float) -> list[Action]:
-        """Ask absent sites to join the next epoch, each after its back-off time."""
+        """Ask absent sites, and those whose people decide, to join the next epoch, each after its pause."""
         state = self._state
         absent = [
             site
@@ -197,6 +248,11 @@ class KeyEpochs:
             if site.offer is None
             and not site.question
             and now - site.lost_at >= state.timeouts.ask_again_s * 2 ** min(max(site.setbacks - 1, 0), 5)
+        ]
+        absent += [
+            site
+            for site in state.list_sites_with(SiteStatus.DECIDING)
+            if site.offer is None and not site.question and now >= site.ask_at
         ]
         if not absent or state.phase is Phase.WRAPPING:
             return []
@@ -237,6 +293,8 @@ class KeyEpochs:
         state = self._state
         joined = {site.name: site.offer for site in state.list_eligible_sites() if site.offer is not None}
         missing = [site for site in state.list_sites_with(SiteStatus.EXPECTED) if site.offer is None]
+        if state.list_undecided_sites():
+            return self._wait(now) if waited or not missing else []
         if len(joined) < state.least_members or not state.required_sites <= set(joined):
             return []
         if missing and not waited:
@@ -276,6 +334,15 @@ class KeyEpochs:
         why = "missed a round whose keys no site holds any more; it cannot catch up"
         left = [action for site in hopeless for action in state.exclude(site, why)]
         return left + self.begin(now)
+
+
+def compute_decision_pause(elapsed_s: float, ask_again_s: float) -> float:
+    """Compute after how many seconds a site is asked again whose people have taken ``elapsed_s`` to decide.
+
+    >>> [compute_decision_pause(hours * 3600, 15) for hours in (0, 2, 4, 24, 240)]
+    [15, 15, 30.0, 180.0, 600.0]
+    """
+    return max(ask_again_s, min(_LONGEST_PAUSE_S, elapsed_s / _PAUSE_SHARE))
 
 
 def _find_held_epochs(site: SiteView) -> set[int]:

@@ -4,7 +4,7 @@
 
     joining -> wrapping -> sealing -> releasing -> (commit) -> sealing -> ... -> closing -> done
        ^___________________|  a member lost its keys or came back, or too few members are left
-    joining -> waiting -> wrapping   too few sites are here, because others are away
+    joining -> waiting -> wrapping   too few sites are here, because others are away; or people at sites decide
 
 ====================================  ===============================================================
 part                                  phases
@@ -51,6 +51,7 @@ from privacy.protocol.messages import (
     Request,
     Sealed,
     Train,
+    Waiting,
 )
 from privacy.refusal_codes import RefusalCode
 from privacy.study.launch import SignedLaunch
@@ -66,6 +67,7 @@ from server.study.timeouts import Timeouts
 from server.study.transitions import Step, Transitions
 
 MAX_FAILURES: Final = 3
+REMOVED: Final = "was removed from the federation"
 _AT_REST: Final = (Phase.DONE, Phase.STOPPED)
 
 
@@ -159,6 +161,8 @@ class StudyMachine:
                 return self._handle_problem(site, asked, reply, now)
             case Joined():
                 return self._epochs.handle_joined(site, reply, now)
+            case Waiting():
+                return self._epochs.handle_waiting(site, reply, now)
             case Wrappings():
                 return self._epochs.handle_wrapped(site, reply, now)
             case Sealed():
@@ -175,7 +179,7 @@ class StudyMachine:
     def _is_answer(self, site: SiteView, asked: Request, reply: Reply) -> bool:
         """Return whether ``reply`` has the kind and the round that ``asked`` needs."""
         match asked, reply:
-            case (Join(), Joined()) | (Wrap(), Wrappings()):
+            case (Join(), Joined() | Waiting()) | (Wrap(), Wrappings()):
                 return True
             case Train(), Sealed():
                 return self._rounds.wants(site.name, reply)
@@ -225,6 +229,15 @@ class StudyMachine:
     def handle_restart(self, name: str, now: float) -> list[Action]:
         """Repeat a site's present question at once, because its process has just come online."""
         return [] if self.phase in _AT_REST else self._state.ask_now(self._state.sites[name], now)
+
+    def handle_removal(self, name: str, now: float) -> list[Action]:
+        """Handle that a site was removed from the federation: it is out, and the study goes on without it."""
+        site = self._state.sites[name]
+        if self.phase in _AT_REST or site.standing in (SiteStatus.OUT, SiteStatus.CLOSED):
+            return []
+        if self.phase is Phase.GIVING_UP:
+            return self._mark_told(site, REMOVED)
+        return self._state.exclude(site, REMOVED) + self._handle_lost_site(site, REMOVED, now)
 
     def _handle_lost_site(self, site: SiteView, why: str, now: float) -> list[Action]:
         return (

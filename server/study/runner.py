@@ -39,6 +39,7 @@ from privacy.protocol.messages import (
     Request,
     Sealed,
     Train,
+    Waiting,
 )
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
@@ -50,7 +51,7 @@ from server.study.crash_marks import MOST_CRASHES, CrashMarks
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.study.figures import compute_evaluation_result, find_known_totals
 from server.study.journal import Journal
-from server.study.machine import StudyMachine
+from server.study.machine import REMOVED, StudyMachine
 from server.study.notes import (
     FiguresOpened,
     Remark,
@@ -108,6 +109,10 @@ class Transport(Protocol):
         """Return the sites whose process has come online since the last call."""
         ...
 
+    def find_removed_sites(self) -> list[str]:
+        """Return the study's sites that are not enrolled any more under the key that was invited."""
+        ...
+
 
 class StudyRunner:
     """The run of one study by this process."""
@@ -123,7 +128,7 @@ class StudyRunner:
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._handling = CrashMarks(journal.folder / HANDLING_FILE)
-        self._exclude_deadly_sites()
+        self._exclude_lost_sites()
         self._machine = StudyMachine(signed, journal.read_history(), timeouts)
         self._known = {each.round for each in find_known_totals(self._launch.terms, self._machine.history)[0]}
         """Rounds whose figures are reported already."""
@@ -148,12 +153,16 @@ class StudyRunner:
         self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round, figures=figures))
         self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
 
-    def _exclude_deadly_sites(self) -> None:
-        """Exclude every site whose replies have crashed this process too often, before anything is asked."""
+    def _exclude_lost_sites(self) -> None:
+        """Exclude, before anything is asked, sites that were removed or whose replies crash this process."""
         history = self._journal.read_history()
-        for site in self._handling.take_crashing_sites():
+        if history.finished:
+            return
+        deadly = f"this process died {MOST_CRASHES} times over a reply of its"
+        lost = dict.fromkeys(self._handling.take_crashing_sites(), deadly)
+        lost |= dict.fromkeys(self._transport.find_removed_sites(), REMOVED)
+        for site, why in lost.items():
             if site in self._identities and site not in {*history.out, *history.closed}:
-                why = f"this process died {MOST_CRASHES} times over a reply of its"
                 self._journal.record(SiteOut(site=site, why=why))
                 self._journal.append_note(
                     Remark(site=site, text=f"is out: {why}", standing=SiteStatus.OUT, why=why)
@@ -162,6 +171,8 @@ class StudyRunner:
     def step(self, now: float) -> bool:
         """Handle what has arrived and the passing of time, and return whether anything arrived."""
         busy = False
+        for site in self._transport.find_removed_sites():
+            self._carry_out(self._machine.handle_removal(site, now))
         for site in self._transport.find_restarted_sites():
             self._carry_out(self._machine.handle_restart(site, now))
         try:
@@ -219,7 +230,11 @@ class StudyRunner:
         )
         message = self._transport.send(ask.site, envelope, self._count_blob_bytes(request))
         self._asked[message] = (ask, compute_sha256(envelope.body))
-        self._report(_describe_request(ask.site, request, envelope.size))
+        if not self._decides(ask.site):  # it is asked for days, and nothing is new
+            self._report(_describe_request(ask.site, request, envelope.size))
+
+    def _decides(self, site: str) -> bool:
+        return self._machine.sites[site].standing is SiteStatus.DECIDING
 
     def _count_blob_bytes(self, request: Request) -> int:
         """Return the size in bytes of the blob in a reply to ``request``."""
@@ -258,7 +273,8 @@ class StudyRunner:
         except Exception as error:
             why = error if isinstance(error, ProtocolError) else f"it cannot be read ({type(error).__name__})"
             return self._machine.handle_failure(arrival.site, f"its reply is refused: {why}", now)
-        self._report(_describe_reply(arrival.site, reply, arrival.envelope.size))
+        if not (isinstance(reply, Waiting) and self._decides(arrival.site)):
+            self._report(_describe_reply(arrival.site, reply, arrival.envelope.size))
         return self._machine.handle_answer(arrival.site, reply, now)
 
     def _verify_reply(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:

@@ -17,6 +17,8 @@ class SiteStatus(StrEnum):
     MEMBER = "member"
     ABSENT = "absent"
     REFUSED = "refused"
+    DECIDING = "deciding"
+    """Its people have not decided yet whether they admit the study."""
     OUT = "out"
     CLOSED = "closed"
 
@@ -63,6 +65,9 @@ class SiteView:
     """How often it could not write since it last sealed: no failure, but it is asked ever less often."""
     why: str = ""
     lost_at: float = -inf
+    deciding_since: float = 0.0
+    """When it first said that its people decide, and when it is asked again; seconds on the caller's clock."""
+    ask_at: float = 0.0
     question: PendingRequest | None = None
 
     def is_asked(self, kind: type[Request]) -> bool:

@@ -52,6 +52,8 @@ class StudyState:
         self.phase = Phase.JOINING
         self.deadline = 0.0
         self.waited_s = 0.0
+        self.waiting_since: float | None = None
+        self.waits_for_decisions = False
         self.evaluations: dict[int, tuple[int, ...]] = {}
         self.sites = {name: SiteView(name) for name in self.launch.names}
         for event in history.committed.values():
@@ -74,6 +76,10 @@ class StudyState:
     def list_sites_with(self, standing: SiteStatus) -> list[SiteView]:
         """List the sites with this status, sorted by name."""
         return [site for _, site in sorted(self.sites.items()) if site.standing is standing]
+
+    def list_undecided_sites(self) -> list[SiteView]:
+        """List the sites whose people have not decided yet, and for whom the study waits before its first keys."""
+        return self.list_sites_with(SiteStatus.DECIDING) if self.history.keys is None else []
 
     def list_returned_sites(self) -> list[SiteView]:
         """List the sites that were absent and have offered a key for the next epoch."""
@@ -212,6 +218,9 @@ class StudyState:
         """Mark sites as absent until they offer a key again."""
         actions: list[Action] = []
         for site in sites:
+            if site.standing is SiteStatus.DECIDING:  # its people decide, whether it is here or not
+                site.question, site.ask_at = None, now + self.timeouts.ask_again_s
+                continue
             site.why, site.question, site.offer, site.has_keys, site.lost_at = why, None, None, False, now
             if site.standing in (SiteStatus.MEMBER, SiteStatus.EXPECTED):
                 site.standing = SiteStatus.ABSENT

@@ -17,6 +17,8 @@ class Timeouts:
     """For an offline site to come back, unless its release is awaited."""
     wait_s: float = 7 * 86_400.0
     """For absent sites, while fewer than the terms' minimum are here. After this time the study stops."""
+    approval_s: float = 14 * 86_400.0
+    """For the people of sites to decide whether they admit the study. After this time the study stops."""
     ask_again_s: float = 15.0
     """Between the first two times that a question is asked; the back-off factor makes it longer."""
     forgiven_voids: int = 2

@@ -1,8 +1,12 @@
-"""Limit what a SuperLink receives and handles: the size of requests, and how many message pieces at a time.
+"""Limit what a SuperLink receives and handles: from whom, the size of requests, and how many pieces at a time.
 
 Flower reads a whole body, of any size, before it checks who sends it. It handles up to 40 requests at once, and
 holds each in several copies.
 
+* A request from another address than the loopback interface reaches the Fleet API and the health check alone; every
+  other path is answered with 404. Flower's Control and Runtime APIs have no authentication.
+* A Fleet request is refused with 401, before its body is received, if it is not by the node that it names
+  (``server/superlink/fleet_callers.py``).
 * A request may have :data:`MAX_REQUEST_BYTES`, which the protocol needs. A larger one is answered with 413: at once
   if its stated length is larger, else as soon as it exceeds the limit.
 * All bodies from outside that are being received, or wait to be handled, may have :data:`ROOM_BYTES` together. A
@@ -15,11 +19,15 @@ holds each in several copies.
 """
 
 import asyncio
+import datetime
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from privacy.address import is_loopback
 from privacy.protocol.envelope import MAX_BODY_BYTES
 from privacy.protocol.flower_records import PIECE_BYTES
+from server.superlink.fleet_callers import FleetCallers, NotTheirsError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,15 +44,24 @@ BODY_S: Final = 60.0
 """Longer than a site waits for a request, which is 20 s."""
 _OUTSIDE: Final = "/v1/fleet/"
 """What a gateway publishes; all other paths serve the coordinator's own processes."""
+_HEALTH: Final = "/health"
 _PIECES: Final = ("/push-object", "/pull-object")
+_log = logging.getLogger(__name__)
 
 
 class Gate:
-    """The ASGI middleware around ``app``."""
+    """The ASGI middleware around ``app``.
 
-    def __init__(self, app: App, body_s: float = BODY_S) -> None:
+    Args:
+        app: what answers a request that passes.
+        body_s: the longest time for a body.
+        callers: checks who makes a Fleet request; None leaves that to ``app``.
+    """
+
+    def __init__(self, app: App, body_s: float = BODY_S, callers: FleetCallers | None = None) -> None:
         self._app = app
         self._body_s = body_s
+        self._callers = callers
         self._free = asyncio.Semaphore(AT_A_TIME)
         self._room = ROOM_BYTES
 
@@ -55,6 +72,7 @@ class Gate:
             return
         body = _Body()
         try:
+            self._admit(scope)
             try:
                 async with asyncio.timeout(self._body_s):
                     whole = await self._receive_body(scope, receive, body)
@@ -66,6 +84,18 @@ class Gate:
             await _refuse(send, refusal.status)
         finally:  # also after a refusal, a timeout or a lost connection
             self._room += body.taken
+
+    def _admit(self, scope: Message) -> None:
+        """Check where a request comes from and by whom it is, before its body is received."""
+        path = scope["path"]
+        if path != _HEALTH and not path.startswith(_OUTSIDE) and not _is_local(scope):
+            raise _RefusedError(404)
+        if self._callers is not None and path.startswith(_OUTSIDE):
+            try:
+                self._callers.verify(scope.get("headers", ()), datetime.datetime.now(datetime.UTC))
+            except NotTheirsError as error:
+                _log.warning("a Fleet request was refused: %s", error)
+                raise _RefusedError(401) from None
 
     async def _receive_body(self, scope: Message, receive: Receive, body: "_Body") -> bool:
         """Receive a request's body; return whether it is complete, and the sender has not disconnected.
@@ -123,6 +153,12 @@ class _RefusedError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+def _is_local(scope: Message) -> bool:
+    """Return whether a request comes from this machine; a server that does not tell an address listens on none."""
+    client = scope.get("client")
+    return client is None or is_loopback(client[0].removeprefix("::ffff:"))
 
 
 def _read_stated_length(scope: Message) -> int:

@@ -52,7 +52,7 @@ class SuperLink:
         folder: the federation's folder.
         tls: its authority and server certificate.
         port: where to listen; sites know it, so it stays the same after a restart.
-        host: an address of the loopback interface.
+        host: an address of the loopback interface; or 0.0.0.0 or ::, where a gateway is in another container.
     """
 
     def __init__(self, folder: Path, tls: TlsFiles, port: int, host: str = HOST) -> None:
@@ -61,11 +61,12 @@ class SuperLink:
         self.port = port
         self.host = host
         self.address = join_address(host, port)
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named, not bound
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._lifeline: int | None = None
         self._output: LinkLog | None = None
-        self.control = ControlApi(host, port, tls.ca, self._describe_last_lines)
+        self.control = ControlApi(local, port, tls.ca, self._describe_last_lines)
         """Runs and nodes, once the child answers."""
 
     @property
@@ -162,7 +163,7 @@ class SuperLink:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_LOG_LEVEL": "WARNING",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "5",
             **_ALLOCATION,
             TAG: str(self.folder),
         }

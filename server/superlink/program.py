@@ -11,6 +11,7 @@ function, this program ends at once.
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from flwr.superlink import main as superlink
@@ -18,6 +19,7 @@ from flwr.superlink.cli import flower_superlink
 
 from privacy.process_lifetime import call_when_closed, take_default_signals
 from server.superlink import database
+from server.superlink.fleet_callers import FleetCallers, find_members
 from server.superlink.gate import Gate
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
@@ -31,11 +33,13 @@ def main() -> None:
     call_when_closed(int(os.environ.pop(OWNER)), _end_everything)
 
     database.register()
+    # The tag is the folder superlink/ in the federation's folder (server/superlink/process.py).
+    callers = FleetCallers(find_members(Path(os.environ[TAG]).parent))
     make = superlink.create_app
 
     def make_gated(*arguments: Any, **named: Any) -> Any:
         app = make(*arguments, **named)
-        app.add_middleware(Gate)
+        app.add_middleware(Gate, callers=callers)
         return app
 
     superlink.create_app = make_gated

@@ -5,34 +5,45 @@ last one ended, however it ended.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from privacy.errors import FederationError
 from privacy.protocol.envelope import Envelope
+from privacy.study.launch import Member
 from server.federation.folder import Federation
 from server.study.journal import Journal
 from server.study.runner import Arrival, StudyRunner
 from server.superlink.grid import SiteMessages
+from server.superlink.message_marks import MessageMarks
 
 _LOOK_EVERY_S: Final = 0.1
+_LOOK_AT_MEMBERS_S: Final = 1.0
 _TTL_S: Final = 24 * 3600.0
 
 
 class GridTransport:
     """The transport over Flower's grid, with sites by name; see :class:`server.study.runner.Transport`."""
 
-    def __init__(self, grid: SiteMessages, federation: Federation) -> None:
+    def __init__(self, grid: SiteMessages, federation: Federation, roster: Sequence[Member]) -> None:
         self._grid = grid
         self._federation = federation
+        self._roster = roster
+        self._marks = MessageMarks(federation.message_marks_path)
+        self._removed: list[str] = []
+        self._look_at = 0.0
         self._activations = federation.read_activations()
         self._nodes = nodes = federation.read_nodes()
         self._names = {node: name for name, node in nodes.items()}
 
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
-        """Send ``envelope``; return the message's id."""
-        return self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
+        """Send ``envelope``; return the message's id, empty for a site that was removed and cannot be reached."""
+        if site not in self._nodes:
+            return ""
+        message = self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
+        self._marks.mark(site)
+        return message
 
     def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """Yield the replies that have arrived since the last call."""
@@ -43,6 +54,19 @@ class GridTransport:
     def give_up(self, message: str) -> None:
         """Stop waiting for the reply to ``message``."""
         self._grid.forget(message)
+
+    def find_removed_sites(self) -> list[str]:
+        """List the study's sites that are not enrolled any more under the key that was invited."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_AT_MEMBERS_S
+            sites = self._federation.read_sites()
+            self._removed = [
+                member.name
+                for member in self._roster
+                if member.name not in sites or sites[member.name].identity != member.identity
+            ]
+        return self._removed
 
     def find_restarted_sites(self) -> list[str]:
         """List the sites whose agent has come online since the last call."""
@@ -67,7 +91,8 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
     nodes = federation.read_nodes()
     with Journal(federation.find_study_folder(study)) as journal:
         journal.lock()
-        missing = sorted(set(journal.read_launch().statement.names) - set(nodes))
+        roster = journal.read_launch().statement.roster
+        missing = sorted({member.name for member in roster} & set(federation.read_sites()) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
         conductor = StudyRunner(
@@ -75,7 +100,7 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
             federation.load_identity(),
             federation.open_witness(),
             federation.timeouts,
-            GridTransport(grid, federation),
+            GridTransport(grid, federation, roster),
         )
         conductor.begin(time.monotonic())
         while conductor.running:

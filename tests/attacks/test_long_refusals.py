@@ -10,7 +10,8 @@ import pytest
 from benchmarks.small_study import small_terms
 from privacy.protocol.messages import Joined, Problem, Release, Reply
 from privacy.sentence import MAX_SENTENCE
-from privacy.study.launch import Launch, SignedLaunch
+from privacy.study.launch import SignedLaunch
+from tests.privacy.launch_makers import order_again
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, require_refused
 from tests.simulator import Simulator
@@ -20,7 +21,7 @@ def launched(simulator: Simulator, options: dict[str, Any]) -> SignedLaunch:
     """A launch, signed by the coordinator, of a model with odd options."""
     old = simulator.journal.read_launch().statement
     terms = small_terms(model={"name": "logistic", "options": options})
-    launch = Launch(federation=old.federation, terms=terms, roster=old.roster, parameters=6, nonce="0" * 32)
+    launch = order_again({**dict(old), "terms": terms, "parameters": 6, "nonce": "0" * 32})
     return SignedLaunch.sign(simulator.federation.load_identity(), launch)
 
 

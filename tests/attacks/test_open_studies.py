@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import yaml
 
 from benchmarks.small_study import small_terms
 from privacy.protocol.envelope import read_body
@@ -17,7 +16,7 @@ from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
 from tests.protocol.moments import in_phase
-from tests.simulator import FOUR, Simulator
+from tests.simulator import FOUR, Simulator, change_policy
 
 TERMS = small_terms(secure_aggregation={"scheme": "open"})
 
@@ -26,10 +25,7 @@ def allowed_by(simulator: Simulator, *names: str) -> None:
     """The people of these sites write into their policy that updates may travel in the clear."""
     for name in names:
         simulator.sites[name].close()
-        site_file = simulator.homes[name].folder / "site.yaml"
-        config = yaml.safe_load(site_file.read_text())
-        config["policy"]["open_sealing"] = True
-        site_file.write_text(yaml.safe_dump(config))
+        change_policy(simulator.homes[name], open_sealing=True)
         simulator.sites[name] = simulator._start(name)
 
 

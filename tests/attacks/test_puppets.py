@@ -5,7 +5,8 @@ import pytest
 from benchmarks.small_study import small_terms
 from privacy.keys import SigningKey
 from privacy.protocol.messages import Join, Joined, Problem, Reply
-from privacy.study.launch import Launch, Member, SignedLaunch
+from privacy.study.launch import Member, SignedLaunch
+from tests.privacy.launch_makers import order_again
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory
 
@@ -17,9 +18,9 @@ def mallory(found: Found) -> Mallory:
 
 
 def relaunch(mallory: Mallory, key: SigningKey | None = None, **changes: object) -> tuple[SignedLaunch, Reply]:
-    """The launch with other contents, and what ash says to it."""
+    """The launch with other contents, which the coordinator's own operator has ordered, and what ash says to it."""
     simulator = mallory.simulator
-    launch = Launch.model_validate({**mallory.launch.statement.model_dump(), **changes})
+    launch = order_again({**mallory.launch.statement.model_dump(), **changes}, simulator.federation.load_operator())
     signed = SignedLaunch.sign(key or simulator.federation.load_identity(), launch)
     simulator.study = launch.study
     return signed, simulator.exchange("ash", Join(launch=signed, epoch=1))[0]
@@ -104,7 +105,7 @@ def test_other_terms_under_the_same_study_are_refused(mallory: Mallory) -> None:
     assert "a launch came in a message of another study" in reply.sentence
     assert simulator.entries("ash", "refuse") == []
     assert simulator.store("ash").launch == mallory.launch.statement
-    assert [entry.kind for entry in before] == ["open", "population", "grant", "allow"]
+    assert [entry.kind for entry in before] == ["open", "population", "grant", "require", "allow"]
 
 
 def test_second_launch_beyond_the_budget_is_refused(mallory: Mallory) -> None:

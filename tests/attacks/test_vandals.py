@@ -240,7 +240,7 @@ def test_offer_that_its_site_has_not_signed_is_that_sites_loss(found: Found) -> 
         assert isinstance(content, Joined)
         statement = content.offer.statement.model_copy(update={"session_key": SessionKey().public})
         offer: Signed[KeyOffer] = content.offer.model_copy(update={"statement": statement})
-        return simulator.forged("ash", reply, Joined(offer=offer, ledger=content.ledger))
+        return simulator.forged("ash", reply, Joined(offer=offer, ledger=content.ledger, program=content.program))
 
     ash_says(simulator, Joined, lie, times=10**6)
     simulator.run(seconds=10)

@@ -15,28 +15,36 @@ PACKAGES: Final = ("privacy", "models", "client", "server")
 
 ROOMS: Final = {
     "client": "cli",
-    "client/commands": "key peer data objections approve budget study_table weights ledger status withdraw "
-    "predict simulate confirm",
-    "client/connection": "service agent link tls_trust client_app",
-    "client/site": "folder config peers registry register_data public_weights running key_rotation",
+    "client/commands": "join key peer consortium policy data objections approve decision_table release budget "
+    "study_table weights ledger status check evidence doctor backup withdraw predict simulate confirm",
+    "client/health": "evidence machine network records shown site",
+    "client/connection": "service agent link message_listener node_memory renewal tls_trust client_app metrics",
+    "client/site": "folder config policy policy_file launcher proxy hooks peers consortium_folder registry "
+    "register_data public_weights running key_rotation",
     "client/data": "dataset site_data contents table encoding label_encoding named_arrays scaling lazy_array "
     "identifiers examples inspection mistakes plausibility patient_register objections",
     "client/data/adapters": "csv arrays",
-    "client/admission": "rules explain budget_forecast",
+    "client/admission": "rules policy_bounds decisions quotas explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
-    "client/study": "request_handler context participation problem key_epochs kept_secrets witness_check "
+    "client/study": "request_handler waiting_studies context participation problem key_epochs kept_secrets "
+    "witness_check peer_heads witness_peers peer_testimony "
     "local_round room_check noise_modes control_variates personal_layers cut_values noiseless_sums seal_round "
-    "apply_aggregate state store round_files held_models released_model release model_card card_document papers "
-    "held_budget activity_log",
-    "client/training": "jobs interface worker session device device_records study_model local_steps global_step "
+    "apply_aggregate state store round_files held_models released_model release_folder release model_card "
+    "card_document papers held_budget activity_log",
+    "client/training": "jobs interface job_format answer_format frames worker child confinement session device "
+    "device_records study_model local_steps global_step "
     "site_update scoring simulate",
+    "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract predict",
     "server": "cli",
-    "server/commands": "sites study study_new study_check study_results study_schema model testimony demo connect",
-    "server/control": "channel client server coordinator",
-    "server/federation": "folder config certificates testimony",
-    "server/superlink": "process program gate database control_api process_tags output_log bundle server_app run "
-    "grid",
+    "server/commands": "members sites study study_new study_check study_results study_schema model testimony log "
+    "check doctor backup demo connect",
+    "server/health": "coordinator network records",
+    "server/control": "coordinator runs server caller rate_limit membership study_calls message_calls metrics",
+    "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
+    "profile testimony",
+    "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
+    "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
     "events notes journal witness crash_marks figures draft_file check check_result",
     "server/results": "tally read documents text",
@@ -58,15 +66,17 @@ ROOMS: Final = {
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
     "process_pool",
     "privacy/secure_aggregation/schemes": "scheme registry bfv bfv_parameters plain",
-    "privacy/protocol": "enrolment envelope messages key_messages headers flower_records",
-    "privacy/ledger": "ledger transaction state rules entries signing approvals totals signed_head recovery "
+    "privacy/control": "calls order channel joining flat_messages",
+    "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records",
+    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions evidence totals signed_head recovery "
     "launches papers database export testimony",
-    "privacy/audit": "cli read_ledger",
-    "privacy/audit/commands": "verify report reconcile whatif",
+    "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
+    "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "key_derivation randomness files sqlite_file exchanged_files address proxy logs process_lifetime command_line",
+    "signed_lines client_certificate consortium key_derivation randomness files sqlite_file exchanged_files backup "
+    "address proxy reachability health machine_checks metrics support_file secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn unet ternausnet11 image_table",

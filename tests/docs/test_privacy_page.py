@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.small_study import small_terms
-from client.site.config import Policy
+from client.site.policy import Policy
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.accounting.calibration import compute_site_noise_multiplier
 from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset, compute_renyi_limit
@@ -48,7 +48,7 @@ def test_constants_of_the_page_are_those_of_the_code() -> None:
     assert f"orders {ORDERS[0]} to {ORDERS[-1]}" in " ".join(TEXT.split())
     assert PUBLIC_COUNT_STEP == 10
     assert "rounded down to tens" in TEXT
-    assert f"`minimum_patients` (site.yaml; {Policy().minimum_patients} unless changed)" in TEXT
+    assert f"`minimum_patients` (policy.yaml; {Policy().minimum_patients} unless changed)" in TEXT
     assert f"{SecureAggregation(value_range=1).bits}-bit grid** by default" in TEXT
 
 

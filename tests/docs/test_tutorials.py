@@ -17,7 +17,7 @@ SITES = ("north", "south", "east")
 LASTING = (
     *("up", "study launch", "study list", "study watch", "study stop", "study resume", "demo", "simulate"),
     *("study show", "study compare", "study give-up", "ledger clock"),
-    *("testimony head", "sites forget", "withdraw", "predict"),
+    *("testimony head", "withdraw", "predict", "approve STUDY", "check"),
 )
 """What needs a running coordinator or a study, or keeps running; the tests of whole federations show it."""
 
@@ -80,14 +80,14 @@ def follow_tutorials(folder: Path) -> None:
     people = {site: Terminal(folder, keys) for site in SITES}
 
     coordinator = lines("coordinator.md")
-    for words in steps(coordinator, "init federation", "sites admit"):
+    for words in steps(coordinator, "init federation", "admit north.request"):
         operator.run(words)
     for site, terminal in people.items():
         for words in steps(site_lines(site), "init", "join --request"):
             printed = terminal.run(words)
-            keys |= {f"KEY-OF-{site.upper()}": printed.strip()} if printed else {}
+            keys |= {f"KEY-OF-{site.upper()}": printed.strip()} if words[1] == "init" else {}
         terminal.run(next(words for words in site_lines(site) if "--request" in words))
-        (admit,) = steps(coordinator, "sites admit", "study check")
+        (admit,) = steps(coordinator, "admit north.request", "study check")
         operator.run(tuple(word.replace("north", site) for word in admit))
         terminal.run(next(words for words in site_lines(site) if "--admission" in words))
     for words in steps(coordinator, "study check"):

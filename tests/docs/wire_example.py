@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SigningKey
 from privacy.protocol.envelope import Envelope, make_envelope
-from privacy.protocol.headers import Header, HeadReference, View
+from privacy.protocol.headers import Header, HeadReference, LostHead, View
 from privacy.protocol.key_messages import compute_counts_digest
 from privacy.protocol.messages import Release, Released, Sealed
 from privacy.signed import Signed
@@ -55,6 +55,7 @@ def example_header() -> Signed[Header]:
         layout="3" * 64,
         reference=170,
         patients=compute_counts_digest({"east": 170, "north": 120, "south": 80}),
+        headers="6" * 64,
     )
     header = Header(
         site=SITE,
@@ -65,6 +66,10 @@ def example_header() -> Signed[Header]:
         ledger=HeadReference(number=10, hash="4" * 64),
         epsilon_spent=2.6494,
         totals=None,
+        seen={
+            "east": HeadReference(number=21, hash="7" * 64),
+            "south": HeadReference(number=9, hash="8" * 64, recovered=LostHead(number=11, hash="9" * 64)),
+        },
     )
     return Signed[Header].sign(SITE_KEY, header)
 

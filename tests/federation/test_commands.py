@@ -44,10 +44,10 @@ def wood(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Iterator
         keys[name] = ok(
             command("consilium-site", "init", folder / name, "--name", name, "--device", "cpu")
         ).out.strip()
-        allow_unprotected_test_patients(folder / name / "site.yaml")
+        set_policy(folder / name / "policy.yaml")
         request, admission = folder / f"{name}.request", folder / f"{name}.admission"
         ok(wood.site(name, "join", "--request", request))
-        assert ok(wood.consilium("sites", "admit", request, "--out", admission)).out.strip() == keys[name]
+        assert ok(wood.consilium("admit", request, "--out", admission)).out.strip() == keys[name]
         assert ok(wood.site(name, "join", "--admission", admission)).out == coordinator
     for number, name in enumerate(SITES):
         for peer in SITES:
@@ -66,11 +66,12 @@ def wood(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Iterator
     assert left_over == []
 
 
-def allow_unprotected_test_patients(file: Path) -> None:
+def set_policy(file: Path) -> None:
     """What the data protection officer writes."""
-    config = yaml.safe_load(file.read_text())
-    config["policy"]["unprotected_test_patients"] = True
-    file.write_text(yaml.safe_dump(config))
+    policy = yaml.safe_load(file.read_text())
+    policy["unprotected_test_patients"] = True
+    policy["automatic"] = [{"name": "small-studies", "studies": ["small"], "epsilon_at_most": 3}]
+    file.write_text(yaml.safe_dump(policy))
 
 
 @pytest.fixture(scope="module")

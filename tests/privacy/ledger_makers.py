@@ -14,7 +14,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import compute_sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Ending
+from privacy.ledger.entries import About, Choice, Ending, Require, Review
 from privacy.ledger.signed_head import Countersigned
 from privacy.ledger.signing import SignedEntry
 
@@ -80,6 +80,25 @@ def write_story(path: Path) -> None:
         )
 
 
+def requirement(study: str, **changes: Any) -> Require:
+    """What a policy asks of a launch: that one person agrees."""
+    return Require.model_validate(
+        {
+            "study": study,
+            "launch": "7" * 64,
+            "terms": TERMS,
+            "persons": 1,
+            "rule": None,
+            "release": False,
+            "operator": "grace",
+            "operator_key": OTHER_KEY.public.text,
+            "epsilon": 3,
+            "policy": "8" * 64,
+            **changes,
+        }
+    )
+
+
 def write_every_kind(path: Path) -> None:
     """Entries of every kind: a study, a disk that is lost, its backup, a second study, a key, a clock."""
     look, backup = clock(), path.with_suffix(".backup")
@@ -108,6 +127,8 @@ def write_every_kind(path: Path) -> None:
         ledger.grant(POPULATION, 1, 1e-4, 32)
         ledger.approve(TERMS, "data protection", runs=3)
         ledger.revoke(TERMS, "data protection")
+        ledger.require(requirement("third"))
+        ledger.decide("third", About.ADMISSION, Choice.APPROVE, "Ada", reviewed=Review(site="south", terms=TERMS))
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
         ledger.pay_evaluation("third", 1, COUNTS)

@@ -1,5 +1,6 @@
 """Logs that stay small, and keep what went wrong."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -49,3 +50,35 @@ def test_sentence_is_written_again_after_another_one(tmp_path: Path) -> None:
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, word, (), None))
     handler.close()
     assert (tmp_path / "x.log").read_text() == "a\nb\na\n"
+
+
+JSON_PROGRAM = """
+import logging, sys
+from pathlib import Path
+from privacy.logs import log_to
+log_to(Path(sys.argv[1]), "site", as_json=True)
+logging.getLogger("activity").info("two\\nlines and a \\u00e9 \\u201cquote\\u201d")
+logging.getLogger("client.training.session").info("round 1: loss 0.7")
+logging.getLogger("client.connection.client_app").warning("a record")
+try:
+    raise ValueError("a record")
+except ValueError:
+    logging.getLogger("client.study.release").exception("it failed")
+"""
+
+
+def test_json_log_is_one_object_a_line_and_stderr_has_nothing_computed_from_records(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", JSON_PROGRAM, str(tmp_path)],
+        check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    (shown,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert set(shown) == {"time", "level", "logger", "message"}
+    assert shown["message"] == "two\nlines and a é “quote”"
+    assert shown["time"].endswith("Z")
+    written = [json.loads(line) for line in (tmp_path / "site.log").read_text().splitlines()]
+    assert [each["logger"] for each in written] == [
+        "activity", "client.training.session", "client.connection.client_app", "client.study.release",
+    ]  # fmt: skip
+    assert "ValueError: a record" in written[-1]["exception"]
+    assert len((tmp_path / "site-problems.log").read_text().splitlines()) == 2

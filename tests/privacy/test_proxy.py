@@ -1,9 +1,11 @@
 """Which coordinator is reached through which proxy."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from privacy.errors import LinkError
-from privacy.proxy import find_proxy
+from privacy.proxy import find_proxy, set_proxy
 
 PROXY = "http://proxy.example:3128"
 
@@ -103,3 +105,24 @@ def test_no_proxy_does_not_cover(monkeypatch: pytest.MonkeyPatch, covers: str, h
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", covers)
     assert find_proxy(host, 9092) is not None
+
+
+@pytest.fixture
+def _no_setting_after() -> Iterator[None]:
+    yield
+    set_proxy(None)
+
+
+@pytest.mark.usefixtures("_no_setting_after")
+def test_proxy_that_is_set_counts_alone_until_it_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://other.example:1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    set_proxy("http://proxy.example:3128", ["10.0.0.0/8"], "ada", "p@ss:w/rd")
+    found = find_proxy("fl.example.org", 443)
+    assert found is not None
+    assert found.url == "http://ada:p%40ss%3Aw%2Frd@proxy.example:3128"
+    assert found.name == "proxy.example:3128"
+    assert find_proxy("10.1.2.3", 443) is None
+    assert find_proxy("127.0.0.1", 443) is None
+    set_proxy(None)
+    assert find_proxy("fl.example.org", 443) is None

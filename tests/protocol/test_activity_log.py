@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from benchmarks.small_study import small_terms
+from client.site.folder import SiteFolder
 from client.study.activity_log import ActivityLog
 from tests.protocol.conftest import Found
 from tests.protocol.moments import THREE
-from tests.simulator import Simulator
+from tests.simulator import Simulator, change_policy
 
 
 @pytest.fixture
@@ -20,10 +20,7 @@ def simulator(found: Found) -> Simulator:
 
 def edit_policy(home: Path, **changes: object) -> None:
     """What the data protection officer does while the site runs."""
-    file = home / "site.yaml"
-    config = yaml.safe_load(file.read_text())
-    config["policy"] |= changes
-    file.write_text(yaml.safe_dump(config))
+    change_policy(SiteFolder(home), **changes)
 
 
 def watched(simulator: Simulator) -> list[str]:
@@ -54,7 +51,7 @@ def test_policy_that_was_changed_since_the_start_is_in_force(simulator: Simulato
     shown, study = watched(simulator), simulator.study
     edit_policy(simulator.homes["ash"].folder, epsilon_per_study=0.5)
     simulator.run(seconds=5)
-    assert shown[0] == "site.yaml has changed: its policy is in force from this study on"
+    assert shown[0] == "policy.yaml has changed: it is in force from now on"
     assert shown[1].startswith(f"{study}: refuses admission (policy): ")
     assert not simulator.trained
     (refusal,) = simulator.entries("ash", "refuse")
@@ -63,9 +60,9 @@ def test_policy_that_was_changed_since_the_start_is_in_force(simulator: Simulato
 
 def test_policy_that_cannot_be_read_decides_nothing_and_the_site_stays(simulator: Simulator) -> None:
     shown = watched(simulator)
-    file = simulator.homes["ash"].folder / "site.yaml"
+    file = simulator.homes["ash"].folder / "policy.yaml"
     good = file.read_text()
-    file.write_text("name: [")
+    file.write_text("models: [")
     simulator.run(lambda: bool(shown))
     file.write_text(good)
     assert "refuses admission (unavailable)" in shown[0]

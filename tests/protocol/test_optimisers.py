@@ -70,7 +70,7 @@ def sections_of(place: str, way: str, rule: str, scheme: str) -> Sections:
 
 def allow_open_sealing(simulator: Simulator) -> None:
     for name, home in simulator.homes.items():
-        path = home.folder / "site.yaml"
+        path = home.folder / "policy.yaml"
         path.write_text(path.read_text().replace("open_sealing: false", "open_sealing: true"))
         simulator.restart_site(name)
 

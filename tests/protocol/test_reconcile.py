@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from benchmarks.small_study import small_terms
 from privacy.audit.cli import cli
-from privacy.audit.commands.reconcile import Discrepancy, SiteLedger, Weight, compare
+from privacy.audit.commands.reconcile import compare
 from privacy.audit.read_ledger import read_ledger
+from privacy.audit.site_ledger import Discrepancy, SiteLedger, Weight
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger

@@ -1,20 +1,15 @@
 """Sites that refuse a study: whoever launched it hears all of them, not one a launch."""
 
-import yaml
-
 from benchmarks.small_study import small_terms
 from server.study.state import Phase
 from tests.protocol.conftest import Found
-from tests.simulator import FOUR, Simulator
+from tests.simulator import FOUR, Simulator, change_policy
 
 
 def forbid(simulator: Simulator, *names: str) -> None:
     """Their data protection officers allow less epsilon than the study asks for."""
     for name in names:
-        path = simulator.homes[name].folder / "site.yaml"
-        config = yaml.safe_load(path.read_text())
-        config["policy"]["epsilon_per_study"] = 0.5
-        path.write_text(yaml.safe_dump(config))
+        change_policy(simulator.homes[name], epsilon_per_study=0.5)
         simulator.restart_site(name)
 
 

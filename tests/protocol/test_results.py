@@ -130,7 +130,7 @@ def test_site_that_refused_stands_with_its_sentence(found: Found) -> None:
     simulator = found(small_terms(), launch=False)
     with simulator.homes["elm"].open_ledger():
         pass
-    path = simulator.homes["elm"].folder / "site.yaml"
+    path = simulator.homes["elm"].folder / "policy.yaml"
     path.write_text(path.read_text().replace("unprotected_test_patients: true", "unprotected_test_patients: false"))
     simulator.restart_site("elm")
     simulator.launch()

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.small_study import small_terms
+from privacy.client_certificate import Role
 from privacy.errors import FederationError
-from server.control.coordinator import Coordinator
+from server.control.caller import Caller
+from server.control.runs import Runs
+from server.control.study_calls import StudyCalls
 from server.results.read import read_summary
 from server.study.events import StudyStatus
 from server.study.state import Phase
@@ -14,6 +17,8 @@ from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished
 from tests.protocol.moments import THREE, in_phase, make_void
 from tests.simulator import PATIENCE, Simulator
+
+OPERATOR = Caller(Role.OPERATOR, "local")
 
 
 @pytest.fixture
@@ -29,15 +34,15 @@ def stopped(found: Found) -> Simulator:
 
 
 def test_resume_that_would_stand_still_again_names_whom_to_readmit_and_changes_nothing(stopped: Simulator) -> None:
-    coordinator = Coordinator(stopped.federation)
+    calls = StudyCalls(stopped.federation, Runs())
     with pytest.raises(FederationError, match=f"with: consilium study resume {stopped.study} --readmit birch$"):
-        coordinator._resume({"study": stopped.study, "readmit": []})
+        calls._resume({"study": stopped.study, "readmit": []}, OPERATOR)
     assert stopped.journal.read_status() is StudyStatus.STOPPED
     assert list(stopped.journal.read_history().out) == ["birch"]
 
 
 def test_resume_with_the_site_that_is_needed_goes_on(stopped: Simulator) -> None:
-    Coordinator(stopped.federation)._resume({"study": stopped.study, "readmit": ["birch"]})
+    StudyCalls(stopped.federation, Runs())._resume({"study": stopped.study, "readmit": ["birch"]}, OPERATOR)
     assert stopped.journal.read_status() is StudyStatus.OPEN
     stopped.restart_coordinator()
     stopped.run(seconds=5)
@@ -45,10 +50,10 @@ def test_resume_with_the_site_that_is_needed_goes_on(stopped: Simulator) -> None
 
 
 def test_readmission_to_a_running_study_says_to_stop_it_first(stopped: Simulator) -> None:
-    coordinator = Coordinator(stopped.federation)
-    coordinator._resume({"study": stopped.study, "readmit": ["birch"]})
+    calls = StudyCalls(stopped.federation, Runs())
+    calls._resume({"study": stopped.study, "readmit": ["birch"]}, OPERATOR)
     with pytest.raises(FederationError, match=f"stop it: consilium study stop {stopped.study}$"):
-        coordinator._resume({"study": stopped.study, "readmit": []})
+        calls._resume({"study": stopped.study, "readmit": []}, OPERATOR)
 
 
 def test_study_that_waits_is_listed_as_waiting_with_who_is_away(found: Found) -> None:

@@ -76,7 +76,15 @@ def test_every_round_is_reserved_and_settled_once_and_the_rest_goes_back(found: 
         kinds = [(entry.kind, getattr(entry.body, "round", 0)) for entry in simulator.entries(name)[3:]]
         seen = ("checkpoint", 0)
         trained = [step for number in (1, 2, 3) for step in (seen, ("reserve", number), ("settle", number))]
-        assert kinds == [("allow", 0), *trained, seen, ("evaluate", 3), ("return", 0), ("release", 0)]
+        assert kinds == [
+            ("require", 0),
+            ("allow", 0),
+            *trained,
+            seen,
+            ("evaluate", 3),
+            ("return", 0),
+            ("release", 0),
+        ]
         found_budget = budget(simulator, name)
         assert found_budget.grants[0].set_aside == 0
         assert found_budget.epsilon_spent is not None

@@ -7,91 +7,55 @@ A *contradiction* cannot come from honest parties. A *remark* can, and says how.
 * terms: the study that a site admitted is the one that the coordinator launched;
 * heads: what a witness countersigned is in the ledger, or the ledger says that it was restored; two witnesses have
   seen one ledger, not two;
+* what sites have seen of each other: the same of the heads in their headers (``privacy/audit/site_witnesses.py``);
 * copies: a file given twice counts once. Of two copies of a site's ledger where one continues the other, the longer
   one counts. Two copies that differ in an entry are two ledgers.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 import click
 
 from privacy.audit.read_ledger import read_ledger
+from privacy.audit.site_ledger import Discrepancy, SiteLedger, Weight, make_contradiction, make_remark
+from privacy.audit.site_witnesses import (
+    compare_site_testimony,
+    compare_witnesses,
+    find_newest_seen,
+)
 from privacy.command_line import print_json
-from privacy.document import Document
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey
-from privacy.ledger.entries import Checkpoint, Entry, Evaluate, Recover, Reserve
-from privacy.ledger.signed_head import LedgerHead
-from privacy.ledger.signing import Head
 from privacy.ledger.state import LedgerState
 from privacy.ledger.testimony import Testimony, read_testimony
-
-
-class Weight(StrEnum):
-    """The weight of a finding."""
-
-    CONTRADICTION = "contradiction"
-    REMARK = "remark"
-
-
-class Discrepancy(Document):
-    """A point on which a witness and a ledger do not agree."""
-
-    weight: Weight
-    site: str
-    sentence: str
-
-
-@dataclass
-class SiteLedger:
-    """A site's verified ledger, and the parts of it that are compared."""
-
-    ledger: LedgerState
-    trained: set[tuple[str, int]] = field(default_factory=set)
-    evaluated: set[tuple[str, int]] = field(default_factory=set)
-    recovered: list[Head] = field(default_factory=list)
-    """The heads of lost ledgers whose totals it took over, in order."""
-    checkpoints: set[tuple[str, str]] = field(default_factory=set)
-    """The witness's key and the digest of the head."""
-
-    @property
-    def name(self) -> str:
-        """The name of the site."""
-        return self.ledger.site
-
-    def apply(self, _: LedgerState, entry: Entry) -> None:
-        """Collect what is compared from the next entry."""
-        match entry.body:
-            case Reserve(study=study, round=round):
-                self.trained.add((study, round))
-            case Evaluate(study=study, round=round):
-                self.evaluated.add((study, round))
-            case Recover(countersigned=countersigned):
-                head = countersigned.head.statement
-                self.recovered.append(Head(head.number, head.hash))
-            case Checkpoint(witness=witness, countersigned=countersigned):
-                self.checkpoints.add((witness, countersigned.seen.statement.head))
+from privacy.protocol.site_testimony import SiteTestimony, read_site_testimony
 
 
 @click.command()
 @click.argument("files", metavar="TESTIMONY... LEDGER...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
-    """Compare what witnesses saw (see 'consilium testimony export') with sites' ledgers or exports of them.
+    """Compare what witnesses saw with sites' ledgers or exports of them, and with what other witnesses saw.
 
-    Give the files in any order: at least one testimony and one ledger, and as many ledgers as there are.
+    The coordinator's testimony is written by 'consilium testimony export', a site's by 'consilium-site ledger
+    testimony'. Give the files in any order, all that there are: at least one testimony and one ledger, or two
+    testimonies.
     """
-    testimonies, ledgers = _read_files(files)
-    found = compare(testimonies, ledgers)
+    testimonies, sites, ledgers = _read_files(files)
+    found = compare(testimonies, ledgers, sites)
+    newest = {each.name: find_newest_seen(each, sites) for each in ledgers}
     contradictions = sum(each.weight is Weight.CONTRADICTION for each in found)
     if as_json:
         print_json(
             {
                 "testimonies": [each.opening.federation for each in testimonies],
+                "site_testimonies": [each.opening.site for each in sites],
+                "seen_by_sites": {
+                    name: None if each is None else {"entry": each.entry, "sites": list(each.sites)}
+                    for name, each in newest.items()
+                },
                 "sites": [each.name for each in ledgers],
                 "contradictions": contradictions,
                 "findings": [each.model_dump(mode="json") for each in found],
@@ -100,9 +64,15 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
     else:
         for each in found:
             click.echo(f"{each.weight:13}  {each.site}: {each.sentence}")
+        for name, seen in newest.items():
+            if seen is not None:
+                click.echo(
+                    f"entry {seen.entry} of {name}'s ledger is the newest that other sites have seen: {seen.text}"
+                )
         rounds = sum(len(each.rounds) for each in testimonies)
+        heads = sum(len(each.heads) for each in testimonies) + sum(len(each.headers) for each in sites)
         click.echo(
-            f"compared {rounds} rounds and {sum(len(each.heads) for each in testimonies)} heads with "
+            f"compared {rounds} rounds and {heads} heads with "
             f"{len(ledgers)} {'ledger' if len(ledgers) == 1 else 'ledgers'} "
             f"({', '.join(each.name for each in ledgers)}): "
             f"{contradictions} contradictions, {len(found) - contradictions} remarks"
@@ -113,14 +83,20 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         )
 
 
-def compare(testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger]) -> list[Discrepancy]:
+def compare(
+    testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger], sites: Sequence[SiteTestimony] = ()
+) -> list[Discrepancy]:
     """List every point on which witnesses and ledgers do not agree, contradictions first."""
     findings = [*_find_conflicting_entries(testimonies), *_find_conflicting_copies(ledgers)]
+    by_sites = [*compare_witnesses(testimonies, sites)]
     for ledger_state in ledgers:
+        for site in sites:
+            by_sites += compare_site_testimony(site, ledger_state)
         for testimony in testimonies:
             findings += _compare_terms(testimony, ledger_state)
             findings += _compare_rounds(testimony, ledger_state)
             findings += _compare_heads(testimony, ledger_state)
+    findings += {each.digest: each for each in by_sites}.values()  # several sites have often seen the same
     return sorted(findings, key=lambda each: (each.weight is Weight.REMARK, each.site))
 
 
@@ -128,14 +104,14 @@ def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[D
     for study, seen in testimony.studies.items():
         allowed = ledger_state.ledger.find_allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
-            yield _make_contradiction(
+            yield make_contradiction(
                 ledger_state,
                 f"it admitted the study '{study}' under the terms {allowed.terms[:16]}, the coordinator launched it "
                 f"under {seen.terms[:16]}",
             )
         own = seen.sites.get(ledger_state.name)
         if own is not None and own not in [key.text for key in ledger_state.ledger.keys]:
-            yield _make_contradiction(
+            yield make_contradiction(
                 ledger_state,
                 f"the study '{study}' invited the key {PublicKey.from_text(own).typed}, which never signed this ledger",
             )
@@ -151,12 +127,12 @@ def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[
         )
         if ledger_state.name in seen.heads and not paid:
             if ledger_state.recovered:
-                yield _make_remark(
+                yield make_remark(
                     ledger_state,
                     f"round {number} of '{study}' has its update; the ledger was restored and has lost it",
                 )
             else:
-                yield _make_contradiction(
+                yield make_contradiction(
                     ledger_state,
                     f"round {number} of '{study}' has its update in the sum, its ledger has no payment for it",
                 )
@@ -166,13 +142,13 @@ def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[
             continue
         round_seen = testimony.rounds.get((study, number))
         if round_seen is None and (study, number) not in testimony.void:
-            yield _make_remark(
+            yield make_remark(
                 ledger_state,
                 f"it paid for round {number} of '{study}', of which the coordinator shows no sum: the study ended or "
                 "is stopped in it, or the coordinator keeps it back",
             )
         elif round_seen is not None and ledger_state.name not in round_seen.heads:
-            yield _make_remark(
+            yield make_remark(
                 ledger_state,
                 f"it paid for round {number} of '{study}' and is not in its sum: it was lost before release",
             )
@@ -187,20 +163,20 @@ def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[D
         shown.add(head.digest)
         if ledger_state.ledger.contains(head.number, head.hash):
             continue
-        if _is_lost_and_taken_over(head, ledger_state):
-            yield _make_remark(
+        if ledger_state.took_over(head.number, head.recovered):
+            yield make_remark(
                 ledger_state,
                 f"entry {head.number}, which a witness has seen, was lost; the ledger was restored since",
             )
         else:
-            yield _make_contradiction(
+            yield make_contradiction(
                 ledger_state,
                 f"entry {head.number}, which a witness has seen, is not in the ledger: it was rolled back, "
                 "rewritten, or this is a copy",
             )
     for witness, digest in sorted(ledger_state.checkpoints):
         if witness == testimony.opening.key and digest not in shown:
-            yield _make_contradiction(
+            yield make_contradiction(
                 ledger_state, "the coordinator has countersigned a head that its testimony does not show"
             )
 
@@ -226,44 +202,40 @@ def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Discrepa
         for other in ledgers[number + 1 :]:
             if ledger_state.name == other.name:
                 restored = bool(ledger_state.recovered or other.recovered)
-                yield (_make_remark if restored else _make_contradiction)(
+                yield (make_remark if restored else make_contradiction)(
                     ledger_state,
                     f"two of its ledgers were given that part ways, with {ledger_state.ledger.head.number} and "
                     f"{other.ledger.head.number} entries" + ("; one of them was restored" if restored else ""),
                 )
 
 
-def _is_lost_and_taken_over(head: LedgerHead, ledger_state: SiteLedger) -> bool:
-    """Return whether the ledger was restored after this head, and took over this head or a later one."""
-    # a head names the last recovery before it: only recoveries after that one can have lost it
-    before = [None, *(each.hash for each in ledger_state.recovered)]
-    if head.recovered not in before:
-        return False
-    following = ledger_state.recovered[before.index(head.recovered) :]
-    return bool(following) and head.number <= following[0].number
-
-
-def _read_files(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteLedger]]:
-    testimonies, ledgers = list[Testimony](), list[SiteLedger]()
+def _read_files(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteTestimony], list[SiteLedger]]:
+    testimonies, sites, ledgers = list[Testimony](), list[SiteTestimony](), list[SiteLedger]()
     for path in files:
-        if _is_testimony(path):
-            testimony = read_testimony(path)
-            if testimony not in testimonies:
-                testimonies.append(testimony)
-        else:
-            site = SiteLedger(LedgerState())
-            _, site.ledger = read_ledger(path, watch=site.apply)
-            ledgers.append(site)
-    if not testimonies:
+        match _find_kind(path):
+            case "testimony":
+                testimony = read_testimony(path)
+                if testimony not in testimonies:
+                    testimonies.append(testimony)
+            case "site-testimony":
+                site_testimony = read_site_testimony(path)
+                if site_testimony not in sites:
+                    sites.append(site_testimony)
+            case _:
+                site = SiteLedger(LedgerState())
+                _, site.ledger = read_ledger(path, watch=site.apply)
+                ledgers.append(site)
+    if not testimonies and not sites:
         raise click.UsageError(
-            "none of these is a testimony; the coordinator writes one: consilium testimony export FILE"
+            "none of these is a testimony; the coordinator writes one: consilium testimony export FILE; a site writes "
+            "one: consilium-site ledger testimony --out FILE"
         )
-    if not ledgers:
+    if not ledgers and len(testimonies) + len(sites) < 2:
         raise click.UsageError(
-            "none of these is a ledger, so there is nothing to compare with; a site writes one: "
+            "this is one testimony and no ledger, so there is nothing to compare with; a site writes one: "
             "consilium-site ledger export FILE"
         )
-    return testimonies, _keep_longest_copies(ledgers)
+    return testimonies, sites, _keep_longest_copies(ledgers)
 
 
 def _keep_longest_copies(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
@@ -282,17 +254,11 @@ def _is_continuation(longer: SiteLedger, ledger_state: SiteLedger) -> bool:
     )
 
 
-def _is_testimony(path: Path) -> bool:
+def _find_kind(path: Path) -> str | None:
+    """Return which kind of testimony a file says that it is; None if it says none."""
     try:
         with path.open("rb") as file:
-            return b'"kind":"testimony"' in file.read(1000)
+            start = file.read(1000)
     except OSError:
-        return False
-
-
-def _make_contradiction(ledger_state: SiteLedger, sentence: str) -> Discrepancy:
-    return Discrepancy(weight=Weight.CONTRADICTION, site=ledger_state.name, sentence=sentence)
-
-
-def _make_remark(ledger_state: SiteLedger, sentence: str) -> Discrepancy:
-    return Discrepancy(weight=Weight.REMARK, site=ledger_state.name, sentence=sentence)
+        return None
+    return next((kind for kind in ("site-testimony", "testimony") if b'"kind":"%s"' % kind.encode() in start), None)

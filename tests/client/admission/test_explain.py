@@ -10,7 +10,7 @@ from benchmarks.small_study import small_terms, without_privacy
 from client.admission.explain import Explanation, explain_study
 from client.admission.rules import compute_price
 from client.commands.study_table import print_explanation
-from client.site.config import Policy
+from client.site.policy import Policy
 from client.site.registry import Registration
 from privacy.accounting.epsilon import epsilon_of
 from privacy.errors import BudgetError
@@ -142,16 +142,16 @@ def test_study_that_does_not_fit_is_explained_with_what_is_left(ledger: Ledger) 
 def test_every_reason_is_told_not_only_the_first(ledger: Ledger) -> None:
     found = explained(
         ledger,
-        policy=Policy(models=("mlp",), minimum_sites=4, minimum_patients=70, approval="each-study"),
+        policy=Policy(models=("mlp",), minimum_sites=4, minimum_patients=70),
         registration=REGISTRATION.model_copy(update={"public_patients": 60}),
         terms=small_terms(privacy={"epsilon": 4.0, "delta": 0.1}),
     )
     assert [reason.code for reason in found.reasons] == [
-        "policy", "policy", "policy", "policy", "approval", "data", "delta", "budget",
+        "policy", "policy", "policy", "policy", "data", "delta", "budget",
     ]  # fmt: skip
     for reason, word in zip(
         found.reasons,
-        ("mlp", "4", "epsilon 4", "test patients", "approve STUDY", "70", "delta 0.1", "no budget is granted"),
+        ("mlp", "4", "epsilon 4", "test patients", "70", "delta 0.1", "no budget is granted"),
         strict=True,
     ):
         assert word in reason.sentence

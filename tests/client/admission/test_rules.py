@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.small_study import CONTRACT, small_terms, without_privacy
 from client.admission.rules import Price, admit
-from client.site.config import Policy
+from client.site.policy import Policy
 from client.site.registry import Registration
 from models.catalogue import NAMES
 from privacy.accounting.epsilon import epsilon_of
@@ -18,12 +18,13 @@ from privacy.accounting.plan import Purpose
 from privacy.errors import BudgetError, RefusedError
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import Ledger
+from privacy.program import Program
 from privacy.protocol.enrolment import Admission
 from privacy.protocol.envelope import read_body
 from privacy.protocol.messages import Join, Problem
-from privacy.study import DataContract, Terms
+from privacy.study import DataContract, Placement, Terms, Unit
 from privacy.study.launch import SignedLaunch
-from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS, key_number, launch_of
+from tests.privacy.launch_makers import COORDINATOR_KEY, OPERATOR_KEY, PROGRAM, SITE_KEYS, key_number, launch_of
 from tests.simulator import Simulator
 
 PROTECTED: dict[str, Any] = {"evaluation": {"rounds": [2], "epsilon": 1.0}}
@@ -63,8 +64,10 @@ class Case:
     registration: Registration | None = REGISTRATION
     registered: DataContract | None = None
     """The contract that people registered the files under; None is the study's."""
-    approved: bool = False
     weights: frozenset[str] = frozenset()
+    program: Program = PROGRAM
+    device: str = "auto"
+    doubts: dict[str, str] = field(default_factory=dict)
 
     def judged(self) -> Price:
         admission = Admission(
@@ -74,6 +77,7 @@ class Case:
             coordinator=COORDINATOR_KEY.public.text,
             address="127.0.0.1:9092",
             ca_certificate="-",
+            certificate="-",
         )
         return admit(
             SignedLaunch.sign(self.signer, launch_of(self.terms, self.keys, self.federation)),
@@ -81,10 +85,12 @@ class Case:
             identity=SITE_KEYS["ash"].public,
             admission=admission,
             pinned=self.pinned,
+            doubts=self.doubts,
             policy=self.policy,
             registration=self.registration and self.registration.model_copy(update={"contract": self.contract()}),
-            approved=self.approved,
             account=self.budget,
+            program=self.program,
+            device=self.device,
             weights=self.weights,
         )
 
@@ -140,9 +146,36 @@ def test_launch_with_a_site_that_nobody_here_has_pinned_is_refused(case: Case) -
     )
 
 
+def test_launch_with_a_peer_that_is_believed_no_more_is_refused_with_the_reason(case: Case) -> None:
+    case.doubts["cedar"] = "the consortium 'trees' has revoked the key of 'cedar'"
+    case.refused("roster", "has revoked the key of 'cedar'")
+
+
 def test_launch_with_another_key_for_a_pinned_peer_is_refused(case: Case) -> None:
     case.keys["cedar"] = key_number(9)
     case.refused("roster", "the roster gives 'cedar' another key than the one this site has pinned")
+
+
+# order and program -------------------------------------------------------------------------------------------
+
+
+def test_launch_by_an_operator_who_is_not_in_the_policy_is_refused(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=4.0, operators={"ada": key_number(9).public.typed})
+    case.refused(
+        "policy", f"'ada' launched it with the key {OPERATOR_KEY.public.typed}, which is not under 'operators'"
+    )
+    case.policy = Policy(epsilon_per_study=4.0, operators={"grace": OPERATOR_KEY.public.typed})
+    assert case.judged().noise_multiplier is not None
+
+
+def test_launch_for_another_version_is_refused_with_what_to_install(case: Case) -> None:
+    case.program = Program(version="1.2.2", code="c" * 64)
+    case.refused("program", "the study is for version 1.2.3, this site runs 1.2.2; install 1.2.3 here")
+
+
+def test_launch_for_other_code_of_the_same_version_is_refused(case: Case) -> None:
+    case.program = Program(version="1.2.3", code="d" * 64)
+    case.refused("program", "for 1.2.3 (cccccccccccc), this site runs 1.2.3 (dddddddddddd): the same version")
 
 
 # policy ----------------------------------------------------------------------------------------------------
@@ -293,6 +326,27 @@ def test_evaluation_that_no_noise_makes_cheap_enough_is_refused(case: Case) -> N
     case.refused("budget", "no noise reaches epsilon 0.02 at delta 1e-300 for 1 steps at rate 1")
 
 
+def test_unit_and_placement_that_the_policy_does_not_name_are_refused(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=4.0, units=(Unit.SITE,))
+    case.refused("policy", "the study's privacy has the unit 'patient', this site allows: site")
+    case.policy = Policy(epsilon_per_study=4.0, placements=(Placement.DISTRIBUTED,))
+    case.refused("policy", "the study's privacy has the placement 'local', this site allows: distributed")
+
+
+def test_device_that_the_policy_does_not_name_is_refused(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=4.0, devices=("cpu",))
+    case.refused("policy", "this site may train on cpu only, and site.yaml says device: auto")
+    case.device = "cpu"
+    assert case.judged().noise_multiplier is not None
+
+
+def test_round_of_more_bytes_than_the_policy_allows_is_refused(case: Case) -> None:
+    case.policy = Policy(epsilon_per_study=4.0, megabytes_per_round=0.001)
+    case.refused("policy", "MB, this site allows 0.001")
+    case.policy = Policy(epsilon_per_study=4.0, megabytes_per_round=50)
+    assert case.judged().noise_multiplier is not None
+
+
 def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
     case.signer, case.policy, case.registration, case.budget = key_number(9), Policy(minimum_sites=9), None, None
     case.refused("federation", "")
@@ -307,7 +361,7 @@ def test_first_rule_that_fails_is_the_refusals_code(case: Case) -> None:
 def test_refusal_is_answered_and_written_in_the_ledger(tmp_path: Path) -> None:
     """Through the site itself: code and sentence go to the coordinator and to the ledger, and nothing is begun."""
     simulator = Simulator(tmp_path / "wood", small_terms())
-    site_file = simulator.homes["ash"].folder / "site.yaml"
+    site_file = simulator.homes["ash"].folder / "policy.yaml"
     site_file.write_text(site_file.read_text().replace("epsilon_per_study: 3.0", "epsilon_per_study: 2.0"))
     simulator.restart_site("ash")
     simulator.launch()

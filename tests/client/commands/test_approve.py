@@ -1,22 +1,19 @@
-"""``consilium-site approve``: one study's terms are agreed to, and then admitted where the policy asks for it."""
+"""``consilium-site approve`` and ``refuse``: people decide about a study that waits, and ahead of a launch."""
 
 import getpass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from benchmarks.small_study import small_terms, without_privacy, write_study
 from client.site.folder import SiteFolder
-from privacy.errors import LedgerError
-from privacy.protocol.envelope import read_body
-from privacy.protocol.messages import Join, Problem
+from privacy.errors import LedgerError, SiteConfigError
+from privacy.protocol.messages import Join, Joined, Waiting
+from server.study.state import Phase
 from tests.client.commands.terminal import grant, site, with_data
-from tests.simulator import Simulator
-
-
-def ask_each_study(home: SiteFolder) -> None:
-    path = home.folder / "site.yaml"
-    path.write_text(path.read_text().replace("approval: automatic", "approval: each-study"))
+from tests.simulator import Simulator, change_policy
 
 
 def approved(folder: Path) -> bool:
@@ -47,17 +44,20 @@ def test_approval_says_what_still_stands_against_the_study(folder: Path) -> None
     done = site(folder, "approve", str(folder.parent / "study.yaml"), "--by", "Ada")
     assert "data: no data are registered under the study's contract 'small'" in done.stdout
     assert "this site would still refuse the study, for the reasons above" in done.stderr
-    assert "this site's policy admits without approval; set 'approval: each-study' in site.yaml" in done.stderr
 
 
-def test_approval_where_it_is_asked_for_is_no_reason_any_more(folder: Path) -> None:
-    ask_each_study(SiteFolder(folder))
+def test_approval_is_what_a_study_waits_for(folder: Path) -> None:
+    with_data(folder)
+    grant(folder)
+    change_policy(SiteFolder(folder), unprotected_test_patients=True)
     study = str(folder.parent / "study.yaml")
-    assert "approval: this site approves each study by hand" in site(folder, "budget", "explain", study).stdout
-    done = site(folder, "approve", study, "--by", "Ada")
-    assert "approval:" not in done.stdout
-    assert "admits without approval" not in done.stderr
-    assert "approval:" not in site(folder, "budget", "explain", study).stdout
+    before = site(folder, "budget", "explain", study).stdout
+    assert "this site would admit it once a person has agreed" in before
+    site(folder, "approve", study, "--by", "Ada")
+    assert "this site would admit it\n" in site(folder, "budget", "explain", study).stdout
+    change_policy(SiteFolder(folder), persons=2)
+    done = site(folder, "approve", study, "--by", "Ada", "--further")
+    assert "this site's policy asks for a second person" in done.stderr
 
 
 def runs(folder: Path) -> int:
@@ -103,22 +103,16 @@ def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(fo
 def test_one_approval_admits_one_launch(tmp_path: Path) -> None:
     """A coordinator launches approved terms again and again, until the grant is empty."""
     simulator = Simulator(tmp_path / "wood", small_terms())
-    ask_each_study(simulator.homes["ash"])
-    simulator.restart_site("ash")
+    change_policy(simulator.homes["ash"], automatic=[])
     study = write_study(tmp_path / "study.yaml", small_terms())
     site(simulator.homes["ash"].folder, "approve", str(study), "--by", "Ada")
     answers = []
     for _ in range(2):
         simulator.launch()
-        asked = simulator.signed("ash", Join(launch=simulator.journal.read_launch(), epoch=1))
-        answers.append(read_body(simulator.sites["ash"].answer(asked)).content)
-        simulator.journal.close()
-    assert not isinstance(answers[0], Problem)
-    assert isinstance(answers[1], Problem)
-    assert answers[1].code == "approval"
+        answers.append(simulator.exchange("ash", Join(launch=simulator.journal.read_launch(), epoch=1))[0])
+    assert [type(each) for each in answers] == [Joined, Waiting]
     assert len(simulator.entries("ash", "allow")) == 1
-    for each in simulator.sites.values():
-        each.close()
+    simulator.close()
 
 
 def test_approval_is_of_exactly_these_terms(folder: Path) -> None:
@@ -133,31 +127,103 @@ def test_approval_by_nobody_is_refused(folder: Path) -> None:
     assert not approved(folder)
 
 
-def test_study_waits_for_approval_and_is_then_admitted(tmp_path: Path) -> None:
-    """Through the site itself: invited, refused with the rule's code, approved at the keyboard, invited again."""
+# a study that waits ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[Simulator]:
+    """A study that waits for the people of ash, whose command line knows it."""
     simulator = Simulator(tmp_path / "wood", small_terms())
-    ask_each_study(simulator.homes["ash"])
-    simulator.restart_site("ash")
+    change_policy(simulator.homes["ash"], automatic=[], contact="Ada, 1234")
     simulator.launch()
-
-    def invited() -> object:
-        asked = simulator.signed("ash", Join(launch=simulator.journal.read_launch(), epoch=1))
-        return read_body(simulator.sites["ash"].answer(asked)).content
-
-    refused = invited()
-    assert isinstance(refused, Problem)
-    assert refused.code == "approval"
-    assert "run: consilium-site approve STUDY.yaml --by NAME" in refused.sentence
-    assert simulator.entries("ash", "allow") == []
-
-    other = write_study(tmp_path / "other.yaml", small_terms(training={"rounds": 3}))
-    site(simulator.homes["ash"].folder, "approve", str(other), "--by", "Ada")
-    assert isinstance(invited(), Problem)
-
-    study = write_study(tmp_path / "study.yaml", small_terms())
-    site(simulator.homes["ash"].folder, "approve", str(study), "--by", "Ada")
-    assert not isinstance(invited(), Problem)
-    assert len(simulator.entries("ash", "allow")) == 1
-    simulator.run()
-    assert simulator.state("ash").closed
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING)
+    yield simulator
     simulator.close()
+
+
+def at_ash(simulator: Simulator, *words: str) -> Result:
+    return site(simulator.homes["ash"].folder, *words)
+
+
+def test_study_that_waits_is_shown_with_all_that_a_person_needs_and_is_then_admitted(simulator: Simulator) -> None:
+    assert f"consilium-site approve {simulator.study}" in at_ash(simulator, "status").stdout
+    done = at_ash(simulator, "approve", simulator.study, "--by", "Ada Byron", "--yes")
+    shown = " ".join(done.stdout.split())
+    operator = simulator.federation.load_operator().public.typed
+    for words in (
+        "purpose a test",
+        "launched by 'local', as the coordinator calls them; ordered 20",
+        f"key {operator} (this site's policy names no operators)",
+        "predicts ",
+        "from ",
+        "sites ash: this site",
+        "birch: its key is believed here",
+        "the model goes to the sites that take part",
+        "not protected test patients: their totals leave without noise",
+        "decided 1 must agree",
+        "in all epsilon ",
+    ):
+        assert words in shown
+    assert "approved by Ada Byron; the coordinator hears of it the next time it asks" in done.stderr
+    (entry,) = simulator.entries("ash", "decide")
+    launch = simulator.journal.read_launch().statement
+    assert entry.body.model_dump(mode="json") == {
+        "study": simulator.study,
+        "launch": launch.digest,
+        "terms": launch.terms.digest,
+        "about": "admission",
+        "choice": "approve",
+        "model": None,
+        "reviewed": None,
+        "why": None,
+        "by": "Ada Byron",
+        "account": getpass.getuser(),
+    }
+    simulator.run(seconds=5)
+    assert simulator.state("ash").closed
+
+
+def test_refusal_of_a_study_that_waits_ends_it_here_with_its_reason(simulator: Simulator) -> None:
+    done = at_ash(simulator, "refuse", simulator.study, "--by", "Ada", "--why", "too few beds", "--yes")
+    assert "refused by Ada" in done.stderr
+    simulator.run(seconds=5)
+    assert simulator.conductor.machine.sites["ash"].why.endswith(
+        "people of this site have refused it: too few beds"
+    )
+
+
+def test_decision_names_the_review_of_another_site_of_exactly_these_terms(simulator: Simulator) -> None:
+    digest = simulator.terms.digest
+    with pytest.raises(LedgerError, match="the other site has reviewed other terms than these"):
+        at_ash(simulator, "approve", simulator.study, "--by", "Ada", "--reviewed-by", "elm", "--reviewed", "0" * 64)
+    at_ash(simulator, "approve", simulator.study, "--by", "Ada", "--reviewed-by", "elm", "--reviewed", digest)
+    (entry,) = simulator.entries("ash", "decide")
+    assert entry.body.model_dump()["reviewed"] == {"site": "elm", "terms": digest}
+    assert "relying on the review of 'elm'" in at_ash(simulator, "ledger", "list").stdout
+
+
+def test_study_that_does_not_wait_is_named_with_those_that_do(simulator: Simulator) -> None:
+    with pytest.raises(SiteConfigError, match=rf"no study 'small-00000000' waits .* that wait: {simulator.study}"):
+        at_ash(simulator, "approve", "small-00000000", "--by", "Ada")
+
+
+def test_second_person_is_asked_for_and_a_refusal_holds(simulator: Simulator) -> None:
+    change_policy(simulator.homes["ash"], persons=2)
+    simulator.run(lambda: "0 of 2" in simulator.conductor.machine.sites["ash"].why, seconds=20)
+    done = at_ash(simulator, "approve", simulator.study, "--by", "Ada")
+    assert "1 of 2 have agreed; it waits for another person" in done.stderr
+    at_ash(simulator, "refuse", simulator.study, "--by", "Bob")
+    done = at_ash(simulator, "approve", simulator.study, "--by", "Cem")
+    assert "it stays refused as long as Bob refuses it" in done.stderr
+    done = at_ash(simulator, "approve", simulator.study, "--by", "Bob")
+    assert "the coordinator hears of it the next time it asks" in done.stderr
+
+
+def test_decision_of_an_ahead_approval_and_one_person_are_two(simulator: Simulator, tmp_path: Path) -> None:
+    change_policy(simulator.homes["ash"], persons=2)
+    study = write_study(tmp_path / "study.yaml", simulator.terms)
+    at_ash(simulator, "approve", str(study), "--by", "Ada")
+    simulator.run(lambda: "1 of 2" in simulator.conductor.machine.sites["ash"].why, seconds=20)
+    at_ash(simulator, "approve", simulator.study, "--by", "Bob")
+    simulator.run(seconds=5)
+    assert simulator.state("ash").closed

@@ -324,14 +324,14 @@ def test_explanation_shows_price_and_what_would_be_left(folder: Path) -> None:
     with_data(folder)
     grant(folder)
     write_study(folder.parent / "study.yaml", small_terms(evaluation={"rounds": [2], "epsilon": 1.0}))
-    site_file = folder / "site.yaml"
+    site_file = folder / "policy.yaml"
     site_file.write_text(site_file.read_text().replace("epsilon_per_study: 3.0", "epsilon_per_study: 4.0"))
     found = explanation(folder)
     assert found["admitted"]
     shown = " ".join(site(folder, "budget", "explain", str(folder.parent / "study.yaml")).stdout.split())
     cost = found["cost"]
     for words in (
-        "this site would admit it",
+        "this site would admit it once a person has agreed",
         f"a round {cost['round']:.4f}, 2 of them",
         f"an evaluation {cost['evaluation']:.4f}, 1 of them",
         f"conversion {cost['conversion']:.4f}, by the first charge of a grant, once",

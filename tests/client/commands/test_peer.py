@@ -12,12 +12,18 @@ from tests.privacy.launch_makers import key_number
 KEY = key_number(3).public.typed
 
 
+def listed(folder: Path) -> dict[str, str]:
+    found = json.loads(site(folder, "peer", "list", "--json").stdout)
+    assert (found["not_believed"], found["consortium"]) == ([], None)
+    return {each["name"]: each["key"] for each in found["peers"]}
+
+
 def test_peers_are_trusted_listed_and_forgotten(folder: Path) -> None:
     site(folder, "peer", "trust", "birch", KEY)
-    assert site(folder, "peer", "list").stdout == f"peer   key\nbirch  {KEY}\n"
-    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": [{"name": "birch", "key": KEY}]}
+    assert site(folder, "peer", "list").stdout.splitlines()[1] == f"birch  {KEY}  pinned here"
+    assert listed(folder) == {"birch": KEY}
     site(folder, "peer", "forget", "birch")
-    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": []}
+    assert listed(folder) == {}
 
 
 def test_peer_with_another_key_is_refused(folder: Path) -> None:
@@ -28,7 +34,7 @@ def test_peer_with_another_key_is_refused(folder: Path) -> None:
 
 def test_key_read_out_in_groups_is_taken_and_a_mistyped_one_is_not(folder: Path) -> None:
     site(folder, "peer", "trust", "birch", *KEY.upper().split("-"))
-    assert json.loads(site(folder, "peer", "list", "--json").stdout) == {"peers": [{"name": "birch", "key": KEY}]}
+    assert listed(folder) == {"birch": KEY}
     wrong = KEY[:20] + ("2" if KEY[20] != "2" else "3") + KEY[21:]
     with pytest.raises(SiteConfigError, match="the key of 'cedar': a key was mistyped"):
         site(folder, "peer", "trust", "cedar", wrong)

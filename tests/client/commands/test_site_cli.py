@@ -48,7 +48,7 @@ def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> N
         (["init", ".", "--name", "A B"], 21, "name: expected a name: a small letter"),
         (["nothing"], 2, "No such command 'nothing'"),
         (["init", "x"], 2, "Missing option '--name'"),
-        (["join"], 2, "give either --request FILE"),
+        (["join"], 2, "give the INVITATION that the coordinator's operator has sent, or --request FILE"),
         (
             ["peer", "trust", "birch", "short"],
             21,
@@ -119,6 +119,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         "ledger": head,
         "rolled_back": None,
         "running": None,
+        "waiting": [],
         "studies": [],
     }
     shown = site(folder, "status").stdout

@@ -157,7 +157,7 @@ def test_coordinator_on_this_machine_is_reached_directly_whatever_the_environmen
 
 def test_coordinator_on_another_machine_that_cannot_be_reached_is_told_with_what_it_needs(files: TlsFiles) -> None:
     sentence = first_event(f"coordinator.invalid:{find_free_port()}", files).sentence
-    assert "unless its operator publishes it there; trying again" in sentence
+    assert "lets connections out to it; trying again" in sentence
 
 
 def test_proxy_that_cannot_be_used_ends_the_site_with_a_sentence(

@@ -103,3 +103,27 @@ def test_site_is_warned_before_its_authority_runs_out(tmp_path: Path) -> None:
     said = describe_near_expiry(files.ca, ends - 100 * 86400)
     assert said is not None
     assert f"runs out on {NOW + days(AUTHORITY_DAYS):%Y-%m-%d}" in said
+
+
+def test_certificate_of_an_inspecting_proxy_is_named_with_its_issuer(tmp_path: Path) -> None:
+    """The proxy makes a certificate for the right address, under its own authority."""
+    (tmp_path / "proxy").mkdir()
+    own = create_authority(tmp_path, "wood")
+    inspecting = create_authority(tmp_path / "proxy", "Hospital inspection")
+    issue_server_certificate(inspecting)
+    with served(inspecting) as address:
+        sentence = explain_refusal(address, own.ca)
+    assert sentence == (
+        "its certificate is not signed by the federation's authority for this address, but by "
+        "'CN=Hospital inspection Consilium authority': does a proxy or firewall on the way inspect TLS? Its operators "
+        f"must let {address} pass unopened, since a site trusts nobody in between"
+    )
+
+
+def test_certificate_of_the_federation_for_another_address_blames_no_proxy(tmp_path: Path) -> None:
+    own = create_authority(tmp_path, "wood")
+    issue_server_certificate(own)
+    with served(own) as address:
+        port = address.rpartition(":")[2]
+        sentence = explain_refusal(f"127.0.0.2:{port}", own.ca)
+    assert "inspect" not in sentence

@@ -7,7 +7,19 @@ import pytest
 
 from client.ledger.entry_text import describe_entry, is_about, list_named_studies
 from privacy.ledger import Ledger
-from privacy.ledger.entries import BODIES, Approve, Body, Entry, Incident, Refuse, Reserve
+from privacy.ledger.entries import (
+    BODIES,
+    About,
+    Approve,
+    Body,
+    Choice,
+    Decide,
+    Entry,
+    Incident,
+    Refuse,
+    Reserve,
+    Review,
+)
 from privacy.ledger.signed_head import Countersigned
 from tests.privacy.ledger_makers import (
     KEY,
@@ -18,6 +30,7 @@ from tests.privacy.ledger_makers import (
     clock,
     granted_ledger,
     plan,
+    requirement,
     write_story,
 )
 
@@ -63,7 +76,32 @@ def test_every_kind_has_words(entries: list[Entry]) -> None:
         said.setdefault(entry.kind, describe_entry(entry.body))
     for kind, words in EXPECTED.items():
         assert words in said[kind]
-    assert set(BODIES) - set(said) == {"recover"}  # tests/client/commands/test_ledger.py has one
+    # tests/client/commands/test_ledger.py has a recovery, and the decisions are below
+    assert set(BODIES) - set(said) == {"recover", "require", "decide"}
+
+
+def test_what_a_policy_asked_and_people_decided_has_words() -> None:
+    asked = requirement("first", persons=2, release=True)
+    assert describe_entry(asked) == (
+        f"judged the launch 7777777777777777 of 'first', ordered by 'grace' ({OTHER_KEY.public.typed}): 2 people must "
+        "agree; its model waits for a person too; policy 8888888888888888"
+    )
+    assert "the policy's rule 'quick' admits it" in describe_entry(requirement("first", persons=0, rule="quick"))
+    said = Decide(
+        study="first",
+        launch=asked.launch,
+        terms=TERMS,
+        about=About.ADMISSION,
+        choice=Choice.REFUSE,
+        reviewed=Review(site="south", terms=TERMS),
+        why="not now",
+        by="Ada",
+    )
+    assert describe_entry(said) == (
+        "refused the launch of 'first', by Ada, relying on the review of 'south': not now"
+    )
+    released = said.model_copy(update={"about": About.RELEASE, "choice": Choice.APPROVE, "model": "4" * 64})
+    assert "approved the release of the model 4444444444444444 of 'first', by Ada" in describe_entry(released)
 
 
 def test_charge_without_a_bound_is_called_so() -> None:

@@ -1,17 +1,22 @@
 """A site's folder: made once, its owner's alone, and refused by the name of the file that is wrong."""
 
+import datetime
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.small_study import small_terms
-from client.site.config import Policy
 from client.site.folder import SiteFolder
+from client.site.policy import Policy
 from client.site.registry import Registration
+from privacy.client_certificate import Role, Subject
 from privacy.errors import KeyFileError, LedgerError, SiteConfigError
 from privacy.protocol.enrolment import Admission, SignedAdmission
+from server.federation.certificates import create_authority
+from server.federation.client_certificates import issue_client_certificate
 from tests.privacy.launch_makers import COORDINATOR_KEY, key_number
 
 REGISTRATION = Registration(
@@ -31,6 +36,12 @@ def home(tmp_path: Path) -> SiteFolder:
 
 
 def admission_for(home: SiteFolder, **changes: Any) -> SignedAdmission:
+    """Admit the site: a certificate of an authority made here, for the TLS key that it has just made."""
+    request = home.credentials.make_request("ash")
+    with tempfile.TemporaryDirectory() as folder:
+        authority = create_authority(Path(folder), "wood")
+        subject = Subject("wood", Role.SITE, "ash")
+        issued = issue_client_certificate(authority, request, subject, datetime.datetime.now(datetime.UTC))
     statement = {
         "federation": "wood",
         "name": "ash",
@@ -38,6 +49,7 @@ def admission_for(home: SiteFolder, **changes: Any) -> SignedAdmission:
         "coordinator": COORDINATOR_KEY.public.text,
         "address": "127.0.0.1:9092",
         "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
+        "certificate": issued.pem,
         **changes,
     }
     return SignedAdmission.sign(COORDINATOR_KEY, Admission(**statement))
@@ -71,7 +83,7 @@ def full_disk(*_: object, **__: object) -> None:
 def test_new_site_has_a_policy_that_protects(home: SiteFolder) -> None:
     config = home.config
     assert (config.name, config.device) == ("ash", "auto")
-    assert config.policy == Policy(
+    assert home.policy == Policy(
         models=("all",),
         epsilon_per_study=3.0,
         minimum_sites=3,
@@ -133,18 +145,18 @@ def test_folder_that_is_no_site_is_refused_with_the_next_step(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("epsilon_per_stdy: 1", "policy.epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
-        ("minimum_sites: 2", "policy.minimum_sites: expected at least 3"),
-        ("minimum_patients: 5", "policy.minimum_patients: expected at least 10"),
-        ("without_privacy: true", "policy.without_privacy: list the populations whose patients"),
-        ("models: []", "policy.models: expected at least 1 entries, got 0"),
-        ("epsilon_per_study: yes", "policy: epsilon_per_study expects a number, got a yes or a no"),
+        ("epsilon_per_stdy: 1", "epsilon_per_stdy: unknown key; did you mean 'epsilon_per_study'?"),
+        ("minimum_sites: 2", "minimum_sites: expected at least 3"),
+        ("minimum_patients: 5", "minimum_patients: expected at least 10"),
+        ("without_privacy: true", "without_privacy: list the populations whose patients"),
+        ("models: []", "models: expected at least 1 entries, got 0"),
+        ("epsilon_per_study: yes", "epsilon_per_study expects a number, got a yes or a no"),
     ],
 )
 def test_policy_with_a_mistake_is_refused_with_its_sentence(home: SiteFolder, line: str, sentence: str) -> None:
-    (home.folder / "site.yaml").write_text(f"name: ash\npolicy:\n  {line}\n")
+    (home.folder / "policy.yaml").write_text(f"{line}\n")
     with pytest.raises(SiteConfigError) as caught:
-        home.config  # noqa: B018 - it is read here
+        home.policy  # noqa: B018 - it is read here
     assert sentence in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from privacy.ledger import verify_file
 from tests.client.commands.terminal import grant, with_data
 from tests.client.site.test_folder import admission_for
 
-STEPS = 4
+STEPS = 5
 
 
 @pytest.fixture
@@ -52,6 +52,15 @@ def test_admission_of_the_old_key_is_forgotten(home: SiteFolder) -> None:
         home.load_admission()
     home.accept_admission(admission_for(home))
     assert home.load_admission().identity == home.load_identity().public.text
+
+
+def test_node_key_and_certificate_lay_beside_the_old_key_and_are_new_too(home: SiteFolder) -> None:
+    before = home.node_key_path.read_bytes()
+    assert home.credentials.path.exists()
+    walk(Rotation(home))
+    assert home.node_key_path.read_bytes() != before
+    assert home.node_key_path.stat().st_mode & 0o777 == 0o600
+    assert not home.credentials.path.exists()
 
 
 @pytest.mark.parametrize("done", range(STEPS))

@@ -263,7 +263,7 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
         "released", "counted", "evaluations", "applied", "closed", "registration", "objections", "halvings",
-        "best", "edges", "ended_epochs", "noiseless_sums",
+        "best", "edges", "ended_epochs", "noiseless_sums", "longest_round_minutes", "withheld",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]

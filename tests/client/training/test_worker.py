@@ -19,10 +19,9 @@ from client.data.objections import Objections, compute_patient_digest
 from client.training.jobs import ExportModel, ExportPersonal, FirstModel, ScoreModel, TrainRound
 from client.training.session import TrainingSession
 from client.training.study_model import make_first_model
-from client.training.worker import Worker, _rebuild_error
+from client.training.worker import Worker
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, DataUnavailableError, RefusedError, TermsError, TrainingError
-from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
 
 PLAIN = {"rounds": 2, "local_steps": 2, "sampling_rate": 1.0, "learning_rate": 0.5}
@@ -86,6 +85,7 @@ def test_trainer_killed_child_is_a_sentence_and_the_next_call_starts_another(
 ) -> None:
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
+        child.run(ScoreModel(start, None))
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
 def test_trainer_unforeseen_error_names_its_kind_only(tmp_path: Path, terms: Terms, files: StudyFiles) -> None:
     with (
         Worker(terms, files, "cpu", tmp_path / "trainer.log") as child,
-        pytest.raises(TrainingError, match=r"failed with ValueError; see .*trainer\.log"),
+        pytest.raises(TrainingError, match="failed with ValueError"),
     ):
         child.run(TrainRound(np.zeros(2), 1, None, KEY))
     assert "expected a vector of" in (tmp_path / "trainer.log").read_text()
@@ -143,7 +143,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     files = small_files(tmp_path, terms)
     program = f"""
         from pathlib import Path
-        from client.training.jobs import FirstModel, TrainRound
+        from client.training.jobs import FirstModel, ScoreModel, TrainRound
         from client.training.worker import Worker
         from client.data.dataset import StudyFiles
         from privacy.study import parse_terms
@@ -155,6 +155,7 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
                                {files.train_sha256!r}, {files.test_sha256!r}, {files.public_patients})
             child = Worker(terms, files, "cpu", Path({str(tmp_path / "trainer.log")!r}))
             start = child.run(FirstModel())
+            child.run(ScoreModel(start, None))
             print(child.pid, flush=True)
             child.run(TrainRound(start, 1, 1.0, bytes(32)))
     """
@@ -166,8 +167,11 @@ def test_trainer_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         child = int(parent.stdout.readline())
         time.sleep(0.3)
         assert alive(child)
+        assert os.getpgid(child) != os.getpgid(0), "Ctrl-C at a terminal is for the site alone"
+        inner = Path(f"/proc/{child}/task/{child}/children").read_text().split()  # of bubblewrap, where it works
         parent.kill()
-    wait_until_gone(child)
+    for pid in (child, *map(int, inner)):
+        wait_until_gone(pid)
 
 
 def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
@@ -180,13 +184,6 @@ def test_trainer_score_with_noise_differs_each_time(files: StudyFiles) -> None:
 def test_trainer_unknown_model_is_a_terms_error(files: StudyFiles) -> None:
     with pytest.raises(TermsError, match="there is no model"):
         TrainingSession(small_terms(model={"name": "oracle"}), files, "cpu")
-
-
-def test_rebuilt_error_with_its_own_constructor_keeps_its_parts() -> None:
-    refused = RefusedError(RefusalCode.TOO_FEW, "three peers are needed")
-    rebuilt = _rebuild_error(type(refused), refused.args, refused.__dict__)
-    assert isinstance(rebuilt, RefusedError)
-    assert (str(rebuilt), rebuilt.code) == ("three peers are needed", "too-few")
 
 
 def choosy(**choices: object) -> Terms:

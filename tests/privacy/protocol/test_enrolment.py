@@ -1,6 +1,7 @@
 """The two files that are passed by hand."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,17 @@ from typing import Any
 import pytest
 
 from privacy.canonical import to_canonical
+from privacy.client_certificate import CredentialFiles
 from privacy.errors import FederationError, SiteConfigError, WireError
 from privacy.keys import generate_node_key
-from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest, read_enrolment
+from privacy.protocol.enrolment import (
+    Admission,
+    JoinRequest,
+    SignedAdmission,
+    SignedJoinRequest,
+    format_fingerprint,
+    read_enrolment,
+)
 from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS
 
 
@@ -18,7 +27,8 @@ from tests.privacy.launch_makers import COORDINATOR_KEY, SITE_KEYS
 def request_file(tmp_path: Path) -> Path:
     key = SITE_KEYS["ash"]
     node_key = generate_node_key(tmp_path / "node.key")
-    request = JoinRequest(name="ash", identity=key.public.text, node_key=node_key)
+    tls_request = CredentialFiles(tmp_path).make_request("ash")
+    request = JoinRequest(name="ash", identity=key.public.text, node_key=node_key, tls_request=tls_request)
     path = tmp_path / "ash.request"
     path.write_bytes(SignedJoinRequest.sign(key, request).to_bytes() + b"\n")
     return path
@@ -31,6 +41,7 @@ def admission(**changes: Any) -> dict[str, Any]:
         "identity": SITE_KEYS["ash"].public.text,
         "coordinator": COORDINATOR_KEY.public.text,
         "address": "127.0.0.1:9092",
+        "certificate": "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n",
         "ca_certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         **changes,
     }
@@ -70,7 +81,8 @@ def test_request_with_another_value_is_not_its_owners(request_file: Path) -> Non
 def test_request_holds_public_halves_only(request_file: Path) -> None:
     text = request_file.read_text()
     assert "PRIVATE" not in text
-    assert set(JoinRequest.model_fields) == {"name", "identity", "node_key"}
+    keys = {"identity", "node_key", "tls_request", "coordinator", "authority"}
+    assert set(JoinRequest.model_fields) == {"name", "role", "contact"} | keys
 
 
 def test_admission_read_back_is_equal(tmp_path: Path) -> None:
@@ -127,3 +139,25 @@ def test_admission_with_a_wrong_field_is_refused(tmp_path: Path, change: dict[st
     path.write_bytes(to_canonical({"statement": admission(**change), "signature": "A" * 86}))
     with pytest.raises(SiteConfigError, match=f"statement.{next(iter(change))}: "):
         read_enrolment(path, SignedAdmission, SiteConfigError)
+
+
+def test_fingerprint_covers_everything_in_the_request(request_file: Path) -> None:
+    request = read_enrolment(request_file, SignedJoinRequest, FederationError).statement
+    fingerprint = format_fingerprint(request)
+    assert re.fullmatch("[0-9a-hjkmnp-tv-z]{5}(-[0-9a-hjkmnp-tv-z]{5}){3}", fingerprint)
+    changes = {
+        "name": "birch",
+        "identity": "A" * 43,
+        "coordinator": "B" * 43,
+        "authority": "c" * 64,
+        "contact": "x",
+    }
+    others = {format_fingerprint(request.model_copy(update={name: value})) for name, value in changes.items()}
+    assert len(others | {fingerprint}) == len(changes) + 1
+
+
+def test_request_has_the_keys_of_its_role(request_file: Path) -> None:
+    fields = read_enrolment(request_file, SignedJoinRequest, FederationError).statement.model_dump()
+    for wrong in ({"role": "operator"}, {"node_key": None}, {"role": "gateway"}):
+        with pytest.raises(ValueError, match=r"node_key: a site has one|a gateway is not enrolled"):
+            JoinRequest.model_validate({**fields, **wrong})

@@ -8,19 +8,21 @@ import pytest
 from privacy.keys import SessionKey, SigningKey
 from privacy.ledger.signed_head import AccountTotals, Countersigned, GrantTotals, LedgerHead
 from privacy.protocol.envelope import MAX_BODY_BYTES, make_envelope
-from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Header, HeadReference, View
+from privacy.protocol.headers import MAX_HEAD_BYTES, Committed, Evaluated, Header, HeadReference, LostHead, View
 from privacy.protocol.key_messages import MAX_EARLIER, MAX_HELD, KeyGrant, KeyOffer, KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Closed, Joined, Open, Opened, Problem, Release, Reply, Request, Sealed, Train
 from privacy.refusal_codes import RefusalCode
 from privacy.signed import Signed
 from privacy.study import MAX_SITES
 from privacy.study.launch import MAX_LAUNCH_BYTES
+from tests.privacy.launch_makers import PROGRAM
 
 KEY = SigningKey.generate()
 NAMES = tuple(f"{'a' * 37}-{number:02d}" for number in range(MAX_SITES))
 STUDY = f"{'s' * 40}-00000000"
 MOST = 1 << 40
 DIGEST = "f" * 64
+HEAD = HeadReference(number=MOST, hash=DIGEST, recovered=LostHead(number=MOST, hash=DIGEST))
 
 
 def keyring_limit() -> int:
@@ -38,13 +40,14 @@ def header(name: str) -> Signed[Header]:
     view = View(
         study=STUDY, launch=DIGEST, epoch=MOST, round=MOST, attempt=MOST, cohort=DIGEST, base=MOST, model=DIGEST,
         key=DIGEST, layout=DIGEST, reference=MOST, room=MOST, patients=DIGEST,
+        headers=DIGEST,
     )  # fmt: skip
     return Signed[Header].sign(
         KEY,
         Header(
             site=name, view=view, patients=MOST, blob=DIGEST, own_mask=DIGEST,
-            ledger=HeadReference(number=MOST, hash=DIGEST),
-            epsilon_spent=1.2345678901234567e-300, totals=DIGEST,
+            ledger=HEAD, epsilon_spent=1.2345678901234567e-300, totals=DIGEST,
+            seen={each: HEAD for each in NAMES if each != name},
         ),
     )  # fmt: skip
 
@@ -102,7 +105,7 @@ def messages() -> dict[str, Request | Reply]:
         ),
         "release": Release(round=MOST, attempt=MOST, headers=headers),
         "open": Open(keys=keys, committed=committed),
-        "joined": Joined(offer=offers[NAMES[0]], ledger=state),
+        "joined": Joined(offer=offers[NAMES[0]], ledger=state, program=PROGRAM),
         "wrapped": Wrappings(grant=grant),
         "sealed": Sealed(header=headers[NAMES[0]], ledger=state, evaluated=evaluated),
         "opened": Opened(base=MOST, evaluated=evaluated),

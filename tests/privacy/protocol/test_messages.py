@@ -207,16 +207,18 @@ def test_text_that_is_no_base64url_is_refused() -> None:
 
 # The closed list -------------------------------------------------------------------------------------------
 
-HEAD = {"number", "hash"}
+HEAD = {"number", "hash", "recovered.number", "recovered.hash"}
 EVALUATED = {"round", "opened_in", "counts"}
 OFFER = {"study", "launch", "site", "epoch", "session_key", "base", "holds", "patients"}
 GRANT = {"study", "launch", "lead", "epoch", "offers", "commitment", "wrapped", "keyring"}
 VIEW = {
     "study", "launch", "epoch", "round", "attempt", "cohort", "base", "model", "key", "layout", "reference", "room",
-    "patients",
+    "patients", "headers",
 }  # fmt: skip
 HELD = {"study", "launch", "site", "epoch", "base", "model"}
 HEADER = {"site", "view", "patients", "blob", "own_mask", "ledger", "epsilon_spent", "totals"}
+PROGRAM = {"program.version", "program.code"}
+"""Of the installed program; the same at every site that runs it."""
 
 BOOK = (
     {"ledger.signature"}
@@ -225,12 +227,14 @@ BOOK = (
     | {f"ledger.statement.accounts.grants.{name}" for name in ("epsilon", "delta", "order", "spent", "set_aside")}
 )
 LEAVES = {
-    "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER} | BOOK,
+    "joined": {"kind", "offer.signature"} | {f"offer.statement.{name}" for name in OFFER} | BOOK | PROGRAM,
+    "waiting": {"kind", "since", "contact", "sentence"},
     "wrapped": {"kind", "grant.signature"} | {f"grant.statement.{name}" for name in GRANT},
     "sealed": {"kind", "header.signature"}
     | {f"header.statement.{name}" for name in HEADER - {"view", "ledger"}}
     | {f"header.statement.view.{name}" for name in VIEW}
     | {f"header.statement.ledger.{name}" for name in HEAD}
+    | {f"header.statement.seen.{name}" for name in HEAD}
     | {f"evaluated.{name}" for name in EVALUATED}
     | BOOK,
     "released": {"kind", "round", "attempt", "seed"},

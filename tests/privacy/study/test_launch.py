@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from privacy.errors import WireError
 from privacy.keys import PublicKey
-from privacy.study.launch import Launch, SignedLaunch
+from privacy.study.launch import Launch, SignedLaunch, SignedOrder, verify_order
 from tests.privacy.launch_makers import (
     COORDINATOR_KEY,
+    OPERATOR_KEY,
     SITE_KEYS,
     golden_launch,
     golden_terms,
@@ -77,3 +78,40 @@ def test_launch_that_is_not_coherent_is_refused(change: dict[str, Any], sentence
 def test_launch_with_one_key_twice_is_refused() -> None:
     with pytest.raises(ValidationError, match="two sites have the same identity key"):
         launch_of(golden_terms(), {**SITE_KEYS, "cedar": SITE_KEYS["ash"]})
+
+
+# the order ------------------------------------------------------------------------------------------------
+
+
+def test_order_of_exactly_this_launch_is_accepted() -> None:
+    order = verify_order(golden_launch().statement)
+    assert (order.operator, order.key) == ("ada", OPERATOR_KEY.public.text)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"federation": "sea"}, "federation"),
+        ({"parameters": 30}, "number of parameters"),
+        ({"nonce": "f" * 32}, "nonce"),
+        ({"terms": golden_terms().model_copy(update={"purpose": "Another one."})}, "terms"),
+    ],
+)
+def test_launch_of_something_that_the_operator_did_not_order_is_refused(change: dict[str, Any], what: str) -> None:
+    launch = golden_launch().statement.model_copy(update=change)
+    with pytest.raises(WireError, match=f"the operator 'ada' ordered another launch: the {what} differ"):
+        verify_order(launch)
+
+
+def test_launch_over_a_site_that_the_operator_did_not_name_is_refused() -> None:
+    other = launch_of(golden_terms(), {**SITE_KEYS, "puppet": key_number(9)})
+    launch = golden_launch().statement.model_copy(update={"roster": other.roster})
+    with pytest.raises(WireError, match="the sites differ"):
+        verify_order(launch)
+
+
+def test_order_that_another_key_signed_is_refused() -> None:
+    launch = golden_launch().statement
+    forged = SignedOrder.sign(key_number(9), launch.order.statement)
+    with pytest.raises(WireError, match="not signed by the operator's key that it names"):
+        verify_order(launch.model_copy(update={"order": forged}))

@@ -13,6 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes([30]) * 32)
 COORDINATOR = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
 SITES = {
     name: Ed25519PrivateKey.from_private_bytes(bytes([2 + i]) * 32)
@@ -109,12 +110,25 @@ def message(key: Ed25519PrivateKey, body: dict[str, Any], blob: bytes = b"") -> 
 
 
 def vectors() -> dict[str, Any]:
+    nonce = "0123456789abcdef" * 2
+    order = {
+        "federation": "wood",
+        "terms": hashlib.sha256(canonical(TERMS)).hexdigest(),
+        "parameters": 29,
+        "sites": list(SITES),
+        "operator": "ada",
+        "key": public(OPERATOR),
+        "time": "2026-03-02T08:00:00Z",
+        "nonce": nonce,
+    }
     launch = {
         "federation": "wood",
         "terms": TERMS,
         "roster": [{"name": name, "identity": public(key)} for name, key in SITES.items()],
         "parameters": 29,
-        "nonce": "0123456789abcdef" * 2,
+        "nonce": nonce,
+        "program": {"version": "1.2.3", "code": "c" * 64},
+        "order": signed(OPERATOR, b"consilium launch order v1", order),
     }
     digest = hashlib.sha256(canonical(launch)).hexdigest()
     study = f"golden-{digest[:8]}"

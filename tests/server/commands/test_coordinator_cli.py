@@ -20,9 +20,11 @@ from privacy.canonical import compute_sha256
 from privacy.errors import BudgetError, Error, FederationError, StoppedError, TermsError
 from privacy.keys import PublicKey
 from server.cli import cli
+from server.control.caller import Caller
 from server.control.server import ControlServer
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
+from server.federation.members import Members
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -80,7 +82,7 @@ def test_init_with_a_host_that_is_none_says_what_to_type_and_leaves_nothing(
     [
         ("::1", "", "[::1]:9092"),
         ("localhost", "", "localhost:9092"),
-        ("192.0.2.2", "only this machine reaches it: the SuperLink listens at 127.0.0.1:9092", "192.0.2.2:9092"),
+        ("192.0.2.2", "sites reach it at 192.0.2.2:443 through a gateway", "192.0.2.2:443"),
     ],
 )
 def test_init_says_who_reaches_the_coordinator_and_sites_are_told_the_address(
@@ -89,9 +91,10 @@ def test_init_says_who_reaches_the_coordinator_and_sites_are_told_the_address(
     made = CliRunner().invoke(cli, ["init", str(tmp_path / "wood"), "--name", "wood", "--host", host])
     assert made.exit_code == 0
     assert said in made.stderr
-    assert ("only this machine" in made.stderr) == bool(said)
+    assert ("through a gateway" in made.stderr) == bool(said)
+    assert (tmp_path / "wood" / "gateway" / "crl.pem").exists() == bool(said)
     home = SiteFolder.create(tmp_path / "ash", "ash")
-    admission = Federation(tmp_path / "wood").enrol(home.make_join_request())
+    admission = Members(Federation(tmp_path / "wood")).enrol(home.make_join_request())
     assert home.accept_admission(admission).address == address
 
 
@@ -117,10 +120,7 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
         home, request, admission = tmp_path / name, tmp_path / f"{name}.request", tmp_path / f"{name}.admission"
         identities[name] = script("consilium-site", "init", home, "--name", name).strip()
         script("consilium-site", "--dir", home, "join", "--request", request)
-        assert (
-            script("consilium", "--dir", wood, "sites", "admit", request, "--out", admission).strip()
-            == identities[name]
-        )
+        assert script("consilium", "--dir", wood, "admit", request, "--out", admission).strip() == identities[name]
         assert script("consilium-site", "--dir", home, "join", "--admission", admission).strip() == key
         train = write_patients(tmp_path / f"{name}-train.csv", 60, f"{name}-a", seed=number)
         test = write_patients(tmp_path / f"{name}-test.csv", 30, f"{name}-b", seed=10 + number)
@@ -143,7 +143,7 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
     )
     assert sentence.startswith("consilium-site: the admission is for 'birch'")
     sentence = script(
-        "consilium", "--dir", wood, "sites", "admit", tmp_path / "ash.admission", "--out", tmp_path / "x", code=41
+        "consilium", "--dir", wood, "admit", tmp_path / "ash.admission", "--out", tmp_path / "x", code=41
     )
     assert "ash.admission: " in sentence
 
@@ -151,7 +151,7 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
 def test_admission_given_where_a_request_is_expected_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "request").write_text("{}")
     with pytest.raises(FederationError, match="statement: missing"):
-        coordinator(folder, "sites", "admit", str(tmp_path / "request"), "--out", str(tmp_path / "out"))
+        coordinator(folder, "admit", str(tmp_path / "request"), "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -277,7 +277,9 @@ def test_study_check_judges_a_range_by_the_patients_that_are_named(folder: Path)
 
 def test_study_launched_despite_a_problem_reaches_the_coordinator(folder: Path) -> None:
     path = study_file(folder, narrow(8))
-    server = ControlServer(folder, {"launch": lambda asked: {"study": f"small-{len(asked['sites'])}"}}, {})
+    server = ControlServer(
+        Federation(folder), {"Launch": lambda asked, _: {"study": f"small-{len(asked['sites'])}"}}, {}
+    )
     try:
         assert coordinator(folder, "study", "launch", path, "--despite").stdout == "small-0\n"
     finally:
@@ -315,10 +317,11 @@ def test_command_without_a_coordinator_says_how_to_start_it(folder: Path, argume
 
 def test_sites_without_a_coordinator_are_listed_and_who_is_online_is_not_known(folder: Path) -> None:
     home = SiteFolder.create(folder.parent / "ash", "ash")
-    Federation(folder).enrol(home.make_join_request())
+    Members(Federation(folder)).enrol(home.make_join_request())
     key = home.load_identity().public.typed
     listed = json.loads(coordinator(folder, "sites", "--json").stdout)
-    assert listed == {"sites": [{"name": "ash", "identity": key, "online": None}]}
+    site = {"name": "ash", "identity": key, "online": None, "program": None, "contact": ""}
+    assert listed == {"sites": [site]}
     said = coordinator(folder, "sites")
     assert f"ash   ?  {key}" in said.stdout
     assert "the coordinator does not run; start it with: consilium up" in said.stderr
@@ -334,11 +337,11 @@ def test_command_in_a_folder_that_is_no_federation_says_so(tmp_path: Path, argum
 
 def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None:
     home = SiteFolder.create(folder.parent / "ash", "ash")
-    Federation(folder).enrol(home.make_join_request())
+    Members(Federation(folder)).enrol(home.make_join_request())
     key = home.load_identity().public.typed
-    sites = {"sites": [{"name": "ash", "online": True}]}
+    sites = {"items": [{"name": "ash", "online": True, "identity": key, "program": None, "contact": ""}]}
     studies = {
-        "studies": [
+        "items": [
             {
                 "study": "small-00000000",
                 "standing": "open",
@@ -359,15 +362,18 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
                     "figure": {"value": 0.75, "noise": 0.125, "chance": None},
                 },
                 "why": "",
+                "deciding": {},
             }
         ]
     }
-    server = ControlServer(folder, {"sites": lambda _: sites, "studies": lambda _: studies}, {})
+    server = ControlServer(
+        Federation(folder), {"ListSites": lambda _, __: sites, "ListStudies": lambda _, __: studies}, {}
+    )
     try:
         listed = json.loads(coordinator(folder, "sites", "--json").stdout)
-        assert listed == {"sites": [{"name": "ash", "identity": key, "online": True}]}
+        assert listed == {"sites": sites["items"]}
         assert f"ash   online  {key}" in coordinator(folder, "sites").stdout
-        assert json.loads(coordinator(folder, "study", "list", "--json").stdout) == studies
+        assert json.loads(coordinator(folder, "study", "list", "--json").stdout) == {"studies": studies["items"]}
         assert (
             "small-00000000  open  3 of 10, 1 void, 6 left  NONE     mean error 0.750 ± 0.125"
             in coordinator(folder, "study", "list").stdout
@@ -379,11 +385,11 @@ def test_lists_are_tables_for_people_and_json_for_programs(folder: Path) -> None
 def test_launch_sends_the_terms_and_prints_the_study(folder: Path) -> None:
     taken: list[dict[str, Any]] = []
 
-    def launch(arguments: dict[str, Any]) -> dict[str, Any]:
+    def launch(arguments: dict[str, Any], _: Caller) -> dict[str, Any]:
         taken.append(arguments)
         return {"study": "small-00000000"}
 
-    server = ControlServer(folder, {"launch": launch}, {})
+    server = ControlServer(Federation(folder), {"Launch": launch}, {})
     try:
         path = study_file(folder, small_terms())
         assert (
@@ -406,7 +412,9 @@ def test_watch_of_a_study_that_stands_still_ends_with_its_reason(folder: Path) -
         {"kind": "note", "site": None, "text": "begun", "number": 1},
         {"kind": "end", "standing": "stopped", "why": "2 sites left"},
     ]
-    server = ControlServer(folder, {}, {"watch": lambda _: iter(notes)})
+    server = ControlServer(
+        Federation(folder), {}, {"WatchStudy": lambda _, __: iter([{"document": note} for note in notes])}
+    )
     try:
         with pytest.raises(StoppedError, match="the study 'small' is stopped: 2 sites left"):
             coordinator(folder, "study", "watch", "small")

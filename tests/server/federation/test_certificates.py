@@ -189,7 +189,7 @@ def test_authority_is_renewed_with_the_same_key_before_a_server_certificate_outl
     held_by_sites = tmp_path / "held"
     held_by_sites.write_bytes(files.ca.read_bytes())
     said = renew_in_time(files, [], now())
-    assert "hand every site a new admission: consilium sites admit REQUEST --out FILE" in said[0]
+    assert "hand every site a new admission: consilium admit REQUEST --out FILE" in said[0]
     authority = x509.load_pem_x509_certificate(files.ca.read_bytes())
     assert authority.not_valid_after_utc > now() + days(AUTHORITY_DAYS - 1)
     issue_server_certificate(files)

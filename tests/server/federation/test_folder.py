@@ -1,19 +1,21 @@
 """A federation's folder: made once, enrolment answered once, launches signed."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.small_study import small_terms
+from privacy.client_certificate import CredentialFiles
 from privacy.errors import FederationError
 from privacy.keys import SigningKey, format_node_key
 from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
+from server.federation.members import Members
 from server.study.journal import Journal
 from server.study.timeouts import Timeouts
 from tests.privacy.launch_makers import key_number
@@ -22,6 +24,7 @@ CONFIG = CoordinatorConfig(federation="wood", host="127.0.0.1", port=9092)
 NODE_KEYS = {
     name: format_node_key(ec.generate_private_key(ec.SECP384R1())) for name in ("ash", "birch", "cedar", "elm")
 }
+TLS_REQUEST = CredentialFiles(Path(tempfile.mkdtemp())).make_request("ash")
 KEYS = {name: key_number(2 + number) for number, name in enumerate(NODE_KEYS)}
 
 
@@ -32,13 +35,19 @@ def federation(tmp_path: Path) -> Federation:
 
 def request(name: str, key: SigningKey | None = None, **changes: Any) -> SignedJoinRequest:
     key = key or KEYS[name]
-    fields = {"name": name, "identity": key.public.text, "node_key": NODE_KEYS[name], **changes}
+    fields = {
+        "name": name,
+        "identity": key.public.text,
+        "node_key": NODE_KEYS[name],
+        "tls_request": TLS_REQUEST,
+        **changes,
+    }
     return SignedJoinRequest.sign(key, JoinRequest(**fields))
 
 
 def enrol_all(federation: Federation) -> Federation:
     for name in KEYS:
-        federation.enrol(request(name))
+        Members(federation).enrol(request(name))
     return federation
 
 
@@ -78,56 +87,6 @@ def test_configuration_with_a_mistake_is_refused(federation: Federation, text: s
     with pytest.raises(FederationError) as caught:
         federation.config  # noqa: B018 - it is read here
     assert sentence in str(caught.value)
-
-
-# Enrolment -------------------------------------------------------------------------------------------------
-
-
-def test_admission_names_what_the_site_needs(federation: Federation) -> None:
-    signed = federation.enrol(request("ash"))
-    admission = signed.verify(federation.load_identity().public)
-    assert (admission.federation, admission.name, admission.address) == ("wood", "ash", "127.0.0.1:9092")
-    assert admission.identity == KEYS["ash"].public.text
-    assert x509.load_pem_x509_certificate(admission.ca_certificate.encode()).subject.rfc4514_string()
-    assert "PRIVATE" not in admission.ca_certificate
-
-
-def test_enrolment_is_kept_and_answered_alike_again(federation: Federation) -> None:
-    first = federation.enrol(request("ash"))
-    assert Federation(federation.folder).enrol(request("ash")) == first
-    assert set(federation.read_sites()) == {"ash"}
-
-
-def test_request_that_was_changed_is_refused(federation: Federation) -> None:
-    signed = request("ash")
-    changed = signed.model_copy(update={"statement": signed.statement.model_copy(update={"name": "birch"})})
-    with pytest.raises(FederationError, match="the join request is damaged: a signature is not by the key"):
-        federation.enrol(changed)
-    assert federation.read_sites() == {}
-
-
-@pytest.mark.parametrize(
-    "line", ["ecdsa-sha2-nistp384 AAAA", "ecdsa-sha2-nistp384 " + NODE_KEYS["ash"].split()[1][:40]]
-)
-def test_request_with_a_node_key_that_flower_would_refuse_is_refused(federation: Federation, line: str) -> None:
-    """Enrolled, it would end the coordinator's process whenever it registers its sites."""
-    with pytest.raises(FederationError, match="the join request is damaged: expected a node key"):
-        federation.enrol(request("ash", node_key=line))
-
-
-def test_name_that_is_enrolled_with_other_keys_is_refused(federation: Federation) -> None:
-    federation.enrol(request("ash"))
-    for other in (request("ash", key_number(9)), request("ash", node_key=NODE_KEYS["birch"])):
-        with pytest.raises(FederationError, match="a site 'ash' is enrolled with other keys"):
-            federation.enrol(other)
-    assert federation.read_sites()["ash"].identity == KEYS["ash"].public.text
-
-
-def test_keys_that_are_enrolled_under_another_name_are_refused(federation: Federation) -> None:
-    federation.enrol(request("ash"))
-    for other in (request("birch", KEYS["ash"]), request("birch", node_key=NODE_KEYS["ash"])):
-        with pytest.raises(FederationError, match="the keys of this request are enrolled as 'ash' already"):
-            federation.enrol(other)
 
 
 def test_sites_file_that_is_damaged_is_refused(federation: Federation) -> None:

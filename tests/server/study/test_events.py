@@ -22,7 +22,10 @@ from server.study.events import (
     RoundCommitted,
     RoundVoid,
     SiteClosed,
+    SiteDecided,
+    SiteDeciding,
     SiteOut,
+    SiteProgram,
     SiteReadmitted,
     Stopped,
     TotalsOpened,
@@ -30,7 +33,7 @@ from server.study.events import (
     parse_event,
 )
 from tests.privacy.head_makers import standing
-from tests.privacy.launch_makers import SITE_KEYS
+from tests.privacy.launch_makers import PROGRAM, SITE_KEYS
 
 COHORT = ("ash", "birch", "cedar")
 
@@ -60,6 +63,9 @@ EVENTS: tuple[Event, ...] = (
     committed(1),
     TotalsOpened(evaluated=Evaluated(round=1, opened_in=2, counts=(3, -1, 0, 5))),
     WaitBegan(why="2 sites are here"),
+    SiteDeciding(site="ash", since="2026-03-02T08:00:00Z", contact="Ada, 1234", sentence="not yet"),
+    SiteDecided(site="ash"),
+    SiteProgram(site="ash", program=PROGRAM),
     ModelsHeld(held={}),
     RoundVoid(round=2, sites=("ash",)),
     SiteOut(site="ash", why="it vanished"),

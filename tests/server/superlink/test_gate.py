@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from server.superlink.fleet_callers import FleetCallers
 from server.superlink.gate import AT_A_TIME, MAX_REQUEST_BYTES, ROOM_BYTES, Gate, Message, Receive, Send
 
 
@@ -165,3 +166,52 @@ def test_body_that_does_not_come_is_given_up() -> None:
         return status(await ask(Gate(Counting(), body_s=0.05), FLEET, b"a", b"b", slowly=True))
 
     assert asyncio.run(one()) == 408
+
+
+async def ask_from(app: Any, path: str, address: str) -> int:
+    """The status of the answer to a request from ``address``."""
+    answer: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    await app({"type": "http", "path": path, "client": (address, 5000)}, receive, send)
+    status: int = answer[0]["status"]
+    return status
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/control/list-runs", "/v1/runtime/pull-object", "/docs", "/health/", "//health"]
+)
+def test_other_addresses_reach_the_fleet_api_and_the_health_check_alone(path: str) -> None:
+    gate = Gate(Counting())
+    for address in ("10.0.0.7", "::ffff:10.0.0.7", "2001:db8::7"):
+        assert asyncio.run(ask_from(gate, path, address)) == 404
+        assert asyncio.run(ask_from(gate, "/health", address)) == 200
+        assert asyncio.run(ask_from(gate, "/v1/fleet/pull-messages", address)) == 200
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert asyncio.run(ask_from(gate, path, address)) == 200
+
+
+def test_fleet_request_that_is_not_signed_is_refused_before_its_body_is_received() -> None:
+    received: list[int] = []
+
+    async def refused() -> list[Message]:
+        answer: list[Message] = []
+
+        async def receive() -> Message:
+            received.append(1)
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Message) -> None:
+            answer.append(message)
+
+        gate = Gate(Counting(), callers=FleetCallers())
+        await gate({"type": "http", "path": "/v1/fleet/push-object", "headers": []}, receive, send)
+        return answer
+
+    assert asyncio.run(refused())[0]["status"] == 401
+    assert not received

@@ -163,6 +163,38 @@ GRANTED: Written = (
 )
 APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "runs": 1, "by": "data protection", "account": None})
 REVOKED: Written = ("revoke", 5, {"terms": "3" * 64, "by": "data protection", "account": None})
+REQUIRED: Written = (
+    "require",
+    3,
+    {
+        "study": "first",
+        "launch": "7" * 64,
+        "terms": "3" * 64,
+        "persons": 1,
+        "rule": None,
+        "release": False,
+        "operator": "grace",
+        "operator_key": public(NEW),
+        "epsilon": 3,
+        "policy": "8" * 64,
+    },
+)
+DECIDED: Written = (
+    "decide",
+    3,
+    {
+        "study": "first",
+        "launch": "7" * 64,
+        "terms": "3" * 64,
+        "about": "admission",
+        "choice": "approve",
+        "model": None,
+        "reviewed": {"site": "south", "terms": "3" * 64},
+        "why": None,
+        "by": "Ada",
+        "account": None,
+    },
+)
 ALLOWED: Written = ("allow", 4, allowed("first", [("train", STEP, 5), ("evaluate", TOTALS, 2)]))
 AGREED: Written = ("allow", 4, {**ALLOWED[2], "approval": 4})
 FURTHER: Value = {
@@ -217,14 +249,16 @@ def accepted() -> Ledger:
     state.add("approve", 16, {**APPROVED[2], "runs": 3})
     state.add("revoke", 17, REVOKED[2])
     third = allowed("third", [("train", RECORDS, 2), ("evaluate", COUNTS, 2)])
-    state.add("allow", 18, third)
-    state.add("reserve", 19, paid("third", RECORDS))
-    state.add("evaluate", 20, paid("third", COUNTS))
+    state.add("require", 18, {**REQUIRED[2], "study": "third"})
+    state.add("decide", 19, {**DECIDED[2], "study": "third"})
+    state.add("allow", 20, third)
+    state.add("reserve", 21, paid("third", RECORDS))
+    state.add("evaluate", 22, paid("third", COUNTS))
     unused = third["charge"] // 2
-    state.add("return", 21, {"study": "third", "charge": unused, "why": "given-up"})
-    state.change_key(22, NEW)
+    state.add("return", 23, {"study": "third", "charge": unused, "why": "given-up"})
+    state.change_key(24, NEW)
     now = state.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    state.add("checkpoint", 23, countersigned(now, NEW))
+    state.add("checkpoint", 25, countersigned(now, NEW))
     state.add("clock", 21, {"by": "Ada", "account": "ada"})
     return state
 
@@ -341,6 +375,32 @@ def _wrong_approvals() -> Iterator[tuple[str, Ledger]]:
     yield "approval-used", Ledger(*agreed, AGREED, ("allow", 5, {**AGREED[2], "study": "again"}))
     yield "approval-revoked", Ledger(*agreed, REVOKED, ("allow", 6, AGREED[2]))
     yield "approval-nothing-to-revoke", Ledger(*agreed, AGREED, REVOKED)
+    yield from _wrong_decisions()
+
+
+def _wrong_decisions() -> Iterator[tuple[str, Ledger]]:
+    asked = (*BEGUN, REQUIRED)
+
+    def decided(**changes: Any) -> Written:
+        return ("decide", 3, {**DECIDED[2], **changes})
+
+    two = ("require", 3, {**REQUIRED[2], "persons": 2})
+    yield "approval-nobody-asked", Ledger(*BEGUN, DECIDED)
+    yield "approval-of-another-launch", Ledger(*asked, decided(launch="9" * 64))
+    yield "approval-nobody-decided", Ledger(*asked, ALLOWED)
+    yield "approval-person-refused", Ledger(*asked, DECIDED, decided(by="Bob", choice="refuse"), ALLOWED)
+    yield "approval-one-of-two", Ledger(*BEGUN, two, DECIDED, ALLOWED)
+    yield "approval-same-person-twice", Ledger(*BEGUN, two, DECIDED, decided(by=" ADA "), ALLOWED)
+    relaunched = ("require", 3, {**REQUIRED[2], "launch": "9" * 64})
+    yield "approval-of-an-earlier-launch", Ledger(*asked, DECIDED, relaunched, ALLOWED)
+    released = ("release", 5, {"study": "first", "model": "4" * 64, "to": "sites"})
+    waits = ("require", 3, {**REQUIRED[2], "release": True})
+    other = ("decide", 5, {**DECIDED[2], "about": "release", "model": "5" * 64})
+    yield "approval-release-nobody", Ledger(*BEGUN, waits, DECIDED, ALLOWED, released)
+    yield "approval-release-of-another-model", Ledger(*BEGUN, waits, DECIDED, ALLOWED, other, released)
+    yield "form-rule-and-persons", Ledger(*BEGUN, ("require", 3, {**REQUIRED[2], "rule": "all"}))
+    review = {"site": "south", "terms": "9" * 64}
+    yield "form-review-of-other-terms", Ledger(*asked, decided(reviewed=review))
 
 
 def _wrong_witnesses() -> Iterator[tuple[str, Ledger]]:
@@ -373,7 +433,7 @@ def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
             "entries": len(state.lines),
             "head": state.head,
             "last_entry": state.time,
-            "witnessed": 22,
+            "witnessed": 24,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [

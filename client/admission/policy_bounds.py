@@ -1,0 +1,79 @@
+"""Compare a study's terms with the bounds of this site's policy; no I/O.
+
+Whatever people decide, and whoever launched it, a study outside one of these bounds is refused. What concerns the
+launch itself (who ordered it, over which sites, for which program) is in ``client/admission/rules.py``.
+"""
+
+from collections.abc import Iterator
+
+from client.site.policy import ALL, Policy
+from models.catalogue import check_options
+from models.errors import ModelError
+from models.fit import check_fit
+from privacy.errors import RefusedError
+from privacy.refusal_codes import RefusalCode
+from privacy.study import SchemeName, Terms
+
+
+def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) -> Iterator[RefusedError]:
+    """List every bound of ``policy`` that ``terms`` would break with the patients of ``population``.
+
+    Run by a site.
+    """
+    if not {ALL, terms.model.name} & set(policy.models):
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
+        )
+    try:
+        check_options(terms.model.name, terms.model.options)
+        check_fit(terms.model, terms.data, terms.task)
+    except ModelError as error:
+        yield RefusedError(RefusalCode.POLICY, str(error))
+    bounds: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("unit", terms.privacy.unit, policy.units),
+        ("placement", terms.privacy.placement, policy.placements),
+    )
+    for what, asked, allowed in bounds:
+        if asked not in allowed:
+            yield RefusedError(
+                RefusalCode.POLICY,
+                f"the study's privacy has the {what} '{asked}', this site allows: {', '.join(allowed)}",
+            )
+    if terms.cohort.minimum < policy.minimum_sites:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
+        )
+    if terms.secure_aggregation.scheme is SchemeName.OPEN and not policy.open_sealing:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            "the study's updates are not sealed (secure_aggregation.scheme: open), which this site does not allow",
+        )
+    if terms.cohort.colluders < policy.minimum_colluders:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the study protects against {terms.cohort.colluders} sites that conspire with the coordinator, this site "
+            f"asks for {policy.minimum_colluders}",
+        )
+    epsilon = terms.privacy.epsilon
+    if epsilon is None and population not in policy.without_privacy:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            "the study has no privacy (epsilon: none), which this site does not allow for these patients: once trained "
+            "on, they can never be in a study with privacy again; whoever means it lists their population under "
+            "without_privacy in policy.yaml",
+        )
+    scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
+    if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
+        asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
+        )
+    bare = terms.evaluation.rounds and terms.evaluation.epsilon is None
+    if epsilon is not None and bare and not policy.unprotected_test_patients:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            "the study's evaluation does not protect test patients, which this site does not allow",
+        )

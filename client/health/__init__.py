@@ -1,0 +1,1 @@
+"""The checks of a site: each looks at one thing, changes nothing, and says the next step."""

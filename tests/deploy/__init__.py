@@ -1,0 +1,1 @@
+"""How a federation is run: the gateway, proxies, containers, services and clusters."""
