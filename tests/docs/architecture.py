@@ -68,7 +68,8 @@ ROOMS: Final = {
     "privacy/secure_aggregation/schemes": "scheme registry bfv bfv_parameters plain",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records",
-    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions evidence totals signed_head recovery "
+    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions evidence totals "
+    "signed_head recovery "
     "launches papers database export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
@@ -76,7 +77,8 @@ ROOMS: Final = {
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
     "signed_lines client_certificate consortium key_derivation randomness files sqlite_file exchanged_files backup "
-    "address proxy reachability health machine_checks metrics support_file secret_search sbom program logs process_lifetime command_line",
+    "address proxy reachability health machine_checks metrics support_file secret_search sbom program logs "
+    "process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn unet ternausnet11 image_table",
