@@ -48,9 +48,21 @@ def connect_to_control_plane(home: SiteFolder) -> ControlClient:
 
 
 def keep_renewing(
-    home: SiteFolder, stop: threading.Event, tell: Callable[[str], None], renewed: Callable[[], None]
+    home: SiteFolder,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+    renewed: Callable[[], None],
+    failed: Callable[[str], None],
 ) -> threading.Thread:
-    """Start a thread that renews the certificate until ``stop`` is set; ``renewed`` is called after each renewal."""
+    """Start a thread that renews the certificate until ``stop`` is set.
+
+    Args:
+        home: the site's folder.
+        stop: ends the thread.
+        tell: is called with a sentence about each renewal.
+        renewed: is called after each renewal.
+        failed: is called with a sentence when a certificate that is due could not be renewed.
+    """
 
     def look() -> None:
         while True:
@@ -60,7 +72,7 @@ def keep_renewing(
                     renewed()
                     tell(f"this site's certificate is renewed until {ends:%Y-%m-%d}")
             except Error as error:
-                tell(f"this site's certificate could not be renewed ({error}); trying again tomorrow")
+                failed(f"this site's certificate could not be renewed ({error}); trying again tomorrow")
             if stop.wait(LOOK_EVERY_S):
                 return
 

@@ -17,6 +17,7 @@ from client.connection.renewal import connect_to_control_plane, keep_renewing
 from client.connection.tls_trust import describe_near_expiry, make_tls_context
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
+from client.site.hooks import EventKind
 from client.site.proxy import use_proxy
 from client.site.running import Connection, format_now, lock_for_serving, write_connection
 from client.study.activity_log import ActivityLog
@@ -66,7 +67,14 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
             on_event = _make_event_reporter(home, activity, metrics)
             credential = home.credentials.path
             tls = make_tls_context(home.ca_path, credential)
-            keep_renewing(home, stop, activity.report, lambda: tls.load_cert_chain(credential))
+
+            def report_failed_renewal(sentence: str) -> None:
+                activity.report(sentence, level=logging.WARNING)
+                site.hooks.tell(EventKind.CERTIFICATE_ENDS, sentence)
+
+            keep_renewing(
+                home, stop, activity.report, lambda: tls.load_cert_chain(credential), report_failed_renewal
+            )
             listener = MessageListener(lambda: connect_to_control_plane(home), stop)
             with serve_metrics(config.metrics_port, metrics.collect, SiteConfigError, metrics.close):
                 serve(

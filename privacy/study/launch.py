@@ -59,7 +59,7 @@ class LaunchOrder(Statement):
     nonce: Nonce
 
 
-SignedOrder = Signed[LaunchOrder]
+SignedLaunchOrder = Signed[LaunchOrder]
 
 
 class Launch(Statement):
@@ -73,7 +73,7 @@ class Launch(Statement):
     parameters: int = Field(ge=1, le=2_000_000_000)
     """Number of shared parameters of the model: it gives the sealed vector's shape, and every site checks it."""
     nonce: Nonce
-    order: SignedOrder
+    order: SignedLaunchOrder
     program: Program
     """The program that the study is for: a site that runs another one refuses."""
 
@@ -115,7 +115,7 @@ def sign_order(
     sites: Iterable[str],
     nonce: str | None = None,
     time: datetime | None = None,
-) -> SignedOrder:
+) -> SignedLaunchOrder:
     """Sign an order to launch ``terms`` over ``sites``, now and with a fresh nonce unless they are given.
 
     Run by an operator.
@@ -130,7 +130,7 @@ def sign_order(
         time=f"{time or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         nonce=secrets.token_hex(16) if nonce is None else nonce,
     )
-    return SignedOrder.sign(key, order)
+    return SignedLaunchOrder.sign(key, order)
 
 
 def verify_order(launch: Launch) -> LaunchOrder:

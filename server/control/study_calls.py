@@ -8,7 +8,7 @@ from privacy.document import parse
 from privacy.errors import FederationError, WireError
 from privacy.study import parse_terms
 from privacy.study.data.kinds import ContractFile
-from privacy.study.launch import SignedOrder
+from privacy.study.launch import SignedLaunchOrder
 from server.control.caller import Caller
 from server.control.runs import Runs
 from server.control.server import Fields, Handler, Streamer
@@ -56,7 +56,7 @@ class StudyCalls:
     def _launch(self, fields: Fields, caller: Caller) -> Fields:
         terms, order = parse_terms(fields["terms"]), None
         if not caller.is_local:
-            order = parse(fields["order"] or {}, SignedOrder, FederationError, "launch order")
+            order = parse(fields["order"] or {}, SignedLaunchOrder, FederationError, "launch order")
             if (order.statement.operator, order.statement.key) != (caller.name, caller.identity):
                 raise FederationError(f"the launch order is not that of the operator '{caller.name}', who launches")
         return {"study": self._federation.launch(terms, fields["parameters"], fields["sites"], order)}

@@ -37,7 +37,7 @@ from privacy.study.launch import (
     Launch,
     Member,
     SignedLaunch,
-    SignedOrder,
+    SignedLaunchOrder,
     sign_order,
     verify_order,
 )
@@ -200,7 +200,9 @@ class Federation:
             SigningKey.generate().save(path)
         return SigningKey.load(path)
 
-    def launch(self, terms: Terms, parameters: int, names: list[str], order: SignedOrder | None = None) -> str:
+    def launch(
+        self, terms: Terms, parameters: int, names: list[str], order: SignedLaunchOrder | None = None
+    ) -> str:
         """Sign a launch of ``terms`` for the sites ``names`` (all enrolled ones if empty) and create its journal.
 
         Args:

@@ -29,7 +29,7 @@ from privacy.protocol.enrolment import (
 )
 from privacy.protocol.invitation import Invitation
 from privacy.study import Terms
-from privacy.study.launch import SignedOrder, sign_order
+from privacy.study.launch import SignedLaunchOrder, sign_order
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Profile:
             )
         return read_document(path, SignedAdmission, FederationError, "join again").statement
 
-    def sign_launch(self, terms: Terms, parameters: int, sites: list[str]) -> SignedOrder:
+    def sign_launch(self, terms: Terms, parameters: int, sites: list[str]) -> SignedLaunchOrder:
         """Sign the order to launch ``terms`` over ``sites`` in this person's name."""
         admission = self.load_admission()
         return sign_order(

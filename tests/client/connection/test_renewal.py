@@ -80,7 +80,7 @@ def test_coordinator_that_is_away_is_reported_and_asked_again(tmp_path: Path) ->
     with pytest.raises(NotRunningError, match="cannot be reached"):
         renew_certificate(home, DUE)
     stop, told = threading.Event(), threading.Event()
-    thread = keep_renewing(home, stop, lambda sentence: told.set(), lambda: None)
+    thread = keep_renewing(home, stop, lambda _: told.set(), lambda: None, lambda _: told.set())
     stop.set()
     thread.join(20)
     assert not told.is_set(), "nothing was due"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from privacy.errors import WireError
 from privacy.keys import PublicKey
-from privacy.study.launch import Launch, SignedLaunch, SignedOrder, verify_order
+from privacy.study.launch import Launch, SignedLaunch, SignedLaunchOrder, verify_order
 from tests.privacy.launch_makers import (
     COORDINATOR_KEY,
     OPERATOR_KEY,
@@ -112,6 +112,6 @@ def test_launch_over_a_site_that_the_operator_did_not_name_is_refused() -> None:
 
 def test_order_that_another_key_signed_is_refused() -> None:
     launch = golden_launch().statement
-    forged = SignedOrder.sign(key_number(9), launch.order.statement)
+    forged = SignedLaunchOrder.sign(key_number(9), launch.order.statement)
     with pytest.raises(WireError, match="not signed by the operator's key that it names"):
         verify_order(launch.model_copy(update={"order": forged}))
