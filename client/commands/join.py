@@ -12,7 +12,7 @@ from privacy.document import read_document
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 from privacy.protocol.enrolment import SignedAdmission, format_fingerprint, read_enrolment
-from privacy.protocol.invitation import Invitation
+from privacy.protocol.invitation import Invitation, read_invitation
 
 
 @click.command()
@@ -49,7 +49,7 @@ def join(
 
 
 def _join_with(home: SiteFolder, invitation: Invitation, contact: str, wait_s: int) -> None:
-    from privacy.control.joining import collect_admission, deliver_request, require_ours
+    from privacy.control.joining import collect_admission, deliver_request
 
     use_proxy(home.config.proxy)
     signed = home.make_invited_request(contact, invitation)
@@ -67,7 +67,6 @@ def _join_with(home: SiteFolder, invitation: Invitation, contact: str, wait_s: i
     if admission is None:
         say("not admitted yet; continue later with: consilium-site join")
         return
-    require_ours(admission, invitation, signed.statement, SiteConfigError)
     statement = home.accept_admission(admission)
     say(f"joined '{statement.federation}' at {statement.address}; next: consilium-site check")
 
@@ -83,7 +82,7 @@ def _take_invitation(home: SiteFolder, given: str | None) -> Invitation:
                 "give the INVITATION that the coordinator's operator has sent, or --request FILE"
             )
         return read_document(home.invitation_path, Invitation, SiteConfigError, "ask for another one")
-    invitation = Invitation.from_text(_read_text(given), SiteConfigError)
+    invitation = read_invitation(given, SiteConfigError)
     require_valid(invitation, datetime.datetime.now(datetime.UTC), SiteConfigError)
     if not (home.folder / SITE_FILE).exists():
         SiteFolder.create(home.folder, invitation.name)
@@ -95,15 +94,6 @@ def _take_invitation(home: SiteFolder, given: str | None) -> Invitation:
         )
     replace_file(home.invitation_path, invitation.to_bytes(), SiteConfigError)
     return invitation
-
-
-def _read_text(invitation: str) -> str:
-    """Return the text of an invitation that is given as itself, or as a file."""
-    path = Path(invitation)
-    try:
-        return path.read_text(encoding="utf-8") if len(invitation) < 250 and path.is_file() else invitation
-    except (OSError, UnicodeDecodeError):
-        raise SiteConfigError(f"{path}: cannot be read as text") from None
 
 
 def _write_new_file(path: Path, data: bytes) -> None:

@@ -41,7 +41,6 @@ CALLS: Final[dict[str, Call]] = {
     "Renew": Call(CONTROL, pb.RenewCall, pb.Renewed, _MEMBERS, changes=True),
     "AwaitMessages": Call(CONTROL, pb.Nothing, pb.Nothing, frozenset({Role.SITE}), streams=True),
     "ListSites": Call(CONTROL, pb.Nothing, pb.Listed, _READERS),
-    "ListMembers": Call(CONTROL, pb.Nothing, pb.Listed, _READERS),
     "Invite": Call(CONTROL, pb.InviteCall, pb.Invited, _OPERATORS, changes=True),
     "ListRequests": Call(CONTROL, pb.Nothing, pb.Listed, _OPERATORS),
     "Admit": Call(CONTROL, pb.AdmitCall, pb.Admitted, _OPERATORS, changes=True),

@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import secrets
 import zlib
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field
@@ -29,6 +30,7 @@ from privacy.study import Name, SiteName
 _PREFIX: Final = "consilium-invitation-1-"
 _TOKEN_BYTES: Final = 24
 _MAX_BYTES: Final = 20_000
+_LONGEST_PATH: Final = 250  # characters; an invitation is longer
 
 
 class Invitation(Document):
@@ -76,6 +78,20 @@ class Invitation(Document):
                 "'consilium invite' printed"
             ) from None
         return parse(value, cls, error, "the invitation")
+
+
+def read_invitation(given: str, error: type[Error]) -> Invitation:
+    """Read an invitation that a person gives as its text, or as a file that holds it.
+
+    Raises:
+        error: the file cannot be read, or it is no invitation.
+    """
+    path = Path(given)
+    try:
+        text = path.read_text(encoding="utf-8") if len(given) < _LONGEST_PATH and path.is_file() else given
+    except (OSError, UnicodeDecodeError):
+        raise error(f"{path}: cannot be read as text") from None
+    return Invitation.from_text(text, error)
 
 
 def make_token() -> str:

@@ -138,12 +138,12 @@ def join(context: click.Context, invitation: str | None, contact: str, wait_s: i
 
     Interrupted, run it again without INVITATION.
     """
-    from privacy.protocol.invitation import Invitation
+    from privacy.protocol.invitation import read_invitation
     from server.federation.profile import Profile
 
     place = context.obj
     if invitation is not None:
-        parsed = Invitation.from_text(_read_text(invitation), FederationError)
+        parsed = read_invitation(invitation, FederationError)
         if parsed.role is Role.SITE:
             raise FederationError("this invitation is for a site; use it there: consilium-site join INVITATION")
         place = Profile.create(place.folder, parsed)
@@ -235,12 +235,3 @@ def _compare_aloud(request: dict[str, Any]) -> str:
         raise FederationError("nobody is here to compare it; give what the other person reads with --fingerprint")
     click.confirm("Is it the same?", abort=True, err=True)
     return str(request["fingerprint"])
-
-
-def _read_text(invitation: str) -> str:
-    """Return the text of an invitation that is given as itself, or as a file."""
-    path = Path(invitation)
-    try:
-        return path.read_text(encoding="utf-8") if len(invitation) < 250 and path.is_file() else invitation
-    except (OSError, UnicodeDecodeError):
-        raise FederationError(f"{path}: cannot be read as text") from None

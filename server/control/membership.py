@@ -35,7 +35,6 @@ class Membership:
             "Collect": self._collect,
             "Renew": self._renew,
             "ListSites": self._list_sites,
-            "ListMembers": self._list_members,
             "Invite": self._invite,
             "ListRequests": self._list_requests,
             "Admit": self._admit,
@@ -83,23 +82,6 @@ class Membership:
                     "contact": site.contact,
                 }
                 for name, site in sorted(self._federation.read_sites().items())
-            ]
-        }
-
-    def _list_members(self, _: Fields, __: Caller) -> Fields:
-        enrolment = self._federation.read_enrolment()
-        everybody = {name: (Role.SITE, each) for name, each in enrolment.sites.items()} | {
-            name: (each.role, each) for name, each in enrolment.people.items()
-        }
-        return {
-            "items": [
-                {
-                    "name": name,
-                    "role": role,
-                    "identity": PublicKey.from_text(each.identity).typed,
-                    "contact": each.contact,
-                }
-                for name, (role, each) in sorted(everybody.items())
             ]
         }
 

@@ -48,9 +48,7 @@ class Issued:
     ends: datetime.datetime
 
 
-def issue_client_certificate(
-    files: TlsFiles, request: str, subject: Subject, now: datetime.datetime, server_names: Iterable[str] = ()
-) -> Issued:
+def issue_client_certificate(files: TlsFiles, request: str, subject: Subject, now: datetime.datetime) -> Issued:
     """Issue the certificate of ``subject`` for the key of a signing request.
 
     Args:
@@ -58,13 +56,12 @@ def issue_client_certificate(
         request: PKCS #10 as PEM.
         subject: whom the certificate names.
         now: its life begins.
-        server_names: host names under which the owner is also a server; for the gateway alone.
 
     Raises:
         WireError: the request is damaged, or not for a P-256 key.
         FederationError, KeyFileError: the authority's files cannot be used.
     """
-    return issue_for_key(files, read_signing_request(request), subject, now, server_names)
+    return issue_for_key(files, read_signing_request(request), subject, now)
 
 
 def issue_for_key(
@@ -74,7 +71,10 @@ def issue_for_key(
     now: datetime.datetime,
     server_names: Iterable[str] = (),
 ) -> Issued:
-    """Issue the certificate of ``subject`` for ``key``, as :func:`issue_client_certificate`."""
+    """Issue the certificate of ``subject`` for ``key``, as :func:`issue_client_certificate`.
+
+    ``server_names`` are host names under which the owner is also a server; for the gateway alone.
+    """
     authority, authority_key = load_authority(files)
     ends = min(now + make_days(CLIENT_DAYS), authority.not_valid_after_utc)
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(subject.uri)]
